@@ -8,6 +8,7 @@ docs/reference/configuration.md is the reference for people; tests/test_config.p
 import enum
 import grp
 import os
+import shlex
 import stat
 from pathlib import Path
 from urllib.parse import quote
@@ -140,6 +141,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
         standby: follow the calls that `state` names until no other relay has them, then take them over.
         standby_for: follow the calls of these relays, by the prefixes of their stores, and take over those of
             the first one that ends; empty: as `standby` says.
+        on_promote: program with arguments, run without a shell when a standby serves the calls; "": none.
+        on_demote: the same when a relay that can be a standby has lost or given its calls.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most RPC connections at once; the longest idle one makes room.
@@ -187,6 +190,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
     state_away: StateAway = StateAway.TAKE
     standby: bool = False
     standby_for: tuple[str, ...] = ()
+    on_promote: str = ""
+    on_demote: str = ""
     command_timeout_s: float = 2.0
     idle_client_s: float = 300.0
     max_clients: int = 4096
@@ -240,6 +245,11 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
                 raise ValueError(f"{name}: needs an address to serve; say --http 127.0.0.1:8080")
         if self.http_private and not self.http_token_file:
             raise ValueError("http_private: needs a token; say --http-token-file FILE")
+        for name in ("on_promote", "on_demote"):
+            try:
+                shlex.split(getattr(self, name))
+            except ValueError as exc:
+                raise ValueError(f"{name}: its words cannot be told apart: {exc}") from exc
         if self.hep_key_file and not self.hep:
             raise ValueError("hep_key_file: needs a Homer; say --hep HOST:PORT")
 

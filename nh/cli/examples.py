@@ -33,6 +33,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "close": (("nh close a84b4c76e66710@example.org", "end this call"),),
     "drain": (("nh drain --limit-s 1h", "refuse new calls; end after the last one, or in an hour"),),
     "undrain": (("nh undrain", "take new calls again"),),
+    "promote": (
+        ("nh promote", "take the calls of the other relay, which relays until this one does"),
+        ("nh promote --force pair-1", "take those of pair-1 even if its relay does not let go"),
+    ),
     "upgrade": (("nh upgrade", "go on with the installed nh and the present settings"),),
     "shards": (("nh shards 8", "go on with eight shards"),),
     "reload": (("nh reload", "read the file of settings again"),),

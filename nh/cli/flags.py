@@ -94,6 +94,18 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="NAME",
         default="none",
     ),
+    "on_promote": Flag(
+        _PROCESS,
+        "Program with arguments, run without a shell when a standby serves the calls that it took over",
+        metavar="COMMAND",
+        default="none",
+    ),
+    "on_demote": Flag(
+        _PROCESS,
+        "The same when a relay with --standby or --standby-for has lost or given away its calls",
+        metavar="COMMAND",
+        default="none",
+    ),
     "log_level": Flag(
         _LOG, "How much to log on standard error: debug, info, warning or error", metavar="LEVEL"
     ),

@@ -30,6 +30,7 @@ _MODULES: Final = {
     "close": "nh.cli.calls.commands",
     "drain": "nh.cli.drain",
     "undrain": "nh.cli.drain",
+    "promote": "nh.cli.promote",
     "upgrade": "nh.cli.upgrade",
     "shards": "nh.cli.upgrade",
     "reload": "nh.cli.reload",

@@ -32,12 +32,14 @@ from nh.commands.operation import (
     MAX_DRAIN_S,
     MAX_LIST,
     CallOrder,
+    Demote,
     Drain,
     Extension,
     GetStats,
     ListCalls,
     ListEnded,
     Ping,
+    Promote,
     Reload,
     SetLog,
     ShowCall,
@@ -74,6 +76,8 @@ Command = (
     | Reload
     | SetLog
     | Upgrade
+    | Promote
+    | Demote
     | Ping
     | Extension
 )
@@ -104,6 +108,7 @@ __all__ = [
     "Delete",
     "DeleteAll",
     "DeleteSessions",
+    "Demote",
     "Drain",
     "EndpointLearning",
     "Extension",
@@ -117,6 +122,7 @@ __all__ = [
     "Offer",
     "OfferOptions",
     "Ping",
+    "Promote",
     "Query",
     "QuerySession",
     "RelayCommand",

@@ -12,11 +12,13 @@ from nh.results import (
     CallList,
     CallRecord,
     CallSummary,
+    Demoting,
     DrainState,
     EndedCalls,
     ExtensionResult,
     LogState,
     Pong,
+    Promoting,
     Reloaded,
     Stats,
     Upgrading,
@@ -156,6 +158,28 @@ class Upgrade(BaseCommand[Upgrading], frozen=True, tag="upgrade"):
     """
 
     shards: int | None = None
+
+
+class Promote(BaseCommand[Promoting], frozen=True, tag="promote"):
+    """Have a standby take the calls of a group: its relay is asked to give them.
+
+    Attributes:
+        group: the prefix of the store; "": that of the only group that the standby follows.
+        force: take them from a relay that lives, without asking it.
+    """
+
+    group: str = ""
+    force: bool = False
+
+
+class Demote(BaseCommand[Demoting], frozen=True, tag="demote"):
+    """Have a relay give its calls to a standby, and relay on until the standby has them.
+
+    Attributes:
+        to: the standby: HOST:RUNTIME_DIR or HOST; "": the only one that follows the calls.
+    """
+
+    to: str = ""
 
 
 class Ping(BaseCommand[Pong], frozen=True, tag="ping"):

@@ -175,6 +175,10 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     number: int
 
 
+class SaveAll(msgspec.Struct, frozen=True, tag="save_all"):
+    """Save every call as it is. Answer: AllSaved, behind the last of them."""
+
+
 class Detach(msgspec.Struct, frozen=True, tag="detach"):
     """The supervisor hands over: the link is about to end, and the next supervisor is about to connect."""
 
@@ -246,6 +250,10 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
     backup: tuple[BackupMessage, ...] = ()
 
 
+class AllSaved(msgspec.Struct, frozen=True, tag="all_saved"):
+    """The answer to SaveAll."""
+
+
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):
     """The shard has no calls, and gets none while the round of RefuseNewCalls lasts."""
 
@@ -260,6 +268,7 @@ ToShard = (
     | Restore
     | Serve
     | HoldLinks
+    | SaveAll
     | Execute
     | Shutdown
     | RefuseNewCalls
@@ -277,6 +286,7 @@ FromShard = (
     | Ready
     | Executed
     | NoCallsLeft
+    | AllSaved
     | RtcpSeen
     | MediaTimedOut
     | BackupMessage

@@ -24,11 +24,13 @@ from nh.results.ng import (
     TagReading,
 )
 from nh.results.operation import (
+    Demoting,
     DrainState,
     ExtensionResult,
     Failure,
     LogState,
     Pong,
+    Promoting,
     Reloaded,
     Stats,
     Upgrading,
@@ -63,6 +65,8 @@ Result = (
     | Reloaded
     | LogState
     | Upgrading
+    | Promoting
+    | Demoting
     | Pong
     | ExtensionResult
 )
@@ -79,6 +83,7 @@ __all__ = [
     "CallRecord",
     "CallSummary",
     "Closed",
+    "Demoting",
     "DrainState",
     "EndSummary",
     "EndedCall",
@@ -92,6 +97,7 @@ __all__ = [
     "MediumReading",
     "PairDetail",
     "Pong",
+    "Promoting",
     "Queried",
     "RelayPort",
     "RelayResult",

@@ -60,6 +60,30 @@ class Upgrading(msgspec.Struct, frozen=True, tag="upgrading"):
     version: str
 
 
+class Promoting(msgspec.Struct, frozen=True, tag="promoting"):
+    """The standby is about to get the calls of a group.
+
+    Attributes:
+        group: whose calls: the prefix of the store.
+        holder: the relay that was asked for them; "": none has them, or they are taken without asking.
+    """
+
+    group: str
+    holder: str
+
+
+class Demoting(msgspec.Struct, frozen=True, tag="demoting"):
+    """The relay is about to give its calls to a standby.
+
+    Attributes:
+        to: the standby.
+        calls: how many calls of the relay the standby has.
+    """
+
+    to: str
+    calls: int
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The reply to Ping.
 

@@ -20,6 +20,7 @@ from nh.ipc.channel import Channel, close_all
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_messages import (
+    AllSaved,
     Configure,
     Configured,
     Detach,
@@ -34,10 +35,12 @@ from nh.ipc.link_messages import (
     RestoreCall,
     Restored,
     Restoring,
+    SaveAll,
     Serve,
     Shutdown,
     TakeNewCalls,
     TakeSockets,
+    ToShard,
     decode_to_shard,
     encode,
 )
@@ -150,7 +153,8 @@ class Control(CallObserver):
     # --- messages of the supervisor ---------------------------------------------------------------
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
-        match decode_to_shard(record):
+        message = decode_to_shard(record)
+        match message:
             case Execute(id=request_id, command=command, client=client):
                 self._on_command(request_id, command, client)
             case Configure() as configure:
@@ -165,18 +169,25 @@ class Control(CallObserver):
                 self._or_exit(self._serve)
             case HoldLinks():
                 self._hold_links(fds)
-            case RefuseNewCalls() | TakeNewCalls() as message:
-                self._drain(message)
-            case Reconfigure() as reconfigure:
-                self._reconfigure(reconfigure)
-            case Detach():
-                self._detached = True
-            case Recorded(number):
-                self._sink.records.confirm(number)
             case Shutdown(calls_stay):
                 self._shutting_down = True
                 self._calls_stay = calls_stay
                 self._shut_down()
+            case _:
+                self._on_announcement(message)
+
+    def _on_announcement(self, message: ToShard) -> None:
+        match message:
+            case RefuseNewCalls() | TakeNewCalls():
+                self._drain(message)
+            case Reconfigure():
+                self._reconfigure(message)
+            case SaveAll():
+                self._save_all()
+            case Detach():
+                self._detached = True
+            case Recorded(number):
+                self._sink.records.confirm(number)
 
     def _shut_down(self) -> None:
         recovery, configure = self._recovery, self._configure
@@ -186,6 +197,17 @@ class Control(CallObserver):
         if recovery is not None:
             recovery.checkpointer.save_all()
         self._loop.stop()
+
+    def _save_all(self) -> None:
+        if self._recovery is not None:
+            self._recovery.checkpointer.save_in_turns(self._report_saved)
+
+    def _report_saved(self) -> None:
+        self._sink.catch_up()
+        if self._sink.has_backlog:
+            self._loop.call_later(0.001, self._report_saved)
+        else:
+            self._channel.send(encode(AllSaved()))
 
     def _end_calls(self, recovery: Recovery) -> None:
         """End the calls, as fast as the supervisor reads their records; then the shard ends."""

@@ -15,12 +15,14 @@ from nh.commands import (
     CallOrder,
     Command,
     DeleteAll,
+    Demote,
     Drain,
     Extension,
     GetStats,
     ListCalls,
     ListEnded,
     Ping,
+    Promote,
     RelayCommand,
     Reload,
     SetLog,
@@ -63,7 +65,20 @@ failure."""
 
 Reply = Callable[[Result], None]
 
-_Own = ListEnded | ShowEnded | Ping | GetStats | Drain | Undrain | Reload | SetLog | Upgrade | Extension
+_Own = (
+    ListEnded
+    | ShowEnded
+    | Ping
+    | GetStats
+    | Drain
+    | Undrain
+    | Reload
+    | SetLog
+    | Upgrade
+    | Promote
+    | Demote
+    | Extension
+)
 """The commands that the supervisor executes itself."""
 
 
@@ -79,6 +94,7 @@ class Dispatcher:
         drain: carries out Drain and Undrain.
         reloader: carries out Reload and SetLog.
         upgrade: carries out Upgrade, and replies.
+        demote: carries out Demote, and replies.
         history: the calls that have ended; None: the settings want none.
     """
 
@@ -93,6 +109,7 @@ class Dispatcher:
         drain: DrainPolicy,
         reloader: Reloader,
         upgrade: Callable[[int | None, Reply], None],
+        demote: Callable[[Demote, Reply], None],
         history: History | None = None,
     ) -> None:
         self._execute = execute
@@ -103,6 +120,7 @@ class Dispatcher:
         self._drain = drain
         self._reloader = reloader
         self._upgrade = upgrade
+        self._demote = demote
         self._history = history
         routes: dict[Route, Callable[[Any, Reply, Origin], None]] = {
             Route.CALL_SHARD: self._ask_call_shard,
@@ -152,6 +170,10 @@ class Dispatcher:
                 reply(self._reconfigure(command))
             case Upgrade():
                 self._upgrade(command.shards, reply)
+            case Demote():
+                self._demote(command, reply)
+            case Promote():
+                reply(Failure.of(Refused("this relay has the calls already; it is no standby")))
             case Extension():
                 reply(Failure.of(UnknownCommand(f"command {command.name[:64]!r} is unknown")))
 

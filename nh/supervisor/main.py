@@ -46,12 +46,15 @@ def run(
             if takeover and not inherited:
                 inherited = take_over(settings.runtime_path)
                 stack.callback(inherited.close)
+            status = 0
             groups = [] if inherited else followers(settings)  # who was handed calls is no standby
             runtime = Runtime(settings, shard_argv, stack, inherited, standby=bool(groups))
             outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
             if outcome is Outcome.PROMOTED:
-                return Supervisor(runtime, stack, inherited.message, reread or (lambda: settings)).run()
-        return _start_anew() if outcome is Outcome.ANEW else 0
+                supervisor = Supervisor(runtime, stack, inherited.message, reread or (lambda: settings))
+                status = supervisor.run()
+                outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
+        return _start_anew() if outcome is Outcome.ANEW else status
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
         return 2 if isinstance(exc, ConfigError) else 1

@@ -61,6 +61,7 @@ class Runtime:
         kernel: the path in the kernel; None: there is none.
         kernel_off: why there is none, for people; "" if there is one.
         zygote: the process that shards are forked of.
+        promoted: whether this relay was a standby.
         group: the prefix of the store that a standby has opened; "": that of the settings.
 
     Raises:
@@ -91,6 +92,7 @@ class Runtime:
         self.group = inherited.message.group
         self.locks = [lock]
         self.store: Store | None = None
+        self.promoted = False
         if not standby:
             self.open_store(Group(self.group), inherited)
         self.loop = SelectorLoop()
@@ -127,6 +129,7 @@ class Runtime:
         """Open the store; raises as nh.supervisor.store.open.open_store()."""
         opened = self._stack.enter_context(open_store(self.settings, inherited, group))
         self.group, self.store = group.name, opened.store
+        self.promoted = group.follower is not None
         if opened.lock is not None:
             self.locks.append(opened.lock)
 

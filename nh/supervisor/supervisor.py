@@ -25,11 +25,10 @@ from nh.supervisor.shard_slots import ShardSlots
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.watchdog import Watchdog
+from nh.supervisor.standby.hooks import Hook
+from nh.supervisor.standby.ownership import Ownership, Reactions
 
 logger = logging.getLogger(__name__)
-
-LOOK_S: Final = 0.1
-"""How often the supervisor looks whether the stored calls are still this relay's."""
 
 GRACE_S: Final = 3.5
 """After so long shards that do not end are killed, so that nh ends within 5 s."""
@@ -61,6 +60,7 @@ class Supervisor:
         self._status = 0
         self._ending = False
         self._end_when_up = False
+        self._demoted = False
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._manager = ShardManager(
@@ -84,6 +84,18 @@ class Supervisor:
             records=runtime.records,
             reread=reread,
         )
+        self._ownership = Ownership(
+            runtime,
+            self._manager,
+            Reactions(
+                is_leaving=lambda: self._upgrade.leaving,
+                on_lost=self._on_lost,
+                on_kept=self._read_commands,
+                on_given=self._on_given,
+                on_over=self._end,
+            ),
+        )
+        self._dispatch: Dispatcher
         self._upgrade: UpgradeController
         self._publisher: Publisher
 
@@ -122,6 +134,11 @@ class Supervisor:
                 runtime.rpc.close()
         return self._status
 
+    @property
+    def becomes_standby(self) -> bool:
+        """Whether this relay is to be started anew after run(): it is a standby, its calls are given away."""
+        return self._demoted and not self._status and bool(self._runtime.settings.groups)
+
     def _update_stats(self) -> None:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
@@ -137,7 +154,7 @@ class Supervisor:
             self._end()
             return
         runtime = self._runtime
-        dispatcher = Dispatcher(
+        self._dispatch = Dispatcher(
             self._slots.execute,
             runtime.shards,
             find_shard=self._slots.shard_map.find,
@@ -146,20 +163,22 @@ class Supervisor:
             drain=self._drain,
             reloader=self._reloader,
             upgrade=self._upgrade.upgrade,
+            demote=self._ownership.demote,
             history=runtime.records.history if runtime.records is not None else None,
         )
-        runtime.rpc.serve(dispatcher)
+        runtime.rpc.serve(self._dispatch)
         runtime.stats.serving = 1
         if runtime.records is not None:
             runtime.records.add_left_behind(runtime.settings.runtime_path, runtime.recorded)
-        if runtime.store is not None and runtime.store.has_lease:
-            self._look_at_lease()
+        self._ownership.start()
         self._publisher.publish()  # who reads `ready` may read the statistics next
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
             print(self._ready_line(), flush=True)
         runtime.notifier.ready(self._status_line())
+        if runtime.promoted:
+            self._run_hook("on_promote")
 
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
@@ -170,21 +189,39 @@ class Supervisor:
     def _ready_line(self) -> str:
         return self._runtime.ready_line([slot.ports for slot in self._slots.all])
 
-    def _look_at_lease(self) -> None:
-        why = self._runtime.why_not_ours()
-        if not why or self._upgrade.leaving:  # the successor has the shards now, and looks itself
-            self._runtime.loop.call_later(LOOK_S, self._look_at_lease)
-        elif not self._ending:
+    # --- whose the calls are ----------------------------------------------------------------------
+
+    def _on_lost(self, why: str) -> None:
+        if not self._ending:
             logger.error("store: %s; this relay ends at once", why)
+            self._demoted = True
             self._status = 1
             self._end()
             self._manager.kill()
+
+    def _read_commands(self) -> None:
+        self._runtime.rpc.release_connections()
+        self._runtime.rpc.serve(self._dispatch)
+
+    def _on_given(self) -> None:
+        self._demoted = True
+        self._upgrade.close()
+        self._runtime.stats.serving = 0
+        self._publisher.publish()
+        self._runtime.notifier.status("the calls are a standby's; relaying on until the address has moved")
+
+    def _run_hook(self, setting: str, then: Callable[[], None] = lambda: None) -> None:
+        runtime = self._runtime
+        command = getattr(runtime.settings, setting)
+        Hook(runtime.loop, setting, command, runtime.group, stats=runtime.stats, then=then)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._upgrade.leaving:
             self._upgrade.defer_signal(number)
+        elif self._demoted and number not in (signal.SIGTERM, signal.SIGINT):
+            logger.info("%s: the calls are a standby's; nothing is done", number.name)
         elif number == signal.SIGHUP:
             with contextlib.suppress(Refused):  # the log has the reason
                 self._reloader.reload()
@@ -222,7 +259,8 @@ class Supervisor:
     def _end(self) -> None:
         self._ending = True
         runtime = self._runtime
-        runtime.notifier.stopping()
+        if not self.becomes_standby:
+            runtime.notifier.stopping()
         runtime.stats.serving = 0
         self._publisher.publish()
         self._upgrade.close()
@@ -230,4 +268,10 @@ class Supervisor:
         runtime.rpc.close_listeners()
         self._watchdog.close()
         runtime.zygote.close()
-        self._manager.stop(GRACE_S, runtime.loop.stop)
+        self._manager.stop(GRACE_S, self._on_stopped)
+
+    def _on_stopped(self) -> None:
+        if self._demoted and self._runtime.settings.groups:
+            self._run_hook("on_demote", self._runtime.loop.stop)
+        else:
+            self._runtime.loop.stop()

@@ -40,6 +40,7 @@ from nh.results import (
     CallList,
     CallSummary,
     Closed,
+    Demoting,
     DrainState,
     Failure,
     LogState,
@@ -93,6 +94,7 @@ class DispatchTestbed:
             drain=self.drain,
             reloader=cast(Reloader, FakeReloader()),
             upgrade=lambda shards, reply: reply(Upgrading(f"{shards} shards")),
+            demote=lambda command, reply: reply(Demoting(command.to, 1)),
         )
 
     def _execute(

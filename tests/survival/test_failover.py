@@ -4,10 +4,12 @@ Two hosts in network namespaces have the address for media. The route of the pho
 """
 
 import contextlib
+import json
 import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -19,9 +21,10 @@ from nh.client import Client
 from nh.config import Settings
 from nh.errors import StatsUnavailable
 from tests.netns import namespaces
+from tools.harness.command import nh_ok
 from tools.harness.media_peer import MediaPeer
 from tools.harness.namespaces import Namespace, join
-from tools.harness.relay import Relay, as_environment, place_for_relay
+from tools.harness.relay import Place, Relay, as_environment, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 from tools.harness.waiting import eventually
 
@@ -115,6 +118,10 @@ def until_heard(call: Call) -> float:
 
 def health(relay: Relay) -> Health:
     return examine(Settings(runtime_dir=str(relay.directory)))
+
+
+def place_of(relay: Relay) -> Place:
+    return Place(relay.directory, relay.ports, 0)
 
 
 def until_warm(relay: Relay, calls: int) -> None:
@@ -212,6 +219,38 @@ def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Network)
             network.move_address(1)
             until_heard(call)
             assert second.program.stop() == 0
+
+
+@pytest.mark.full
+def test_a_planned_promotion_moves_the_calls_while_both_relay_and_the_other_relay_is_a_standby_then(
+    network: Network, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    hooks = {
+        f"on_{event}": f"sh -c 'echo {event} $NH_GROUP >> {told}; exit 3'" for event in ("promote", "demote")
+    }
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(network.relay(0, standby=True, **hooks))
+        first.wait_until_ready()
+        calls = [Call(first, f"call {number}", stack) for number in range(5)]
+        assert all(call.is_heard() for call in calls)
+        second = stack.enter_context(network.relay(1, standby=True, **hooks))
+        until_warm(second, 5)
+        done = nh_ok(place_of(second), "promote", "--json").stdout
+        assert json.loads(done)["calls"] == 5
+        assert all(call.is_heard() for call in calls), "the first relay still relays"
+        network.move_address(1)
+        assert all(call.is_heard() for call in calls), "the second one relays, too"
+        until_warm(first, 5)
+        assert health(second).ready
+        assert told.read_text().split("\n") == ["promote pair", "promote pair", "demote pair", ""]
+        assert second.stats().supervisor.hooks_failed == 1
+        assert "on_demote: sh -c" in first.program.output
+        nh_ok(place_of(first), "promote", "--force")
+        network.move_address(0)
+        for call in calls:
+            until_heard(call)
+        assert second.program.wait(30) == 1
 
 
 @pytest.mark.full

@@ -13,7 +13,7 @@ The module knows calls and their sockets, not how a sink keeps them.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from nh.calls.call import Call
@@ -194,6 +194,20 @@ class Checkpointer(CallObserver):
         now = time.monotonic()
         for call in self._table:
             self.save(call.call_id, now=now)
+
+    def save_in_turns(self, on_saved: Callable[[], None]) -> None:
+        """Save every call with its counters, some in each turn of the loop; then call `on_saved`."""
+        loop, left = self._loop, [call.call_id for call in self._table]
+        assert loop is not None  # it is attached while it serves
+
+        def save_some() -> None:
+            now = time.monotonic()
+            for call_id in left[-SAVED_A_TURN:]:
+                self.save(call_id, now=now)
+            del left[-SAVED_A_TURN:]
+            loop.call_later(0, save_some if left else on_saved)
+
+        save_some()
 
     def restored(self, call_id: bytes, *, now: float) -> None:
         """Save a call that was restored, or drop it if it could not be."""

@@ -38,7 +38,13 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[RelayResult], None]
 
 Announcement = (
-    link.RefuseNewCalls | link.TakeNewCalls | link.Reconfigure | link.HoldLinks | link.Recorded | link.Detach
+    link.RefuseNewCalls
+    | link.TakeNewCalls
+    | link.Reconfigure
+    | link.HoldLinks
+    | link.Recorded
+    | link.Detach
+    | link.SaveAll
 )
 """Messages to a shard that have no answer."""
 
@@ -113,6 +119,7 @@ class ShardHandle:
         on_no_calls_left: called with each NoCallsLeft of the shard.
         on_media_timed_out: called with each MediaTimedOut of the shard.
         on_rtcp_seen: called with each RtcpSeen.
+        on_all_saved: called with each AllSaved.
         on_answered: called with the seconds that a command took, for each that the shard answered in time.
 
     Raises:
@@ -132,6 +139,7 @@ class ShardHandle:
         on_media_timed_out: Callable[[MediaTimedOut], None] = lambda _: None,
         on_rtcp_seen: Callable[[RtcpSeen], None] = lambda _: None,
         on_answered: Callable[[float], None] = lambda _: None,
+        on_all_saved: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = HandleState.STARTING
         self._loop = loop
@@ -145,6 +153,7 @@ class ShardHandle:
         self._on_media_timed_out = on_media_timed_out
         self._on_rtcp_seen = on_rtcp_seen
         self._on_answered = on_answered
+        self._on_all_saved = on_all_saved
         self._in_flight: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
         self._last_id = 0
         self._deadline: Timer | None = None
@@ -247,12 +256,6 @@ class ShardHandle:
                     answer, deadline = waiting
                     self._on_answered(self._loop.now() - deadline + self._timeout_s)
                     answer(message.result)
-            case link.NoCallsLeft():
-                self._on_no_calls_left(message)
-            case MediaTimedOut():
-                self._on_media_timed_out(message)
-            case RtcpSeen():
-                self._on_rtcp_seen(message)
             case link.Configured():
                 records = ((link.encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)
@@ -262,6 +265,19 @@ class ShardHandle:
                 self._recovery.restored(message)
             case link.Ready():
                 self._on_shard_ready(message)
+            case _:
+                self._on_report(message)
+
+    def _on_report(self, message: link.FromShard) -> None:
+        match message:
+            case link.NoCallsLeft():
+                self._on_no_calls_left(message)
+            case link.AllSaved():
+                self._on_all_saved()
+            case MediaTimedOut():
+                self._on_media_timed_out(message)
+            case RtcpSeen():
+                self._on_rtcp_seen(message)
 
     def _on_restore_error(self, exc: ChannelFull) -> None:
         logger.error("%s (pid %d) cannot be sent its calls: %s; it is killed", self._name, self.pid, exc)

@@ -4,11 +4,12 @@ Delays between a death and the next start: nh.supervisor.shards.backoff. Only be
 once does the manager give up: later, some calls are better than none.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.ipc.link_messages import Detach
+from nh.ipc.link_messages import Detach, SaveAll
 from nh.loop import Loop
 from nh.stats.layout import ShardState
 from nh.supervisor.shards.slot import ShardSlot
@@ -101,6 +102,20 @@ class ShardManager:
         """Announce to every shard that its link is about to end, because the supervisor hands over."""
         for slot in self._slots:
             slot.tell(Detach())
+
+    def save_all(self, on_saved: Callable[[], None]) -> None:
+        """Have every shard save all calls; then call `on_saved`, unless a shard dies meanwhile."""
+        waiting = {slot.number for slot in self._slots}
+
+        def saved(number: int) -> None:
+            if number in waiting:
+                waiting.discard(number)
+                if not waiting:
+                    on_saved()
+
+        for slot in self._slots:
+            slot.on_all_saved = [functools.partial(saved, slot.number)]
+            slot.tell(SaveAll())
 
     def kill(self) -> None:
         """Kill every shard; after stop(), whose `on_stopped` follows."""

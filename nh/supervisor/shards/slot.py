@@ -54,6 +54,7 @@ class ShardSlot:
         on_up: called with the slot, in order, when a process is ready.
         on_exit: called with the slot and the reason when the process is gone.
         on_no_calls_left: called with the slot when `drain_round` has changed.
+        on_all_saved: called when the shard has saved all calls, which it was told to.
         on_media_timed_out: called with each call of the shard whose media have timed out.
         on_rtcp_seen: called with the RTCP that passed the shard.
     """
@@ -83,6 +84,7 @@ class ShardSlot:
         self.on_up: list[Callable[[ShardSlot], None]] = []
         self.on_exit: list[Callable[[ShardSlot, str], None]] = []
         self.on_no_calls_left: list[Callable[[ShardSlot], None]] = []
+        self.on_all_saved: list[Callable[[], None]] = []
         self.on_media_timed_out: list[Callable[[MediaTimedOut], None]] = []
         self.on_rtcp_seen: list[Callable[[RtcpSeen], None]] = []
         self._loop = loop
@@ -140,6 +142,7 @@ class ShardSlot:
             on_no_calls_left=self._on_no_calls_left,
             on_media_timed_out=self._on_media_timed_out,
             on_rtcp_seen=self._on_rtcp_seen,
+            on_all_saved=self._on_all_saved,
             on_answered=self.status.command_s.observe,
             on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
         )
@@ -231,6 +234,10 @@ class ShardSlot:
         self.drain_round = message.round
         for on_no_calls_left in self.on_no_calls_left:
             on_no_calls_left(self)
+
+    def _on_all_saved(self) -> None:
+        for on_all_saved in self.on_all_saved:
+            on_all_saved()
 
     def _on_rtcp_seen(self, message: RtcpSeen) -> None:
         for on_rtcp_seen in self.on_rtcp_seen:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from nh.commands import Command, GetStats, Ping, Reload, Upgrade
-from nh.errors import NotNow, ShardUnavailable, StatsUnavailable
-from nh.results import Failure, Pong, Result, Stats, Upgrading
+from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
+from nh.errors import NotNow, Refused, ShardUnavailable, StatsUnavailable
+from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
@@ -91,7 +91,8 @@ class Standby:
             runtime.rpc.stop_reading()
             runtime.rpc.release_connections()  # those of the relay that serves from now on
             return
-        runtime.notifier.stopping()
+        if outcome is Outcome.ENDED:
+            runtime.notifier.stopping()
         runtime.rpc.close()
 
     def _end(self, outcome: Outcome) -> None:
@@ -106,8 +107,25 @@ class Standby:
         follower = self._following.free
         if follower is None or self._outcome is not None:
             return
+        self._take(Group(follower.group, follower))
+
+    def _promote(self, command: Promote) -> Promoting | Failure:
+        found = [each for each in self._followers if command.group in ("", each.group)]
+        if len(found) != 1:
+            return Failure.of(Refused(f"name one group of calls; this is a standby for {self._names}"))
+        (follower,) = found
+        standing = self._following.standings.get(follower.group)
+        if standing is None or self._following.failure:
+            return Failure.of(Refused(f"the store cannot be asked: {self._following.failure or 'not yet'}"))
+        if command.force:
+            self._runtime.loop.call_later(0, lambda: self._take(Group(follower.group, follower, force=True)))
+            return Promoting(follower.group, "")
+        self._following.want(follower.group)
+        return Promoting(follower.group, standing.holder)
+
+    def _take(self, group: Group) -> None:
         self._following.stop()
-        if not self._acquire(Group(follower.group, follower)):
+        if self._outcome is None and not self._acquire(group):
             self._following.start()
 
     def _acquire(self, group: Group) -> bool:
@@ -154,6 +172,8 @@ class Standby:
                     reply(Stats(StatsReader(self._runtime.segment).read().to_builtins()))
                 except StatsUnavailable as exc:
                     reply(Failure.of(exc))
+            case Promote():
+                reply(self._promote(command))
             case Upgrade() | Reload():
                 reply(Upgrading(__version__) if isinstance(command, Upgrade) else self._refusal())
                 self._runtime.loop.call_later(0, lambda: self._end(Outcome.ANEW))

@@ -20,6 +20,7 @@ from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal, JournalRecord
+from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.writer import StoreWriter
 from nh.throttle import RateLimitedLogger
 
@@ -111,9 +112,9 @@ class Store:
         return self._writer.works
 
     @property
-    def has_lease(self) -> bool:
-        """Whether another relay can get the calls."""
-        return self._lease is not None
+    def lease(self) -> Lease | None:
+        """For how long the calls are this relay's; None: no other relay can get them."""
+        return self._lease
 
     def why_lost(self, now: float, *, may_run_out: bool) -> str:
         """Why this relay must not serve the calls any more; "" if it may. See Lease."""
@@ -129,7 +130,7 @@ class Store:
         stats.store_lag_s = 0.0 if behind_since is None else max(0.0, time.monotonic() - behind_since)
 
     def close(self, timeout_s: float = CLOSE_S, *, keep_lease: bool = False) -> None:
-        """Write what is pending and end; a second call does nothing. put() must not be called any more.
+        """Write what is pending and end; a second call does nothing. put() has no effect any more.
 
         Args:
             timeout_s: longest wait. What the engine has not taken by then stays in the journal, if there is
@@ -161,6 +162,8 @@ class Store:
             (journal.close if left else journal.remove)()
 
     def _change(self, record: JournalRecord) -> None:
+        if self._closing.is_set():  # the calls are another relay's
+            return
         with self._lock:
             if self._journal is not None:
                 self._journal.add(record)

@@ -19,11 +19,13 @@ from nh.commands import (
     Close,
     CloseCall,
     Command,
+    Demote,
     Drain,
     GetStats,
     ListCalls,
     ListEnded,
     Ping,
+    Promote,
     Reload,
     SetLog,
     ShowCall,
@@ -249,6 +251,21 @@ class _Upgrade(Request, kw_only=True, tag="upgrade"):
         return Upgrade(self.shards)
 
 
+class _Promote(Request, kw_only=True, tag="promote"):
+    group: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    force: bool = False
+
+    def to_command(self) -> Command:
+        return Promote(self.group, self.force)
+
+
+class _Demote(Request, kw_only=True, tag="demote"):
+    to: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+
+    def to_command(self) -> Command:
+        return Demote(self.to)
+
+
 class _Ping(Request, tag="ping"):
     def to_command(self) -> Command:
         return Ping()
@@ -268,6 +285,8 @@ DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
     "reload": msgspec.json.Decoder(_Reload),
     "log": msgspec.json.Decoder(_Log),
     "upgrade": msgspec.json.Decoder(_Upgrade),
+    "promote": msgspec.json.Decoder(_Promote),
+    "demote": msgspec.json.Decoder(_Demote),
     "ping": msgspec.json.Decoder(_Ping),
 }
 """The decoder of each command's request, by name."""

@@ -30,6 +30,9 @@ ANNOUNCE_S: Final = 1.0
 ANNOUNCED_MS: Final = 3000
 """For how long it is known after that."""
 
+WANTED_MS: Final = 8000
+"""For how long the relay that has the group is asked for it."""
+
 RECONCILE_S: Final = 300.0
 """How often all records are read again, whatever the stream says."""
 
@@ -149,7 +152,7 @@ class Follower:
         server = connect(self._target)
         try:
             with failures(self._target.name):
-                server.eval(scripts.WANT, 1, self._keys[0], self._holder)
+                server.eval(scripts.WANT, 1, self._keys[0], self._holder, WANTED_MS)
         finally:
             server.close()
 

@@ -66,8 +66,9 @@ RENEW: Final = (
     + """
 redis.call('HSET', KEYS[1], 'until', ends)
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
-local wanted = redis.call('HGET', KEYS[1], 'wanted') or ''
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local ends, wanted = string.match(redis.call('HGET', KEYS[1], 'wanted') or '', '^(%d+) (.*)$')
+if not ends or tonumber(ends) < now then wanted = '' end
 local standbys = {}
 local known = redis.call('HGETALL', KEYS[4])
 for at = 1, #known, 2 do
@@ -158,9 +159,13 @@ Returns format, epoch, number of writes, holder, what is left of the lease, ms, 
 entries that follow, call-ids that changed, and their records as they are now."""
 
 WANT: Final = """
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'wanted', ARGV[1]) end
+local clock = redis.call('TIME')
+local ends = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[2]
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('HSET', KEYS[1], 'wanted', string.format('%.0f', ends) .. ' ' .. ARGV[1])
+end
 """
-"""KEYS: group. ARGV: the standby that wants the group. Its relay reads that with RENEW."""
+"""KEYS: group. ARGV: the standby that wants the group, for how long, ms. Its relay reads that with RENEW."""
 
 QUARANTINE: Final = """
 local token, holder, ends = unpack(redis.call('HMGET', KEYS[1], 'token', 'holder', 'until'))

@@ -1,0 +1,155 @@
+"""Whether the stored calls are this relay's: it looks at the lease, and hands the calls over to a standby.
+
+The order of a handover is its promise. Commands wait from the first step on, so nothing changes that the
+standby would not learn. Every call is saved with its counters and written to the server before the standby
+may have it. From then on the server refuses writes of this relay, which relays on for the length of a lease:
+in that time the standby binds the ports, and the address moves. Then its shards end.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from nh.commands import Demote
+from nh.errors import Refused
+from nh.results import Demoting, Failure, Result
+from nh.supervisor.handover.send import when_idle
+from nh.supervisor.runtime import Runtime
+from nh.supervisor.shards.manager import ShardManager
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1
+"""How often the relay looks whether the calls are still its own."""
+
+SAVE_S: Final = 5.0
+"""Saving and writing of all calls may take so long; then there is no handover."""
+
+_NO_STANDBY: Final = "no standby follows the calls; start one with --standby-for and the prefix of this relay"
+
+
+class Reactions(NamedTuple):
+    """What the supervisor does about its calls.
+
+    Attributes:
+        is_leaving: whether the next supervisor of this relay has the shards, and looks itself.
+        on_lost: called with the reason when the calls are another relay's.
+        on_kept: called when a handover is broken off: commands have to be read again.
+        on_given: called when the calls are the standby's, and this relay still relays.
+        on_over: called when the shards have to end.
+    """
+
+    is_leaving: Callable[[], bool]
+    on_lost: Callable[[str], None]
+    on_kept: Callable[[], None]
+    on_given: Callable[[], None]
+    on_over: Callable[[], None]
+
+
+class Ownership:
+    """Looks at the lease from start() on.
+
+    Args:
+        runtime: the host's resources, with the store.
+        manager: has the shards save all calls.
+        reactions: see Reactions.
+    """
+
+    def __init__(self, runtime: Runtime, manager: ShardManager, reactions: Reactions) -> None:
+        self._runtime = runtime
+        self._manager = manager
+        self._reactions = reactions
+        self._to = ""
+        self._given = False
+        self._saved = False
+        self._refused = ""
+
+    def start(self) -> None:
+        """Look at the lease from now on, if another relay can get the calls."""
+        if self._runtime.store is not None and self._runtime.store.lease is not None:
+            self._look()
+
+    def demote(self, command: Demote, reply: Callable[[Result], None]) -> None:
+        """Carry out Demote: begin to hand over, if that is possible."""
+        try:
+            reply(self._begin(command.to))
+        except Refused as exc:
+            reply(Failure.of(exc))
+
+    def _look(self) -> None:
+        if self._given or self._manager.stopping:
+            return
+        why = self._runtime.why_not_ours()
+        if why and not self._reactions.is_leaving():
+            self._reactions.on_lost(why)
+            return
+        self._runtime.loop.call_later(LOOK_S, self._look)
+        store = self._runtime.store
+        wanted_by = store.lease.wanted_by if store is not None and store.lease is not None else ""
+        if wanted_by and not self._to:
+            try:
+                self._begin(wanted_by)
+            except Refused as exc:  # it is tried again while the standby asks
+                if self._refused != wanted_by:
+                    logger.error(
+                        "the standby %s asks for the calls, and does not get them: %s", wanted_by, exc
+                    )
+                self._refused = wanted_by
+        elif not wanted_by:
+            self._refused = ""
+
+    # --- the handover -----------------------------------------------------------------------------
+
+    def _begin(self, to: str) -> Demoting:
+        store, manager = self._runtime.store, self._manager
+        if store is None or store.lease is None:
+            raise Refused("the calls are stored on this host only; a standby needs --state valkey://…")
+        if self._to or self._reactions.is_leaving() or manager.stopping:
+            raise Refused("this relay hands over already, or is ending")
+        if not manager.all_up or not store.works:
+            raise Refused("a shard is not up, or the store is away: the standby would not get all calls")
+        self._to, calls = _choose(to, store.lease.standbys)
+        logger.warning("handing the calls over to the standby %s, which has %d of them", self._to, calls)
+        self._runtime.rpc.stop_reading()
+        when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._save)
+        return Demoting(self._to, calls)
+
+    def _save(self) -> None:
+        self._saved = False
+        self._manager.save_all(self._on_saved)
+        when_idle(self._runtime.loop, self._is_unwritten, timeout_s=SAVE_S, then=self._give)
+
+    def _on_saved(self) -> None:
+        self._saved = True
+
+    def _is_unwritten(self) -> bool:
+        store = self._runtime.store
+        return not self._saved or store is None or bool(store.pending)
+
+    def _give(self) -> None:
+        store = self._runtime.store
+        if store is None or store.lease is None or self._is_unwritten() or not store.works:
+            logger.error("the calls stay here: they could not be written to the store within %g s", SAVE_S)
+            self._to = ""
+            self._reactions.on_kept()
+            return
+        relay_on_s = store.lease.length_s
+        store.lease.given_to = self._to
+        self._given = True
+        store.close()
+        self._reactions.on_given()
+        logger.warning(
+            "the calls are those of the standby %s now; relaying on for %g s", self._to, relay_on_s
+        )
+        self._runtime.loop.call_later(relay_on_s, self._reactions.on_over)
+
+
+def _choose(to: str, standbys: Mapping[str, int]) -> tuple[str, int]:
+    """The standby that `to` means, and how many calls it has."""
+    named = {name: calls for name, calls in standbys.items() if to in ("", name, name.partition(":")[0])}
+    if len(named) == 1:
+        return next(iter(named.items()))
+    known = ", ".join(sorted(standbys)) or "none"
+    if not named:
+        raise Refused(f"no standby {to} follows the calls; those that do: {known}" if to else _NO_STANDBY)
+    raise Refused(f"several standbys could be meant; name one of them: {known}")

@@ -1,0 +1,70 @@
+"""Hooks: their output is logged, their failure counted, and nothing waits for them."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from nh.loop import SelectorLoop
+from nh.stats.layout import SupervisorStats
+from nh.supervisor.standby.hooks import MAX_LINES, Hook
+
+
+def run(*words: str) -> SupervisorStats:
+    """Run a hook to its end."""
+    loop, stats = SelectorLoop(), SupervisorStats()
+    Hook(loop, "on_promote", shlex.join(words), "pair", stats=stats, then=loop.stop)
+    loop.run()
+    loop.close()
+    return stats
+
+
+def test_a_hook_gets_its_words_without_a_shell_and_its_output_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    program = "import os, sys; print(sys.argv[1:], os.environ['NH_GROUP'], os.environ['NH_EVENT'], end='')"
+    assert run(sys.executable, "-c", program, "$HOME", "a;b").hooks_failed == 0
+    assert "says: ['$HOME', 'a;b'] pair on_promote" in caplog.text
+
+
+def test_a_hook_is_given_up_after_its_time_with_its_children(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.supervisor.standby.hooks.HOOK_S", 0.3)
+    assert run("sh", "-c", "sleep 60; echo late").hooks_failed == 1
+    assert "took more than 0.3 s and was killed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (("/nowhere/hook",), "cannot be started: No such file"),
+        (("sh", "-c", "exit 3"), "failed: exit status 3"),
+        (("sh", "-c", "kill -9 $$"), "failed: signal 9"),
+    ],
+)
+def test_a_hook_that_fails_is_counted_and_logged(
+    command: tuple[str, ...], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(*command).hooks_failed == 1
+    assert why in caplog.text
+
+
+def test_a_hook_that_says_much_or_leaves_a_child_delays_nothing(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO")
+    stop = tmp_path / "stop"
+    script = f"seq 100000; (while [ ! -e {stop} ]; do sleep 0.05; done) & printf 'a\\033[31m'"
+    try:
+        assert run("sh", "-c", script).hooks_failed == 0
+    finally:
+        stop.touch()
+    assert caplog.text.count("says:") <= MAX_LINES
+    assert "\033" not in caplog.text
+
+
+def test_no_hook_is_over_at_once() -> None:
+    assert run().hooks_failed == 0
