@@ -28,12 +28,9 @@ class MediaSecurity:
         tag: of the a=crypto line that was agreed on.
         receiver: of what the end sends; None: its key is not known, nothing of it passes.
         sender: of what the end is sent; None: it is sent nothing.
-
-    Attributes:
-        dtls: what agrees on the keys with the end at the media sockets; None: SDP has them.
     """
 
-    __slots__ = ("dtls", "receiver", "sender", "tag")
+    __slots__ = ("receiver", "sender", "tag")
 
     def __init__(
         self, tag: int = 0, receiver: "SrtpReceiver | None" = None, sender: "SrtpSender | None" = None
@@ -41,7 +38,15 @@ class MediaSecurity:
         self.tag = tag
         self.receiver = receiver
         self.sender = sender
-        self.dtls: DtlsProtocol | None = None
+
+    @property
+    def dtls(self) -> DtlsProtocol | None:
+        """What agrees on the keys with the end at the media sockets; None: SDP has them."""
+        return None
+
+    def of_component(self, component: int) -> "MediaSecurity":  # noqa: ARG002
+        """What protects one of the consecutive ports of a medium, from 0."""
+        return self
 
     @property
     def suite(self) -> str:

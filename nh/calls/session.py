@@ -189,9 +189,12 @@ class Session:
         """
         changed = False
         for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
-            for leg in self.legs[side::2]:
-                changed = changed or leg.security is not group.security
-                leg.security = group.security
+            for place, leg in zip(group.components, self.legs[side::2], strict=True):
+                security = group.security
+                if security is not None:
+                    security = security.of_component(place.component)
+                changed = changed or leg.security is not security
+                leg.security = security
                 changed = leg.use_ice(group.ice) or changed
         return changed
 

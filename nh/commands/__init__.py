@@ -9,6 +9,7 @@ Net::SIP puts NUL bytes into them.
 from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
 from nh.commands.ng import (
     DEFAULT_BUNDLE,
+    DEFAULT_DTLS,
     DEFAULT_SDES,
     MAX_FORWARDED_BYTES,
     PLAIN_TEXT,
@@ -17,6 +18,7 @@ from nh.commands.ng import (
     BlockMedia,
     BundleOptions,
     Delete,
+    DtlsOptions,
     EndpointLearning,
     Feature,
     IceHandling,
@@ -86,6 +88,7 @@ Command = (
 
 __all__ = [
     "DEFAULT_BUNDLE",
+    "DEFAULT_DTLS",
     "DEFAULT_SDES",
     "MAX_CSEQ",
     "MAX_DRAIN_S",
@@ -110,6 +113,7 @@ __all__ = [
     "DeleteSessions",
     "Demote",
     "Drain",
+    "DtlsOptions",
     "EndpointLearning",
     "Extension",
     "Feature",

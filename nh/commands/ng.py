@@ -149,7 +149,22 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     lifetime: bool = False
 
 
+class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How DTLS agrees on keys of SRTP, where one side of a call has SRTP.
+
+    Attributes:
+        off: it is not offered, and not taken where there are keys in the SDP, too.
+        active: the relay begins, where an end leaves it the choice.
+        algorithm: of the fingerprints that the relay writes, as SDP has it; "": that of the end, or SHA-256.
+    """
+
+    off: bool = False
+    active: bool = False
+    algorithm: str = ""
+
+
 DEFAULT_SDES: Final = SdesOptions()
+DEFAULT_DTLS: Final = DtlsOptions()
 
 
 class BundleOptions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,7 +213,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             media that the peer does not receive.
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
-        sdes: see SdesOptions.
+        sdes, dtls: see SdesOptions and DtlsOptions.
         bundle: see BundleOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
@@ -233,6 +248,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     transport_protocol: str = ""
     sdes: SdesOptions = DEFAULT_SDES
     bundle: BundleOptions = DEFAULT_BUNDLE
+    dtls: DtlsOptions = DEFAULT_DTLS
     dscp: int | None = None
     loop_protect: bool = False
     label: str = ""

@@ -22,6 +22,8 @@ from nh.sdp.ice import IceAction, rewrite_medium_ice, rewrite_session_ice
 from nh.sdp.lines import Edits
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
+DTLS_ATTRIBUTES = ("setup", "fingerprint", "tls-id")
+
 
 class MuxAction(enum.Enum):
     """What to do with a=rtcp-mux: leave it, add it if it is missing, or remove it and a=rtcp-mux-only."""
@@ -44,6 +46,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
         crypto: a=crypto lines in place of those that there are; None leaves them.
         bundle_only: it has no port of its own, but that of the bundle's first medium (RFC 9143 6).
         credentials: of the relay's ICE; None: it has none with the receiver.
+        dtls: the same of a=fingerprint, a=setup and a=tls-id.
     """
 
     address: str
@@ -54,6 +57,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     crypto: tuple[bytes, ...] | None = None
     bundle_only: bool = False
     credentials: IceCredentials | None = None
+    dtls: tuple[bytes, ...] | None = None
 
 
 class RewritePlan(msgspec.Struct, frozen=True):
@@ -86,6 +90,11 @@ class RewritePlan(msgspec.Struct, frozen=True):
     bundles: tuple[tuple[str, ...], ...] | None = None
     mids: tuple[str, ...] = ()
     text: SdpText = PLAIN_TEXT
+
+    @property
+    def replaces_dtls(self) -> bool:
+        """Whether a medium gets other lines of DTLS; then none are the session's."""
+        return any(medium is not None and medium.dtls is not None for medium in self.media)
 
 
 def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
@@ -131,6 +140,8 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
         held = shared in UNSPECIFIED and not plan.text.zero_address
         shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
+    if plan.replaces_dtls:
+        _drop(edits, session, DTLS_ATTRIBUTES)
     lite = any(medium is not None and medium.credentials is not None for medium in plan.media)
     rewrite_session_ice(edits, session, plan.ice, lite=lite)
     return shared
@@ -163,6 +174,19 @@ def _rewrite_medium(
         _drop(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():
             edits.insert_after(medium.last, line)
+    _rewrite_dtls(edits, medium, plan.dtls, whole)
+
+
+def _rewrite_dtls(edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None, whole: RewritePlan) -> None:
+    """Replace what a medium says of DTLS, or give it what the session said before."""
+    if lines is not None:
+        _drop(edits, medium, DTLS_ATTRIBUTES)
+    elif whole.replaces_dtls:
+        inherited = [name for name in DTLS_ATTRIBUTES if not medium.has(name)]
+        indexes = [each.line for name in inherited for each in medium.session.attributes.get(name, ())]
+        lines = tuple(edits.text(index) for index in sorted(indexes))
+    for line in (lines or ()) if medium.port else ():
+        edits.insert_after(medium.last, line)
 
 
 def _held_if(held: bool, address: str) -> str:

@@ -9,7 +9,7 @@ from nh.calls.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
-from nh.calls.packet_protocol import Datagram, DtlsProtocol
+from nh.calls.packet_protocol import Datagram
 from nh.ice.agent import CheckResult
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
@@ -56,6 +56,18 @@ class Echo:
         return source.port in self.met
 
 
+class ByEcho(MediaSecurity):
+    """What has an Echo as its DTLS."""
+
+    def __init__(self, echo: Echo) -> None:
+        super().__init__()
+        self._echo = echo
+
+    @property
+    def dtls(self) -> DtlsProtocol:
+        return cast(DtlsProtocol, self._echo)
+
+
 @pytest.fixture
 def alice(make_peer: MakePeer) -> MediaPeer:
     return make_peer()
@@ -80,8 +92,7 @@ def give(testbed: RelayTestbed, leg: Leg, *, ice: Echo | None = None, dtls: Echo
     """Let the end of a leg speak these protocols with the relay."""
     leg.ice = cast(EndIce | None, ice)
     if dtls is not None:
-        leg.security = MediaSecurity()
-        leg.security.dtls = cast(DtlsProtocol, dtls)
+        leg.security = ByEcho(dtls)
     testbed.relay.plane._forwarding.apply([leg])
 
 

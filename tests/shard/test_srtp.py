@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from nh.calls.media import Block
-from nh.commands import OfferOptions, SdesOptions
+from nh.commands import DtlsOptions, OfferOptions, SdesOptions
 from nh.errors import NhError, Unsupported
 from nh.sdp.crypto import read_crypto
 from tests.shard.conftest import MakeNg, MakePeer
@@ -307,9 +307,9 @@ def test_a_client_chooses_suites(testbed: NgTestbed, alice: MediaPeer) -> None:
 @pytest.mark.parametrize(
     ("proto", "wanted", "options"),
     [
-        ("RTP/AVP", "RTP/SAVP", OfferOptions(sdes=SdesOptions(off=True))),
+        ("RTP/AVP", "RTP/SAVP", OfferOptions(sdes=SdesOptions(off=True), dtls=DtlsOptions(off=True))),
         ("RTP/SAVP", "RTP/AVP", OfferOptions()),
-        ("RTP/AVP", "UDP/TLS/RTP/SAVPF", OfferOptions()),
+        ("RTP/AVP", "UDP/TLS/RTP/SAVPF", OfferOptions(dtls=DtlsOptions(off=True))),
     ],
 )
 def test_what_cannot_be_had_without_keys_in_sdp_is_refused(
@@ -317,7 +317,8 @@ def test_what_cannot_be_had_without_keys_in_sdp_is_refused(
 ) -> None:
     sdp = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d %b 0\r\n"
     with pytest.raises(Unsupported, match="transport-protocol"):
-        testbed.offer(sdp % (alice.port, proto.encode()), transport_protocol=wanted, sdes=options.sdes)
+        body = sdp % (alice.port, proto.encode())
+        testbed.offer(body, transport_protocol=wanted, sdes=options.sdes, dtls=options.dtls)
     assert testbed.stats().sockets == 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.bundle import Bundle
+from nh.calls.dtls_security import OfferedDtls
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey
@@ -145,6 +146,7 @@ class Party:
         offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
         ice, offered_ice: the same for ICE: the relay's agent towards the party, and the credentials that the
             relay offered in its place.
+        offered_dtls: the same of associations of DTLS.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
         sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
@@ -169,6 +171,7 @@ class Party:
         "label",
         "mux",
         "offered",
+        "offered_dtls",
         "offered_ice",
         "offered_keys",
         "peer_interface",
@@ -212,6 +215,7 @@ class Party:
         self.offered_keys: list[tuple[OfferedKey, ...]] = []
         self.ice: list[IceAgent | None] = []
         self.offered_ice: list[IceCredentials | None] = []
+        self.offered_dtls: list[OfferedDtls | None] = []
         self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
         self.references: set[Reference] = set()
         self.sent_origin: SentOrigin | None = None
@@ -248,6 +252,7 @@ class Party:
         self.bundles, self.bundled = other.bundles, other.bundled
         self.security, self.offered_keys = list(other.security), list(other.offered_keys)
         self.ice, self.offered_ice = list(other.ice), list(other.offered_ice)
+        self.offered_dtls = list(other.offered_dtls)
 
     @property
     def all_groups(self) -> list[SocketGroup | None]:

@@ -5,70 +5,23 @@ They are apart from the rest of a snapshot, as bytes of their own, so that a sto
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from nh.calls.dtls_security import DtlsSecurity, OfferedDtls
 from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
 from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.ice import IceSecrets
+from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
 from nh.calls.snapshots.values import Index, require, require_index
 from nh.calls.socket_group import SocketGroup
+from nh.dtls.certificate import Certificate
 from nh.errors import SnapshotUnreadable, Unsupported
 from nh.srtp.keys import MasterKey
-from nh.srtp.state import DirectionState
-from nh.srtp.suites import find_suite
 
 if TYPE_CHECKING:
-    from nh.srtp.receiver import SrtpReceiver
     from nh.srtp.sender import SrtpSender
-
-Tag = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
-
-
-class KeySnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A master key and where it is; its text form tells nothing of it.
-
-    Attributes:
-        state: None: nothing has been sent or received with it.
-    """
-
-    suite: str
-    key: bytes
-    salt: bytes
-    mki: bytes
-    state: DirectionState | None = None
-
-    def __repr__(self) -> str:
-        return f"KeySnapshot({self.suite})"
-
-    @classmethod
-    def take(cls, master: MasterKey, direction: "SrtpReceiver | SrtpSender | None") -> Self:
-        """The snapshot of a key, and of what has been done with it."""
-        state = None if direction is None else direction.to_state()
-        return cls(master.suite.name, master.key, master.salt, master.mki, state)
-
-    def rebuild(self) -> MasterKey:
-        """The key.
-
-        Raises:
-            SnapshotUnreadable: it is none of its suite.
-        """
-        suite = find_suite(self.suite)
-        require(suite is not None, "a key of an unknown suite")
-        assert suite is not None
-        try:
-            return MasterKey(suite, self.key, self.salt, self.mki)
-        except ValueError as exc:
-            raise SnapshotUnreadable(str(exc)) from exc
-
-
-class SecuritySnapshot(msgspec.Struct, array_like=True, frozen=True):
-    """A MediaSecurity; `sender` is the index of a key."""
-
-    tag: Tag
-    receiver: KeySnapshot | None
-    sender: Index | None
 
 
 class PartyKeys(msgspec.Struct, array_like=True, frozen=True):
@@ -77,11 +30,13 @@ class PartyKeys(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         security: for each medium, the index of a SecuritySnapshot.
         offered: for each medium, (tag, index of a key) of what the relay offered in its place.
+        offered_dtls: for each medium, (index of a certificate, tls-id) of the same.
     """
 
     party: Index
     security: list[Index | None]
     offered: list[list[tuple[Tag, Index]]]
+    offered_dtls: list[tuple[Index, Text] | None] = []
 
 
 class Secrets(msgspec.Struct, array_like=True, frozen=True):
@@ -91,6 +46,7 @@ class Secrets(msgspec.Struct, array_like=True, frozen=True):
         senders: keys that the relay sends with, each once.
         security: what ends share with the relay, each once.
         groups: (index of a group, index in `security`).
+        certificates: of the relay.
     """
 
     senders: list[KeySnapshot]
@@ -98,26 +54,39 @@ class Secrets(msgspec.Struct, array_like=True, frozen=True):
     groups: list[tuple[Index, Index]]
     parties: list[PartyKeys]
     ice: IceSecrets | None = None
+    certificates: list[Certificate] = []
 
 
 class _Taker:
-    """Gives each key and each security an index."""
+    """Gives each key, each security and each certificate an index."""
 
     def __init__(self) -> None:
         self.senders: list[KeySnapshot] = []
         self.security: list[SecuritySnapshot] = []
+        self.certificates: list[Certificate] = []
         self._senders: dict[int, int] = {}
         self._security: dict[int, int] = {}
+
+    def index_of_certificate(self, certificate: Certificate) -> int:
+        if certificate not in self.certificates:
+            self.certificates.append(certificate)
+        return self.certificates.index(certificate)
 
     def index_of(self, security: MediaSecurity | None) -> int | None:
         if security is None:
             return None
         if id(security) not in self._security:
             receiver, sender = security.receiver, security.sender
+            dtls = None
+            if isinstance(security, DtlsSecurity):
+                rtcp = self.index_of(security.rtcp)
+                certificate = self.index_of_certificate(security.parameters.certificate)
+                dtls = DtlsSnapshot.take(security, certificate, rtcp)
             taken = SecuritySnapshot(
                 security.tag,
                 None if receiver is None else KeySnapshot.take(receiver.master, receiver),
                 None if sender is None else self.index_of_key(sender.master, sender),
+                dtls,
             )
             self._security[id(security)] = len(self.security)
             self.security.append(taken)
@@ -151,14 +120,20 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
                 [(key.tag, taker.index_of_key(key.master, key.sender)) for key in offered]
                 for offered in party.offered_keys
             ],
+            [
+                None if each is None else (taker.index_of_certificate(each.certificate), each.tls_id)
+                for each in party.offered_dtls
+            ],
         )
         for index, party in enumerate(parties)
-        if any(party.security) or any(party.offered_keys)
+        if any(party.security) or any(party.offered_keys) or any(party.offered_dtls)
     ]
     ice = IceSecrets.take(groups, parties)
     if not secured and not keys and ice is None:
         return b""
-    return msgspec.msgpack.encode(Secrets(taker.senders, taker.security, secured, keys, ice))
+    return msgspec.msgpack.encode(
+        Secrets(taker.senders, taker.security, secured, keys, ice, taker.certificates)
+    )
 
 
 class SecretsRestorer:
@@ -179,7 +154,9 @@ class SecretsRestorer:
         self._keys = [each.rebuild() for each in self._secrets.senders]
         self._senders: dict[int, SrtpSender] = {}
         try:
-            self._security = [self._rebuild(each) for each in self._secrets.security]
+            self._security: list[MediaSecurity] = []
+            for each in self._secrets.security:
+                self._security.append(self._rebuild(each))
         except Unsupported as exc:
             raise SnapshotUnreadable(str(exc)) from exc
         self._agents = [] if self._secrets.ice is None else self._secrets.ice.rebuild()
@@ -213,16 +190,35 @@ class SecretsRestorer:
                 tuple([self._rebuild_offered(tag, index) for tag, index in offered])
                 for offered in keys.offered
             ]
+            party.offered_dtls = [
+                None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls
+            ]
         if self._secrets.ice is not None:
             self._secrets.ice.apply_to_parties(parties, self._agents)
 
     def _rebuild(self, security: SecuritySnapshot) -> MediaSecurity:
-        receiver = security.receiver
-        return MediaSecurity(
-            security.tag,
-            None if receiver is None else new_receiver(receiver.rebuild(), receiver.state),
-            None if security.sender is None else self._sender(security.sender),
+        known = security.receiver
+        receiver = None if known is None else new_receiver(known.rebuild(), known.state)
+        sender = None if security.sender is None else self._sender(security.sender)
+        dtls = security.dtls
+        if dtls is None:
+            return MediaSecurity(security.tag, receiver, sender)
+        rtcp = None
+        if dtls.rtcp is not None:
+            require_index(dtls.rtcp, self._security, "security")
+            rtcp = self._security[dtls.rtcp]
+            require(isinstance(rtcp, DtlsSecurity), "the security of RTCP is not that of DTLS")
+        return DtlsSecurity(
+            dtls.rebuild(self._secrets.certificates),
+            receiver,
+            sender,
+            last_flight=tuple(dtls.last_flight),
+            rtcp=rtcp if isinstance(rtcp, DtlsSecurity) else None,
         )
+
+    def _rebuild_offered_dtls(self, certificate: int, tls_id: str) -> OfferedDtls:
+        require_index(certificate, self._secrets.certificates, "certificate")
+        return OfferedDtls(self._secrets.certificates[certificate], tls_id)
 
     def _rebuild_offered(self, tag: int, index: int) -> OfferedKey:
         require_index(index, self._keys, "key")

@@ -16,7 +16,7 @@ from nh.commands import BundleOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
-from nh.shard.ng.sdes import Secured
+from nh.shard.ng.securing import Secured
 
 _TRANSPORT: Final = (
     *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),

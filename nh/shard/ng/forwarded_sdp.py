@@ -25,7 +25,7 @@ from nh.shard.ng.media_plans import (
     with_port_of_first,
 )
 from nh.shard.ng.negotiation import wanted_transport
-from nh.shard.ng.sdes import Secured
+from nh.shard.ng.securing import Secured
 
 _MAX_ESCAPED: Final = 6
 """Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""
@@ -66,7 +66,7 @@ def forward_offer(
     proto = wanted_transport(options)
     actions = [mux_towards_answerer(mux, required=options.mux_require) for mux in muxes]
     plans = [
-        medium_plan(medium, group, address, mux, proto=proto, crypto=each.lines)
+        medium_plan(medium, group, address, mux, proto=proto, secured=each)
         for medium, group, mux, each in zip(description.media, groups, actions, secured, strict=True)
     ]
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
@@ -110,7 +110,7 @@ def forward_answer(
     """
     actions = [(MuxAction.ADD if muxed else MuxAction.REMOVE, muxed) for muxed, _ in muxes]
     plans = [
-        answer_plan(medium, group, address, mux, offerer=offerer, index=index, crypto=each.lines)
+        answer_plan(medium, group, address, mux, offerer=offerer, index=index, secured=each)
         for index, (medium, group, mux, each) in enumerate(
             zip(description.media, groups, actions, secured, strict=True)
         )

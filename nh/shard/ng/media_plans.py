@@ -12,7 +12,7 @@ from nh.calls.socket_group import SocketGroup
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.rewrite import MediumPlan, MuxAction
 from nh.shard.ng.negotiation import differ_by_feedback
-from nh.shard.ng.sdes import converts
+from nh.shard.ng.securing import UNCHANGED, Secured, converts
 
 
 def medium_plan(
@@ -22,7 +22,7 @@ def medium_plan(
     mux: tuple[MuxAction, bool],
     *,
     proto: str = "",
-    crypto: tuple[bytes, ...] | None = None,
+    secured: Secured = UNCHANGED,
 ) -> MediumPlan | None:
     """The address and ports of one medium in the forwarded SDP.
 
@@ -32,7 +32,7 @@ def medium_plan(
         address: to announce.
         mux: what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
         proto: the transport that is wanted; "" leaves the SDP's.
-        crypto: its a=crypto lines; None leaves the SDP's.
+        secured: the lines of its keys.
 
     Returns:
         None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
@@ -45,8 +45,8 @@ def medium_plan(
         return MediumPlan(address, ports[0])
     action, agreed = mux
     rtcp_port = None if agreed or len(ports) < 2 else ports[1]
-    written = proto_to_write(medium, proto, secured=crypto is not None)
-    return MediumPlan(address, ports[0], rtcp_port, action, written, crypto)
+    written = proto_to_write(medium, proto, secured=secured.lines is not None)
+    return MediumPlan(address, ports[0], rtcp_port, action, written, secured.lines, dtls=secured.dtls)
 
 
 def answer_plan(
@@ -57,7 +57,7 @@ def answer_plan(
     *,
     offerer: Party,
     index: int,
-    crypto: tuple[bytes, ...] | None = None,
+    secured: Secured = UNCHANGED,
 ) -> MediumPlan | None:
     """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
 
@@ -66,7 +66,7 @@ def answer_plan(
     if index >= len(offerer.groups):
         return rejecting(address)
     proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
-    plan = medium_plan(medium, group, address, mux, proto=proto, crypto=crypto)
+    plan = medium_plan(medium, group, address, mux, proto=proto, secured=secured)
     written = proto_to_write(medium, proto, secured=True)
     if plan is None and written not in ("", medium.proto):
         return rejecting(address, written)
@@ -75,7 +75,7 @@ def answer_plan(
 
 def rejecting(address: str, proto: str = "") -> MediumPlan:
     """The plan of a medium that comes out with port 0, with the transport `proto` if that is not empty."""
-    return MediumPlan(address, 0, proto=proto, crypto=())
+    return MediumPlan(address, 0, proto=proto, crypto=(), dtls=())
 
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:

@@ -19,6 +19,7 @@ from nh.shard.ng.bundles import (
     bundles_of_offer,
     share_transports,
 )
+from nh.shard.ng.dtls import NewCertificate
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
 from nh.shard.ng.ice import (
@@ -38,7 +39,7 @@ from nh.shard.ng.negotiation import (
     requests_of_offer,
     wanted_transport,
 )
-from nh.shard.ng.sdes import UNCHANGED, Secured, secure_answer, secure_offer
+from nh.shard.ng.securing import UNCHANGED, Secured, secure_answer, secure_offer
 
 
 class OfferEnds(NamedTuple):
@@ -134,17 +135,30 @@ class NegotiatedOffer(NamedTuple):
         sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
         sender.offered_keys = [each.offered for each in self.secured]
         sender.offered_ice = [each.offered for each in self.ice.media]
+        sender.offered_dtls = [each.offered_dtls for each in self.secured]
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
 
 
 def negotiate_offer(
-    description: SessionDescription, options: OfferOptions, interfaces: InterfacePair, ends: OfferEnds
+    description: SessionDescription,
+    options: OfferOptions,
+    interfaces: InterfacePair,
+    ends: OfferEnds,
+    *,
+    certificate: NewCertificate,
 ) -> NegotiatedOffer:
     """What an offer comes to.
 
+    Args:
+        description: the offer as it came.
+        options: of the command.
+        interfaces: where the relay meets the two ends.
+        ends: the ends, as far as the call knows them.
+        certificate: of the relay, for a new call.
+
     Raises:
-        Unsupported: it needs SRTP, and `cryptography` is not installed.
+        Unsupported: it needs SRTP, and `cryptography` or pyOpenSSL is not installed.
         UnusableSdp: its bundles contradict its media.
     """
     receiver = ends.receiver
@@ -154,10 +168,11 @@ def negotiate_offer(
     secured = secure_offer(
         description,
         wanted_transport(options),
-        options.sdes,
+        options,
         sender=ends.sender,
         same_end=ends.same_end,
         receiver=receiver,
+        certificate=certificate,
     )
     bundles = bundles_of_offer(
         description, options.bundle, secured, sender=ends.sender, receiver=receiver, hidden=offered
@@ -257,6 +272,6 @@ def negotiate_answer(
         mux.answered(medium.rtcp_mux or index in bundled)
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
     ]
-    secured = secure_answer(description, options.sdes, offerer=offerer, answerer=answerer)
+    secured = secure_answer(description, options, offerer=offerer, answerer=answerer)
     ice = ice_of_answer(description, options, offerer=offerer, answerer=answerer)
     return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles, ice)

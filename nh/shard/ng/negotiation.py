@@ -18,7 +18,7 @@ from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
-from nh.shard.ng.sdes import Secured, can_secure
+from nh.shard.ng.securing import Secured, can_secure, why_not
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -62,7 +62,9 @@ def _conversion(description: SessionDescription, options: OfferOptions) -> str:
     wanted = wanted_transport(options)
     for medium in description.media:
         if wanted and medium.rtp and not medium.rejected and not _convertible(medium, wanted, options):
-            return f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
+            why = why_not(medium)
+            kept = f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
+            return f"{kept}: {why}" if why else kept
     return ""
 
 
@@ -73,15 +75,16 @@ def wanted_transport(options: OfferOptions) -> str:
 
 
 def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options.sdes)
+    return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options)
 
 
 def differ_by_feedback(proto: str, other: str) -> bool:
     """Whether two RTP profiles are the same but for RTCP feedback (RFC 4585, RFC 5124), or equal.
 
-    Their packets are the same, so only the m= line changes, as in rtpengine.
+    Their packets are the same, so only the m= line changes, as in rtpengine. SRTP by DTLS has two names.
     """
-    return proto.upper().removesuffix("F") == other.upper().removesuffix("F")
+    one, another = (each.upper().removeprefix("UDP/TLS/").removesuffix("F") for each in (proto, other))
+    return one == another
 
 
 def requests_of_offer(
@@ -174,7 +177,7 @@ def _expected(request: MediumRequest, secured: Secured, towards: Interface) -> M
     if request.media is None:
         return request._replace(security=None)
     media = Media("0.0.0.0", 0, request.media.range, request.media.proto, request.media.kind)
-    security = MediaSecurity() if secured.offered else None
+    security = MediaSecurity() if secured.offers else None
     return MediumRequest(media, towards.address, dscp=request.dscp, security=security)
 
 

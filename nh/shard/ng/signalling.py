@@ -25,6 +25,7 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiated import (
     NegotiatedAnswer,
@@ -48,6 +49,7 @@ class Signalling:
     def __init__(self, table: CallTable, interfaces: Sequence[Interface]) -> None:
         self._table = table
         self._interfaces = InterfaceChoice(interfaces)
+        self._certificates = Certificates()
         # for loop protection: all shards of a relay have the same mark, other relays have others
         self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
 
@@ -98,7 +100,9 @@ class Signalling:
             ends.receiver,
             call_id=command.call_id,
         )
-        negotiated = negotiate_offer(description, command.options, interfaces, ends)
+        negotiated = negotiate_offer(
+            description, command.options, interfaces, ends, certificate=self._certificates.current
+        )
         sdp = self._apply_offer(command, negotiated, ends.sender)
         sender, receiver, _ = self._ends_of(command)
         assert sender is not None, "the offer has made it"

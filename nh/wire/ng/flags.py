@@ -85,6 +85,7 @@ _PREFIXES: Final = (
     b"bundle-",
     b"codec-",
     b"sdes-",
+    b"dtls-",
     b"sdp-attr-",
     b"transcode-",
     b"t38-",

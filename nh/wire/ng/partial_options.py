@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
+from nh.wire.ng.dtls import read_dtls, read_dtls_fingerprint
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
 from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
@@ -91,9 +92,9 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"t38": _read_t38,
     b"osrtp": _read_osrtp,
     b"sdes": read_sdes,
-    b"dtls": _ignored_words("DTLS"),
+    b"dtls": read_dtls,
     b"dtls-reverse": _ignored_words("DTLS-reverse"),
-    b"dtls-fingerprint": _ignored_words("DTLS-fingerprint"),
+    b"dtls-fingerprint": read_dtls_fingerprint,
     b"codec": _read_codec,
     **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
     b"record-call": _unsupported_words(_YES, "record-call", RECORDING),

@@ -1,0 +1,224 @@
+"""Media whose keys DTLS agrees on: a handshake between an end and the relay at the media sockets (RFC 5763).
+
+SDP says which certificate the end has, and who begins. The keys of the first handshake are in force at once,
+those of a later one from its end on.
+"""
+
+import functools
+import importlib.util
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from nh.calls.media import Endpoint
+from nh.calls.media_security import MediaSecurity, new_receiver, new_sender
+from nh.calls.packet_protocol import Datagram
+from nh.dtls.certificate import Certificate
+from nh.dtls.fingerprints import Fingerprint
+from nh.dtls.problem import Problem
+from nh.errors import Unsupported
+
+if TYPE_CHECKING:
+    from nh.dtls.association import Association, Budget
+    from nh.dtls.identity import Identity
+    from nh.srtp.receiver import SrtpReceiver
+    from nh.srtp.sender import SrtpSender
+
+
+class OfferedDtls(NamedTuple):
+    """What the relay offers to an end.
+
+    Attributes:
+        certificate: of the relay.
+        tls_id: of the association (RFC 8842 5).
+    """
+
+    certificate: Certificate
+    tls_id: str
+
+
+class DtlsParameters(NamedTuple):
+    """What SDP has agreed on. If any of it changes, a new association begins (RFC 8842 3.1).
+
+    Attributes:
+        certificate, tls_id: of the relay, see OfferedDtls.
+        fingerprints: of the end's certificate.
+        active: the relay begins, as the client.
+        peer_tls_id: what the end calls the association, "" if it does not.
+        endpoint: where the end is, if it has no ICE; None: with ICE, that may change.
+    """
+
+    certificate: Certificate
+    tls_id: str
+    fingerprints: tuple[Fingerprint, ...]
+    active: bool
+    peer_tls_id: str = ""
+    endpoint: Endpoint | None = None
+
+
+class DtlsSecurity(MediaSecurity):
+    """See above; it is a DtlsProtocol, too.
+
+    Args:
+        parameters: what SDP has agreed on.
+        receiver, sender: of the keys that there are already; None: a handshake is to come.
+        last_flight: the end of the handshake that agreed on these.
+        rtcp: that of RTCP, which has an association of its own where it has a port of its own (RFC 5764 4.1);
+            None at that of RTCP itself.
+
+    Attributes:
+        parameters, rtcp: see above.
+        failures: handshakes that came to nothing, by Problem, since they were counted last.
+        handshakes: those that agreed on keys, since they were counted last.
+    """
+
+    __slots__ = ("_association", "_changed", "_last_flight", "failures", "handshakes", "parameters", "rtcp")
+
+    def __init__(
+        self,
+        parameters: DtlsParameters,
+        receiver: "SrtpReceiver | None" = None,
+        sender: "SrtpSender | None" = None,
+        *,
+        last_flight: tuple[bytes, ...] = (),
+        rtcp: "DtlsSecurity | None" = None,
+    ) -> None:
+        super().__init__(0, receiver, sender)
+        self.parameters = parameters
+        self.rtcp = rtcp
+        self.failures: Counter[Problem] = Counter()
+        self.handshakes = 0
+        self._association: Association | None = None
+        self._changed = False
+        self._last_flight = last_flight
+
+    @classmethod
+    def begin(cls, parameters: DtlsParameters) -> "DtlsSecurity":
+        """That of a medium, whose keys are to be agreed on."""
+        return cls(parameters, rtcp=cls(parameters))
+
+    @property
+    def dtls(self) -> "DtlsSecurity":
+        """See MediaSecurity."""
+        return self
+
+    def of_component(self, component: int) -> "MediaSecurity":
+        """See MediaSecurity."""
+        return self.rtcp if component % 2 and self.rtcp is not None else self
+
+    @property
+    def last_flight(self) -> tuple[bytes, ...]:
+        """See above."""
+        association = self._association
+        return self._last_flight if association is None else tuple(association.last_flight)
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why there are no keys; None if there are, or nothing is wrong yet."""
+        return None if self._association is None else self._association.problem
+
+    @property
+    def running(self) -> bool:
+        """Whether a handshake runs."""
+        return self._association is not None and self._association.running
+
+    # --- DtlsProtocol ---------------------------------------------------------------------------------
+
+    @property
+    def timer_at(self) -> float:
+        """See PacketProtocol."""
+        if self._association is not None:
+            return self._association.timer_at
+        return 0.0 if self.parameters.active and self.receiver is None else math.inf
+
+    def receive(self, packet: bytes, source: Endpoint, *, validated: bool, now: float) -> bool:
+        """See DtlsProtocol."""
+        self._begun().receive(packet, source, validated=validated, now=now)
+        self._take()
+        return True
+
+    def on_timer(self, *, now: float) -> None:
+        """See PacketProtocol."""
+        self._begun().on_timer(now=now)
+        self._take()
+
+    def take_output(self) -> list[Datagram]:
+        """See PacketProtocol."""
+        if self._association is None:
+            return []
+        return [
+            Datagram(payload, source if isinstance(source, Endpoint) else None)
+            for payload, source in self._association.take_output()
+        ]
+
+    def take_changed(self) -> bool:
+        """See PacketProtocol."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def close(self) -> None:
+        """End what runs: nothing uses the keys any more."""
+        for each in (self, self.rtcp):
+            if each is not None and each._association is not None:
+                each._association.close()
+
+    def _begun(self) -> "Association":
+        if self._association is None:
+            from nh.dtls.association import Association  # noqa: PLC0415  see require_dtls()
+
+            self._association = Association(
+                _identity(self.parameters.certificate),
+                self.parameters.fingerprints,
+                active=self.parameters.active,
+                budget=_budget(),
+                established=self.receiver is not None,
+                last_flight=self._last_flight,
+            )
+        return self._association
+
+    def _take(self) -> None:
+        association = self._association
+        assert association is not None, "it has just been used"
+        if association.failures:
+            self.failures.update(association.failures)
+            association.failures.clear()
+        agreed = association.take_agreed()
+        if agreed is not None:
+            self.receiver, self.sender = new_receiver(agreed.receive), new_sender(agreed.send)
+            self.handshakes += 1
+            self._changed = True
+
+
+def has_dtls() -> bool:
+    """Whether handshakes are possible."""
+    return importlib.util.find_spec("OpenSSL") is not None
+
+
+def require_dtls() -> None:
+    """Check that handshakes are possible.
+
+    Raises:
+        Unsupported: `cryptography` or pyOpenSSL is not installed.
+    """
+    try:
+        # most relays never get here, and it takes 0.1 s
+        import nh.dtls.association  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise Unsupported(
+            f"DTLS on one side of a call: {error.name} is not installed; nh needs its extra `srtp`"
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(certificate: Certificate) -> "Identity":
+    from nh.dtls.identity import Identity  # noqa: PLC0415  see above
+
+    return Identity(certificate)
+
+
+@functools.cache
+def _budget() -> "Budget":
+    """Of all handshakes of this process."""
+    from nh.dtls.association import Budget  # noqa: PLC0415  see above
+
+    return Budget()

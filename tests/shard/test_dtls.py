@@ -1,0 +1,345 @@
+"""DTLS-SRTP on one side of a call: a phone with OpenSSL and libsrtp, and a plain one, through the relay."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from OpenSSL import SSL
+
+from nh.calls.dtls_security import DtlsSecurity
+from nh.calls.media import Side
+from nh.commands import DtlsOptions, SdesOptions
+from nh.dtls.problem import Problem
+from nh.errors import Unsupported, UnusableSdp
+from tests.dtls.openssl_end import OpensslEnd
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTestbed, places
+from tests.sip.sdp import read_sdp
+from tests.srtp.dtls_phone import DtlsPhone
+from tests.srtp.packets import rtcp, rtp
+from tests.srtp.phone import SrtpPhone
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+
+TO_WEB = "UDP/TLS/RTP/SAVPF"
+PROFILES = ("SRTP_AES128_CM_SHA1_32", "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM")
+Phones = tuple[NgTestbed, MediaPeer, MediaPeer]
+
+
+@pytest.fixture
+def testbed(make_ng: MakeNg) -> NgTestbed:
+    return make_ng()
+
+
+@pytest.fixture
+def phones(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> Phones:
+    return testbed, alice, bob
+
+
+class DtlsCall:
+    """A call between a phone with DTLS and a plain one."""
+
+    def __init__(self, testbed: NgTestbed, phone: DtlsPhone, plain: MediaPeer) -> None:
+        self.testbed = testbed
+        self.phone = phone
+        self.plain = plain
+        self.plain_sends_to = ("", 0)
+        self._number = 100
+
+    def begin_by_plain(self, *, answers: str = "active", **options: Any) -> None:
+        """The plain phone calls; the other one answers with that a=setup."""
+        options = {"transport_protocol": TO_WEB, "mux_offer": self.phone.mux, **options}
+        assert self.phone.read(self.testbed.offer(self.plain, **options)) == "actpass"
+        answer = self.testbed.answer(self.phone.sdp(answers))
+        assert b"fingerprint" not in answer
+        assert read_sdp(answer.decode())[0].proto == "RTP/AVP"
+        (self.plain_sends_to,) = places(answer)
+        self.phone.begin(client=answers == "active")
+
+    def begin_by_phone(self, **options: Any) -> str:
+        """The phone with DTLS calls; returns the role that the relay takes."""
+        options = {"transport_protocol": "RTP/AVP", "mux_demux": self.phone.mux, **options}
+        offer = self.testbed.offer(self.phone.sdp(), **options)
+        assert b"fingerprint" not in offer
+        assert b"setup" not in offer
+        (self.plain_sends_to,) = places(offer)
+        answer = self.testbed.answer(self.plain)
+        assert read_sdp(answer.decode())[0].proto == self.phone.proto
+        role = self.phone.read(answer)
+        self.phone.begin(client=role == "passive")
+        return role
+
+    def agrees(self) -> None:
+        """The handshakes end."""
+        self.testbed.turn_until(lambda: self.phone.step() and self._relay_agrees(), "there are keys")
+
+    def _relay_agrees(self) -> bool:
+        legs = [leg for session in self.testbed.relay.plane._running for leg in session.legs]
+        securities = [leg.security for leg in legs[: len(self.phone.components) * 2] if leg.security]
+        return all(each.receiver is not None for each in securities)
+
+    def goes_both_ways(self) -> None:
+        """RTP and RTCP arrive as they were sent."""
+        for component in (RTP, RTCP):
+            self._number += 1
+            text = b"%0160d" % self._number
+            packet = rtcp(text) if component == RTCP else rtp(self._number, text)
+            self.phone.send(packet, component)
+            assert self.testbed.receive(self.plain, component)[0] == packet
+            self.plain.send_raw(packet, self.plain_sends_to, component)
+            received, _ = self.testbed.receive(self.phone.peer, RTP if self.phone.mux else component)
+            assert received != packet
+            assert self.phone.open(received, component) == packet
+
+    def problem(self, side: Side) -> Problem | None:
+        """What the relay says of the handshake with an end."""
+        (session,) = self.testbed.relay.plane._running
+        security = session.legs[side].security
+        assert isinstance(security, DtlsSecurity)
+        return security.problem
+
+
+@pytest.mark.parametrize("answers", ["active", "passive"])
+@pytest.mark.parametrize(("proto", "mux"), [(TO_WEB, True), ("UDP/TLS/RTP/SAVP", False), ("RTP/SAVPF", True)])
+def test_a_plain_phone_calls_one_with_dtls(phones: Phones, answers: str, proto: str, mux: bool) -> None:
+    testbed, alice, bob = phones
+    call = DtlsCall(testbed, DtlsPhone(bob, proto=proto, mux=mux), alice)
+    call.begin_by_plain(answers=answers, transport_protocol=proto)
+    call.agrees()
+    for _ in range(3):
+        call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+@pytest.mark.parametrize(
+    ("setup", "role"),
+    [
+        (("actpass", False), "passive"),
+        (("actpass", True), "active"),
+        (("active", True), "passive"),
+        (("passive", False), "active"),
+    ],
+)
+@pytest.mark.parametrize("mux", [False, True], ids=["two ports", "mux"])
+def test_a_phone_with_dtls_calls_a_plain_one(
+    phones: Phones, setup: tuple[str, bool], role: str, mux: bool
+) -> None:
+    testbed, alice, bob = phones
+    says, prefers_active = setup
+    call = DtlsCall(testbed, DtlsPhone(alice, setup=says, mux=mux), bob)
+    assert call.begin_by_phone(dtls=DtlsOptions(active=prefers_active)) == role
+    call.agrees()
+    for _ in range(3):
+        call.goes_both_ways()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_carries_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, profile: str
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(bob, profiles=[profile]), alice)
+    call.begin_by_plain()
+    call.agrees()
+    call.goes_both_ways()
+
+
+def test_a_re_invite_that_changes_nothing_keeps_the_keys_and_the_role(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(alice), bob)
+    role = call.begin_by_phone()
+    call.agrees()
+    call.goes_both_ways()
+    for options in (DtlsOptions(), DtlsOptions(active=True)):
+        testbed.offer(call.phone.sdp(), to=b"bob", transport_protocol="RTP/AVP", dtls=options)
+        call.goes_both_ways()
+        assert call.phone.read(testbed.answer(bob)) == role
+        call.goes_both_ways()
+    # the plain one offers again: the phone takes the same part as before
+    offer = testbed.offer(bob, tag=b"bob", to=b"alice", transport_protocol=TO_WEB)
+    assert call.phone.read(offer) == "actpass"
+    testbed.answer(call.phone.sdp("active"), tag=b"alice", to=b"bob")
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "tls-id", "address"])
+def test_a_new_association_takes_the_place_of_the_old_one(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, change: str
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(alice), bob)
+    call.begin_by_phone()
+    call.agrees()
+    call.goes_both_ways()
+    peer = make_peer() if change == "address" else alice
+    extra = ["tls-id:" + "b" * 32] if change == "tls-id" else []
+    call.phone = DtlsPhone(peer, name="new" if change == "fingerprint" else "phone", extra=extra)
+    (call.plain_sends_to,) = places(testbed.offer(call.phone.sdp(), to=b"bob", transport_protocol="RTP/AVP"))
+    answer = testbed.answer(bob)
+    call.phone.begin(client=call.phone.read(answer) == "passive")
+    assert any(each.startswith("tls-id:") for each in call.phone.says) is (change == "tls-id")
+    call.agrees()
+    call.goes_both_ways()
+
+
+def test_an_end_that_was_restarted_gets_new_keys_without_signalling(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(alice), bob)
+    call.begin_by_phone()
+    for _ in range(2):
+        call.phone.begin(client=True)
+        call.agrees()
+        call.goes_both_ways()
+
+
+def test_dtls_on_both_sides_passes_through(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    caller, callee = DtlsPhone(alice, mux=True), DtlsPhone(bob, mux=True, name="bob")
+    callee.read(testbed.offer(caller.sdp(), transport_protocol="UDP/TLS/RTP/SAVP"))
+    assert f"fingerprint:{OpensslEnd(client=True).fingerprint}" in callee.says
+    assert caller.read(testbed.answer(callee.sdp("active"))) == "active"
+    caller.begin(client=False)
+    callee.begin(client=True)
+    testbed.turn_until(lambda: caller.step() & callee.step(), "the phones agree with each other")
+    callee.send(rtp(1, b"through"))
+    assert caller.open(testbed.receive(alice)[0]) == rtp(1, b"through")
+
+
+def test_keys_in_sdp_on_one_side_and_dtls_on_the_other(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    caller, callee = SrtpPhone(alice), DtlsPhone(bob)
+    callee.read(testbed.offer(caller.sdp(), transport_protocol=TO_WEB))
+    assert not any("crypto" in each for each in callee.says)
+    answer = testbed.answer(callee.sdp("active"))
+    assert b"fingerprint" not in answer
+    assert caller.learn(answer)
+    callee.begin(client=True)
+    testbed.turn_until(callee.step, "there are keys")
+    callee.send(rtp(1, b"one"))
+    assert caller.read(testbed.receive(alice)[0]) == rtp(1, b"one")
+    caller.send(rtp(2, b"two"), places(answer)[0])
+    assert callee.open(testbed.receive(bob)[0]) == rtp(2, b"two")
+
+
+def test_dtls_on_one_side_and_keys_in_sdp_on_the_other(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    caller, callee = DtlsPhone(alice), SrtpPhone(bob)
+    offer = testbed.offer(caller.sdp(), transport_protocol="RTP/SAVP", dtls=DtlsOptions(off=True))
+    assert b"fingerprint" not in offer
+    assert callee.learn(offer)
+    caller.begin(client=caller.read(testbed.answer(callee.sdp())) == "passive")
+    testbed.turn_until(caller.step, "there are keys")
+    caller.send(rtp(1, b"one"))
+    assert callee.read(testbed.receive(bob)[0]) == rtp(1, b"one")
+
+
+@pytest.mark.parametrize("takes", ["dtls", "sdes"])
+def test_both_are_offered_and_the_answerer_chooses(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, takes: str
+) -> None:
+    offer = testbed.offer(alice, transport_protocol="RTP/SAVP")
+    assert b"a=crypto" in offer
+    if takes == "dtls":
+        phone = DtlsPhone(bob, proto="RTP/SAVP")
+        phone.read(offer)
+        testbed.answer(phone.sdp("active"))
+        phone.begin(client=True)
+        testbed.turn_until(phone.step, "there are keys")
+        phone.send(rtp(1, b"one"))
+    else:
+        keyed = SrtpPhone(bob)
+        keyed.learn(offer)
+        testbed.answer(keyed.sdp())
+        keyed.send(rtp(1, b"one"), places(offer)[0])
+    assert testbed.receive(alice)[0] == rtp(1, b"one")
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_dtls_is_preferred_where_an_end_offers_both(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, off: bool
+) -> None:
+    keyed = SrtpPhone(alice).sdp().decode().split("a=crypto:")[1].strip()
+    caller = DtlsPhone(alice, proto="RTP/SAVP", extra=[f"crypto:{keyed}"])
+    testbed.offer(caller.sdp(), transport_protocol="RTP/AVP", dtls=DtlsOptions(off=off))
+    answer = testbed.answer(bob)
+    assert (b"fingerprint" in answer, b"a=crypto" in answer) == (not off, off)
+
+
+def test_the_client_chooses_what_is_offered(testbed: NgTestbed, alice: MediaPeer) -> None:
+    offer = testbed.offer(alice, transport_protocol="RTP/SAVPF", sdes=SdesOptions(off=True))
+    assert b"crypto" not in offer
+    assert b"a=fingerprint:sha-256 " in offer
+    again = testbed.offer(alice, transport_protocol="RTP/SAVPF", dtls=DtlsOptions(algorithm="sha-512"))
+    assert b"a=fingerprint:sha-512 " in again
+    assert b"a=tls-id:" in again
+    with pytest.raises(Unsupported):
+        testbed.offer(alice, transport_protocol=TO_WEB, dtls=DtlsOptions(off=True))
+
+
+def test_lines_of_the_session_are_those_of_its_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    head, media = DtlsPhone(alice).sdp().decode().split("m=audio")
+    lines = [each for each in media.splitlines() if each.startswith(("a=setup", "a=fingerprint"))]
+    others = [each for each in f"m=audio{media}".splitlines() if each not in lines]
+    sdp = head + "".join(f"{each}\r\n" for each in (*lines, *others))
+    offer = testbed.offer(sdp.encode(), transport_protocol="RTP/AVP")
+    assert b"fingerprint" not in offer
+    assert b"a=setup" not in offer
+    assert b"a=setup:passive" in testbed.answer(bob)
+
+
+def test_sha_1_is_refused_by_name(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    weak = OpensslEnd(client=True).sha1
+    with pytest.raises(Unsupported, match="SHA-256"):
+        testbed.offer(DtlsPhone(alice, fingerprint=weak).sdp(), transport_protocol="RTP/AVP")
+    testbed.offer(alice, transport_protocol=TO_WEB)
+    with pytest.raises(UnusableSdp, match="SHA-256"):
+        testbed.answer(DtlsPhone(bob, fingerprint=weak).sdp("active"))
+
+
+def test_another_certificate_than_the_sdp_says_gets_no_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    other = OpensslEnd(client=True, name="other").fingerprint
+    call = DtlsCall(testbed, DtlsPhone(bob, mux=True, fingerprint=other), alice)
+    call.begin_by_plain()
+
+    def refused() -> bool:
+        with contextlib.suppress(SSL.Error):  # the alert
+            call.phone.step()
+        return call.problem(Side.TO) is Problem.FINGERPRINT
+
+    testbed.turn_until(refused, "the relay says why")
+    alice.send_raw(rtp(1, b"plain"), call.plain_sends_to)
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent == 1, "nothing is sent in clear")
+
+
+def test_strangers_do_not_disturb_a_call(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(bob), alice)
+    call.begin_by_plain()
+    mallory = make_peer("127.0.0.66")
+    stranger = OpensslEnd(client=True, name="stranger")
+    alert = bytes.fromhex("15fefd0000000000000001000202") + b"\x28"
+    for datagram in (*stranger.begin(), alert, b"\x16\xfe\xfd", b"\x14", rtp(1, b"x")):
+        mallory.send_raw(datagram, call.phone.sends_to)
+    bob.send_raw(alert, call.phone.sends_to)
+    call.agrees()
+    call.goes_both_ways()
+
+
+def test_media_before_the_keys_are_dropped_and_counted(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(bob), alice)
+    call.begin_by_plain()
+    bob.send_raw(rtp(1, b"early"), call.phone.sends_to)
+    alice.send_raw(rtp(1, b"early"), call.plain_sends_to)
+    testbed.turn_until(
+        lambda: testbed.stats().drop_srtp_no_key == 1 and testbed.stats().drop_srtp_unsent == 1, "counted"
+    )
+    call.agrees()
+    call.goes_both_ways()
+    assert alice.pending() == bob.pending() == []

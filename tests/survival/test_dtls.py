@@ -1,0 +1,105 @@
+"""Calls with DTLS-SRTP outlive their processes: the same keys, no new handshake, media both ways."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ng.ng_call import End, NgCall
+from tests.profiles import quick_first
+from tests.srtp.dtls_phone import DtlsPhone
+from tests.srtp.dtls_talk import DtlsTalk
+from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tools.harness.deployment import Deployment, deployed_relay
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import eventually
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    with deployed_relay(
+        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key
+    ) as deployment:
+        deployment.start()
+        yield deployment
+
+
+@pytest.fixture
+def phones() -> Iterator[tuple[End, MediaPeer]]:
+    alice = End("alice")
+    with MediaPeer("127.0.0.1") as peer:
+        yield alice, peer
+    alice.close()
+
+
+def kill_everything(deployment: Deployment) -> None:
+    """As a power cut: the calls come back from the store."""
+    deployment.kill_everything()
+    deployment.start()
+
+
+@pytest.mark.parametrize(
+    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
+)
+@pytest.mark.parametrize(
+    ("begin", "profile"),
+    quick_first(
+        [
+            (DtlsTalk.begin_by_plain, "SRTP_AEAD_AES_128_GCM"),
+            (DtlsTalk.begin_by_phone, "SRTP_AES128_CM_SHA1_80"),
+        ]
+    ),
+)
+def test_media_go_on_decrypted_both_ways(
+    deployment: Deployment,
+    phones: tuple[End, MediaPeer],
+    begin: Callable[[DtlsTalk], None],
+    profile: str,
+    happen: Callable[[Deployment], None],
+) -> None:
+    alice, peer = phones
+    phone = DtlsPhone(peer, profiles=[profile])
+    with ng_client(deployment) as client:
+        call = DtlsTalk(NgCall(client), alice, phone)
+        begin(call)
+        for _ in range(3):
+            call.goes_both_ways()
+    said = list(phone.says)
+    for _ in range(2):
+        happen(deployment)
+        with ng_client(deployment) as again:
+            call.call.client = again
+            eventually(call.call.is_known, "the call is known again")
+            # the phones have sent on meanwhile
+            for skipped in (200, 0, 1):
+                call.goes_both_ways(skipped)
+    with ng_client(deployment) as again:
+        call.call.client = again
+        # a re-INVITE after all that: the same certificate, the same association
+        if begin is DtlsTalk.begin_by_plain:
+            phone.read(call.call.reoffer(alice.describe(), transport_protocol=phone.proto).encode())
+            assert [each for each in phone.says if "tls-id" in each or "fingerprint" in each] == [
+                each for each in said if "tls-id" in each or "fingerprint" in each
+            ]
+        call.goes_both_ways()
+
+
+def test_a_handshake_that_was_interrupted_begins_anew(
+    deployment: Deployment, phones: tuple[End, MediaPeer]
+) -> None:
+    alice, peer = phones
+    with ng_client(deployment) as client:
+        call = DtlsTalk(NgCall(client), alice, DtlsPhone(peer))
+        call.signal_by_plain("active")
+        for component in (RTP, RTCP):
+            peer.receive(component)  # the first answers of the relay are lost, and the relay dies
+    kill_shards(deployment)
+    with ng_client(deployment) as again:
+        call.call.client = again
+        eventually(call.call.is_known, "the call is known again")
+        call.phone.begin(client=True)
+        call.agrees()
+        call.goes_both_ways()
