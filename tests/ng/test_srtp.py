@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ng.client import NgClient
-from tests.ng.ng_call import End, NgCall, talk
+from tests.ng.ng_call import End, NgCall
 from tests.ng.relays import NgRelay
 from tests.srtp.phone import SrtpPhone
 from tests.srtp.talk import SecureTalk
 from tools.harness.libsrtp import PROFILES
-from tools.harness.media_peer import MediaPeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import eventually
 
 
 @pytest.fixture
@@ -40,22 +41,64 @@ def test_media_arrive_on_both_sides_as_they_were_sent(
         call.call.delete()
 
 
+@pytest.fixture
+def ends(alice: End, bob: End) -> tuple[End, End]:
+    return alice, bob
+
+
+def say(speaker: End, listener: End, component: int, text: bytes) -> None:
+    """A packet arrives, perhaps after others."""
+    speaker.media[0].send(text, speaker.remote[0].target, component)
+    while listener.media[0].receive(component)[0] != text:
+        pass
+
+
+def wait_for_keys(speaker: End, listener: End, component: int) -> None:
+    """Packets arrive: handshakes take their time."""
+
+    def arrives() -> bool:
+        speaker.media[0].send(b"hello?", speaker.remote[0].target, component)
+        return bool(listener.media[0].pending(component))
+
+    eventually(arrives, "packets arrive")
+
+
 @pytest.mark.rtpengine
-@pytest.mark.parametrize("secured_by", ["nh", "rtpengine"])
+@pytest.mark.parametrize("relays", ["nh-rtpengine", "rtpengine-nh"])
+@pytest.mark.parametrize(
+    ("transport", "flags"),
+    [
+        ("RTP/SAVP", {"DTLS": "off"}),
+        ("RTP/SAVP", {}),
+        ("RTP/SAVPF", {"SDES": ["off"]}),
+        ("UDP/TLS/RTP/SAVPF", {"DTLS": "passive", "rtcp-mux": ["offer"]}),
+    ],
+    ids=["SDES", "DTLS of both", "DTLS", "DTLS passive"],
+)
 def test_nh_and_rtpengine_have_srtp_between_them(
-    nh: NgRelay, rtpengine: NgRelay, alice: End, bob: End, secured_by: str
+    request: pytest.FixtureRequest,
+    ends: tuple[End, End],
+    relays: str,
+    transport: str,
+    flags: dict[str, object],
 ) -> None:
-    """Alice, one relay, SRTP, the other relay, Bob: each takes the keys of the other's offer and answer."""
-    near, far = (nh, rtpengine) if secured_by == "nh" else (rtpengine, nh)
+    """Alice, one relay, SRTP, the other relay, Bob: each agrees with the other on keys."""
+    alice, bob = ends
+    near, far = (request.getfixturevalue(name) for name in relays.split("-"))
     with contextlib.ExitStack() as stack:
         calls = [NgCall(stack.enter_context(NgClient(relay.address))) for relay in (near, far)]
-        secured = calls[0].offer(alice.describe(), transport_protocol="RTP/SAVP")
-        assert "RTP/SAVP" in secured
-        bob.read(calls[1].offer(secured, transport_protocol="RTP/AVP"))
+        secured = calls[0].offer(alice.describe(), **{"transport-protocol": transport, **flags})
+        assert f" {transport} " in secured
+        demux = {"rtcp-mux": ["demux"]} if "rtcp-mux" in flags else {}
+        bob.read(calls[1].offer(secured, **{"transport-protocol": "RTP/AVP", **demux}))
         answered = calls[1].answer(bob.describe())
-        assert "RTP/SAVP" in answered
+        assert f" {transport} " in answered
+        assert ("a=fingerprint" in answered) is (flags != {"DTLS": "off"})
         alice.read(calls[0].answer(answered))
-        for _ in range(3):
-            talk(alice, bob)
+        for component in (RTP, RTCP):
+            for speaker, listener in (ends, ends[::-1]):
+                wait_for_keys(speaker, listener, component)
+                for number in range(3):
+                    say(speaker, listener, component, b"%d" % number)
         for call in calls:
             call.delete()

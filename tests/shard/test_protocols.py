@@ -9,7 +9,7 @@ from nh.calls.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
-from nh.calls.packet_protocol import Datagram
+from nh.calls.packet_protocol import Datagram, DtlsProtocol
 from nh.ice.agent import CheckResult
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import Answer, Feature, IceHandling, Offer, OfferOptions, SdesOptions
+from nh.commands import Answer, DtlsOptions, Feature, IceHandling, Offer, OfferOptions, SdesOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from tests.sdp import samples
@@ -304,7 +304,7 @@ def test_a_call_without_any_relayed_medium_is_still_a_call(ng: NgTestbed) -> Non
 
 def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:
     with pytest.raises(Unsupported, match="UDP/TLS/RTP/SAVP"):
-        ng.offer(alice, transport_protocol="UDP/TLS/RTP/SAVP")
+        ng.offer(alice, transport_protocol="UDP/TLS/RTP/SAVP", dtls=DtlsOptions(off=True))
     ng.offer(alice, transport_protocol="RTP/AVP")
 
 
@@ -312,11 +312,15 @@ def test_a_conversion_of_transports_is_refused(ng: NgTestbed, alice: MediaPeer) 
     ("options", "left_out"),
     [
         (
-            {"transport_protocol": "UDP/TLS/RTP/SAVP"},
+            {"transport_protocol": "UDP/TLS/RTP/SAVP", "dtls": DtlsOptions(off=True)},
             "transport-protocol: nh passes RTP/AVP on as it is, not as ",
         ),
         (
-            {"transport_protocol": "RTP/SAVP", "sdes": SdesOptions(off=True)},
+            {
+                "transport_protocol": "RTP/SAVP",
+                "sdes": SdesOptions(off=True),
+                "dtls": DtlsOptions(off=True),
+            },
             "transport-protocol: nh passes RTP/AVP on as it is, not as ",
         ),
     ],

@@ -189,7 +189,7 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
         ({"sdp-attr": {"audio": {"turn": ["x"]}}}, "sdp-attr-turn"),
         ({"sdp-attr": {"audio": {"substitute": [["x"], ["a", ""]]}}}, "sdp-attr-substitute"),
         ({"flags": ["sdp-attr-add-audio"]}, "sdp-attr-add"),
-        ({"DTLS": "passive"}, "DTLS=passive"),
+        ({"DTLS": "sometimes"}, "DTLS=sometimes"),
         ({"my-own-key": "x"}, "my-own-key"),
         ({"received-from": ["IP4", "here"]}, "received-from"),
         ({"direction": ["a", "b", "c"]}, "direction beyond the second"),
