@@ -97,7 +97,7 @@ def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[K
         arguments = [path, "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
         arguments += ["-Y", directory, "-w", directory]
         with Program(arguments) as program:
-            eventually(lambda: _answers(near) and _answers(far), "Kamailio answers")
+            eventually(lambda: answers(near) and answers(far), "Kamailio answers")
             yield Kamailio(near, far, control, program)
 
 
@@ -119,7 +119,7 @@ def _blocks(document: Path) -> list[str]:
     return re.findall(r"```kamailio\n(.*?)```", document.read_text(), re.DOTALL)
 
 
-def _answers(address: tuple[str, int]) -> bool:
+def answers(address: tuple[str, int]) -> bool:
     """Whether an OPTIONS is answered."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:

@@ -15,6 +15,7 @@ from tests.ng.kamailio import (
     NODES_LINE,
     SETS_DOCUMENT,
     Kamailio,
+    answers,
     documented_block,
     replaced,
     running_documented,
@@ -22,6 +23,7 @@ from tests.ng.kamailio import (
 from tests.ng.relays import NgRelay, call_ids, drain, running_nh
 from tests.sip.phone import Phone
 from tests.sip.proxy import FAR, NEAR, establish, hang_up, talk
+from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.kamailio
@@ -53,18 +55,25 @@ def url(relay: NgRelay) -> str:
 
 @contextlib.contextmanager
 def running_set(
-    first: NgRelay, second: NgRelay, changes: Mapping[str, str] | None = None
+    first: NgRelay,
+    second: NgRelay,
+    changes: Mapping[str, str] | None = None,
+    *,
+    more: str = "",
+    script: Mapping[str, str] | None = None,
 ) -> Iterator[Kamailio]:
     """Kamailio with the set of the page, at which nearly every call goes to the first relay.
 
     Arguments:
         first, second: the relays.
         changes: what is other than on the page.
+        more: further parameters.
+        script: what is other in the configuration of Kamailio's page.
     """
     nodes = {f"{FIRST}=2": f"{node(first)}=100000", f"{SECOND}=1": f"{node(second)}=1"}
     times = {'"rtpengine_tout_ms", 500': '"rtpengine_tout_ms", 100', '_disable_tout", 5': '_disable_tout", 1'}
     block = replaced(documented_block(SETS_DOCUMENT, "rtpengine_retr"), changes or nodes | times)
-    with running_documented(DOCUMENT, {NODES_LINE: block}) as kamailio:
+    with running_documented(DOCUMENT, {NODES_LINE: block + more, **(script or {})}) as kamailio:
         yield kamailio
 
 
@@ -78,6 +87,14 @@ def relay_of(phone: Phone, *relays: NgRelay) -> NgRelay:
     """The relay that a phone sends its media to."""
     [relay] = [relay for relay in relays if phone.target[1] in relay.ports]
     return relay
+
+
+def reinvite(one: Phone, other: Phone) -> None:
+    """A re-INVITE from INVITE to ACK."""
+    one.reinvite()
+    other.answer(other.receive_request("INVITE"), 200, sdp=True)
+    one.ack(one.receive_response(200))
+    other.receive_request("ACK")
 
 
 def call_through(kamailio: Kamailio, relay: NgRelay) -> None:
@@ -131,10 +148,7 @@ def test_a_call_stays_at_its_relay_when_others_would_get_it_now(first: NgRelay, 
         kamailio.rpc("rtpengine.enable", url(first), "1")
         call_through(kamailio, first)
         for one, other in ((alice, bob), (bob, alice)):
-            one.reinvite()
-            other.answer(other.receive_request("INVITE"), 200, sdp=True)
-            one.ack(one.receive_response(200))
-            other.receive_request("ACK")
+            reinvite(one, other)
             assert {relay_of(one, first, second), relay_of(other, first, second)} == {second}
         talk(alice, bob)
         hang_up(bob, alice)
@@ -154,10 +168,7 @@ def test_calls_of_one_carrier_have_a_set_of_their_own(first: NgRelay, second: Ng
         for near, far, relay in ((NEAR, FAR, first), (FAR, NEAR, second)):
             with Phone("alice", near, kamailio.near) as alice, Phone("bob", far, kamailio.near) as bob:
                 establish(alice, bob)
-                bob.reinvite()
-                alice.answer(alice.receive_request("INVITE"), 200, sdp=True)
-                bob.ack(bob.receive_response(200))
-                alice.receive_request("ACK")
+                reinvite(bob, alice)
                 assert {relay_of(alice, first, second), relay_of(bob, first, second)} == {relay}
                 hang_up(bob, alice)
                 assert alice.call_id.decode() not in call_ids(relay)
@@ -216,17 +227,82 @@ def test_a_relay_that_an_operator_has_disabled_keeps_its_calls(first: NgRelay, s
         kamailio.rpc("rtpengine.enable", url(first), "0")
         for _ in range(3):
             call_through(kamailio, second)
-        alice.reinvite()
-        bob.answer(bob.receive_request("INVITE"), 200, sdp=True)
-        alice.ack(alice.receive_response(200))
-        bob.receive_request("ACK")
+        reinvite(alice, bob)
         talk(alice, bob)
         assert relay_of(alice, first, second) is first
         hang_up(bob, alice)
         assert alice.call_id.decode() not in call_ids(first)
 
 
+@pytest.mark.full  # seconds of measurements
+def test_a_relay_at_its_load_limit_is_passed_over(second: NgRelay) -> None:
+    with (
+        running_nh(shards=1, max_bandwidth=1) as busy,
+        running_set(busy, second) as kamailio,
+        two_phones(kamailio) as (alice, bob),
+    ):
+        establish(alice, bob)
+
+        def goes_elsewhere_while_they_talk() -> bool:
+            talk(alice, bob)
+            return goes_through(kamailio, second)
+
+        eventually(goes_elsewhere_while_they_talk, "new calls are relayed by the next relay")
+        assert waits(kamailio) == 0
+        eventually(
+            lambda: goes_through(kamailio, busy), "it is used again, because nothing arrives", poll_s=0.1
+        )
+        assert relay_of(alice, busy, second) is busy
+        hang_up(alice, bob)
+
+
 # --- relays that come and go ----------------------------------------------------------------------
+
+
+def test_calls_of_a_disabled_relay_move_with_a_reinvite_and_are_heard_all_the_time(
+    first: NgRelay, second: NgRelay
+) -> None:
+    [variable, move] = (documented_block(SETS_DOCUMENT, what) for what in ("shvset", "$shv(moving)"))
+    changes = {"# False without an SDP, too": f"{move}\n# False without an SDP, too"}
+    with (
+        running_set(first, second, more=variable, script=changes) as kamailio,
+        two_phones(kamailio) as (alice, bob),
+    ):
+        establish(alice, bob)
+        assert relay_of(alice, first, second) is first
+        kamailio.rpc("rtpengine.enable", url(first), "0")
+        kamailio.rpc("pv.shvSet", "moving", "int", "1")
+        alice.reinvite()
+        alice.retransmit()
+        invite = bob.receive_request("INVITE")
+        assert relay_of(alice, first, second) is first
+        alice.media[0].send(b"meanwhile", alice.target)
+        assert bob.media[0].receive()[0] == b"meanwhile"
+        bob.answer(invite, 200, sdp=True)
+        alice.ack(alice.receive_response(200))
+        bob.receive_request("ACK")
+        assert {relay_of(alice, first, second), relay_of(bob, first, second)} == {second}
+        talk(alice, bob)
+        hang_up(bob, alice)
+        assert alice.call_id.decode() not in call_ids(second)
+
+
+def test_a_call_that_kamailio_has_forgotten_is_set_up_anew_by_a_reinvite(
+    first: NgRelay, second: NgRelay
+) -> None:
+    with running_set(first, second) as kamailio, two_phones(kamailio) as (alice, bob):
+        kamailio.rpc("rtpengine.enable", url(first), "0")
+        establish(alice, bob)
+        assert relay_of(alice, first, second) is second
+        kamailio.program.stop()
+        with Program(kamailio.program.arguments) as restarted:
+            restarted.wait_until(lambda: answers(kamailio.near), "Kamailio answers")
+            talk(alice, bob)
+            reinvite(alice, bob)
+            assert {relay_of(alice, first, second), relay_of(bob, first, second)} == {first}
+            talk(alice, bob)
+            hang_up(bob, alice)
+            assert alice.call_id.decode() not in call_ids(first)
 
 
 @pytest.mark.full  # Kamailio reads the table again after ten seconds at the earliest
