@@ -37,6 +37,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh promote", "take the calls of the other relay, which relays until this one does"),
         ("nh promote --force pair-1", "take those of pair-1 even if its relay does not let go"),
     ),
+    "move": (("nh move --to relay-2", "give that standby all calls of this host, without losing a packet"),),
     "upgrade": (("nh upgrade", "go on with the installed nh and the present settings"),),
     "shards": (("nh shards 8", "go on with eight shards"),),
     "reload": (("nh reload", "read the file of settings again"),),

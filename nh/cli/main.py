@@ -31,6 +31,7 @@ _MODULES: Final = {
     "drain": "nh.cli.drain",
     "undrain": "nh.cli.drain",
     "promote": "nh.cli.promote",
+    "move": "nh.cli.move",
     "upgrade": "nh.cli.upgrade",
     "shards": "nh.cli.upgrade",
     "reload": "nh.cli.reload",

@@ -151,3 +151,10 @@ def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
     pair.keepalived[0].wait_for_line("Changing effective priority from 150 to 100")
     assert pair.one.has_address()
     pair.until_media_flow()
+
+
+def test_the_address_follows_a_planned_move(pair: Pair) -> None:
+    pair.two.wait_until_warm(1)
+    pair.one.deployment.nh("move")
+    pair.until_address_is_at(pair.two)
+    pair.until_media_flow()

@@ -15,11 +15,13 @@ from typing import Final
 
 import psutil
 
+from nh.errors import StatsUnavailable
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment
 from tools.harness.namespaces import Namespace, namespaces
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
+from tools.harness.waiting import eventually
 
 PHONES: Final = "10.77.0.1"
 VIRTUAL: Final = "10.77.0.9"
@@ -28,6 +30,7 @@ PORTS: Final = range(20_000, 22_000)
 NG_PORT: Final = 2223
 LEASE_S: Final = 3
 PREFIX: Final = "pair"
+WARM_S: Final = 60.0
 
 
 class Link(enum.StrEnum):
@@ -97,6 +100,16 @@ class Host:
         relay = self.launch(standby=True)
         relay.program.wait_for_line("waiting until it ends")
         return relay
+
+    def wait_until_warm(self, calls: int) -> None:
+        """Return when it is a standby that has so many calls of the other host."""
+
+        def is_warm() -> bool:
+            with contextlib.suppress(StatsUnavailable):
+                return self.deployment.stats().supervisor.standby_calls == calls
+            return False
+
+        eventually(is_warm, f"{calls} calls are warm", WARM_S, details=self.deployment.last_output)
 
     def cut(self, *links: Link) -> None:
         """Nothing passes on these links; without any: on none of its links."""

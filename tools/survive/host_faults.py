@@ -3,6 +3,7 @@
 The address follows the calls: it goes to the other host as soon as that is ready.
 """
 
+import concurrent.futures
 import enum
 import random
 import time
@@ -33,6 +34,7 @@ class HostFault(enum.StrEnum):
     RESTART_SERVER = "restart-server"
     KILL_HOST_AND_SERVER = "kill-host-and-server"
     END_NH = "end-nh"
+    MOVE = "move"
 
 
 MOVES: Final = frozenset(HostFault) - {HostFault.NOTHING, HostFault.RESTART_SERVER}
@@ -119,6 +121,13 @@ def _end_nh(network: Hosts, one: Host, two: Host, _rng: random.Random) -> str:
     return f"SIGTERM on host {one.number}, exit status {status}, {_follow(network, two)}"
 
 
+def _move(network: Hosts, one: Host, two: Host, _rng: random.Random) -> str:
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        moving = thread.submit(one.deployment.nh, "move", "--json")
+        followed = _follow(network, two)
+        return f"nh move on host {one.number}: {moving.result()}; {followed}"
+
+
 _ACTIONS: Final[Mapping[HostFault, Callable[[Hosts, Host, Host, random.Random], str]]] = {
     HostFault.NOTHING: _nothing,
     HostFault.KILL_HOST: _kill_host,
@@ -128,6 +137,7 @@ _ACTIONS: Final[Mapping[HostFault, Callable[[Hosts, Host, Host, random.Random], 
     HostFault.RESTART_SERVER: _restart_server,
     HostFault.KILL_HOST_AND_SERVER: _kill_host_and_server,
     HostFault.END_NH: _end_nh,
+    HostFault.MOVE: _move,
 }
 
 

@@ -62,7 +62,7 @@ def promise(kind: enum.StrEnum, *, kernel: bool, hang_s: float) -> Promise:
     match kind:
         case FaultKind.KILL_ALL | FaultKind.RESTART:
             return Promise(gap_s=None, back_s=BACK_AFTER_START_S + BUSY_HOST_S)
-        case HostFault() if kind in MOVES:
+        case HostFault() if kind in MOVES - {HostFault.MOVE}:
             return Promise(gap_s=None, back_s=_WAITS_S.get(kind, LEASE_S) + AFTER_LEASE_S + BUSY_HOST_S)
         case FaultKind.NONE | HostFault():
             return Promise(quiet_s)

@@ -1,0 +1,172 @@
+"""`nh move`: a host gives all its calls to a standby at once, without losing a packet."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from nh.cli.calls.callid import json_text
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, naming_runtime_dir, settings_of
+from nh.commands import Demote
+from nh.config import Settings
+from nh.errors import Refused, StatsUnavailable, Unavailable
+
+if TYPE_CHECKING:
+    from nh.client import NativeClient
+    from nh.results import Demoting
+    from nh.stats.reading import StatsReading
+
+EPILOG = (
+    "Run it on the host that is to be empty. The standby has every call, and has bound the ports, before the "
+    "address moves: by keepalived, or by on_promote of the standby. This host relays meanwhile, for the "
+    "length of the lease. Then it is a standby itself if its settings say so; otherwise nh ends."
+)
+
+ANSWER_S: Final = 10.0
+PASSING_S: Final = 3.0
+"""Obstacles may pass: a standby is known two seconds after its start, a shard that died is back sooner."""
+
+GIVEN_S: Final = 15.0
+"""Saving and writing all calls takes no longer, or there is no move."""
+
+OVER_S: Final = 90.0
+"""The longest lease is a minute."""
+
+SURE_S: Final = 1.0
+"""A standby that finds the calls free takes them within that time."""
+
+POLL_S: Final = 0.05
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What came of a move.
+
+    Attributes:
+        to: the standby that has the calls now.
+        calls: how many calls were moved.
+        standby: whether this relay is a standby now; otherwise it has ended.
+        took_s: seconds since the command began.
+    """
+
+    to: str
+    calls: int
+    standby: bool
+    took_s: float
+
+
+def move(
+    *,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="HOST", help="The standby that gets the calls (default: the only one)"),
+    ] = "",
+    as_json: AsJson = False,
+    rpc: RpcAddress = None,
+    runtime_dir: RuntimeDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Give all calls of this host to a standby, without losing a packet, and wait until that is done."""
+    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
+    from nh.stats import read_once  # noqa: PLC0415  as above
+
+    settings = settings_of(config, runtime_dir, rpc)
+    began = time.monotonic()
+    address = settings.rpc_addresses[0]
+    with naming_runtime_dir(settings), NativeClient(address, timeout_s=ANSWER_S) as client:
+        before = read_once(settings.runtime_path)
+        moving = _begin(client, to)
+    calls = before.totals.calls
+
+    def tell(text: str) -> None:
+        if not as_json:
+            typer.echo(text, err=True)
+
+    tell(f"{_number(calls)} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
+    _wait_until_given(settings, moving.to)
+    tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
+    standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
+    done = Moved(moving.to, calls, standby, round(time.monotonic() - began, 3))
+    if as_json:
+        typer.echo(json_text(done))
+    else:
+        now = "is a standby now" if standby else "has ended"
+        typer.echo(f"moved {_number(calls)} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
+
+
+def _begin(client: "NativeClient", to: str) -> "Demoting":
+    """Have the move begin; raises Refused if that is not possible within PASSING_S."""
+    deadline = time.monotonic() + PASSING_S
+    while True:
+        try:
+            return client.request(Demote(to))
+        except Refused:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_S)
+
+
+def _wait_until_given(settings: Settings, to: str) -> None:
+    """Wait until the calls are the standby's. Raises Unavailable if they stay here."""
+    deadline = time.monotonic() + GIVEN_S
+    while (reading := _read(settings)) is not None and reading.supervisor.serving:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"the calls stay here: they could not be written for {to} within {GIVEN_S:g} s; the log of nh"
+                " says why; look at the store's server and try again"
+            )
+        time.sleep(POLL_S)
+
+
+def _wait_until_over(settings: Settings, pid: int, to: str) -> bool:
+    """Wait until this relay relays no more; returns whether it is a standby then, and has not ended.
+
+    Args:
+        settings: of this host's nh.
+        pid: of its supervisor, which stays when it becomes a standby.
+        to: the standby that has the calls.
+
+    Raises Unavailable if this relay has the calls again.
+    """
+    deadline = time.monotonic() + OVER_S
+    standby_since: float | None = None
+    while time.monotonic() < deadline:
+        reading = _read(settings)
+        if reading is None:
+            if _has_ended(pid):
+                return False
+        elif reading.supervisor.serving:
+            raise Unavailable(
+                f"{to} did not take the calls, and this host has them again; the log of {to} says why"
+            )
+        elif reading.supervisor.standby:
+            standby_since = standby_since or time.monotonic()
+            if time.monotonic() >= standby_since + SURE_S:
+                return True
+        time.sleep(POLL_S)
+    raise Unavailable(
+        f"this host still relays after {OVER_S:g} s, although {to} has the calls; its log says why"
+    )
+
+
+def _has_ended(pid: int) -> bool:
+    import psutil  # noqa: PLC0415  as above
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _read(settings: Settings) -> "StatsReading | None":
+    """The statistics of this host's nh; None: none runs now."""
+    from nh.stats import read_once  # noqa: PLC0415  as above
+
+    try:
+        return read_once(settings.runtime_path)
+    except StatsUnavailable:
+        return None
+
+
+def _number(calls: int) -> str:
+    return "1 call" if calls == 1 else f"{calls} calls"
