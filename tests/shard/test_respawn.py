@@ -8,6 +8,7 @@ import pytest
 from nh.calls.latch_state import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshots.codec import decode_snapshot
+from nh.calls.snapshots.counters import add_counters, decode_counters
 from nh.commands import (
     Activate,
     Allocate,
@@ -25,15 +26,19 @@ from nh.commands import (
 )
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, RelayPort, Rewritten
+from nh.shard.recovery import checkpoints
 from nh.stats import Segment, StatsReader
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.ports import claim_ports
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")
+
+MANY = checkpoints.SNAPSHOTS_A_ROUND + 10
 
 OTHERS = 30
 """More calls than a shard looks at in the first second."""
@@ -170,6 +175,45 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         assert shard.start().restored == 1 + OTHERS
         say(alice, for_alice, bob, range(10))
         wait_until_counted(10 * death)
+
+
+def packets_saved(shard: RespawningShard, call_id: bytes) -> int:
+    """How many packets of a call its next process would know of."""
+    snapshot = decode_snapshot(shard.backup.calls[call_id])
+    if counters := shard.backup.counters_of(call_id):
+        snapshot = add_counters(snapshot, decode_counters(counters))
+    return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
+
+
+@pytest.mark.full
+def test_counters_of_many_calls_go_on_although_not_all_have_snapshots(
+    segment: Segment, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    keys = [TransactionKey(b"call %d" % number, 1, b"alice", b"bob") for number in range(MANY)]
+    with claim_ports(4 * MANY + 100) as ports, RespawningShard(ports, segment, None) as shard:
+        where = []
+        for key in keys:
+            shard.execute(Allocate(key, Side.FROM, V4, (audio(alice),)))
+            answered = shard.execute(Allocate(key, Side.TO, V4, (audio(bob),)))
+            assert isinstance(answered, Allocated)
+            assert shard.execute(Activate(key)) == Activated(created=True)
+            where.append((V4, answered.media[0].port))
+
+        def all_saved(packets: int) -> bool:
+            shard.listen()
+            return all(packets_saved(shard, key.call_id) == packets for key in keys)
+
+        def with_counters() -> list[TransactionKey]:
+            return [key for key in keys if shard.backup.counters_of(key.call_id)]
+
+        for number in (1, 2):
+            for each in where:
+                say(alice, each, bob, range(number, number + 1))
+            eventually(lambda n=number: all_saved(n), "the counters are saved", 30.0)  # type: ignore[misc]
+            assert number == 1 or 0 < len(with_counters()) < MANY
+            shard.kill()
+            assert shard.start().restored == MANY
+        assert {leg(shard, key.call_id).packets for key in keys} == {2}
 
 
 def test_counters_and_streams_go_on(
