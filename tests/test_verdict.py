@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.leg import Drop
-from nh.results import CallDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import CallDetail, IceDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import RULES, State, Verdict, judge_call
 
 ALICE, BOB, STRANGER = "198.51.100.2:4000", "203.0.113.9:5000", "192.0.2.77:9"
@@ -65,6 +65,13 @@ def verdicts(
     return judge_call(CallDetail(b"call", 0, 1.0, 1.0, (), (session,))).verdicts
 
 
+def ice(
+    *, expected: bool = True, checks: int = 0, checked_s: float | None = None, **fields: object
+) -> IceDetail:
+    """The ICE of an end."""
+    return msgspec.structs.replace(IceDetail(expected, checks, checked_s, None, checks), **fields)
+
+
 CASES = {
     "not_answered": (
         leg(), bob(packets=0), "offered", State.WAITING, "not answered yet; 1000 packets came from",
@@ -77,6 +84,10 @@ CASES = {
     "hears_nothing": (
         leg(), bob(said={"direction": "inactive"}), "active", State.WAITING,
         f"the SDP of the other end says inactive, so it plays nothing; 1000 packets came from {ALICE}",
+    ),
+    "sender_unchecked": (
+        leg(packets=0, source_mismatch=3, said={"ice": ice()}), bob(), "active", State.PROBLEM,
+        f"ICE: no check has arrived at {NEAR}",
     ),
     "not_authentic": (
         leg(packets=0, srtp_authentication=9, srtp_no_key=3, said={"srtp": "AEAD_AES_128_GCM"}), bob(),
@@ -105,8 +116,16 @@ CASES = {
         leg(srtp_unsent=500), bob(), "active", State.PROBLEM,
         "500 packets of 1000 were not sent on, because the SRTP key of the other end",
     ),
+    "receiver_unchecked": (
+        leg(no_target=500), bob(packets=0, said={"ice": ice(refused={"wrong_password": 7})}), "active",
+        State.PROBLEM, f"ICE: checks have a wrong password (7 came to {FAR})",
+    ),
     "no_target": (
         leg(no_target=500), bob(), "active", State.PROBLEM, "500 packets of 1000 were not sent on",
+    ),
+    "checks_stopped": (
+        leg(idle_s=31, said={"ice": ice(checks=9, checked_s=30.0)}), bob(), "active", State.PROBLEM,
+        "ICE: the last check came 30 s ago, and no media since",
     ),
     "fell_silent": (
         leg(idle_s=42.0), bob(), "active", State.PROBLEM,

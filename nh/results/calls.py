@@ -116,6 +116,26 @@ class StreamDetail(msgspec.Struct, frozen=True):
     reported_loss: float | None = None
 
 
+class IceDetail(msgspec.Struct, frozen=True):
+    """The relay's ICE with one end at one port (docs/reference/ng.md).
+
+    Attributes:
+        expected: whether the end sends checks; a lite one does not.
+        checks: how many passed.
+        checked_s: seconds since the last one; None: none passed.
+        selected: what the end nominated last, ADDRESS:PORT; None: nothing yet.
+        sources: how many addresses a check has passed from.
+        refused: checks that did not pass, by reason (nh.ice.agent.CheckResult).
+    """
+
+    expected: bool
+    checks: int
+    checked_s: float | None
+    selected: str | None
+    sources: int
+    refused: dict[str, int] = {}
+
+
 class LegDetail(msgspec.Struct, frozen=True):
     """One direction of one socket pair: received on one relay port and sent on to the other side.
 
@@ -141,6 +161,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         unreachable: how many messages of ICMP said that packets sent to this end do not arrive.
         unreachable_s: seconds since the latest one; None: there was none.
         srtp: the crypto suite between this end and the relay; "" where SRTP does not end at the relay.
+        ice: the relay's ICE with this end; None without.
     """
 
     local: str
@@ -163,6 +184,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     unreachable: int = 0
     unreachable_s: float | None = None
     srtp: str = ""
+    ice: IceDetail | None = None
 
 
 class PairDetail(msgspec.Struct, frozen=True):

@@ -9,17 +9,20 @@ import msgspec
 
 from nh.calls.call import Call
 from nh.calls.events import EndReason
+from nh.calls.ice import EndIce
 from nh.calls.leg import Drop, Leg
-from nh.calls.media import Media, Side
+from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import Sample, end_to_end, unpack
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
+from nh.ice.agent import REFUSED, CheckResult
 from nh.results import (
     CallDetail,
     GroupDetail,
+    IceDetail,
     LegDetail,
     PairDetail,
     SessionDetail,
@@ -156,6 +159,22 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         unreachable=leg.unreachable,
         unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
+        ice=_ice((leg.bundled_on or leg).ice, now=now),
+    )
+
+
+def _ice(ice: EndIce | None, *, now: float) -> IceDetail | None:
+    if ice is None:
+        return None
+    component = ice.component
+    selected = component.selected
+    return IceDetail(
+        ice.guards,
+        component.results.get(CheckResult.ANSWERED, 0),
+        None if component.checked_at is None else round(now - component.checked_at, 3),
+        None if selected is None else str(Endpoint(*selected)),
+        len(component.sources),
+        {each.value: component.results[each] for each in REFUSED if each in component.results},
     )
 
 

@@ -15,6 +15,7 @@ from nh.calls.table import CallTable
 from nh.command_table import COMMANDS
 from nh.commands import RelayCommand
 from nh.errors import Draining, LimitReached, NhError
+from nh.ice.agent import REFUSED, CheckResult
 from nh.shard.media.plane import SocketPlane
 from nh.shard.reports import describe_streams
 from nh.stats import ShardStats
@@ -25,6 +26,12 @@ from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE
 _DROPS: Final = tuple((reason, f"drop_{reason.name.lower()}") for reason in Drop)
 """Each reason and its counter."""
 
+
+_CHECKS: Final = (
+    (CheckResult.ANSWERED, "ice_checks"),
+    *((result, f"ice_{result.value}") for result in REFUSED),
+)
+"""What becomes of checks of ICE, and its counter."""
 
 _COUNTERS: Final = {
     (info.command, outcome): f"{info.counters}_{outcome}"
@@ -152,3 +159,6 @@ class StatsCollector(CallObserver):
         stats.kernel_bytes = traffic.kernel_bytes
         for reason, name in _DROPS:
             setattr(stats, name, getattr(base, name) + traffic.drops[reason])
+        checks = self._plane.checks
+        for result, name in _CHECKS:
+            setattr(stats, name, getattr(base, name) + checks[result])

@@ -50,6 +50,14 @@ class ShardStats:
     drop_srtp_unsent: int = drop("SRTP unsent", "it cannot be protected with the key of the other end")
     drop_no_medium: int = drop("no medium", "it came over a bundle and is of none of its media")
 
+    ice_checks: int = counter("checks of ICE that were answered", "checks")
+    ice_not_stun: int = counter("packets to ICE that are no STUN, or damaged", "packets")
+    ice_incomplete: int = counter("checks of ICE without user name or integrity", "checks")
+    ice_wrong_ufrag: int = counter("checks of ICE with a user name of no SDP", "checks")
+    ice_wrong_password: int = counter("checks of ICE with a wrong password", "checks")
+    ice_unknown_attribute: int = counter("checks of ICE that need an extension", "checks")
+    ice_role_conflict: int = counter("checks of ICE of ends that believe to be controlled", "checks")
+
     allocate_ok: int = counter("allocate commands carried out")
     allocate_refused: int = counter("allocate commands refused by a rule or a limit")
     allocate_failed: int = counter("allocate commands that failed by an error of nh or of the system")

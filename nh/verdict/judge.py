@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from nh.results import CallDetail, PairDetail, SessionDetail
-from nh.verdict import arrival, delivery, expected
+from nh.verdict import arrival, delivery, expected, ice
 from nh.verdict.finding import Direction, Finding, Rule, State, packets, port_of
 
 
@@ -110,13 +110,16 @@ RULES: Final[tuple[Rule, ...]] = (
     expected.on_hold,
     expected.sends_nothing,
     expected.hears_nothing,
+    ice.sender_unchecked,
     arrival.not_authentic,
     arrival.refused,
     arrival.nothing_came,
     delivery.unreachable,
     delivery.not_sent,
     delivery.not_protected,
+    ice.receiver_unchecked,
     delivery.no_target,
+    ice.checks_stopped,
     arrival.fell_silent,
     arrival.overflowed,
     arrival.other_payload_type,

@@ -2,11 +2,14 @@
 
 import pytest
 
-from nh.commands import IceHandling
+from nh.calls.media import Endpoint
+from nh.commands import IceHandling, ShowCall
 from nh.ice.agent import CheckResult
+from nh.results import CallDetail
+from nh.verdict import judge_call
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, line, places
+from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.testbed import PACKET, REPORT, Where
 from tests.sip.sdp import read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -324,3 +327,24 @@ def test_of_two_answerers_each_has_checks_of_its_own(
         call.reaches_phone()
         call.reaches_plain()
     assert calls[0].refused(CheckResult.WRONG_UFRAG) == 0
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_told(call: IceCall) -> None:
+    def found() -> str:
+        shown = call.testbed.relay.execute(ShowCall(CALL))
+        assert isinstance(shown, CallDetail)
+        return judge_call(shown).verdicts[0].found
+
+    assert found() == f"ICE: no check has arrived at {Endpoint(*call.phone_sends_to)}"
+    call.phone.check(call.phone_sends_to, password="guessed" * 4)
+    call.testbed.receive(call.phone.peer)
+    assert "ICE: checks have a wrong password (1 came" in found()
+    call.checks(nominates=True)
+    call.reaches_plain()
+    assert "1 packet came" in found()
+    stats = call.testbed.stats()
+    assert (stats.ice_checks, stats.ice_wrong_password) == (1, 1)
+    assert call.phone.ours[1] not in str(call.testbed.relay.execute(ShowCall(CALL)))

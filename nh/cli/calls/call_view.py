@@ -9,7 +9,7 @@ from rich.text import Text
 from nh.calls.journal import CallEvent
 from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.printable import show_id, show_text
-from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import CallDetail, GroupDetail, IceDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import State, judge_call
 
 _STATES: Final = {State.OK: "green", State.WAITING: "yellow", State.PROBLEM: "red"}
@@ -88,6 +88,8 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
         counters.append(f", latest mismatch from {leg.refused_from}", style="yellow")
     yield counters
     yield Text(f"         {_path(leg)}", style="green" if leg.kernel else "dim")
+    if leg.ice is not None:
+        yield _ice(leg.ice)
     for stream in leg.streams:
         yield _stream(stream)
 
@@ -102,6 +104,21 @@ def _path(leg: LegDetail) -> str:
     if leg.user_space_because:
         text += f": {show_text(leg.user_space_because)}"
     return f"{text}; {count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
+
+
+def _ice(ice: IceDetail) -> Text:
+    """What the checks of an end have come to."""
+    if not ice.expected:
+        return Text("         ICE: a lite end, which sends no checks", style="dim")
+    text = Text("         ICE: ", style="dim")
+    if ice.checks:
+        where = f"nominated {ice.selected}" if ice.selected else "nothing nominated yet"
+        text.append(f"{count(ice.checks)} checks, the last {duration(ice.checked_s or 0.0)} ago, {where}")
+    else:
+        text.append("no check has passed", style="yellow")
+    if refused := ", ".join(f"{count(number)} {reason}" for reason, number in ice.refused.items()):
+        text.append(f"; refused {refused}".replace("_", " "), style="yellow")
+    return text
 
 
 def _stream(stream: StreamDetail) -> Text:

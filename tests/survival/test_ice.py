@@ -1,0 +1,80 @@
+"""Calls with ICE on one side outlive their processes: checks are answered as before, and media go on."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ice.phone import IcePhone
+from tests.ng.ng_call import End, NgCall
+from tests.profiles import quick_first
+from tests.sip.sdp import read_sdp
+from tests.srtp.packets import rtp
+from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.survival.test_srtp import kill_everything
+from tools.harness.deployment import Deployment, deployed_relay
+from tools.harness.media_peer import MediaPeer
+from tools.harness.waiting import eventually
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    with deployed_relay(
+        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key
+    ) as deployment:
+        deployment.start()
+        yield deployment
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[End, MediaPeer, MediaPeer]]:
+    """A plain phone, and the two networks of one with ICE."""
+    alice = End("alice")
+    with MediaPeer("127.0.0.1") as home, MediaPeer("127.0.0.1") as mobile:
+        yield alice, home, mobile
+    alice.close()
+
+
+@pytest.mark.parametrize(
+    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
+)
+def test_checks_and_media_go_on(
+    deployment: Deployment, ends: tuple[End, MediaPeer, MediaPeer], happen: Callable[[Deployment], None]
+) -> None:
+    alice, home, mobile = ends
+    phone = IcePhone(home, "phone")
+    with ng_client(deployment) as client:
+        call = NgCall(client)
+        offer = call.offer(alice.describe(), ICE="force")
+        phone.learn(offer.encode())
+        alice.read(call.answer(phone.sdp().decode()))
+        phone_sends_to, alice_sends_to = read_sdp(offer)[0].target, alice.remote[0].target
+    number = 0
+
+    def talk(peer: MediaPeer) -> None:
+        nonlocal number
+        number += 1
+        for speaker, to, listener in (
+            (peer, phone_sends_to, alice.media[0]),
+            (alice.media[0], alice_sends_to, peer),
+        ):
+            speaker.send_raw(rtp(number), to)
+            assert listener.receive()[0] == rtp(number)
+
+    def check(peer: MediaPeer) -> None:
+        sent = phone.check(phone_sends_to, nominates=True, peer=peer)
+        assert phone.read(peer.receive()[0]).transaction == sent
+
+    check(home)
+    for before, after in ((home, mobile), (mobile, home)):
+        talk(before)
+        happen(deployment)
+        with ng_client(deployment) as again:
+            call.client = again
+            eventually(call.is_known, "the call is known again")
+            talk(before)
+            check(after)
+            talk(after)
