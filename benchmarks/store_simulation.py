@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.store_costs import Costs
+from nh.shard.recovery.checkpoints import REFRESH_S, SNAPSHOTS_A_ROUND
 from nh.supervisor.store.valkey.engine import RECONCILE_S, RENEW_S
 from nh.supervisor.store.writer import ROWS
 
@@ -28,12 +29,6 @@ CALL_S: Final = 180.0
 
 CHANGES: Final = 3
 """Writes of a call beside its refreshes, measured: offer, answer, and where its phones send from."""
-
-REFRESH_S: Final = 10.0
-"""How often the counters of a call with media change its record."""
-
-MOST_REFRESHES: Final = 50
-"""Of one shard in a second: with more calls, only one refresh in two, four, … is a snapshot."""
 
 PAGE: Final = 1000
 """Calls in one reply while all are read."""
@@ -93,8 +88,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def refreshes_a_second(calls: float) -> float:
     """Refreshes of one shard's calls that are snapshots."""
-    rate = calls / REFRESH_S
-    return rate / 2 ** max(0, math.ceil(math.log2(rate / MOST_REFRESHES))) if rate > MOST_REFRESHES else rate
+    every = 1
+    while calls / every > SNAPSHOTS_A_ROUND:
+        every *= 2
+    return calls / every / REFRESH_S
 
 
 def changes(rng: random.Random, mean: float) -> int:
