@@ -174,6 +174,19 @@ def test_an_answerer_without_ice_is_a_plain_one(testbed: NgTestbed, alice: Media
     testbed.talk(alice, bob, talk)
 
 
+def test_a_call_without_ice_costs_no_credentials(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise AssertionError("no end has ICE")
+
+    monkeypatch.setattr("nh.shard.ng.ice.new_credentials", refuse)
+    offer = testbed.offer(alice, ice=REMOVE)
+    answer = testbed.answer(bob, ice=REMOVE)
+
+    assert b"ice" not in offer and b"ice" not in answer
+
+
 def test_two_lite_ends_are_where_their_sdps_say(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = IceCall(testbed, IcePhone(alice), bob)
     call.phone.lite = True

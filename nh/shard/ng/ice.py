@@ -112,6 +112,8 @@ def ice_of_offer(
     ends = _ends_of_offer(description, options, sender, receiver, converts=converts)
     if ends is None:
         return NegotiatedIce(_PASSED[options.ice], [_NONE] * len(description.media))
+    if not ends.near and not ends.far:  # as with `ICE=remove` of most proxies: no credentials are needed
+        return NegotiatedIce(IceAction.OWN, [_NONE] * len(description.media))
     # the media of an end have the same credentials: they may share a transport (RFC 9143)
     near, far = new_credentials(), new_credentials()
     media = []
