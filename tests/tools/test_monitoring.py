@@ -124,8 +124,9 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         f'nh_ports{{shard="0", {relay}}}': "100x20",
         f'nh_restarts_total{{shard="0", {relay}}}': "0+1x20",
         f'nh_loop_lag_seconds{{shard="0", {relay}}}': "0.001x20",
+        f'nh_at_limit{{shard="0", {relay}}}': "1x20",
     }
-    firing = ("NhShardDown", "NhPortsShort", "NhShardRestarts")
+    firing = ("NhShardDown", "NhPortsShort", "NhShardRestarts", "NhAtLimit")
     test = {
         "rule_files": [str(ALERTS)],
         "tests": [
