@@ -12,7 +12,7 @@ import pytest
 
 from nh.stats import Segment, own_segment, segment_name
 from tests.kernel_support import proved_obstacle, required
-from tests.ng.kamailio import kamailio_is_installed
+from tests.ng.kamailio import kamailio_has_websocket, kamailio_is_installed
 from tests.ng.node_clients import node_clients_are_installed
 from tests.profiles import VARIABLE, examples
 from tests.sip import baresip
@@ -54,6 +54,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "kamailio": (
         kamailio_is_installed,
         "needs Kamailio with its module rtpengine: apt-get install kamailio",
+    ),
+    "kamailio_websocket": (
+        kamailio_has_websocket,
+        "needs Kamailio with its module websocket: apt-get install kamailio-websocket-modules",
     ),
     "chromium": (lambda: bool(shutil.which("chromium")), "needs Chromium: apt-get install chromium"),
     "promtool": (lambda: bool(shutil.which("promtool")), "needs promtool: apt-get install prometheus"),

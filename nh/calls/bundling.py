@@ -57,6 +57,9 @@ def bundle_legs(sessions: Mapping[int, Session], side: Side, bundles: Sequence[B
         session.legs[side].bundle = session.legs[side].bundled_on = None
     for bundle in bundles:
         members = [(each, sessions[each.medium]) for each in bundle.media if each.medium in sessions]
+        tagged = before[members[0][0].medium] if members else None
+        if tagged is not None:
+            members[0][1].legs[side].take_transport(tagged)
         if len(members) > 1:
             _bundle(members, side, bundle.mid_extension, learnt)
     has = {index for index, session in sessions.items() if session.legs[side].bundle is not None}

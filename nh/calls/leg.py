@@ -356,6 +356,11 @@ class Leg(Reception):
             window_ends=window_ends,
         )
 
+    def take_transport(self, before: "Leg") -> None:
+        """Be the tagged medium's leg in the place of another leg of the bundle: the end is where it was."""
+        self.source, self.rank, self.state = before.source, before.rank, before.state
+        self.ice = before.ice
+
     def leave_bundle(self) -> None:
         """Share no port with other media any more; those that came to this one's have their own again."""
         if self.bundled_on is not None and self.bundled_on.bundle is not None:

@@ -58,6 +58,11 @@ def kamailio_is_installed() -> bool:
     return _find("kamailio") is not None and any(Path("/usr/lib").glob("*/kamailio/modules/rtpengine.so"))
 
 
+def kamailio_has_websocket() -> bool:
+    """Whether it has its module websocket, too."""
+    return kamailio_is_installed() and any(Path("/usr/lib").glob("*/kamailio/modules/websocket.so"))
+
+
 def _find(program: str) -> str | None:
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 

@@ -300,6 +300,7 @@ def test_a_bundle_may_be_rejected_later(call: BundledCall) -> None:
     call.testbed.offer(sdp.encode(), to=b"bob", bundle=BundleOptions(reject=True))
     answer = call.testbed.answer(plain_sdp(call.plain).encode())
     assert b"BUNDLE" not in answer
+    assert len(set(places(answer))) == 2
 
 
 def test_a_refused_reinvite_changes_nothing(call: BundledCall) -> None:

@@ -90,13 +90,21 @@ class Phone:
     # --- requests ---------------------------------------------------------------------------------
 
     def invite(
-        self, callee: "Phone", media: Sequence[MediaLine] | None = None, *, call_id: str | None = None
+        self,
+        callee: "Phone",
+        media: Sequence[MediaLine] | None = None,
+        *,
+        call_id: str | None = None,
+        at: str = "",
     ) -> None:
-        """Call: the first INVITE of a dialog; with `media` of () the offer is left to the other end."""
+        """Call: the first INVITE of a dialog; with `media` of () the offer is left to the other end.
+
+        It goes to the callee itself, or to a URI by which the proxy finds it (`at`).
+        """
         local = f"<sip:{self.user}@example.org>;tag={self.tag}"
         remote = f"<sip:{callee.user}@example.org>"
         self._dialog = TransactionKey(
-            call_id or f"{new_token()}@example.org", local, remote, target=callee.uri
+            call_id or f"{new_token()}@example.org", local, remote, target=at or callee.uri
         )
         self.reinvite(media)
 

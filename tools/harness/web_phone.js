@@ -28,10 +28,10 @@ function play(track) {
   document.body.append(element);
 }
 
-function addTracks({ connection, stream }) {
+function addTracks({ connection, stream }, kinds) {
   const sent = new Set(connection.getSenders().map(({ track }) => track));
   for (const track of stream.getTracks()) {
-    if (!sent.has(track)) connection.addTrack(track, stream);
+    if (kinds.includes(track.kind) && !sent.has(track)) connection.addTrack(track, stream);
   }
 }
 
@@ -44,16 +44,16 @@ async function describe(connection, description) {
   return connection.localDescription.sdp;
 }
 
-async function offer(name, options) {
+async function offer(name, kinds, options) {
   const phone = phones.get(name);
-  addTracks(phone);
+  addTracks(phone, kinds);
   return describe(phone.connection, await phone.connection.createOffer(options));
 }
 
-async function answer(name, sdp) {
+async function answer(name, kinds, sdp) {
   const phone = phones.get(name);
   await phone.connection.setRemoteDescription({ type: "offer", sdp });
-  addTracks(phone);
+  addTracks(phone, kinds);
   return describe(phone.connection, await phone.connection.createAnswer());
 }
 
@@ -61,10 +61,10 @@ async function accept(name, sdp) {
   await phones.get(name).connection.setRemoteDescription({ type: "answer", sdp });
 }
 
-// What a phone sends of a kind, or no longer; the next offer says so.
-function setDirection(name, kind, direction) {
+// A phone neither sends nor receives a kind any more; the next offer says so.
+function stop(name, kind) {
   for (const transceiver of phones.get(name).connection.getTransceivers()) {
-    if (transceiver.receiver.track.kind === kind) transceiver.direction = direction;
+    if (transceiver.receiver.track.kind === kind) transceiver.stop();
   }
 }
 

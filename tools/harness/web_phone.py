@@ -61,23 +61,29 @@ class WebPhone:
         self, tab: Tab, kinds: Sequence[str] = ("audio",), *, bundle_policy: str = "balanced"
     ) -> None:
         self._tab = tab
+        self._kinds = list(kinds)
         self._name = self._call("newPhone", list(kinds), {"bundlePolicy": bundle_policy}, of=None)
 
-    def offer(self, *, ice_restart: bool = False) -> str:
-        """Its offer, with all candidates."""
-        return str(self._call("offer", {"iceRestart": ice_restart}))
+    def offer(self, kinds: Sequence[str] = (), *, ice_restart: bool = False) -> str:
+        """Its offer, with all candidates.
+
+        Args:
+            kinds: of media that it sends from now on; () for all that it has.
+            ice_restart: whether it chooses its path anew.
+        """
+        return str(self._call("offer", list(kinds) or self._kinds, {"iceRestart": ice_restart}))
 
     def answer(self, offer: str) -> str:
-        """Its answer to an offer, with all candidates."""
-        return str(self._call("answer", offer))
+        """Its answer to an offer, with all candidates and all of its media that are offered."""
+        return str(self._call("answer", self._kinds, offer))
 
     def accept(self, answer: str) -> None:
         """Take the answer to its offer."""
         self._call("accept", answer)
 
-    def set_direction(self, kind: str, direction: str) -> None:
-        """What its next SDP says of one kind of media: sendrecv, sendonly, recvonly, inactive, stopped."""
-        self._call("setDirection", kind, direction)
+    def stop(self, kind: str) -> None:
+        """End one kind of media; its next offer says so."""
+        self._call("stop", kind)
 
     def statistics(self) -> dict[str, Any]:
         """What the browser knows of its connection; see getStatistics() in web_phone.js."""

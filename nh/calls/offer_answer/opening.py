@@ -50,15 +50,17 @@ class Opening:
         groups: list[SocketGroup | None] = []
         for index, request in enumerate(requests):
             shared = None if request.shares is None else groups[request.shares]
-            groups.append(self._find_or_open(party, index, request, shared))
+            serving = _find_serving(party, index, request)
+            if serving is not None and shared is None and _shares_with(serving, groups):
+                serving = None  # it has been bundled, and is no longer
+            groups.append(self._find_or_open(party, request, serving, shared))
         return groups
 
     def _find_or_open(
-        self, party: Party, index: int, request: MediumRequest, shared: SocketGroup | None
+        self, party: Party, request: MediumRequest, serving: SocketGroup | None, shared: SocketGroup | None
     ) -> SocketGroup | None:
-        current = _find_serving(party, index, request)
-        if request.media is None or current is not None:
-            return current
+        if request.media is None or serving is not None:
+            return serving
         if shared is not None and shared.media[0].range == request.media.range:
             self._opened.append(shared.share_with(request.media))
             return self._opened[-1]
@@ -78,6 +80,10 @@ def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGro
     """A group of the party that serves: the present one, or one from before an offer that was refused."""
     candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
     return next((group for group in candidates if group is not None and _serves(group, request)), None)
+
+
+def _shares_with(group: SocketGroup, others: Sequence[SocketGroup | None]) -> bool:
+    return any(each is not None and each.sockets is group.sockets for each in others)
 
 
 def _serves(group: SocketGroup, request: MediumRequest) -> bool:

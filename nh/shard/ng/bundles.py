@@ -16,7 +16,8 @@ from nh.commands import BundleOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
-from nh.shard.ng.securing import Secured
+from nh.shard.ng.ice import NegotiatedIce
+from nh.shard.ng.securing import UNCHANGED, Secured
 
 _TRANSPORT: Final = (
     *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),
@@ -198,6 +199,29 @@ def share_transports(description: SessionDescription, bundles: Sequence[Bundle])
     return msgspec.structs.replace(description, media=tuple(media))
 
 
+def with_shared_transports(description: SessionDescription) -> SessionDescription:
+    """The same by its own bundles, if they can be read."""
+    try:
+        return share_transports(description, _read_bundles(description))
+    except UnusableSdp:
+        return description
+
+
+def share_security(
+    secured: Sequence[Secured], ice: NegotiatedIce, bundles: Sequence[Bundle]
+) -> tuple[list[Secured], NegotiatedIce]:
+    """The keys and the ICE of media, those of each bundle with what its tagged medium has."""
+    tagged = {index: _indexes(bundle)[0] for bundle in bundles for index in _indexes(bundle)}
+    shared = [
+        each._replace(security=secured[tagged.get(index, index)].security)
+        for index, each in enumerate(secured)
+    ]
+    media = [
+        each._replace(agent=ice.media[tagged.get(index, index)].agent) for index, each in enumerate(ice.media)
+    ]
+    return shared, ice._replace(media=media)
+
+
 def _shares_of(bundles: Sequence[Bundle]) -> dict[int, int]:
     return {index: first for bundle in bundles for index, first in _shares(_indexes(bundle)).items()}
 
@@ -216,7 +240,7 @@ def _can_end(medium: Medium, secured: Secured) -> bool:
     """Whether a medium is there, and is plain RTP or SRTP that ends here: its packets show what they are."""
     if not medium.rtp or medium.rejected or medium.field.count > 1:
         return False
-    return "SAVP" not in medium.proto.upper() or secured != Secured()
+    return "SAVP" not in medium.proto.upper() or secured != UNCHANGED
 
 
 def _read_bundles(description: SessionDescription) -> list[Bundle]:

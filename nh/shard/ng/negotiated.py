@@ -17,7 +17,9 @@ from nh.shard.ng.bundles import (
     OfferedBundles,
     bundles_of_answer,
     bundles_of_offer,
+    share_security,
     share_transports,
+    with_shared_transports,
 )
 from nh.shard.ng.dtls import NewCertificate
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
@@ -166,7 +168,7 @@ def negotiate_offer(
         description = with_hidden(description, receiver.offered)
     offered = offered_media(description, options.text.removed_media, receiver)
     secured = secure_offer(
-        description,
+        with_shared_transports(description),
         wanted_transport(options),
         options,
         sender=ends.sender,
@@ -180,8 +182,14 @@ def negotiate_offer(
     muxes = [
         bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
     ]
-    converts = any(each != UNCHANGED for each in secured)
-    ice = ice_of_offer(description, options, sender=ends.sender, receiver=receiver, converts=converts)
+    ice = ice_of_offer(
+        share_transports(description, bundles.accepted),
+        options,
+        sender=ends.sender,
+        receiver=receiver,
+        converts=any(each != UNCHANGED for each in secured),
+    )
+    secured, ice = share_security(secured, ice, bundles.accepted)
     return NegotiatedOffer(description, options, interfaces, offered, secured, muxes, bundles, ice)
 
 
@@ -272,6 +280,8 @@ def negotiate_answer(
         mux.answered(medium.rtcp_mux or index in bundled)
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
     ]
-    secured = secure_answer(description, options, offerer=offerer, answerer=answerer)
-    ice = ice_of_answer(description, options, offerer=offerer, answerer=answerer)
+    shared = share_transports(description, bundles.answerer)
+    secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
+    ice = ice_of_answer(shared, options, offerer=offerer, answerer=answerer)
+    secured, ice = share_security(secured, ice, bundles.answerer)
     return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles, ice)

@@ -99,6 +99,7 @@ WEBRTC: Final[Mapping[bytes, object]] = {
     b"transport-protocol": b"UDP/TLS/RTP/SAVPF",
     b"ice": b"force",
     b"rtcp-mux": [b"offer", b"require"],
+    b"sdes": [b"off"],
 }
 """The keys that the flag `WebRTC` stands for, without those that nh does not implement."""
 

@@ -1,0 +1,167 @@
+"""A browser and a plain phone talk through the relay: DTLS, ICE, a bundle on one side, none on the other."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.ng.ng_call import NgCall
+from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.webrtc.bundle_phone import AUDIO, VIDEO
+from tests.webrtc.echo_phone import EchoPhone
+from tools.harness.browser import Tab
+from tools.harness.deployment import Deployment, deployed_relay
+from tools.harness.waiting import eventually
+from tools.harness.web_phone import CONNECT_S, WebPhone
+
+pytestmark = [pytest.mark.chromium, pytest.mark.full, pytest.mark.timeout(300)]
+
+TO_PLAIN: dict[str, Any] = {
+    "transport_protocol": "RTP/AVP",
+    "ICE": "remove",
+    "rtcp_mux": ["demux"],
+    "flags": ["trust-address"],
+}
+TO_BROWSER: dict[str, Any] = {"flags": ["trust-address", "WebRTC"]}
+BUNDLED: dict[str, Any] = {**TO_BROWSER, "bundle": ["offer"]}
+
+MORE = 50
+"""Packets of each medium after which it goes on: a second of speech."""
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+        deployment.start()
+        yield deployment
+
+
+class WebCall:
+    """A call between a phone of a browser and one that sends back what it gets."""
+
+    def __init__(self, call: NgCall, web: WebPhone, plain: EchoPhone) -> None:
+        self.call = call
+        self.web = web
+        self.plain = plain
+
+    def begin_by_web(self, kinds: Sequence[str] = ()) -> str:
+        """The browser calls; returns the answer that it gets."""
+        offer = self.call.offer(self.web.offer(kinds), **TO_PLAIN)
+        answer = self.call.answer(self.plain.answer(offer), **TO_BROWSER)
+        self.web.accept(answer)
+        return answer
+
+    def begin_by_plain(self, flags: dict[str, Any]) -> str:
+        """The plain phone calls; returns the answer of the browser."""
+        answer = self.web.answer(self.call.offer(self.plain.sdp(), **flags))
+        self.call.answer(answer, **TO_PLAIN)
+        return answer
+
+    def offer_again(self, **options: Any) -> str:
+        """A re-INVITE of the browser; returns the answer that it gets."""
+        offer = self.call.reoffer(self.web.offer(**options), **TO_PLAIN)
+        answer = self.call.answer(self.plain.answer(offer), **TO_BROWSER)
+        self.web.accept(answer)
+        return answer
+
+    def goes_on(self, kinds: Sequence[str] = ("audio", "video")) -> None:
+        """Each medium arrives at both ends, more of it than before."""
+        for medium, kind in enumerate(("audio", "video")):
+            if kind in kinds:
+                self._goes_on(medium, kind)
+
+    def _goes_on(self, medium: int, kind: str) -> None:
+        heard, received = self.plain.heard(medium).packets, self.web.received(kind).packets
+        eventually(
+            lambda medium=medium, heard=heard: self.plain.heard(medium).packets > heard + MORE,  # type: ignore[misc]
+            f"more {kind} at the plain phone",
+            CONNECT_S,
+            details=self.explain,
+        )
+        eventually(
+            lambda kind=kind, received=received: self.web.received(kind).packets > received + MORE,  # type: ignore[misc]
+            f"more {kind} at the browser",
+            CONNECT_S,
+            details=self.explain,
+        )
+
+    def is_heard_and_seen(self) -> None:
+        """The browser plays what comes, and nothing is lost on the way."""
+        eventually(self.web.hears, "speech", CONNECT_S, details=self.explain)
+        eventually(self.web.sees, "a picture", CONNECT_S, details=self.explain)
+
+    def explain(self) -> str:
+        """For a failure: what the ends know."""
+        heard = [self.plain.heard(medium) for medium in (AUDIO, VIDEO)]
+        return f"{heard}\n{self.web.statistics()}\n{self.call.query()}"
+
+
+@pytest.mark.parametrize("policy", ["balanced", "max-bundle"])
+def test_a_browser_calls_a_plain_phone(deployment: Deployment, tab: Tab, policy: str) -> None:
+    with (
+        ng_client(deployment) as client,
+        WebPhone(tab, ("audio", "video"), bundle_policy=policy) as web,
+        EchoPhone() as plain,
+    ):
+        call = WebCall(NgCall(client), web, plain)
+        assert "a=group:BUNDLE 0 1" in call.begin_by_web()
+        call.goes_on()
+        call.is_heard_and_seen()
+        assert len(web.statistics()["transports"]) == 1
+        eventually(lambda: plain.heard(VIDEO).reports, "RTCP of the browser")
+        call.call.delete()
+
+
+@pytest.mark.parametrize(("flags", "transports"), [(TO_BROWSER, 2), (BUNDLED, 1)], ids=["apart", "bundle"])
+def test_a_plain_phone_calls_a_browser(
+    deployment: Deployment, tab: Tab, flags: dict[str, Any], transports: int
+) -> None:
+    with ng_client(deployment) as client, WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
+        call = WebCall(NgCall(client), web, plain)
+        call.begin_by_plain(flags)
+        call.goes_on()
+        call.is_heard_and_seen()
+        assert len(web.statistics()["transports"]) == transports
+        call.call.delete()
+
+
+def test_media_come_and_go_and_the_path_is_chosen_anew(deployment: Deployment, tab: Tab) -> None:
+    with ng_client(deployment) as client, WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
+        call = WebCall(NgCall(client), web, plain)
+        call.begin_by_web(["audio"])
+        call.goes_on(["audio"])
+        assert "a=group:BUNDLE 0 1" in call.offer_again()
+        call.goes_on()
+        call.is_heard_and_seen()
+        call.offer_again(ice_restart=True)
+        call.goes_on()
+        web.stop("audio")
+        assert "a=group:BUNDLE 1" in call.offer_again(kinds=["video"])
+        call.goes_on(["video"])
+        assert not [state for state in web.states() if "disconnected" in state or "failed" in state]
+        call.call.delete()
+
+
+@pytest.mark.parametrize("happen", [kill_shards, upgrade, take_over, kill_supervisor])
+def test_the_browser_notices_nothing_of_a_restart(
+    deployment: Deployment, tab: Tab, happen: Callable[[Deployment], None]
+) -> None:
+    with WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
+        with ng_client(deployment) as client:
+            call = WebCall(NgCall(client), web, plain)
+            call.begin_by_web()
+            call.goes_on()
+            call.is_heard_and_seen()
+        states = web.states()
+        for _ in range(2):
+            happen(deployment)
+            with ng_client(deployment) as again:
+                call.call.client = again
+                eventually(call.call.is_known, "the call is known again")
+                call.goes_on()
+        assert web.states() == states, "neither ICE nor DTLS has begun again"
+        assert [plain.heard(medium).lost for medium in (AUDIO, VIDEO)] == [0, 0]
+        assert [web.received(kind).lost for kind in ("audio", "video")] == [0, 0]
+        with ng_client(deployment) as again:
+            call.call.client = again
+            call.call.delete()
