@@ -9,14 +9,20 @@ import secrets
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tools.soak.soak import UNEXPECTED, Plan, Soak
+from tools.soak.subjects import Kind
 from tools.survive.faults import FaultKind
+from tools.survive.host_faults import HostFault
 
 FAULTS = tuple(kind for kind in FaultKind if kind is not FaultKind.NONE)
+HOST_FAULTS = tuple(kind for kind in HostFault if kind not in (HostFault.NOTHING, HostFault.CUT_SERVER))
+"""A host that does not reach the server answers until its lease ends, and those calls end with it: they would
+be findings."""
 
 
 def main() -> int:
@@ -31,7 +37,8 @@ def main() -> int:
         calls=arguments.calls,
         call_s=arguments.call_s,
         pause_s=arguments.pause_s,
-        kinds=tuple(arguments.fault or FAULTS),
+        kinds=_kinds(arguments.hosts, arguments.fault),
+        hosts=arguments.hosts,
         ports=arguments.ports,
         patience_s=arguments.patience_s,
     )
@@ -51,6 +58,15 @@ def main() -> int:
     return 1 if report.findings else 0
 
 
+def _kinds(hosts: bool, names: Sequence[str] | None) -> tuple[Kind, ...]:
+    """The faults of these names, or all. Exits with status 2 for another name."""
+    kinds: type[Kind] = HostFault if hosts else FaultKind
+    try:
+        return tuple(map(kinds, names or ())) or (HOST_FAULTS if hosts else FAULTS)
+    except ValueError as exc:
+        _parser().error(f"--fault: {exc}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -63,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--call-s", type=float, default=20.0, help="mean length of a call (default: 20)")
     parser.add_argument("--pause-s", type=float, default=8.0, help="mean time between faults (default: 8)")
     parser.add_argument(
-        "--fault", action="append", type=FaultKind, choices=list(FaultKind), help="only this one; repeatable"
+        "--hosts", action="store_true", help="two hosts in network namespaces, and faults of hosts"
+    )
+    names = ", ".join([*FaultKind, "with --hosts", *HOST_FAULTS])
+    parser.add_argument(
+        "--fault", action="append", metavar="FAULT", help=f"only this one; repeatable: {names}"
     )
     parser.add_argument("--ports", help="media ports of the relay, MIN-MAX (default: some that are free)")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """The course of a soak: calls that come and go, faults at random instants, a verdict at the end."""
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -13,6 +14,7 @@ import msgspec
 from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.harness.deployment import Deployment
+from tools.harness.hosts import two_hosts
 from tools.harness.ports import claim_ports, free_port, parse_min_max
 from tools.harness.relay import Place
 from tools.harness.waiting import eventually
@@ -20,16 +22,25 @@ from tools.rtpload.coordinator.load import Progress
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.values import Report
-from tools.soak.leaks import Reading, left_behind, memory_trend, read, still_taken
+from tools.soak.leaks import Reading, close_all, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
+from tools.soak.subjects import Kind, OneRelay, Subject, TwoHosts
 from tools.survive.background_load import BackgroundLoad, background_load
-from tools.survive.faults import FaultKind, Injected, inject
-from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings, load_options
+from tools.survive.faults import FaultKind, Injected
+from tools.survive.host_faults import MOVES, HostFault
+from tools.survive.host_scenario import host_path
+from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 READING_S: Final = 2.0
 LAST_MEDIA_S: Final = 3.0
 IDLE_S: Final = 10.0
+UNSTORED_S: Final = 0.2
+"""What was answered so long before the death of a host may not be known to the other one."""
+
+DEATHS: Final = MOVES - {HostFault.MOVE, HostFault.END_NH}
+"""Faults after which a host has what was stored, and no more."""
+
 PORTS_PER_CALL: Final = 12
 """Three times what a call needs: calls are not dealt out evenly, and those that end give ports back later."""
 
@@ -45,7 +56,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         call_s: mean length of a call, seconds.
         pause_s: mean time between two faults, seconds.
         kinds: what faults there are.
-        ports: media ports of the relay, MIN-MAX; None: some that are free.
+        hosts: two hosts in network namespaces, and faults of hosts.
+        ports: media ports of the relay, MIN-MAX; None: some that are free, or those of the two hosts.
         patience_s: how much longer gaps and starts may be than promised, as the host has other things to do.
     """
 
@@ -56,7 +68,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     call_s: float
     pause_s: float
-    kinds: tuple[FaultKind, ...]
+    kinds: tuple[Kind, ...]
+    hosts: bool = False
     ports: str | None = None
     patience_s: float = 0.0
 
@@ -85,26 +98,34 @@ class Soak:
     def run(self) -> SoakReport:
         """See the module. Raises HarnessError if the relay does not start at all, and what a load raises."""
         report = None
-        with self._deployed() as deployment:
-            deployment.start()
-            idle = read(deployment)
+        with self._subject() as subject:
+            subject.start()
+            idle = read(subject.relays)
             try:
-                with background_load(self._options(deployment), self._show) as load:
+                with subject.entered(), background_load(self._options(subject), self._show) as load:
                     load.wait_until_up()
-                    self._let_faults_strike(load, deployment)
+                    self._let_faults_strike(load, subject)
                     report = load.stop()
-                self._end(deployment, idle)
+                self._end(subject, idle)
             except (HarnessError, TimeoutError) as exc:
                 self._findings.append(str(exc))
-            after = read(deployment)
-            deployment.close()
-            self._findings += [*left_behind(deployment), *memory_trend(self._readings)]
+            after = read(subject.relays)
+            for relay in subject.relays:
+                relay.close()
+                self._findings += left_behind(relay, had_died=self._plan.hosts)
+            self._findings += memory_trend(self._readings)
         return self._report(report, [idle, *self._readings, after])
 
     @contextlib.contextmanager
-    def _deployed(self) -> Iterator[Deployment]:
-        """The relay, not yet started. Behind the context all its processes have ended."""
+    def _subject(self) -> Iterator[Subject]:
+        """What faults strike, not yet started. Behind the context all its processes have ended."""
         plan = self._plan
+        if plan.hosts:
+            with two_hosts(
+                shards=plan.shards, nice=RELAY_NICE, hang_s=HANG_S, **host_path(plan.kernel)
+            ) as network:
+                yield TwoHosts(network)
+            return
         settings = {"state": self._directory / "state", "hang_s": HANG_S, **kernel_settings(plan.kernel)}
         with contextlib.ExitStack() as stack:
             if plan.ports is None:
@@ -113,47 +134,62 @@ class Soak:
                 ports = parse_min_max(plan.ports)
             place = Place(self._directory / "run", ports, free_port())
             deployment = Deployment(place, settings, shards=plan.shards, nice=RELAY_NICE)
-            yield stack.enter_context(contextlib.closing(deployment))
+            yield OneRelay(stack.enter_context(contextlib.closing(deployment)))
 
-    def _options(self, deployment: Deployment) -> LoadOptions:
+    def _options(self, subject: Subject) -> LoadOptions:
         plan = self._plan
-        options = load_options(deployment.address, calls=plan.calls, seed=plan.seed)
+        options = subject.load(calls=plan.calls, seed=plan.seed)
         longest_s = plan.minutes * 60 + 3600
         return msgspec.structs.replace(options, time_s=longest_s, duration=f"exp:{plan.call_s}", ramp=100)
 
-    def _let_faults_strike(self, load: BackgroundLoad, deployment: Deployment) -> None:
+    def _let_faults_strike(self, load: BackgroundLoad, subject: Subject) -> None:
         ends_s = self._began_s + self._plan.minutes * 60
-        while not load.over and self._pause(deployment, ends_s):
+        while not load.over and self._pause(subject, ends_s):
             try:
-                self._faults.append(inject(self._rng.choice(self._plan.kinds), deployment, self._rng))
+                self._faults.append(subject.strike(self._rng.choice(self._plan.kinds), self._rng))
             except HarnessError as exc:  # more faults show nothing now, but the report of the calls does
                 self._findings.append(str(exc))
                 break
         self._stop.wait(LAST_MEDIA_S)
 
-    def _pause(self, deployment: Deployment, ends_s: float) -> bool:
+    def _pause(self, subject: Subject, ends_s: float) -> bool:
         """Let calls alone for a while; returns whether there is time for another fault."""
         until_s = time.monotonic() + self._rng.uniform(0.5, 1.5) * self._plan.pause_s
         while time.monotonic() < min(until_s, ends_s):
-            self._readings.append(read(deployment))
+            self._readings.append(read(subject.relays))
             if self._stop.wait(min(READING_S, max(0.0, until_s - time.monotonic()))):
                 return False
         return until_s < ends_s
 
-    def _end(self, deployment: Deployment, idle: Reading) -> None:
-        """The calls are over: see that the relay gave everything back, and that it ends."""
+    def _end(self, subject: Subject, idle: Reading) -> None:
+        """The calls are over: see that the relay gave everything back, and that it ends; standbys first."""
+        if self._unstored:
+            closed = close_all(subject.relays[0])
+            if closed > self._unstored:
+                self._findings.append(f"{closed} calls are there again that had ended")
         with contextlib.suppress(HarnessError):
             eventually(
-                lambda: not still_taken(deployment, idle), "everything is given back", timeout_s=IDLE_S
+                lambda: not still_taken(subject.relays, idle), "everything is given back", timeout_s=IDLE_S
             )
-        self._findings += still_taken(deployment, idle)
-        if (status := deployment.stop()) != 0:
-            self._findings.append(f"it ended with status {status}. It said:\n{deployment.last_output()}")
+        self._findings += still_taken(subject.relays, idle)
+        for relay in reversed(subject.relays):
+            if (status := relay.stop()) != 0:
+                self._findings.append(f"it ended with status {status}. It said:\n{relay.last_output()}")
+
+    @property
+    def _unstored(self) -> int:
+        """How many calls may be gone, or there again, because the host died before that was stored.
+
+        Three times as many as begin and end in UNSTORED_S on average, and two, for each death.
+        """
+        changes_per_s = 2 * self._plan.calls / self._plan.call_s
+        deaths = sum(fault.kind in DEATHS for fault in self._faults)
+        return deaths * (2 + math.ceil(3 * changes_per_s * UNSTORED_S))
 
     def _report(self, load: Report | None, readings: Sequence[Reading]) -> SoakReport:
         plan, records = self._plan, load.streams if load else ()
         verdict = Verdict(self._faults, kernel=plan.kernel, hang_s=HANG_S, patience_s=plan.patience_s)
-        findings = [*self._findings, *verdict.findings(records), *_signalling(load)]
+        findings = [*self._findings, *verdict.findings(records), *_signalling(load, self._unstored)]
         return SoakReport(
             seed=plan.seed,
             minutes=plan.minutes,
@@ -179,10 +215,14 @@ class Soak:
         )
 
 
-def _signalling(load: Report | None) -> list[str]:
+def _signalling(load: Report | None, unstored: int) -> list[str]:
     if load is None:
         return ["the load came to no end: nothing is known of its packets"]
-    lines = [f"{it.what} failed {it.count} times: {it.reason}" for it in load.signalled.failures]
+    lines = [
+        f"{it.what} failed {it.count} times: {it.reason}"
+        for it in load.signalled.failures
+        if "not found" not in it.reason or it.count > unstored
+    ]
     if load.misrouted:
         lines.append(f"{load.misrouted} packets reached a wrong phone")
     if load.generator.send_failures:

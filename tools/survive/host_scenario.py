@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -87,6 +87,11 @@ class HostOutcome(msgspec.Struct, frozen=True):
         )
 
 
+def host_path(kernel: bool) -> dict[str, Any]:
+    """Settings of relays on hosts whose media go through the kernel, or through user space."""
+    return {"kernel": "on", "kernel_interface": "eth0"} if kernel else {"kernel": "off"}
+
+
 @contextlib.contextmanager
 def hosts_with_relays(*, kernel: bool = False) -> Iterator[Hosts]:
     """Two hosts: the first one has the address and serves, the second one is its standby.
@@ -94,10 +99,7 @@ def hosts_with_relays(*, kernel: bool = False) -> Iterator[Hosts]:
     Args:
         kernel: whether media go through the kernel.
     """
-    path = "on" if kernel else "off"
-    with two_hosts(
-        shards=SHARDS, nice=RELAY_NICE, hang_s=HANG_S, kernel=path, kernel_interface="eth0"
-    ) as network:
+    with two_hosts(shards=SHARDS, nice=RELAY_NICE, hang_s=HANG_S, **host_path(kernel)) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()

@@ -14,6 +14,9 @@ from tools.survive.limits import QUIET_GAP_S, Promise, promise
 AFTERMATH_NS = 500_000_000
 """A fault is to blame for gaps that begin until so long after the relay was whole again."""
 
+PACKET_NS = 20_000_000
+"""The packet time of the load."""
+
 KILLS: Final[Mapping[enum.StrEnum, int]] = {
     FaultKind.KILL_SHARD: 1,
     FaultKind.KILL_SHARD_TEN_TIMES: 10,
@@ -61,7 +64,17 @@ class Verdict:
                     )
 
     def _may_be_lost(self, record: StreamRecord, hole: Hole) -> bool:
-        """Whether nothing of nh was there when it was sent; when RTCP was sent is random and not known."""
+        """Whether nothing of nh was there when it was sent; when RTCP was sent is random and not known.
+
+        Nor is it known when a stream was sent of which nothing came: it may have begun and ended meanwhile.
+        """
+        if record.media and not hole.sent_ns and hole.packets == record.sent:
+            away_ns = (
+                self._back_ns(fault, told) - fault.began_ns
+                for fault, told in self._faults
+                if told.back_s is not None
+            )
+            return hole.packets * PACKET_NS <= max(away_ns, default=0)
         return any(
             not record.media
             or fault.began_ns - AFTERMATH_NS // 10 <= hole.sent_ns <= self._back_ns(fault, told)

@@ -17,14 +17,15 @@ def record(
     gaps: tuple[Gap, ...] = (),
     dropped: int = 0,
     media: bool = True,
+    sent: int = 500,
 ) -> StreamRecord:
     lost = sum(hole.packets for hole in holes)
     return StreamRecord(
         call=3,
         sender="callee",
         media=media,
-        sent=500,
-        received=500 - lost,
+        sent=sent,
+        received=sent - lost,
         dropped_here=dropped,
         holes=holes,
         doubled=doubled,
@@ -57,6 +58,13 @@ def test_a_lost_packet_is_told_with_its_number_and_its_time() -> None:
 
 def test_what_the_generator_itself_dropped_is_no_loss() -> None:
     assert judge(FaultKind.KILL_SHARD, record(holes=(Hole(7, 8, 10 * S),), dropped=2)) == []
+
+
+@pytest.mark.parametrize(("sent", "findings"), [(70, 0), (80, 1)])
+def test_a_stream_may_be_lost_whole_if_it_is_no_longer_than_nh_was_away(sent: int, findings: int) -> None:
+    told = record(holes=(Hole(0, sent - 1, 0),), sent=sent)
+    assert len(judge(FaultKind.KILL_ALL, told, started_s=10.0)) == findings
+    assert len(judge(FaultKind.KILL_SHARD, told)) == 1
 
 
 @pytest.mark.parametrize(
