@@ -374,7 +374,13 @@ class Control(CallObserver):
             handover_socket,
             records=self._sink.records,
             on_over=self._loop.stop,
+            on_late=self._leave_calls,
         )
+
+    def _leave_calls(self) -> None:
+        """End, and leave the calls to the relay that may have them."""
+        self._calls_stay = True
+        self._loop.stop()
 
 
 def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:

@@ -153,6 +153,17 @@ class Runtime:
         return self.store.why_lost(time.monotonic(), may_run_out=ends) if self.store is not None else ""
 
     @property
+    def orphan_s(self) -> float:
+        """How long shards may relay without a supervisor, seconds: until another relay may have the calls.
+
+        0: for as long as they have calls.
+        """
+        lease = self.store.lease if self.store is not None else None
+        if lease is None or self.settings.state_away is not StateAway.END:
+            return 0.0
+        return lease.length_s - lease.renewal_s
+
+    @property
     def needs_store(self) -> bool:
         """Whether new calls are to be refused, because the store is away."""
         refuses = self.settings.state_away is StateAway.REFUSE

@@ -33,7 +33,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             path.unlink,
         )
     if request.param == "valkey":
-        monkeypatch.setattr("nh.supervisor.store.valkey.engine.RENEW_S", 0.0)
+        monkeypatch.setattr("nh.supervisor.store.lease.RENEW_S", 0.0)
         group = request.getfixturevalue("group")
         return group.engine, group.damage, group.remove
     server = MemoryServer()

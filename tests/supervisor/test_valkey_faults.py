@@ -48,7 +48,7 @@ def store(own_group: Group) -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 0.1)
-    monkeypatch.setattr("nh.supervisor.store.valkey.engine.RENEW_S", 0.2)
+    monkeypatch.setattr("nh.supervisor.store.lease.RENEW_S", 0.2)
 
 
 # --- the server is away, slow or has lost what it had ---------------------------------------------

@@ -208,6 +208,25 @@ def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Network) -> No
             assert second.program.stop() == 0
 
 
+@pytest.mark.full
+def test_shards_whose_supervisor_is_gone_end_before_another_host_has_their_calls(network: Network) -> None:
+    with contextlib.ExitStack() as phones, network.relay(0) as first:
+        first.wait_until_ready()
+        call = Call(first, "call", phones)
+        eventually(lambda: stored(network) == {b"call"}, "the call is stored")
+        with network.relay(1, standby=True) as second:
+            until_warm(second, 1)
+            (shard,) = first.shard_processes()
+            psutil.Process(first.program.pid).kill()
+            assert call.is_heard()
+            psutil.wait_procs([shard], LEASE_S)
+            assert not shard.is_running()
+            assert stored(network) == {b"call"}
+            network.move_address(1)
+            until_heard(call)
+            assert second.program.stop() == 0
+
+
 def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0) as first:
         first.wait_until_ready()

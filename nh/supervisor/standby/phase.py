@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
+from nh.config import StateAway
 from nh.errors import NotNow, Refused, ShardUnavailable, StatsUnavailable
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
@@ -148,8 +149,20 @@ class Standby:
     def _update_stats(self) -> None:
         runtime, since = self._runtime, self._following.behind_since
         runtime.update_stats()
+        self._end_orphans()
         runtime.stats.standby_calls = self._following.calls
         runtime.stats.standby_lag_s = time.monotonic() - (self._began if since is None else since)
+
+    def _end_orphans(self) -> None:
+        """End shards of the run before when the calls are another relay's, or may be."""
+        orphans, known = self._runtime.orphans, len(self._following.standings) == len(self._followers)
+        late = time.monotonic() > self._began + self._followers[0].lease_s
+        may_be = late and self._runtime.settings.state_away is StateAway.END
+        if orphans and (known or may_be) and self._following.free is None:
+            logger.warning("another relay has the calls: %d shards of the run before end", len(orphans))
+            for orphan in orphans:
+                orphan.kill()
+            orphans.clear()
 
     def _status_line(self) -> str:
         self._update_stats()

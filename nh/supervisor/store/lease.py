@@ -6,6 +6,10 @@ it is counted from the moment at which the request for it was sent, and only the
 """
 
 from collections.abc import Mapping
+from typing import Final
+
+RENEW_S: Final = 1.0
+"""How often a lease is renewed if there is nothing to write; a short lease is renewed more often."""
 
 
 class Lease:
@@ -34,6 +38,11 @@ class Lease:
     def length_s(self) -> float:
         """Its length after each renewal, seconds."""
         return self._length_s
+
+    @property
+    def renewal_s(self) -> float:
+        """How often it is renewed if there is nothing to write, seconds."""
+        return min(RENEW_S, self._length_s / 4)
 
     def told(self, wanted_by: str, standbys: Mapping[str, int]) -> None:
         """The server has said who wants the calls, and who follows them."""

@@ -36,9 +36,6 @@ EXPIRE_S: Final = 86_400
 STREAM_ENTRIES: Final = 10_000
 """About how many writes the stream holds: a quarter of an hour of a busy relay."""
 
-RENEW_S: Final = 1.0
-"""How often the lease is renewed if there is nothing to write; a short lease is renewed more often."""
-
 RECONCILE_S: Final = 300.0
 """How often all records are read and compared with what was written."""
 
@@ -87,7 +84,7 @@ class ValkeyEngine:
     @property
     def check_s(self) -> float:
         """How often the lease is renewed."""
-        return min(RENEW_S, self._target.lease_s / 4)
+        return self.lease.renewal_s
 
     @property
     def name(self) -> str:

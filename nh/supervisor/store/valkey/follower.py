@@ -92,6 +92,11 @@ class Follower:
         return self._target.prefix
 
     @property
+    def lease_s(self) -> float:
+        """How long the group is a relay's after its last sign of life."""
+        return self._target.lease_s
+
+    @property
     def calls(self) -> int:
         """How many calls the copy has."""
         return len(self.copy.calls)
