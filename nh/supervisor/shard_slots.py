@@ -90,7 +90,7 @@ class ShardSlots:
             return
         restorable = [call for call in store.load() if not self.orphans.claims(call)]
         for call in restorable:
-            backups[shard_of(call.call_id, len(backups))].save(call.call_id, call.snapshot)
+            backups[shard_of(call.call_id, len(backups))].load(call.call_id, call.snapshot)
         if restorable:
             logger.info("%d calls are in the store; those that are not over are restored", len(restorable))
 

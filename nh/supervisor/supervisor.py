@@ -61,6 +61,7 @@ class Supervisor:
         self._ending = False
         self._end_when_up = False
         self._demoted = False
+        self._adopted = False
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._manager = ShardManager(
@@ -143,8 +144,19 @@ class Supervisor:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
             self._drain.refuse_without_store(self._runtime.needs_store)
+            self._restore_adopted()
         for slot in self._slots.all:
             slot.confirm_records()
+
+    def _restore_adopted(self) -> None:
+        """Go on anew if the store, which was away at the start, has calls of another relay."""
+        store = self._runtime.store
+        if store is not None and store.adopted and not self._adopted:
+            self._adopted = True
+            logger.warning(
+                "%d calls of another relay are in the store; going on anew with them", store.adopted
+            )
+            self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log; the next start has them
 
     def _serve(self) -> None:
         """Every shard is up."""

@@ -99,6 +99,24 @@ def test_calls_that_only_a_server_has_that_was_away_at_the_start_are_removed_and
     assert any("1 calls of an earlier run are removed, not restored" in line for line in caplog.messages)
 
 
+def test_calls_of_a_dead_relay_on_a_server_that_was_away_at_the_start_are_kept_for_the_next_start(
+    own_group: Group,
+) -> None:
+    dead = own_group.engine("relay-1", options="&lease=1")
+    dead.open()
+    dead.write({b"of the dead relay": call(b"of the dead relay")})
+    os.kill(own_group.server.program.pid, signal.SIGSTOP)
+    store = Store(own_group.engine("relay-2", options="&lease=1"), may_be_away=True)
+    store.put(b"new", b"snapshot")
+    os.kill(own_group.server.program.pid, signal.SIGCONT)
+    until_written(store)
+    assert store.adopted == 1
+    store.close(5.0)
+    again = Store(own_group.engine("relay-2"))
+    assert {each.call_id for each in again.load()} == {b"of the dead relay", b"new"}
+    again.close(5.0)
+
+
 def test_a_stopped_server_delays_no_put_and_its_late_write_does_not_count(
     own_group: Group, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

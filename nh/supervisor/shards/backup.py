@@ -179,16 +179,24 @@ class ShardBackup:
                 self.drop(call_id)
 
     def save(self, call_id: bytes, snapshot: bytes) -> None:
-        """Save a call of an earlier run, with a snapshot of the store or of an orphan."""
+        """Save a call of an earlier run, with a snapshot of an orphan or of the store."""
         self._from_before.add(call_id)
         self._save(call_id, snapshot)
 
-    def _save(self, call_id: bytes, snapshot: bytes) -> None:
+    def load(self, call_id: bytes, snapshot: bytes) -> None:
+        """Take a call of an earlier run that is in the store as it is."""
+        self._from_before.add(call_id)
+        self._take(call_id, snapshot)
+
+    def _take(self, call_id: bytes, snapshot: bytes) -> None:
         if call_id not in self._calls:
             self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
         self._calls[call_id] = snapshot
         self._counters.pop(call_id, None)
+
+    def _save(self, call_id: bytes, snapshot: bytes) -> None:
+        self._take(call_id, snapshot)
         if self._store is not None:
             self._store.put(call_id, snapshot)
 

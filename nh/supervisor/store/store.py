@@ -107,6 +107,13 @@ class Store:
         return len(self._changes) + self._taken + self._writer.unwritten
 
     @property
+    def adopted(self) -> int:
+        """How many calls of another relay the store has, which was away at the start; the next start loads
+        them.
+        """
+        return self._writer.adopted
+
+    @property
     def works(self) -> bool:
         """Whether the engine took the last write."""
         return self._writer.works

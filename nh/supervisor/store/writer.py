@@ -45,6 +45,7 @@ class StoreWriter:
     Attributes:
         written: changes of calls written so far.
         errors: failures so far.
+        adopted: calls of another relay that were in a store that was away at the start.
 
     Raises:
         StoreUnavailable: the engine cannot be opened now.
@@ -53,6 +54,7 @@ class StoreWriter:
     def __init__(self, engine: StoreEngine, *, may_be_away: bool = False) -> None:
         self.written = 0
         self.errors = 0
+        self.adopted = 0
         self._engine = engine
         self._is_open = False
         self._was_open = False
@@ -176,7 +178,16 @@ class StoreWriter:
         stored = _by_id(found)
         strangers = {call_id: None for call_id in stored if call_id not in self._wanted}
         unknown = strangers.keys() - self._unwritten.keys()
-        if unknown and not self._was_open:
+        if unknown and not self._was_open and not self._engine.continues:
+            logger.warning(
+                "store %s: was away at the start; it has %d calls of another relay, which are restored",
+                self._engine.name,
+                len(unknown),
+            )
+            self.adopted = len(unknown)
+            self._wanted |= {call_id: stored[call_id] for call_id in unknown}
+            strangers = {call_id: None for call_id in strangers if call_id not in unknown}
+        elif unknown and not self._was_open:
             logger.warning(
                 "store %s: was away at the start; %d calls of an earlier run are removed, not restored",
                 self._engine.name,
