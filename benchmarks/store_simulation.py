@@ -18,7 +18,8 @@ import msgspec
 
 from benchmarks.store_costs import Costs
 from nh.shard.recovery.checkpoints import REFRESH_S, SNAPSHOTS_A_ROUND
-from nh.supervisor.store.valkey.engine import RECONCILE_S, RENEW_S
+from nh.supervisor.store.lease import RENEW_S
+from nh.supervisor.store.valkey.engine import RECONCILE_S
 from nh.supervisor.store.writer import ROWS
 
 COMMIT_S: Final = 0.1
