@@ -1,0 +1,71 @@
+"""ICE and DTLS with one end, as browsers have them: handshakes go over what checks have validated."""
+
+import pytest
+
+from nh.commands import IceHandling
+from tests.ice.phone import IcePhone
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.test_dtls import TO_WEB, DtlsCall
+from tests.srtp.dtls_phone import DtlsPhone
+from tools.harness.media_peer import MediaPeer
+
+
+class WebCall(DtlsCall):
+    """A call between a phone with ICE and DTLS, and a plain one."""
+
+    def __init__(self, testbed: NgTestbed, web: MediaPeer, plain: MediaPeer) -> None:
+        self.ice = IcePhone(web)
+        super().__init__(testbed, DtlsPhone(web, mux=True, extra=self.ice.attributes), plain)
+
+    def offered_by_web(self) -> str:
+        """The one calls; returns the relay's role in DTLS."""
+        offer = self.testbed.offer(
+            self.phone.sdp(), ice=IceHandling.REMOVE, transport_protocol="RTP/AVP", mux_demux=True
+        )
+        (self.plain_sends_to,) = places(offer)
+        answer = self.testbed.answer(self.plain)
+        self.ice.learn(answer)
+        return self.phone.read(answer)
+
+    def offered_by_plain(self, setup: str) -> str:
+        """The other one calls, and is answered in that role; returns the relay's."""
+        offer = self.testbed.offer(
+            self.plain, ice=IceHandling.FORCE, transport_protocol=TO_WEB, mux_offer=True
+        )
+        self.ice.learn(offer)
+        self.phone.read(offer)
+        (self.plain_sends_to,) = places(self.testbed.answer(self.phone.sdp(setup)))
+        return "passive" if setup == "active" else "active"
+
+    def checks(self, *, nominates: bool = False) -> None:
+        """A check is answered; what else comes is of a handshake that the relay begins."""
+        sent = self.ice.check(self.phone.sends_to, nominates=nominates)
+        response, _ = self.testbed.receive(self.phone.peer)
+        assert self.ice.read(response).transaction == sent
+
+
+@pytest.fixture
+def call(make_ng: MakeNg, make_peer: MakePeer) -> WebCall:
+    return WebCall(make_ng(), make_peer(), make_peer())
+
+
+@pytest.mark.parametrize("caller", ["web", "plain, active", "plain, passive"])
+def test_a_handshake_goes_over_the_first_check_and_media_before_the_nomination(
+    call: WebCall, caller: str
+) -> None:
+    role = call.offered_by_web() if caller == "web" else call.offered_by_plain(caller.split(", ")[1])
+    call.checks()
+    call.phone.begin(client=role == "passive")
+    call.agrees()
+    call.goes_both_ways()
+    call.checks(nominates=True)
+    for _ in range(3):
+        call.goes_both_ways()
+
+
+def test_a_handshake_without_a_check_is_dropped(call: WebCall) -> None:
+    role = call.offered_by_web()
+    call.phone.begin(client=role == "passive")
+    call.testbed.turn_until(lambda: call.testbed.stats().drop_source_mismatch >= 1, "it is counted")
+    assert call.phone.peer.pending() == []
