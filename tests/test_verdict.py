@@ -89,6 +89,11 @@ CASES = {
         leg(packets=0, source_mismatch=3, said={"ice": ice()}), bob(), "active", State.PROBLEM,
         f"ICE: no check has arrived at {NEAR}",
     ),
+    "no_keys": (
+        leg(packets=0), bob(said={"dtls": "fingerprint differs from the SDP"}), "active", State.PROBLEM,
+        "nothing can be sent to the other end: there are no keys of SRTP. DTLS: fingerprint differs from the"
+        " SDP",
+    ),
     "not_authentic": (
         leg(packets=0, srtp_authentication=9, srtp_no_key=3, said={"srtp": "AEAD_AES_128_GCM"}), bob(),
         "active", State.PROBLEM,

@@ -68,11 +68,17 @@ class DtlsSecurity(MediaSecurity):
 
     Attributes:
         parameters, rtcp: see above.
-        failures: handshakes that came to nothing, by Problem, since they were counted last.
-        handshakes: those that agreed on keys, since they were counted last.
     """
 
-    __slots__ = ("_association", "_changed", "_last_flight", "failures", "handshakes", "parameters", "rtcp")
+    __slots__ = (
+        "_association",
+        "_changed",
+        "_last_flight",
+        "_proven",
+        "_results",
+        "parameters",
+        "rtcp",
+    )
 
     def __init__(
         self,
@@ -86,10 +92,9 @@ class DtlsSecurity(MediaSecurity):
         super().__init__(0, receiver, sender)
         self.parameters = parameters
         self.rtcp = rtcp
-        self.failures: Counter[Problem] = Counter()
-        self.handshakes = 0
+        self._results: Counter[Problem | None] = Counter()
         self._association: Association | None = None
-        self._changed = False
+        self._changed = self._proven = False
         self._last_flight = last_flight
 
     @classmethod
@@ -113,14 +118,26 @@ class DtlsSecurity(MediaSecurity):
         return self._last_flight if association is None else tuple(association.last_flight)
 
     @property
+    def suite(self) -> str:
+        """See MediaSecurity."""
+        known = super().suite
+        return f"{known}, by DTLS" if known else ""
+
+    @property
     def problem(self) -> Problem | None:
         """Why there are no keys; None if there are, or nothing is wrong yet."""
         return None if self._association is None else self._association.problem
 
     @property
-    def running(self) -> bool:
-        """Whether a handshake runs."""
-        return self._association is not None and self._association.running
+    def handshake(self) -> str:
+        """How far the agreement on keys is, for people; "" once there are keys."""
+        if self.receiver is not None:
+            return ""
+        if self.problem is not None:
+            return self.problem.value
+        if self._association is not None and self._association.running:
+            return "the handshake goes on"
+        return "waiting for the end to begin" if not self.parameters.active else "nh is to begin"
 
     # --- DtlsProtocol ---------------------------------------------------------------------------------
 
@@ -156,11 +173,20 @@ class DtlsSecurity(MediaSecurity):
         changed, self._changed = self._changed, False
         return changed
 
+    def take_results(self) -> Counter[Problem | None]:
+        """See DtlsProtocol."""
+        results, self._results = self._results, Counter()
+        return results
+
+    def take_proven(self) -> bool:
+        """See DtlsProtocol."""
+        proven, self._proven = self._proven, False
+        return proven
+
     def close(self) -> None:
-        """End what runs: nothing uses the keys any more."""
-        for each in (self, self.rtcp):
-            if each is not None and each._association is not None:
-                each._association.close()
+        """See PacketProtocol."""
+        if self._association is not None:
+            self._association.close()
 
     def _begun(self) -> "Association":
         if self._association is None:
@@ -180,13 +206,13 @@ class DtlsSecurity(MediaSecurity):
         association = self._association
         assert association is not None, "it has just been used"
         if association.failures:
-            self.failures.update(association.failures)
+            self._results.update(association.failures)
             association.failures.clear()
         agreed = association.take_agreed()
         if agreed is not None:
             self.receiver, self.sender = new_receiver(agreed.receive), new_sender(agreed.send)
-            self.handshakes += 1
-            self._changed = True
+            self._results[None] += 1
+            self._changed = self._proven = True
 
 
 def has_dtls() -> bool:

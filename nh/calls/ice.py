@@ -83,6 +83,9 @@ class EndIce:
     def on_timer(self, *, now: float) -> None:
         """See PacketProtocol; no timer runs."""
 
+    def close(self) -> None:
+        """See PacketProtocol; nothing runs."""
+
     def take_output(self) -> list[Datagram]:
         """See PacketProtocol."""
         output, self._output = self._output, []

@@ -55,6 +55,11 @@ class MediaSecurity:
         return "" if known is None else known.master.suite.name
 
     @property
+    def handshake(self) -> str:
+        """How far DTLS is with keys, for people; "" if they are there, or in the SDP."""
+        return ""
+
+    @property
     def checkpoint_due(self) -> bool:
         """Whether a successor has to know soon where the keys are."""
         receiver, sender = self.receiver, self.sender

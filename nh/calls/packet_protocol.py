@@ -5,9 +5,11 @@ protocol belongs to one end: packets and their sources go in, datagrams come out
 does no I/O and reads no clock. nh.shard.media.protocols carries it out.
 """
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 from nh.calls.media import Endpoint
+from nh.dtls.problem import Problem
 
 
 class Datagram(NamedTuple):
@@ -35,6 +37,9 @@ class PacketProtocol(Protocol):
     def take_output(self) -> list[Datagram]:
         """What is to be sent now; each datagram is taken once."""
 
+    def close(self) -> None:
+        """No leg needs it any more, as far as is known: end what runs. What comes later begins anew."""
+
     def take_changed(self) -> bool:
         """Whether the end's leg is another than before: its source, or its keys. Sockets follow, and the call
         is saved."""
@@ -42,6 +47,12 @@ class PacketProtocol(Protocol):
 
 class DtlsProtocol(PacketProtocol, Protocol):
     """DTLS with one end."""
+
+    def take_results(self) -> Counter[Problem | None]:
+        """How many handshakes have ended since the last call, by what was wrong; None: nothing."""
+
+    def take_proven(self) -> bool:
+        """Whether the source of the last packet is the end for sure: it has just finished a handshake."""
 
     def receive(self, packet: bytes, source: Endpoint, *, validated: bool, now: float) -> bool:
         """Handle a packet of DTLS.

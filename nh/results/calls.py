@@ -162,6 +162,8 @@ class LegDetail(msgspec.Struct, frozen=True):
         unreachable_s: seconds since the latest one; None: there was none.
         srtp: the crypto suite between this end and the relay; "" where SRTP does not end at the relay.
         ice: the relay's ICE with this end; None without.
+        dtls: how far the handshake is that is to agree on keys, or why it failed; "" if there are keys, or no
+            DTLS with this end.
     """
 
     local: str
@@ -185,6 +187,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     unreachable_s: float | None = None
     srtp: str = ""
     ice: IceDetail | None = None
+    dtls: str = ""
 
 
 class PairDetail(msgspec.Struct, frozen=True):

@@ -162,3 +162,6 @@ class StatsCollector(CallObserver):
         checks = self._plane.checks
         for result, name in _CHECKS:
             setattr(stats, name, getattr(base, name) + checks[result])
+        for problem, count in self._plane.handshakes.items():
+            name = f"dtls_{'ok' if problem is None else problem.name.lower()}"
+            setattr(stats, name, getattr(base, name) + count)

@@ -57,6 +57,15 @@ class ShardStats:
     ice_wrong_password: int = counter("checks of ICE with a wrong password", "checks")
     ice_unknown_attribute: int = counter("checks of ICE that need an extension", "checks")
     ice_role_conflict: int = counter("checks of ICE of ends that believe to be controlled", "checks")
+    dtls_ok: int = counter("handshakes of DTLS that agreed on keys", "handshakes")
+    dtls_fingerprint: int = counter(
+        "handshakes of DTLS with another certificate than the SDP's", "handshakes"
+    )
+    dtls_profile: int = counter("handshakes of DTLS without a common protection profile", "handshakes")
+    dtls_alert: int = counter("handshakes of DTLS that the end ended with an alert", "handshakes")
+    dtls_failed: int = counter("handshakes of DTLS that failed otherwise", "handshakes")
+    dtls_timeout: int = counter("handshakes of DTLS that the end did not finish in 30 s", "handshakes")
+    dtls_busy: int = counter("handshakes of DTLS that were put off: too many ran", "handshakes")
 
     allocate_ok: int = counter("allocate commands carried out")
     allocate_refused: int = counter("allocate commands refused by a rule or a limit")

@@ -40,6 +40,25 @@ def nothing_came(direction: Direction) -> Finding | None:
     )
 
 
+def no_keys(direction: Direction) -> Finding | None:
+    """DTLS has not agreed on keys with one of the ends: nothing is taken of it, and nothing sent to it."""
+    for leg, what in (
+        (direction.leg, "of this end passes"),
+        (direction.other, "can be sent to the other end"),
+    ):
+        unchecked = leg.ice is not None and leg.ice.expected and not leg.ice.checks
+        if leg.dtls and not unchecked:  # DTLS waits for ICE
+            return Finding(
+                State.PROBLEM,
+                f"nothing {what}: there are no keys of SRTP. DTLS: {leg.dtls}",
+                "the handshake of DTLS at the media ports does not arrive, or phone and relay do not agree:"
+                " another certificate than the SDP says, no common profile, an alert",
+                f"see whether UDP reaches {leg.local} from {leg.announced or 'the phone'}, and compare"
+                " a=fingerprint and a=setup of the SDPs that phone and relay exchanged",
+            )
+    return None
+
+
 def not_authentic(direction: Direction) -> Finding | None:
     """SRTP comes that is not protected with the key of its sender's SDP."""
     leg = direction.leg

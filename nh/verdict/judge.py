@@ -111,6 +111,7 @@ RULES: Final[tuple[Rule, ...]] = (
     expected.sends_nothing,
     expected.hears_nothing,
     ice.sender_unchecked,
+    arrival.no_keys,
     arrival.not_authentic,
     arrival.refused,
     arrival.nothing_came,

@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 from OpenSSL import SSL
 
+from nh.calls import dtls_security
 from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.media import Side
-from nh.commands import DtlsOptions, SdesOptions
+from nh.commands import DtlsOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
 from nh.errors import Unsupported, UnusableSdp
+from nh.results import CallDetail
+from nh.verdict.judge import judge_call
 from tests.dtls.openssl_end import OpensslEnd
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import CALL, NgTestbed, places
 from tests.sip.sdp import read_sdp
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import rtcp, rtp
@@ -108,6 +111,7 @@ def test_a_plain_phone_calls_one_with_dtls(phones: Phones, answers: str, proto: 
     for _ in range(3):
         call.goes_both_ways()
     assert testbed.dropped() == 0
+    assert testbed.stats().dtls_ok == len(call.phone.components)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +315,11 @@ def test_another_certificate_than_the_sdp_says_gets_no_media(
         return call.problem(Side.TO) is Problem.FINGERPRINT
 
     testbed.turn_until(refused, "the relay says why")
+    assert testbed.stats().dtls_fingerprint == 1
+    detail = testbed.relay.execute(ShowCall(CALL))
+    assert isinstance(detail, CallDetail)
+    assert detail.sessions[0].pairs[0].to.dtls == "fingerprint differs from the SDP"
+    assert any("DTLS: fingerprint differs from the SDP" in each.found for each in judge_call(detail).verdicts)
     alice.send_raw(rtp(1, b"plain"), call.plain_sends_to)
     testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent == 1, "nothing is sent in clear")
 
@@ -343,3 +352,30 @@ def test_media_before_the_keys_are_dropped_and_counted(
     call.agrees()
     call.goes_both_ways()
     assert alice.pending() == bob.pending() == []
+
+
+def test_an_end_is_where_it_finished_its_handshake(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """A phone behind NAT that sends no media yet: its SDP has an address that nothing reaches."""
+    phone = DtlsPhone(bob, mux=True)
+    call = DtlsCall(testbed, phone, alice)
+    phone.read(testbed.offer(alice, transport_protocol=TO_WEB, mux_offer=True))
+    private = phone.sdp("active").replace(b"IN IP4 127.0.0.1", b"IN IP4 192.168.7.7")
+    (call.plain_sends_to,) = places(testbed.answer(private))
+    phone.begin(client=True)
+    call.agrees()
+    alice.send_raw(rtp(7, b"to you"), call.plain_sends_to)
+    assert phone.open(testbed.receive(bob)[0]) == rtp(7, b"to you")
+
+
+def test_calls_that_end_within_a_handshake_leave_room_for_others(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    budget = dtls_security._budget()  # of the process: another test may have left something
+    before = budget.running
+    call = DtlsCall(testbed, DtlsPhone(bob, mux=True), alice)
+    call.begin_by_plain(answers="passive")
+    testbed.turn_until(lambda: budget.running == before + 1, "the relay has begun")
+    testbed.delete()
+    testbed.turn_until(lambda: budget.running == before, "it has ended")

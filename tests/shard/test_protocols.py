@@ -1,6 +1,7 @@
 """Protocols beside the media: STUN and DTLS of an end go to its objects, which answer in their own time."""
 
 import math
+from collections import Counter
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import Datagram, DtlsProtocol
+from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
@@ -24,6 +26,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.timer_at = math.inf
+        self.closed = False
         self.validated: list[bool] = []
         self.met: set[int] = set()
         self._output: list[Datagram] = []
@@ -51,6 +54,15 @@ class Echo:
 
     def take_changed(self) -> bool:
         return False
+
+    def take_proven(self) -> bool:
+        return False
+
+    def take_results(self) -> Counter[Problem | None]:
+        return Counter()
+
+    def close(self) -> None:
+        self.closed = True
 
     def validates(self, source: Endpoint) -> bool:
         return source.port in self.met
@@ -179,3 +191,16 @@ def test_a_protocol_that_fails_costs_one_packet(
     testbed.turn_until(lambda: "ZeroDivisionError" in caplog.text, "the bug is logged")
     alice.send_raw(PACKET, call.for_caller)
     testbed.turn_until(lambda: leg_of(testbed, Side.FROM).packets > 1, "the others are served")
+
+
+def test_what_a_call_leaves_unfinished_ends_with_its_timer(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    dtls = Echo()
+    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    alice.send_raw(DTLS, call.for_caller)
+    assert testbed.receive(alice)[0] == DTLS
+    testbed.relay.close_call(call.key.call_id)
+    testbed.turn_until(lambda: dtls.closed or dtls.timer_at == math.inf, "its timer is due")
+    assert dtls.closed or testbed.receive(alice)[0] == b"in time"

@@ -96,6 +96,8 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
 
 def _path(leg: LegDetail) -> str:
     """Which way its packets go, and why if that is not the short one."""
+    if leg.dtls:
+        return f"in user space, no keys of SRTP with this end yet: DTLS: {show_text(leg.dtls)}"
     if leg.srtp:
         return f"in user space, SRTP with this end: {show_text(leg.srtp)}"
     if leg.kernel:

@@ -14,6 +14,7 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop
 from nh.reasons import reason
@@ -246,6 +247,11 @@ class SocketPlane:
     def checks(self) -> Mapping[CheckResult, int]:
         """Packets of STUN of ends that have ICE with the relay, by what became of them."""
         return self._forwarding.protocols.checks
+
+    @property
+    def handshakes(self) -> Mapping[Problem | None, int]:
+        """Handshakes of DTLS that have ended, by what was wrong; None: nothing."""
+        return self._forwarding.protocols.handshakes
 
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session lost for lack of room, up to now."""

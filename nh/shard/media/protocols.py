@@ -11,13 +11,14 @@ import heapq
 import itertools
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import PacketProtocol
+from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
 from nh.shard.media.addresses import socket_address
@@ -56,12 +57,14 @@ class EndProtocols:
 
     Attributes:
         checks: packets of STUN, by what became of them.
+        handshakes: those of DTLS that have ended, by what was wrong; None: nothing.
     """
 
     def __init__(self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None]) -> None:
         self._poll = poll
         self._apply = apply
         self.checks = dict.fromkeys(CheckResult, 0)
+        self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
         self._waiting: deque[_Step] = deque()
         self._turn: Timer | None = None
@@ -143,6 +146,9 @@ class EndProtocols:
                     continue
                 receive = functools.partial(dtls.receive, validated=leg.ice is not None, now=now)
                 if self._carry_out(leg, dtls, functools.partial(receive, packet, source)):
+                    if leg.ice is None and dtls.take_proven():
+                        leg.admit(source, memoryview(packet), now=now)
+                        self._apply([leg])
                     break
         self._begin_turn()
 
@@ -158,6 +164,8 @@ class EndProtocols:
             del self._armed[protocol]
             if leg in socket_of(leg).legs and protocol in leg.protocols:
                 self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=now))
+            else:
+                protocol.close()
         self._set_timer()
 
     def _carry_out(self, leg: Leg, protocol: PacketProtocol, step: Callable[[], bool | None]) -> bool:
@@ -177,6 +185,8 @@ class EndProtocols:
         for payload, destination in protocol.take_output():
             self._send(leg, payload, destination or leg.destination)
         self._arm(leg, protocol)
+        if leg.dtls is not None:
+            self.handshakes.update(leg.dtls.take_results())
         return protocol.take_changed()
 
     def _send(self, leg: Leg, payload: bytes, destination: Endpoint | None) -> None:
