@@ -91,6 +91,8 @@ class EndProtocols:
     def watch(self, legs: Sequence[Leg]) -> None:
         """Note the timers of legs whose protocols are new, or may have changed otherwise than by packets."""
         for leg in legs:
+            if leg.rtp is not None and leg.announced == leg.rtp.announced:
+                continue  # its end has RTCP at the port of RTP: nh begins nothing here
             for protocol in leg.protocols:
                 self._arm(leg, protocol)
 
