@@ -16,6 +16,7 @@ from nh.commands import (
     Answer,
     AttributeEdit,
     BlockMedia,
+    BundleOptions,
     CloseCall,
     Delete,
     EndpointLearning,
@@ -38,6 +39,7 @@ from nh.wire.ng.requests import Request, decode_request
 from tests.profiles import examples
 from tests.sdp import generator, samples
 from tests.shard.testbed import V4
+from tests.webrtc.bundle_phone import write_media
 from tests.wire.ng import written
 from tests.wire.test_ng_odd_values import NAMES, ODD
 
@@ -67,8 +69,22 @@ SECURE = (
 )
 """An end that offers SRTP, or takes the first line of an offer, or the second."""
 
+BUNDLED = [
+    write_media(
+        [4000, ports], [["rtcp-mux", f"mid:{mid}"] for mid in mids], group=group, formats=formats
+    ).encode()
+    for ports, mids, group, formats in (
+        (4000, "av", "BUNDLE a v", (0, 96)),
+        (4000, "av", "BUNDLE v a", (0, 96)),
+        (0, "av", "BUNDLE a", (0, 96)),
+        (4000, "av", "BUNDLE a v", (96, 96)),
+        (4000, "aa", "BUNDLE a v", (0, 96)),
+    )
+]
+"""Ends that have a bundle, of both media or of one, and what is no bundle."""
+
 SDPS = st.one_of(
-    st.sampled_from([SECURE, *sorted(samples.ALL.values())]),
+    st.sampled_from([SECURE, *BUNDLED, *sorted(samples.ALL.values())]),
     spoiled(),
     generator.bodies(),
     st.binary(max_size=200),
@@ -122,6 +138,14 @@ OPTIONS = st.builds(
         order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
         pad=st.booleans(),
         lifetime=st.booleans(),
+    ),
+    bundle=st.builds(
+        BundleOptions,
+        accept=st.booleans(),
+        offer=st.booleans(),
+        require=st.booleans(),
+        strict=st.booleans(),
+        reject=st.booleans(),
     ),
     dscp=st.sampled_from([None, 0, 46]),
     loop_protect=st.booleans(),
@@ -188,6 +212,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
                 for call in relay.table:
                     snapshot = take_snapshot(call, clock=Clock(1.0, 1.0))
                     assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+                    snapshot.check()
                 assert isinstance(command, Offer | Answer)
                 encoding = Encoding.JSON if command.options.escaped else Encoding.BENCODE
                 reply = decode(encode_reply(Request(command, encoding), result, 65_200))
