@@ -214,8 +214,8 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
 
 
 def test_commands_in_flight_are_answered_before_the_new_code_is_there(deployment: Deployment) -> None:
-    # on a busy host the check of the new code takes longer than a command may by default
-    relay = deployment.start(command_timeout_s=20)
+    # on a busy host the check of the new code takes longer than a command, or the silence of a shard, may
+    relay = deployment.start(command_timeout_s=20, hang_s=0)
     call = deployment.make_call(b"call")
     shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)
     with pipelined(deployment.address) as connection, NativeClient(deployment.address) as client:
