@@ -56,7 +56,8 @@ def main() -> None:
     for (active, ice), found in costs.items():
         least, most = min(found), max(found)
         role, source = "active" if active else "passive", "with ICE" if ice else "without ICE"
-        print(f"{role}, {source}: {least:.0f} to {most:.0f} µs, {1e6 / most:.0f} to {1e6 / least:.0f} a second")
+        rate = f"{1e6 / most:.0f} to {1e6 / least:.0f} a second"
+        print(f"{role}, {source}: {least:.0f} to {most:.0f} µs, {rate}")
 
 
 if __name__ == "__main__":
