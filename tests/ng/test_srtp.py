@@ -10,9 +10,9 @@ from tests.ng.ng_call import End, NgCall
 from tests.ng.relays import NgRelay
 from tests.srtp.phone import SrtpPhone
 from tests.srtp.talk import SecureTalk
-from tools.harness.libsrtp import PROFILES
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
+from tools.rtpload.libsrtp import PROFILES
 
 
 @pytest.fixture

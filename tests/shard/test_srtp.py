@@ -14,8 +14,8 @@ from tests.shard.testbed import Where
 from tests.sip.sdp import MediaLine, read_sdp
 from tests.srtp.packets import rtcp, rtp
 from tests.srtp.phone import SrtpPhone
-from tools.harness.libsrtp import PROFILES
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.rtpload.libsrtp import PROFILES
 
 suites = pytest.mark.parametrize("suite", sorted(PROFILES))
 

@@ -7,8 +7,8 @@ from pylibsrtp import Session
 
 from tests.dtls.openssl_end import OpensslEnd
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
-from tools.harness import libsrtp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.rtpload import libsrtp
 
 SUITES: Final = {
     "SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80",

@@ -6,8 +6,8 @@ from pylibsrtp import Session
 
 from nh.srtp.suites import find_suite
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
-from tools.harness import libsrtp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.rtpload import libsrtp
 
 
 class SrtpPhone:

@@ -8,7 +8,7 @@ from pylibsrtp import Policy, Session
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import SrtpRefused
 from tests.srtp.packets import SSRC, key_of, protect, receiver, rtcp, rtp, sender, unprotect
-from tools.harness.libsrtp import PROFILES
+from tools.rtpload.libsrtp import PROFILES
 
 suites = pytest.mark.parametrize("suite", sorted(PROFILES))
 

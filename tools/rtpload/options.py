@@ -181,7 +181,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.control is not ControlKind.NG:
             raise ConfigError("srtp: only ng's calls have SRTP on one side; set control to ng")
         try:
-            from tools.harness.libsrtp import PROFILES  # noqa: PLC0415  most loads have no SRTP
+            from tools.rtpload.libsrtp import PROFILES  # noqa: PLC0415  most loads have no SRTP
         except ImportError as exc:
             raise ConfigError("srtp: needs libsrtp; pip install pylibsrtp") from exc
         if self.srtp not in PROFILES:

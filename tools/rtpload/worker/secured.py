@@ -20,7 +20,7 @@ class Secured:
     """
 
     def __init__(self, suite: str) -> None:
-        from tools.harness import libsrtp  # noqa: PLC0415  most loads have no SRTP
+        from tools.rtpload import libsrtp  # noqa: PLC0415  most loads have no SRTP
 
         self._libsrtp: Final = libsrtp
         self._suite = suite
