@@ -70,8 +70,8 @@ class StateAway(enum.StrEnum):
 
     TAKE: nh takes them, and stores them later. It also starts without the server.
     REFUSE: nh refuses them, and does not start.
-    END: nh takes them, and ends when it has not reached the server for the time of the lease, because another
-        relay may have the calls then. It does not start.
+    END: nh refuses them, and ends when it has not reached the server for the time of the lease: another relay
+        may have the calls then, and would not have the new ones. It does not start.
     """
 
     TAKE = "take"

@@ -37,7 +37,7 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
     except StoreUnavailable as exc:
         found, _, remedy = str(exc).partition("; ")
         remedy = remedy or "start the server, or correct its address in --state"
-        if patient.settings.state_away is StateAway.REFUSE:
+        if patient.settings.state_away is not StateAway.TAKE:
             yield failure(found, "nh does not start, or takes no new calls", remedy)
         else:
             meaning = "calls are not stored until it answers, and those that only it has are not restored"

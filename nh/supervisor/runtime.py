@@ -166,7 +166,7 @@ class Runtime:
     @property
     def needs_store(self) -> bool:
         """Whether new calls are to be refused, because the store is away."""
-        refuses = self.settings.state_away is StateAway.REFUSE
+        refuses = self.settings.state_away is not StateAway.TAKE
         return refuses and self.store is not None and not self.store.works
 
     def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:

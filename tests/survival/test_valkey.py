@@ -12,6 +12,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
 from nh.errors import Draining
+from tests.profiles import quick_first
 from tests.survival.test_restart import Where, begin
 from tools.harness.media_peer import MediaPeer
 from tools.harness.relay import Place, Relay, place_for_relay
@@ -107,11 +108,12 @@ def test_while_the_server_is_away_calls_go_on_and_new_ones_are_taken_and_both_ar
         assert sum("calls go on but are not stored" in line for line in relay.program.lines) == 1
 
 
+@pytest.mark.parametrize("setting", quick_first(["refuse", "end"]))
 def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
-    place: Place, server: ValkeyServer
+    place: Place, server: ValkeyServer, setting: str
 ) -> None:
     with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
-        with running(place, server, state_away="refuse") as relay:
+        with running(place, server, state_away=setting) as relay:
             for_alice, for_bob = begin(relay, "before", alice, bob)
             server.stop()
             eventually(lambda: relay.stats().supervisor.store_refuses, "new calls are refused")
@@ -130,7 +132,7 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
                 begin(relay, "after", carol, dave)
             server.stop()
             relay.program.stop()
-        refused = Relay(place, 1, {"NH_STATE": server.url, "NH_STATE_AWAY": "refuse"})
+        refused = Relay(place, 1, {"NH_STATE": server.url, "NH_STATE_AWAY": setting})
         with refused.program:
             assert refused.program.wait(30) != 0
             assert "Connection refused" in refused.program.output
