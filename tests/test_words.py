@@ -42,7 +42,8 @@ WORDS: Final = [
         "orphan client, handover failed",
         where=("nh/supervisor", "nh/shard", "tests/supervisor", "tests/shard"),
     ),
-    Word(r"bequests?|legacy|legacies", "handover message, handover state"),
+    # those are values of rtpengine's
+    Word(r"bequests?|legacy|legacies", "handover message, handover state", unless=r"(offer|accept) legacy"),
     Word(r"inheritance", "inherited descriptors"),
     Word(r"testators?|bequeath(s|ed)?", "send_handover"),
     Word(r"heirlooms?|heritages?", "inherited socket, recovery source"),

@@ -4,7 +4,7 @@ It belongs to the socket group for that end's SDP. The legs that receive from th
 it, share it, so that a key protects an index once, whatever forks and re-INVITEs there are.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nh.calls.packet_protocol import DtlsProtocol
 from nh.errors import Unsupported
@@ -72,6 +72,18 @@ class MediaSecurity:
         for each in (self.receiver, self.sender):
             if each is not None:
                 each.checkpoint_due = False
+
+
+class OptionalKey(NamedTuple):
+    """An a=crypto line of an end that offers SRTP and takes plain RTP, too (OSRTP, RFC 8643).
+
+    Attributes:
+        tag: of the line.
+        master: what the end would send with.
+    """
+
+    tag: int
+    master: MasterKey
 
 
 class OfferedKey:

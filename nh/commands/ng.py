@@ -214,6 +214,9 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         mux_offer, mux_require, mux_demux, mux_accept, mux_reject: of `rtcp-mux`; require implies offer.
         transport_protocol: protocol for the m= lines, such as RTP/SAVPF, or `accept`; "" if not given.
         sdes, dtls: see SdesOptions and DtlsOptions.
+        osrtp_offer: plain RTP is offered with keys, which its receiver may take (OSRTP, RFC 8643).
+        osrtp_accept: an answer without keys to such an offer is completed: the offerer has SRTP with the
+            relay.
         bundle: see BundleOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
@@ -256,6 +259,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     text: SdpText = PLAIN_TEXT
     timeout_callback: str = ""
     escaped: bool = False
+    osrtp_offer: bool = False
+    osrtp_accept: bool = False
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

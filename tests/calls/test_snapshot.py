@@ -410,7 +410,8 @@ APART: dict[type, set[str]] = {
         "security",  # its group's
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
-    Party: {"security", "offered_keys", "offered_dtls", "ice", "offered_ice"},  # `secrets` of the call
+    # `secrets` of the call
+    Party: {"security", "offered_keys", "offered_dtls", "optional_keys", "ice", "offered_ice"},
     Dialog: {"_left"},  # within one command
 }
 SNAPSHOTS = (

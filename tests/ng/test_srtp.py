@@ -9,7 +9,7 @@ from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall
 from tests.ng.relays import NgRelay
 from tests.srtp.phone import SrtpPhone
-from tests.srtp.talk import SecureTalk
+from tests.srtp.talk import OptionalTalk, SecureTalk
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 from tools.rtpload.libsrtp import PROFILES
@@ -35,6 +35,18 @@ def test_media_arrive_on_both_sides_as_they_were_sent(
 ) -> None:
     with NgClient(either.address) as client:
         call = SecureTalk(NgCall(client), alice, SrtpPhone(secure_peer, suite))
+        call.begin_by_plain() if caller == "plain" else call.begin_by_secure()
+        for _ in range(3):
+            call.goes_both_ways()
+        call.call.delete()
+
+
+@pytest.mark.parametrize("caller", ["plain", "secure"])
+def test_media_arrive_where_an_offer_of_plain_rtp_has_keys(
+    either: NgRelay, alice: End, secure_peer: MediaPeer, caller: str
+) -> None:
+    with NgClient(either.address) as client:
+        call = OptionalTalk(NgCall(client), alice, SrtpPhone(secure_peer, proto="RTP/AVP"))
         call.begin_by_plain() if caller == "plain" else call.begin_by_secure()
         for _ in range(3):
             call.goes_both_ways()

@@ -17,8 +17,8 @@ from nh.results import LegDetail
 from nh.shard.media.kernel_path import FULL
 from tests.calls.rtp import rtp_packet
 from tests.kernel_paths import new_kernel_path
-from tests.shard.conftest import MakeKernelPath, MakePeer, MakeTestbed
-from tests.shard.ng_testbed import NgTestbed, line, rtcp
+from tests.shard.conftest import MakeKernelPath, MakeNg, MakePeer, MakeTestbed
+from tests.shard.ng_testbed import NgTalk, NgTestbed, line, rtcp
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTP, MediaPeer
@@ -381,3 +381,16 @@ def test_a_restarted_shard_removes_the_flows_of_the_killed_one_and_no_others(
     neighbour.close()
     successor.close()
     assert flows_in(kernel_program) == 0
+
+
+def test_where_an_answer_takes_no_offered_key_the_kernel_relays(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """OSRTP (RFC 8643): the call became plain."""
+    ng = make_ng()
+    offer = ng.offer(alice, osrtp_offer=True)
+    assert b"a=crypto:" in offer
+    talk = NgTalk(ng.answer(bob), offer)
+    for _ in range(3):
+        ng.talk(alice, bob, talk)
+    assert ng.stats().kernel_packets == 8

@@ -69,6 +69,9 @@ SECURE = (
 )
 """An end that offers SRTP, or takes the first line of an offer, or the second."""
 
+OPTIONAL = SECURE.replace(b"RTP/SAVP", b"RTP/AVP")
+"""The same where the other end may have plain RTP (RFC 8643)."""
+
 BUNDLED = [
     write_media(
         [4000, ports], [["rtcp-mux", f"mid:{mid}"] for mid in mids], group=group, formats=formats
@@ -84,7 +87,7 @@ BUNDLED = [
 """Ends that have a bundle, of both media or of one, and what is no bundle."""
 
 SDPS = st.one_of(
-    st.sampled_from([SECURE, *BUNDLED, *sorted(samples.ALL.values())]),
+    st.sampled_from([SECURE, OPTIONAL, *BUNDLED, *sorted(samples.ALL.values())]),
     spoiled(),
     generator.bodies(),
     st.binary(max_size=200),
@@ -152,6 +155,8 @@ OPTIONS = st.builds(
     label=st.sampled_from(["", "label"]),
     text=st.just(PLAIN_TEXT) | TEXT,
     escaped=st.booleans(),
+    osrtp_offer=st.booleans(),
+    osrtp_accept=st.booleans(),
 )
 COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
     st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),

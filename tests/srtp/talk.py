@@ -1,5 +1,7 @@
 """Packets between a phone with SRTP and a plain one, through a relay in another process."""
 
+from collections.abc import Callable
+
 from tests.ng.ng_call import End, NgCall
 from tests.sip.sdp import read_sdp
 from tests.srtp.packets import rtcp, rtp
@@ -56,5 +58,33 @@ class SecureTalk:
     def _learn(self, sdp: str) -> None:
         assert self.secure.learn(sdp.encode())
         (medium,) = read_sdp(sdp)
-        assert medium.proto == "RTP/SAVP"
+        assert medium.proto == self.secure.proto
         self._secure_sends_to = medium.target
+
+
+class OptionalTalk(SecureTalk):
+    """The same where an offer of plain RTP has keys (OSRTP, RFC 8643), and one of the phones has SRTP.
+
+    Arguments:
+        between: happens between the offer and its answer.
+    """
+
+    def __init__(
+        self, call: NgCall, plain: End, secure: SrtpPhone, between: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(call, plain, secure)
+        self._between = between
+
+    def begin_by_plain(self) -> None:
+        """The plain phone calls, and its relay offers keys."""
+        offer = self.call.offer(self.plain.describe(), OSRTP=["offer"], DTLS="off")
+        self._learn(offer)
+        self._between()
+        self.plain.read(self.call.answer(self.secure.sdp().decode()))
+        assert self.plain.remote[0].proto == "RTP/AVP"
+
+    def begin_by_secure(self) -> None:
+        """The phone with SRTP calls, and the plain one takes no key."""
+        self.plain.read(self.call.offer(self.secure.sdp().decode(), OSRTP=["accept"]))
+        self._between()
+        self._learn(self.call.answer(self.plain.describe(), OSRTP=["accept"], DTLS="off"))

@@ -8,7 +8,7 @@ import pytest
 from tests.ng.ng_call import End, NgCall
 from tests.profiles import quick_first
 from tests.srtp.phone import SrtpPhone
-from tests.srtp.talk import SecureTalk
+from tests.srtp.talk import OptionalTalk, SecureTalk
 from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
 from tools.harness.deployment import Deployment, deployed_relay
 from tools.harness.media_peer import MediaPeer
@@ -74,3 +74,24 @@ def test_media_go_on_decrypted_both_ways(
             # the phones have sent on meanwhile
             for skipped in (200, 0, 1):
                 call.goes_both_ways(skipped)
+
+
+@pytest.mark.parametrize("begin", quick_first([OptionalTalk.begin_by_secure, OptionalTalk.begin_by_plain]))
+def test_keys_that_an_offer_of_plain_rtp_has_outlive_a_shard(
+    deployment: Deployment, phones: tuple[End, MediaPeer], begin: Callable[[SecureTalk], None]
+) -> None:
+    """OSRTP: between the offer and its answer, and after it."""
+    alice, peer = phones
+    with ng_client(deployment) as client:
+
+        def kill() -> None:
+            kill_shards(deployment)
+            eventually(call.call.is_known, "the call is known again")
+
+        call = OptionalTalk(NgCall(client), alice, SrtpPhone(peer, proto="RTP/AVP"), kill)
+        begin(call)
+        for _ in range(3):
+            call.goes_both_ways()
+        kill()
+        for skipped in (200, 0, 1):
+            call.goes_both_ways(skipped)

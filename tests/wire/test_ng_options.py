@@ -14,6 +14,7 @@ from nh.commands import (
     Offer,
     OfferOptions,
     RtcpAttribute,
+    SdesOptions,
     SdpText,
 )
 from nh.results import Failure, LeftOut
@@ -84,6 +85,9 @@ def rejected(**fields: Any) -> Failure:
         ({"TOS": 256}, OfferOptions()),
         ({"label": "caller"}, OfferOptions(label="caller")),
         ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),
+        ({"OSRTP": ["offer", "accept"]}, OfferOptions(osrtp_offer=True, osrtp_accept=True)),
+        ({"flags": ["OSRTP-offer-RFC"]}, OfferOptions(osrtp_offer=True)),
+        ({"flags": ["OSRTP-accept-RFC"]}, OfferOptions(osrtp_accept=True)),
         ({"transport-protocol": "accept"}, OfferOptions(transport_protocol="accept")),
         ({"flags": ["no-port-latching"]}, OfferOptions(port_latching=False)),
         ({"endpoint-learning": "off"}, OfferOptions(learning=EndpointLearning.OFF)),
@@ -104,6 +108,7 @@ def rejected(**fields: Any) -> Failure:
                 mux_offer=True,
                 mux_require=True,
                 transport_protocol="UDP/TLS/RTP/SAVPF",
+                sdes=SdesOptions(off=True),
                 text=SdpText(rtcp_attribute=RtcpAttribute.NONE, generate_mid=True),
             ),
         ),
@@ -230,7 +235,8 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"flags": ["record-call"]},
         {"record-call": "yes"},
         {"flags": ["recrypt"]},
-        {"flags": ["OSRTP-offer"]},
+        {"flags": ["OSRTP-offer-legacy"]},
+        {"OSRTP": ["accept-legacy"]},
         {"flags": ["T38-decode"]},
         {"flags": ["generate-RTCP"]},
         {"ICE": "force-relay"},
@@ -339,6 +345,7 @@ def test_raw_flags_are_taken_apart_like_kamailios() -> None:
         trickle=True,
         family=4,
         mux_offer=True,
+        osrtp_accept=True,
     )
 
 

@@ -7,6 +7,7 @@ may refuse a re-INVITE and talk on (RFC 3261 14.1). So an end that offers to put
 receives it until that is answered, as RFC 3264 8.3 requires of it.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from nh.calls.offer_answer.dialog import Dialog
@@ -75,7 +76,8 @@ class Announcer:
 
     def apply_security(self, party: Party) -> None:
         """Use the keys and the ICE of the party's last offer: it has been answered."""
-        for group, security, ice in zip(party.groups, party.security, party.ice, strict=False):
+        # a restored party has none of what none of its media had
+        for group, security, ice in itertools.zip_longest(party.groups, party.security, party.ice):
             if group is not None:
                 group.security, group.ice = security, ice
         for dialog in self._participants.dialogs_of(party):

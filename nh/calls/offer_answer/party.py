@@ -13,7 +13,7 @@ from nh.calls.bundle import Bundle
 from nh.calls.dtls_security import OfferedDtls
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block, Media, Side
-from nh.calls.media_security import MediaSecurity, OfferedKey
+from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey
 from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
@@ -144,8 +144,10 @@ class Party:
         security: of each medium of its last SDP. That of an offer which changes an agreed medium is in force
             with the answer; until then the end goes on with the keys before.
         offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
-        ice, offered_ice: the same for ICE: the relay's agent towards the party, and the credentials that the
-            relay offered in its place.
+        optional_keys: for each medium of its last offer, the key of an SRTP that it leaves to the other end
+            (OSRTP). The relay may have SRTP with it, if the other end takes none.
+        ice, offered_ice: as security and offered_keys, for ICE: the relay's agent towards the party, and the
+            credentials that the relay offered in its place.
         offered_dtls: the same of associations of DTLS.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
@@ -174,6 +176,7 @@ class Party:
         "offered_dtls",
         "offered_ice",
         "offered_keys",
+        "optional_keys",
         "peer_interface",
         "policy",
         "references",
@@ -213,6 +216,7 @@ class Party:
         self.bundled: tuple[int, ...] = ()
         self.security: list[MediaSecurity | None] = []
         self.offered_keys: list[tuple[OfferedKey, ...]] = []
+        self.optional_keys: list[OptionalKey | None] = []
         self.ice: list[IceAgent | None] = []
         self.offered_ice: list[IceCredentials | None] = []
         self.offered_dtls: list[OfferedDtls | None] = []
@@ -253,6 +257,7 @@ class Party:
         self.security, self.offered_keys = list(other.security), list(other.offered_keys)
         self.ice, self.offered_ice = list(other.ice), list(other.offered_ice)
         self.offered_dtls = list(other.offered_dtls)
+        self.optional_keys = list(other.optional_keys)
 
     @property
     def all_groups(self) -> list[SocketGroup | None]:

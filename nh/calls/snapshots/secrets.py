@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nh.calls.dtls_security import DtlsSecurity, OfferedDtls
-from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
+from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
 from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
@@ -31,12 +31,14 @@ class PartyKeys(msgspec.Struct, array_like=True, frozen=True):
         security: for each medium, the index of a SecuritySnapshot.
         offered: for each medium, (tag, index of a key) of what the relay offered in its place.
         offered_dtls: for each medium, (index of a certificate, tls-id) of the same.
+        optional: for each medium, (tag, key) of what the party offered, where SRTP is optional.
     """
 
     party: Index
     security: list[Index | None]
     offered: list[list[tuple[Tag, Index]]]
     offered_dtls: list[tuple[Index, Text] | None] = []
+    optional: list[tuple[Tag, KeySnapshot] | None] = []
 
 
 class Secrets(msgspec.Struct, array_like=True, frozen=True):
@@ -124,9 +126,16 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
                 None if each is None else (taker.index_of_certificate(each.certificate), each.tls_id)
                 for each in party.offered_dtls
             ],
+            [
+                None if each is None else (each.tag, KeySnapshot.take(each.master, None))
+                for each in party.optional_keys
+            ],
         )
         for index, party in enumerate(parties)
-        if any(party.security) or any(party.offered_keys) or any(party.offered_dtls)
+        if any(party.security)
+        or any(party.offered_keys)
+        or any(party.offered_dtls)
+        or any(party.optional_keys)
     ]
     ice = IceSecrets.take(groups, parties)
     if not secured and not keys and ice is None:
@@ -192,6 +201,9 @@ class SecretsRestorer:
             ]
             party.offered_dtls = [
                 None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls
+            ]
+            party.optional_keys = [
+                None if each is None else OptionalKey(each[0], each[1].rebuild()) for each in keys.optional
             ]
         if self._secrets.ice is not None:
             self._secrets.ice.apply_to_parties(parties, self._agents)

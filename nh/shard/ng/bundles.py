@@ -17,7 +17,7 @@ from nh.errors import UnusableSdp
 from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
 from nh.shard.ng.ice import NegotiatedIce
-from nh.shard.ng.securing import UNCHANGED, Secured
+from nh.shard.ng.secured import UNCHANGED, Secured
 
 _TRANSPORT: Final = (
     *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),

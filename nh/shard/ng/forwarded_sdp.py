@@ -25,7 +25,7 @@ from nh.shard.ng.media_plans import (
     with_port_of_first,
 )
 from nh.shard.ng.negotiation import wanted_transport
-from nh.shard.ng.securing import Secured
+from nh.shard.ng.secured import Secured
 
 _MAX_ESCAPED: Final = 6
 """Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""

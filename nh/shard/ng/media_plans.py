@@ -12,7 +12,8 @@ from nh.calls.socket_group import SocketGroup
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.rewrite import MediumPlan, MuxAction
 from nh.shard.ng.negotiation import differ_by_feedback
-from nh.shard.ng.securing import UNCHANGED, Secured, converts
+from nh.shard.ng.secured import UNCHANGED, Secured
+from nh.shard.ng.srtp_means import converts
 
 
 def medium_plan(

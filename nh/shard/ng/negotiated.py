@@ -41,7 +41,9 @@ from nh.shard.ng.negotiation import (
     requests_of_offer,
     wanted_transport,
 )
-from nh.shard.ng.securing import UNCHANGED, Secured, secure_answer, secure_offer
+from nh.shard.ng.optional_srtp import note_completed, optional_keys
+from nh.shard.ng.secured import UNCHANGED, Secured
+from nh.shard.ng.securing import secure_answer, secure_offer
 
 
 class OfferEnds(NamedTuple):
@@ -137,6 +139,7 @@ class NegotiatedOffer(NamedTuple):
         sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
         sender.offered_keys = [each.offered for each in self.secured]
         sender.offered_ice = [each.offered for each in self.ice.media]
+        sender.optional_keys = optional_keys(self.description, self.secured, self.options.sdes)
         sender.offered_dtls = [each.offered_dtls for each in self.secured]
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
@@ -249,6 +252,7 @@ class NegotiatedAnswer(NamedTuple):
             mark=mark,
         )
         drop_unanswered(self.offerer, self.ice)
+        note_completed(self.offerer, self.secured)
         return body
 
 

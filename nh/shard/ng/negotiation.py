@@ -18,7 +18,8 @@ from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
-from nh.shard.ng.securing import Secured, can_secure, why_not
+from nh.shard.ng.secured import Secured
+from nh.shard.ng.srtp_means import can_secure, why_not
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:

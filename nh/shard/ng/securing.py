@@ -1,84 +1,21 @@
 """Securing: for each medium of an offer and its answer, where SRTP ends at the relay, and with which keys.
 
-SRTP has its keys from SDP (nh.shard.ng.sdes) or from DTLS (nh.shard.ng.dtls), which nh prefers where an end
-has both, as rtpengine does. Where both sides have SRTP by the same means, it passes through as it is: then
-the ends agree with each other, and the path in the kernel serves them.
+SRTP has its keys from SDP (nh.shard.ng.sdes) or from DTLS (nh.shard.ng.dtls); nh.shard.ng.srtp_means says by
+which of them an end has it.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
 
-from nh.calls.dtls_security import DtlsSecurity, OfferedDtls, has_dtls, require_dtls
+from nh.calls.dtls_security import DtlsSecurity, OfferedDtls, require_dtls
 from nh.calls.media_security import MediaSecurity, OfferedKey, require_srtp
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import applying
-from nh.shard.ng import dtls, sdes
-
-_PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
-_SDES_OR_DTLS: Final = ("RTP/SAVP", "RTP/SAVPF")
-_DTLS: Final = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
-_SECURE: Final = (*_SDES_OR_DTLS, *_DTLS)
-
-
-class Secured(NamedTuple):
-    """What becomes of one medium.
-
-    Attributes:
-        security: SRTP between the end that the SDP is of and the relay; None: none.
-        offered: the keys that the relay offers to the other end.
-        lines: the a=crypto lines of the forwarded SDP; None leaves those of the SDP.
-        offered_dtls: the association that the relay offers to the other end; None: none.
-        dtls: the lines of DTLS of the forwarded SDP; None leaves those of the SDP.
-    """
-
-    security: MediaSecurity | None = None
-    offered: tuple[OfferedKey, ...] = ()
-    lines: tuple[bytes, ...] | None = None
-    offered_dtls: OfferedDtls | None = None
-    dtls: tuple[bytes, ...] | None = None
-
-    @property
-    def offers(self) -> bool:
-        """Whether the relay offers SRTP to the other end."""
-        return bool(self.offered) or self.offered_dtls is not None
-
-
-UNCHANGED: Final = Secured()
-"""The medium is the same on both sides: plain, or SRTP that passes through."""
-
-
-class _Means(NamedTuple):
-    """How an end may have SRTP with the relay."""
-
-    sdes: bool
-    dtls: bool
-
-    def __bool__(self) -> bool:
-        return self.sdes or self.dtls
-
-
-def converts(proto: str, other: str) -> bool:
-    """Whether SRTP may end between two transports: at least one has it."""
-    both = (proto.upper(), other.upper())
-    return all(each in _PLAIN or each in _SECURE for each in both) and any(each in _SECURE for each in both)
-
-
-def can_secure(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    """Whether a medium of an offer can have another transport, with SRTP that ends at the relay or passes."""
-    here, there = _is_secure(medium.proto), _is_secure(wanted)
-    if here is None or there is None or not (here or there):
-        return False
-    if here and there and _passes(medium, wanted, options):
-        return True
-    return bool((not here or _taken(medium, options)) and (not there or _offerable(wanted, options)))
-
-
-def why_not(medium: Medium) -> str:
-    """What of a medium is in the way of SRTP that ends at the relay; "" if nothing is known."""
-    return dtls.why_not(medium) if dtls.usable_dtls(medium) is None else ""
+from nh.shard.ng import dtls, optional_srtp, sdes
+from nh.shard.ng.secured import UNCHANGED, Secured
+from nh.shard.ng.srtp_means import is_secure, taken, where_it_ends
 
 
 def secure_offer(
@@ -131,16 +68,16 @@ def _secure_offered(
     towards: MediaSecurity | None,
     certificate: dtls.NewCertificate,
 ) -> Secured:
-    if medium.rejected or not wanted or not converts(medium.proto, wanted):
+    current = _security(before, index)
+    agreed = [each for each in (*known, current) if each is not None]
+    ending = where_it_ends(medium, wanted, options, agreed=bool(agreed), towards=towards)
+    if ending is None:
         return UNCHANGED
-    if not can_secure(medium, wanted, options) or _passes(medium, wanted, options):
-        return UNCHANGED
+    ends_at_sender, offerable = ending
     require_srtp()
     secured = Secured(lines=(), dtls=())
-    if _is_secure(medium.proto):
-        current = _security(before, index)
+    if ends_at_sender:
         secured = secured._replace(security=_security_of_offer(medium, options, current, known, certificate))
-    offerable = _offerable(wanted, options)
     if offerable.sdes:
         offered = sdes.keys_to_offer(options.sdes, _offered_keys(before, index), towards)
         secured = secured._replace(offered=offered, lines=sdes.offer_lines(offered, options.sdes))
@@ -160,7 +97,7 @@ def _security_of_offer(
     certificate: dtls.NewCertificate,
 ) -> MediaSecurity:
     """What the relay has with the author of an offer."""
-    if _taken(medium, options).dtls:
+    if taken(medium, options).dtls:
         require_dtls()
         described = dtls.usable_dtls(medium)
         assert described is not None, "it can be taken"
@@ -199,16 +136,32 @@ def _secure_answered(
         return UNCHANGED
     secured = Secured()
     keys, association = _offered_keys(offerer, index), _offered_dtls(offerer, index)
-    if (keys or association is not None) and _is_secure(medium.proto):
+    if _takes(medium, keys, association):
         secured = Secured(_security_of_answer(medium, keys, association, current), lines=(), dtls=())
-    security = offerer.security[index] if index < len(offerer.security) else None
-    if security is None or not converts(medium.proto, offerer.offered[index].proto):
+    if optional_srtp.is_open(offerer, index):
+        passes = secured == UNCHANGED and bool(medium.attributes.get("crypto"))
+        completes = options.osrtp_accept and not passes
+        security = optional_srtp.complete(offerer, index, _security(offerer, index)) if completes else None
+        secured = secured._replace(completed=security)
+    else:
+        security = offerer.security[index] if index < len(offerer.security) else None
+    if security is None or None in (is_secure(medium.proto), is_secure(offerer.offered[index].proto)):
         return secured
     if isinstance(security, DtlsSecurity):
         return secured._replace(dtls=dtls.answer_lines(security, options.dtls), lines=())
     if security.sender is not None:
         return secured._replace(lines=sdes.answer_lines(security, options.sdes), dtls=())
     return secured
+
+
+def _takes(medium: Medium, keys: Sequence[OfferedKey], association: OfferedDtls | None) -> bool:
+    """Whether an answer takes SRTP that the relay has offered: plain RTP with keys does, too (RFC 8643)."""
+    if is_secure(medium.proto):
+        return bool(keys) or association is not None
+    if is_secure(medium.proto) is None:
+        return False
+    by_keys = bool(keys) and bool(medium.attributes.get("crypto"))
+    return by_keys or (association is not None and bool(applying(medium, "fingerprint")))
 
 
 def _security_of_answer(
@@ -234,37 +187,6 @@ def _security_of_answer(
     raise UnusableSdp(
         f"{where}: {dtls.why_not(medium) or 'it takes neither DTLS nor a key that was offered'}"
     )
-
-
-def _is_secure(proto: str) -> bool | None:
-    """Whether a transport is SRTP; None: it is neither that nor plain RTP."""
-    upper = proto.upper()
-    return True if upper in _SECURE else False if upper in _PLAIN else None
-
-
-def _taken(medium: Medium, options: OfferOptions) -> _Means:
-    """What nh takes of what a medium offers: DTLS, unless the client wants it off and there are keys."""
-    keys = medium.proto.upper() in _SDES_OR_DTLS and sdes.find_preferred(medium, options.sdes) is not None
-    handshake = dtls.usable_dtls(medium) is not None
-    if keys and (not has_dtls() or options.dtls.off):
-        handshake = False
-    return _Means(sdes=keys and not handshake, dtls=handshake)
-
-
-def _offerable(wanted: str, options: OfferOptions) -> _Means:
-    """What nh offers for a transport: both if it may, as rtpengine does."""
-    keys = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
-    handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not keys)
-    return _Means(keys, handshake)
-
-
-def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    """Whether the ends can agree with each other: what the medium offers may be on the other side, too."""
-    if not (_is_secure(medium.proto) and _is_secure(wanted)):
-        return False
-    keys = bool(medium.attributes.get("crypto")) and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
-    handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off
-    return keys or handshake
 
 
 def _security(party: Party | None, index: int) -> MediaSecurity | None:

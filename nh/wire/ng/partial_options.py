@@ -10,7 +10,7 @@ from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
 from nh.wire.ng.dtls import read_dtls, read_dtls_fingerprint
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
-from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS, RECORDING, RTCP, SRTP, T38, TRAFFIC, Gap
+from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS, OSRTP_TWICE, RECORDING, RTCP, T38, TRAFFIC, Gap
 
 Reader = Callable[[object, ParsedOptions], None]
 """Adds the value of one key to what a request asks for."""
@@ -32,10 +32,21 @@ def _read_t38(value: object, parsed: ParsedOptions) -> None:
             parsed.unsupported(f"T.38={text_of(word)}", T38)
 
 
+_OSRTP: Final = {
+    b"offer": "osrtp_offer",
+    b"offer-rfc": "osrtp_offer",
+    b"accept": "osrtp_accept",
+    b"accept-rfc": "osrtp_accept",
+}
+"""The values of `OSRTP`, and the option that each of them sets."""
+
+
 def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
     for word in normalized_words(value):
-        if word.startswith(b"offer"):
-            parsed.unsupported(f"OSRTP={text_of(word[:64])}", SRTP)
+        if word in _OSRTP:
+            parsed.set(_OSRTP[word])
+        elif word.startswith((b"offer-", b"accept-")):
+            parsed.unsupported(f"OSRTP={text_of(word[:64])}", OSRTP_TWICE)
         else:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 

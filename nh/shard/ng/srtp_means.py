@@ -1,0 +1,118 @@
+"""Means of SRTP: by which of SDES and DTLS an end may have it with the relay, and for which ends of an offer.
+
+nh prefers DTLS where an end has both, as rtpengine does. Where both sides have SRTP by the same means, it
+passes through as it is: then the ends agree with each other, and the path in the kernel serves them.
+"""
+
+from typing import Final, NamedTuple
+
+from nh.calls.dtls_security import has_dtls
+from nh.calls.media_security import MediaSecurity
+from nh.commands import OfferOptions
+from nh.sdp.description import Medium
+from nh.sdp.dtls import applying
+from nh.shard.ng import dtls, sdes
+
+_PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
+_SDES_OR_DTLS: Final = ("RTP/SAVP", "RTP/SAVPF")
+_DTLS: Final = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+_SECURE: Final = (*_SDES_OR_DTLS, *_DTLS)
+
+
+class Means(NamedTuple):
+    """How an end may have SRTP with the relay."""
+
+    sdes: bool
+    dtls: bool
+
+    def __bool__(self) -> bool:
+        return self.sdes or self.dtls
+
+
+def converts(proto: str, other: str) -> bool:
+    """Whether SRTP may end between two transports: at least one has it."""
+    both = (proto.upper(), other.upper())
+    return all(each in _PLAIN or each in _SECURE for each in both) and any(each in _SECURE for each in both)
+
+
+def can_secure(medium: Medium, wanted: str, options: OfferOptions) -> bool:
+    """Whether a medium of an offer can have another transport, with SRTP that ends at the relay or passes."""
+    here, there = is_secure(medium.proto), is_secure(wanted)
+    if here is None or there is None or not (here or there):
+        return False
+    if here and there and _passes(medium, wanted, options):
+        return True
+    return bool((not here or taken(medium, options)) and (not there or offerable(wanted, options)))
+
+
+def why_not(medium: Medium) -> str:
+    """What of a medium is in the way of SRTP that ends at the relay; "" if nothing is known."""
+    return dtls.why_not(medium) if dtls.usable_dtls(medium) is None else ""
+
+
+def where_it_ends(
+    medium: Medium, wanted: str, options: OfferOptions, *, agreed: bool, towards: MediaSecurity | None
+) -> tuple[bool, Means] | None:
+    """Whether SRTP of a medium's sender ends at the relay, and how the receiver is offered it; None: nowhere.
+
+    Args:
+        medium, wanted, options: as of secure_offer().
+        agreed: the sender has SRTP with the relay.
+        towards: what the receiver has.
+    """
+    if medium.rejected:
+        return None
+    if wanted and converts(medium.proto, wanted):
+        if not can_secure(medium, wanted, options) or _passes(medium, wanted, options):
+            return None
+        required = offerable(wanted, options)
+        return bool(is_secure(medium.proto)), required or _optional(options, wanted=options.osrtp_offer)
+    if is_secure(medium.proto) is not False or is_secure(wanted or medium.proto) is not False:
+        return None
+    ends = bool(taken(medium, options))
+    if ends and not agreed:
+        return None  # the ends may agree with each other
+    means = _optional(options, wanted=options.osrtp_offer)
+    if not means and towards is not None and not wanted:
+        # an end that has SRTP is offered the same again, unless the client says what it is to have
+        means = Means(sdes=towards.dtls is None, dtls=towards.dtls is not None)
+    return (ends, means) if ends or means else None
+
+
+def _optional(options: OfferOptions, *, wanted: bool) -> Means:
+    """What nh offers beside plain RTP (OSRTP, RFC 8643)."""
+    return offerable("RTP/SAVP", options) if wanted else Means(sdes=False, dtls=False)
+
+
+def is_secure(proto: str) -> bool | None:
+    """Whether a transport is SRTP; None: it is neither that nor plain RTP."""
+    upper = proto.upper()
+    return True if upper in _SECURE else False if upper in _PLAIN else None
+
+
+def taken(medium: Medium, options: OfferOptions) -> Means:
+    """What nh takes of what a medium offers: DTLS, unless the client wants it off and there are keys."""
+    keys = (
+        medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
+        and sdes.find_preferred(medium, options.sdes) is not None
+    )
+    handshake = dtls.usable_dtls(medium) is not None
+    if keys and (not has_dtls() or options.dtls.off):
+        handshake = False
+    return Means(sdes=keys and not handshake, dtls=handshake)
+
+
+def offerable(wanted: str, options: OfferOptions) -> Means:
+    """What nh offers for a transport: both if it may, as rtpengine does."""
+    keys = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not keys)
+    return Means(keys, handshake)
+
+
+def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
+    """Whether the ends can agree with each other: what the medium offers may be on the other side, too."""
+    if not (is_secure(medium.proto) and is_secure(wanted)):
+        return False
+    keys = bool(medium.attributes.get("crypto")) and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off
+    return keys or handshake

@@ -1,0 +1,229 @@
+"""OSRTP (RFC 8643): plain RTP that is offered with keys, which the other end may take or leave."""
+
+import pytest
+
+from nh.commands import DtlsOptions
+from nh.errors import UnusableSdp
+from nh.srtp.suites import SUITES
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.test_srtp import SecureCall, packet, protos
+from tests.srtp.phone import SrtpPhone
+from tools.harness.media_peer import MediaPeer
+from tools.rtpload.libsrtp import PROFILES
+
+NO_DTLS = DtlsOptions(off=True)
+
+
+class OptionalCall(SecureCall):
+    """A call in which an offer of plain RTP has keys."""
+
+    def offered_by_plain(self) -> bytes:
+        return self.testbed.offer(self.plain, osrtp_offer=True, dtls=NO_DTLS)
+
+    def offered_by_secure(self) -> bytes:
+        return self.testbed.offer(self.secure.sdp(), osrtp_accept=True)
+
+    def answered_by_plain(self, offer: bytes) -> bytes:
+        answer = self.testbed.answer(self.plain, osrtp_accept=True)
+        self.secure.learn(answer)
+        (self.secure_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
+        return answer
+
+
+def phone_with(peer: MediaPeer, suite: str = "AES_CM_128_HMAC_SHA1_80", fill: int = 1) -> SrtpPhone:
+    """A phone that has SRTP and says RTP/AVP."""
+    return SrtpPhone(peer, suite, fill=fill, proto="RTP/AVP")
+
+
+@pytest.fixture
+def testbed(make_ng: MakeNg) -> NgTestbed:
+    return make_ng()
+
+
+def offered_keys(sdp: bytes) -> int:
+    return sdp.count(b"a=crypto:")
+
+
+@pytest.mark.parametrize("suite", sorted(PROFILES))
+def test_a_phone_that_takes_an_offered_key_has_srtp(
+    suite: str, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = OptionalCall(testbed, phone_with(bob, suite), alice)
+    offer = call.offered_by_plain()
+    assert protos(offer) == ["RTP/AVP"]
+    assert offered_keys(offer) == len(SUITES)
+    answer = call.answered_by_secure(offer)
+    assert protos(answer) == ["RTP/AVP"]
+    assert offered_keys(answer) == 0
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_a_phone_that_takes_no_key_has_plain_rtp(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    offer = testbed.offer(alice, osrtp_offer=True)
+    answer = testbed.answer(bob)
+    assert offered_keys(answer) == 0
+    talk(testbed, alice, bob, answer, offer)
+    assert testbed.dropped() == 0
+
+
+def talk(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, answer: bytes, offer: bytes) -> None:
+    """Both phones hear each other as they speak."""
+    for number in range(3):
+        for speaker, listener, sdp in ((alice, bob, answer), (bob, alice, offer)):
+            speaker.send_raw(packet(number), places(sdp)[0])
+            assert testbed.receive(listener)[0] == packet(number)
+
+
+def test_each_fork_answers_for_itself(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    carol = make_peer("127.0.0.33")
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    offer = call.offered_by_plain()
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+    answer = testbed.answer(carol, tag=b"carol")
+    talk(testbed, alice, carol, answer, offer)
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["with OSRTP=offer", "without"])
+def test_a_re_invite_keeps_srtp(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, again: bool) -> None:
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    first = call.offered_by_plain()
+    call.answered_by_secure(first)
+    call.goes_both_ways()
+    offer = testbed.offer(alice, to=b"bob", osrtp_offer=again, dtls=NO_DTLS)
+    assert key_in(offer, call.secure) == key_in(first, call.secure)
+    call.goes_both_ways()
+    testbed.answer(call.secure.sdp())
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def key_in(sdp: bytes, phone: SrtpPhone) -> str:
+    """The key for the phone's suite."""
+    (key,) = [line.split()[2] for line in phone.learn(sdp) if line.split()[1] == phone.suite]
+    return key
+
+
+def test_a_phone_that_took_srtp_offers_it_again(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    """The end that has none sees nothing of that."""
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    offer = testbed.offer(call.secure.sdp(), tag=b"bob", to=b"alice")
+    assert offered_keys(offer) == 0
+    answer = testbed.answer(alice, tag=b"alice", to=b"bob")
+    assert offered_keys(answer) == 1
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_a_phone_leaves_srtp_in_a_re_invite(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    offer = testbed.offer(alice, to=b"bob", osrtp_offer=True)
+    call.goes_both_ways()
+    talk(testbed, alice, bob, testbed.answer(bob), offer)
+
+
+def test_an_offer_with_keys_is_completed(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    call = OptionalCall(testbed, phone_with(alice), bob)
+    offer = call.offered_by_secure()
+    assert offered_keys(offer) == 1
+    answer = call.answered_by_plain(offer)
+    assert (protos(answer), offered_keys(answer)) == (["RTP/AVP"], 1)
+    call.goes_both_ways()
+    # as often as the answerer repeats itself, and in both directions
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+    again = call.testbed.offer(call.secure.sdp(), to=b"bob", osrtp_accept=True)
+    assert offered_keys(again) == 0
+    assert testbed.answer(bob).split(b"inline:")[1] == answer.split(b"inline:")[1]
+    call.goes_both_ways()
+    reverse = testbed.offer(bob, tag=b"bob", to=b"alice")
+    assert reverse.split(b"inline:")[1].split()[0] == answer.split(b"inline:")[1].split()[0]
+    call.secure.learn(reverse)
+    assert offered_keys(testbed.answer(call.secure.sdp(), tag=b"alice", to=b"bob")) == 0
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_without_accept_an_answer_without_keys_makes_the_call_plain(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    offer = testbed.offer(phone_with(alice).sdp())
+    answer = testbed.answer(bob)
+    assert offered_keys(answer) == 0
+    talk(testbed, alice, bob, answer, offer)
+
+
+def test_a_key_that_is_taken_passes_through(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    caller, callee = phone_with(alice), phone_with(bob, fill=99)
+    offer = testbed.offer(caller.sdp(), osrtp_accept=True, osrtp_offer=True)
+    assert callee.learn(offer)[0].split()[2] in caller.sdp().decode()
+    answer = testbed.answer(callee.sdp(), osrtp_accept=True)
+    caller.learn(answer)
+    sent = caller.send(packet(1), places(answer)[0])
+    assert testbed.receive(bob)[0] == sent
+    assert callee.read(sent) == packet(1)
+    sent = callee.send(packet(2), places(offer)[0])
+    assert caller.read(testbed.receive(alice)[0]) == packet(2)
+
+
+def test_the_latest_answer_to_an_offer_with_keys_counts(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """A branch without SRTP rings, another one with SRTP answers."""
+    caller, callee = phone_with(alice), phone_with(bob, fill=99)
+    offer = testbed.offer(caller.sdp(), osrtp_accept=True)
+    carol = make_peer("127.0.0.33")
+    early = OptionalCall(testbed, caller, carol)
+    early_answer = testbed.answer(carol, tag=b"carol", osrtp_accept=True)
+    caller.learn(early_answer)
+    (early.secure_sends_to,), (early.plain_sends_to,) = places(early_answer), places(offer)
+    early.goes_both_ways()
+    callee.learn(offer)
+    answer = testbed.answer(callee.sdp(), osrtp_accept=True)
+    caller.learn(answer)
+    sent = caller.send(packet(500), places(answer)[0])
+    assert testbed.receive(bob)[0] == sent
+    callee.send(packet(501), places(offer)[0])
+    assert caller.read(testbed.receive(alice)[0]) == packet(501)
+
+
+def test_an_answer_that_takes_no_offered_line_is_refused(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    offer = call.offered_by_plain()
+    call.secure.learn(offer)
+    tag, call.secure.tag = call.secure.tag, 42
+    with pytest.raises(UnusableSdp, match="takes no line that was offered"):
+        testbed.answer(call.secure.sdp())
+    call.secure.tag = tag
+    call.answered_by_secure(offer)
+    call.goes_both_ways()
+
+
+def test_srtp_of_the_caller_ends_where_the_callee_may_have_it(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """RTP/SAVP on one side, OSRTP on the other."""
+    caller, callee = SrtpPhone(alice), phone_with(bob, fill=99)
+    offer = testbed.offer(caller.sdp(), transport_protocol="RTP/AVP", osrtp_offer=True, dtls=NO_DTLS)
+    assert (protos(offer), offered_keys(offer)) == (["RTP/AVP"], len(SUITES))
+    callee.learn(offer)
+    answer = testbed.answer(callee.sdp())
+    assert (protos(answer), offered_keys(answer)) == (["RTP/SAVP"], 1)
+    caller.learn(answer)
+    caller.send(packet(1), places(answer)[0])
+    assert callee.read(testbed.receive(bob)[0]) == packet(1)
+    callee.send(packet(2), places(offer)[0])
+    assert caller.read(testbed.receive(alice)[0]) == packet(2)
