@@ -10,11 +10,13 @@ from nh.calls.media import Endpoint
 from nh.calls.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.snapshots.codec import decode_snapshot
+from nh.ice.agent import IceAgent
+from nh.ice.credentials import new_credentials
 from nh.ipc.link_messages import RestoreCall
 from nh.loop import SelectorLoop, Timer
 from nh.shard.media.plane import SocketPlane
 from nh.shard.recovery import checkpoints
-from nh.shard.recovery.checkpoints import REFRESH_S, Checkpointer
+from nh.shard.recovery.checkpoints import REFRESH_S, SAVED_A_TURN, Checkpointer
 from nh.shard.recovery.restore import CallRestorer
 from tests.calls.fakes import Proxy, make_proxy, receive
 from tests.calls.rtp import Sender
@@ -205,3 +207,23 @@ def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
     many.checkpointer.save_all()
     (session, *_) = restored(many.saved.restore_calls(stored=stored))
     assert time.monotonic() - session.last_active == pytest.approx(age_s, abs=3.0)
+
+
+def test_what_an_end_has_shown_by_ice_is_saved_at_once_and_in_a_storm_of_checks_some_of_it_a_turn_later() -> (
+    None
+):
+    proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()
+    checkpointer = Checkpointer(proxy.table, saved)
+    checkpointer.attach(loop)
+    for number in range(SAVED_A_TURN + 2):
+        proxy.connect(call_id=b"%d" % number)
+    legs = [session.legs[0] for session in proxy.plane.running]
+    checkpointer.source_changed(b"0", legs[0])
+    assert not saved.snapshots, "the next packet of a phone without ICE shows the same again"
+    for number, leg in enumerate(legs):
+        leg.use_ice(IceAgent((new_credentials(),), "them"))
+        checkpointer.source_changed(b"%d" % number, leg)
+    assert len(saved.snapshots) == SAVED_A_TURN
+    while len(saved.snapshots) < len(legs):
+        loop.turn(0)
+    loop.close()

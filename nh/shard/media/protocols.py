@@ -175,8 +175,10 @@ class EndProtocols:
         try:
             if step() is False:
                 return False
-            if self._finish(leg, protocol):
+            # first, so that it is saved: once the end has the last flight, only a handshake makes new keys
+            if protocol.take_changed():
                 self._apply([leg])
+            self._finish(leg, protocol)
         except Exception:
             # a bug that one end meets must not keep the others from being served
             logger.exception("what an end said at %s could not be handled: it is lost", leg.socket.local)

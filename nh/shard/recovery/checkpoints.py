@@ -125,6 +125,7 @@ class Checkpointer(CallObserver):
         self._counters: dict[bytes, bytes] = {}  # which are about to be saved
         self._round: list[bytes] = []
         self._rounds = 0
+        self._saved_at_once = 0
         self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
@@ -152,9 +153,21 @@ class Checkpointer(CallObserver):
         """See CallObserver."""
         self._drop(call_id)
 
-    def source_changed(self, call_id: bytes, _leg: Leg) -> None:
-        """See CallObserver."""
-        self._save_soon(call_id)
+    def source_changed(self, call_id: bytes, leg: Leg) -> None:
+        """See CallObserver.
+
+        What an end has shown by ICE or DTLS is saved at once: no packet shows it again, as it does a source.
+        """
+        if not leg.protocols or self._saved_at_once >= SAVED_A_TURN or self._loop is None:
+            self._save_soon(call_id)
+            return
+        if self._saved_at_once == 0:
+            self._loop.call_later(0, self._begin_turn)
+        self._saved_at_once += 1
+        self.save(call_id, now=time.monotonic())
+
+    def _begin_turn(self) -> None:
+        self._saved_at_once = 0
 
     def path_changed(self, call_id: bytes, _leg: Leg) -> None:
         """See CallObserver. It is in the journal, and otherwise nothing that a successor needs."""
