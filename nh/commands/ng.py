@@ -139,6 +139,8 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         order: names of those that come first.
         pad: write base64 with its padding.
         lifetime: write the lifetime of keys.
+        prefer: they are taken where an offer has DTLS, too.
+        offerer_order: names of the suites that are taken first of an offer.
     """
 
     off: bool = False
@@ -147,6 +149,8 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     order: tuple[str, ...] = ()
     pad: bool = False
     lifetime: bool = False
+    prefer: bool = False
+    offerer_order: tuple[str, ...] = ()
 
 
 class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -258,15 +258,23 @@ def test_both_are_offered_and_the_answerer_chooses(
     assert testbed.receive(alice)[0] == rtp(1, b"one")
 
 
-@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize(
+    ("dtls", "sdes"),
+    [
+        (DtlsOptions(), SdesOptions()),
+        (DtlsOptions(off=True), SdesOptions()),
+        (DtlsOptions(), SdesOptions(prefer=True)),
+    ],
+)
 def test_dtls_is_preferred_where_an_end_offers_both(
-    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, off: bool
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, dtls: DtlsOptions, sdes: SdesOptions
 ) -> None:
+    keys = dtls.off or sdes.prefer
     keyed = SrtpPhone(alice).sdp().decode().split("a=crypto:")[1].strip()
     caller = DtlsPhone(alice, proto="RTP/SAVP", extra=[f"crypto:{keyed}"])
-    testbed.offer(caller.sdp(), transport_protocol="RTP/AVP", dtls=DtlsOptions(off=off))
+    testbed.offer(caller.sdp(), transport_protocol="RTP/AVP", dtls=dtls, sdes=sdes)
     answer = testbed.answer(bob)
-    assert (b"fingerprint" in answer, b"a=crypto" in answer) == (not off, off)
+    assert (b"fingerprint" in answer, b"a=crypto" in answer) == (not keys, keys)
 
 
 def test_the_client_chooses_what_is_offered(testbed: NgTestbed, alice: MediaPeer) -> None:

@@ -141,6 +141,8 @@ OPTIONS = st.builds(
         order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
         pad=st.booleans(),
         lifetime=st.booleans(),
+        prefer=st.booleans(),
+        offerer_order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
     ),
     bundle=st.builds(
         BundleOptions,

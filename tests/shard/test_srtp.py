@@ -1,5 +1,6 @@
 """SRTP on one side of a call: a phone with SDES (RFC 4568, libsrtp) and a plain one, through the relay."""
 
+import base64
 import sys
 
 import pytest
@@ -293,6 +294,21 @@ def test_several_lines_are_offered_and_the_cheapest_one_is_taken(
     testbed.offer(phone.sdp(*others), transport_protocol="RTP/AVP")
     (taken,) = phone.learn(testbed.answer(bob))
     assert taken.split()[:2] == ["3", "AEAD_AES_128_GCM"]
+
+
+def test_a_client_says_what_is_taken_of_an_offer(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """SDES-offerer_pref, before the order of what nh offers itself."""
+    phone = SrtpPhone(alice)
+    phone.tag = 2
+    better = f"crypto:1 AEAD_AES_128_GCM inline:{base64.b64encode(bytes(28)).decode()}"
+    options = SdesOptions(offerer_order=("AES_256_CM_HMAC_SHA1_80", phone.suite), order=("AEAD_AES_128_GCM",))
+    call = SecureCall(testbed, phone, bob)
+    offer = testbed.offer(phone.sdp(better), transport_protocol="RTP/AVP", sdes=options)
+    answer = call.answered_by_plain(offer)
+    assert [line.split()[:2] for line in phone.learn(answer)] == [["2", phone.suite]]
+    call.goes_both_ways()
 
 
 def test_a_client_chooses_suites(testbed: NgTestbed, alice: MediaPeer) -> None:

@@ -86,6 +86,10 @@ def rejected(**fields: Any) -> Failure:
         ({"label": "caller"}, OfferOptions(label="caller")),
         ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),
         ({"OSRTP": ["offer", "accept"]}, OfferOptions(osrtp_offer=True, osrtp_accept=True)),
+        (
+            {"flags": ["SDES-offerer_pref:AES_256_CM_HMAC_SHA1_80;NONE", "SDES-prefer", "SDES-static"]},
+            OfferOptions(sdes=SdesOptions(prefer=True, offerer_order=("AES_256_CM_HMAC_SHA1_80",))),
+        ),
         ({"flags": ["OSRTP-offer-RFC"]}, OfferOptions(osrtp_offer=True)),
         ({"flags": ["OSRTP-accept-RFC"]}, OfferOptions(osrtp_accept=True)),
         ({"transport-protocol": "accept"}, OfferOptions(transport_protocol="accept")),

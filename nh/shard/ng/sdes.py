@@ -40,7 +40,7 @@ def keys_to_offer(
         before: the keys of the last offer for the same end.
         towards: what the end that gets the offer has agreed on.
     """
-    names = list(_permitted(options))
+    names = list(_permitted(options, options.order))
     present = towards.sender if towards is not None and towards.dtls is None else None
     known = present is None or any(key.sender is present for key in before)
     if known and sorted(key.master.suite.name for key in before) == sorted(names):
@@ -62,7 +62,7 @@ def offer_lines(offered: Sequence[OfferedKey], options: SdesOptions) -> tuple[by
 def find_preferred(medium: Medium, options: SdesOptions) -> CryptoAttribute | None:
     """The line that nh takes of those that a medium offers; None if it can use none."""
     lines = lines_of(medium)
-    names = _permitted(options)
+    names = _permitted(options, (*options.offerer_order, *options.order))
     return next((line for name in names for line in lines if line.key.suite.name == name), None)
 
 
@@ -110,9 +110,9 @@ def lines_of(medium: Medium) -> list[CryptoAttribute]:
     return read_crypto([each.value for each in medium.attributes.get("crypto", ())])
 
 
-def _permitted(options: SdesOptions) -> Iterator[str]:
+def _permitted(options: SdesOptions, order: Sequence[str]) -> Iterator[str]:
     """The suites that the client permits, in its order, then in nh's."""
-    for name in dict.fromkeys((*options.order, *PREFERENCE)):
+    for name in dict.fromkeys((*order, *PREFERENCE)):
         if name not in options.excluded and (not options.only or name in options.only):
             yield name
 

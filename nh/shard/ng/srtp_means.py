@@ -91,13 +91,13 @@ def is_secure(proto: str) -> bool | None:
 
 
 def taken(medium: Medium, options: OfferOptions) -> Means:
-    """What nh takes of what a medium offers: DTLS, unless the client wants it off and there are keys."""
+    """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
     keys = (
         medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
         and sdes.find_preferred(medium, options.sdes) is not None
     )
     handshake = dtls.usable_dtls(medium) is not None
-    if keys and (not has_dtls() or options.dtls.off):
+    if keys and (not has_dtls() or options.dtls.off or options.sdes.prefer):
         handshake = False
     return Means(sdes=keys and not handshake, dtls=handshake)
 

@@ -11,12 +11,16 @@ from nh.wire.ng.parsed_options import ParsedOptions
 
 _OFF: Final = frozenset({"off", "no", "disabled", "disable"})
 
-_FIELDS: Final = {"pad": "pad", "lifetime": "lifetime"}
+_FIELDS: Final = {"pad": "pad", "lifetime": "lifetime", "prefer": "prefer"}
+
+_NO_EFFECT: Final = frozenset({"static"})
+"""The same offer gets the same suite in any case."""
 
 _LISTS: Final = {"no-": "excluded", "only-": "only"}
 """Prefixes of words with the name of one crypto suite, and the field that it goes into."""
 
-_ORDER: Final = "order:"
+_ORDERS: Final = {"order:": "order", "offerer_pref:": "offerer_order"}
+"""Prefixes of words with the names of several, and the field that they go into."""
 
 
 def read_sdes(value: object, parsed: ParsedOptions) -> None:
@@ -35,10 +39,13 @@ def _read_word(word: str, options: SdesOptions) -> SdesOptions | None:
     lowered = word.lower()
     if lowered in _OFF:
         return structs.replace(options, off=True)
+    if lowered in _NO_EFFECT:
+        return options
     if lowered in _FIELDS:
         return structs.replace(options, **{_FIELDS[lowered]: True})
-    if lowered.startswith(_ORDER):
-        return _with_suites(options, "order", word[len(_ORDER) :].split(";"))
+    for prefix, field in _ORDERS.items():
+        if lowered.startswith(prefix):
+            return _with_suites(options, field, word[len(prefix) :].split(";"))
     for prefix, field in _LISTS.items():
         if lowered.startswith(prefix):
             return _with_suites(options, field, [word[len(prefix) :]])
