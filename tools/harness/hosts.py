@@ -196,12 +196,13 @@ class Hosts:
 
 @contextlib.contextmanager
 def two_hosts(
-    *, shards: int = 1, nice: int = 0, lease_s: int = LEASE_S, **settings: object
+    *, shards: int = 1, ports: range = PORTS, nice: int = 0, lease_s: int = LEASE_S, **settings: object
 ) -> Iterator[Hosts]:
     """Two hosts without a relay yet. Behind the context all that ran there has ended.
 
     Args:
         shards: of each relay.
+        ports: the media ports of either.
         nice: the priority of the relays, where this process may raise it.
         lease_s: how long calls belong to a relay after its last sign of life, seconds.
         settings: further fields of nh.config.Settings for both relays.
@@ -228,7 +229,7 @@ def two_hosts(
         }
         hosts = []
         for number, namespace in enumerate(inside):
-            place = stack.enter_context(place_for_relay(PORTS))
+            place = stack.enter_context(place_for_relay(ports))
             relay = Deployment(place, {**defaults, **settings}, shards=shards, nice=nice)
             stack.enter_context(contextlib.closing(relay))
             hosts.append(Host(number, namespace, phones, relay))
