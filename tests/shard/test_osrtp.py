@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.commands import DtlsOptions
+from nh.commands import DtlsOptions, SdesOptions
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
@@ -103,6 +103,17 @@ def test_a_re_invite_keeps_srtp(testbed: NgTestbed, alice: MediaPeer, bob: Media
     testbed.answer(call.secure.sdp())
     call.goes_both_ways()
     assert testbed.dropped() == 0
+
+
+def test_a_client_that_wants_no_keys_in_a_re_invite_has_none(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    offer = testbed.offer(alice, to=b"bob", sdes=SdesOptions(off=True))
+    assert offered_keys(offer) == 0
+    call.goes_both_ways()
+    talk(testbed, alice, bob, testbed.answer(bob), offer)
 
 
 def key_in(sdp: bytes, phone: SrtpPhone) -> str:

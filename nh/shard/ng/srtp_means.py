@@ -75,7 +75,8 @@ def where_it_ends(
     means = _optional(options, wanted=options.osrtp_offer)
     if not means and towards is not None and not wanted:
         # an end that has SRTP is offered the same again, unless the client says what it is to have
-        means = Means(sdes=towards.dtls is None, dtls=towards.dtls is not None)
+        keys = towards.dtls is None
+        means = Means(sdes=keys and not options.sdes.off, dtls=not keys and not options.dtls.off)
     return (ends, means) if ends or means else None
 
 
