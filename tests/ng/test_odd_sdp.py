@@ -198,9 +198,9 @@ def test_rejected_media_need_no_conversion(nh: NgRelay) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"transport_protocol": "UDP/TLS/RTP/SAVPF"},
+        {"transport_protocol": "UDP/TLS/RTP/SAVPF", "DTLS": "off"},
         {"ICE": "force-relay"},
-        {"media_address": "192.0.2.1", "flags": ["WebRTC"]},
+        {"media_address": "192.0.2.1", "flags": ["WebRTC", "DTLS-off"]},
         {"codec": {"transcode": ["PCMU"]}},
         {"record_call": "yes"},
     ],
