@@ -22,10 +22,14 @@ LIFETIME_S: Final = 30.0
 """How long a handshake may take."""
 
 MAX_HANDSHAKES: Final = 4
-"""Most handshakes of one end at the same time: another one ends the oldest."""
+"""Most handshakes of one end at the same time: another one ends the oldest, those of sources that have shown
+nothing first."""
 
 MAX_ATTEMPTS: Final = 10
 """How often nh begins a handshake as the client."""
+
+BUSY_S: Final = 1.0
+"""How long nh waits before it tries to begin again, while the process has too many handshakes."""
 
 AMPLIFICATION: Final = 3
 """How many times as many bytes as a source has sent may go to it while it is not validated."""
@@ -115,6 +119,7 @@ class Association:
         self._budget = budget
         self._attempts: dict[Hashable | None, _Attempt] = {}
         self._begun = 0
+        self._begin_at = 0.0
         self._established = established
         self._agreed: AgreedKeys | None = None
         self._agreed_random = b""
@@ -136,9 +141,9 @@ class Association:
 
     @property
     def timer_at(self) -> float:
-        """Monotonic seconds at which on_timer() is due; 0: nh is to begin now. See receive()."""
+        """Monotonic seconds at which on_timer() is due; 0: nh is to begin now."""
         if self._must_begin:
-            return 0.0
+            return self._begin_at
         return min((each.timer_at for each in self._attempts.values()), default=math.inf)
 
     @property
@@ -172,7 +177,7 @@ class Association:
 
     def on_timer(self, *, now: float) -> None:
         """Begin, repeat a flight, or give a handshake up, as it is time (monotonic seconds)."""
-        if self._must_begin:
+        if self._must_begin and now >= self._begin_at:
             self._begin(now=now)
         for key, attempt in list(self._attempts.items()):
             if now >= attempt.deadline:
@@ -201,6 +206,7 @@ class Association:
     def _begin(self, *, now: float) -> None:
         """Begin as the client."""
         if not self._has_room():
+            self._begin_at = now + BUSY_S
             return
         self._begun += 1
         attempt = self._add(None, Handshake(self._identity, self._fingerprints, server=False), None, now=now)
@@ -250,7 +256,8 @@ class Association:
     ) -> _Attempt:
         self._drop(key)
         while len(self._attempts) >= MAX_HANDSHAKES:
-            self._drop(next(iter(self._attempts)))
+            stranger = next((key for key, each in self._attempts.items() if not each.validated), None)
+            self._drop(next(iter(self._attempts)) if stranger is None else stranger)
         attempt = self._attempts[key] = _Attempt(handshake, source, validated=validated, now=now)
         self._budget.running += 1
         return attempt
@@ -271,8 +278,6 @@ class Association:
         for each in seen:
             if each.is_client_hello:
                 attempt.random = attempt.random or _random_of(each)
-            elif not each.is_hello_fragment:
-                attempt.validated = True  # it goes on with what it was sent
         if any(_is_fatal(each) for each in records):
             attempt.alert, self.problem = True, self.problem if self._established else Problem.ALERT
         if seen:
@@ -283,6 +288,7 @@ class Association:
         """Send what a handshake has to say, and take what it has come to."""
         handshake = attempt.handshake
         datagrams = handshake.take_output()
+        attempt.validated = attempt.validated or handshake.keys is not None
         for each in datagrams:
             if not attempt.validated and attempt.sent + len(each) > AMPLIFICATION * attempt.received:
                 break

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.dtls.association import MAX_HANDSHAKES, Association, Budget
+from nh.dtls import association
+from nh.dtls.association import BUSY_S, MAX_HANDSHAKES, Association, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
@@ -210,6 +211,64 @@ def test_handshakes_are_limited_for_each_end_and_for_the_process() -> None:
     assert full.take_output() == []
     pair.server.close()
     assert pair.budget.running == 0
+
+
+def test_a_client_waits_while_the_process_is_busy() -> None:
+    budget = Budget(most=0)
+    relay = Association(identity(SERVER), fingerprints_of(CLIENT), active=True, budget=budget)
+    relay.on_timer(now=7.0)
+    assert relay.problem is Problem.BUSY
+    assert relay.timer_at == 7.0 + BUSY_S
+    relay.on_timer(now=7.5)
+    assert relay.failures == {Problem.BUSY: 1}
+    budget.most = 1
+    relay.on_timer(now=7.0 + BUSY_S)
+    assert relay.take_output()
+
+
+def test_a_stranger_without_a_cookie_ends_no_handshake_of_one_with_it() -> None:
+    end = OpensslEnd(client=True)
+    relay = against(end)
+    for hello in end.begin():
+        relay.receive(hello, "end", validated=False, now=0.0)
+    for answer in relay.take_output():
+        for hello in end.receive(answer.payload):
+            relay.receive(hello, "end", validated=False, now=0.0)
+    piece = OpensslEnd(client=True, long=True).begin()[0]
+    for number in range(2 * MAX_HANDSHAKES):
+        relay.receive(piece, f"stranger {number}", validated=False, now=0.0)
+    said = [output.payload for output in relay.take_output() if output.source == "end"]
+    while said:
+        for each in [answer for one in said for answer in end.receive(one)]:
+            relay.receive(each, "end", validated=False, now=0.0)
+        said = [output.payload for output in relay.take_output()]
+    assert relay.take_agreed() is not None
+
+
+def in_two(hello: bytes) -> list[bytes]:
+    """A ClientHello in two records (RFC 6347 4.2.3)."""
+    handshake, body = hello[13:25], hello[25:]
+    pieces = []
+    for number, at in enumerate((0, len(body) // 2)):
+        piece = body[at:] if at else body[: len(body) // 2]
+        fragment = handshake[:6] + at.to_bytes(3) + len(piece).to_bytes(3) + piece
+        pieces.append(hello[:10] + bytes([number]) + len(fragment).to_bytes(2) + fragment)
+    return pieces
+
+
+def test_what_comes_with_a_client_hello_in_pieces_does_not_show_where_its_sender_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A forged sender is sent some times its bytes, whatever else comes with them."""
+    monkeypatch.setattr(association, "AMPLIFICATION", 2)  # less than the first flight
+    relay = Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=Budget())
+    first, second = in_two(OpensslEnd(client=True).begin()[0])
+    forged = bytes.fromhex("14fefd0000000000000005000101")
+    sent = [first, forged, second]
+    for each in sent:
+        relay.receive(each, "victim", validated=False, now=0.0)
+    answered = [output.payload for output in relay.take_output()]
+    assert sum(map(len, answered)) <= 2 * sum(map(len, sent))
 
 
 def test_a_handshake_that_does_not_go_on_is_given_up() -> None:
