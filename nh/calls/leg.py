@@ -230,7 +230,7 @@ class Leg(Reception):
         """Where the end that sends here is sent to: its source once it is known, else as announced."""
         if not self.receives:
             return None
-        if self._guarded:  # nothing is sent to where no check came from (RFC 7675 5)
+        if self.guarded:  # nothing is sent to where no check came from (RFC 7675 5)
             return self.source
         if self.policy is SourcePolicy.ASYMMETRIC:
             return self.announced
@@ -254,7 +254,7 @@ class Leg(Reception):
     # --- ICE ------------------------------------------------------------------------------------------
 
     @property
-    def _guarded(self) -> bool:
+    def guarded(self) -> bool:
         """Whether checks of ICE say whose packets are admitted."""
         return self.ice is not None and self.ice.guards
 
@@ -293,11 +293,11 @@ class Leg(Reception):
 
     def close_window(self, *, now: float) -> bool:
         """See Latch."""
-        return not self._guarded and super().close_window(now=now)
+        return not self.guarded and super().close_window(now=now)
 
     def release(self, source: Endpoint) -> bool:
         """See Latch."""
-        return not self._guarded and super().release(source)
+        return not self.guarded and super().release(source)
 
     def learn_again(
         self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float

@@ -31,7 +31,7 @@ class Echo:
         self.met: set[int] = set()
         self._output: list[Datagram] = []
 
-    guards = False  # of ICE
+    guards = False  # as ICE: that of a lite end, which sends no checks
 
     def receive(
         self, packet: bytes, source: Endpoint, *, now: float, validated: bool | None = None
@@ -66,6 +66,12 @@ class Echo:
 
     def validates(self, source: Endpoint) -> bool:
         return source.port in self.met
+
+
+class Checks(Echo):
+    """ICE whose checks say where the end is."""
+
+    guards = True
 
 
 class ByEcho(MediaSecurity):
@@ -146,7 +152,7 @@ def test_dtls_waits_for_ice(
     testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     testbed.converse(alice, bob, call)
-    ice, dtls = Echo(), Echo()
+    ice, dtls = Checks(), Echo()
     give(testbed, leg_of(testbed, Side.FROM), ice=ice, dtls=dtls)
     alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "its source is not validated")
@@ -155,6 +161,32 @@ def test_dtls_waits_for_ice(
     alice.send_raw(DTLS, call.for_caller)
     assert {testbed.receive(alice)[0], testbed.receive(alice)[0]} == {DTLS, b"in time"}
     assert dtls.validated == [True]
+
+
+def test_an_end_that_sends_no_checks_is_not_validated_by_them(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    ice, dtls = Echo(), Echo()
+    ice.met.add(alice.port)
+    give(testbed, leg_of(testbed, Side.FROM), ice=ice, dtls=dtls)
+    alice.send_raw(DTLS, call.for_caller)
+    testbed.turn_until(lambda: bool(dtls.validated), "its handshake begins with a cookie")
+    assert dtls.validated == [False]
+
+
+def test_a_timer_that_each_packet_postpones_is_one_timer(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    dtls = Echo()
+    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    for _ in range(30):
+        alice.send_raw(DTLS, call.for_caller)
+    testbed.turn_until(lambda: len(dtls.validated) == 30, "all are handled")
+    protocols = testbed.relay.plane._forwarding.protocols
+    assert len(protocols._due) <= 1
+    testbed.turn_until(lambda: dtls.timer_at == math.inf, "the timer is due")
 
 
 def test_many_packets_of_dtls_do_not_delay_media(

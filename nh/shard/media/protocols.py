@@ -146,9 +146,9 @@ class EndProtocols:
                 dtls = leg.dtls
                 if dtls is None or not _may_speak_dtls(leg, source):
                     continue
-                receive = functools.partial(dtls.receive, validated=leg.ice is not None, now=now)
+                receive = functools.partial(dtls.receive, validated=leg.guarded, now=now)
                 if self._carry_out(leg, dtls, functools.partial(receive, packet, source)):
-                    if leg.ice is None and dtls.take_proven():
+                    if not leg.guarded and dtls.take_proven():
                         leg.admit(source, memoryview(packet), now=now)
                         self._apply([leg])
                     break
@@ -164,10 +164,12 @@ class EndProtocols:
             if self._armed.get(protocol) != at:
                 continue
             del self._armed[protocol]
-            if leg in socket_of(leg).legs and protocol in leg.protocols:
-                self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=now))
-            else:
+            if leg not in socket_of(leg).legs or protocol not in leg.protocols:
                 protocol.close()
+            elif protocol.timer_at > now:
+                self._arm(leg, protocol)
+            else:
+                self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=now))
         self._set_timer()
 
     def _carry_out(self, leg: Leg, protocol: PacketProtocol, step: Callable[[], bool | None]) -> bool:
@@ -204,11 +206,8 @@ class EndProtocols:
 
     def _arm(self, leg: Leg, protocol: PacketProtocol) -> None:
         at = protocol.timer_at
-        if at == self._armed.get(protocol, math.inf):
-            return
-        if at == math.inf:
-            del self._armed[protocol]
-            return
+        if at >= self._armed.get(protocol, math.inf):
+            return  # one that goes off too early arms the next one: so there is one for each protocol
         self._armed[protocol] = at
         heapq.heappush(self._due, (at, next(self._numbers), leg, protocol))
         self._set_timer()
