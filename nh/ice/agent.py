@@ -7,7 +7,7 @@ of that medium, and has the sources that passed a check.
 import enum
 from typing import Final, NamedTuple
 
-from nh.ice.credentials import IceCredentials
+from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
 from nh.ice.stun import (
     BINDING,
     Attribute,
@@ -141,8 +141,9 @@ class IceAgent:
 
     def is_remote(self, ufrag: bytes) -> bool:
         """Whether a user fragment may be the end's."""
-        known = (self.remote_ufrag, self.earlier_ufrag)
-        return not self.remote_ufrag or any(each and ufrag == each.encode() for each in known)
+        if not self.remote_ufrag:
+            return len(ufrag) <= MAX_CHARACTERS
+        return any(each and ufrag == each.encode() for each in (self.remote_ufrag, self.earlier_ufrag))
 
 
 class IceComponent:

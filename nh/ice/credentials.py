@@ -5,6 +5,9 @@ import re
 import secrets
 from typing import Final
 
+MAX_CHARACTERS: Final = 256
+"""Longest user fragment, and longest password."""
+
 _UFRAG: Final = re.compile(r"[A-Za-z0-9+/]{4,256}\Z")
 _PASSWORD: Final = re.compile(r"[A-Za-z0-9+/]{22,256}\Z")
 
@@ -45,11 +48,6 @@ class IceCredentials:
 def new_credentials() -> IceCredentials:
     """Random credentials: 48 bits of user fragment, 144 bits of password (RFC 8445 5.3: 24 and 128)."""
     return IceCredentials(_random(6), _random(18))
-
-
-def is_ufrag(text: str) -> bool:
-    """Whether `text` may be a user fragment."""
-    return _UFRAG.match(text) is not None
 
 
 def _random(size: int) -> str:

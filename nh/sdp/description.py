@@ -21,6 +21,7 @@ from nh.calls.media import (
 )
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.errors import MalformedRequest
+from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
 
@@ -176,8 +177,12 @@ class Medium(Section, frozen=True):
 
     @property
     def ice_ufrag(self) -> str:
-        """The user fragment of its sender, "" without ICE; it may stand in the session section."""
-        return self.find_value("ice-ufrag") or self.session.find_value("ice-ufrag") or ""
+        """The user fragment of its sender, "" without ICE; it may stand in the session section.
+
+        One that is longer than RFC 8839 5.4 allows is cut: no check has it then.
+        """
+        ufrag = self.find_value("ice-ufrag") or self.session.find_value("ice-ufrag") or ""
+        return ufrag[:MAX_CHARACTERS]
 
     @property
     def ice_lite(self) -> bool:

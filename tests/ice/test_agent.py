@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nh.ice.agent import MAX_REFUSALS, MAX_SOURCES, Check, CheckResult, IceAgent, IceComponent, answer_check
 from nh.ice.candidates import foundation, priority
-from nh.ice.credentials import IceCredentials, new_credentials
+from nh.ice.credentials import MAX_CHARACTERS, IceCredentials, new_credentials
 from nh.ice.stun import MACS, Attribute, StunClass, StunMessage, decode, encode
 
 OURS = IceCredentials("ours", "o" * 22)
@@ -99,6 +99,8 @@ def test_a_check_may_come_before_the_answer(peer: Peer) -> None:
     early = Peer(remote="")
     assert early.sends(check(username=b"ours:early")).result is CheckResult.ANSWERED
     assert early.component.sources == {HOME: b"early"}
+    unlawful = b"ours:" + b"x" * (MAX_CHARACTERS + 1)
+    assert early.sends(check(username=unlawful)).result is CheckResult.WRONG_UFRAG
 
 
 # --- checks that do not ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.ice import IceAction
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
@@ -64,6 +65,12 @@ def test_credentials_of_the_session_are_enough() -> None:
     assert "a=ice-lite" in lines
     assert lines[-1] == "a=end-of-candidates"
     assert not any(line.startswith("a=remote-candidates") for line in lines)
+
+
+def test_a_user_fragment_that_is_too_long_is_not_kept_whole() -> None:
+    """Credentials are part of snapshots, whose texts have limits."""
+    body = samples.CHROME.replace(b"a=ice-ufrag:", b"a=ice-ufrag:" + b"x" * 300)
+    assert {len(medium.ice_ufrag) for medium in parse(body).media} == {MAX_CHARACTERS}
 
 
 def test_candidates_follow_the_last_line_if_there_is_no_better_place() -> None:

@@ -12,9 +12,9 @@ from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, requi
 from nh.calls.socket_group import SocketGroup
 from nh.errors import SnapshotUnreadable
 from nh.ice.agent import MAX_SOURCES, CheckResult, IceAgent, IceComponent
-from nh.ice.credentials import IceCredentials
+from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
 
-Ufrag = Annotated[str, msgspec.Meta(max_length=256)]
+Ufrag = Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)]
 Place = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17)], Port]
 """Address, with its zone if it is link-local, and port."""
 
