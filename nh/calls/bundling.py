@@ -28,12 +28,8 @@ def media_of(leg: Leg, kind: MediaKind, packet: memoryview) -> list[tuple[Leg, m
     if bundle is None or not len(packet) or packet[0] >> 6 != _RTP_VERSION:
         return [(leg, packet)]
     if kind is MediaKind.RTCP:
-        members = bundle.members
-
-        def find_sent(ssrc: int) -> Leg | None:
-            return next((each for each in members if ssrc in each.other.known_ssrcs), None)
-
-        return split_compound(packet, members, bundle.find_sender, find_sent)
+        sent = {ssrc: each for each in reversed(bundle.members) for ssrc in each.other.known_ssrcs}
+        return split_compound(packet, bundle.members, bundle.find_sender, sent.get)
     member = bundle.find(packet)
     return [] if member is None else [(member, packet)]
 

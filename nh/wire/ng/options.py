@@ -79,7 +79,7 @@ def _options_of(dictionary: Dictionary) -> _Options | None:
         if type(value) is list:
             if not _PLAIN.issuperset(map(type, value)):
                 return None
-            size += sum([len(each) if type(each) in (bytes, str) else 1 for each in value])
+            size += sum(map(len, value))
             found.append((name, tuple(value)))
         elif type(value) is bytes or type(value) is str:
             size += len(value)
