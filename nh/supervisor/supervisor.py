@@ -59,6 +59,7 @@ class Supervisor:
         self._stack = stack
         self._status = 0
         self._ending = False
+        self._told_to_end = False
         self._end_when_up = False
         self._demoted = False
         self._adopted = False
@@ -138,7 +139,8 @@ class Supervisor:
     @property
     def becomes_standby(self) -> bool:
         """Whether this relay is to be started anew after run(): it is a standby, its calls are given away."""
-        return self._demoted and not self._status and bool(self._runtime.settings.groups)
+        ends = self._told_to_end or self._status
+        return self._demoted and not ends and bool(self._runtime.settings.groups)
 
     def _update_stats(self) -> None:
         self._runtime.update_stats()
@@ -232,7 +234,10 @@ class Supervisor:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._upgrade.leaving:
             self._upgrade.defer_signal(number)
-        elif self._demoted and number not in (signal.SIGTERM, signal.SIGINT):
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._told_to_end = True
+            self._end_by(number)
+        elif self._demoted:
             logger.info("%s: the calls are a standby's; nothing is done", number.name)
         elif number == signal.SIGHUP:
             with contextlib.suppress(Refused):  # the log has the reason
@@ -241,7 +246,9 @@ class Supervisor:
             self._drain.begin(None)
         elif number == signal.SIGUSR2:
             self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log
-        elif self._ending:
+
+    def _end_by(self, number: signal.Signals) -> None:
+        if self._ending:
             logger.warning("%s again: killing the shards", number.name)
             self._manager.kill()
         elif self._slots.orphans.pending and not self._end_when_up:
@@ -260,15 +267,16 @@ class Supervisor:
     def _on_drained(self, why: str) -> None:
         if not self._ending:
             logger.info("drained: %s; ending", why)
-            self._end()
+        self._end()
 
     def _give_up(self, why: str) -> None:
         logger.error("nh cannot start: %s; the lines above may say why", why)
         self._status = 1
-        if not self._ending:
-            self._end()
+        self._end()
 
     def _end(self) -> None:
+        if self._ending:
+            return
         self._ending = True
         runtime = self._runtime
         if not self.becomes_standby:

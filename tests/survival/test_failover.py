@@ -301,3 +301,17 @@ def test_of_two_standbys_of_a_pool_one_gets_the_calls_and_the_other_follows_it(n
         assert pool[winner].program.stop() == 0
         network.move_address(3 - winner)
         until_heard(call)
+
+
+@pytest.mark.full
+def test_a_relay_that_is_told_to_end_while_it_relays_for_its_standby_ends(network: Network) -> None:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(network.relay(0, standby=True))
+        first.wait_until_ready()
+        Call(first, "call", stack)
+        second = stack.enter_context(network.relay(1, standby=True))
+        until_warm(second, 1)
+        nh_ok(place_of(second), "promote")
+        assert first.program.stop() == 0
+        assert health(second).ready
+        assert second.program.stop() == 0

@@ -103,12 +103,14 @@ class UpgradeController:
         self.leaving = False
         self._parts = parts
         self._timeout_s = timeout_s
+        self._closed = False
         self._checking = False
         self._deferred_signals: list[signal.Signals] = []
         self._takeover_listener = TakeoverListener(parts.loop, parts.runtime_path / NAME, self._yield_to)
 
     def close(self) -> None:
-        """Accept no takeover any more. Closing twice has no effect."""
+        """Begin no handover any more. Closing twice has no effect."""
+        self._closed = True
         self._takeover_listener.close()
 
     def defer_signal(self, number: signal.Signals) -> None:
@@ -162,7 +164,7 @@ class UpgradeController:
 
     def _reason_to_stay(self) -> str:
         """Why there can be no handover now, for people; "" if there can be one."""
-        if self.leaving or self._parts.manager.stopping:
+        if self.leaving or self._closed or self._parts.manager.stopping:
             return "nh is ending"
         return "" if self._parts.manager.all_up else "a shard is not up"
 

@@ -104,7 +104,7 @@ class Ownership:
         store, manager = self._runtime.store, self._manager
         if store is None or store.lease is None:
             raise Refused("the calls are stored on this host only; a standby needs --state valkey://…")
-        if self._to or self._reactions.is_leaving() or manager.stopping:
+        if self._to or self._ends:
             raise Refused("this relay hands over already, or is ending")
         if not manager.all_up or not store.works:
             raise Refused("a shard is not up, or the store is away: the standby would not get all calls")
@@ -114,7 +114,14 @@ class Ownership:
         when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._save)
         return Demoting(self._to, calls)
 
+    @property
+    def _ends(self) -> bool:
+        return self._reactions.is_leaving() or self._manager.stopping
+
     def _save(self) -> None:
+        if self._ends:
+            self._to = ""
+            return
         self._saved = False
         self._manager.save_all(self._on_saved)
         when_idle(self._runtime.loop, self._is_unwritten, timeout_s=SAVE_S, then=self._give)
@@ -128,6 +135,9 @@ class Ownership:
 
     def _give(self) -> None:
         store = self._runtime.store
+        if self._ends:  # since the handover began: the next start has the calls, or they are over
+            self._to = ""
+            return
         if store is None or store.lease is None or self._is_unwritten() or not store.works:
             logger.error("the calls stay here: they could not be written to the store within %g s", SAVE_S)
             self._to = ""
