@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -12,10 +13,11 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
 from nh.errors import Draining
+from nh.supervisor.store.valkey.url import parse_url
 from tests.profiles import quick_first
 from tests.survival.test_restart import Where, begin
 from tools.harness.media_peer import MediaPeer
-from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.relay import Place, Relay, as_environment, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 from tools.harness.waiting import eventually
 
@@ -136,3 +138,28 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
         with refused.program:
             assert refused.program.wait(30) != 0
             assert "Connection refused" in refused.program.output
+
+
+def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_later(
+    place: Place, server: ValkeyServer, tmp_path: Path
+) -> None:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    location = f":{PASSWORD}@{server.host}:{server.port}/0?prefix=one&lease=60"
+    other = ValkeyEngine(parse_url("valkey", location), "other")
+    other.open()
+    key = tmp_path / "key"
+    settings = {"state": f"valkey://{location}", "standby": True, "state_key_file": key}
+    relay = Relay(place, 1, as_environment(settings))
+    secret = "0123456789abcdef" * 4
+    key.write_text(secret)
+    key.chmod(0o600)
+    with relay.program:
+        relay.program.wait_for_line("waiting until it ends")
+        key.unlink()
+        other.close()
+        relay.program.wait_for_line("not promoted: state_key_file")
+        key.touch(0o600)
+        key.write_text(secret)
+        relay.wait_until_ready()
+        assert relay.program.stop() == 0

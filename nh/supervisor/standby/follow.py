@@ -76,13 +76,17 @@ class Following:
         """Have the relay of a group asked for it."""
         self._wanted.add(group)
 
+    def fail(self, why: str) -> None:
+        """Something failed, for people: go on a second later."""
+        self.failure = why
+        self._failures.log(logging.WARNING, "standby: %s; trying again every second", why)
+
     def _run(self) -> None:
         while not self._stopping.wait(AWAY_S if self.failure else POLL_S):
             try:
                 self.free = self._poll()
             except StoreUnavailable as exc:
-                self.failure = str(exc)
-                self._failures.log(logging.WARNING, "standby: %s; trying again every second", exc)
+                self.fail(str(exc))
             except Exception:
                 self.failure = "a bug in nh; the log has it"
                 logger.exception("standby: following failed, it is tried again: this is a bug in nh")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
 from nh.config import StateAway
-from nh.errors import NotNow, Refused, ShardUnavailable, StatsUnavailable
+from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
@@ -98,7 +98,8 @@ class Standby:
 
     def _end(self, outcome: Outcome) -> None:
         self._outcome = self._outcome or outcome
-        self._runtime.loop.stop()
+        # in the next turn: signals that came during a promotion are read before
+        self._runtime.loop.call_later(0, self._runtime.loop.stop)
 
     # --- promotion --------------------------------------------------------------------------------
 
@@ -126,23 +127,25 @@ class Standby:
 
     def _take(self, group: Group) -> None:
         self._following.stop()
-        if self._outcome is None and not self._acquire(group):
-            self._following.start()
-
-    def _acquire(self, group: Group) -> bool:
-        """Whether this relay has the group now; others may have been faster."""
+        if self._outcome is not None:
+            return
         begun = time.monotonic()
         try:
             self._runtime.open_store(group)
-        except NotNow as exc:
-            logger.info("standby for %s: not promoted: %s", group.name, exc)
-            return False
-        logger.warning(
-            "standby for %s: promoted: this relay has the calls now (%.0f ms)",
-            *(group.name, 1000 * (time.monotonic() - begun)),
-        )
-        self._end(Outcome.PROMOTED)
-        return True
+        except NhError as exc:  # another relay was faster; or the server, or a file, cannot be used now
+            self._following.fail(f"not promoted: {exc}")
+        except Exception:  # a bug in nh, which the loop logs
+            self._following.fail("not promoted: a bug in nh; the log has it")
+            raise
+        else:
+            logger.warning(
+                "standby for %s: promoted: this relay has the calls now (%.0f ms)",
+                *(group.name, 1000 * (time.monotonic() - begun)),
+            )
+            self._end(Outcome.PROMOTED)
+        finally:
+            if self._outcome is None:
+                self._following.start()
 
     # --- what it says of itself -------------------------------------------------------------------
 
@@ -155,10 +158,12 @@ class Standby:
 
     def _end_orphans(self) -> None:
         """End shards of the run before when the calls are another relay's, or may be."""
-        orphans, known = self._runtime.orphans, len(self._following.standings) == len(self._followers)
+        orphans, standings = self._runtime.orphans, self._following.standings
+        known = len(standings) == len(self._followers)
+        lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
         late = time.monotonic() > self._began + self._followers[0].lease_s
         may_be = late and self._runtime.settings.state_away is StateAway.END
-        if orphans and (known or may_be) and self._following.free is None:
+        if orphans and (lost or may_be) and self._following.free is None:
             logger.warning("another relay has the calls: %d shards of the run before end", len(orphans))
             for orphan in orphans:
                 orphan.kill()
@@ -207,4 +212,5 @@ class Standby:
                 logger.info("%s: a standby has no calls to wait for; nothing is drained", number.name)
             case _:
                 logger.info("%s: ending", number.name)
+                self._outcome = None  # the calls of a promotion are given up
                 self._end(Outcome.ENDED)
