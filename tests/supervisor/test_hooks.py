@@ -1,9 +1,11 @@
 """Hooks: their output is logged, their failure counted, and nothing waits for them."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nh.loop import SelectorLoop
@@ -68,3 +70,28 @@ def test_a_hook_that_says_much_or_leaves_a_child_delays_nothing(
 
 def test_no_hook_is_over_at_once() -> None:
     assert run().hooks_failed == 0
+
+
+def test_a_hook_that_cannot_be_killed_is_waited_for_no_longer(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    stop = tmp_path / "stop"
+    loop, stats, over = SelectorLoop(), SupervisorStats(), list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr("nh.supervisor.standby.hooks.HOOK_S", 0.1)
+        patch.setattr("nh.supervisor.standby.hooks.KILLED_S", 0.1)
+        patch.setattr("os.killpg", refused)
+        command = shlex.join(("sh", "-c", f"while [ ! -e {stop} ]; do sleep 0.02; done"))
+        Hook(loop, "on_demote", command, "pair", stats=stats, then=lambda: over.append("over"))
+        while not over:
+            loop.turn()
+    (pid,) = re.findall(r"cannot be killed \(pid (\d+)\)", caplog.text)
+    stop.touch()
+    while psutil.pid_exists(int(pid)):
+        loop.turn(0.05)
+    assert over == ["over"]
+    assert stats.hooks_failed == 1
+    loop.close()

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 HOOK_S: Final = 10.0
 """A hook may run so long; then it is killed, with its children."""
 
+KILLED_S: Final = 1.0
+"""A hook that was killed may take so long to end; one of another user, as of sudo, does not."""
+
 MAX_LINES: Final = 50
 """Most lines of a hook's output that are logged."""
 
@@ -58,7 +61,7 @@ class Hook:
         self._lines = 0
         self._rest = b""
         self._timer: Timer | None = None
-        self._is_late = False
+        self._is_late = self._is_abandoned = False
         argv = shlex.split(command)
         if not argv:
             loop.call_later(0, then)
@@ -107,11 +110,14 @@ class Hook:
 
     def _on_late(self) -> None:
         self._is_late = True
-        self._kill()
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._timer = self._loop.call_later(KILLED_S, self._abandon)
+
+    def _abandon(self) -> None:
+        self._fail(f"took more than {HOOK_S:g} s and cannot be killed (pid {self._process.pid})")
+        self._is_abandoned = True
+        self._then()
 
     def _on_exit(self) -> None:
         self._read()
@@ -125,6 +131,8 @@ class Hook:
         self._process.stdout.close()  # a child of the hook may have it still
         if self._timer is not None:
             self._timer.cancel()
+        if self._is_abandoned:
+            return
         if self._is_late:
             self._fail(f"took more than {HOOK_S:g} s and was killed")
         elif status:
