@@ -111,7 +111,7 @@ def namespaces(count: int) -> Iterator[list[Namespace]]:
 def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth") -> None:
     """A veth between them, called `name` at both ends and up.
 
-    Arguments:
+    Args:
         addresses: with prefix lengths, in turn of the left and of the right end.
     """
     left.run(f"ip link add {name} type veth peer name {name} netns {right.name}")

@@ -154,7 +154,7 @@ def locate(settings: Settings) -> tuple[str, str]:
     """
     scheme, separator, location = settings.state.partition("://")
     if settings.groups and scheme not in SCHEMES:
-        raise ConfigError("standby: follows for calls on a server; say --state valkey://HOST/0?prefix=NAME")
+        raise ConfigError("standby: follows calls on a server; say --state valkey://HOST/0?prefix=NAME")
     if not separator:
         path = settings.state_path
         return ("", "") if path is None else (SQLITE, str(path))

@@ -68,8 +68,8 @@ class ValkeyEngine:
         self._force = force
         self._holder = holder
         self._token = secrets.token_hex(8)
-        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes", "standbys")]
-        self._quarantine_key = f"{{{target.prefix}}}:quarantine"
+        self._keys = [target.group_key(name) for name in scripts.KEYS]
+        self._quarantine_key = target.group_key("quarantine")
         self._lease_ms = int(target.lease_s * 1000)
         self._server: Valkey | None = None
         self._epoch = 0

@@ -80,7 +80,7 @@ class Follower:
         self._target = target
         self._holder = holder
         self._clock = clock
-        self._keys = [f"{{{target.prefix}}}:{name}" for name in ("group", "calls", "changes", "standbys")]
+        self._keys = [target.group_key(name) for name in scripts.KEYS]
         self._server: Valkey | None = None
         self._announced_at = -ANNOUNCE_S
         self._read_at: float | None = None

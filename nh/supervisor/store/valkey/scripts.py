@@ -13,6 +13,9 @@ NUMBER counts the writes of an epoch from 1 on, so that a standby notices what i
 
 from typing import Final
 
+KEYS: Final = ("group", "calls", "changes", "standbys")
+"""Of a group, in the order in which scripts get them."""
+
 FORMAT: Final = "1"
 """Of keys and fields."""
 
