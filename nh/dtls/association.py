@@ -173,7 +173,7 @@ class Association:
         if attempt is None:
             self._repeat(records, source, validated=validated)
             return
-        self._hand_over(key, attempt, records, source, now=now)
+        self._hand_over(key, attempt, records, source, validated=validated, now=now)
 
     def on_timer(self, *, now: float) -> None:
         """Begin, repeat a flight, or give a handshake up, as it is time (monotonic seconds)."""
@@ -227,7 +227,7 @@ class Association:
         if not listens:
             key = None if validated else source
             attempt = self._add(key, handshake, source, validated=validated, now=now)
-            self._hand_over(key, attempt, records, source, now=now)
+            self._hand_over(key, attempt, records, source, validated=validated, now=now)
             return
         handshake.receive(datagram)
         if handshake.listens or not handshake.running:
@@ -269,11 +269,13 @@ class Association:
         records: list[Record],
         source: Hashable,
         *,
+        validated: bool,
         now: float,
     ) -> None:
         """Give a handshake what it may see: an alert that is not encrypted may be anybody's."""
         seen = [each for each in records if each.content_type != ContentType.ALERT or each.epoch]
-        attempt.source = source
+        before, attempt.source = attempt.source, source
+        said = len(self._output)
         attempt.received += sum(len(each.whole) for each in records)
         for each in seen:
             if each.is_client_hello:
@@ -283,6 +285,8 @@ class Association:
         if seen:
             attempt.handshake.receive(b"".join(each.whole for each in seen))
             self._follow(key, attempt, now=now)
+        if not validated and len(self._output) == said:
+            attempt.source = before  # nothing came of it: what is repeated does not follow a stranger
 
     def _follow(self, key: Hashable | None, attempt: _Attempt, *, now: float) -> None:
         """Send what a handshake has to say, and take what it has come to."""

@@ -365,6 +365,24 @@ def test_flights_may_be_repeated_and_reordered(seed: int, validated: bool) -> No
 
 
 @pytest.mark.full
+def test_what_is_repeated_does_not_follow_a_stranger() -> None:
+    """By OpenSSL's timers, which run in real time."""
+    import time  # noqa: PLC0415
+
+    relay = against(OpensslEnd(client=False))
+    relay.on_timer(now=0.0)
+    first = relay.take_output()
+    for forged in (ALERT, bytes.fromhex("14fefd0000000000000005000101")):
+        relay.receive(forged, "stranger", validated=False, now=0.0)
+    until = time.monotonic() + 10
+    while not (repeated := relay.take_output()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+        relay.on_timer(now=relay.timer_at)
+    assert {output.source for output in (*first, *repeated)} == {None}
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("lost", [0, 1, 2, 3])
 def test_a_lost_flight_is_repeated(lost: int) -> None:
     """By OpenSSL's timers, which run in real time."""
