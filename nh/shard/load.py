@@ -32,7 +32,6 @@ _IDLE_FIELDS: Final = (3, 4)
 _FIELDS: Final = 8
 """user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user time."""
 
-
 _FULL_PERCENT: Final = 100
 
 

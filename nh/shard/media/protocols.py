@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.packet_protocol import PacketProtocol
+from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
@@ -146,11 +146,8 @@ class EndProtocols:
                 dtls = leg.dtls
                 if dtls is None or not _may_speak_dtls(leg, source):
                     continue
-                receive = functools.partial(dtls.receive, validated=leg.guarded, now=now)
-                if self._carry_out(leg, dtls, functools.partial(receive, packet, source)):
-                    if not leg.guarded and dtls.take_proven():
-                        leg.admit(source, memoryview(packet), now=now)
-                        self._apply([leg])
+                step = functools.partial(_handle_dtls, leg, dtls, packet, source, now=now)
+                if self._carry_out(leg, dtls, step):
                     break
         self._begin_turn()
 
@@ -222,6 +219,18 @@ class EndProtocols:
 
     def _now(self) -> float:
         return max(self._poll.now, self._loop.now()) if self._loop is not None else self._poll.now
+
+
+def _handle_dtls(leg: Leg, dtls: DtlsProtocol, packet: bytes, source: Endpoint, *, now: float) -> bool:
+    """Give a packet to the DTLS of a leg; without ICE, the end is where it finishes a handshake.
+
+    Returns:
+        See DtlsProtocol.receive().
+    """
+    taken = dtls.receive(packet, source, validated=leg.guarded, now=now)
+    if not leg.guarded and dtls.take_proven():
+        leg.admit(source, memoryview(packet), now=now)
+    return taken
 
 
 def _may_speak_dtls(leg: Leg, source: Endpoint) -> bool:

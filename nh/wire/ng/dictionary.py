@@ -24,6 +24,7 @@ class Encoding(enum.Enum):
 
 
 _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
+
 _SHORT: Final = 64
 """Longest name of a key that is remembered."""
 
