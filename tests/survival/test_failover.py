@@ -7,7 +7,6 @@ import contextlib
 import json
 import re
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +14,12 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from nh.calls.media import Media, Side
 from nh.cli.health import Health, examine
-from nh.client import Client
 from nh.config import Settings
 from nh.errors import StatsUnavailable
 from tests.netns import namespaces
+from tools.harness.call import RelayedCall
 from tools.harness.command import nh_ok
-from tools.harness.media_peer import MediaPeer
 from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Place, Relay, as_environment, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
@@ -33,8 +30,6 @@ pytestmark = pytest.mark.valkey
 PHONES, VIRTUAL = "10.77.0.1", "10.77.9.9"
 PORTS = range(20_000, 20_400)
 LEASE_S = 3
-
-Where = tuple[str, int]
 
 
 class Network(NamedTuple):
@@ -78,42 +73,14 @@ def network() -> Iterator[Network]:
             yield network
 
 
-class Call:
-    """A call between two phones, begun at a relay."""
-
-    def __init__(self, relay: Relay, call_id: str, phones: contextlib.ExitStack) -> None:
-        self.alice, self.bob = (phones.enter_context(MediaPeer(PHONES)) for _ in range(2))
-        client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
-
-        def allocate(side: Side, peer: MediaPeer) -> Where:
-            media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
-            allocated = client.allocate_sockets(basic, side, VIRTUAL, [media])
-            assert allocated is not None
-            return allocated[0][:2]
-
-        self.for_bob, self.for_alice = allocate(Side.FROM, self.alice), allocate(Side.TO, self.bob)
-        assert client.activate_session(basic) == 1
-
-    def is_heard(self) -> bool:
-        """Whether a packet of each phone reaches the other one, by the ports that the call has always had."""
-        for sender, to, receiver, by in (
-            (self.alice, self.for_alice, self.bob, self.for_bob),
-            (self.bob, self.for_bob, self.alice, self.for_alice),
-        ):
-            sender.send(b"hello", to)
-            receiver.sockets[0].settimeout(0.02)
-            try:
-                assert receiver.receive() == (b"hello", by)
-            except OSError:
-                return False
-        return True
+def begin(relay: Relay, call_id: str, phones: contextlib.ExitStack) -> RelayedCall:
+    """Set up a call at a relay."""
+    call = RelayedCall(relay.unix_address, call_id.encode(), phones=PHONES, media=VIRTUAL)
+    return phones.enter_context(call)
 
 
-def until_heard(call: Call) -> float:
-    """Wait until a call is heard; the seconds that it took."""
-    begun = time.monotonic()
-    eventually(call.is_heard, "the call goes on", 30.0)
-    return time.monotonic() - begun
+def until_heard(call: RelayedCall) -> None:
+    eventually(call.media_flow, "the call goes on", 30.0)
 
 
 def health(relay: Relay) -> Health:
@@ -147,8 +114,8 @@ def all_processes(relay: Relay) -> list[psutil.Process]:
 def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0) as first:
         first.wait_until_ready()
-        calls = [Call(first, f"call {number}", phones) for number in range(5)]
-        eventually(lambda: all(call.is_heard() for call in calls), "all calls are heard")
+        calls = [begin(first, f"call {number}", phones) for number in range(5)]
+        eventually(lambda: all(call.media_flow() for call in calls), "all calls are heard")
         eventually(lambda: len(stored(network)) == 5, "all calls are stored")
         with network.relay(1, standby=True) as second:
             second.program.wait_for_line("waiting until it ends")
@@ -170,7 +137,7 @@ def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Network) ->
 def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0, state_away="take") as first:
         first.wait_until_ready()
-        call = Call(first, "call", phones)
+        call = begin(first, "call", phones)
         eventually(lambda: stored(network) == {b"call"}, "the call is stored")
         with network.relay(1, standby=True) as second:
             second.program.wait_for_line("waiting until it ends")
@@ -179,7 +146,7 @@ def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network
                 process.suspend()
             network.move_address(1)
             until_heard(call)
-            Call(second, "new", phones)
+            begin(second, "new", phones)
             eventually(lambda: stored(network) == {b"call", b"new"}, "both calls are stored")
             for process in processes:
                 process.resume()
@@ -187,7 +154,7 @@ def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network
             psutil.wait_procs(processes, 30)
             assert not any(process.is_running() for process in processes)
             assert "has the calls now; this relay ends at once" in first.program.output
-            assert call.is_heard()
+            assert call.media_flow()
             assert stored(network) == {b"call", b"new"}
             assert second.program.stop() == 0
 
@@ -196,7 +163,7 @@ def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network
 def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0) as first:
         first.wait_until_ready()
-        call = Call(first, "call", phones)
+        call = begin(first, "call", phones)
         eventually(lambda: stored(network) == {b"call"}, "the call is stored")
         with network.relay(1, standby=True) as second:
             second.program.wait_for_line("waiting until it ends")
@@ -212,7 +179,7 @@ def test_a_host_that_is_cut_off_ends_when_its_lease_does(network: Network) -> No
 def test_shards_whose_supervisor_is_gone_end_before_another_host_has_their_calls(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0) as first:
         first.wait_until_ready()
-        call = Call(first, "call", phones)
+        call = begin(first, "call", phones)
         eventually(lambda: stored(network) == {b"call"}, "the call is stored")
         with network.relay(1, standby=True) as second:
             until_warm(second, 1)
@@ -229,7 +196,7 @@ def test_shards_whose_supervisor_is_gone_end_before_another_host_has_their_calls
 def test_an_orderly_end_gives_the_calls_to_the_standby_at_once(network: Network) -> None:
     with contextlib.ExitStack() as phones, network.relay(0) as first:
         first.wait_until_ready()
-        call = Call(first, "call", phones)
+        call = begin(first, "call", phones)
         eventually(lambda: stored(network) == {b"call"}, "the call is stored")
         with network.relay(1, standby=True) as second:
             second.program.wait_for_line("waiting until it ends")
@@ -250,7 +217,7 @@ def test_a_planned_promotion_moves_the_calls_while_both_relay_and_the_other_rela
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(network.relay(0, standby=True, **hooks))
         first.wait_until_ready()
-        calls = [Call(first, f"call {number}", stack) for number in range(5)]
+        calls = [begin(first, f"call {number}", stack) for number in range(5)]
         for call in calls:
             until_heard(call)
         second = stack.enter_context(network.relay(1, standby=True, **hooks))
@@ -277,7 +244,7 @@ def test_a_planned_promotion_moves_the_calls_while_both_relay_and_the_other_rela
 def test_of_two_standbys_of_a_pool_one_gets_the_calls_and_the_other_follows_it(network: Network) -> None:
     with contextlib.ExitStack() as stack, network.relay(0, share_ports=True) as first:
         first.wait_until_ready()
-        call = Call(first, "call", stack)
+        call = begin(first, "call", stack)
         stack.enter_context(network.relay(0, "other", share_ports=True)).wait_until_ready()
         pool = {
             host: stack.enter_context(network.relay(host, "unused", standby_for="other,pair"))
@@ -308,7 +275,7 @@ def test_a_relay_that_is_told_to_end_while_it_relays_for_its_standby_ends(networ
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(network.relay(0, standby=True))
         first.wait_until_ready()
-        Call(first, "call", stack)
+        begin(first, "call", stack)
         second = stack.enter_context(network.relay(1, standby=True))
         until_warm(second, 1)
         nh_ok(place_of(second), "promote")
