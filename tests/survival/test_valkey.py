@@ -11,8 +11,8 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, TransactionKey
-from nh.errors import Draining
+from nh.commands import Allocate, Reload, TransactionKey
+from nh.errors import Draining, Refused
 from nh.supervisor.store.valkey.url import parse_url
 from tests.profiles import quick_first
 from tests.survival.test_restart import Where, begin
@@ -156,6 +156,11 @@ def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_lat
     key.chmod(0o600)
     with relay.program:
         relay.program.wait_for_line("waiting until it ends")
+        with (
+            NativeClient(relay.unix_address) as client,
+            pytest.raises(Refused, match="nh upgrade starts it anew"),
+        ):
+            client.request(Reload())
         key.unlink()
         other.close()
         relay.program.wait_for_line("not promoted: state_key_file")

@@ -192,8 +192,11 @@ class Standby:
                     reply(Failure.of(exc))
             case Promote():
                 reply(self._promote(command))
-            case Upgrade() | Reload():
-                reply(Upgrading(__version__) if isinstance(command, Upgrade) else self._refusal())
+            case Reload():
+                why = "a standby reads its settings when it starts; nh upgrade starts it anew"
+                reply(Failure.of(Refused(why)))
+            case Upgrade():
+                reply(Upgrading(__version__))
                 self._runtime.loop.call_later(0, lambda: self._end(Outcome.ANEW))
             case _:
                 reply(self._refusal())
