@@ -21,8 +21,8 @@ from tools.survive.host_faults import HostFault
 
 FAULTS = tuple(kind for kind in FaultKind if kind is not FaultKind.NONE)
 HOST_FAULTS = tuple(kind for kind in HostFault if kind not in (HostFault.NOTHING, HostFault.CUT_SERVER))
-"""A host that does not reach the server answers until its lease ends, and those calls end with it: they would
-be findings."""
+"""A host that does not reach the server answers until it notices, and those calls end with its lease: they
+would be findings."""
 
 
 def main() -> int:
