@@ -58,6 +58,9 @@ class CallObserver:
     def call_ended(self, call_id: bytes, journal: "CallJournal", /) -> None:
         """The call has no sockets left; the relay has forgotten it."""
 
+    def call_changing(self, call_id: bytes, /) -> None:
+        """A command that may change the call begins; call_changed() follows when it ends."""
+
     def call_changed(self, call_id: bytes, /) -> None:
         """A command that may change the call was carried out or refused; its client has no reply yet."""
 
@@ -95,6 +98,7 @@ class CallEvents:
     session_ended: "Callable[[bytes, Session, EndReason], None]"
     group_unused: "Callable[[bytes, SocketGroup], None]"
     call_ended: "Callable[[bytes, CallJournal], None]"
+    call_changing: Callable[[bytes], None]
     call_changed: Callable[[bytes], None]
     sockets_opened: "Callable[[bytes, Sequence[RelaySocket]], None]"
     sockets_closing: "Callable[[Sequence[RelaySocket]], None]"

@@ -209,6 +209,9 @@ class Relay:
             ProtocolError: a value is out of range.
         """
         self._journals.begin_command(command, client)
+        changed = _changed_by(command)
+        if changed is not None:
+            self._events.call_changing(changed)
         try:
             return self._count(command)
         except NhError as exc:
@@ -216,8 +219,8 @@ class Relay:
             raise
         finally:
             self._journals.end_command()
-            if not isinstance(command, ListCalls | DeleteAll) and INFO[type(command)].changes_call:
-                self._events.call_changed(command.call_id)
+            if changed is not None:
+                self._events.call_changed(changed)
 
     def answer(
         self, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client = NO_CLIENT
@@ -420,3 +423,10 @@ def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> R
     return Resources(
         plane=plane, ports=ports, settings=config.settings, session_ids=session_ids, events=events
     )
+
+
+def _changed_by(command: RelayCommand) -> bytes | None:
+    """The call-id of the call that a command may change; None: it changes none, or is about many."""
+    if isinstance(command, ListCalls | DeleteAll) or not INFO[type(command)].changes_call:
+        return None
+    return command.call_id

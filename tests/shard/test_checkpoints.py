@@ -227,3 +227,16 @@ def test_what_an_end_has_shown_by_ice_is_saved_at_once_and_in_a_storm_of_checks_
     while len(saved.snapshots) < len(legs):
         loop.turn(0)
     loop.close()
+
+
+def test_what_a_command_changes_is_saved_with_it_once(calls: Calls) -> None:
+    calls.begin(1)
+    (session,) = calls.proxy.plane.running
+    session.legs[0].use_ice(IceAgent((new_credentials(),), "them"))
+    calls.saved.how_often.clear()
+    calls.checkpointer.call_changing(b"0")
+    calls.checkpointer.source_changed(b"0", session.legs[0])
+    assert not calls.saved.how_often
+    calls.checkpointer.call_changed(b"0")
+    calls.checkpointer.source_changed(b"0", session.legs[0])
+    assert calls.saved.how_often == {(b"0", "snapshot"): 2}

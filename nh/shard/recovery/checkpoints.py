@@ -126,6 +126,7 @@ class Checkpointer(CallObserver):
         self._round: list[bytes] = []
         self._rounds = 0
         self._saved_at_once = 0
+        self._changing = b""  # by a command that runs
         self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
@@ -145,8 +146,13 @@ class Checkpointer(CallObserver):
         """See CallObserver."""
         self._sink.release_sockets([each.local for each in sockets])
 
+    def call_changing(self, call_id: bytes) -> None:
+        """See CallObserver."""
+        self._changing = call_id
+
     def call_changed(self, call_id: bytes) -> None:
         """See CallObserver. The client gets its reply after this."""
+        self._changing = b""
         self.save(call_id, now=time.monotonic())
 
     def call_ended(self, call_id: bytes, _journal: CallJournal) -> None:
@@ -157,7 +163,10 @@ class Checkpointer(CallObserver):
         """See CallObserver.
 
         What an end has shown by ICE or DTLS is saved at once: no packet shows it again, as it does a source.
+        What a command changes is saved with the command, once.
         """
+        if call_id == self._changing:
+            return
         if not leg.protocols or self._saved_at_once >= SAVED_A_TURN or self._loop is None:
             self._save_soon(call_id)
             return
