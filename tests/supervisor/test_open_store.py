@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nh.config import Settings
-from nh.errors import ConfigError, DirectoryInUse
-from nh.supervisor.store.open import STORE_NAME, locate, open_store
+from nh.config import Settings, StateAway
+from nh.errors import ConfigError, DirectoryInUse, NotNow
+from nh.supervisor.store.open import STORE_NAME, Group, followers, locate, open_store
 from tests.supervisor.stores import file_system
 
 
@@ -133,3 +133,14 @@ def test_a_standby_needs_calls_on_a_server(tmp_path: Path) -> None:
     for state in (str(tmp_path), "off", ""):
         with pytest.raises(ConfigError, match=r"^standby: .*--state valkey://"):
             locate(Settings(state=state, standby=True, runtime_dir="/run/test"))
+
+
+@pytest.mark.valkey
+def test_a_standby_does_not_get_calls_from_a_server_that_is_away(tmp_path: Path) -> None:
+    """Not even if the relay would start without the server: another standby may have them."""
+    settings = Settings(state="valkey://127.0.0.1:1/0", standby=True, runtime_dir=str(tmp_path))
+    assert settings.state_away is StateAway.TAKE
+    (follower,) = followers(settings)
+    group = Group(follower.group, follower)
+    with pytest.raises(NotNow), open_store(settings, group=group):
+        pass

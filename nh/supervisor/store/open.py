@@ -88,7 +88,8 @@ def open_store(
             runtime = settings.runtime_path.resolve()
             opened = _ENGINES[scheme](location, Wanted(settings, inherited, group))
             engine, lock = stack.enter_context(opened)
-            away = scheme != SQLITE and settings.state_away is StateAway.TAKE
+            # a standby that cannot reach the server has not got the calls, and follows on
+            away = scheme != SQLITE and settings.state_away is StateAway.TAKE and group.follower is None
             sealed = SealedEngine(engine, key, remote=scheme != SQLITE)
             store = Store(sealed, runtime, may_be_away=away)
             stack.callback(store.close)
