@@ -9,7 +9,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from nh.loop import Loop, Timer
@@ -67,27 +67,28 @@ class Hook:
             loop.call_later(0, then)
             return
         logger.info("%s", self._name)
-        environment = {**without_notify_socket(os.environ), "NH_GROUP": group, "NH_EVENT": setting}
         try:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-            self._pidfd = os.pidfd_open(self._process.pid)
+            self._start(argv, {"NH_GROUP": group, "NH_EVENT": setting})
         except OSError as exc:
             self._fail(f"cannot be started: {reason(exc)}")
             loop.call_later(0, then)
-            return
+
+    def _start(self, argv: Sequence[str], variables: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**without_notify_socket(os.environ), **variables},
+            start_new_session=True,
+        )
+        self._pidfd = os.pidfd_open(self._process.pid)
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
-        loop.add_reader(self._output, self._read)
-        loop.add_reader(self._pidfd, self._on_exit)
-        self._timer = loop.call_later(HOOK_S, self._on_late)
+        self._loop.add_reader(self._output, self._read)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        self._timer = self._loop.call_later(HOOK_S, self._on_late)
 
     def _read(self) -> None:
         try:
