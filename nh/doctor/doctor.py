@@ -22,6 +22,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     **start.START_CHECKS,
     "nat": start.check_nat,
     "virtual_address": start.check_virtual,
+    "secure_media": start.check_secure_media,
     "kernel_path": start.check_kernel_path,
     "ephemeral_ports": network.check_ephemeral_ports,
     "used_ports": network.check_used_ports,

@@ -1,5 +1,6 @@
 """Checks of what decides whether nh can start: the same as those of the start."""
 
+import importlib.util
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -23,6 +24,9 @@ _FINE: Final[Mapping[str, str]] = {
     "rpc": "nh can listen on all addresses",
 }
 """What is so if a check of the start finds no fault."""
+
+_SECURE_MEDIA: Final[Mapping[str, str]] = {"cryptography": "cryptography", "OpenSSL": "pyOpenSSL"}
+"""The packages of the extra srtp: module and name."""
 
 
 def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
@@ -87,6 +91,21 @@ def check_virtual(patient: Patient) -> Findings:
         )
     if not elsewhere:
         yield ok("no address for media is elsewhere")
+
+
+def check_secure_media(patient: Patient) -> Findings:
+    """Whether SRTP and DTLS can be on one side of a call, where clients can ask for that."""
+    missing = [each for each in _SECURE_MEDIA if importlib.util.find_spec(each) is None]
+    if not (patient.settings.ng_addresses or patient.settings.http_ng):
+        yield ok("no client of ng can ask for SRTP or DTLS on one side of a call")
+    elif missing:
+        yield warning(
+            f"the extra srtp is not installed ({', '.join(_SECURE_MEDIA[each] for each in missing)})",
+            "calls of a browser, or a phone with SRTP, with a plain phone are refused",
+            "in nh's repository: pip install '.[srtp]'; nothing if there are no such calls",
+        )
+    else:
+        yield ok("SRTP and DTLS can be on one side of a call")
 
 
 def check_kernel_path(patient: Patient) -> Findings:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from nh.config import Settings
@@ -77,7 +78,8 @@ def found(check: str, host: Host, settings: Settings, pid: int | None = None) ->
 
 HOST_CHECKS = [
     *("ephemeral_ports", "used_ports", "socket_buffers", "conntrack", "firewall", "network_cards"),
-    *("descriptors", "cpus", "shared_memory", "state_disk", "clock", "leftovers", "nat", "running"),
+    *("descriptors", "cpus", "shared_memory", "state_disk", "clock", "leftovers"),
+    *("nat", "running", "secure_media"),
 ]
 
 
@@ -304,6 +306,20 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
     ]
     assert "the check failed: ValueError: odd" in findings[2].found
     assert worst(findings) is Status.WARNING
+
+
+def test_the_extra_for_secure_media_is_missed_where_proxies_may_need_it(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = PlayedHost(tmp_path / "root", {})
+    with_ng = msgspec.structs.replace(base, ng=("127.0.0.1:2223",), address="192.0.2.1")
+    assert found("secure_media", host, with_ng)[0].status is Status.OK
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "OpenSSL" else object())
+    (finding,) = found("secure_media", host, with_ng)
+    assert finding.status is Status.WARNING
+    assert "the extra srtp is not installed (pyOpenSSL)" in finding.found
+    assert "pip install '.[srtp]'" in finding.remedy
+    assert found("secure_media", host, base)[0].status is Status.OK
 
 
 def run_doctor(*words: str) -> subprocess.CompletedProcess[str]:
