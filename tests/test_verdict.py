@@ -192,6 +192,13 @@ def test_a_phone_behind_a_nat_is_well_and_its_announced_address_is_told() -> Non
     assert f"came from {ALICE} (announced 192.168.1.2:4000)" in verdict.found
 
 
+def test_what_was_sent_before_the_handshake_of_the_other_end_is_no_fault_of_the_phone() -> None:
+    by_dtls = {"srtp": "AES_CM_128_HMAC_SHA1_80, by DTLS"}
+    verdict, _ = verdicts(leg(srtp_unsent=500), bob(said=by_dtls))
+    assert "the other end's key of SRTP was not agreed on yet" in verdict.found
+    assert "before the handshake of DTLS had ended" in verdict.cause
+
+
 def test_refused_packets_of_a_phone_that_fell_silent_hint_at_a_nat() -> None:
     verdict, _ = verdicts(leg(idle_s=9.0, source_mismatch=5, refused_from=STRANGER), bob())
     assert f"5 packets of other addresses were turned away, the latest from {STRANGER}" in verdict.found

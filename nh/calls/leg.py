@@ -60,7 +60,7 @@ class Drop(enum.IntEnum):
     SRTP_AUTHENTICATION: it is not protected with the key of its end.
     SRTP_REPLAY: it has been received before, or is too late.
     SRTP_NO_KEY: the key that its end uses is not known.
-    SRTP_UNSENT: it cannot be protected for the other end: its index has been used, or no key is left for it.
+    SRTP_UNSENT: it cannot be protected for the other end: its index has been used, or there is no key.
     NO_MEDIUM: it came over a bundle and is of none of its media.
     """
 

@@ -9,6 +9,9 @@ from nh.verdict.finding import LOSSY, Direction, Finding, State, host_of, packet
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""
 
+BY_DTLS: Final = ", by DTLS"
+"""Ends what LegDetail.srtp says of keys that a handshake agreed on."""
+
 
 def unreachable(direction: Direction) -> Finding | None:
     """ICMP says that the receiver is not reached; lately, as seen from the latest packet."""
@@ -44,10 +47,20 @@ def not_protected(direction: Direction) -> Finding | None:
     """The sender begins again with indices that the receiver's key has protected already."""
     if not direction.lost_to("srtp_unsent"):
         return None
+    unsent = f"{packets(direction.dropped('srtp_unsent'))} of {direction.leg.packets} were not sent on"
+    if direction.other.srtp.endswith(BY_DTLS):
+        return Finding(
+            State.PROBLEM,
+            f"{unsent}: the other end's key of SRTP was not agreed on yet, or has protected packets with"
+            " their sequence numbers already",
+            "the phone sent before the handshake of DTLS had ended, or began its RTP stream again with the"
+            " same SSRC",
+            "nothing if it does not grow; else see at which SIP message the phone begins again",
+        )
     return Finding(
         State.PROBLEM,
-        f"{packets(direction.dropped('srtp_unsent'))} of {direction.leg.packets} were not sent on, because"
-        " the SRTP key of the other end has protected packets with their sequence numbers already",
+        f"{unsent}, because the SRTP key of the other end has protected packets with their sequence numbers"
+        " already",
         "the phone began its RTP stream again with the same SSRC, or two phones send with one SSRC",
         "the media pass when the stream is beyond its former sequence numbers; see at which SIP message the"
         " phone begins again",
