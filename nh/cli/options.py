@@ -13,7 +13,7 @@ from nh.calls.settings import in_range
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.durations import parse_seconds
-from nh.errors import ConfigError, MalformedFrame, NotRunning, Unavailable
+from nh.errors import ConfigError, MalformedFrame, NotRunning, StatsUnavailable, Unavailable
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -93,9 +93,13 @@ def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> It
 
 @contextmanager
 def naming_runtime_dir(settings: Settings) -> Iterator[None]:
-    """Let the error of a missing default socket name the runtime directory, the usual cause."""
+    """Let the error of missing statistics, or of a missing default socket, name the runtime directory."""
     try:
         yield
+    except StatsUnavailable as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+        raise not_running(settings.runtime_path) from exc
     except NotRunning as exc:
         if settings.rpc or not isinstance(exc.__cause__, FileNotFoundError):
             raise

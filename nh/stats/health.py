@@ -8,6 +8,9 @@ from nh.stats.reading import StatsReading
 HANG_S: Final = 10.0
 """The supervisor hangs or was killed if its heartbeat is older; it publishes one every half second."""
 
+LATE_S: Final = 5.0
+"""A standby that has not had all calls for so long does not reach the server of its store."""
+
 
 def why_not_alive(reading: StatsReading) -> str:
     """Why a service manager should end nh and start it again, for people; "" if it should not."""
@@ -29,7 +32,7 @@ def why_not_ready(reading: StatsReading) -> str:
         left = "1 call is left" if calls == 1 else f"{calls} calls are left"
         return f"nh is draining: new calls are refused, {left}"
     if supervisor.store_refuses:
-        return "the store is away, and state_away is refuse: new calls are refused"
+        return "the server of the store is away: new calls are refused (state_away)"
     if not any(shard.state is ShardState.UP for shard in reading.shards):
         return "no shard is up"
     return ""
@@ -39,6 +42,7 @@ def _why_not_serving(reading: StatsReading) -> str:
     supervisor = reading.supervisor
     if supervisor.standby:
         warm = "1 call is" if supervisor.standby_calls == 1 else f"{supervisor.standby_calls} calls are"
-        return f"nh is a standby: {warm} warm, lag {supervisor.standby_lag_s:.1f} s"
+        late = "; its log says why" if supervisor.standby_lag_s > LATE_S else ""
+        return f"nh is a standby: {warm} warm, lag {supervisor.standby_lag_s:.1f} s{late}"
     starting = [shard for shard in reading.shards if shard.state is not ShardState.UP]
     return f"nh is starting: {len(starting)} shards are not up" if starting else "nh is starting or ending"

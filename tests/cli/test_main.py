@@ -155,6 +155,8 @@ def test_a_number_out_of_range_is_one_line(words: list[str], message: str) -> No
         ["log"],
         ["upgrade"],
         ["shards", "2"],
+        ["move"],
+        ["promote"],
     ],
 )
 def test_every_command_names_the_runtime_directory_without_nh(words: list[str], tmp_path: Path) -> None:

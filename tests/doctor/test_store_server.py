@@ -46,6 +46,6 @@ def test_each_fault_of_a_server_is_found_with_its_remedy() -> None:
         assert "open-sesame" not in repr(finding)
     (finding,) = findings(server.url)
     assert finding.status is Status.WARNING
-    assert "Connection refused" in finding.found
+    assert "there is no connection to the server (Error 111 connecting" in finding.found
     (finding,) = findings(f"{server.url}/0?colour=red")
     assert "'colour' is no option" in finding.found

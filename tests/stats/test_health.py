@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import pytest
 
 from nh.stats import ShardState
@@ -50,6 +51,23 @@ def test_a_relay_that_takes_no_calls_is_alive_and_says_why_it_is_not_ready(
     now: StatsReading, why: str
 ) -> None:
     assert (why_not_alive(now), why_not_ready(now)) == ("", why)
+
+
+def test_a_standby_that_reaches_no_server_says_where_to_look() -> None:
+    warm, late = (
+        msgspec.structs.replace(
+            reading(DOWN, serving=0),
+            supervisor=SupervisorReading(standby=1, standby_calls=5, standby_lag_s=lag),
+        )
+        for lag in (0.1, 8.0)
+    )
+    assert why_not_ready(warm) == "nh is a standby: 5 calls are warm, lag 0.1 s"
+    assert why_not_ready(late) == "nh is a standby: 5 calls are warm, lag 8.0 s; its log says why"
+
+
+def test_a_relay_that_refuses_while_its_server_is_away_names_the_setting() -> None:
+    now = msgspec.structs.replace(reading(UP), supervisor=SupervisorReading(serving=1, store_refuses=1))
+    assert "(state_away)" in why_not_ready(now)
 
 
 def test_a_relay_at_a_limit_is_ready_because_its_calls_still_need_it() -> None:

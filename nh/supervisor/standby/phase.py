@@ -114,7 +114,8 @@ class Standby:
     def _promote(self, command: Promote) -> Promoting | Failure:
         found = [each for each in self._followers if command.group in ("", each.group)]
         if len(found) != 1:
-            return Failure.of(Refused(f"name one group of calls; this is a standby for {self._names}"))
+            what = f"no calls of {command.group} are followed here" if command.group else "say whose calls"
+            return Failure.of(Refused(f"{what}; this is a standby for {self._names}"))
         (follower,) = found
         standing = self._following.standings.get(follower.group)
         if standing is None or self._following.failure:

@@ -17,6 +17,7 @@ from valkey.cluster import ClusterNode, ValkeyCluster
 from valkey.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ConnectionError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -78,6 +79,7 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
         StoreUnavailable,
         "the calls are at another node of a cluster ({}), which a URL with valkey+cluster:// finds",
     ),
+    (ConnectionError, "Error ", StoreUnavailable, "there is no connection to the server ({})"),
     (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
 )
 """By the client's error and the beginning of its text: the store's error, and what it says."""
