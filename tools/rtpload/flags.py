@@ -39,7 +39,10 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "hold": (_CALLS, "share of the calls that are put on hold for a while, 0 to 1"),
     "reinvite": (_CALLS, "share of the calls with a re-INVITE, 0 to 1"),
     "forks": (_CALLS, "branches of each call that ring and lose before one answers; for ng"),
-    "srtp": (_MEDIA, "callees have SRTP of this crypto suite, such as AES_CM_128_HMAC_SHA1_80; for ng"),
+    "srtp": (
+        _MEDIA,
+        "callees have SRTP of this crypto suite, such as AES_CM_128_HMAC_SHA1_80; for ng (needs pylibsrtp)",
+    ),
     "codec": (_MEDIA, ", ".join(CODECS)),
     "packet_ms": (_MEDIA, "packet time"),
     "payload_bytes": (_MEDIA, "payload of a packet; 0: as the codec's rate says"),
