@@ -11,11 +11,12 @@ import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
-from nh.commands import Allocate, Reload, TransactionKey
+from nh.commands import Allocate, Demote, Ping, Reload, TransactionKey
 from nh.errors import Draining, Refused
 from nh.supervisor.store.valkey.url import parse_url
 from tests.profiles import quick_first
 from tests.survival.test_restart import Where, begin
+from tools.harness.call import RelayedCall
 from tools.harness.media_peer import MediaPeer
 from tools.harness.relay import Place, Relay, as_environment, place_for_relay
 from tools.harness.valkey_server import ValkeyServer, valkey_server
@@ -168,3 +169,39 @@ def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_lat
         key.write_text(secret)
         relay.wait_until_ready()
         assert relay.program.stop() == 0
+
+
+@pytest.mark.full
+def test_calls_that_cannot_be_written_stay_at_their_relay_which_goes_on(
+    place: Place, server: ValkeyServer
+) -> None:
+    from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
+
+    location = f":{PASSWORD}@{server.host}:{server.port}/0?prefix=one&lease=60"
+    standby = Follower(parse_url("valkey", location), "standby:/run/nh")
+    relay = Relay(place, 1, as_environment({"state": f"valkey://{location}"}))
+    with relay.program, contextlib.ExitStack() as phones:
+        relay.wait_until_ready()
+        call = phones.enter_context(RelayedCall(relay.unix_address))
+        with NativeClient(relay.unix_address) as client:
+
+            def is_known() -> bool:
+                standby.poll()
+                with pytest.raises(Refused) as refused:
+                    client.request(Demote("nowhere"))
+                return "standby:/run/nh" in str(refused.value)
+
+            eventually(is_known, "the relay knows its standby", 30.0)
+            standby.close()
+            process = psutil.Process(server.program.pid)
+            process.suspend()
+            try:
+                assert client.request(Demote()).to == "standby:/run/nh"
+                relay.program.wait_for_line("the calls stay here")
+                assert client.request(Ping()).version
+                call.talk()
+            finally:
+                process.resume()
+        eventually(lambda: relay.stats().supervisor.store_up == 1, "the store works again", 30.0)
+        with RelayedCall(relay.unix_address) as another:
+            another.talk()
