@@ -29,7 +29,7 @@ class LogFormat(enum.StrEnum):
 
 AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "calls": (
-        *("nh.shard.call_list", "nh.shard.call_log"),
+        *("nh.shard.call_list", "nh.shard.call_log", "nh.shard.load"),
         "nh.supervisor.records",
         *("nh.shard.control", "nh.shard.replies", "nh.shard.link_reports"),
         "nh.shard.relay",

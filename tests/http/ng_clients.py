@@ -58,6 +58,7 @@ def open_websocket(address: tuple[str, int], path: str = "/") -> Iterator[Client
         subprotocols=[Subprotocol("ng.rtpengine.com")],
         open_timeout=TIMEOUT_S,
         proxy=None,
+        ping_interval=None,
     ) as websocket:
         yield websocket
 

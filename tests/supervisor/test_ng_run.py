@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 def address_of(run: Run) -> tuple[str, int]:
-    found = re.search(r"; ng (127\.0\.0\.1):(\d+); ports 40000-40399;", run.program.wait_for_line("ready"))
+    found = re.search(r"; ng (127\.0\.0\.1):(\d+); ports 1100-1499;", run.program.wait_for_line("ready"))
     assert found is not None
     return found[1], int(found[2])
 

@@ -44,7 +44,7 @@ class Run:
     def __init__(self, directory: Path, *options: str, **settings: object) -> None:
         self.directory = directory
         self.address = str(directory / "nh.sock")
-        ports = {"ports": "40000-40399", "share_ports": True}
+        ports = {"ports": "1100-1499", "share_ports": True}
         values = {"shards": SHARDS, "prefork": 0, "runtime_dir": directory, **ports, **settings}
         environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
         self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
@@ -108,7 +108,7 @@ def test_the_ready_line_is_all_of_standard_output_and_says_what_there_is(tmp_pat
         ready = run.program.wait_for_line("ready")
         cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))[:SHARDS]))
         assert ready.startswith(f"ready: 2 shards on CPUs {cpus}; rpc {tmp_path}/a.sock 127.0.0.1:")
-        assert ready.endswith("; ports 40000-40399; user space only; up to 100 calls (limited by ports)")
+        assert ready.endswith("; ports 1100-1499; user space only; up to 100 calls (limited by ports)")
 
 
 def test_a_state_directory_is_had_while_the_relay_runs_and_its_store_is_closed_in_the_end(
@@ -189,7 +189,7 @@ def test_each_call_goes_to_its_shard_in_both_protocols(tmp_path: Path) -> None:
             shard_of(b"call-%d" % n, SHARDS) for n in range(300)
         ]
         medium = {"addr": "127.0.0.1", "port": 4000, "range": 2, "proto": "RTP/AVP", "media": "audio"}
-        for shard, port in ((0, 40000), (1, 40200)):
+        for shard, port in ((0, 1100), (1, 1300)):
             key = TransactionKey(call_of(shard), 1, b"a", b"b")
             ports = Client(run.address).allocate_sockets(key, 0, "127.0.0.1", [medium])
             assert ports == [("127.0.0.1", port, 2)]
@@ -379,7 +379,7 @@ def test_a_hangup_applies_what_can_change_and_names_the_rest(tmp_path: Path) -> 
 
 def test_only_the_ready_line_goes_to_standard_output(tmp_path: Path) -> None:
     environment = {"NH_RUNTIME_DIR": str(tmp_path), "NH_SHARDS": "1", "PYTHONPATH": ROOT}
-    environment |= {"NH_PORTS": "40000-40399", "NH_SHARE_PORTS": "true"}
+    environment |= {"NH_PORTS": "1100-1499", "NH_SHARE_PORTS": "true"}
     with subprocess.Popen(
         [sys.executable, RUNNER],
         stdout=subprocess.PIPE,

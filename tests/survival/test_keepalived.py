@@ -5,6 +5,7 @@ Real keepalived, two hosts in network namespaces, a real server. Only the addres
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,9 @@ class Keepalived(Program):
         assert documented.count("203.0.113.9/32") == 1
         configuration = directory / f"keepalived-{host.number}.conf"
         configuration.write_text(documented.replace("203.0.113.9/32", f"{VIRTUAL}/32"))
-        files = [word for flag in "pr" for word in (f"-{flag}", str(directory / f"{flag}-{host.number}.pid"))]
+        # of their own: a host that starts again has none of before, whose numbers may be other processes' now
+        pids = tempfile.mkdtemp(dir=directory)
+        files = [word for flag in "pr" for word in (f"-{flag}", f"{pids}/{flag}.pid")]
         with host.namespace.entered():
             super().__init__(["keepalived", "-n", "-l", "-D", "-P", "-f", str(configuration), *files])
 

@@ -51,7 +51,9 @@ class WebSipPhone(Phone):
         self._host = f"{new_token()}.invalid"
         self._closing = contextlib.ExitStack()
         self._connection = self._closing.enter_context(
-            connect(f"ws://{web[0]}:{web[1]}/", subprotocols=[Subprotocol("sip")], proxy=None)
+            connect(
+                f"ws://{web[0]}:{web[1]}/", subprotocols=[Subprotocol("sip")], proxy=None, ping_interval=None
+            )
         )
         self.sdp = ""
         self.got = ""

@@ -116,7 +116,10 @@ def running_browser(program: str, *options: str) -> Iterator[Tab]:
         line = browser.wait_for_line("DevTools listening on", timeout_s=START_S)
         found = re.search(r"ws://\S+", line)
         assert found
-        with connect(found[0], max_size=2**26, proxy=None, open_timeout=START_S) as connection:
+        # no pings: their thread uses the random numbers of the process, which are those of property tests
+        with connect(
+            found[0], max_size=2**26, proxy=None, open_timeout=START_S, ping_interval=None
+        ) as connection:
             yield Tab(connection)
             with contextlib.suppress(Exception):  # it ends before it replies
                 connection.send(json.dumps({"id": 0, "method": "Browser.close"}))
