@@ -130,7 +130,10 @@ class _Supervision:
         self._show_life()
 
     def _read(self) -> None:
-        record = self._link.recv(MAX_RECORD_BYTES)
+        try:
+            record = self._link.recv(MAX_RECORD_BYTES)
+        except ConnectionError:  # the supervisor ended before it had read all signs of life
+            record = b""
         if record not in (LINGER, b""):
             configure_logging(decode_log(record))
             return

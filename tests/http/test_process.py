@@ -1,5 +1,6 @@
 """The HTTP process comes and goes, and nothing that it does concerns a call."""
 
+import asyncio
 import contextlib
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 from nh.config import check_served_addresses
 from nh.config_sources import load_settings
 from nh.errors import ConfigError
+from nh.http.server import _Supervision
 from tests.http.ng_clients import PostNgClient
 from tests.http.relays import http_address, http_client
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
@@ -177,3 +179,19 @@ def test_other_addresses_are_allowed_where_all_that_it_takes_is_said() -> None:
     with_ng = {**public, "http_ng": True, "rpc_public": True, "address": "127.0.0.1"}
     for settings in (public, with_ng):
         check_served_addresses(load_settings(flags=settings, environment={}))
+
+
+def test_a_supervisor_that_ends_with_signs_of_life_unread_is_no_error() -> None:
+    errors: list[object] = []
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            ending = asyncio.Event()
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+            _ = _Supervision(ours, ending.set)
+            theirs.close()
+            await asyncio.wait_for(ending.wait(), 10)
+
+    asyncio.run(run())
+    assert errors == []
