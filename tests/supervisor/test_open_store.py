@@ -136,6 +136,18 @@ def test_a_standby_needs_calls_on_a_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.valkey
+def test_a_standby_without_a_key_that_can_be_used_does_not_start(tmp_path: Path) -> None:
+    """It would learn so when it is to take the calls over."""
+    settings = Settings(
+        state="valkey://127.0.0.1:1/0",
+        standby=True,
+        runtime_dir=str(tmp_path),
+        state_key_file=str(tmp_path / "missing.key"),
+    )
+    with pytest.raises(ConfigError, match=r"^state_key_file: .*cannot be read"):
+        followers(settings)
+
+
 def test_a_standby_does_not_get_calls_from_a_server_that_is_away(tmp_path: Path) -> None:
     """Not even if the relay would start without the server: another standby may have them."""
     settings = Settings(state="valkey://127.0.0.1:1/0", standby=True, runtime_dir=str(tmp_path))

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from valkey.exceptions import ConnectionError as NoConnection
+from valkey.exceptions import ResponseError
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.journal import Journal, JournalRecord
 from nh.supervisor.store.store import Store
+from nh.supervisor.store.valkey.connection import failures
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
 from tools.harness.waiting import eventually
@@ -353,6 +356,19 @@ def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group
         epochs.append(int(entry.split(b"-")[0]))
         own_group.client.flushall()
     assert epochs == sorted(set(epochs))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ResponseError("Protocol error: unauthenticated multibulk length"), "the server wants a password"),
+        (NoConnection("Error 111 connecting to host:1."), "there is no connection to the server (Error"),
+    ],
+)
+def test_an_error_of_the_client_is_told_in_words_of_nh(error: Exception, said: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught, failures("valkey://host:1/0"):
+        raise error
+    assert str(caught.value).startswith(f"valkey://host:1/0: {said}")
 
 
 # --- accounts -------------------------------------------------------------------------------------

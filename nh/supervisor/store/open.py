@@ -116,12 +116,14 @@ def followers(settings: Settings) -> "list[Follower]":
     """One for each group that the relay with these settings is a standby for; it may be none.
 
     Raises:
-        ConfigError: the store that `state` names cannot be used.
+        ConfigError: the store that `state` names cannot be used, or the key of `state_key_file`: the calls
+            could not be taken over.
     """
     if not settings.groups:
         return []
     scheme, location = locate(settings)
     _check_extra(scheme)
+    _ = read_state_key(settings.state_key_file)
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
 
     target = parse_url(scheme, location)

@@ -54,6 +54,7 @@ _NO_CLUSTER: Final = (
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
     (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
+    (ResponseError, "Protocol error: unauthenticated", StoreRefused, _NO_PASSWORD),  # of a long command
     (AuthenticationError, "", StoreRefused, "the server refuses user and password ({}); correct them"),
     (NoPermissionError, "", StoreRefused, "the server's ACL refuses a command ({}); permit it"),
     (ResponseError, "DB index", StoreRefused, "the server has no such database ({}); choose another"),
@@ -166,8 +167,10 @@ def _secret(path: str) -> str:
     try:
         with Path(path).open("rb") as stream:
             text = stream.read(MAX_PASSWORD_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise StoreRefused(f"state: password file {path} cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise StoreRefused(f"state: password file {path} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise StoreRefused(f"state: password file {path} is no text in UTF-8") from exc
     lines = text.splitlines()
     if not lines or not lines[0]:
         raise StoreRefused(f"state: password file {path} is empty")
