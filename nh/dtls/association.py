@@ -272,7 +272,7 @@ class Association:
         validated: bool,
         now: float,
     ) -> None:
-        """Give a handshake what it may see: an alert that is not encrypted may be anybody's."""
+        """Give a handshake what it may see: an alert that is not encrypted may be a stranger's."""
         seen = [each for each in records if each.content_type != ContentType.ALERT or each.epoch]
         before, attempt.source = attempt.source, source
         said = len(self._output)
