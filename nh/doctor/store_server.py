@@ -1,21 +1,27 @@
 """Whether the server of the store answers, and keeps what it is given."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from nh.config import StateAway
+from msgspec import structs
+
+from nh.config import Settings, StateAway
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, StoreUnavailable
 from nh.supervisor.store.engine import StoreRefused
 from nh.supervisor.store.open import locate
+from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING, key_check, read_state_key
 from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 
 if TYPE_CHECKING:
-    from nh.supervisor.store.valkey.facts import ServerFacts
+    from nh.supervisor.store.valkey.facts import GroupFacts, ServerFacts
 
 LEAST_VERSION: Final = (6, 2)
 """Of Redis's commands; Valkey 7.2 says 7.2."""
+
+NO_START: Final = "nh does not start"
+FOLLOWS_NOT: Final = "a standby follows no calls, and can take none over, until that is corrected"
 
 SLOW_S: Final = 0.05
 """A reply that takes longer is no longer that of a server in the same network."""
@@ -28,36 +34,62 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
         if scheme not in SCHEMES:
             yield ok("the store is on no server")
             return
-        from nh.supervisor.store.valkey.facts import ask  # noqa: PLC0415  needs the extra valkey
+        from nh.supervisor.store.valkey.facts import ask, ask_group  # noqa: PLC0415  needs the extra valkey
 
-        facts = ask(parse_url(scheme, location))
-    except (ConfigError, StoreRefused) as exc:
-        found, _, remedy = str(exc).partition("; ")
-        yield failure(found, "nh does not start", remedy or "correct the setting, or the server")
+        target = parse_url(scheme, location)
+        facts = ask(target)
+        names = dict.fromkeys(name or target.prefix for name in patient.settings.groups or ("",))
+        groups = [ask_group(structs.replace(target, prefix=name)) for name in names]
+    except ConfigError as exc:
+        yield _fault(exc, failure, NO_START, "correct the setting")
+    except StoreRefused as exc:
+        meaning = FOLLOWS_NOT if patient.settings.groups else NO_START
+        yield _fault(exc, failure, meaning, "correct the setting, or the server")
     except StoreUnavailable as exc:
-        found, _, remedy = str(exc).partition("; ")
-        remedy = remedy or "start the server, or correct its address in --state"
-        if patient.settings.state_away is not StateAway.TAKE:
-            yield failure(found, "nh does not start, or takes no new calls", remedy)
-        else:
-            meaning = "calls are not stored until it answers, and those that only it has are not restored"
-            yield warning(found, meaning, remedy)
+        yield _away(exc, patient.settings)
     except ImportError:
-        yield failure(
-            "the extra valkey is missing", "nh does not start", "in nh's repository: pip install '.[valkey]'"
-        )
+        yield failure("the extra valkey is missing", NO_START, "in nh's repository: pip install '.[valkey]'")
     else:
-        yield from judge(facts)
+        yield from judge(facts, [*judge_keys(patient.settings, groups)])
 
 
-def judge(facts: "ServerFacts") -> Iterator[Finding]:
-    """What is wrong with a server that answers; that all is well if nothing is."""
+def _fault(exc: Exception, kind: Callable[[str, str, str], Finding], meaning: str, remedy: str) -> Finding:
+    found, _, said = str(exc).partition("; ")
+    return kind(found, meaning, said or remedy)
+
+
+def _away(exc: StoreUnavailable, settings: Settings) -> Finding:
+    remedy = "start the server, or correct its address in --state"
+    if settings.groups:
+        return _fault(exc, failure, FOLLOWS_NOT, remedy)
+    if settings.state_away is not StateAway.TAKE:
+        return _fault(exc, failure, "nh does not start, or takes no new calls", remedy)
+    meaning = "calls are not stored until it answers, and those that only it has are not restored"
+    return _fault(exc, warning, meaning, remedy)
+
+
+def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[Finding]:
+    """Calls that the key of this relay does not open."""
+    try:
+        own = key_check(read_state_key(settings.state_key_file))
+    except ConfigError:  # another check says so
+        return
+    for group in groups:
+        if group.key not in ("", own) and (group.calls or settings.groups):
+            found, _, remedy = (KEY_DIFFERS if own else KEY_MISSING).partition("; ")
+            meaning = "this relay cannot take them over" if settings.groups else NO_START
+            yield failure(f"{group.name}: {found}", meaning, remedy)
+
+
+def judge(facts: "ServerFacts", further: Sequence[Finding] = ()) -> Iterator[Finding]:
+    """What is wrong with a server that answers, and `further` faults; that all is well if nothing is."""
     faults = [
         *_judge_version(facts.version),
         *([_REPLICA] if facts.is_replica else []),
         *([_evicts(facts.evicts)] if facts.evicts else []),
         *([] if facts.persists else [_VOLATILE]),
         *([_slow(facts.reply_s)] if facts.reply_s > SLOW_S else []),
+        *further,
     ]
     yield from faults or [ok(f"the server of the store answers within {facts.reply_s * 1000:.1f} ms")]
 

@@ -8,14 +8,15 @@ from nh.config import Settings
 from nh.doctor.doctor import CHECKS, examine
 from nh.doctor.findings import Finding, Status
 from nh.doctor.host import Host, Patient
+from nh.supervisor.store.open import open_store
 from tools.harness.ports import free_port
 from tools.harness.valkey_server import valkey_server
 
 pytestmark = pytest.mark.valkey
 
 
-def findings(state: str) -> list[Finding]:
-    settings = Settings(runtime_dir="/run/test", state=state)
+def findings(state: str, **others: object) -> list[Finding]:
+    settings = Settings(runtime_dir="/run/test", state=state, **others)  # type: ignore[arg-type]
     return list(examine(Patient(Host(), settings, None), {"store_server": CHECKS["store_server"]}))
 
 
@@ -49,3 +50,25 @@ def test_each_fault_of_a_server_is_found_with_its_remedy() -> None:
     assert "there is no connection to the server (Error 111 connecting" in finding.found
     (finding,) = findings(f"{server.url}/0?colour=red")
     assert "'colour' is no option" in finding.found
+
+
+def test_a_standby_is_told_what_keeps_it_from_the_calls(tmp_path: Path) -> None:
+    keys = {name: tmp_path / name for name in ("one", "two")}
+    for name, path in keys.items():
+        path.write_text(name * 16)
+        path.chmod(0o600)
+    with valkey_server({"appendonly": "yes"}) as server:
+        state = f"{server.url}/0?prefix=pair-1"
+        settings = Settings(state=state, runtime_dir=str(tmp_path), state_key_file=str(keys["one"]))
+        with open_store(settings):
+            for key, meanings in (("one", [""]), ("two", ["this relay cannot take them over"])):
+                found = findings(state, standby_for=("pair-1",), state_key_file=str(keys[key]))
+                assert [each.meaning for each in found] == meanings
+            (finding,) = findings(f"{server.url}/0?prefix=pool", standby_for=("pair-1",))
+            assert finding.found.startswith("pair-1: its calls are encrypted")
+            assert finding.remedy == "name the key with --state-key-file"
+        refused = f"valkey://:wrong@{server.host}:{server.port}/0"
+        (finding,) = findings(refused, standby=True)
+        assert finding.meaning.startswith("a standby follows no calls")
+    (finding,) = findings(server.url, standby=True)
+    assert finding.meaning.startswith("a standby follows no calls")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.errors import StoreUnavailable
-from nh.supervisor.store.engine import StoredCall, StoreHeld
+from nh.supervisor.store.engine import StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.writer import StoreWriter
 from tests.profiles import examples
 from tests.supervisor.valkey_group import Group
@@ -240,3 +240,54 @@ def test_a_standby_that_wants_the_calls_is_known_to_their_relay_until_it_has_the
         relay.write({b"a": call(b"a")})
     relay.close()
     successor.close()
+
+
+# --- calls that the key here does not open --------------------------------------------------------
+
+
+def test_a_standby_with_another_key_says_so_from_the_start_and_never_gets_the_calls(group: Group) -> None:
+    relay = group.engine("relay-1", key_check="one")
+    relay.open()
+    follower = group.follower("standby", key_check="two")
+    assert "encrypted with another key" in follower.obstacle(follower.poll())
+    relay.write({b"a": call(b"a")})
+    follower.poll()
+    follower.poll()
+    relay.check()
+    assert relay.lease.standbys == {}, "the calls cannot be moved there"
+    relay.close()
+    assert not follower.is_free(follower.poll())
+    with pytest.raises(StoreRefused, match="encrypted with another key"):
+        group.engine("standby", follower=follower, force=True, key_check="two").open()
+    group.remove()
+    follower._clock = in_ten_seconds
+    assert not follower.is_free(follower.poll()), "its copy is of no use, even if no other is left"
+    follower.close()
+
+
+def test_a_standby_without_a_key_says_what_it_lacks_and_one_with_the_key_is_sound(group: Group) -> None:
+    relay = group.engine("relay-1", key_check="one")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    without, sound = group.follower("without"), group.follower("sound", key_check="one")
+    assert "name the key with --state-key-file" in without.obstacle(without.poll())
+    assert sound.obstacle(sound.poll()) == ""
+    relay.close()
+    assert sound.is_free(sound.poll())
+    assert not without.is_free(without.poll())
+    successor = group.engine("sound", follower=sound, key_check="one")
+    assert successor.open() == [call(b"a")]
+    successor.write({b"a": None})
+    successor.close()
+    assert without.is_free(without.poll()), "there is no call that it could not read"
+    without.close()
+
+
+def test_a_key_can_be_changed_when_there_are_no_calls(group: Group) -> None:
+    for key in ("", "one", "two", ""):
+        relay = group.engine("relay-1", key_check=key)
+        relay.open()
+        follower = group.follower("standby", key_check=key)
+        assert follower.obstacle(follower.poll()) == ""
+        follower.close()
+        relay.close()

@@ -33,17 +33,21 @@ class Group:
         account: str = "",
         follower: "Follower | None" = None,
         force: bool = False,
+        key_check: str = "",
     ) -> "ValkeyEngine":
         """A new engine of it, as another process of the relay `holder` has one."""
         from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
-        return ValkeyEngine(self._target(account, options), holder, follower=follower, force=force)
+        target = self._target(account, options)
+        return ValkeyEngine(target, holder, follower=follower, force=force, key_check=key_check)
 
-    def follower(self, holder: str = "relay-2", *, options: str = "", account: str = "") -> "Follower":
+    def follower(
+        self, holder: str = "relay-2", *, options: str = "", account: str = "", key_check: str = ""
+    ) -> "Follower":
         """A new follower of it, as a standby has one."""
         from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
 
-        return Follower(self._target(account, options), holder)
+        return Follower(self._target(account, options), holder, key_check=key_check)
 
     def _target(self, account: str, options: str) -> ValkeyTarget:
         return parse_url("valkey", account + self.location + options)

@@ -34,12 +34,14 @@ class Following:
         free: the group that is free; None: none is.
         standings: how each group stands, by name, as far as that is known.
         failure: why the server cannot be asked; "": it answers.
+        obstacles: why calls could not be taken over from a server that answers, by name of the group.
     """
 
     def __init__(self, followers: "Sequence[Follower]", on_free: Callable[[], None]) -> None:
         self.free: Follower | None = None
         self.standings: dict[str, Standing] = {}
         self.failure = ""
+        self.obstacles: dict[str, str] = {}
         self._followers = followers
         self._on_free = on_free
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
@@ -58,6 +60,12 @@ class Following:
         times = [each.caught_up_at for each in self._followers]
         known = [each for each in times if each is not None]
         return min(known) if len(known) == len(times) else None
+
+    @property
+    def faults(self) -> list[str]:
+        """Why calls could not be taken over now, for people."""
+        failure = [self.failure] if self.failure else []
+        return failure + [f"{group}: {why}" for group, why in self.obstacles.items()]
 
     def start(self) -> None:
         """Follow in a thread."""
@@ -110,9 +118,19 @@ class Following:
     def _tell(self, follower: "Follower", standing: "Standing") -> None:
         before = self.standings.get(follower.group)
         self.standings[follower.group] = standing
+        self._tell_obstacle(follower.group, follower.obstacle(standing))
         is_held = standing.holder and not follower.is_free(standing)
         if is_held and (before is None or before.holder != standing.holder):
             logger.info(
                 "standby for %s: the relay %s has the calls; waiting until it ends, with %d calls warm",
                 *(follower.group, standing.holder, follower.calls),
             )
+
+    def _tell_obstacle(self, group: str, obstacle: str) -> None:
+        before = self.obstacles.pop(group, "")
+        if obstacle:
+            self.obstacles[group] = obstacle
+        if obstacle and obstacle != before:
+            logger.error("standby for %s: this relay cannot take its calls over: %s", group, obstacle)
+        elif before and not obstacle:
+            logger.info("standby for %s: this relay can take its calls over now", group)

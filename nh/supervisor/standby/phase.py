@@ -120,6 +120,8 @@ class Standby:
         standing = self._following.standings.get(follower.group)
         if standing is None or self._following.failure:
             return Failure.of(Refused(f"the store cannot be asked: {self._following.failure or 'not yet'}"))
+        if not standing.opens and follower.calls:
+            return Failure.of(Refused(f"{follower.group}: {follower.obstacle(standing)}"))
         if command.force:
             self._runtime.loop.call_later(0, lambda: self._take(Group(follower.group, follower, force=True)))
             return Promoting(follower.group, "")
@@ -173,9 +175,9 @@ class Standby:
     def _status_line(self) -> str:
         self._update_stats()
         stats = self._runtime.stats
-        away = f"; {self._following.failure}" if self._following.failure else ""
+        wrong = "".join(f"; {each}" for each in self._following.faults)
         warm = f"{stats.standby_calls} calls warm, lag {stats.standby_lag_s:.1f} s"
-        return f"standby for {self._names}: {warm}{away}"
+        return f"standby for {self._names}: {warm}{wrong}"
 
     def _tell(self) -> None:
         if self._outcome is None:

@@ -17,7 +17,7 @@ from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
 from nh.supervisor.store.engine import StoreEngine, StoreRefused
-from nh.supervisor.store.sealed import SealedEngine, read_state_key
+from nh.supervisor.store.sealed import SealedEngine, key_check, read_state_key
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 
@@ -86,7 +86,7 @@ def open_store(
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
-            opened = _ENGINES[scheme](location, Wanted(settings, inherited, group))
+            opened = _ENGINES[scheme](location, Wanted(settings, inherited, group, key_check(key)))
             engine, lock = stack.enter_context(opened)
             # a standby that cannot reach the server has not got the calls, and follows on
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE and group.follower is None
@@ -123,12 +123,13 @@ def followers(settings: Settings) -> "list[Follower]":
         return []
     scheme, location = locate(settings)
     _check_extra(scheme)
-    _ = read_state_key(settings.state_key_file)
+    check = key_check(read_state_key(settings.state_key_file))
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
 
     target = parse_url(scheme, location)
     names = dict.fromkeys(name or target.prefix for name in settings.groups)
-    return [Follower(structs.replace(target, prefix=name), holder_name(settings)) for name in names]
+    holder = holder_name(settings)
+    return [Follower(structs.replace(target, prefix=name), holder, key_check=check) for name in names]
 
 
 def holder_name(settings: Settings) -> str:
@@ -177,11 +178,12 @@ def _check_extra(scheme: str) -> None:
 
 
 class Wanted(NamedTuple):
-    """What an engine is made of, besides its location; see open_store()."""
+    """What an engine is made of, besides its location; see open_store() and nh.supervisor.store.sealed."""
 
     settings: Settings
     inherited: Inherited
     group: Group
+    key_check: str
 
 
 @contextlib.contextmanager
@@ -200,7 +202,8 @@ def _valkey(scheme: str, location: str, wanted: Wanted) -> Iterator[tuple[StoreE
 
     target, (name, follower, force) = parse_url(scheme, location), wanted.group
     target = structs.replace(target, prefix=name or target.prefix)
-    yield ValkeyEngine(target, holder_name(wanted.settings), follower=follower, force=force), None
+    holder, check = holder_name(wanted.settings), wanted.key_check
+    yield ValkeyEngine(target, holder, follower=follower, force=force, key_check=check), None
 
 
 _Open = Callable[[str, Wanted], contextlib.AbstractContextManager[tuple[StoreEngine, Lock | None]]]

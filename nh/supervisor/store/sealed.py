@@ -5,6 +5,7 @@ in its private file, and a store on a server is not given the calls that have an
 """
 
 import hashlib
+import hmac
 import importlib.util
 import logging
 import os
@@ -26,10 +27,17 @@ logger = logging.getLogger(__name__)
 MIN_SECRET: Final = 32
 """Fewest characters in a key file."""
 
+KEY_MISSING: Final = "its calls are encrypted; name the key with --state-key-file"
+KEY_DIFFERS: Final = (
+    "its calls are encrypted with another key than that of --state-key-file; copy the file of the relay that"
+    " has the calls"
+)
+
 SEALED: Final = 0xE5
 """First byte of an encrypted snapshot; no snapshot begins so."""
 
 _NONCE_BYTES: Final = 12
+_CHECKED: Final = b"nh: check value of a key"
 
 
 def read_state_key(path: str) -> bytes | None:
@@ -48,6 +56,11 @@ def read_state_key(path: str) -> bytes | None:
             f"state_key_file: {path} has fewer than {MIN_SECRET} characters; make one: openssl rand -hex 32"
         )
     return hashlib.sha256(secret.encode()).digest()
+
+
+def key_check(key: bytes | None) -> str:
+    """The check value of a key: it tells two keys apart and gives neither away; "": there is no key."""
+    return "" if key is None else hmac.digest(key, _CHECKED, "sha256")[:8].hex()
 
 
 class SealedEngine:
@@ -133,16 +146,14 @@ class SealedEngine:
         if snapshot[:1] != bytes((SEALED,)):
             return call
         if self._gcm is None:
-            raise StoreRefused(f"{self.name}: its calls are encrypted; name the key with --state-key-file")
+            raise StoreRefused(f"{self.name}: {KEY_MISSING}")
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as in _new_cipher()
 
         nonce, sealed = snapshot[1 : 1 + _NONCE_BYTES], snapshot[1 + _NONCE_BYTES :]
         try:
             return structs.replace(call, snapshot=self._gcm.decrypt(nonce, sealed, call.call_id))
         except (InvalidTag, ValueError) as exc:
-            raise StoreRefused(
-                f"{self.name}: its calls are encrypted with another key than that of --state-key-file"
-            ) from exc
+            raise StoreRefused(f"{self.name}: {KEY_DIFFERS}") from exc
 
 
 def _new_cipher(key: bytes) -> "AESGCM":

@@ -21,6 +21,7 @@ from nh.errors import StoreUnavailable
 from nh.printable import escaped
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.lease import Lease
+from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect, failures
 from nh.supervisor.store.valkey.follower import Follower
@@ -53,6 +54,7 @@ class ValkeyEngine:
         follower: has a warm copy of the calls, which the first open() completes; it does not wait for the
             group then, and closes the follower when it has the group.
         force: whether the first open() takes the group from a relay that lives.
+        key_check: of the key that encrypts the calls; see nh.supervisor.store.sealed.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class ValkeyEngine:
         *,
         follower: Follower | None = None,
         force: bool = False,
+        key_check: str = "",
     ) -> None:
         self._target = target
+        self._key_check = key_check
         self._follower = follower
         self._force = force
         self._holder = holder
@@ -217,6 +221,8 @@ class ValkeyEngine:
                 raise StoreDamaged(
                     f"was written by another version of nh (format {_text(said[0])}, not {scripts.FORMAT})"
                 )
+            case b"key":
+                raise StoreRefused(f"{self.name}: {KEY_DIFFERS if self._key_check else KEY_MISSING}")
             case _:
                 raise StoreRefused(
                     f"{self.name}: key {_text(said[0])} is another program's; choose another prefix"
@@ -227,7 +233,7 @@ class ValkeyEngine:
             raise self._fenced(self._fenced_by)
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
-        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys[:3], *arguments)
+        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys[:3], *arguments, self._key_check)
         return verdict, said
 
     def _fenced(self, holder: str) -> StoreHeld:

@@ -29,6 +29,20 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
     reply_s: float
 
 
+class GroupFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of calls on a server.
+
+    Attributes:
+        name: the prefix of its keys.
+        calls: how many there are.
+        key: the check value of the key that encrypts them; "": none does, or it is not known.
+    """
+
+    name: str
+    calls: int
+    key: str
+
+
 def ask(target: ValkeyTarget) -> ServerFacts:
     """Ask the server.
 
@@ -44,6 +58,22 @@ def ask(target: ValkeyTarget) -> ServerFacts:
                 server.ping()
                 replies.append(time.monotonic() - begun)
             return _facts(server.info("all"), min(replies))
+        finally:
+            server.close()
+
+
+def ask_group(target: ValkeyTarget) -> GroupFacts:
+    """Ask for the group that a URL names.
+
+    Raises:
+        StoreUnavailable, StoreRefused: as ask().
+    """
+    with failures(target.name):
+        server = connect(target)
+        try:
+            key = server.hget(target.group_key("group"), "key") or b""
+            calls = server.hlen(target.group_key("calls"))
+            return GroupFacts(name=target.prefix, calls=int(calls), key=key.decode(errors="replace"))
         finally:
             server.close()
 

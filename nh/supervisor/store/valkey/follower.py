@@ -14,6 +14,7 @@ from valkey import Valkey
 
 from nh.errors import StoreUnavailable
 from nh.printable import escaped
+from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect, failures
 from nh.supervisor.store.valkey.url import ValkeyTarget
@@ -52,11 +53,13 @@ class Standing(NamedTuple):
         holder: the relay that had it last; "": none ever had.
         lease_s: what is left of that relay's lease, seconds; 0: the group is free.
         readable: whether it is in the format of this version.
+        opens: whether the key of this relay opens its calls, as far as that is known.
     """
 
     holder: str
     lease_s: float
     readable: bool
+    opens: bool = True
 
 
 class Follower:
@@ -65,6 +68,7 @@ class Follower:
     Args:
         target: the server and the prefix of the group.
         holder: the name of this relay.
+        key_check: of the key that opens the calls here; see nh.supervisor.store.sealed.
         clock: returns monotonic seconds.
 
     Attributes:
@@ -73,12 +77,19 @@ class Follower:
     """
 
     def __init__(
-        self, target: ValkeyTarget, holder: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        target: ValkeyTarget,
+        holder: str,
+        *,
+        key_check: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.copy = WarmCopy()
         self.caught_up_at: float | None = None
         self._target = target
         self._holder = holder
+        self._key_check = key_check
+        self._opens = True
         self._clock = clock
         self._keys = [target.group_key(name) for name in scripts.KEYS]
         self._server: Valkey | None = None
@@ -102,14 +113,24 @@ class Follower:
         return len(self.copy.calls)
 
     def is_free(self, standing: Standing) -> bool:
-        """Whether this relay may acquire the group: no other relay has it.
+        """Whether this relay may acquire the group: no other relay has it, and the key here opens its calls.
 
         A server that has lost its data knows of no lease. The relay that has the calls returns to it within
         its lease and RETURN_S, or has ended.
         """
+        if not standing.opens and self.calls:
+            return False
         if self._data_lost_at is not None:
             return self._clock() >= self._data_lost_at + self._target.lease_s + RETURN_S
         return not standing.lease_s or standing.holder == escaped(self._holder)
+
+    def obstacle(self, standing: Standing) -> str:
+        """Why this relay could not take the calls over, the predicate and a remedy; "": nothing is known."""
+        if not standing.readable:
+            return "its calls are those of another version of nh; install the same version on both hosts"
+        if not standing.opens:
+            return KEY_DIFFERS if self._key_check else KEY_MISSING
+        return ""
 
     def poll(self) -> Standing:
         """Read what has changed since the last poll.
@@ -169,7 +190,7 @@ class Follower:
 
     def _poll(self, server: Valkey) -> Standing:
         now = self._clock()
-        announce = self._read_at is not None and now >= self._announced_at + ANNOUNCE_S
+        announce = self._read_at is not None and self._opens and now >= self._announced_at + ANNOUNCE_S
         standing, changes = self._ask(server, announce=announce)
         if announce:
             self._announced_at = now
@@ -203,11 +224,14 @@ class Follower:
         arguments = (str(self.copy.position), ENTRIES, self._holder, calls, ANNOUNCED_MS)
         script = server.register_script(scripts.FOLLOW)
         reply = script(keys=self._keys, args=arguments)
-        form, epoch, number, holder, left_ms, count, last, names, records = reply
+        form, epoch, number, holder, left_ms, count, last, names, records, key = reply
+        if key != b"?":  # otherwise the server has lost its data, and the copy is as it was
+            self._opens = key in (b"", self._key_check.encode())
         standing = Standing(
             escaped(holder.decode(errors="backslashreplace")),
             left_ms / 1000,
             form in (b"", scripts.FORMAT.encode()),
+            self._opens,
         )
         changes = Changes(
             Position(int(epoch), int(number)),

@@ -1,6 +1,6 @@
 """What the server executes as one step: Lua scripts on the keys of a group of calls.
 
-    {PREFIX}:group     hash: format, epoch, token, holder, until (server's clock, ms), number, wanted
+    {PREFIX}:group     hash: format, epoch, token, holder, until (server's clock, ms), number, wanted, key
     {PREFIX}:calls     hash: call-id, record
     {PREFIX}:changes   stream: EPOCH-NUMBER, with a field `call` for each call-id that changed
     {PREFIX}:standbys  hash: holder, "UNTIL CALLS", of the relays that follow the group
@@ -38,22 +38,24 @@ if token and token ~= ARGV[2] and ARGV[6] ~= 'force' then
   if holder ~= ARGV[3] and tonumber(ends) > now then return {'held', holder, tonumber(ends) - now} end
 end
 if format and format ~= ARGV[1] then return {'format', format} end
+local key = redis.call('HGET', KEYS[1], 'key')
+if key and key ~= '' and key ~= ARGV[7] and redis.call('EXISTS', KEYS[2]) == 1 then return {'key'} end
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 local streamed = last and tonumber(string.match(last[1], '^%d+')) or 0
 local least = math.max(tonumber(epoch) or 0, tonumber(ARGV[4]), streamed)
 local new = string.format('%.0f', math.max(now, least + 1))
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], 'holder', ARGV[3],
-  'until', string.format('%.0f', now + ARGV[5]), 'number', 0)
+  'until', string.format('%.0f', now + ARGV[5]), 'number', 0, 'key', ARGV[7])
 redis.call('HDEL', KEYS[1], 'wanted')
 return {'acquired', new, token == '' and '?' or holder or '', epoch or 0, number or 0}
 """
 """KEYS: group, calls, changes. ARGV: format, token, holder, epoch that the caller had (0: none), lease in ms,
-`force` for a group that is held.
+`force` for a group that is held, check value of the key that encrypts its calls ("": none).
 
 Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
-program's.
+program's; key, the caller's key does not open the calls.
 """
 
 _OWNED: Final = """
@@ -129,8 +131,8 @@ redis.call('HSET', KEYS[1], 'holder', ARGV[3], 'token', '', 'until', ends)
 this one too, after the lease."""
 
 FOLLOW: Final = """
-local format, epoch, holder, ends, number =
-  unpack(redis.call('HMGET', KEYS[1], 'format', 'epoch', 'holder', 'until', 'number'))
+local format, epoch, holder, ends, number, key =
+  unpack(redis.call('HMGET', KEYS[1], 'format', 'epoch', 'holder', 'until', 'number', 'key'))
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if ARGV[4] ~= '' then
@@ -153,13 +155,15 @@ local records = {}
 if #calls > 0 then records = redis.call('HMGET', KEYS[2], unpack(calls)) end
 local left = math.max(0, (tonumber(ends) or 0) - now)
 local count = redis.call('HLEN', KEYS[2])
-return {format or '', epoch or '0', number or '0', holder or '', left, count, last, calls, records}
+key = key or '?'
+return {format or '', epoch or '0', number or '0', holder or '', left, count, last, calls, records, key}
 """
 """KEYS: as RENEW. ARGV: id of the last entry of the stream that the standby knows, most entries, holder, how
 many calls the standby has ("": it does not announce itself), for how long it does, ms.
 
 Returns format, epoch, number of writes, holder, what is left of the lease, ms, number of calls, ids of the
-entries that follow, call-ids that changed, and their records as they are now."""
+entries that follow, call-ids that changed, their records as they are now, and the check value of the key (?:
+none is known)."""
 
 WANT: Final = """
 local clock = redis.call('TIME')
