@@ -1,10 +1,12 @@
 """A relay that is told of calls in ng's commands, and phones that send where its SDPs say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from nh.calls.events import CallObserver
+from nh.calls.leg import Leg
 from nh.calls.media import Block
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
@@ -22,6 +24,25 @@ CALL = b"ng-call"
 def line(peer: MediaPeer, *attributes: str, kind: str = "audio", proto: str = "RTP/AVP") -> MediaLine:
     """A medium of a phone."""
     return MediaLine(peer.address, peer.port, kind, proto, attributes=attributes)
+
+
+class Savings(CallObserver):
+    """What is known when a relay's call is to be saved.
+
+    Arguments:
+        known: what a leg shows that is saved, and what its peers have by then.
+
+    Attributes:
+        each: what that was, the first first.
+    """
+
+    def __init__(self, known: Callable[[Leg], object]) -> None:
+        self._known = known
+        self.each: list[object] = []
+
+    def source_changed(self, _call_id: bytes, leg: Leg) -> None:
+        """See CallObserver."""
+        self.each.append(self._known(leg))
 
 
 class NgTestbed(RelayTestbed):

@@ -9,7 +9,7 @@ from nh.errors import NhError, UnusableSdp
 from nh.results import CallDetail, Rewritten
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakePeer
-from tests.shard.ng_testbed import CALL, NgTestbed, places
+from tests.shard.ng_testbed import CALL, NgTestbed, Savings, places
 from tests.shard.testbed import Where
 from tests.sip.sdp import MediaLine, read_sdp
 from tests.webrtc.bundle_phone import (
@@ -205,6 +205,17 @@ def test_a_mid_tells_the_medium(call: BundledCall) -> None:
     call.begin_by_phone(call.phone.sdp(MID_EXTENSION))
     call.goes_both_ways(mids=("a", "v"))
     call.goes_both_ways()
+
+
+def test_what_a_packet_shows_of_its_medium_is_saved_before_the_packet_goes_on(call: BundledCall) -> None:
+    """A shard may be killed as soon as the packet is at the other end, and the phone sends no mid again."""
+    call.begin_by_phone(call.phone.sdp(MID_EXTENSION))
+    audio, video = (call.phone.packet(at, b"x", mid) for at, mid in enumerate("av"))
+    call.testbed.passes(call.phone.peer, call.one_port, call.plain[AUDIO], RTP, audio)
+    savings = Savings(lambda leg: (leg.known_ssrcs, call.plain[VIDEO].has_waiting()))
+    call.testbed.relay.observe(savings)
+    call.testbed.passes(call.phone.peer, call.one_port, call.plain[VIDEO], RTP, video)
+    assert savings.each == [([SSRCS[VIDEO]], False)]
 
 
 def test_video_may_come_first(call: BundledCall) -> None:

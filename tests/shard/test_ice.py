@@ -9,7 +9,7 @@ from nh.results import CallDetail
 from nh.verdict import judge_call
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import CALL, NgTestbed, line, places
+from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places
 from tests.shard.testbed import PACKET, REPORT, Where
 from tests.sip.sdp import read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -222,6 +222,14 @@ def test_media_flow_after_checks_and_not_before(
     for _ in range(3):
         call.goes_both_ways()
     assert alice.pending() == bob.pending() == []
+
+
+def test_what_a_check_shows_is_saved_before_it_is_answered(call: IceCall) -> None:
+    phone = call.phone.peer
+    savings = Savings(lambda leg: (leg.source, phone.has_waiting()))
+    call.testbed.relay.observe(savings)
+    call.checks(nominates=True)
+    assert savings.each[0] == (Endpoint(phone.address, phone.port), False)
 
 
 def test_a_stranger_reaches_no_end_and_a_forged_check_gets_an_error(

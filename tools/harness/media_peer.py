@@ -83,9 +83,13 @@ class MediaPeer:
     def pending(self, component: int = RTP) -> list[bytes]:
         """The payloads that are already there."""
         payloads = []
-        while select.select([self.sockets[component]], [], [], 0)[0]:
+        while self.has_waiting(component):
             payloads.append(text_of(self.sockets[component].recv(65536)))
         return payloads
+
+    def has_waiting(self, component: int = RTP) -> bool:
+        """Whether a packet is already there; it stays there."""
+        return bool(select.select([self.sockets[component]], [], [], 0)[0])
 
     def close(self) -> None:
         """Close both sockets."""

@@ -73,9 +73,14 @@ class Forwarding:
         self._path_changed = path_changed
         self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
-        self.protocols = EndProtocols(poll, self.apply)
+        self.protocols = EndProtocols(poll, self.apply, self._save)
         self._readers = Readers(
-            poll, traffic, Egress(traffic, local_ports), self.protocols, self._apply_after_batch
+            poll,
+            traffic,
+            Egress(traffic, local_ports),
+            self.protocols,
+            self._apply_after_batch,
+            save=self._save,
         )
 
     # --- sockets and sessions -------------------------------------------------------------------------
@@ -138,8 +143,11 @@ class Forwarding:
         while changed:
             found = self._refresh(dict.fromkeys(map(socket_of, changed)))
             for leg in changed:
-                self._source_changed(socket_of(leg).call_id, leg)
+                self._save(leg)
             changed = found
+
+    def _save(self, leg: Leg) -> None:
+        self._source_changed(socket_of(leg).call_id, leg)
 
     def renew(self, legs: Sequence[Leg]) -> None:
         """Bring sockets in line with legs that new signalling has changed.
@@ -149,7 +157,7 @@ class Forwarding:
         found = self._refresh(dict.fromkeys(map(socket_of, legs)))
         for leg in legs:
             if leg.source is not None:
-                self._source_changed(socket_of(leg).call_id, leg)
+                self._save(leg)
         self.apply(found)
 
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:

@@ -54,15 +54,19 @@ class EndProtocols:
     Args:
         poll: has the time.
         apply: called with legs whose source or keys changed, outside of a batch of packets.
+        save: called with a leg that a check has changed, before the end gets its answer.
 
     Attributes:
         checks: packets of STUN, by what became of them.
         handshakes: those of DTLS that have ended, by what was wrong; None: nothing.
     """
 
-    def __init__(self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None]) -> None:
+    def __init__(
+        self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None], save: Callable[[Leg], None]
+    ) -> None:
         self._poll = poll
         self._apply = apply
+        self._save = save
         self.checks = dict.fromkeys(CheckResult, 0)
         self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
@@ -126,10 +130,12 @@ class EndProtocols:
         known = (end for end in ends if end[1].knows(packet)) if len(ends) > 1 else iter(ends)
         leg, ice = next(known, ends[0])
         self.checks[ice.receive(packet, source, now=self._poll.now)] += 1
-        if not self._finish(leg, ice):
-            return []
-        leg.follow_ice()
-        return [leg]
+        changed = ice.take_changed()
+        if changed:
+            leg.follow_ice()
+            self._save(leg)
+        self._finish(leg, ice)
+        return [leg] if changed else []
 
     # --- turns and time -------------------------------------------------------------------------------
 
@@ -183,14 +189,13 @@ class EndProtocols:
             logger.exception("what an end said at %s could not be handled: it is lost", leg.socket.local)
         return True
 
-    def _finish(self, leg: Leg, protocol: PacketProtocol) -> bool:
-        """Send what a protocol has to say; returns whether the leg changed."""
+    def _finish(self, leg: Leg, protocol: PacketProtocol) -> None:
+        """Send what a protocol has to say."""
         for payload, destination in protocol.take_output():
             self._send(leg, payload, destination or leg.destination)
         self._arm(leg, protocol)
         if leg.dtls is not None:
             self.handshakes.update(leg.dtls.take_results())
-        return protocol.take_changed()
 
     def _send(self, leg: Leg, payload: bytes, destination: Endpoint | None) -> None:
         if destination is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Final
 
+from nh.calls.bundle import Demultiplexer
 from nh.calls.bundling import media_of
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
@@ -58,6 +59,7 @@ class Readers:
         egress: sends packets and counts drops.
         protocols: get STUN and DTLS of ends that speak it with the relay.
         changed: called with legs whose source or state changed, after the packet that did it was sent.
+        save: called with a leg before its packet is sent, if no other packet shows what this one has.
     """
 
     def __init__(
@@ -67,10 +69,13 @@ class Readers:
         egress: Egress,
         protocols: EndProtocols,
         changed: Callable[[Sequence[Leg]], None],
+        *,
+        save: Callable[[Leg], None],
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._egress = egress
+        self._save = save
         self._protocols = protocols
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
@@ -298,14 +303,21 @@ class Readers:
         if not parts:
             self._egress.drop(leg, Drop.NO_MEDIUM, len(packet))
         for member, part in parts:
-            self._relay(member, kind, part, ttl)
+            self._relay(member, kind, part, ttl, bundle)
         self._note_keys(leg)
-        if bundle.learnt:
-            bundle.learnt = False
-            self._changed((leg,))
 
-    def _relay(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
-        """Count, transform, measure and send a packet of a leg's medium."""
+    def _relay(
+        self,
+        leg: Leg,
+        kind: MediaKind,
+        packet: memoryview,
+        ttl: int,
+        bundle: Demultiplexer[Leg] | None = None,
+    ) -> None:
+        """Count, transform, measure and send a packet of a leg's medium.
+
+        What the packet has shown of its bundle is saved before: its end sends mids at the beginning only.
+        """
         if kind is MediaKind.RTCP and leg.rtcp is not None:
             leg = leg.rtcp
         leg.packets += 1
@@ -320,6 +332,9 @@ class Readers:
         if meter is not None and kind is not MediaKind.RTCP:
             # before it is sent: the kernel may measure the answer at once, beside this
             meter.measure(packet, len(packet), self._poll.now)
+        if bundle is not None and bundle.learnt:
+            bundle.learnt = False
+            self._save(leg)
         self._send(leg, packet, ttl)
         # after it is sent: a packet in hand is lost if the process is killed
         if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):

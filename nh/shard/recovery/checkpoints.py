@@ -162,12 +162,13 @@ class Checkpointer(CallObserver):
     def source_changed(self, call_id: bytes, leg: Leg) -> None:
         """See CallObserver.
 
-        What an end has shown by ICE or DTLS is saved at once: no packet shows it again, as it does a source.
+        What an end has shown by ICE, by DTLS or of its bundle is saved at once: no packet shows it again, as
+        it does a source.
         What a command changes is saved with the command, once.
         """
         if call_id == self._changing:
             return
-        if not leg.protocols or self._saved_at_once >= SAVED_A_TURN or self._loop is None:
+        if not _shows_once(leg) or self._saved_at_once >= SAVED_A_TURN or self._loop is None:
             self._save_soon(call_id)
             return
         if self._saved_at_once == 0:
@@ -319,6 +320,10 @@ class Checkpointer(CallObserver):
         every = self._snapshot_every
         its_turn = hash(call.call_id) % every == self._rounds % every
         return its_turn or call.call_id in self._outdated
+
+
+def _shows_once(leg: Leg) -> bool:
+    return bool(leg.protocols) or leg.bundle is not None or leg.bundled_on is not None
 
 
 def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
