@@ -87,7 +87,7 @@ class SpeechCall:
         for _ in range(PACKETS):
             packet = self._sender.next_packet(bytes(160))
             if self._protector is not None:
-                packet = bytes(self._protector.protect_rtp(memoryview(packet)))
+                packet = bytes(self._protector.protect(memoryview(packet)))
             self._sender.send_raw(packet, self._target)
         spent, arrived = 0.0, 0
         while arrived < PACKETS:

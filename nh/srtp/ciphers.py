@@ -4,7 +4,7 @@ A cipher belongs to one master key, and protects RTP or RTCP with it. What it wr
 ciphers share, so a packet is valid until the next one.
 """
 
-import hmac
+from hmac import compare_digest
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -43,16 +43,16 @@ class PacketCipher(Protocol):
             How many bytes were written.
         """
 
-    def decrypt(self, packet: memoryview, tag: memoryview, clear: int, position: int, trailer: bytes) -> int:
+    def decrypt(self, packet: memoryview, end: int, clear: int, position: int, trailer: bytes) -> bool:
         """Write the packet without protection into the buffer.
 
         Args:
-            packet: the protected packet without tag.
-            tag: its tag.
-            clear, position, trailer: see above. With clear == len(packet), nothing is encrypted.
+            packet: the protected packet. Its tag is what it ends with, or stands at `end`: see the ciphers.
+            end: where the packet ends without protection.
+            clear, position, trailer: see above. With clear == end, nothing is encrypted.
 
         Returns:
-            How many bytes were written; -1: the packet is not authentic.
+            Whether the packet is authentic.
         """
 
 
@@ -65,17 +65,16 @@ class CounterModeCipher:
         buffer: where packets are written, of BUFFER_BYTES.
     """
 
-    __slots__ = ("_buffer", "_hmac", "_reset", "_salt", "_update", "_view", "tag_bytes")
+    __slots__ = ("_copy_hmac", "_reset", "_salt", "_update", "_view", "tag_bytes")
 
     def __init__(self, keys: SessionKeys, tag_bytes: int, buffer: bytearray) -> None:
         self.tag_bytes = tag_bytes
-        self._buffer = buffer
         self._view = memoryview(buffer)
         self._salt = int.from_bytes(keys.salt, "big")
         # the same operation in both directions; a new object would cost ten times as much as a packet
         context: CipherContext = Cipher(AES(keys.cipher_key), CTR(bytes(_BLOCK_BYTES))).encryptor()
         self._reset, self._update = context.reset_nonce, context.update_into
-        self._hmac = HMAC(keys.auth_key, SHA1())
+        self._copy_hmac = HMAC(keys.auth_key, SHA1()).copy
 
     def encrypt(self, packet: memoryview, clear: int, position: int, trailer: bytes) -> int:
         """See PacketCipher."""
@@ -87,26 +86,26 @@ class CounterModeCipher:
             # the last 16 bits count the blocks
             self._reset(((self._salt ^ position) << 16).to_bytes(_BLOCK_BYTES, "big"))
             self._update(packet[clear:], view[clear:])
-        code = self._hmac.copy()
+        code = self._copy_hmac()
         code.update(view[:size])
         code.update(trailer)
         view[size:end] = code.finalize()[: self.tag_bytes]
         return end
 
-    def decrypt(self, packet: memoryview, tag: memoryview, clear: int, position: int, trailer: bytes) -> int:
-        """See PacketCipher."""
-        code = self._hmac.copy()
-        code.update(packet)
+    def decrypt(self, packet: memoryview, end: int, clear: int, position: int, trailer: bytes) -> bool:
+        """See PacketCipher; the tag is what the packet ends with."""
+        tag_bytes = self.tag_bytes
+        code = self._copy_hmac()
+        code.update(packet[:end])
         code.update(trailer)
-        if not hmac.compare_digest(code.finalize()[: self.tag_bytes], tag):
-            return -1
-        size = len(packet)
+        if not compare_digest(code.finalize()[:tag_bytes], packet[-tag_bytes:]):
+            return False
         view = self._view
         view[:clear] = packet[:clear]
-        if clear < size:
+        if clear < end:
             self._reset(((self._salt ^ position) << 16).to_bytes(_BLOCK_BYTES, "big"))
-            self._update(packet[clear:], view[clear:])
-        return size
+            self._update(packet[clear:end], view[clear:])
+        return True
 
 
 class GcmCipher:
@@ -117,40 +116,32 @@ class GcmCipher:
         buffer: where packets are written, of BUFFER_BYTES.
     """
 
-    __slots__ = ("_buffer", "_gcm", "_salt", "_view", "tag_bytes")
+    __slots__ = ("_open", "_salt", "_seal", "_view", "tag_bytes")
 
     def __init__(self, keys: SessionKeys, buffer: bytearray) -> None:
         self.tag_bytes = GCM_TAG_BYTES
-        self._buffer = buffer
         self._view = memoryview(buffer)
         self._salt = int.from_bytes(keys.salt, "big")
-        self._gcm = AESGCM(keys.cipher_key)
+        gcm = AESGCM(keys.cipher_key)
+        self._seal, self._open = gcm.encrypt_into, gcm.decrypt_into
 
     def encrypt(self, packet: memoryview, clear: int, position: int, trailer: bytes) -> int:
         """See PacketCipher."""
-        header = packet[:clear]
-        end = len(packet) + GCM_TAG_BYTES
-        self._view[:clear] = header
-        nonce = self._nonce(position)
-        self._gcm.encrypt_into(nonce, packet[clear:], _joined(header, trailer), self._view[clear:end])
+        header, end, view = packet[:clear], len(packet) + GCM_TAG_BYTES, self._view
+        view[:clear] = header
+        known = b"".join((header, trailer)) if trailer else header
+        nonce = (self._salt ^ position).to_bytes(_GCM_NONCE_BYTES, "big")
+        self._seal(nonce, packet[clear:], known, view[clear:end])
         return end
 
-    def decrypt(self, packet: memoryview, tag: memoryview, clear: int, position: int, trailer: bytes) -> int:
-        """See PacketCipher."""
-        header, size = packet[:clear], len(packet)
-        sealed = b"".join((packet[clear:], tag))
+    def decrypt(self, packet: memoryview, end: int, clear: int, position: int, trailer: bytes) -> bool:
+        """See PacketCipher; the tag stands at `end`, since it is part of what AES-GCM encrypts."""
+        header, view = packet[:clear], self._view
+        known = b"".join((header, trailer)) if trailer else header
+        nonce = (self._salt ^ position).to_bytes(_GCM_NONCE_BYTES, "big")
         try:
-            self._gcm.decrypt_into(
-                self._nonce(position), sealed, _joined(header, trailer), self._view[clear:size]
-            )
+            self._open(nonce, packet[clear : end + GCM_TAG_BYTES], known, view[clear:end])
         except InvalidTag:
-            return -1
-        self._view[:clear] = header
-        return size
-
-    def _nonce(self, position: int) -> bytes:
-        return (self._salt ^ position).to_bytes(_GCM_NONCE_BYTES, "big")
-
-
-def _joined(header: memoryview, trailer: bytes) -> bytes | memoryview:
-    return b"".join((header, trailer)) if trailer else header
+            return False
+        view[:clear] = header
+        return True

@@ -15,13 +15,21 @@ INDEX_BITS: Final = 48
 RTCP_CLEAR_BYTES: Final = 8
 """The header and the SSRC of the sender are never encrypted (RFC 3711 3.4)."""
 
-_RTP_HEADER_BYTES: Final = 12
+RTP_HEADER_BYTES: Final = 12
 
-_PLAIN_HEADER: Final = 0x80
-"""The first byte of RTP without padding, extension and CSRCs, as nearly all packets have it."""
+PLAIN_HEADER: Final = 0x80
+"""The first byte of RTP without padding, extension and CSRCs, as nearly all packets of speech have it."""
+
+RTCP_FROM: Final = 192
+RTCP_TO: Final = 223
+"""The second byte of RTCP, where RTP comes to the same port (RFC 5761 4)."""
+
+read_header = struct.Struct("!BBH4xI").unpack_from
+"""The first two bytes of a packet of RTP, its sequence number and its SSRC."""
+
+_VERSION: Final = 2
 
 _read_ssrc = struct.Struct("!I").unpack_from
-_read_rtp = struct.Struct("!2xH4xI").unpack_from
 _read_word = struct.Struct("!H").unpack_from
 
 
@@ -64,40 +72,34 @@ class Direction:
         self.checkpoint_due = True
 
 
-def header_bytes(packet: memoryview) -> int:
+def header_bytes(packet: memoryview, end: int) -> int:
     """The length of the header of RTP, with CSRCs and extension (RFC 3550 5.1).
 
+    Args:
+        packet: at least RTP_HEADER_BYTES.
+        end: where its payload ends.
+
     Raises:
-        SrtpRefused: the packet ends before.
+        SrtpRefused: it is no RTP, or ends before.
     """
-    size = len(packet)
-    if size >= _RTP_HEADER_BYTES:
-        first = packet[0]
-        if first == _PLAIN_HEADER:
-            return _RTP_HEADER_BYTES
-        end = _RTP_HEADER_BYTES + 4 * (first & 0x0F)
-        if not first & 0x10:
-            if end <= size:
-                return end
-        elif end + 4 <= size:
-            end += 4 + 4 * int(_read_word(packet, end + 2)[0])
-            if end <= size:
-                return end
-    raise SrtpRefused(Refusal.MALFORMED)
-
-
-def read_rtp(packet: memoryview) -> tuple[int, int]:
-    """The sequence number and the SSRC of a packet of RTP of at least 12 bytes."""
-    return _read_rtp(packet)
+    first = packet[0]
+    size = RTP_HEADER_BYTES + 4 * (first & 0x0F)
+    if first & 0x10 and size + 4 <= end:
+        size += 4 + 4 * int(_read_word(packet, size + 2)[0])
+    elif first & 0x10:
+        size = end + 1
+    if first >> 6 != _VERSION or size > end:
+        raise SrtpRefused(Refusal.MALFORMED)
+    return size
 
 
 def rtcp_ssrc(packet: memoryview) -> int:
     """The SSRC of the sender of RTCP.
 
     Raises:
-        SrtpRefused: the packet ends before.
+        SrtpRefused: it is no RTCP, or ends before.
     """
-    if len(packet) < RTCP_CLEAR_BYTES:
+    if len(packet) < RTCP_CLEAR_BYTES or packet[0] >> 6 != _VERSION:
         raise SrtpRefused(Refusal.MALFORMED)
     return int(_read_ssrc(packet, 4)[0])
 

@@ -1,19 +1,24 @@
 """The receiver of SRTP: one direction of one master key, from SRTP to RTP (RFC 3711 3.3, 3.4)."""
 
-import hmac
 import struct
 from collections.abc import Iterator
+from hmac import compare_digest
 from typing import Final
 
 from nh.srtp.direction import (
     INDEX_BITS,
+    PLAIN_HEADER,
     RTCP_CLEAR_BYTES,
+    RTCP_FROM,
+    RTCP_TO,
+    RTP_HEADER_BYTES,
     Direction,
     header_bytes,
-    read_rtp,
+    read_header,
     rtcp_ssrc,
     states_of,
 )
+from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.state import DirectionState
 from nh.srtp.window import MAX_INDEX, PacketWindow
@@ -33,52 +38,75 @@ class SrtpReceiver(Direction):
         master, buffer, state: see Direction.
     """
 
-    __slots__ = ()
+    __slots__ = ("_rtp_added",)
 
-    def unprotect_rtp(self, packet: memoryview) -> memoryview:
-        """The packet as RTP, in the buffer.
+    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None = None) -> None:
+        super().__init__(master, buffer, state)
+        self._rtp_added = self._rtp.tag_bytes + len(master.mki)
+
+    def unprotect(self, packet: memoryview) -> memoryview:
+        """The packet as RTP or RTCP, in the buffer.
 
         Raises:
             SrtpRefused: it is no SRTP of this key, or it has been received before.
         """
-        cipher = self._rtp
-        if self._mki:
-            body, tag, _ = self._split(packet, cipher.tag_bytes, 0)
-        else:
-            size = max(len(packet) - cipher.tag_bytes, 0)
-            body, tag = packet[:size], packet[size:]
-        clear = header_bytes(body)
-        sequence, ssrc = read_rtp(body)
+        end = len(packet) - self._rtp_added
+        if end < RTP_HEADER_BYTES:  # RTCP is longer
+            raise SrtpRefused(Refusal.MALFORMED)
+        first, second, sequence, ssrc = read_header(packet)
+        if RTCP_FROM <= second <= RTCP_TO:
+            return self._unprotect_rtcp(packet)
+        clear = RTP_HEADER_BYTES if first == PLAIN_HEADER else header_bytes(packet, end)
         window = self.rtp.get(ssrc)
-        known = window is not None
-        if window is None:
-            window = PacketWindow()
+        if window is None or sequence != (index := window.highest + 1) & 0xFFFF or index >= window.border:
+            return self._unprotect_any(packet, end, clear, sequence, ssrc)
+        # the next one of the stream, as nearly all are
+        if self._mki:
+            self._check_mki(packet, end)
+        trailer = b"" if self._aead else _pack(index >> 16)
+        if not self._rtp.decrypt(packet, end, clear, ssrc << INDEX_BITS | index, trailer):
+            raise SrtpRefused(Refusal.AUTHENTICATION)
+        window.highest = index
+        return self._view[:end]
+
+    def to_state(self) -> DirectionState:
+        """What a successor needs."""
+        return DirectionState(states_of(self.rtp), states_of(self.rtcp))
+
+    def _unprotect_any(
+        self, packet: memoryview, end: int, clear: int, sequence: int, ssrc: int
+    ) -> memoryview:
+        """RTP of any stream, in any order."""
+        if self._mki:
+            self._check_mki(packet, end)
+        known = self.rtp.get(ssrc)
+        window = known or PacketWindow()
         refusal = Refusal.REPLAY
         for index in _guesses(sequence, window) if window.restored else (window.estimate(sequence),):
             if window.highest < index <= MAX_INDEX or window.is_new(index):
                 refusal = Refusal.AUTHENTICATION
                 trailer = b"" if self._aead else _pack(index >> 16)
-                size = cipher.decrypt(body, tag, clear, ssrc << INDEX_BITS | index, trailer)
-                if size >= 0:
+                if self._rtp.decrypt(packet, end, clear, ssrc << INDEX_BITS | index, trailer):
                     break
         else:
             raise SrtpRefused(refusal)
-        if not known:
+        if known is None:
             self.add_stream(self.rtp, ssrc, window)
         window.restored = False
         if window.note(index):
             self.checkpoint_due = True
-        return self._view[:size]
+        return self._view[:end]
 
-    def unprotect_rtcp(self, packet: memoryview) -> memoryview:
-        """The packet as RTCP, in the buffer.
-
-        Raises:
-            SrtpRefused: it is no SRTCP of this key, or it has been received before.
-        """
-        body, tag, trailer = self._split(packet, self._rtcp.tag_bytes, _INDEX_BYTES)
-        ssrc = rtcp_ssrc(body)
-        word = int(_read_index(trailer)[0])
+    def _unprotect_rtcp(self, packet: memoryview) -> memoryview:
+        end = len(packet) - self._rtcp.tag_bytes - _INDEX_BYTES - len(self._mki)
+        if end < RTCP_CLEAR_BYTES:
+            raise SrtpRefused(Refusal.MALFORMED)
+        ssrc = rtcp_ssrc(packet)
+        # the index and the MKI stand before the tag, but behind that of AES-GCM, which is part of the payload
+        at = end + self._rtcp.tag_bytes if self._aead else end
+        if self._mki:
+            self._check_mki(packet, end + _INDEX_BYTES)
+        word = int(_read_index(packet, at)[0])
         index = word & ~_ENCRYPTED
         window = self.rtcp.get(ssrc)
         known = window is not None
@@ -86,41 +114,29 @@ class SrtpReceiver(Direction):
             window = PacketWindow()
         if not window.is_new(index):
             raise SrtpRefused(Refusal.REPLAY)
-        clear = RTCP_CLEAR_BYTES if word & _ENCRYPTED else len(body)
-        size = self._rtcp.decrypt(body, tag, clear, ssrc << INDEX_BITS | index, bytes(trailer))
-        if size < 0:
+        clear = RTCP_CLEAR_BYTES if word & _ENCRYPTED else end
+        trailer = bytes(packet[at : at + _INDEX_BYTES])
+        if not self._rtcp.decrypt(packet, end, clear, ssrc << INDEX_BITS | index, trailer):
             raise SrtpRefused(Refusal.AUTHENTICATION)
         if not known:
             self.add_stream(self.rtcp, ssrc, window)
         if window.note(index):
             self.checkpoint_due = True
-        return self._view[:size]
+        return self._view[:end]
 
-    def to_state(self) -> DirectionState:
-        """What a successor needs."""
-        return DirectionState(states_of(self.rtp), states_of(self.rtcp))
+    def _check_mki(self, packet: memoryview, end: int) -> None:
+        """Check the identifier of the key, which stands before the tag, or behind that of AES-GCM.
 
-    def _split(
-        self, packet: memoryview, tag_bytes: int, index_bytes: int
-    ) -> tuple[memoryview, memoryview, memoryview]:
-        """The protected part, the tag, and the index of RTCP.
+        Args:
+            packet: RTP or RTCP.
+            end: where it ends without tag and identifier.
 
         Raises:
-            SrtpRefused: the packet is too short, or has the identifier of another key.
+            SrtpRefused: it is that of another key.
         """
-        mki = self._mki
-        size = len(packet) - tag_bytes - index_bytes - len(mki)
-        if size < RTCP_CLEAR_BYTES:
-            raise SrtpRefused(Refusal.MALFORMED)
-        if self._aead:
-            tag = packet[size : size + tag_bytes]
-            after = size + tag_bytes
-        else:
-            tag = packet[len(packet) - tag_bytes :]
-            after = size
-        if mki and not hmac.compare_digest(packet[after + index_bytes : after + index_bytes + len(mki)], mki):
+        at = end + self._rtp.tag_bytes if self._aead else end
+        if not compare_digest(packet[at : at + len(self._mki)], self._mki):
             raise SrtpRefused(Refusal.NO_KEY)
-        return packet[:size], tag, packet[after : after + index_bytes]
 
 
 def _guesses(sequence: int, window: PacketWindow) -> Iterator[int]:

@@ -5,10 +5,14 @@ from typing import Final
 
 from nh.srtp.direction import (
     INDEX_BITS,
+    PLAIN_HEADER,
     RTCP_CLEAR_BYTES,
+    RTCP_FROM,
+    RTCP_TO,
+    RTP_HEADER_BYTES,
     Direction,
     header_bytes,
-    read_rtp,
+    read_header,
     rtcp_ssrc,
     states_of,
 )
@@ -39,14 +43,38 @@ class SrtpSender(Direction):
         super().__init__(master, buffer, state)
         self._rtcp_index = 0 if state is None else state.rtcp_index + RTCP_INDEX_STEP
 
-    def protect_rtp(self, packet: memoryview) -> memoryview:
-        """The packet as SRTP, in the buffer.
+    def protect(self, packet: memoryview) -> memoryview:
+        """A packet of RTP or RTCP as SRTP, in the buffer.
 
         Raises:
-            SrtpRefused: it is no RTP, its index has been used, or the key is used up.
+            SrtpRefused: it is neither, its index has been used, or the key is used up.
         """
-        clear = header_bytes(packet)
-        sequence, ssrc = read_rtp(packet)
+        size = len(packet)
+        if size < RTP_HEADER_BYTES:
+            return self._protect_short(packet)
+        first, second, sequence, ssrc = read_header(packet)
+        if RTCP_FROM <= second <= RTCP_TO:
+            return self._protect_rtcp(packet)
+        clear = RTP_HEADER_BYTES if first == PLAIN_HEADER else header_bytes(packet, size)
+        window = self.rtp.get(ssrc)
+        if window is None or sequence != (index := window.highest + 1) & 0xFFFF or index >= window.border:
+            index = self._note_any(sequence, ssrc)
+        else:  # the next one of the stream, as nearly all are
+            window.highest = index
+        trailer = b"" if self._aead else _pack(index >> 16)
+        end = self._rtp.encrypt(packet, clear, ssrc << INDEX_BITS | index, trailer)
+        return self._view[:end] if not self._mki else self._finish(size, end, b"")
+
+    def to_state(self) -> DirectionState:
+        """What a successor needs."""
+        return DirectionState(states_of(self.rtp), [], min(self._rtcp_index, MAX_RTCP_INDEX + 1))
+
+    def _note_any(self, sequence: int, ssrc: int) -> int:
+        """The index of a packet of any stream, in any order; it is used now.
+
+        Raises:
+            SrtpRefused: see protect().
+        """
         window = self.rtp.get(ssrc)
         if window is None:
             window = PacketWindow()
@@ -59,16 +87,15 @@ class SrtpSender(Direction):
             window.lowest = index
         if window.note(index):
             self.checkpoint_due = True
-        trailer = b"" if self._aead else _pack(index >> 16)
-        end = self._rtp.encrypt(packet, clear, ssrc << INDEX_BITS | index, trailer)
-        return self._view[:end] if not self._mki else self._finish(len(packet), end, b"")
+        return index
 
-    def protect_rtcp(self, packet: memoryview) -> memoryview:
-        """The packet as SRTCP, in the buffer.
+    def _protect_short(self, packet: memoryview) -> memoryview:
+        """A packet that is too short for RTP: a report without blocks."""
+        if len(packet) < RTCP_CLEAR_BYTES or not RTCP_FROM <= packet[1] <= RTCP_TO:
+            raise SrtpRefused(Refusal.MALFORMED)
+        return self._protect_rtcp(packet)
 
-        Raises:
-            SrtpRefused: it is no RTCP, or the key is used up.
-        """
+    def _protect_rtcp(self, packet: memoryview) -> memoryview:
         ssrc = rtcp_ssrc(packet)
         index = self._rtcp_index
         if index > MAX_RTCP_INDEX:
@@ -79,10 +106,6 @@ class SrtpSender(Direction):
         trailer = _pack(index | _ENCRYPTED)
         end = self._rtcp.encrypt(packet, RTCP_CLEAR_BYTES, ssrc << INDEX_BITS | index, trailer)
         return self._finish(len(packet), end, trailer)
-
-    def to_state(self) -> DirectionState:
-        """What a successor needs."""
-        return DirectionState(states_of(self.rtp), [], min(self._rtcp_index, MAX_RTCP_INDEX + 1))
 
     def _finish(self, size: int, end: int, trailer: bytes) -> memoryview:
         """Add what follows the encrypted part: the tag is last, but part of what AES-GCM encrypts."""

@@ -27,19 +27,33 @@ class PacketWindow:
         restored: an earlier process began the stream, and may have used indices after `highest`.
 
     Attributes:
-        highest, seen: see above.
+        highest: see above. Of a packet in order (`highest` + 1) whose index is below `border`, its owner may
+            note no more than the new `highest`: so nearly all packets take one comparison and one assignment.
+        border: 0 until the stream is known; then the next index that a successor has to know soon.
         restored: see above; its owner clears it with the first packet.
         lowest: indices below are not new. A sender sets it to the first index after a restore, since the
             process before may have used those below.
     """
 
-    __slots__ = ("highest", "lowest", "restored", "seen")
+    __slots__ = ("_noted", "_seen", "border", "highest", "lowest", "restored")
 
     def __init__(self, highest: int = -1, seen: int = 0, *, restored: bool = False) -> None:
-        self.highest = highest
-        self.seen = seen
+        self.highest = self._noted = highest
+        self._seen = seen
+        self.border = 0
         self.restored = restored
         self.lowest = 0
+
+    @property
+    def seen(self) -> int:
+        """See above."""
+        run = self.highest - self._noted
+        if run:
+            self._noted = self.highest
+            self._seen = (
+                (self._seen << run | (1 << run) - 1) & _SEEN_MASK if run < WINDOW_PACKETS else _SEEN_MASK
+            )
+        return self._seen
 
     def estimate(self, sequence: int) -> int:
         """The index of a packet by its sequence number of 16 bits; below 0: before the stream began."""
@@ -64,10 +78,12 @@ class PacketWindow:
         Returns:
             Whether a successor has to know soon.
         """
-        ahead = index - self.highest
+        seen, before = self.seen, self.highest
+        ahead = index - before
         if ahead <= 0:
-            self.seen |= 1 << -ahead
+            self._seen = seen | 1 << -ahead
             return False
-        self.seen = (self.seen << ahead | 1) & _SEEN_MASK if ahead < WINDOW_PACKETS else 1
-        before, self.highest = self.highest, index
+        self._seen = (seen << ahead | 1) & _SEEN_MASK if ahead < WINDOW_PACKETS else 1
+        self.highest = self._noted = index
+        self.border = (index // CHECKPOINT_PACKETS + 1) * CHECKPOINT_PACKETS
         return before // CHECKPOINT_PACKETS != index // CHECKPOINT_PACKETS

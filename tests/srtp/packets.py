@@ -42,9 +42,9 @@ def receiver(key: MasterKey, state: DirectionState | None = None) -> SrtpReceive
 
 def protect(by: SrtpSender, packet: bytes) -> bytes:
     """A packet of RTP as SRTP."""
-    return bytes(by.protect_rtp(memoryview(packet)))
+    return bytes(by.protect(memoryview(packet)))
 
 
 def unprotect(by: SrtpReceiver, packet: bytes) -> bytes:
     """A packet of SRTP as RTP."""
-    return bytes(by.unprotect_rtp(memoryview(packet)))
+    return bytes(by.unprotect(memoryview(packet)))

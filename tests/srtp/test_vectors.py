@@ -29,7 +29,7 @@ def test_session_keys_are_derived_as_in_rfc_3711_b_3() -> None:
 def test_rtp_is_protected_as_libsrtp_does() -> None:
     sender = SrtpSender(MASTER, bytearray(BUFFER_BYTES))
     packet = bytes.fromhex("800f1234decafbadcafebabe") + b"\xab" * 16
-    assert sender.protect_rtp(memoryview(packet)).hex() == (
+    assert sender.protect(memoryview(packet)).hex() == (
         "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"
     )
 
@@ -38,8 +38,8 @@ def test_rtcp_is_protected_as_libsrtp_does() -> None:
     """libsrtp begins with the index 1."""
     sender = SrtpSender(MASTER, bytearray(BUFFER_BYTES))
     packet = memoryview(bytes.fromhex("81c8000bcafebabe") + b"\xab" * 16)
-    sender.protect_rtcp(packet)
-    assert sender.protect_rtcp(packet).hex() == (
+    sender.protect(packet)
+    assert sender.protect(packet).hex() == (
         "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798"
     )
 

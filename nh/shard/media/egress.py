@@ -18,7 +18,7 @@ from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.srtp import seal_packet
+from nh.shard.media.srtp import is_stun, seal_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import SrtpRefused
 
@@ -58,19 +58,31 @@ class Egress:
             ttl: TTL that the packet arrived with, 0: unknown. It matters for a destination of this relay
                 only.
         """
-        target = leg.egress
-        destination = target.destination
-        if destination is None or leg.blocked:
-            return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
-        out = socket_of(target)
-        send = self._sender_to(leg, out, destination, ttl)
-        if (security := target.security) is not None:
+        send = self.plain_sender(leg, ttl)
+        if not has_target(leg):
+            return send
+        if (security := leg.egress.security) is not None:
             send = functools.partial(self._send_sealed, security, leg, send)
         if silencer := leg.silencer:
             send = functools.partial(self._send_silenced, silencer, leg, send)
         if events := leg.blocked_events:
             send = functools.partial(self._send_other_than, events, leg, send)
         return send
+
+    def plain_sender(self, leg: Leg, ttl: int = 0) -> Send:
+        """The same for packets that are sent as they are: sealed already, or to an end without SRTP."""
+        target = leg.egress
+        destination = target.destination
+        if destination is None or leg.blocked:
+            return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
+        return self._sender_to(leg, socket_of(target), destination, ttl)
+
+    def unsealed(self, leg: Leg, send: Send, packet: memoryview) -> None:
+        """What becomes of a packet that cannot be sealed."""
+        if is_stun(packet):
+            send(packet)
+        else:
+            self.drop(leg, Drop.SRTP_UNSENT, len(packet))
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
@@ -123,7 +135,7 @@ class Egress:
         try:
             sealed = seal_packet(security, packet)
         except SrtpRefused:
-            self.drop(leg, Drop.SRTP_UNSENT, len(packet))
+            self.unsealed(leg, send, packet)
             return
         try:
             send(sealed)
@@ -138,3 +150,18 @@ class Egress:
             loop_guard.send(out.sock, packet, destination, left)
         else:
             self.drop(leg, Drop.LOOPED, len(packet))
+
+
+def sends_all(leg: Leg) -> bool:
+    """Whether what arrives at a leg is sent on as it is: neither silenced nor dropped by its payload type."""
+    return leg.silencer is None and not leg.blocked_events
+
+
+def has_target(leg: Leg) -> bool:
+    """Whether what arrives at a leg is sent on."""
+    return leg.egress.destination is not None and not leg.blocked
+
+
+def seals_first(leg: Leg) -> MediaSecurity | None:
+    """What seals the packets of a leg that sends_all(), before Egress.plain_sender() sends them."""
+    return leg.egress.security if has_target(leg) else None

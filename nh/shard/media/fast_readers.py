@@ -7,23 +7,18 @@ packet pays for a call that another plan needs.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.calls.rtp.meter import RtpMeter
 from nh.shard.media.addresses import SocketAddress, endpoint_of
-from nh.shard.media.egress import Egress, Send
+from nh.shard.media.egress import Egress, Send, seals_first
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.srtp import open_packet
+from nh.shard.media.srtp import open_packet, seal_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
-
-if TYPE_CHECKING:
-    from nh.srtp.receiver import SrtpReceiver
-    from nh.srtp.sender import SrtpSender
 
 Receive = Callable[[bytearray], int]
 """Reads one packet into a buffer; returns its bytes. Raises OSError if none waits, or for an ICMP error."""
@@ -166,20 +161,20 @@ def secured_factory(
     note_errors: NoteErrors,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
-) -> Callable[[Leg, Receive, Send, RtpMeter | None], Reader]:
+) -> Callable[[Leg, Receive, RtpMeter | None], Reader]:
     """The same for the plan SECURED, with what SRTP needs; see forwarding_factory().
 
     Args:
         poll: has the time.
-        egress: counts drops; `send` seals what its receiver gets under SRTP.
+        egress: counts drops, and sends.
         refused: called with a packet that no key opens: it may be STUN or DTLS.
         note_keys: called if a successor has to know soon where the keys of a leg are.
     """
     view = memoryview(buffer)
 
-    def new_reader(leg: Leg, receive: Receive, send: Send, meter: RtpMeter | None) -> Reader:
-        security = leg.security
-        directions = _directions_of(leg)
+    def new_reader(leg: Leg, receive: Receive, meter: RtpMeter | None) -> Reader:
+        opens, seals = leg.security, seals_first(leg)
+        send = egress.sender(leg) if seals is None else egress.plain_sender(leg)
 
         def forward() -> None:
             try:
@@ -188,34 +183,36 @@ def secured_factory(
                 note_errors(socket_of(leg))
                 return
             packet = view[:size]
-            if security is not None:
+            if opens is not None:
                 try:
-                    packet = open_packet(security, packet)
+                    receiver = opens.receiver
+                    packet = open_packet(opens, packet) if receiver is None else receiver.unprotect(packet)
                 except SrtpRefused as exc:
                     refused(leg, packet, exc.reason)
                     return
                 size = len(packet)
+                if receiver is not None and receiver.checkpoint_due:
+                    note_keys(leg)
             leg.packets += 1
             leg.bytes += size
             traffic.received_packets += 1
             traffic.received_bytes += size
             if meter is not None and meter.measure(packet, size, poll.now):
                 note_reports(leg, packet, now=poll.now)
+            if seals is not None:
+                try:
+                    sender = seals.sender
+                    packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
+                except SrtpRefused:
+                    egress.unsealed(leg, send, packet)
+                    return
+                if sender is not None and sender.checkpoint_due:
+                    note_keys(leg)
             try:
                 send(packet)
             except OSError as error:
                 egress.send_failed(leg, send, packet, error)
-            for direction in directions:
-                if direction.checkpoint_due:
-                    note_keys(leg)
 
         return forward
 
     return new_reader
-
-
-def _directions_of(leg: Leg) -> "list[SrtpReceiver | SrtpSender]":
-    """What opens the packets of a leg, and what seals them."""
-    opens, seals = leg.security, leg.egress.security
-    found = (opens.receiver if opens is not None else None, seals.sender if seals is not None else None)
-    return [each for each in found if each is not None]

@@ -19,7 +19,7 @@ from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of, received_address
-from nh.shard.media.egress import Egress
+from nh.shard.media.egress import Egress, sends_all
 from nh.shard.media.fast_readers import (
     forwarding_factory,
     measuring_factory,
@@ -106,19 +106,24 @@ class Readers:
 
     def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
         """The reader that carries out `plan` at a socket, one packet a call."""
-        leg = media_socket.legs[0] if media_socket.legs else None
-        if leg is not None and (plan in (PLAIN, SECURED) or (plan == SECURED_BY_DTLS and leg.security)):
-            receive, send, meter = media_socket.sock.recv_into, self._egress.sender(leg), leg.find_meter()
-            if plan.secured:
-                return self._new_secured(leg, receive, send, meter)
+        fast = self._fast_reader(media_socket, media_socket.legs[0], plan) if media_socket.legs else None
+        return fast or MethodType(self._readers[plan.admit], media_socket)
+
+    def _fast_reader(self, media_socket: MediaSocket, leg: Leg, plan: Plan) -> Reader | None:
+        """The closure that carries out `plan`; None: it goes stage by stage."""
+        sock, meter = media_socket.sock, leg.find_meter()
+        if plan == PLAIN:
+            send = self._egress.sender(leg)
             if meter is None:
-                return self._new_forwarding(leg, receive, send)
-            return self._new_measuring(leg, receive, send, meter)
+                return self._new_forwarding(leg, sock.recv_into, send)
+            return self._new_measuring(leg, sock.recv_into, send, meter)
+        if plan == SECURED or (plan == SECURED_BY_DTLS and leg.security is not None):
+            return self._new_secured(leg, sock.recv_into, meter) if sends_all(leg) else None
         source = sole_latched_source(media_socket.legs) if plan == BY_SOURCE else None
-        if leg is not None and source is not None and (meter := leg.find_meter()) is not None:
-            receive_from, send = media_socket.sock.recvfrom_into, self._egress.sender(leg)
-            return self._new_by_source(leg, receive_from, send, meter, received_address(source))
-        return MethodType(self._readers[plan.admit], media_socket)
+        if source is None or meter is None:
+            return None
+        send = self._egress.sender(leg)
+        return self._new_by_source(leg, sock.recvfrom_into, send, meter, received_address(source))
 
     def beside(self, media_socket: MediaSocket) -> Reader:
         """The reader of the socket beside a connected one: it admits by source."""

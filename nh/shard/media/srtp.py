@@ -12,6 +12,8 @@ from nh.calls.leg import Drop, Leg
 from nh.calls.media_security import MediaSecurity
 from nh.srtp.refusal import Refusal, SrtpRefused
 
+_RTP_VERSION: Final = 2
+
 DROPS: Final = {
     Refusal.MALFORMED: Drop.SRTP_AUTHENTICATION,
     Refusal.AUTHENTICATION: Drop.SRTP_AUTHENTICATION,
@@ -37,14 +39,10 @@ def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
     Raises:
         SrtpRefused: it does not pass.
     """
-    if len(packet) < 2 or packet[0] >> 6 != 2:
-        raise SrtpRefused(Refusal.MALFORMED)
     receiver = security.receiver
     if receiver is None:
-        raise SrtpRefused(Refusal.NO_KEY)
-    if 192 <= packet[1] <= 223:
-        return receiver.unprotect_rtcp(packet)
-    return receiver.unprotect_rtp(packet)
+        raise SrtpRefused(Refusal.NO_KEY if _is_media(packet) else Refusal.MALFORMED)
+    return receiver.unprotect(packet)
 
 
 def with_key_of(security: MediaSecurity, legs: Sequence[Leg]) -> list[Leg]:
@@ -58,18 +56,17 @@ def seal_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
 
     Args:
         security: of the end.
-        packet: RTP or RTCP, or STUN, which stays as it is.
+        packet: RTP or RTCP.
 
     Raises:
         SrtpRefused: it cannot be protected.
     """
-    if len(packet) < 2 or packet[0] >> 6 != 2:
-        if is_stun(packet):
-            return packet
-        raise SrtpRefused(Refusal.MALFORMED)
     sender = security.sender
     if sender is None:
-        raise SrtpRefused(Refusal.NO_KEY)
-    if 192 <= packet[1] <= 223:
-        return sender.protect_rtcp(packet)
-    return sender.protect_rtp(packet)
+        raise SrtpRefused(Refusal.NO_KEY if _is_media(packet) else Refusal.MALFORMED)
+    return sender.protect(packet)
+
+
+def _is_media(packet: memoryview) -> bool:
+    """Whether a packet may be RTP or RTCP (RFC 7983 7)."""
+    return len(packet) > 1 and packet[0] >> 6 == _RTP_VERSION
