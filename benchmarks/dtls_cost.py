@@ -11,7 +11,7 @@ from typing import Final
 from nh.dtls.association import Association, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.identity import Identity, new_certificate
-from tests.dtls.openssl_end import OpensslEnd
+from tools.rtpload.openssl_end import OpensslEnd
 
 HANDSHAKES: Final = 100
 ROUNDS: Final = 5

@@ -13,7 +13,7 @@ from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
 from tests.dtls.ends import CLIENT, SERVER, Pair, fingerprints_of, identity
-from tests.dtls.openssl_end import OpensslEnd
+from tools.rtpload.openssl_end import OpensslEnd
 
 ALERT = bytes.fromhex("15fefd0000000000000001000202") + b"\x28"
 """Fatal: handshake_failure, not encrypted."""

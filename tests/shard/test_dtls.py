@@ -14,7 +14,6 @@ from nh.dtls.problem import Problem
 from nh.errors import Unsupported, UnusableSdp
 from nh.results import CallDetail
 from nh.verdict.judge import judge_call
-from tests.dtls.openssl_end import OpensslEnd
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
 from tests.sip.sdp import read_sdp
@@ -22,6 +21,7 @@ from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import rtcp, rtp
 from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.rtpload.openssl_end import OpensslEnd
 
 TO_WEB = "UDP/TLS/RTP/SAVPF"
 PROFILES = ("SRTP_AES128_CM_SHA1_32", "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM")

@@ -1,22 +1,13 @@
 """A phone with DTLS-SRTP: OpenSSL and libsrtp between its SDPs and its sockets."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from pylibsrtp import Session
 
-from tests.dtls.openssl_end import OpensslEnd
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.rtpload import libsrtp
-
-SUITES: Final = {
-    "SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
-    "SRTP_AES128_CM_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
-    "SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
-    "SRTP_AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
-}
-"""libsrtp's name of each profile."""
+from tools.rtpload.openssl_end import SUITES, OpensslEnd
 
 Where = tuple[str, int]
 

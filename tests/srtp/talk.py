@@ -1,5 +1,6 @@
 """Packets between a phone with SRTP and a plain one, through a relay in another process."""
 
+import abc
 from collections.abc import Callable
 
 from tests.ng.ng_call import End, NgCall
@@ -9,34 +10,40 @@ from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 
-class SecureTalk:
-    """A call in which a plain phone calls one with SRTP, or the other way round.
+class Talk(abc.ABC):
+    """A call of a plain phone with one that has SRTP.
 
     Arguments:
         call: the call, before its offer.
         plain: the plain phone.
-        secure: the other one.
+        proto: of the m= line of the other one.
     """
 
-    def __init__(self, call: NgCall, plain: End, secure: SrtpPhone) -> None:
+    def __init__(self, call: NgCall, plain: End, proto: str) -> None:
         self.call = call
         self.plain = plain
-        self.secure = secure
-        self._secure_sends_to = ("", 0)
+        self.proto = proto
         self._number = 100
 
-    def begin_by_plain(self) -> None:
-        """The plain phone calls."""
-        offer = self.call.offer(self.plain.describe(), transport_protocol="RTP/SAVP")
-        self._learn(offer)
-        self.plain.read(self.call.answer(self.secure.sdp().decode()))
+    def offer_to_secure(self, **options: object) -> str:
+        """The plain phone calls; returns what the other one is offered."""
+        return self.call.offer(self.plain.describe(), **options)
+
+    def answer_of_secure(self, sdp: bytes) -> None:
+        """The other one answers."""
+        self.plain.read(self.call.answer(sdp.decode()))
         assert self.plain.remote[0].proto == "RTP/AVP"
 
-    def begin_by_secure(self) -> None:
-        """The phone with SRTP calls."""
-        self.plain.read(self.call.offer(self.secure.sdp().decode(), transport_protocol="RTP/AVP"))
+    def offer_of_secure(self, sdp: bytes) -> None:
+        """The other one calls."""
+        self.plain.read(self.call.offer(sdp.decode(), transport_protocol="RTP/AVP"))
         assert self.plain.remote[0].proto == "RTP/AVP"
-        self._learn(self.call.answer(self.plain.describe()))
+
+    def answer_to_secure(self, **options: object) -> str:
+        """The plain phone answers; returns what the other one gets."""
+        answer = self.call.answer(self.plain.describe(), **options)
+        assert read_sdp(answer)[0].proto == self.proto
+        return answer
 
     def goes_both_ways(self, skipped: int = 0) -> None:
         """RTP and RTCP arrive as they were sent.
@@ -50,10 +57,49 @@ class SecureTalk:
             text = b"%0160d" % self._number
             packet = rtcp(text) if component == RTCP else rtp(self._number, text)
             plain: MediaPeer = self.plain.media[0]
-            self.secure.send(packet, self._secure_sends_to, component)
+            self.send(packet, component)
             assert plain.receive(component)[0] == packet
             plain.send_raw(packet, self.plain.remote[0].target, component)
-            assert self.secure.read(self.secure.peer.receive(component)[0], component) == packet
+            assert self.receive(component) == packet
+
+    @abc.abstractmethod
+    def send(self, packet: bytes, component: int) -> None:
+        """The phone with SRTP sends a packet of RTP or RTCP."""
+
+    @abc.abstractmethod
+    def receive(self, component: int) -> bytes:
+        """What arrives there next, without protection."""
+
+
+class SecureTalk(Talk):
+    """One in which SDP has the keys.
+
+    Arguments:
+        secure: the phone with SRTP.
+    """
+
+    def __init__(self, call: NgCall, plain: End, secure: SrtpPhone) -> None:
+        super().__init__(call, plain, secure.proto)
+        self.secure = secure
+        self._secure_sends_to = ("", 0)
+
+    def begin_by_plain(self) -> None:
+        """The plain phone calls."""
+        self._learn(self.offer_to_secure(transport_protocol="RTP/SAVP"))
+        self.answer_of_secure(self.secure.sdp())
+
+    def begin_by_secure(self) -> None:
+        """The phone with SRTP calls."""
+        self.offer_of_secure(self.secure.sdp())
+        self._learn(self.answer_to_secure())
+
+    def send(self, packet: bytes, component: int) -> None:
+        """See Talk."""
+        self.secure.send(packet, self._secure_sends_to, component)
+
+    def receive(self, component: int) -> bytes:
+        """See Talk."""
+        return self.secure.read(self.secure.peer.receive(component)[0], component)
 
     def _learn(self, sdp: str) -> None:
         assert self.secure.learn(sdp.encode())
@@ -77,14 +123,12 @@ class OptionalTalk(SecureTalk):
 
     def begin_by_plain(self) -> None:
         """The plain phone calls, and its relay offers keys."""
-        offer = self.call.offer(self.plain.describe(), OSRTP=["offer"], DTLS="off")
-        self._learn(offer)
+        self._learn(self.offer_to_secure(OSRTP=["offer"], DTLS="off"))
         self._between()
-        self.plain.read(self.call.answer(self.secure.sdp().decode()))
-        assert self.plain.remote[0].proto == "RTP/AVP"
+        self.answer_of_secure(self.secure.sdp())
 
     def begin_by_secure(self) -> None:
         """The phone with SRTP calls, and the plain one takes no key."""
         self.plain.read(self.call.offer(self.secure.sdp().decode(), OSRTP=["accept"]))
         self._between()
-        self._learn(self.call.answer(self.plain.describe(), OSRTP=["accept"], DTLS="off"))
+        self._learn(self.answer_to_secure(OSRTP=["accept"], DTLS="off"))

@@ -8,13 +8,11 @@ import pytest
 from tests.ng.ng_call import NgCall
 from tests.profiles import quick_first
 from tests.sip.sdp import read_sdp
-from tests.survival.test_forks import deployment, kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.survival.faults import kill_everything, kill_shards, kill_supervisor, ng_client, take_over, upgrade
 from tests.webrtc.bundle_phone import MID_EXTENSION, BundlePhone, plain_packet, write_media
 from tools.harness.deployment import Deployment
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.harness.waiting import eventually
-
-__all__ = ["deployment"]
 
 CLASHING = (96, 96)
 """The payload type of both media: a mid alone has told them apart."""
@@ -27,7 +25,9 @@ def peers() -> Iterator[list[MediaPeer]]:
         yield [stack.enter_context(MediaPeer("127.0.0.1")) for _ in range(3)]
 
 
-@pytest.mark.parametrize("happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor]))
+@pytest.mark.parametrize(
+    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
+)
 def test_the_media_of_a_bundle_go_on(
     deployment: Deployment, peers: list[MediaPeer], happen: Callable[[Deployment], None]
 ) -> None:

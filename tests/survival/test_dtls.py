@@ -1,7 +1,6 @@
 """Calls with DTLS-SRTP outlive their processes: the same keys, no new handshake, media both ways."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,22 +8,17 @@ from tests.ng.ng_call import End, NgCall
 from tests.profiles import quick_first
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.dtls_talk import DtlsTalk
-from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
-from tools.harness.deployment import Deployment, deployed_relay
+from tests.survival.faults import (
+    kill_everything,
+    kill_shards,
+    kill_supervisor,
+    ng_client,
+    take_over,
+    upgrade,
+)
+from tools.harness.deployment import Deployment
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    key = tmp_path / "key"
-    key.write_text("0123456789abcdef" * 4)
-    key.chmod(0o600)
-    with deployed_relay(
-        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key
-    ) as deployment:
-        deployment.start()
-        yield deployment
 
 
 @pytest.fixture
@@ -33,12 +27,6 @@ def phones() -> Iterator[tuple[End, MediaPeer]]:
     with MediaPeer("127.0.0.1") as peer:
         yield alice, peer
     alice.close()
-
-
-def kill_everything(deployment: Deployment) -> None:
-    """As a power cut: the calls come back from the store."""
-    deployment.kill_everything()
-    deployment.start()
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.ng.client import NgClient
 from tests.ng.ng_call import AUDIO, End, NgCall, say, talk
 from tests.profiles import quick_first
 from tests.sip.sdp import MediaLine, read_sdp
-from tools.harness.command import nh_ok
-from tools.harness.deployment import Deployment, deployed_relay
-from tools.harness.relay import kill_those_that_run
+from tests.survival.faults import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 
 PRIVATE = [MediaLine("192.168.77.5", 5004)]
 """What phones behind a NAT announce, on every branch."""
-
-
-@pytest.fixture
-def deployment() -> Iterator[Deployment]:
-    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
-        deployment.start()
-        yield deployment
 
 
 @pytest.fixture
@@ -32,30 +23,6 @@ def ends() -> Iterator[list[End]]:
         yield [
             stack.enter_context(contextlib.closing(End(name))) for name in ("alice", "bob", "carol", "dave")
         ]
-
-
-def kill_shards(deployment: Deployment) -> None:
-    kill_those_that_run(deployment.relay.shard_processes())
-
-
-def upgrade(deployment: Deployment) -> None:
-    nh_ok(deployment.place, "upgrade")
-
-
-def take_over(deployment: Deployment) -> None:
-    deployment.start("--takeover")
-
-
-def kill_supervisor(deployment: Deployment) -> None:
-    deployment.kill_supervisor()
-    deployment.start()
-
-
-def ng_client(deployment: Deployment) -> NgClient:
-    """A client of the run that serves now."""
-    line = deployment.relay.program.wait_for_line("ready: ")
-    host, port = line.split("; ng ")[1].split(";")[0].rsplit(":", 1)
-    return NgClient((host, int(port)))
 
 
 @pytest.mark.parametrize("happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor]))

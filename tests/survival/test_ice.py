@@ -1,7 +1,6 @@
 """Calls with ICE on one side outlive their processes: checks are answered as before, and media go on."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,23 +9,17 @@ from tests.ng.ng_call import End, NgCall
 from tests.profiles import quick_first
 from tests.sip.sdp import read_sdp
 from tests.srtp.packets import rtp
-from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
-from tests.survival.test_srtp import kill_everything
-from tools.harness.deployment import Deployment, deployed_relay
+from tests.survival.faults import (
+    kill_everything,
+    kill_shards,
+    kill_supervisor,
+    ng_client,
+    take_over,
+    upgrade,
+)
+from tools.harness.deployment import Deployment
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    key = tmp_path / "key"
-    key.write_text("0123456789abcdef" * 4)
-    key.chmod(0o600)
-    with deployed_relay(
-        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key
-    ) as deployment:
-        deployment.start()
-        yield deployment
 
 
 @pytest.fixture

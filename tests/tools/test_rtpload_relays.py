@@ -80,6 +80,24 @@ def test_callees_with_srtp_and_plain_callers_lose_nothing_through_re_invites() -
         assert_everything_arrived(report)
 
 
+@pytest.mark.parametrize("together", quick_first([True, False]))
+def test_browsers_and_plain_callers_lose_nothing_through_re_invites(together: bool) -> None:
+    with running_ng_relay("nh") as relay:
+        report = load(
+            "{}:{}".format(*relay.address),
+            ControlKind.NG,
+            srtp="AEAD_AES_128_GCM",
+            webrtc=True,
+            handshakes_at_once=together,
+            duration="uniform:0.5-1.5",
+            reinvite=0.5,
+        )
+    assert_everything_arrived(report)
+    assert report.signalled.commands["handshake"].count == report.signalled.calls_set_up >= 10
+    assert report.browsers is not None
+    assert report.browsers.checks >= report.browsers.answered >= report.signalled.calls_set_up
+
+
 @pytest.mark.full
 def test_media_can_go_over_ipv6(relay: Relay) -> None:
     assert_everything_arrived(load(relay.unix_address, ipv6=True, codec="g729"))

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from nh.errors import MalformedFrame
 from tools.rtpload.codec import CODECS
-from tools.rtpload.ends import Endpoint, MediaEnd
-from tools.rtpload.sdp import read_sdp, write_sdp
+from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd
+from tools.rtpload.sdp import read_browser, read_sdp, write_sdp
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::1"])
@@ -22,6 +22,17 @@ def test_rtcp_is_above_rtp_unless_it_says_otherwise() -> None:
     assert read_sdp(head + "m=audio 4000 RTP/AVP 0\r\n").rtcp == ("192.0.2.1", 4001)
     elsewhere = head + "m=audio 4000 RTP/AVP 0\r\na=rtcp:5000 IN IP4 192.0.2.2\r\n"
     assert read_sdp(elsewhere).rtcp == ("192.0.2.2", 5000)
+
+
+def test_what_a_browser_says_can_be_read() -> None:
+    parameters = BrowserParameters("frag", "a password", "sha-256 AB:CD")
+    place = Endpoint("192.0.2.7", 30_000)
+    end = MediaEnd(place, place, browser=parameters)
+    text = write_sdp(end, CODECS["opus"], 20, direction="sendrecv", version=1, mid="audio")
+    assert read_browser(text) == (parameters, "audio")
+    assert read_sdp(text) == MediaEnd(place, place)
+    with pytest.raises(MalformedFrame, match="no a=ice-pwd for a browser"):
+        read_browser(text.replace("a=ice-pwd", "a=x"))
 
 
 def test_the_first_medium_counts_with_its_own_address() -> None:

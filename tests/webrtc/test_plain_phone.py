@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.ng.ng_call import NgCall
-from tests.survival.test_forks import kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.survival.faults import kill_shards, kill_supervisor, ng_client, take_over, upgrade
 from tests.webrtc.bundle_phone import AUDIO, VIDEO
 from tests.webrtc.echo_phone import EchoPhone
 from tools.harness.browser import Tab

@@ -10,17 +10,32 @@ class Endpoint(NamedTuple):
     port: int
 
 
+class BrowserParameters(NamedTuple):
+    """What the SDP of a browser, or that for one, says of ICE (RFC 8839) and DTLS (RFC 8122).
+
+    Args:
+        ufrag, password: of ICE.
+        fingerprint: of the certificate, with the name of its hash.
+    """
+
+    ufrag: str
+    password: str
+    fingerprint: str
+
+
 class MediaEnd(NamedTuple):
     """Where one medium is taken: its RTP and its RTCP.
 
     Args:
         rtp, rtcp: its ports.
         key: master key and salt of what this end sends with, in base64; "": it has no SRTP.
+        browser: of an end with ICE, DTLS, and RTCP at the port of RTP; None: of another one.
     """
 
     rtp: Endpoint
     rtcp: Endpoint
     key: str = ""
+    browser: BrowserParameters | None = None
 
 
 class Targets(NamedTuple):

@@ -43,6 +43,14 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         _MEDIA,
         "callees have SRTP of this crypto suite, such as AES_CM_128_HMAC_SHA1_80; for ng (needs pylibsrtp)",
     ),
+    "webrtc": (
+        _MEDIA,
+        "callees are browsers: ICE, and DTLS for the suite of --srtp (needs pyopenssl, too)",
+    ),
+    "handshakes_at_once": (
+        _MEDIA,
+        "browsers wait until all calls are set up, and then begin all at once",
+    ),
     "codec": (_MEDIA, ", ".join(CODECS)),
     "packet_ms": (_MEDIA, "packet time"),
     "payload_bytes": (_MEDIA, "payload of a packet; 0: as the codec's rate says"),

@@ -30,6 +30,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         nice: its priority.
         list_streams: tell of each stream when its call is over.
         srtp: the crypto suite of the callees; "": none.
+        webrtc: callees are browsers.
     """
 
     run: int
@@ -47,6 +48,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     nice: int = 0
     list_streams: bool = False
     srtp: str = ""
+    webrtc: bool = False
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -54,6 +56,13 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
     call: int
     one_way: bool
+
+
+class Connect(msgspec.Struct, frozen=True, tag=True):
+    """Let the callee, a browser, begin with ICE and DTLS; Connected is the answer."""
+
+    call: int
+    callee: MediaEnd
 
 
 class StartSending(msgspec.Struct, frozen=True, tag=True):
@@ -86,7 +95,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     """Close what is left; Finished is the answer, and the worker ends."""
 
 
-Order = Configure | Open | StartSending | Move | StopSending | HangUp | Finish
+Order = Configure | Open | Connect | StartSending | Move | StopSending | HangUp | Finish
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
@@ -102,6 +111,20 @@ class OpenFailed(msgspec.Struct, frozen=True, tag=True):
 
     call: int
     reason: str
+
+
+class Connected(msgspec.Struct, frozen=True, tag=True):
+    """A browser has keys.
+
+    Args:
+        call: which.
+        took_ns: from Connect on.
+        problem: why it has none; "" if it has.
+    """
+
+    call: int
+    took_ns: int
+    problem: str
 
 
 class Moving(msgspec.Struct, frozen=True, tag=True):
@@ -138,6 +161,25 @@ class Tick(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     lateness: Buckets
 
 
+class BrowserTally(msgspec.Struct):
+    """What became of the checks of ICE of browsers, those of consent among them.
+
+    Args:
+        checks, answered: how many.
+        longest_ns: longest time that a browser waited for an answer, over all checks that it sent meanwhile.
+    """
+
+    checks: int = 0
+    answered: int = 0
+    longest_ns: int = 0
+
+    def add(self, other: "BrowserTally") -> None:
+        """Add the figures of `other`."""
+        self.checks += other.checks
+        self.answered += other.answered
+        self.longest_ns = max(self.longest_ns, other.longest_ns)
+
+
 class SideTally(msgspec.Struct):
     """What one side of all calls received.
 
@@ -164,6 +206,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         send_failures: sends that the kernel refused.
         cpu_s: CPU time of this worker.
         kernel_clock: whether the kernel said when packets arrived.
+        browsers: see BrowserTally; None if the callees are none.
     """
 
     caller: SideTally
@@ -172,9 +215,10 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     send_failures: int
     cpu_s: float
     kernel_clock: bool
+    browsers: BrowserTally | None = None
 
 
-Event = Opened | OpenFailed | Moving | SendingStopped | CallStreams | Tick | Finished
+Event = Opened | OpenFailed | Connected | Moving | SendingStopped | CallStreams | Tick | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

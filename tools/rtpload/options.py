@@ -48,6 +48,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         forks: branches of each call that ring and lose before one answers, 0 to 100; for ng only.
         srtp: crypto suite of the callees, which have SRTP with keys in SDP; callers have plain RTP. "": no
             SRTP. For ng only.
+        webrtc: callees are browsers: ICE, keys by DTLS for the suite of `srtp`, RTCP at the port of RTP.
+        handshakes_at_once: no browser begins before all calls are set up; then all do. The calls are replaced
+            one by one.
         ipv6: media over IPv6; decides the default addresses.
         relay_address: where the relay shall take media; "": loopback.
         phone_addresses: where the phones are, dealt out to the workers in turn; empty: loopback.
@@ -82,6 +85,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     reinvite: float = 0.0
     forks: int = 0
     srtp: str = ""
+    webrtc: bool = False
+    handshakes_at_once: bool = False
     ipv6: bool = False
     relay_address: str = ""
     phone_addresses: tuple[str, ...] = ()
@@ -144,8 +149,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sockets_per_call(self) -> int:
-        """Sockets of the generator for each call: RTP, and RTCP if it is on, at both ends."""
-        return 4 if self.rtcp else 2
+        """Sockets of the generator for each call: RTP, and RTCP if it is on and has ports, at both ends."""
+        if not self.rtcp:
+            return 2
+        return 3 if self.webrtc else 4
 
     @property
     def usable_cpus(self) -> list[int]:
@@ -176,6 +183,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, for_packets, for_sockets)
 
     def _check_srtp(self) -> None:
+        if not self.srtp and self.webrtc:
+            raise ConfigError("webrtc: set srtp to the crypto suite of the browsers")
+        if not self.webrtc and self.handshakes_at_once:
+            raise ConfigError("handshakes_at_once: only browsers have handshakes; set webrtc")
         if not self.srtp:
             return
         if self.control is not ControlKind.NG:
@@ -186,6 +197,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("srtp: needs libsrtp; pip install pylibsrtp") from exc
         if self.srtp not in PROFILES:
             raise ConfigError(f"srtp: {self.srtp!r} is none of {', '.join(PROFILES)}")
+        if self.webrtc:
+            try:
+                import tools.rtpload.openssl_end  # noqa: F401, PLC0415  the same
+            except ImportError as exc:
+                raise ConfigError("webrtc: needs OpenSSL; pip install 'nh[srtp]'") from exc
 
     def _check_payload(self) -> None:
         size = self.packet_payload_bytes

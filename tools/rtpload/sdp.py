@@ -8,13 +8,20 @@ import ipaddress
 
 from nh.errors import MalformedFrame
 from tools.rtpload.codec import Codec
-from tools.rtpload.ends import Endpoint, MediaEnd
+from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd
 
 _MAX_LINES = 1000
 
 
 def write_sdp(
-    end: MediaEnd, codec: Codec, packet_ms: float, *, direction: str, version: int, crypto: str = ""
+    end: MediaEnd,
+    codec: Codec,
+    packet_ms: float,
+    *,
+    direction: str,
+    version: int,
+    crypto: str = "",
+    mid: str = "",
 ) -> str:
     """The SDP of one phone.
 
@@ -24,11 +31,12 @@ def write_sdp(
         direction: sendrecv, sendonly, recvonly or inactive.
         version: of the session description: counts its changes.
         crypto: tag, suite and key of its SRTP (RFC 4568); "": none.
+        mid: of the medium of a browser (RFC 9143); "": the offer has none.
     """
     family = "IP6" if ":" in end.rtp.address else "IP4"
     where = f"IN {family} {end.rtp.address}"
     kind = "video" if codec.clock_hz == 90_000 else "audio"
-    proto = "RTP/SAVP" if crypto else "RTP/AVP"
+    proto = "UDP/TLS/RTP/SAVPF" if end.browser else "RTP/SAVP" if crypto else "RTP/AVP"
     lines = [
         "v=0",
         f"o=rtpload {end.rtp.port} {version} {where}",
@@ -43,6 +51,8 @@ def write_sdp(
     ]
     if crypto:
         lines.append(f"a=crypto:{crypto}")
+    if end.browser:
+        lines += _browser_lines(end.rtp, end.browser, mid)
     return "".join(line + "\r\n" for line in lines)
 
 
@@ -79,6 +89,36 @@ def read_crypto(text: str, suite: str) -> tuple[str, str]:
         if line.startswith("a=crypto:") and len(words) >= 3 and words[1] == suite:
             return words[0], words[2].removeprefix("inline:").split("|")[0]
     raise MalformedFrame(f"SDP from the relay: no a=crypto of {suite}")
+
+
+def read_browser(text: str) -> tuple[BrowserParameters, str]:
+    """What an SDP for a browser says of ICE and DTLS, and the mid of its medium; "": it has none.
+
+    Raises MalformedFrame if any of it is missing.
+    """
+    values: dict[str, str] = {}
+    for line in text.splitlines()[:_MAX_LINES]:
+        name, colon, value = line.partition(":")
+        if colon:
+            values.setdefault(name, value)
+    try:
+        parameters = BrowserParameters(values["a=ice-ufrag"], values["a=ice-pwd"], values["a=fingerprint"])
+    except KeyError as exc:
+        raise MalformedFrame(f"SDP from the relay: no {exc.args[0]} for a browser") from None
+    return parameters, values.get("a=mid", "")
+
+
+def _browser_lines(place: Endpoint, browser: BrowserParameters, mid: str) -> list[str]:
+    return [
+        "a=rtcp-mux",
+        "a=setup:active",
+        f"a=fingerprint:{browser.fingerprint}",
+        f"a=ice-ufrag:{browser.ufrag}",
+        f"a=ice-pwd:{browser.password}",
+        f"a=candidate:1 1 UDP 2130706431 {place.address} {place.port} typ host",
+        "a=end-of-candidates",
+        *([f"a=mid:{mid}"] if mid else []),
+    ]
 
 
 def _address(words: list[str], line: str) -> str:

@@ -30,6 +30,9 @@ AFTER_LEASE_S: Final = 1.5
 RETURN_S: Final = 1.0
 """How much longer a standby waits for a relay to return to a server that has lost its data."""
 
+CONSENT_S: Final = 5.0
+"""Longest time without an answer to a browser's checks of ICE; then Chromium says that it is disconnected."""
+
 _WAITS_S: Final = {
     HostFault.END_NH: 0.0,
     HostFault.KILL_HOST_AND_SERVER: LONGEST_AWAY_S + AWAY_S + LEASE_S + RETURN_S,

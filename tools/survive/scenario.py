@@ -15,6 +15,7 @@ from tools.rtpload.report.values import Report
 from tools.survive.background_load import BackgroundLoad, background_load
 from tools.survive.calls import changes, read_calls
 from tools.survive.faults import FaultKind, Injected, inject
+from tools.survive.limits import CONSENT_S
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 CALLS: Final = 200
@@ -63,12 +64,14 @@ class Outcome(msgspec.Struct, frozen=True):
         report: of the load.
         changed: calls whose ports, sources or sessions changed.
         findings: what the streams lost beyond the promise.
+        handshakes: how many handshakes of DTLS there were from the fault on.
     """
 
     fault: Injected
     report: Report
     changed: Sequence[str]
     findings: Sequence[str]
+    handshakes: int = 0
 
     @property
     def failures(self) -> list[str]:
@@ -79,7 +82,10 @@ class Outcome(msgspec.Struct, frozen=True):
         astray = [f"{self.report.misrouted} packets reached a wrong phone"] if self.report.misrouted else []
         damaged = self.report.both.damaged
         refused = [f"phones refused {damaged} packets"] if damaged else []
-        return [*self.findings, *self.changed, *failures, *astray, *refused]
+        again = [f"{self.handshakes} handshakes began anew"] if self.handshakes else []
+        silent_s = self.report.browsers.longest_s if self.report.browsers else 0.0
+        silent = [f"a browser got no answer for {silent_s:.1f} s"] if silent_s > CONSENT_S else []
+        return [*self.findings, *self.changed, *failures, *astray, *refused, *again, *silent]
 
     @property
     def cost(self) -> str:
@@ -136,6 +142,16 @@ def secured_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
     return msgspec.structs.replace(options, address=ng, control=ControlKind.NG, srtp=suite)
 
 
+def browser_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
+    """The same with browsers as callees: ICE, DTLS and RTCP at the port of RTP.
+
+    Args:
+        ng: HOST:PORT of the relay.
+        suite: what they have keys for.
+    """
+    return msgspec.structs.replace(secured_load(relay, ng, suite), webrtc=True)
+
+
 def play_through(
     deployment: Deployment, kind: FaultKind, rng: random.Random, *, options: LoadOptions | None = None
 ) -> Outcome:
@@ -173,17 +189,20 @@ def play_while(
     calls = options.calls
     with background_load(options) as load:
         wait_until_latched(relay, load, calls)
-        before = read_calls(relay.address)
+        before, handshakes = read_calls(relay.address), relay.stats().totals.dtls_ok
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = happen()
         time.sleep(MEDIA_AFTERWARDS_S)  # media go on
-        shards = len(relay.stats().shards)
+        stats = relay.stats()
+        shards = len(stats.shards)
         changed = changes(
             before, read_calls(relay.address), staying=shards - (fault.kind is FaultKind.FEWER_SHARDS)
         )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S, patience_s=patience_s)
-    return Outcome(fault, report, changed, list(verdict.findings(report.streams)))
+    again = stats.totals.dtls_ok
+    again -= handshakes if again >= handshakes else 0  # a relay that is started anew begins to count anew
+    return Outcome(fault, report, changed, list(verdict.findings(report.streams)), again)
 
 
 def wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.survive.faults import FaultKind
-from tools.survive.scenario import CALLS, Outcome, play_through, secured_load
+from tools.survive.scenario import CALLS, Outcome, browser_load, play_through, secured_load
 
 GCM, CM = "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80"
 
@@ -58,6 +58,33 @@ def test_calls_with_srtp_on_one_side_survive(
 ) -> None:
     options = secured_load(secured_relay, str(secured_relay.settings["ng"]), suite)
     assert_survived(secured_relay, play_through(secured_relay, kind, rng, options=options), options.calls)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suite"),
+    [
+        (FaultKind.NONE, CM),
+        (FaultKind.KILL_SHARD, GCM),
+        (FaultKind.KILL_SHARD_TEN_TIMES, CM),
+        (FaultKind.KILL_EVERY_SHARD, GCM),
+        (FaultKind.HANG_SHARD, CM),
+        (FaultKind.KILL_SUPERVISOR, CM),
+        (FaultKind.UPGRADE, GCM),
+        (FaultKind.MORE_SHARDS, CM),
+        (FaultKind.FEWER_SHARDS, GCM),
+        (FaultKind.TAKEOVER, CM),
+        (FaultKind.KILL_ALL, GCM),
+        (FaultKind.RESTART, CM),
+    ],
+)
+def test_calls_of_browsers_survive(
+    secured_relay: Deployment, rng: random.Random, kind: FaultKind, suite: str
+) -> None:
+    options = browser_load(secured_relay, str(secured_relay.settings["ng"]), suite)
+    outcome = play_through(secured_relay, kind, rng, options=options)
+    assert_survived(secured_relay, outcome, options.calls)
+    assert outcome.report.browsers is not None
+    assert outcome.report.browsers.answered > options.calls, "consent was checked meanwhile"
 
 
 def assert_survived(relay: Deployment, outcome: Outcome, calls: int) -> None:

@@ -38,7 +38,14 @@ def _plain_factory(options: LoadOptions, times: CommandTimes) -> Callable[[], Co
         case ControlKind.NG:
             codec, packet_ms = options.media_codec, options.packet_ms
             return lambda: NgControl(
-                address, timeout_s, codec, packet_ms, times, forks=options.forks, srtp=options.srtp
+                address,
+                timeout_s,
+                codec,
+                packet_ms,
+                times,
+                forks=options.forks,
+                srtp=options.srtp,
+                webrtc=options.webrtc,
             )
         case ControlKind.DIRECT:
             return DirectControl

@@ -18,7 +18,7 @@ from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unav
 from tools.rtpload.codec import Codec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
-from tools.rtpload.sdp import read_crypto, read_sdp, write_sdp
+from tools.rtpload.sdp import read_browser, read_crypto, read_sdp, write_sdp
 
 RETRY_S = 1.0
 MAX_DATAGRAM_BYTES = 65_535
@@ -46,6 +46,7 @@ class NgControl:
         forks: branches of each call that ring, with early media announced, and lose. Every other one is
             deleted before the next one rings, as in hunting; the others ring until one is answered.
         srtp: the crypto suite of the callees; "": they have plain RTP, as the callers.
+        webrtc: the callees are browsers.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class NgControl:
         sip_sources: Mapping[str, str] | None = None,
         forks: int = 0,
         srtp: str = "",
+        webrtc: bool = False,
     ) -> None:
         self._forks = forks
+        self._flags = _flags_for(srtp=bool(srtp), webrtc=webrtc)
         self._srtp = srtp
+        self._webrtc = webrtc
         self._sip_sources = sip_sources
         self._timeout_s = timeout_s
         self._codec = codec
@@ -90,13 +94,15 @@ class NgControl:
             ends["via-branch"] = f"branch-{forks}"
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
         ends["to-tag"] = key.to_tag
-        theirs, crypto = read_sdp(offered), ""
-        if self._srtp:
+        theirs, crypto, mid = read_sdp(offered), "", ""
+        if self._webrtc:
+            parameters, mid = read_browser(offered)
+            theirs = theirs._replace(rtcp=theirs.rtp, browser=parameters)
+        elif self._srtp:
             tag, relay_key = read_crypto(offered, self._srtp)
             theirs, crypto = theirs._replace(key=relay_key), f"{tag} {self._srtp} inline:{callee.key}"
-        answered = self._sdp(
-            "answer", ends, callee, "recvonly" if hold else "sendrecv", key.cseq, crypto=crypto
-        )
+        direction = "recvonly" if hold else "sendrecv"
+        answered = self._sdp("answer", ends, callee, direction, key.cseq, crypto=crypto, mid=mid)
         for number in range(0, forks, 2):
             self._delete(ends | {"via-branch": f"branch-{number}"}, delay_s=LATER_S)
         return Targets(caller=read_sdp(answered), callee=theirs)
@@ -134,18 +140,18 @@ class NgControl:
         cseq: int,
         *,
         crypto: str = "",
+        mid: str = "",
     ) -> str:
         """The SDP that the relay makes of that of an end."""
-        sdp = write_sdp(end, self._codec, self._packet_ms, direction=direction, version=cseq, crypto=crypto)
+        codec, packet_ms = self._codec, self._packet_ms
+        sdp = write_sdp(end, codec, packet_ms, direction=direction, version=cseq, crypto=crypto, mid=mid)
         request: dict[str, object] = {
             "command": command,
             **ends,
             "sdp": sdp,
             "replace": ["origin"],
-            "ICE": "remove",
+            **self._flags[command],
         }
-        if self._srtp:
-            request["transport-protocol"] = "RTP/SAVP" if command == "offer" else "RTP/AVP"
         if self._sip_sources is not None:
             source = self._sip_sources.get(end.rtp.address, end.rtp.address)
             request["received-from"] = ["IP6" if ":" in source else "IP4", source]
@@ -184,6 +190,22 @@ class NgControl:
                 f"ng: {self._where}: {exc.strerror}; is the relay up, and does it listen for ng there?"
             ) from exc
         return None
+
+
+def _flags_for(*, srtp: bool, webrtc: bool) -> dict[str, dict[str, object]]:
+    """What the proxy says of the SDP for a callee, and of that for a caller, who has plain RTP."""
+    if webrtc:
+        return {
+            "offer": {"flags": ["WebRTC"], "bundle": ["offer"]},
+            "answer": {"transport-protocol": "RTP/AVP", "ICE": "remove", "rtcp-mux": ["demux"]},
+        }
+    plain: dict[str, object] = {"ICE": "remove"}
+    if srtp:
+        return {
+            "offer": {**plain, "transport-protocol": "RTP/SAVP"},
+            "answer": {**plain, "transport-protocol": "RTP/AVP"},
+        }
+    return {"offer": plain, "answer": plain}
 
 
 def _connect(address: str) -> socket.socket:

@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 
 from nh.errors import NhError
+from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.coordinator.plan import CallPlan, StepKind
 from tools.rtpload.coordinator.signalling import Signalling
+from tools.rtpload.coordinator.starting_line import StartingLine
 from tools.rtpload.coordinator.workers import WorkerHandle
 from tools.rtpload.ends import Targets, TransactionKey
-from tools.rtpload.errors import PhonesUnavailable
+from tools.rtpload.errors import NotConnected, PhonesUnavailable
 from tools.rtpload.report.progress import RunCounters
 
 
@@ -26,6 +28,8 @@ class CallScript:
         signalling: who tells the relay.
         counters: where it is noted.
         stop: set when the load is to end.
+        times: of commands; a handshake counts as one.
+        starting_line: holds handshakes back; None: they begin as soon as they can.
     """
 
     def __init__(
@@ -37,35 +41,64 @@ class CallScript:
         signalling: Signalling,
         counters: RunCounters,
         stop: asyncio.Event,
+        times: CommandTimes,
+        starting_line: StartingLine | None = None,
     ) -> None:
         self._plan = plan
         self._worker = worker
         self._signalling = signalling
         self._counters = counters
         self._stop = stop
+        self._times = times
+        self._starting_line = starting_line
         name = f"{run}-{plan.number}"
         self._key = TransactionKey(f"{name}@rtpload", f"from-{name}", f"to-{name}", 1)
         self._targets: Targets | None = None
 
     async def set_up(self) -> bool:
         """Bring the call up; whether that worked. Raises LoadFailed if the worker is gone."""
+        targets = await self._negotiate()
+        if self._starting_line is not None:
+            await self._starting_line.arrive()
+        if targets is None or not await self._connect(targets):
+            return False
+        self._targets = targets
+        self._worker.start_sending(self._plan.number, targets)
+        self._counters.call_is_up()
+        return True
+
+    async def _negotiate(self) -> Targets | None:
+        """Where both phones have to send; None if there are no phones, or the relay refuses."""
         number = self._plan.number
         try:
             self._phones = await self._worker.open(number, one_way=self._plan.one_way)
         except PhonesUnavailable as exc:
             self._counters.failed("phones", exc)
-            return False
+            return None
         try:
-            self._targets = await self._signalling.negotiate(self._key, self._phones)
+            return await self._signalling.negotiate(self._key, self._phones)
         except NhError as exc:
             self._counters.failed("set-up", exc)
-            with contextlib.suppress(NhError):  # what it did allocate goes; often there is nothing
-                await self._signalling.tear_down(self._key)
-            self._worker.hang(number)
+            await self._give_up()
+            return None
+
+    async def _connect(self, targets: Targets) -> bool:
+        """Let a callee that is a browser agree on keys with the relay; whether it has."""
+        if targets.callee.browser is None:
+            return True
+        connected = await self._worker.connect(self._plan.number, targets.callee)
+        if connected.problem:
+            self._counters.failed("handshake", NotConnected(connected.problem))
+            await self._give_up()
             return False
-        self._worker.start_sending(number, self._targets)
-        self._counters.call_is_up()
+        self._times.record("handshake", connected.took_ns)
         return True
+
+    async def _give_up(self) -> None:
+        """What the relay did allocate goes, and the phones, too; often the relay has nothing."""
+        with contextlib.suppress(NhError):
+            await self._signalling.tear_down(self._key)
+        self._worker.hang(self._plan.number)
 
     async def play(self) -> None:
         """Let the call live, until its time is over or the load's, and end it."""

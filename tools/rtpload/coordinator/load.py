@@ -21,6 +21,7 @@ from tools.rtpload.coordinator.call_script import CallScript
 from tools.rtpload.coordinator.descriptors import provide_descriptors
 from tools.rtpload.coordinator.plan import CallPlan, plan_calls
 from tools.rtpload.coordinator.signalling import Signalling
+from tools.rtpload.coordinator.starting_line import StartingLine
 from tools.rtpload.coordinator.workers import WorkerHandle, running_workers
 from tools.rtpload.durations import parse_duration
 from tools.rtpload.errors import LoadFailed
@@ -85,6 +86,8 @@ class Load:
         self._counters = RunCounters()
         self._stop = asyncio.Event()
         self._full = asyncio.Event()
+        self._times = CommandTimes()
+        self._starting_line = StartingLine(options.calls) if options.handshakes_at_once else None
         self._tried = 0
         self._course = Course(started_unix_s=time.time(), started_s=time.monotonic())
         self._meter: RelayMeter | None = None
@@ -94,6 +97,8 @@ class Load:
         """End the calls now; `run` returns its report when all are closed."""
         self._course.interrupted = True
         self._stop.set()
+        if self._starting_line is not None:
+            self._starting_line.open()
 
     async def run(self) -> Report:
         """See run_load."""
@@ -101,7 +106,7 @@ class Load:
         workers = provide_descriptors(options)
         self._meter = find_relay(options)
         self._course.pid = self._meter.pid if self._meter else 0
-        times = CommandTimes()
+        times = self._times
         async with Signalling(control_factory(options, times), options.signallers) as signalling:
             await signalling.check()
             async with running_workers(
@@ -152,6 +157,8 @@ class Load:
                 signalling=signalling,
                 counters=self._counters,
                 stop=self._stop,
+                times=self._times,
+                starting_line=self._starting_line,
             )
             up = await script.set_up()
             if attempt == 0:
@@ -244,6 +251,7 @@ class Load:
                 nice=options.nice,
                 list_streams=options.list_streams,
                 srtp=options.srtp,
+                webrtc=options.webrtc,
             )
             for worker in range(workers)
         ]

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tools.rtpload.ends import Targets
+from tools.rtpload.ends import MediaEnd, Targets
 from tools.rtpload.errors import LoadFailed, PhonesUnavailable
 from tools.rtpload.messages import (
     MAX_MESSAGE_BYTES,
     CallStreams,
     Configure,
+    Connect,
+    Connected,
     Finish,
     Finished,
     HangUp,
@@ -65,6 +67,7 @@ class WorkerHandle:
         self._on_tick = on_tick
         self._on_streams = on_streams
         self._opening: dict[int, asyncio.Future[Opened | OpenFailed]] = {}
+        self._connecting: dict[int, asyncio.Future[Connected]] = {}
         self._moving: dict[int, asyncio.Future[None]] = {}
         self._stopping: dict[int, asyncio.Future[bool]] = {}
         self._finished: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
@@ -91,6 +94,18 @@ class WorkerHandle:
         if isinstance(event, OpenFailed):
             raise PhonesUnavailable(event.reason)
         return Targets(event.caller, event.callee)
+
+    async def connect(self, call: int, callee: MediaEnd) -> Connected:
+        """Let a call's browser begin with ICE and DTLS; returns once that has ended.
+
+        Args:
+            call: which.
+            callee: what the SDP for the browser says.
+        """
+        future: asyncio.Future[Connected] = asyncio.get_running_loop().create_future()
+        self._connecting[call] = future
+        self._send(Connect(call, callee))
+        return await future
 
     def start_sending(self, call: int, targets: Targets) -> None:
         """Let the phones send to these ports."""
@@ -141,6 +156,8 @@ class WorkerHandle:
         match event:
             case Opened() | OpenFailed():
                 self._opening.pop(event.call).set_result(event)
+            case Connected(call):
+                self._connecting.pop(call).set_result(event)
             case Moving(call):
                 self._moving.pop(call).set_result(None)
             case SendingStopped(call, complete):
@@ -154,8 +171,8 @@ class WorkerHandle:
 
     def _fail_waiting(self) -> None:
         self._gone = True
-        waiting: list[asyncio.Future[Any]] = [*self._opening.values(), *self._moving.values()]
-        waiting += [*self._stopping.values(), self._finished]
+        waiting: list[asyncio.Future[Any]] = [*self._opening.values(), *self._connecting.values()]
+        waiting += [*self._moving.values(), *self._stopping.values(), self._finished]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._is_gone())

@@ -9,11 +9,12 @@ import platform
 import msgspec
 
 from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.messages import Finished, SideTally
+from tools.rtpload.messages import BrowserTally, Finished, SideTally
 from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.progress import RunCounters, Second
 from tools.rtpload.report.relay_usage import Usage
 from tools.rtpload.report.values import (
+    Browsers,
     Failure,
     FullLoad,
     Generator,
@@ -96,6 +97,7 @@ def summarize(
         relay=_relay(seconds, course),
         timeline=tuple(_timeline(seconds, course)),
         latency_buckets=tuple((highest_in(bucket), count) for bucket, count in latency.filled().items()),
+        browsers=_browsers(accounts) if options.webrtc else None,
     )
 
 
@@ -145,6 +147,14 @@ def _side(tally: SideTally, received: list[Histogram]) -> Side:
 def _reports(caller: SideTally, callee: SideTally, accounts: list[Finished]) -> Reports:
     account = _together(caller.reports, callee.reports)
     return Reports(account, Times.of(*(Histogram(worker.report_latency) for worker in accounts)))
+
+
+def _browsers(accounts: list[Finished]) -> Browsers:
+    total = BrowserTally()
+    for account in accounts:
+        if account.browsers is not None:
+            total.add(account.browsers)
+    return Browsers(total.checks, total.answered, total.longest_ns / 1e9)
 
 
 def _full_load(seconds: dict[int, Second], course: Course) -> FullLoad | None:

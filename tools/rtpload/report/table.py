@@ -140,6 +140,11 @@ def _sentences(report: Report) -> Text:
             f" {relay.us_per_packet:.1f} µs a packet, {relay.memory_bytes / 2**20:.1f} MiB"
             f" ({relay.memory_before_bytes / 2**20:.1f} MiB before the first call).\n"
         )
+    if browsers := report.browsers:
+        text.append(
+            f"Browsers: {browsers.checks} checks of ICE, {browsers.answered} answered; the longest wait"
+            f" for an answer was {browsers.longest_s:.1f} s.\n"
+        )
     if not generator.kernel_clock:
         text.append(
             "The kernel did not time arrivals: latency has the generator's own delay in it.\n", "yellow"

@@ -54,6 +54,20 @@ class Reports(msgspec.Struct, frozen=True):
     latency: Times
 
 
+class Browsers(msgspec.Struct, frozen=True):
+    """The checks of ICE of browsers, those of their consent among them.
+
+    Args:
+        checks, answered: how many.
+        longest_s: longest time that a browser waited for an answer, over all checks that it sent meanwhile.
+            After 5 s Chromium says that it is disconnected.
+    """
+
+    checks: int
+    answered: int
+    longest_s: float
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Something that did not work `count` times."""
 
@@ -182,6 +196,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         timeline: second by second.
         latency_buckets: (longest ns, packets) of each filled bucket of `latency`.
         streams: each stream packet by packet, if `list_streams` asked for it.
+        browsers: None if the callees are none.
     """
 
     options: LoadOptions
@@ -201,6 +216,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[Moment, ...]
     latency_buckets: tuple[tuple[int, int], ...]
     streams: tuple[StreamRecord, ...] = ()
+    browsers: Browsers | None = None
 
     @property
     def misrouted(self) -> int:

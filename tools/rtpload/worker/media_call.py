@@ -15,11 +15,14 @@ from tools.rtpload.packet import RTP_HEADER_BYTES, RtcpWriter, RtpWriter, find_i
 from tools.rtpload.streams.histogram import Histogram
 from tools.rtpload.streams.record import Recorder, StreamRecord
 from tools.rtpload.streams.stream import Account, Stream
+from tools.rtpload.worker.browser import RTCP_TYPES, Browser
 from tools.rtpload.worker.phone import dropped, open_pair
 from tools.rtpload.worker.secured import Secured
 from tools.rtpload.worker.senders import Protect, RtcpSender, RtpSender, Sender
 
 STREAMS_PER_CALL = 4
+
+Security = Secured | Browser
 
 
 class Gauges(NamedTuple):
@@ -42,7 +45,11 @@ class Receiver:
         tally: of the receiving side.
         media: whether it is RTP.
         recorder: notes each packet, if that is wanted.
-        open_packet: makes RTP or RTCP of what comes, or raises ValueError; None: it comes as it is.
+        open_packet: makes RTP or RTCP of what comes, b"" of what is neither, or raises ValueError; None: it
+            comes as it is.
+
+    Attributes:
+        reports: of the RTCP that arrives at the same socket, if it does.
     """
 
     __slots__ = (
@@ -52,6 +59,7 @@ class Receiver:
         "packet_bytes",
         "receive",
         "recorder",
+        "reports",
         "sock",
         "stream",
         "tally",
@@ -78,6 +86,13 @@ class Receiver:
         self.media = media
         self.recorder = recorder
         self.open_packet = open_packet
+        self.reports: Receiver | None = None
+
+    def of_kind(self, packet: memoryview) -> "Receiver":
+        """That of a packet of RTP or RTCP at this socket."""
+        if self.reports is not None and packet[1] in RTCP_TYPES:
+            return self.reports
+        return self
 
     def classify(self, packet: memoryview, run: int) -> None:
         """Account for a packet that is not one of the stream as it was sent."""
@@ -144,12 +159,14 @@ class MediaCall:
         self._gauges = gauges
         caller_socks = open_pair(common.address, rtcp=common.rtcp)
         try:
-            callee_socks = open_pair(common.address, rtcp=common.rtcp)
+            callee_socks = open_pair(common.address, rtcp=common.rtcp and not common.webrtc)
         except BaseException:
             for sock in caller_socks:
                 sock.close()
             raise
-        self._secured = Secured(common.srtp) if common.srtp else None
+        self._secured = _security(common, callee_socks[0], rng)
+        if common.webrtc and common.rtcp:
+            callee_socks.append(callee_socks[0])
         self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks, self._secured)
         self._callers = self._senders(caller_socks, 0, gauges.callee)
         self._callees = self._senders(callee_socks, 1, gauges.caller, self._secured)
@@ -164,9 +181,18 @@ class MediaCall:
         yield from self._callers
         yield from self._callees
 
+    @property
+    def browser(self) -> Browser | None:
+        """The callee, if it is one."""
+        return self._secured if isinstance(self._secured, Browser) else None
+
+    def sockets(self) -> dict[int, Receiver]:
+        """What receives at each socket, by descriptor."""
+        return {receiver.sock.fileno(): receiver for receiver in reversed(self.receivers)}
+
     def start_sending(self, caller: MediaEnd, callee: MediaEnd) -> list[Sender]:
         """Send to these ports of the relay. Returns what has to be scheduled for that."""
-        if self._secured is not None:
+        if isinstance(self._secured, Secured):
             self._secured.learn(callee.key)
         for senders, target in ((self._callers, caller), (self._callees, callee)):
             # without RTCP there is one sender
@@ -206,7 +232,7 @@ class MediaCall:
         return sum(sender.failures for sender in (*self._callers, *self._callees))
 
     def _senders(
-        self, socks: list[socket.socket], side: int, latencies: Histogram, secured: Secured | None = None
+        self, socks: list[socket.socket], side: int, latencies: Histogram, secured: Security | None = None
     ) -> list[RtpSender | RtcpSender]:
         common = self._common
         number = self.number * STREAMS_PER_CALL + 2 * side
@@ -246,9 +272,19 @@ class MediaCall:
         return [media, reports]
 
 
-def _end_of(socks: list[socket.socket], secured: Secured | None = None) -> MediaEnd:
+def _security(common: Configure, sock: socket.socket, rng: random.Random) -> Security | None:
+    """What the callee of a call has for its SRTP, if it has any."""
+    if common.webrtc:
+        return Browser(common.srtp, sock, rng)
+    return Secured(common.srtp) if common.srtp else None
+
+
+def _end_of(socks: list[socket.socket], secured: Security | None = None) -> MediaEnd:
     address, port = socks[0].getsockname()[:2]
-    return MediaEnd(Endpoint(address, port), Endpoint(address, port + 1), secured.key if secured else "")
+    rtp = Endpoint(address, port)
+    if isinstance(secured, Browser):
+        return MediaEnd(rtp, rtp, browser=secured.parameters)
+    return MediaEnd(rtp, Endpoint(address, port + 1), secured.key if secured else "")
 
 
 def _receivers(
@@ -256,9 +292,9 @@ def _receivers(
     expected: list[RtpSender | RtcpSender],
     tally: SideTally,
     common: Configure,
-    secured: Secured | None = None,
+    secured: Security | None = None,
 ) -> list[Receiver]:
-    return [
+    receivers = [
         Receiver(
             sock,
             sender.stream,
@@ -273,6 +309,9 @@ def _receivers(
         )
         for sock, sender in zip(socks, expected, strict=True)
     ]
+    if isinstance(secured, Browser) and len(receivers) > 1:
+        receivers[0].reports = receivers[1]
+    return receivers
 
 
 def _recorder(sender: RtpSender | RtcpSender, common: Configure) -> Recorder:

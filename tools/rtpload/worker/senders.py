@@ -20,23 +20,28 @@ Protect = Callable[[bytes], bytes]
 """Makes a packet of SRTP or SRTCP of one of RTP or RTCP, or the other way round."""
 
 
-class Sender(Protocol):
+class Scheduled(Protocol):
     """Something that sends from time to time.
 
     `active` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
     silent stays there until it is due, and is not put there a second time if it speaks again before.
     """
 
-    stream: Stream
     active: bool
     scheduled: bool
-    target: Endpoint
 
     def first_due(self, now_ns: int) -> int:
         """When to send first, if it begins to speak now."""
 
     def send(self, now_ns: int, due_ns: int) -> int:
         """Send what was due at `due_ns`; returns when the next one is due."""
+
+
+class Sender(Scheduled, Protocol):
+    """What sends the packets of a stream to a target."""
+
+    stream: Stream
+    target: Endpoint
 
 
 class RtpSender:
@@ -101,12 +106,12 @@ class RtpSender:
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:
-        """See Sender."""
+        """See Scheduled."""
         self._tick_ns = first_tick(now_ns, self._phase_ns, self._interval_ns)
         return self._tick_ns
 
     def send(self, now_ns: int, due_ns: int) -> int:
-        """See Sender."""
+        """See Scheduled."""
         stream = self.stream
         writer = self.writer
         protect = self._protect
@@ -177,11 +182,11 @@ class RtcpSender:
         self.target = Endpoint("", 0)
 
     def first_due(self, now_ns: int) -> int:
-        """See Sender. The first compound comes sooner than the others (RFC 3550 6.2)."""
+        """See Scheduled. The first compound comes sooner than the others (RFC 3550 6.2)."""
         return now_ns + self._rng.randrange(self._interval_ns)
 
     def send(self, now_ns: int, due_ns: int) -> int:
-        """See Sender."""
+        """See Scheduled."""
         protect = self._protect
         number = self.stream.sent
         packets = self._media.stream.sent

@@ -15,8 +15,11 @@ from typing import Final
 from nh.wire.framing import Framer
 from tools.rtpload.messages import (
     MAX_MESSAGE_BYTES,
+    BrowserTally,
     CallStreams,
     Configure,
+    Connect,
+    Connected,
     Event,
     Finish,
     Finished,
@@ -39,7 +42,7 @@ from tools.rtpload.streams.histogram import Histogram
 from tools.rtpload.worker.media_call import Gauges, MediaCall, Receiver, new_tally
 from tools.rtpload.worker.pacing import Schedule
 from tools.rtpload.worker.phone import ANCILLARY_BYTES, NoPorts, arrival_ns, wall_clock_offset_ns
-from tools.rtpload.worker.senders import Sender
+from tools.rtpload.worker.senders import Scheduled
 
 NS_PER_S: Final = 1_000_000_000
 LONGEST_SLEEP_NS: Final = 2_000_000
@@ -67,8 +70,9 @@ class Worker:
         self._moving: set[int] = set()
         self._stopping: dict[int, int] = {}
         self._receivers: dict[int, Receiver] = {}
-        self._schedule: Schedule[Sender] = Schedule()
+        self._schedule: Schedule[Scheduled] = Schedule()
         self._failures = 0
+        self._browsers = BrowserTally() if common.webrtc else None
         self._kernel_clock = True
         self._finished = False
         self._buffer = bytearray(2048)
@@ -134,8 +138,10 @@ class Worker:
             size, ancillary, _, _ = receiver.receive([self._buffer], ANCILLARY_BYTES)
         except BlockingIOError:
             return
-        if receiver.open_packet is not None and (size := self._open_packet(receiver, size)) == 0:
-            return
+        if receiver.open_packet is not None:
+            if (size := self._open_packet(receiver, size)) == 0:
+                return
+            receiver = receiver.of_kind(self._view)
         if size == receiver.packet_bytes:
             run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, receiver.identity_offset)
             if stream == receiver.stream.number and run == self._common.run:
@@ -152,7 +158,7 @@ class Worker:
         receiver.classify(self._view[:size], self._common.run)
 
     def _open_packet(self, receiver: Receiver, size: int) -> int:
-        """Make RTP or RTCP of the packet in the buffer; returns its size, 0 if it is not right."""
+        """Make RTP or RTCP of the packet in the buffer; returns its size, 0 for another or a wrong one."""
         assert receiver.open_packet is not None
         try:
             opened = receiver.open_packet(bytes(self._view[:size]))
@@ -198,6 +204,8 @@ class Worker:
         match order:
             case Open():
                 self._open(order)
+            case Connect():
+                self._connect(order)
             case StartSending():
                 self._start_sending(order)
             case Move(call):
@@ -229,10 +237,22 @@ class Worker:
             self._send(OpenFailed(order.call, str(exc)))
             return
         self._calls[order.call] = call
-        for receiver in call.receivers:
-            self._receivers[receiver.sock.fileno()] = receiver
-            self._epoll.register(receiver.sock.fileno(), select.EPOLLIN)
+        for fd, receiver in call.sockets().items():
+            self._receivers[fd] = receiver
+            self._epoll.register(fd, select.EPOLLIN)
         self._send(Opened(order.call, call.caller, call.callee))
+
+    def _connect(self, order: Connect) -> None:
+        browser = self._calls[order.call].browser
+        assert browser is not None, "the coordinator knows what the callees are"
+        begun_ns = time.monotonic_ns()
+
+        def tell(problem: str) -> None:
+            self._send(Connected(order.call, time.monotonic_ns() - begun_ns, problem))
+
+        browser.connect(order.callee, begun_ns, tell)
+        browser.scheduled = True
+        self._schedule.add(browser.first_due(begun_ns), browser)
 
     def _start_sending(self, order: StartSending) -> None:
         call = self._calls[order.call]
@@ -249,8 +269,11 @@ class Worker:
         self._stopping.pop(number, None)
         self._moving.discard(number)
         call.stop_sending()
-        for receiver in call.receivers:
-            del self._receivers[receiver.sock.fileno()]
+        for fd in call.sockets():
+            del self._receivers[fd]
+        if call.browser is not None and self._browsers is not None:
+            call.browser.close(time.monotonic_ns())
+            self._browsers.add(call.browser.tally)
         self._failures += call.close()
         if call.records:
             self._send(CallStreams(tuple(call.records)))
@@ -267,6 +290,7 @@ class Worker:
                 send_failures=self._failures,
                 cpu_s=time.process_time(),
                 kernel_clock=self._kernel_clock,
+                browsers=self._browsers,
             )
         )
         self._finished = True

@@ -1,7 +1,8 @@
-"""An end of DTLS-SRTP as phones have it: OpenSSL, and nothing of nh."""
+"""An end of DTLS-SRTP as phones have it, for tests and the load generator: OpenSSL, and nothing of nh."""
 
 import datetime
 import functools
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 
+Error = SSL.Error
+"""A handshake failed."""
+
 LENGTHS: Final = {
     "SRTP_AES128_CM_SHA1_80": (16, 14),
     "SRTP_AES128_CM_SHA1_32": (16, 14),
@@ -17,6 +21,14 @@ LENGTHS: Final = {
     "SRTP_AEAD_AES_256_GCM": (32, 12),
 }
 """Bytes of key and salt, by profile."""
+
+SUITES: Final = {
+    "SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
+    "SRTP_AES128_CM_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
+    "SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
+    "SRTP_AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
+}
+"""SDP's name of what each profile protects with."""
 
 
 @functools.cache
@@ -31,6 +43,21 @@ def _certificate(
     )
     valid = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=100))
     return valid.not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256()), key
+
+
+@functools.cache
+def _context(name: str, days: int, rsa_bits: int, profiles: tuple[str, ...], long: bool) -> SSL.Context:
+    certificate, key = _certificate(name, days, rsa_bits)
+    context = SSL.Context(SSL.DTLS_METHOD)
+    context.use_certificate(certificate)
+    context.use_privatekey(key)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+    context.set_options(SSL.OP_NO_QUERY_MTU)
+    if long:
+        context.set_alpn_protos([bytes([65 + each]) * 60 for each in range(20)])
+    if profiles:
+        context.set_tlsext_use_srtp(":".join(profiles).encode())
+    return context
 
 
 class OpensslEnd:
@@ -56,19 +83,11 @@ class OpensslEnd:
         long: bool = False,
     ) -> None:
         self.client = client
-        certificate, key = _certificate(name, days, rsa_bits)
+        certificate, _ = _certificate(name, days, rsa_bits)
         digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
         self.fingerprint = f"sha-256 {digest}"
         self.sha1 = "sha-1 " + certificate.fingerprint(hashes.SHA1()).hex(":").upper()
-        context = SSL.Context(SSL.DTLS_METHOD)
-        context.use_certificate(certificate)
-        context.use_privatekey(key)
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
-        context.set_options(SSL.OP_NO_QUERY_MTU)
-        if long:
-            context.set_alpn_protos([bytes([65 + each]) * 60 for each in range(20)])
-        if profiles:
-            context.set_tlsext_use_srtp(":".join(profiles).encode())
+        context = _context(name, days, rsa_bits, tuple(profiles), long)
         self._connection = SSL.Connection(context)
         self._connection.set_ciphertext_mtu(1200)
         self.done = False
@@ -98,9 +117,25 @@ class OpensslEnd:
         return self._output()
 
     @property
+    def timeout_s(self) -> float:
+        """Seconds until that is due; infinite: no timer runs."""
+        left_s = self._connection.DTLSv1_get_timeout()
+        return math.inf if left_s is None else left_s
+
+    @property
     def profile(self) -> str:
         """What was agreed on."""
         return self._connection.get_selected_srtp_profile().decode()
+
+    @property
+    def peer_fingerprint(self) -> str:
+        """That of the other end's certificate, as SDP has it."""
+        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        return (
+            ""
+            if certificate is None
+            else f"sha-256 {certificate.fingerprint(hashes.SHA256()).hex(':').upper()}"
+        )
 
     @property
     def keys(self) -> tuple[bytes, bytes]:
