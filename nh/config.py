@@ -46,6 +46,9 @@ from nh.log_settings import LogFormat, LogLevel, LogSettings, parse_areas
 MAX_KERNEL_FLOWS = 2**22
 """Most directions in the kernel; their counters would take a gigabyte."""
 
+MAX_STANDBY_FOR = 64
+"""Most relays whose calls a standby follows."""
+
 _BY_FEATURE = "FEATURE=warn, such as recording=warn,dtmf=warn"
 
 NO_STATE = "off"
@@ -223,6 +226,8 @@ class Settings(RelaySettings, frozen=True, kw_only=True):
 
     def _check_ranges(self) -> None:
         in_range("shards", self.shards, 0, 256)
+        if len(self.groups) > MAX_STANDBY_FOR:
+            raise ValueError(f"standby_for: a relay follows the calls of {MAX_STANDBY_FOR} relays at most")
         in_range("command_timeout_s", self.command_timeout_s, 0.05, 60)
         in_range("prefork", self.prefork, 0, 1)
         in_range("hang_s", self.hang_s, 0, 60)

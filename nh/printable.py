@@ -1,4 +1,4 @@
-r"""How bytes and texts of peers are shown: on one line, with escapes for what could steer a terminal.
+r"""How numbers are shown, and bytes and texts of peers: on one line, with escapes for what steers a terminal.
 
 Printable UTF-8 stands for itself, a backslash is `\\`, every other byte is `\xNN`. Each bytes value has
 exactly one shown form, and nh.cli.calls.callid reads that form back.
@@ -17,6 +17,11 @@ def show_id(identifier: bytes) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_show, text))
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 call`, `5 calls`. `thing` is a noun whose plural ends in s."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def show_text(text: str) -> str:

@@ -9,6 +9,7 @@ from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, not_runni
 from nh.commands import Ping
 from nh.config import Settings
 from nh.errors import NhError, NotRunning
+from nh.printable import counted
 
 if TYPE_CHECKING:
     from nh.stats.reading import StatsReading
@@ -31,6 +32,8 @@ class Health(msgspec.Struct, frozen=True):
         version: of the nh that runs; "": none runs.
         load_percent: use of the limit that is closest to be reached.
         at_limit: number of shards that refuse new calls because a limit is reached.
+        standby_since: wall clock since which nh is a standby, seconds since 1970; 0: it is none.
+        standby_groups: of a standby: whose calls it follows, as in `nh stats --json`.
     """
 
     alive: bool
@@ -43,6 +46,8 @@ class Health(msgspec.Struct, frozen=True):
     version: str = ""
     load_percent: int = 0
     at_limit: int = 0
+    standby_since: float = 0.0
+    standby_groups: tuple[dict[str, object], ...] = ()
 
 
 def health(
@@ -66,8 +71,7 @@ def health(
     if as_json:
         typer.echo(msgspec.json.encode(found))
     else:
-        calls = "1 call" if found.calls == 1 else f"{found.calls} calls"
-        well = f"ok: {found.shards_up} of {found.shards} shards are up, {calls}"
+        well = f"ok: {found.shards_up} of {counted(found.shards, 'shard')} up, {counted(found.calls, 'call')}"
         if found.at_limit:
             well += f"; {found.at_limit} of them refuse new calls, because a limit is reached"
         typer.echo(found.why or well)
@@ -101,6 +105,7 @@ def examine(settings: Settings) -> Health:
 
 def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
     from nh.stats import ShardState  # noqa: PLC0415
+    from nh.stats.fields import to_builtins  # noqa: PLC0415
 
     return Health(
         alive,
@@ -113,4 +118,6 @@ def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
         version=reading.version,
         load_percent=reading.totals.load_percent,
         at_limit=reading.totals.at_limit,
+        standby_since=reading.supervisor.standby_since,
+        standby_groups=tuple(map(to_builtins, reading.supervisor.followed)),
     )

@@ -5,7 +5,7 @@ that Prometheus wants (seconds, bytes); outcomes of commands and reasons of drop
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from nh.stats import ShardState
 from nh.stats.fields import FieldInfo, Kind
 from nh.stats.histograms import Histogram, HistogramInfo
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
+from nh.stats.layout import GROUP_TABLE, SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, StandbyGroup
 from nh.stats.reading import HISTOGRAMS, ShardReading, StatsReading
 
 _OUTCOMES: Final = ("ok", "refused", "failed")
@@ -43,6 +43,12 @@ _SUPERVISOR_NAMES: Final = {
     "memory_bytes": "supervisor_memory_bytes",
     "started": "supervisor_start_time_seconds",
     "running_since": "start_time_seconds",
+}
+
+_GROUP_NAMES: Final = {
+    "ready": "standby_group_ready",
+    "calls": "standby_group_calls",
+    "lag_s": "standby_group_lag_seconds",
 }
 
 _LEFT_OUT: Final = frozenset({"heartbeat", "drain_deadline", "state", "cpu"})
@@ -67,7 +73,7 @@ class _Family(NamedTuple):
 def _families(table: tuple[FieldInfo, ...], names: dict[str, str]) -> list[_Family]:
     families: dict[str, _Family] = {}
     for field in table:
-        if field.name in _LEFT_OUT or field.unit == "id":
+        if field.name in _LEFT_OUT or field.unit in ("id", "text"):
             continue
         name, text = names.get(field.name, field.name), field.help
         labels: tuple[str, ...] = ()
@@ -88,6 +94,7 @@ def _families(table: tuple[FieldInfo, ...], names: dict[str, str]) -> list[_Fami
 
 _SHARDS: Final = _families((*SHARD_TABLE, *STATUS_TABLE), _NAMES)
 _SUPERVISOR: Final = _families(SUPERVISOR_TABLE, _SUPERVISOR_NAMES)
+_GROUPS: Final = _families(GROUP_TABLE, _GROUP_NAMES)
 
 
 def render(reading: StatsReading, accept: str, *, wrong_tokens: int = 0) -> tuple[bytes, str]:
@@ -145,12 +152,22 @@ class _Reading(Collector):
             for labels, field in family.fields:
                 metric.add_metric(list(labels), getattr(reading.supervisor, field))
             yield metric
+        yield from _of_groups(reading.supervisor.followed)
         if reading.supervisor.heartbeat_age_s is not None:
             yield GaugeMetricFamily(
                 "nh_supervisor_heartbeat_age_seconds",
                 "seconds since the supervisor's last publication",
                 reading.supervisor.heartbeat_age_s,
             )
+
+
+def _of_groups(groups: Sequence[StandbyGroup]) -> Iterator[Metric]:
+    for family in _GROUPS if groups else ():
+        metric = _metric(family, ("group",))
+        for group in groups:
+            for _, field in family.fields:
+                metric.add_metric([group.group], getattr(group, field))
+        yield metric
 
 
 def _histogram_name(info: HistogramInfo) -> str:

@@ -38,10 +38,11 @@ class FieldInfo(NamedTuple):
         name: of the attribute, and in JSON.
         kind: see Kind.
         total: see Total.
-        unit: such as packets, bytes or s; values in s are floats, all others integers.
+        unit: such as packets, bytes or s; those in s are floats, those in text are str, others integers.
         help: the meaning, for people.
         zero: the value before the first publication, and for gauges of a shard that is down.
         label: of a reason for a drop: what the live view calls it.
+        text_bytes: of a text: the most bytes of it in UTF-8; 0: the field is a number.
     """
 
     name: str
@@ -49,8 +50,9 @@ class FieldInfo(NamedTuple):
     total: Total
     unit: str
     help: str
-    zero: float
+    zero: Any
     label: str = ""
+    text_bytes: int = 0
 
 
 def _field(kind: Kind, total: Total, unit: str, help: str, zero: int = 0, *, label: str = "") -> Any:
@@ -71,6 +73,12 @@ def drop(label: str, why: str) -> Any:
 def gauge(help: str, unit: str, total: Total = Total.SUM, zero: int = 0) -> Any:
     """A field that has a present value; see FieldInfo."""
     return _field(Kind.GAUGE, total, unit, help, zero)
+
+
+def text(help: str, most_bytes: int) -> Any:
+    """A text, the present one; what is longer is cut off."""
+    metadata = {_KEY: (Kind.GAUGE, Total.NONE, "text", help, "", "", most_bytes)}
+    return dataclasses.field(default="", metadata=metadata)
 
 
 def table(stats: type) -> tuple[FieldInfo, ...]:
@@ -117,7 +125,7 @@ def add_counters(stats: Any, fields: Sequence[FieldInfo], counters: Counters) ->
 
 
 class Record:
-    """Packs and unpacks the values of one table: eight bytes for each, in its order, then its histograms.
+    """Packs and unpacks the values of one table: in its order, eight bytes a number, then its histograms.
 
     Args:
         fields: a table.
@@ -127,18 +135,33 @@ class Record:
     def __init__(self, fields: Sequence[FieldInfo], histograms: tuple[HistogramInfo, ...] = ()) -> None:
         self.fields = tuple(fields)
         self.histograms = HistogramRecord(histograms)
-        self._struct = struct.Struct("=" + "".join("d" if field.unit == "s" else "q" for field in fields))
+        self._struct = struct.Struct("=" + "".join(map(_format, fields)))
+        self._has_text = any(field.text_bytes for field in fields)
         self._values = attrgetter(*(field.name for field in fields))
         self.size_bytes = self._struct.size + self.histograms.size_bytes
 
     def pack(self, stats: object) -> bytes:
         """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
-        return self._struct.pack(*self._values(stats)) + self.histograms.pack(stats)
+        values = self._values(stats)
+        if self._has_text:
+            values = tuple(value.encode() if isinstance(value, str) else value for value in values)
+        return self._struct.pack(*values) + self.histograms.pack(stats)
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
         """The values at `offset` of `data` by name, which are keyword arguments of the table's class."""
         values = self._struct.unpack_from(data, offset)
         unpacked: dict[str, Any] = {
-            field.name: value for field, value in zip(self.fields, values, strict=True)
+            field.name: _text(value) if field.text_bytes else value
+            for field, value in zip(self.fields, values, strict=True)
         }
         return unpacked | self.histograms.unpack(data, offset + self._struct.size)
+
+
+def _format(field: FieldInfo) -> str:
+    if field.text_bytes:
+        return f"{field.text_bytes}s"
+    return "d" if field.unit == "s" else "q"
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="ignore")  # the end of a long one may be within a character

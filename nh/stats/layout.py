@@ -8,8 +8,11 @@ import dataclasses
 import enum
 from typing import Final
 
-from nh.stats.fields import Record, Total, counter, drop, gauge, table
+from nh.stats.fields import Record, Total, counter, drop, gauge, table, text
 from nh.stats.histograms import Histogram, histogram, histogram_table
+
+MAX_GROUPS: Final = 64
+"""Most groups of calls that a standby follows."""
 
 MAX_SHARDS: Final = 256
 """Most shards of a segment."""
@@ -175,6 +178,22 @@ class ShardStatus:
     state: int = gauge("0 starting, 1 up, 2 down", "state", Total.NONE)
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False, match_args=False)
+class StandbyGroup:
+    """What a standby tells of the calls of one relay, which it follows."""
+
+    group: str = text("the prefix under which they are stored", 64)
+    holder: str = text("the relay that has them: HOST:RUNTIME_DIR", 160)
+    fault: str = text("why this relay could not take them over now; empty: it could", 240)
+    ready: int = gauge("1 if this relay could take them over now, otherwise 0", "state", Total.NONE)
+    calls: int = gauge("calls that it has warm", "calls")
+    lag_s: float = gauge("time since it had all of them", "s", Total.NONE)
+
+
+def _room_for_groups() -> list[StandbyGroup]:
+    return [StandbyGroup() for _ in range(MAX_GROUPS)]
+
+
 def _room_for_all() -> list[ShardStatus]:
     return [ShardStatus() for _ in range(MAX_SHARDS)]
 
@@ -186,6 +205,7 @@ class SupervisorStats:
     Attributes:
         shards: the status of each shard by number. It has MAX_SHARDS entries; those of shards that do not
             exist are not published.
+        groups: of a standby: whose calls it follows. It has MAX_GROUPS entries; as `shards`.
     """
 
     rpc_accepted: int = counter("RPC connections accepted", "connections")
@@ -233,6 +253,7 @@ class SupervisorStats:
     standby: int = gauge("1 while nh follows the calls of other relays, otherwise 0", "state", Total.NONE)
     standby_calls: int = gauge("calls of other relays that a standby has warm", "calls")
     standby_lag_s: float = gauge("time since a standby had all calls of these relays", "s", Total.NONE)
+    standby_since: float = gauge("wall clock since which nh is a standby; 0: it is none", "s", Total.NONE)
     kernel_interfaces: int = gauge("network interfaces on which the kernel relays", "interfaces")
     serving: int = gauge(
         "1 while commands are executed: since every shard was up, until nh ends", "state", Total.NONE
@@ -257,10 +278,17 @@ class SupervisorStats:
     memory_bytes: int = gauge("resident memory", "bytes")
 
     shards: list[ShardStatus] = dataclasses.field(default_factory=_room_for_all)
+    groups: list[StandbyGroup] = dataclasses.field(default_factory=_room_for_groups)
+
+    @property
+    def followed(self) -> list[StandbyGroup]:
+        """The groups of calls that a standby follows; none: it is no standby."""
+        return [each for each in self.groups if each.group] if self.standby else []
 
 
 SHARD_TABLE: Final = table(ShardStats)
 STATUS_TABLE: Final = table(ShardStatus)
+GROUP_TABLE: Final = table(StandbyGroup)
 SUPERVISOR_TABLE: Final = table(SupervisorStats)
 SHARD_HISTOGRAMS: Final = histogram_table(ShardStats)
 STATUS_HISTOGRAMS: Final = histogram_table(ShardStatus)
@@ -271,4 +299,5 @@ DROPS: Final = tuple(field for field in SHARD_TABLE if field.label)
 
 SHARD_RECORD: Final = Record(SHARD_TABLE, SHARD_HISTOGRAMS)
 STATUS_RECORD: Final = Record(STATUS_TABLE, STATUS_HISTOGRAMS)
+GROUP_RECORD: Final = Record(GROUP_TABLE)
 SUPERVISOR_RECORD: Final = Record(SUPERVISOR_TABLE)

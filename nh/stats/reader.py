@@ -12,13 +12,11 @@ from nh.stats.layout import (
     SHARD_RECORD,
     SHARD_TABLE,
     STATUS_HISTOGRAMS,
-    STATUS_RECORD,
     STATUS_TABLE,
-    SUPERVISOR_RECORD,
     ShardState,
     ShardStatus,
 )
-from nh.stats.segment import Segment, attach_segment, segment_name
+from nh.stats.segment import Segment, attach_segment, segment_name, unpack_supervisor
 
 if TYPE_CHECKING:
     from nh.stats.reading import ShardReading, StatsReading, SupervisorReading
@@ -43,6 +41,7 @@ class StatsReader:
 
     def __init__(self, segment: Segment) -> None:
         self._version = segment.version
+        self._groups = segment.groups
         self._supervisor = _BlockReader(segment.supervisor_block(), f"{segment.name}: the supervisor")
         self._shards = [
             _BlockReader(segment.shard_block(shard), f"{segment.name}: shard {shard}")
@@ -81,12 +80,8 @@ class StatsReader:
     def _read_supervisor(self) -> "SupervisorReading":
         from nh.stats.reading import SupervisorReading  # noqa: PLC0415
 
-        payload = self._supervisor.read()
-        statuses = [
-            ShardStatus(**STATUS_RECORD.unpack(payload, offset))
-            for offset in range(SUPERVISOR_RECORD.size_bytes, len(payload), STATUS_RECORD.size_bytes)
-        ]
-        return SupervisorReading(**SUPERVISOR_RECORD.unpack(payload), shards=statuses)
+        values, groups, statuses = unpack_supervisor(self._supervisor.read(), self._groups)
+        return SupervisorReading(**values, groups=groups, shards=statuses)
 
 
 class Heartbeat:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from nh.stats.fields import FieldInfo, Total
+from nh.stats.fields import FieldInfo, Total, to_builtins
 from nh.stats.layout import (
     SHARD_HISTOGRAMS,
     SHARD_TABLE,
@@ -82,7 +82,10 @@ class StatsReading(msgspec.Struct, frozen=True, kw_only=True):
             "time": self.time,
             "version": self.version,
             "supervisor": _values(self.supervisor, SUPERVISOR_TABLE)
-            | {"heartbeat_age_s": self.supervisor.heartbeat_age_s},
+            | {
+                "heartbeat_age_s": self.supervisor.heartbeat_age_s,
+                "standby_groups": [to_builtins(each) for each in self.supervisor.followed],
+            },
             "shards": [
                 {
                     "shard": shard.shard,

@@ -59,13 +59,13 @@ class SupervisorWriter:
 
     def __init__(self, segment: Segment) -> None:
         self._block = segment.supervisor_block()
-        self._shards = segment.shards
+        self._shards, self._groups = segment.shards, segment.groups
         self._sequence = _last_sequence(self._block)
 
     def publish(self, stats: SupervisorStats) -> None:
         """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
-        self._block.write(self._sequence, pack_supervisor(stats, self._shards))
+        self._block.write(self._sequence, pack_supervisor(stats, self._shards, self._groups))
 
 
 def resident_bytes() -> int:

@@ -116,7 +116,7 @@ class Runtime:
         stack.enter_context(reap_children_after_exec(self.loop))
         self.orphans = find_orphans(path)
         check_addresses(settings.interfaces, takes_over=bool(inherited or self.orphans))
-        self.segment = stack.enter_context(own_segment(segment_name(path), self.shards))
+        self.segment = stack.enter_context(own_segment(segment_name(path), self.shards, len(settings.groups)))
         self.kernel, self.kernel_off = start_kernel_service(
             self.loop, settings, self.shards, stats=self.stats, orphans=self.orphans
         )

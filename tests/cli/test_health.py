@@ -34,7 +34,7 @@ def test_an_nh_that_does_not_run_is_not_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "why", "alive"),
     [
-        ({"draining": 1}, "nh is draining: new calls are refused, 0 calls are left", True),
+        ({"draining": 1}, "nh is draining: new calls are refused, 0 calls left", True),
         ({"serving": 0}, "nh is starting or ending", True),
         ({"heartbeat": 1.0}, "the supervisor hangs", False),
     ],

@@ -7,7 +7,7 @@ from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
 from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
 from nh.stats.fields import Kind
-from nh.stats.layout import DROPS, SHARD_TABLE, ShardState
+from nh.stats.layout import DROPS, SHARD_TABLE, ShardState, StandbyGroup
 from nh.stats.reading import ShardReading, StatsReading
 from tests.cli.readings import make_reading, make_shard
 
@@ -124,6 +124,24 @@ def test_after_an_orderly_end_it_says_stopped() -> None:
     assert lines[0].startswith("nh 0.1.0 · stopped · 2 shards · ")
     assert row(lines, "1").startswith("1 stop ")
     assert "hung" not in "\n".join(lines)
+
+
+def test_a_standby_shows_whose_calls_it_has_in_place_of_shards() -> None:
+    reading = make_reading(busy(0, 100.0))
+    supervisor = reading.supervisor
+    supervisor.standby, supervisor.standby_since = 1, reading.time - 90.0
+    supervisor.groups = [
+        StandbyGroup(group="pair-1", holder="relay-1:/run/nh", ready=1, calls=20, lag_s=0.12),
+        StandbyGroup(group="pair-2", calls=1, lag_s=12.0, fault="its calls are encrypted"),
+    ]
+    lines = [line for line in rendered(view_of(reading), 80) if line]
+    assert lines[0].startswith("nh 0.1.0 · standby for 1m30s · 3 RPC clients · ")
+    assert [line.split() for line in lines if line.startswith("pair")] == [
+        ["pair-1", "20", "0.1s", "relay-1:/run/nh"],
+        ["pair-2", "1", "12s", "none"],
+    ]
+    assert lines[-1].strip() == "its calls are encrypted"
+    assert not any(line.startswith(("all ", "paths")) for line in lines)
 
 
 @pytest.mark.parametrize(("ends", "said"), [(0.0, "draining · "), (190.0, "draining, 1m30s at most · ")])

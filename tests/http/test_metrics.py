@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from nh.http.metrics import render
 from nh.stats import Segment, ShardStats, ShardWriter, StatsReader, SupervisorStats, SupervisorWriter
 from nh.stats.fields import FieldInfo, Kind
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
+from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, StandbyGroup
 from nh.stats.reading import StatsReading
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -128,3 +128,25 @@ def test_the_version_and_the_state_of_shards_are_metrics(numbered: StatsReading)
 def test_counters_and_gauges_are_never_mixed_in_one_metric() -> None:
     kinds = {field.name: field.kind for field in (*SHARD_TABLE, *STATUS_TABLE)}
     assert {kind for name, kind in kinds.items() if name.startswith(("drop_", "offer_"))} == {Kind.COUNTER}
+
+
+def test_a_standby_has_metrics_of_each_group_that_it_follows(numbered: StatsReading) -> None:
+    assert not any("standby_group" in metric.name for metric in families(numbered))
+    numbered.supervisor.groups[:] = [
+        StandbyGroup(group="pair-1", ready=1, calls=5, lag_s=0.5),
+        StandbyGroup(group="pair-2", calls=7, fault="no key"),
+    ]
+    found = {
+        (sample.name.removeprefix("nh_standby_group_"), sample.labels["group"]): sample.value
+        for metric in families(numbered)
+        for sample in metric.samples
+        if "standby_group" in sample.name
+    }
+    assert found == {
+        ("ready", "pair-1"): 1,
+        ("calls", "pair-1"): 5,
+        ("lag_seconds", "pair-1"): 0.5,
+        ("ready", "pair-2"): 0,
+        ("calls", "pair-2"): 7,
+        ("lag_seconds", "pair-2"): 0,
+    }

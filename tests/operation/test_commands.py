@@ -185,7 +185,7 @@ def test_a_load_without_nh_and_an_option_that_it_does_not_know_are_errors(tmp_pa
 
 
 def test_the_health_of_a_relay(relay: Relay, call: str) -> None:
-    assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards are up, ")
+    assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards up, ")
     found = json.loads(on(relay, "health", "--json").stdout)
     assert (found["alive"], found["ready"], found["why"], found["shards_up"]) == (True, True, "", 2)
 

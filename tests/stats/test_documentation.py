@@ -5,7 +5,7 @@ import msgspec
 import nh
 from nh.results import StreamDetail, StreamQuality
 from nh.stats.fields import Total
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
+from nh.stats.layout import GROUP_TABLE, SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 
 PAGE = (Path(nh.__file__).parent.parent / "docs" / "reference" / "statistics.md").read_text()
 COUNTED, STREAMS = PAGE.split("\n## RTP streams\n")
@@ -19,7 +19,8 @@ def test_the_page_has_every_field_as_it_is_in_the_tables() -> None:
     ]
     status = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in STATUS_TABLE if f.name != "state"]
     supervisor = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in SUPERVISOR_TABLE]
-    assert rows == status + shard + supervisor
+    groups = [f"| `{f.name}` | {f.kind} | {f.unit} | {f.help} |" for f in GROUP_TABLE]
+    assert rows == status + shard + supervisor + groups
 
 
 def test_the_page_has_every_field_of_a_stream() -> None:

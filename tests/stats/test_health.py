@@ -1,5 +1,6 @@
 """nh.stats.health: when nh is alive, and when it takes calls."""
 
+import re
 import time
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from nh.stats import ShardState
 from nh.stats.health import why_not_alive, why_not_ready
+from nh.stats.layout import StandbyGroup
 from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, Totals
 
 
@@ -40,10 +42,10 @@ def test_a_relay_without_one_shard_for_a_moment_is_ready() -> None:
 @pytest.mark.parametrize(
     ("now", "why"),
     [
-        (reading(UP, STARTING, serving=0), "nh is starting: 1 shards are not up"),
+        (reading(UP, STARTING, serving=0), "nh is starting: 1 shard is not up"),
         (reading(UP, UP, serving=0), "nh is starting or ending"),
-        (reading(UP, UP, draining=1, calls=3), "nh is draining: new calls are refused, 3 calls are left"),
-        (reading(UP, UP, draining=1, calls=1), "nh is draining: new calls are refused, 1 call is left"),
+        (reading(UP, UP, draining=1, calls=3), "nh is draining: new calls are refused, 3 calls left"),
+        (reading(UP, UP, draining=1, calls=1), "nh is draining: new calls are refused, 1 call left"),
         (reading(DOWN, STARTING), "no shard is up"),
     ],
 )
@@ -53,16 +55,37 @@ def test_a_relay_that_takes_no_calls_is_alive_and_says_why_it_is_not_ready(
     assert (why_not_alive(now), why_not_ready(now)) == ("", why)
 
 
-def test_a_standby_that_reaches_no_server_says_where_to_look() -> None:
-    warm, late = (
-        msgspec.structs.replace(
-            reading(DOWN, serving=0),
-            supervisor=SupervisorReading(standby=1, standby_calls=5, standby_lag_s=lag),
-        )
-        for lag in (0.1, 8.0)
+def standby(*groups: StandbyGroup, lag_s: float = 0.1) -> str:
+    supervisor = SupervisorReading(
+        standby=1,
+        standby_since=1_700_000_000.0,
+        standby_calls=sum(each.calls for each in groups),
+        standby_lag_s=lag_s,
+        groups=[*groups, StandbyGroup()],
     )
-    assert why_not_ready(warm) == "nh is a standby: 5 calls are warm, lag 0.1 s"
-    assert why_not_ready(late) == "nh is a standby: 5 calls are warm, lag 8.0 s; its log says why"
+    why = why_not_ready(msgspec.structs.replace(reading(DOWN, serving=0), supervisor=supervisor))
+    return re.sub(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d: ", " since then: ", why)
+
+
+def test_a_standby_says_whose_calls_it_has_and_how_far_behind_it_is() -> None:
+    one, two = StandbyGroup(group="pair-1", calls=5), StandbyGroup(group="pair-2", calls=1)
+    assert standby(one) == "nh is a standby for pair-1 since then: 5 calls warm, lag 0.1 s"
+    assert standby(two) == "nh is a standby for pair-2 since then: 1 call warm, lag 0.1 s"
+    assert standby(one, two) == "nh is a standby for pair-1, pair-2 since then: 6 calls warm, lag 0.1 s"
+
+
+def test_a_standby_that_could_not_take_calls_over_says_which_and_why() -> None:
+    one, two = StandbyGroup(group="pair-1", fault="no key"), StandbyGroup(group="pair-2")
+    assert standby(one).endswith("since then: 0 calls warm, lag 0.1 s; no key")
+    assert standby(one, two, lag_s=9.0).endswith("lag 9.0 s; pair-1: no key")
+    two.fault = "no key"
+    assert standby(one, two).endswith("lag 0.1 s; no key")
+    two.fault = "no server"
+    assert standby(one, two).endswith("lag 0.1 s; pair-1: no key; pair-2: no server")
+
+
+def test_a_standby_that_is_late_without_a_known_reason_says_where_to_look() -> None:
+    assert standby(StandbyGroup(group="pair-1"), lag_s=8.0).endswith("lag 8.0 s; its log says why")
 
 
 def test_a_relay_that_refuses_while_its_server_is_away_names_the_setting() -> None:

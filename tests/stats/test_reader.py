@@ -22,8 +22,9 @@ from nh.stats import (
     SupervisorStats,
     SupervisorWriter,
     attach_segment,
+    create_segment,
 )
-from nh.stats.fields import Kind, Total
+from nh.stats.fields import Kind, Total, to_builtins
 from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
 
 
@@ -58,6 +59,27 @@ def test_every_field_of_the_supervisor_and_each_shards_state_arrive(segment: Seg
     assert [shard.state for shard in reading.shards] == [ShardState.UP, ShardState.STARTING, ShardState.DOWN]
     assert [shard.restarts for shard in reading.shards] == [0, 0, 1]
     assert reading.totals.restarts == 1
+
+
+def test_what_a_standby_follows_arrives_and_texts_are_cut_off_within_no_character(name: str) -> None:
+    segment = create_segment(name, 1, groups=2)
+    stats = SupervisorStats(standby=1)
+    for number, group in enumerate(stats.groups[:3]):
+        group.group, group.holder, group.fault = f"pair-{number}", f"host-{number}:/run/nh", "é" * 500
+        group.ready, group.calls, group.lag_s = 1, number, number / 2
+    stats.shards[0].restarts = 7
+    SupervisorWriter(segment).publish(stats)
+    reading = StatsReader(segment).read()
+    expected = [dict(to_builtins(each), fault="é" * 120) for each in stats.groups[:2]]
+    assert [to_builtins(each) for each in reading.supervisor.followed] == expected
+    assert reading.shards[0].restarts == 7
+    supervisor = reading.to_builtins()["supervisor"]
+    assert isinstance(supervisor, dict)
+    assert supervisor["standby_groups"] == expected
+    SupervisorWriter(segment).publish(SupervisorStats())
+    assert StatsReader(segment).read().supervisor.followed == []
+    segment.unlink()
+    segment.close()
 
 
 def test_totals_follow_the_rule_of_each_field(segment: Segment) -> None:
@@ -108,7 +130,8 @@ def test_a_reading_becomes_json_with_the_names_of_the_tables(segment: Segment) -
     assert set(plain) == {"time", "version", "supervisor", "shards", "totals"}
     status = {field.name for field in STATUS_TABLE}
     assert set(plain["shards"][0]) == names | status | {"shard", "heartbeat_age_s", "histograms"}
-    assert set(plain["supervisor"]) == {field.name for field in SUPERVISOR_TABLE} | {"heartbeat_age_s"}
+    supervisor = {field.name for field in SUPERVISOR_TABLE}
+    assert set(plain["supervisor"]) == supervisor | {"heartbeat_age_s", "standby_groups"}
     summed = {field.name for field in SHARD_TABLE if field.total is not Total.NONE}
     assert set(plain["totals"]) == summed | status - {"state"} | {"heartbeat_age_s", "histograms"}
     assert plain["shards"][2]["state"] == "starting"

@@ -63,7 +63,7 @@ def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Host
     with network.make_call(one, "call") as call:
         alone = move(one)
         assert alone.exit_code == 1
-        assert "no standby follows the calls; start one with --standby-for" in alone.output
+        assert "no standby follows the calls that could take them over; start one" in alone.output
         two.launch()
         two.wait_until_warm(1)
         unknown = move(one, "--to", "nowhere")

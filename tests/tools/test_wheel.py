@@ -106,7 +106,7 @@ def test_calls_are_relayed_by_the_installed_nh_and_its_load_generator(
 
 def test_the_installed_nh_says_that_it_is_well(environment: Path, relay: Place) -> None:
     said = run(environment / "bin/nh", "health", "--runtime-dir", str(relay.directory))
-    assert "1 of 1 shards are up" in said
+    assert "1 of 1 shard up" in said
 
 
 def test_units_and_alerts_are_beside_it(environment: Path) -> None:

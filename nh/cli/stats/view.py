@@ -17,7 +17,8 @@ from rich.text import Text
 from nh.cli.stats import quantities
 from nh.cli.stats.keys import Choice, Row
 from nh.cli.stats.rates import Measured, Rates, commands, drops, hangs
-from nh.stats.layout import DROPS, ShardState
+from nh.printable import counted
+from nh.stats.layout import DROPS, ShardState, SupervisorStats
 from nh.stats.reading import ShardReading, StatsReading, Totals
 
 _ROW_COLUMNS: Final = 73
@@ -96,6 +97,9 @@ class StatsView:
             yield _graph("packets/s", self.packets, quantities.rate, options.max_width, "cyan")
             yield _graph("calls", self.calls, quantities.count, options.max_width, "green")
         yield Text()
+        if self.reading.supervisor.standby and not self.stopped:
+            yield _standby(self.reading.supervisor)
+            return
         wide = options.max_width >= WIDE_COLUMNS
         rows = list(zip(self.reading.shards, self.measured.shards, strict=True))
         yield _shards(
@@ -120,7 +124,9 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
     refusing = [_drain(reading)] if reading.supervisor.draining and not stopped else []
     if reading.totals.at_limit and not stopped:
         refusing.append("at a limit")
-    count = f"{shards} shards" if stopped else f"{up} of {shards} shards up"
+    count = counted(shards, "shard") if stopped else f"{up} of {counted(shards, 'shard')} up"
+    if reading.supervisor.standby and not stopped:
+        count = ""  # it has none yet
     short, long = _up(reading, stopped=stopped)
     clock = datetime.fromtimestamp(reading.time).strftime("%H:%M:%S")
     rpc = f"{quantities.count(clients)} RPC client{'' if clients == 1 else 's'}"
@@ -136,7 +142,7 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
         (each for each in choices if len(" · ".join([title, *refusing, *each])) <= width), choices[-1]
     )
     text = Text().append(title, style="bold")
-    for part in [*refusing, *parts]:
+    for part in filter(None, [*refusing, *parts]):
         bad = part == count and up < shards and not stopped
         style = "bold yellow" if part in refusing else "bold red" if bad else ""
         text.append(" · ", style="dim").append(part, style=style)
@@ -150,6 +156,9 @@ def _up(reading: StatsReading, *, stopped: bool) -> tuple[str, str]:
         return "stopped", "stopped"
     if not supervisor.started:
         return "starting", "starting"
+    if supervisor.standby:
+        standby = f"standby for {quantities.duration(max(0.0, reading.time - supervisor.standby_since))}"
+        return standby, standby
     code = quantities.duration(max(0.0, reading.time - supervisor.started))
     since = supervisor.running_since
     if not 0 < since < supervisor.started:
@@ -224,6 +233,27 @@ def _state(shard: ShardReading) -> Text:
         return Text("hung", style="bold red")
     word, style = _STATES[shard.state]
     return Text(word, style=style)
+
+
+def _standby(supervisor: SupervisorStats) -> Table:
+    """Whose calls a standby has warm, a row for each group."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
+    table.add_column("calls of", no_wrap=True)
+    table.add_column("warm", justify="right", no_wrap=True)
+    table.add_column("lag", justify="right", no_wrap=True)
+    table.add_column("relay")
+    for group in supervisor.followed:
+        late = "" if group.ready else "yellow"
+        cells = [
+            Text(group.group),
+            Text(quantities.count(group.calls)),
+            Text(quantities.lag(group.lag_s), style=late),
+            Text(group.holder or "none", style="" if group.holder else "dim"),
+        ]
+        table.add_row(*cells)
+        if group.fault:
+            table.add_row("", "", "", Text(group.fault, style="bold red"))
+    return table
 
 
 def _paths(reading: StatsReading, rates: Rates | None) -> Text:

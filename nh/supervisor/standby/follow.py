@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nh.errors import StoreUnavailable
+from nh.printable import counted
+from nh.stats.layout import StandbyGroup, SupervisorStats
+from nh.stats.standby import LATE_S
 from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
@@ -34,14 +37,14 @@ class Following:
         free: the group that is free; None: none is.
         standings: how each group stands, by name, as far as that is known.
         failure: why the server cannot be asked; "": it answers.
-        obstacles: why calls could not be taken over from a server that answers, by name of the group.
     """
 
     def __init__(self, followers: "Sequence[Follower]", on_free: Callable[[], None]) -> None:
         self.free: Follower | None = None
         self.standings: dict[str, Standing] = {}
         self.failure = ""
-        self.obstacles: dict[str, str] = {}
+        self._obstacles: dict[str, str] = {}  # by group: why its calls could not be taken over
+        self._began = time.monotonic()
         self._followers = followers
         self._on_free = on_free
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
@@ -49,23 +52,22 @@ class Following:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def calls(self) -> int:
-        """How many calls of all groups are warm."""
-        return sum(each.calls for each in self._followers)
+    def describe(self, stats: SupervisorStats) -> None:
+        """Write into the statistics how all groups stand."""
+        stats.standby_calls, stats.standby_lag_s = 0, 0.0
+        for follower, group in zip(self._followers, stats.groups, strict=False):
+            self._describe(follower, group)
+            stats.standby_calls += group.calls
+            stats.standby_lag_s = max(stats.standby_lag_s, group.lag_s)
 
-    @property
-    def behind_since(self) -> float | None:
-        """When the copies had all calls, monotonic seconds; None: not yet."""
-        times = [each.caught_up_at for each in self._followers]
-        known = [each for each in times if each is not None]
-        return min(known) if len(known) == len(times) else None
-
-    @property
-    def faults(self) -> list[str]:
-        """Why calls could not be taken over now, for people."""
-        failure = [self.failure] if self.failure else []
-        return failure + [f"{group}: {why}" for group, why in self.obstacles.items()]
+    def _describe(self, follower: "Follower", group: StandbyGroup) -> None:
+        caught_up_at, standing = follower.caught_up_at, self.standings.get(follower.group)
+        group.group = follower.group
+        group.holder = standing.holder if standing is not None else ""
+        group.fault = self.failure or self._obstacles.get(follower.group, "")
+        group.calls = follower.calls
+        group.lag_s = time.monotonic() - (self._began if caught_up_at is None else caught_up_at)
+        group.ready = int(caught_up_at is not None and not group.fault and group.lag_s <= LATE_S)
 
     def start(self) -> None:
         """Follow in a thread."""
@@ -122,14 +124,14 @@ class Following:
         is_held = standing.holder and not follower.is_free(standing)
         if is_held and (before is None or before.holder != standing.holder):
             logger.info(
-                "standby for %s: the relay %s has the calls; waiting until it ends, with %d calls warm",
-                *(follower.group, standing.holder, follower.calls),
+                "standby for %s: the relay %s has the calls; waiting until it ends, with %s warm",
+                *(follower.group, standing.holder, counted(follower.calls, "call")),
             )
 
     def _tell_obstacle(self, group: str, obstacle: str) -> None:
-        before = self.obstacles.pop(group, "")
+        before = self._obstacles.pop(group, "")
         if obstacle:
-            self.obstacles[group] = obstacle
+            self._obstacles[group] = obstacle
         if obstacle and obstacle != before:
             logger.error("standby for %s: this relay cannot take its calls over: %s", group, obstacle)
         elif before and not obstacle:

@@ -25,7 +25,10 @@ LOOK_S: Final = 0.1
 SAVE_S: Final = 5.0
 """Saving and writing of all calls may take so long; then there is no handover."""
 
-_NO_STANDBY: Final = "no standby follows the calls; start one with --standby-for and the prefix of this relay"
+_NO_STANDBY: Final = (
+    "no standby follows the calls that could take them over; start one with --standby-for and the prefix of"
+    " this relay; if there is one, `nh health` there says what keeps it"
+)
 
 
 class Reactions(NamedTuple):

@@ -20,6 +20,7 @@ from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
+from nh.stats.standby import standby_line
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
@@ -66,7 +67,7 @@ class Standby:
     def run(self) -> Outcome:
         """Follow until a group is this relay's, or until it is to end; returns which."""
         runtime = self._runtime
-        runtime.stats.standby = 1
+        runtime.stats.standby, runtime.stats.standby_since = 1, time.time()
         publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         runtime.loop.add_reader(self._free, self._on_free)
         with signals_on(runtime.loop, _SIGNALS, self._on_signal):
@@ -87,7 +88,8 @@ class Standby:
 
     def _leave(self, outcome: Outcome) -> None:
         runtime = self._runtime
-        runtime.stats.standby = 0
+        runtime.stats.standby, runtime.stats.standby_since = 0, 0.0
+        runtime.stats.standby_calls, runtime.stats.standby_lag_s = 0, 0.0
         if outcome is Outcome.PROMOTED:
             runtime.rpc.stop_reading()
             runtime.rpc.release_connections()  # those of the relay that serves from now on
@@ -153,11 +155,9 @@ class Standby:
     # --- what it says of itself -------------------------------------------------------------------
 
     def _update_stats(self) -> None:
-        runtime, since = self._runtime, self._following.behind_since
-        runtime.update_stats()
+        self._runtime.update_stats()
         self._end_orphans()
-        runtime.stats.standby_calls = self._following.calls
-        runtime.stats.standby_lag_s = time.monotonic() - (self._began if since is None else since)
+        self._following.describe(self._runtime.stats)
 
     def _end_orphans(self) -> None:
         """End shards of the run before when the calls are another relay's, or may be."""
@@ -174,10 +174,7 @@ class Standby:
 
     def _status_line(self) -> str:
         self._update_stats()
-        stats = self._runtime.stats
-        wrong = "".join(f"; {each}" for each in self._following.faults)
-        warm = f"{stats.standby_calls} calls warm, lag {stats.standby_lag_s:.1f} s"
-        return f"standby for {self._names}: {warm}{wrong}"
+        return standby_line(self._runtime.stats)
 
     def _tell(self) -> None:
         if self._outcome is None:
@@ -205,9 +202,10 @@ class Standby:
                 reply(self._refusal())
 
     def _refusal(self) -> Failure:
-        return Failure.of(
-            ShardUnavailable(f"nh is a {self._status_line()}; ask the relay that has the calls")
-        )
+        line = self._status_line()
+        holders = dict.fromkeys(each.holder for each in self._runtime.stats.followed if each.holder)
+        ask = f"ask the relay that has the calls: {', '.join(holders) or 'it is not known yet'}"
+        return Failure.of(ShardUnavailable(f"nh is a {line}; {ask}"))
 
     def _on_signal(self, number: signal.Signals) -> None:
         match number:
