@@ -1,25 +1,32 @@
 """What SRTP on one side of a call costs a packet of speech in user space, beside a plain one, in one run.
 
-    python -m benchmarks.srtp_cost
+    python -m benchmarks.srtp_cost [--relays]
 
 Bursts of 40 packets (RTP, 172 bytes) go through a relay in this process over loopback; what is counted is the
 CPU of its turns: receive, authenticate, decrypt, measure, encrypt, send. The figure is the 5th percentile of
-150 bursts, in three rounds.
+150 bursts, in three rounds. Packets of a bundle have header extensions besides, as browsers send them.
+
+--relays: nh and rtpengine as processes instead, each with the same calls (benchmarks.srtp_relays).
 """
 
+import argparse
+import struct
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
+from benchmarks.srtp_relays import measure_relays
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
-from nh.commands import Answer, Offer, OfferOptions, SdesOptions
+from nh.commands import Answer, BundleOptions, Offer, OfferOptions
 from nh.loop import SelectorLoop
 from nh.results import Rewritten
-from nh.sdp.crypto import CryptoAttribute, read_crypto, write_crypto
+from nh.sdp.crypto import write_crypto
 from nh.sdp.parse import parse
 from nh.shard.relay import Relay
 from nh.srtp.ciphers import BUFFER_BYTES
+from nh.srtp.keys import new_master_key
 from nh.srtp.sender import SrtpSender
+from nh.srtp.suites import SUITES
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
 
@@ -27,7 +34,40 @@ LOOPBACK: Final = "127.0.0.1"
 PACKETS: Final = 40
 BURSTS: Final = 150
 ROUNDS: Final = 3
-SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
+COUNTER_MODE: Final = "AES_CM_128_HMAC_SHA1_80"
+GCM: Final = "AEAD_AES_128_GCM"
+
+EXTENSIONS: Final = bytes.fromhex("bede0003 10ff 22112233 311234 000000")
+"""Three elements, as browsers send them with each packet (RFC 8285 4.2)."""
+
+
+class Kind(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        suite: of the caller's SRTP; "": it has none.
+        opens: the caller sends, so SRTP is opened; otherwise it is sealed.
+        shares: what comes to the caller's port beside its RTP: "", "rtcp-mux" or "bundle".
+    """
+
+    suite: str = ""
+    opens: bool = True
+    shares: str = ""
+
+    def __str__(self) -> str:
+        way = "" if not self.suite else ", SRTP to RTP" if self.opens else ", RTP to SRTP"
+        return (self.suite or "plain") + way + (f", {self.shares}" if self.shares else "")
+
+
+PLAIN: Final = Kind()
+KINDS: Final = (
+    PLAIN,
+    *(Kind(suite, opens) for suite in (COUNTER_MODE, GCM) for opens in (True, False)),
+    Kind(shares="rtcp-mux"),
+    Kind(GCM, shares="rtcp-mux"),
+    Kind(shares="bundle"),
+    Kind(GCM, shares="bundle"),
+)
 
 
 class SpeechCall:
@@ -35,47 +75,43 @@ class SpeechCall:
 
     Args:
         ports: of the relay.
-        suite: of the callee's SRTP; "": it has none.
-        from_caller: who sends.
+        kind: of the call.
     """
 
-    def __init__(self, ports: range, suite: str, *, from_caller: bool) -> None:
+    def __init__(self, ports: range, kind: Kind) -> None:
         self._loop = SelectorLoop()
         interfaces = (Interface("default", LOOPBACK, LOOPBACK),)
         config = RelayConfig(RelaySettings(), ports=(ports[0], ports[-1]), interfaces=interfaces)
         self._relay = Relay(config)
         self._relay.attach(self._loop)
-        self._caller, self._callee = MediaPeer(LOOPBACK), MediaPeer(LOOPBACK)
-        options = OfferOptions(
-            transport_protocol="RTP/SAVP" if suite else "", sdes=SdesOptions(only=(suite,) if suite else ())
-        )
-        caller_sdp = _sdp(self._caller, "RTP/AVP")
-        to_callee = self._execute(Offer(b"call", b"caller", b"", b"", caller_sdp, options))
+        self._caller, self._callee, self._video = (MediaPeer(LOOPBACK) for _ in range(3))
+        self._kind = kind
         self._protector: SrtpSender | None = None
-        crypto = b""
-        if suite:
-            offered = parse(to_callee).media[0].attributes["crypto"]
-            line = read_crypto([each.value for each in offered])[0]
-            crypto = self._set_up_srtp(line) + b"\r\n"
-        proto = "RTP/SAVP" if suite else "RTP/AVP"
-        callee_sdp = _sdp(self._callee, proto) + crypto
-        to_caller = self._execute(Answer(b"call", b"caller", b"callee", b"", callee_sdp, OfferOptions()))
-        ends = (
-            (self._caller, to_caller, self._callee)
-            if from_caller
-            else (self._callee, to_callee, self._caller)
+        bundled = kind.shares == "bundle"
+        offer, answer = self._caller_sdp(), _sdp([self._callee, self._video][: 1 + bundled])
+        options = OfferOptions(
+            transport_protocol="RTP/AVP", mux_accept=True, bundle=BundleOptions(accept=bundled)
         )
-        self._sender, told, receiver = ends
-        if from_caller:
-            self._protector = None
+        to_callee = self._execute(Offer(b"call", b"caller", b"", b"", offer, options))
+        to_caller = self._execute(Answer(b"call", b"caller", b"callee", b"", answer, OfferOptions()))
+        ends = (self._caller, to_caller, self._callee), (self._callee, to_callee, self._caller)
+        self._sender, told, receiver = ends[0 if kind.opens else 1]
         self._target = (LOOPBACK, parse(told).media[0].port)
         self._receiver = receiver.sockets[0]
         self._receiver.setblocking(False)
 
-    def _set_up_srtp(self, line: CryptoAttribute) -> bytes:
-        """Let the callee send with the key that it is sent with: nothing forbids it, and it is a key."""
-        self._protector = SrtpSender(line.key, bytearray(BUFFER_BYTES))
-        return write_crypto(line.tag, line.key)
+    def _caller_sdp(self) -> bytes:
+        kind, lines = self._kind, []
+        if kind.suite:
+            key = new_master_key(SUITES[kind.suite])
+            lines.append(write_crypto(1, key).decode())
+            if kind.opens:
+                self._protector = SrtpSender(key, bytearray(BUFFER_BYTES))
+        if kind.shares:
+            lines.append("a=rtcp-mux")
+        bundled = kind.shares == "bundle"
+        lines += ["a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"] if bundled else []
+        return _sdp([self._caller] * (1 + bundled), "RTP/SAVP" if kind.suite else "RTP/AVP", lines, bundled)
 
     def _execute(self, command: Offer | Answer) -> bytes:
         result = self._relay.execute(command)
@@ -85,10 +121,7 @@ class SpeechCall:
     def cost_us(self) -> float:
         """CPU of the relay for each packet of one burst."""
         for _ in range(PACKETS):
-            packet = self._sender.next_packet(bytes(160))
-            if self._protector is not None:
-                packet = bytes(self._protector.protect(memoryview(packet)))
-            self._sender.send_raw(packet, self._target)
+            self._sender.send_raw(self._next_packet(), self._target)
         spent, arrived = 0.0, 0
         while arrived < PACKETS:
             began = time.thread_time()
@@ -96,6 +129,14 @@ class SpeechCall:
             spent += time.thread_time() - began
             arrived += self._receive()
         return spent / PACKETS * 1e6
+
+    def _next_packet(self) -> bytes:
+        packet = self._sender.next_packet(bytes(160))
+        if self._kind.shares == "bundle":
+            packet = struct.pack("!B", packet[0] | 0x10) + packet[1:12] + EXTENSIONS + packet[12:]
+        if self._protector is not None:
+            packet = bytes(self._protector.protect(memoryview(packet)))
+        return packet
 
     def _receive(self) -> int:
         count = 0
@@ -110,40 +151,51 @@ class SpeechCall:
         """End the relay and the phones."""
         self._relay.close()
         self._loop.close()
-        self._caller.close()
-        self._callee.close()
+        for peer in (self._caller, self._callee, self._video):
+            peer.close()
 
 
-def measure(ports: range, suite: str, *, from_caller: bool) -> float:
+def measure(ports: range, kind: Kind) -> float:
     """The 5th percentile of all bursts, µs."""
-    call = SpeechCall(ports, suite, from_caller=from_caller)
+    call = SpeechCall(ports, kind)
     bursts = sorted(call.cost_us() for _ in range(BURSTS))
     call.close()
     return bursts[BURSTS // 20]
 
 
-def _sdp(peer: MediaPeer, proto: str) -> bytes:
-    return (
-        f"v=0\r\no=- 1 1 IN IP4 {LOOPBACK}\r\ns=-\r\nc=IN IP4 {LOOPBACK}\r\nt=0 0\r\n"
-        f"m=audio {peer.port} {proto} 0\r\n"
-    ).encode()
+def _sdp(
+    peers: list[MediaPeer], proto: str = "RTP/AVP", lines: list[str] | None = None, bundled: bool = False
+) -> bytes:
+    """Audio, or audio and video, at the ports of peers, with the same lines for each medium."""
+    text = [f"v=0\r\no=- 1 1 IN IP4 {LOOPBACK}\r\ns=-\r\nc=IN IP4 {LOOPBACK}\r\nt=0 0"]
+    text += ["a=group:BUNDLE 0 1"] if bundled else []
+    for number, peer in enumerate(peers):
+        text.append(f"m={('audio', 'video')[number]} {peer.port} {proto} {96 * number}")
+        text += [f"a=mid:{number}"] if bundled else []
+        text += lines or []
+    return ("\r\n".join(text) + "\r\n").encode()
+
+
+def measure_here() -> None:
+    """Measure all kinds in turn, and print the least of the rounds with its ratio to a plain packet."""
+    least: dict[Kind, float] = {}
+    with claim_ports(8) as ports:
+        for _ in range(ROUNDS):
+            for kind in KINDS:
+                cost = measure(ports, kind)
+                least[kind] = min(cost, least.get(kind, cost))
+    for kind, cost in least.items():
+        print(f"{kind}: {cost:.2f} µs, {cost / least[PLAIN]:.2f} times a plain one")
 
 
 def main() -> None:
-    """Measure all, in turn, and print the least of the rounds with its ratio to a plain packet."""
-    kinds = [("", True), *((suite, way) for suite in SUITES for way in (True, False))]
-    least: dict[tuple[str, bool], float] = {}
-    with claim_ports(8) as ports:
-        for _ in range(ROUNDS):
-            for kind in kinds:
-                cost = measure(ports, kind[0], from_caller=kind[1])
-                least[kind] = min(cost, least.get(kind, cost))
-    plain = least["", True]
-    print(f"plain: {plain:.2f} µs a packet")
-    for (suite, from_caller), cost in least.items():
-        if suite:
-            way = "RTP to SRTP" if from_caller else "SRTP to RTP"
-            print(f"{suite}, {way}: {cost:.2f} µs, {cost / plain:.2f} times a plain one")
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--relays", action="store_true", help="nh and rtpengine as processes")
+    if parser.parse_args().relays:
+        measure_relays()
+    else:
+        measure_here()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ has the transport: the source and the keys. Each medium has its own leg for all 
 where its packets go. No I/O.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -18,7 +18,10 @@ MAX_SSRCS: Final = 256
 _RTP_BYTES: Final = 12
 _ONE_BYTE_HEADERS: Final = 0xBEDE
 _TWO_BYTE_HEADERS: Final = 0x1000
-_read_ssrc: Final = Struct("!I").unpack_from
+_HAS_EXTENSION: Final = 0x10
+_STOP: Final = 15
+_ANY_PAYLOAD_TYPE: Final = frozenset(range(128))
+_read_header: Final = Struct("!BB6xI").unpack_from
 _read_extension: Final = Struct("!HH").unpack_from
 
 
@@ -96,7 +99,8 @@ class Demultiplexer(Generic[MemberT]):
         }
         self._by_ssrc.update(known or {})
         self._payload_types = {
-            id(member): frozenset(types) for (_, member), types in zip(members, payload_types, strict=True)
+            id(member): frozenset(types) or _ANY_PAYLOAD_TYPE
+            for (_, member), types in zip(members, payload_types, strict=True)
         }
         counted: dict[int, list[MemberT]] = {}
         for (_, member), types in zip(members, payload_types, strict=True):
@@ -111,15 +115,16 @@ class Demultiplexer(Generic[MemberT]):
         """
         if len(packet) < _RTP_BYTES:
             return None
-        (ssrc,) = _read_ssrc(packet, 8)
-        payload_type = packet[1] & 0x7F
+        first, second, ssrc = _read_header(packet)
+        payload_type = second & 0x7F
         known = member = self._by_ssrc.get(ssrc)
-        mid = read_extension(packet, self._mid_extension) if self._mid_extension else None
+        number = self._mid_extension
+        mid = read_extension(packet, number) if number and first & _HAS_EXTENSION else None
         if mid is not None:
             member = self._by_mid.get(mid)
         elif known is None:
             member = self._by_payload_type.get(payload_type)
-        if member is None or not self._may_send(member, payload_type):
+        if member is None or payload_type not in self._payload_types[id(member)]:
             return None
         if member is not known:
             self._learn(ssrc, member)
@@ -149,10 +154,6 @@ class Demultiplexer(Generic[MemberT]):
         self._by_ssrc[ssrc] = member
         self.learnt = True
 
-    def _may_send(self, member: MemberT, payload_type: int) -> bool:
-        types = self._payload_types[id(member)]
-        return not types or payload_type in types
-
 
 def read_extension(packet: memoryview, number: int) -> bytes | None:
     """The first element of a packet's header extension with this id (RFC 8285); None without one.
@@ -162,34 +163,42 @@ def read_extension(packet: memoryview, number: int) -> bytes | None:
         number: 1 to 255.
     """
     at = _RTP_BYTES + 4 * (packet[0] & 0x0F)
-    if not packet[0] & 0x10 or len(packet) < at + 4:
+    if not packet[0] & _HAS_EXTENSION or len(packet) < at + 4:
         return None
     profile, words = _read_extension(packet, at)
-    data = packet[at + 4 : at + 4 + 4 * words]
+    at += 4
+    end = min(at + 4 * words, len(packet))
     if profile == _ONE_BYTE_HEADERS:
-        elements = _one_byte_elements(data)
-    elif profile & 0xFFF0 == _TWO_BYTE_HEADERS:
-        elements = _two_byte_elements(data)
-    else:
-        return None
-    return next((bytes(value) for found, value in elements if found == number), None)
+        return _find_one_byte(packet, at, end, number) if number < _STOP else None
+    if profile & 0xFFF0 == _TWO_BYTE_HEADERS:
+        return _find_two_byte(packet, at, end, number)
+    return None
 
 
-def _one_byte_elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Ids and values (RFC 8285 4.2); zeros are padding, and nothing is read after the id 15."""
-    at = 0
-    while at < len(data) and data[at] >> 4 != 15:
-        size = (data[at] & 0x0F) + 1
-        if data[at] and at + 1 + size <= len(data):
-            yield data[at] >> 4, data[at + 1 : at + 1 + size]
-        at += 1 + size if data[at] else 1
+def _find_one_byte(packet: memoryview, at: int, end: int, number: int) -> bytes | None:
+    """An element by its id (RFC 8285 4.2); zeros are padding, and nothing is read after the id 15."""
+    while at < end:
+        header = packet[at]
+        at += 1
+        if not header:
+            continue
+        behind = at + (header & 0x0F) + 1
+        if header >> 4 == number and behind <= end:
+            return bytes(packet[at:behind])
+        if header >> 4 == _STOP:
+            return None
+        at = behind
+    return None
 
 
-def _two_byte_elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _find_two_byte(packet: memoryview, at: int, end: int, number: int) -> bytes | None:
     """The same (RFC 8285 4.3)."""
-    at = 0
-    while at + 1 < len(data):
-        size = data[at + 1]
-        if data[at] and at + 2 + size <= len(data):
-            yield data[at], data[at + 2 : at + 2 + size]
-        at += 2 + size if data[at] else 1
+    while at + 1 < end:
+        found, size = packet[at], packet[at + 1]
+        if not found:
+            at += 1
+            continue
+        at += 2 + size
+        if found == number and at <= end:
+            return bytes(packet[at - size : at])
+    return None

@@ -315,5 +315,5 @@ def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, N
         paths[media_socket] = None
         for leg in media_socket.legs:
             for each in legs_at(leg):
-                paths[socket_of(each.other)] = None
+                paths[socket_of(each.other)] = paths[socket_of(each.egress)] = None
     return paths

@@ -31,12 +31,14 @@ from nh.shard.media.pipeline import (
     PLAIN,
     SECURED,
     SECURED_BY_DTLS,
+    SHARED_PORT,
     Admit,
     Plan,
     sole_latched_source,
 )
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
+from nh.shard.media.shared_ports import has_fast_ways, shared_port_factory
 from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
@@ -95,6 +97,16 @@ class Readers:
             note_keys=self._note_keys,
             refused=self._refuse,
         )
+        self._new_shared_port = shared_port_factory(
+            buffer,
+            traffic,
+            poll,
+            egress,
+            note_errors=note_errors,
+            note_keys=self._note_keys,
+            refused=self._refuse,
+            process=self._process_alone,
+        )
         # one bound method each, which all sockets share: bound once more to a socket, it takes a third of a
         # functools.partial
         self._read_beside: Final = self._latch_beside
@@ -119,6 +131,8 @@ class Readers:
             return self._new_measuring(leg, sock.recv_into, send, meter)
         if plan == SECURED or (plan == SECURED_BY_DTLS and leg.security is not None):
             return self._new_secured(leg, sock.recv_into, meter) if sends_all(leg) else None
+        if plan._replace(secured=False, protocols=False) == SHARED_PORT and has_fast_ways(leg):
+            return self._new_shared_port(leg, sock.recv_into) if leg.security or not plan.protocols else None
         source = sole_latched_source(media_socket.legs) if plan == BY_SOURCE else None
         if source is None or meter is None:
             return None
@@ -297,6 +311,10 @@ class Readers:
         if refusal is not None:
             self._egress.drop(legs[-1], DROPS[refusal], len(packet))
         return None
+
+    def _process_alone(self, leg: Leg, packet: memoryview) -> None:
+        """Relay a packet of a leg that its fast reader leaves."""
+        self._process(leg, classify(packet), packet, 0)
 
     def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
         """Relay a packet that `leg` has admitted: of its medium, or of those that are bundled on it."""

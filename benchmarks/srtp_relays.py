@@ -1,0 +1,213 @@
+"""SRTP on one side of calls through nh and rtpengine: CPU of their processes for each packet, in one run.
+
+Both relay in user space, on one CPU, and take turns: each round sends each relay the same packets of speech,
+in bursts of one packet for each call.
+"""
+
+import base64
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks.figures import ratios, spread
+from benchmarks.processes import TreeMeter
+from nh.errors import NhError
+from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.other_relays import rtpengine_command
+from tools.harness.ports import free_port
+from tools.harness.program import Program, running_on
+from tools.harness.relay import Place, Relay
+from tools.rtpload.codec import get_codec
+from tools.rtpload.command_times import CommandTimes
+from tools.rtpload.controls.ng import NgControl
+from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
+from tools.rtpload.libsrtp import outgoing
+
+SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
+KEY_BYTES: Final = {"AES_CM_128_HMAC_SHA1_80": 30, "AEAD_AES_128_GCM": 28}
+CALLS: Final = 20
+ROUNDS: Final = 9
+BURSTS: Final = 250
+BURST_S: Final = 0.002
+LOOPBACK: Final = "127.0.0.1"
+NH_PORTS: Final = range(20_000, 22_000)
+RTPENGINE_PORTS: Final = range(22_000, 24_000)
+
+Send = Callable[[], None]
+
+
+class Kind(NamedTuple):
+    """Which packets: the suite of the callee's SRTP ("": none), and whether the callee sends them."""
+
+    suite: str = ""
+    opens: bool = False
+
+    def __str__(self) -> str:
+        way = "SRTP to RTP" if self.opens else "RTP to SRTP"
+        return f"{self.suite}, {way}" if self.suite else "plain"
+
+
+PLAIN: Final = Kind()
+KINDS: Final = (PLAIN, *(Kind(suite, opens) for suite in SUITES for opens in (False, True)))
+
+
+class Calls:
+    """Calls of one kind through one relay.
+
+    Args:
+        name: of them, in their call-ids.
+        ng: HOST:PORT of the relay.
+        kind: of their packets.
+    """
+
+    def __init__(self, name: str, ng: str, kind: Kind) -> None:
+        self._peers: list[MediaPeer] = []
+        self._sinks: list[socket.socket] = []
+        self._senders: list[Send] = []
+        with contextlib.closing(_control(ng, kind.suite)) as control:
+            for number in range(CALLS):
+                self._set_up(control, f"{name}-{number}", kind)
+
+    def _set_up(self, control: NgControl, name: str, kind: Kind) -> None:
+        caller, callee = MediaPeer(LOOPBACK), MediaPeer(LOOPBACK)
+        key = secrets.token_bytes(KEY_BYTES.get(kind.suite, 0))
+        targets = control.negotiate(
+            TransactionKey(name, f"{name}-from", f"{name}-to", 1),
+            _end_of(caller),
+            _end_of(callee)._replace(key=base64.b64encode(key).decode()),
+            hold=False,
+        )
+        sender, sink = (callee, caller) if kind.opens else (caller, callee)
+        target = targets.callee.rtp if kind.opens else targets.caller.rtp
+        session = outgoing(kind.suite, key) if kind.suite and kind.opens else None
+
+        def send() -> None:
+            packet = sender.next_packet(bytes(160))
+            sender.send_raw(session.protect(packet) if session else packet, target)
+
+        self._senders.append(send)
+        self._sinks.append(sink.sockets[RTP])
+        sink.sockets[RTP].setblocking(False)
+        self._peers += [caller, callee]
+
+    def play(self) -> int:
+        """Send a round; returns how many packets arrived."""
+        arrived, due = 0, time.monotonic()
+        for _ in range(BURSTS):
+            for send in self._senders:
+                send()
+            due += BURST_S
+            time.sleep(max(0.0, due - time.monotonic()))
+            arrived += sum(map(_drain, self._sinks))
+        time.sleep(0.05)
+        return arrived + sum(map(_drain, self._sinks))
+
+    def close(self) -> None:
+        """Close the phones."""
+        for peer in self._peers:
+            peer.close()
+
+
+class Subject(NamedTuple):
+    """A relay, the CPU that it takes, and its calls."""
+
+    meter: TreeMeter
+    calls: dict[Kind, Calls]
+
+
+def measure_relays() -> None:
+    """Measure, and print the medians with their spread."""
+    costs: dict[str, dict[Kind, list[float]]] = {}
+    cpus = sorted(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as up:
+        up.enter_context(running_on([cpus[0]]))
+        subjects = {"nh": up.enter_context(_nh(cpus[-1]))}
+        if shutil.which("rtpengine"):
+            subjects["rtpengine"] = up.enter_context(_rtpengine(cpus[-1]))
+        for number in range(ROUNDS + 1):
+            for name, subject in subjects.items():
+                for kind, calls in subject.calls.items():
+                    cost = _cost_us(subject.meter, calls)
+                    if number:  # the first round latches
+                        costs.setdefault(name, {}).setdefault(kind, []).append(cost)
+    for kind in KINDS:
+        print(f"{kind}: " + "; ".join(f"{name} {_text(found, kind)}" for name, found in costs.items()))
+
+
+def _cost_us(meter: TreeMeter, calls: Calls) -> float:
+    before = meter.cpu_s()
+    arrived = calls.play()
+    return (meter.cpu_s() - before) * 1e6 / max(1, arrived)
+
+
+def _text(costs: dict[Kind, list[float]], kind: Kind) -> str:
+    cost, times = spread(costs[kind]), spread(ratios(costs[kind], costs[PLAIN]))
+    assert cost is not None
+    assert times is not None
+    return (
+        f"{cost.median:.1f} µs, {times.median:.2f} ({times.least:.2f} to {times.most:.2f}) times a plain one"
+    )
+
+
+def _drain(sock: socket.socket) -> int:
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while sock.recv(4096):
+            count += 1
+    return count
+
+
+def _end_of(peer: MediaPeer) -> MediaEnd:
+    return MediaEnd(Endpoint(peer.address, peer.port), Endpoint(peer.address, peer.port + 1))
+
+
+@contextlib.contextmanager
+def _subject(name: str, pid: int, ng: str) -> Iterator[Subject]:
+    calls = {kind: Calls(f"{name}-{at}", ng, kind) for at, kind in enumerate(KINDS)}
+    yield Subject(TreeMeter([pid]), calls)
+    for each in calls.values():
+        each.close()
+
+
+@contextlib.contextmanager
+def _nh(cpu: int) -> Iterator[Subject]:
+    ng = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    with tempfile.TemporaryDirectory(prefix="nh-benchmark-") as directory:
+        place = Place(Path(directory), NH_PORTS, free_port())
+        words = ["--ng", ng, "--address", LOOPBACK, "--kernel", "off", "--state", f"{directory}/state"]
+        relay = Relay(place, 1, words=words, cpus=[cpu])
+        with contextlib.closing(relay.program):
+            relay.wait_until_ready()
+            with _subject("nh", relay.program.pid, ng) as subject:
+                yield subject
+
+
+@contextlib.contextmanager
+def _rtpengine(cpu: int) -> Iterator[Subject]:
+    ng = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    # a line for each command would be a part of the figures
+    command = rtpengine_command(ng, RTPENGINE_PORTS, [LOOPBACK], "--log-level=3")
+    with Program(command, cpus=[cpu]) as program:
+        program.wait_until(lambda: _answers(ng), "answering")
+        with _subject("rtpengine", program.pid, ng) as subject:
+            yield subject
+
+
+def _answers(ng: str) -> bool:
+    with contextlib.closing(_control(ng)) as control:
+        try:
+            control.check()
+        except NhError:
+            return False
+    return True
+
+
+def _control(ng: str, suite: str = "") -> NgControl:
+    return NgControl(ng, 5.0, get_codec("pcmu"), 20.0, CommandTimes(), srtp=suite)

@@ -1,0 +1,124 @@
+"""The fast reader of a port that RTP shares: with RTCP (RFC 5761), or with further media (RFC 9143).
+
+Like those of nh.shard.media.fast_readers, but it has a way out for each medium. A packet of RTP goes it at
+once if its medium is known; all others are handled stage by stage.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from nh.calls.leg import Leg
+from nh.calls.media_security import MediaSecurity
+from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
+from nh.shard.media.egress import Egress, Send, seals_first, sends_all
+from nh.shard.media.fast_readers import NoteErrors, Receive
+from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.sockets import socket_of
+from nh.shard.media.srtp import open_packet, seal_packet
+from nh.shard.media.totals import TrafficTotals
+from nh.srtp.refusal import Refusal, SrtpRefused
+
+_RTP_VERSION: Final = 2
+_RTCP_FROM: Final = 192
+_RTCP_TO: Final = 223
+
+
+class _Way(NamedTuple):
+    """Where the packets of one medium go."""
+
+    meter: RtpMeter | None
+    seals: MediaSecurity | None
+    send: Send
+
+
+def shared_port_factory(
+    buffer: bytearray,
+    traffic: TrafficTotals,
+    poll: MediaPoll,
+    egress: Egress,
+    *,
+    note_errors: NoteErrors,
+    note_keys: Callable[[Leg], None],
+    refused: Callable[[Leg, memoryview, Refusal], None],
+    process: Callable[[Leg, memoryview], None],
+) -> Callable[[Leg, Receive], Reader]:
+    """A function that makes the reader of a leg with others at its port.
+
+    Args:
+        buffer, traffic, poll, egress, note_errors, note_keys, refused: see secured_factory().
+        process: called with a packet, without SRTP, that is to go stage by stage.
+    """
+    view = memoryview(buffer)
+
+    def new_reader(leg: Leg, receive: Receive) -> Reader:
+        opens, bundle = leg.security, leg.bundle
+        ways = {each: _way_of(each, egress) for each in media_at(leg)}
+
+        def forward() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                note_errors(socket_of(leg))
+                return
+            packet = view[:size]
+            if opens is not None:
+                try:
+                    receiver = opens.receiver
+                    packet = open_packet(opens, packet) if receiver is None else receiver.unprotect(packet)
+                except SrtpRefused as exc:
+                    refused(leg, packet, exc.reason)
+                    return
+                size = len(packet)
+                if receiver is not None and receiver.checkpoint_due:
+                    note_keys(leg)
+            if (
+                size < RTP_HEADER_BYTES
+                or packet[0] >> 6 != _RTP_VERSION
+                or _RTCP_FROM <= packet[1] <= _RTCP_TO
+                or leg.bundle is not bundle
+            ):
+                process(leg, packet)
+                return
+            member = leg if bundle is None else bundle.find(packet)
+            if member is None or (bundle is not None and bundle.learnt):
+                process(leg, packet)
+                return
+            meter, seals, send = ways[member]
+            member.packets += 1
+            member.bytes += size
+            traffic.received_packets += 1
+            traffic.received_bytes += size
+            if meter is not None:
+                meter.measure(packet, size, poll.now)
+            if seals is not None:
+                try:
+                    sender = seals.sender
+                    packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
+                except SrtpRefused:
+                    egress.unsealed(member, send, packet)
+                    return
+                if sender is not None and sender.checkpoint_due:
+                    note_keys(member)
+            try:
+                send(packet)
+            except OSError as error:
+                egress.send_failed(member, send, packet, error)
+
+        return forward
+
+    return new_reader
+
+
+def media_at(leg: Leg) -> Iterable[Leg]:
+    """The legs of RTP that a port is for: the leg's own, and those of media that are bundled on it."""
+    return (leg,) if leg.bundle is None else leg.bundle.members
+
+
+def has_fast_ways(leg: Leg) -> bool:
+    """Whether the reader may be used: no medium is silenced, or has packets that are not sent on."""
+    return all(sends_all(each) for each in media_at(leg))
+
+
+def _way_of(leg: Leg, egress: Egress) -> _Way:
+    seals = seals_first(leg)
+    return _Way(leg.find_meter(), seals, egress.sender(leg) if seals is None else egress.plain_sender(leg))
