@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from benchmarks.peers.names import DIRECT, NH, NH_SHARDS
-from benchmarks.results import Level, PeerFigures, Round
+from benchmarks.results import Level, PeerFigures, Round, SetUpRound
 
 
 class Spread(NamedTuple):
@@ -46,6 +46,16 @@ def loss_percent(rounds: Sequence[Round]) -> float:
 def set_up_rates(figures: PeerFigures) -> list[float]:
     """Calls per second, of each row of calls."""
     return [row.calls / row.duration_s for row in figures.set_ups if row.duration_s]
+
+
+def rates_of(rounds: Iterable[SetUpRound]) -> list[float]:
+    """Calls per second, of each round."""
+    return [each.calls / each.duration_s for each in rounds]
+
+
+def cpu_ms_of(rounds: Iterable[SetUpRound]) -> list[float]:
+    """CPU milliseconds of one call, all processes, of each round."""
+    return [1000 * sum(each.cpu_s.values()) / each.calls for each in rounds]
 
 
 def memory_per_call(level: Level, peer: str) -> float:

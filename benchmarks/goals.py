@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from benchmarks.figures import Spread, cpu_us, memory_per_call, ratios, set_up_rates, spread
+from benchmarks.figures import (
+    Spread,
+    cpu_ms_of,
+    cpu_us,
+    memory_per_call,
+    rates_of,
+    ratios,
+    set_up_rates,
+    spread,
+)
 from benchmarks.peers.names import FLOOR_C, FLOOR_PYTHON, NATHELPER, NH, NH_SHARDS, RTPENGINE
 from benchmarks.results import Level, Results
 
@@ -99,12 +108,11 @@ def _set_ups_over_ng(results: Results) -> list[Goal]:
     for found in results.set_ups:
         ours, theirs = found.peers.get(NH, []), found.peers.get(RTPENGINE, [])
         where = f"{found.clients} client{'s' if found.clients > 1 else ''}, {found.shards} shards"
-        rates = [[each.calls / each.duration_s for each in rounds] for rounds in (ours, theirs)]
-        if ratio := spread(ratios(*rates)):
+        if ratio := spread(ratios(rates_of(ours), rates_of(theirs))):
             least = 0.7 if found.clients == 1 else 1.0
             what = f"Set-up and tear-down over ng, nh / {RTPENGINE}, {where}"
             goals.append(Goal(what, _text(ratio), f"at least {least:g}", ratio.median >= least))
-        cost = spread(1000 * sum(each.cpu_s.values()) / each.calls for each in ours)
+        cost = spread(cpu_ms_of(ours))
         if cost and found.clients == 1:
             what = "CPU of a call set up and ended over ng, all processes"
             goals.append(Goal(what, f"{_text(cost)} ms", "at most 0.9 ms", cost.median <= 0.9))

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from benchmarks.figures import spread
+from benchmarks.figures import cpu_ms_of, rates_of, ratios, spread
 from benchmarks.peers.names import NH, RTPENGINE
 from benchmarks.processes import own_cpu_s
 from benchmarks.results import SetUpRound, SetUps
@@ -172,20 +172,30 @@ def _answers(control: NgControl) -> bool:
 
 
 def table_of(set_ups: Sequence[SetUps]) -> list[list[str]]:
-    """Rows of text, the head first: each relay's rate, and the CPU of a call by process."""
+    """Rows of text, the head first: each relay's rate, the CPU of a call by process, and nh / rtpengine."""
     rows: dict[str, list[str]] = {}
     for at, found in enumerate(set_ups):
-        for peer, rounds in found.peers.items():
-            figures = {f"{peer}, calls/s": [each.calls / each.duration_s for each in rounds]}
-            for process in rounds[0].cpu_s:
-                what = f"CPU of a call, {process}, ms"
-                figures[what] = [1000 * each.cpu_s[process] / each.calls for each in rounds]
-            for what, values in figures.items():
-                cells = rows.setdefault(what, [""] * len(set_ups))
-                if summary := spread(values):
-                    cells[at] = f"{summary.median:.3g} ({summary.least:.3g} to {summary.most:.3g})"
+        for what, values in _figures(found):
+            cells = rows.setdefault(what, [""] * len(set_ups))
+            if summary := spread(values):
+                cells[at] = f"{summary.median:.3g} ({summary.least:.3g} to {summary.most:.3g})"
     head = ["", *(f"clients: {each.clients}, shards: {each.shards}, CPUs: {each.cpus}" for each in set_ups)]
     return [head, *([what, *cells] for what, cells in rows.items())]
+
+
+def _figures(found: SetUps) -> Iterator[tuple[str, list[float]]]:
+    """What each row is about, and its value in each round."""
+    for peer, rounds in found.peers.items():
+        yield f"{peer}, calls/s", rates_of(rounds)
+        for process in rounds[0].cpu_s:
+            yield (
+                f"CPU of a call, {process}, ms",
+                [1000 * each.cpu_s[process] / each.calls for each in rounds],
+            )
+    ours, theirs = found.peers.get(NH, []), found.peers.get(RTPENGINE, [])
+    if ours and theirs:
+        yield f"{NH} / {RTPENGINE}, calls/s", ratios(rates_of(ours), rates_of(theirs))
+        yield f"{NH} / {RTPENGINE}, CPU of a call", ratios(cpu_ms_of(ours), cpu_ms_of(theirs))
 
 
 if __name__ == "__main__":

@@ -47,3 +47,5 @@ def test_set_up_over_ng_has_the_rate_of_each_relay_and_the_cpu_of_its_processes(
     assert "| nh, calls/s | 100 (100 to 200) |" in text
     assert "| CPU of a call, supervisor, ms | 1 (0.5 to 1) |" in text
     assert "| rtpengine, calls/s | 200 (200 to 200) |" in text
+    assert "| nh / rtpengine, calls/s | 0.5 (0.5 to 1) |" in text
+    assert "| nh / rtpengine, CPU of a call | 6 (5 to 6) |" in text
