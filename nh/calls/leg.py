@@ -123,7 +123,6 @@ class Leg(Reception):
         offender: the latest source that was refused; None: no packet was.
         unreachable: how many messages of ICMP said that packets sent to this end do not arrive.
         unreachable_at: monotonic seconds of the latest one; None: there was none.
-        offloaded: packets that kernel flows have forwarded.
         not_offloaded: why there is no flow ("": not tried).
         muxed_reports: packets of RTCP that have been read at this port of RTP.
         kernel_folded: of a restored leg: packets and bytes of the flow at its socket that are already in the
@@ -142,7 +141,6 @@ class Leg(Reception):
         "muxed_reports",
         "not_offloaded",
         "offender",
-        "offloaded",
         "other",
         "receives",
         "rtcp",
@@ -200,7 +198,6 @@ class Leg(Reception):
         self.offender: Endpoint | None = None
         self.unreachable = 0
         self.unreachable_at: float | None = None
-        self.offloaded = 0
         self.not_offloaded = ""
         self.muxed_reports = 0
         self.kernel_folded: tuple[int, int] | None = None
@@ -392,20 +389,18 @@ class Leg(Reception):
         """Note whether packets came since the last call (monotonic seconds), and set `last_seen`.
 
         No clock is read for a packet in user space: `last_seen` is the time of the note() that found it. The
-        kernel knows the time of each packet.
+        kernel knows the time of each packet, and collect() sets it.
 
         Returns:
-            Whether packets came.
+            Whether packets came in user space.
         """
-        in_user_space = self.packets
         self.collect()
-        if self.packets == self.noted_packets:
-            return False
         if self.meter is not None and self.packets >= self.meter.next_sample:
             self._sample(self.meter, now=now)
-        only_offloaded = in_user_space == self.noted_packets
+        if self.packets == self.noted_packets:
+            return False
         self.noted_packets = self.packets
-        self.last_seen = self.offload.last_seen if self.offload and only_offloaded else now
+        self.last_seen = now
         return True
 
     def _sample(self, meter: RtpMeter, *, now: float) -> None:

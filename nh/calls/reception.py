@@ -24,15 +24,12 @@ FRAGMENT_PACKETS: Final = 5
 class Offload(Protocol):
     """The kernel flow that forwards for a leg."""
 
-    last_seen: float
-    """Monotonic seconds of the latest packet that the flow forwarded."""
-
     @property
     def folded(self) -> tuple[int, int]:
         """Packets and bytes of the flow that are already in the leg's counters."""
 
     def collect(self) -> None:
-        """Add to the leg's counters what the flow forwarded since the last call."""
+        """Tell the leg what the flow has forwarded since the last call; see Reception.forwarded()."""
 
     def load_meter(self) -> None:
         """Bring the leg's RTP statistics up to date with what the flow measured."""
@@ -52,9 +49,10 @@ class Reception(Latch):
     Attributes:
         meter: statistics of RTP streams; None before the first packet, and without `payload_types`.
         packets, bytes: received and admitted, by the socket and in the kernel.
-        last_seen: monotonic seconds of the latest packet, as exact as note() is called often; None: no
-            packet.
-        noted_packets: `packets` at the last note().
+        last_seen: monotonic seconds of the latest packet, in user space as exact as note() is called often;
+            None: no packet.
+        noted_packets: those of `packets` that `last_seen` takes account of.
+        offloaded: packets that kernel flows have forwarded.
         heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
         earlier: who sent to the socket's port in the call before; None: no one is remembered.
@@ -74,6 +72,7 @@ class Reception(Latch):
         "meter",
         "noted_packets",
         "offload",
+        "offloaded",
         "packets",
         "payload_types",
         "rtp",
@@ -105,6 +104,7 @@ class Reception(Latch):
         self.bytes = 0
         self.last_seen: float | None = None
         self.noted_packets = 0
+        self.offloaded = 0
         self.heard_packets = -1
         self.heard_at = 0.0
         self.offload: Offload | None = None
@@ -140,6 +140,15 @@ class Reception(Latch):
         """Add to the counters what the kernel flow forwarded."""
         if self.offload is not None:
             self.offload.collect()
+
+    def forwarded(self, packets: int, size: int, *, last_seen: float) -> None:
+        """Count what a kernel flow has forwarded: so many packets and bytes, the latest at `last_seen`
+        (monotonic seconds)."""
+        self.packets += packets
+        self.noted_packets += packets
+        self.offloaded += packets
+        self.bytes += size
+        self.last_seen = last_seen if self.last_seen is None else max(self.last_seen, last_seen)
 
     # --- what the rules of latching ask -----------------------------------------------------------------
 

@@ -273,3 +273,33 @@ def receive(leg: Leg, *sizes_bytes: int) -> None:
     """Packets that a leg took."""
     leg.packets += len(sizes_bytes)
     leg.bytes += sum(sizes_bytes)
+
+
+class FakeFlow:
+    """A flow in the kernel that forwards for `leg`."""
+
+    def __init__(self, leg: Leg) -> None:
+        self.leg = leg
+        self.times_asked = 0
+        self.folded = (0, 0)
+        self._forwarded: list[tuple[int, float]] = []
+        leg.offload = self
+
+    def forward(self, *sizes_bytes: int, at: float) -> None:
+        """The kernel has forwarded packets of these sizes (monotonic seconds)."""
+        self._forwarded += [(size, at) for size in sizes_bytes]
+
+    def end(self) -> None:
+        """Leave the packets to user space."""
+        self.collect()
+        self.leg.offload = None
+
+    def collect(self) -> None:
+        self.times_asked += 1
+        for size, at in self._forwarded:
+            self.leg.forwarded(1, size, last_seen=at)
+            self.folded = (self.folded[0] + 1, self.folded[1] + size)
+        self._forwarded = []
+
+    def load_meter(self) -> None: ...
+    def measure(self, packet: memoryview, size: int, now: float) -> None: ...

@@ -15,6 +15,7 @@ from tests.calls.fakes import (
     CALL,
     HELD_AUDIO,
     START,
+    FakeFlow,
     Proxy,
     make_proxy,
     receive,
@@ -139,6 +140,38 @@ def test_a_session_is_active_while_either_end_sends(proxy: Proxy) -> None:
     assert session.last_active == START + 9
     assert not session.note(now=START + 12)
     assert session.last_active == START + 9
+
+
+def test_what_the_kernel_forwards_counts_from_when_it_came(proxy: Proxy) -> None:
+    session = proxy.connect()
+    flow = FakeFlow(session.legs[0])
+    flow.forward(172, 172, at=START + 5)
+    session.poll(now=START + 8)
+    assert flow.times_asked == 0, "the kernel forgets nothing meanwhile"
+    assert session.note(now=START + 9)
+    assert (session.last_active, session.legs[0].last_seen) == (START + 5, START + 5)
+    assert (session.legs[0].packets, session.legs[0].bytes) == (2, 344)
+    assert not session.note(now=START + 10)
+
+
+def test_a_flow_that_ends_leaves_the_time_of_its_packets(proxy: Proxy) -> None:
+    session = proxy.connect()
+    flow = FakeFlow(session.legs[0])
+    flow.forward(172, at=START + 5)
+    flow.end()
+    session.poll(now=START + 8)
+    assert session.note(now=START + 9)
+    assert session.last_active == START + 5
+
+
+def test_packets_that_come_to_the_socket_in_spite_of_a_flow_are_noted_by_a_poll(proxy: Proxy) -> None:
+    session = proxy.connect()
+    flow = FakeFlow(session.legs[0])
+    flow.forward(172, at=START + 5)
+    receive(session.legs[0], 172)
+    session.poll(now=START + 8)
+    assert session.last_active == START + 8
+    assert session.legs[0].packets == 2
 
 
 def test_it_expires_after_a_silence_and_on_hold_after_a_longer_one(proxy: Proxy) -> None:

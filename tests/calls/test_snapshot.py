@@ -29,6 +29,7 @@ from tests.calls.fakes import (
     HELD_AUDIO,
     RELAY,
     START,
+    FakeFlow,
     Proxy,
     make_proxy,
     receive,
@@ -300,17 +301,10 @@ def test_a_delete_that_waits_comes() -> None:
 
 
 def test_how_far_the_kernel_was_counted_is_handed_on() -> None:
-    class Flow:
-        last_seen = 0.0
-        folded = (7, 1204)
-
-        def collect(self) -> None: ...
-        def load_meter(self) -> None: ...
-        def measure(self, packet: memoryview, size: int, now: float) -> None: ...
-
     proxy = make_proxy()
     leg = proxy.connect().legs[0]
-    leg.offload, leg.offloaded = Flow(), 9
+    FakeFlow(leg).folded = (7, 1204)
+    leg.offloaded = 9
     legs = moved(proxy).plane.running[0].legs
     assert (legs[0].kernel_folded, legs[0].offloaded) == ((7, 1204), 9)
     assert legs[1].kernel_folded is None

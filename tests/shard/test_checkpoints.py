@@ -18,7 +18,7 @@ from nh.shard.media.plane import SocketPlane
 from nh.shard.recovery import checkpoints
 from nh.shard.recovery.checkpoints import REFRESH_S, SAVED_A_TURN, Checkpointer
 from nh.shard.recovery.restore import CallRestorer
-from tests.calls.fakes import Proxy, make_proxy, receive
+from tests.calls.fakes import FakeFlow, FakePlane, Proxy, make_proxy, receive
 from tests.calls.rtp import Sender
 
 CALLS = 40
@@ -154,8 +154,35 @@ def test_counters_that_found_no_room_are_saved_in_the_next_round(many: Calls) ->
     assert sum(many.saved.how_often.values()) == CALLS, "each call, once"
 
 
+def test_calls_in_the_kernel_are_asked_for_the_store_only(many: Calls) -> None:
+    flows = [FakeFlow(session.legs[0]) for session in many.proxy.plane.running]
+    for _ in range(4):
+        for flow in flows:
+            flow.forward(172, at=time.monotonic())
+        many.round()
+    assert many.saved.how_often == {(b"%d" % number, "snapshot"): 1 for number in range(CALLS)}
+    assert {flow.times_asked for flow in flows} <= {1, 2}, "for the snapshot"
+
+
+def test_what_a_flow_leaves_when_it_ends_is_saved_in_the_next_turn() -> None:
+    proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()
+    checkpointer = Checkpointer(proxy.table, saved)
+    checkpointer.attach(loop)
+    flow = FakeFlow(proxy.connect(call_id=b"0").legs[0])
+    checkpointer.path_changed(b"0", flow.leg)
+    loop.turn(0)
+    assert not saved.snapshots, "a flow that begins is in the kernel's own memory"
+    flow.forward(172, at=proxy.now)
+    flow.end()
+    checkpointer.path_changed(b"0", flow.leg)
+    loop.turn(0)
+    (session,) = decode_snapshot(saved.snapshots[b"0"]).sessions
+    assert session.legs[0].packets == 1
+    loop.close()
+
+
 def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls) -> None:
-    leg = many.proxy.plane.running[0].legs[0]
+    leg = FakeFlow(many.proxy.plane.running[0].legs[0]).leg
     for _ in range(2):
         many.checkpointer.path_changed(b"0", leg)
         many.talk()
@@ -195,6 +222,31 @@ def test_a_successor_has_the_counters_since_the_snapshot(many: Calls) -> None:
         assert [stream.packets for stream in leg.streams] == [50]
 
 
+def test_a_successor_learns_from_the_kernel_how_long_calls_are_silent(
+    many: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snapshots do not follow what the kernel forwards. A flow that is gone cannot tell."""
+    now = time.monotonic()
+    for session in many.proxy.plane.running:
+        FakeFlow(session.legs[0])
+        session.last_active = now - 200.0
+    many.checkpointer.save_all()
+    first, *_, latest = many.proxy.plane.running
+    start = FakePlane.start
+
+    def adopt(plane: FakePlane, session: Session) -> None:
+        start(plane, session)
+        if session.id != latest.id:
+            ago_s = 20.0 if session.id == first.id else 100.0
+            FakeFlow(session.legs[0]).forward(172, at=now - ago_s)
+
+    monkeypatch.setattr(FakePlane, "start", adopt)
+    silent_s = {each.id: now - each.last_active for each in restored(many.saved.restore_calls())}
+    assert silent_s.pop(first.id) == pytest.approx(20.0)
+    assert silent_s.pop(latest.id) == pytest.approx(0.0, abs=3.0)
+    assert list(silent_s.values()) == pytest.approx([100.0] * (CALLS - 2))
+
+
 @pytest.mark.parametrize(("stored", "age_s"), [(True, 5.0), (False, 65.0)])
 def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
     many: Calls, stored: bool, age_s: float
@@ -203,7 +255,7 @@ def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
     many.talk()
     before = time.monotonic() - 65.0
     for session in many.proxy.plane.running:
-        session.last_active = before
+        session.last_active = session.legs[0].last_seen = before
     many.checkpointer.save_all()
     (session, *_) = restored(many.saved.restore_calls(stored=stored))
     assert time.monotonic() - session.last_active == pytest.approx(age_s, abs=3.0)

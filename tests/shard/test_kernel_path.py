@@ -9,6 +9,7 @@ import time
 import pytest
 
 from nh.calls.media import Endpoint, Media, Side
+from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.commands import TransactionKey
 from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
@@ -318,6 +319,19 @@ def test_streams_are_measured_on_across_both_paths(
     assert (stream.ssrc, stream.payload_type, stream.packets) == (77, 0, 6)
     assert (stream.lost, stream.reordered, stream.duplicates) == (1 + 5, 1, 1)
     assert kernel_packets(testbed) == 5
+
+
+def test_an_interval_of_quality_ends_although_no_one_looks_at_the_call(
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed = make_testbed(silent_s=1)
+    call = testbed.call(alice, bob)
+    for number in range(INTERVAL_PACKETS + 1):
+        alice.send(RtpPacket(77, number, 160 * number).encode(), call.for_caller)
+        testbed.receive(bob)
+    meter = testbed.relay.table.get_call(call.key.call_id).running[0].legs[0].meter
+    assert meter is not None
+    testbed.turn_until(lambda: meter.streams[0].quality, "the interval has a sample")
 
 
 def test_packets_bear_the_code_point_of_their_socket(

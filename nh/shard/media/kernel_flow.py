@@ -36,7 +36,6 @@ class KernelFlow:
     Attributes:
         leg, entry: see above.
         gone: whether the entry has been removed from the table.
-        last_seen: monotonic seconds of the latest packet.
 
     Raises:
         KernelPathUnavailable: the kernel refused the entry; nothing has changed.
@@ -51,7 +50,6 @@ class KernelFlow:
         "_table",
         "entry",
         "gone",
-        "last_seen",
         "leg",
     )
 
@@ -66,7 +64,6 @@ class KernelFlow:
         self._left_with: Sequence[StreamFields] | None = None  # the meter's streams when the flow ended
         self.leg = leg
         self.gone = False
-        self.last_seen = 0.0
         self.entry = entry
         if stale:
             self._continue_from(leg.kernel_folded or (0, 0))
@@ -76,6 +73,7 @@ class KernelFlow:
             self.entry = self._with_clock(entry)
             table.add(local, self.entry)
         leg.offload = self
+        self._look_again()
 
     @property
     def folded(self) -> tuple[int, int]:
@@ -130,13 +128,24 @@ class KernelFlow:
         if packets == self._packets:
             return
         leg = self.leg
-        leg.packets += packets - self._packets
-        leg.offloaded += packets - self._packets
-        leg.bytes += size - self._bytes
+        leg.forwarded(packets - self._packets, size - self._bytes, last_seen=last_seen_ns / _NS)
         self._packets, self._bytes = packets, size
-        self.last_seen = last_seen_ns / _NS
         if self._meter is not None and leg.offload is self:
             self._follow(self._meter, self._table.latest_payload_type(self.entry.counter_index))
+
+    def look(self, *, now: float) -> None:
+        """Take a sample of the quality if one is due, and follow the payload type (monotonic seconds).
+
+        FlowTable.find_due() says when: it is no more often than the leg has a sample to take.
+        """
+        self.leg.note(now=now)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        meter = self._meter
+        if meter is not None:
+            packets = self.leg.packets - self._packets  # of other flows, and in user space
+            self._table.look_at(self.entry.counter_index, max(meter.next_sample - packets, self._packets + 1))
 
     def load_meter(self) -> None:
         """See Offload."""

@@ -60,6 +60,7 @@ class KernelPath:
         self._routes = routes
         self._route_watch: RouteWatch | None = None
         self._path_mtu = PathMtuWatch(lambda: flows.too_big_messages, routes.ipv6_mtus_changed)
+        self._by_index: dict[int, KernelFlow] = {}
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
@@ -115,7 +116,9 @@ class KernelPath:
         ended, self._ended = self._ended, []
         for flow in ended:
             if flow.clear():
-                self._flows.free_index(flow.entry.counter_index)
+                index = flow.entry.counter_index
+                self._flows.free_index(index)
+                del self._by_index[index]
             else:
                 self._warn_once(
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
@@ -124,6 +127,18 @@ class KernelPath:
         for media_socket in list(itertools.islice(self._waiting, min(self._flows.room, MAX_RETRIED))):
             del self._waiting[media_socket]
             self._stale.append(media_socket)
+
+    def poll(self, *, share: float, now: float) -> None:
+        """Look at flows that ask for it (KernelFlow.look), in one part of a round over all.
+
+        Args:
+            share: the part of all flows, 0 to 1.
+            now: monotonic seconds.
+        """
+        for index in self._flows.find_due(share):
+            flow = self._by_index[index]
+            if flow.leg.offload is flow:  # otherwise it has ended, and what it forwards still is counted
+                flow.look(now=now)
 
     def routes_changed(self) -> None:
         """Look up the route of every direction again: routing has changed."""
@@ -222,16 +237,21 @@ class KernelPath:
         stale = self._flows.adopt_stale_flow(media_socket.local)
         if stale is not None:
             flow = KernelFlow(self._flows, media_socket.local, leg, stale, stale=True)
-            media_socket.flow = flow
+            self._add(media_socket, flow)
             flow.change(entry)
             return
         index = self._flows.take_index()
         entry = dataclasses.replace(entry, counter_index=index)
         try:
-            media_socket.flow = KernelFlow(self._flows, media_socket.local, leg, entry)
+            flow = KernelFlow(self._flows, media_socket.local, leg, entry)
         except KernelPathUnavailable:
             self._flows.free_index(index)
             raise
+        self._add(media_socket, flow)
+
+    def _add(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
+        media_socket.flow = flow
+        self._by_index[flow.entry.counter_index] = flow
 
     def _end(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
         flow.end()

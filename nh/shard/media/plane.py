@@ -236,10 +236,11 @@ class SocketPlane:
         for session in polled:
             # the others have ended since the round began, and their legs are unlinked
             if session in self._running:
-                session.note(now=now)
+                session.poll(now=now)
                 if self._lost_some:
                     self.count_lost(session)
         if self.kernel is not None:
+            self.kernel.poll(share=min(1.0, since_s / self._round_s), now=now)
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
 

@@ -179,9 +179,17 @@ class Checkpointer(CallObserver):
     def _begin_turn(self) -> None:
         self._saved_at_once = 0
 
-    def path_changed(self, call_id: bytes, _leg: Leg) -> None:
-        """See CallObserver. It is in the journal, and otherwise nothing that a successor needs."""
+    def path_changed(self, call_id: bytes, leg: Leg) -> None:
+        """See CallObserver.
+
+        A flow in the kernel tells a successor what it has counted, and when. One that ends leaves that to the
+        leg. What a command changes is saved with the command.
+        """
+        if call_id == self._changing:
+            return
         self._outdated.add(call_id)
+        if leg.offload is None:
+            self._save_soon(call_id)
 
     def session_ended(self, call_id: bytes, _session: Session, reason: EndReason) -> None:
         """See CallObserver. What a command ends is saved with the command."""
@@ -295,11 +303,17 @@ class Checkpointer(CallObserver):
             most = max(LEAST_A_TURN, math.ceil(len(self._table) * TURN_S / REFRESH_S))
         taken = self._round[-most:]
         del self._round[-most:]
+        every = self._snapshot_every
         for call_id in taken:
             call = self._table.find_call(call_id)
-            if call is None or call.last_active == self._saved.get(call_id):
+            if call is None:
                 continue
-            data = b"" if self._is_snapshot_due(call) else _counters(call, now=now)
+            is_snapshot_due = hash(call_id) % every == self._rounds % every or call_id in self._outdated
+            if is_snapshot_due:
+                call.note(now=now)  # what the kernel knows is for the store
+            if call.last_active == self._saved.get(call_id):
+                continue
+            data = b"" if is_snapshot_due else _counters(call)
             if 0 < len(data) <= COUNTERS_BYTES:
                 self._counters[call_id] = data
                 self._saved[call_id] = call.last_active
@@ -316,11 +330,6 @@ class Checkpointer(CallObserver):
         if counters and not self._sink.save_counters(list(counters.items())):
             self._saved.update(dict.fromkeys(counters, 0.0))  # the next round tries again
 
-    def _is_snapshot_due(self, call: Call) -> bool:
-        every = self._snapshot_every
-        its_turn = hash(call.call_id) % every == self._rounds % every
-        return its_turn or call.call_id in self._outdated
-
 
 def _shows_once(leg: Leg) -> bool:
     return bool(leg.protocols) or leg.bundle is not None or leg.bundled_on is not None
@@ -331,8 +340,7 @@ def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
     return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s))
 
 
-def _counters(call: Call, *, now: float) -> bytes:
+def _counters(call: Call) -> bytes:
     """The counters of a call; b"": it needs a snapshot."""
-    call.note(now=now)
     counters = take_counters(call)
     return b"" if counters is None else encode_counters(counters)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from nh.calls.call import Call
 from nh.calls.events import CallObserver
 from nh.calls.journal import CallEvent, CallJournal, EventKind
 from nh.calls.media import Endpoint
@@ -148,7 +149,21 @@ class CallRestorer(CallObserver):
         grace_s = snapshot.grace_s if call.counters is None else 0.0
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now, grace_s=grace_s)
         restored.next_expiry = now  # the settings may have changed
+        if call.counters is not None:
+            _ask_flows(restored, now=now)
         restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
+
+
+def _ask_flows(call: Call, *, now: float) -> None:
+    """Let the flows in the kernel tell when their packets came: snapshots do not follow them.
+
+    A flow that ended with the process before cannot tell. Its call has the full time for its next packet.
+    """
+    for session in call.running:
+        lost = [leg for leg in session.legs if leg.kernel_folded is not None and leg.offload is None]
+        if lost:
+            session.last_active = now
+    call.note(now=now)
 
 
 def _newest(call: RestoreCall) -> CallSnapshot:
