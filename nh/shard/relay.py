@@ -14,44 +14,27 @@ import msgspec
 
 from nh.calls.events import CallEvents, CallObserver
 from nh.calls.journal import NO_CLIENT, CallEnd, Client
-from nh.calls.media import Media, RelayMedia, Side, canonical_address
+from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.table import CallTable
-from nh.command_table import INFO
 from nh.commands import (
-    Activate,
-    Allocate,
-    Close,
-    CloseCall,
-    DeleteAll,
-    DeleteSessions,
     ListCalls,
-    Lookup,
-    NgCommand,
-    QuerySession,
     RelayCommand,
-    SessionCommand,
-    ShowCall,
     TransactionKey,
-    Update,
 )
-from nh.errors import MalformedRequest, NhError, ProtocolError, Refused
 from nh.loop import Loop
-from nh.results import Activated, Allocated, Closed, RelayResult
-from nh.shard.call_list import CallLister
-from nh.shard.call_log import CallLog, RefusalLog
+from nh.results import RelayResult
+from nh.shard.call_log import CallLog
+from nh.shard.executor import Executor
 from nh.shard.journal import JournalWriter
 from nh.shard.load import LoadMeter
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
-from nh.shard.ng.signalling import Signalling
-from nh.shard.reports import describe_call
-from nh.shard.rtpproxy.sessions import Sessions
 from nh.shard.stats_collector import StatsCollector
 from nh.shard.ticker import POLL_S, Ticker
 from nh.stats import ShardStats
@@ -92,12 +75,16 @@ class Relay:
         self.table = CallTable(
             _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
         )
-        self._signalling = Signalling(self.table, config.interfaces)
-        self._sessions = Sessions(self.table, config.interfaces)
-        self._lister = CallLister(self.table, config.shard)
         self._collector = StatsCollector(self.stats, self.table, self.plane)
-        self._refusals = RefusalLog(config.shard)
         self._journals = JournalWriter(self.table)
+        self._executor = Executor(
+            config,
+            self.table,
+            self.plane,
+            events=self._events,
+            journals=self._journals,
+            collector=self._collector,
+        )
         self.observe(self._journals)  # first: the others read what it has written
         self._call_log = CallLog(config.shard)
         self.observe(self._call_log)
@@ -159,7 +146,7 @@ class Relay:
         self._call_log.muted = calls_stay
         self.pause()
         self._loop = None
-        self._lister.close()
+        self._executor.close()
         self.end_calls(self.calls)
         self.update_stats()
         self.plane.close()
@@ -208,19 +195,7 @@ class Relay:
             Refused: a rule or a limit forbids it.
             ProtocolError: a value is out of range.
         """
-        self._journals.begin_command(command, client)
-        changed = _changed_by(command)
-        if changed is not None:
-            self._events.call_changing(changed)
-        try:
-            return self._count(command)
-        except NhError as exc:
-            self._journals.command_failed(exc)
-            raise
-        finally:
-            self._journals.end_command()
-            if changed is not None:
-                self._events.call_changed(changed)
+        return self._executor.execute(command, client)
 
     def answer(
         self, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client = NO_CLIENT
@@ -231,111 +206,27 @@ class Relay:
             Refused, ProtocolError: see execute(); then there is no reply.
         """
         if isinstance(command, ListCalls) and self._loop is not None:
-            self._collector.count_command(command, "ok")
-            self._lister.begin(self._loop, command, reply)
+            self._executor.begin_list(self._loop, command, reply)
         else:
             reply(self.execute(command, client))
-
-    def _count(self, command: RelayCommand) -> RelayResult:
-        sockets = self.table.resources.sockets
-        try:
-            result = self._execute(command)
-        except (Refused, ProtocolError) as exc:
-            self._refusals.refused(exc)
-            self._collector.count_refusal(exc)
-            self._collector.count_command(command, "refused")
-            raise
-        except Exception:
-            self._collector.count_command(command, "failed")
-            raise
-        if self.table.resources.sockets > sockets:
-            self._refusals.granted()
-        self._collector.count_command(command, "ok")
-        return result
 
     def allocate_sockets(
         self, key: TransactionKey, side: Side, address: str, media: Sequence[Media]
     ) -> tuple[RelayMedia, ...]:
-        """The relay's ports for the media of one SDP.
-
-        Args:
-            key: call, transaction and ends; its cseq must not be None.
-            side: the end that sent the SDP.
-            address: the local IP address to listen on.
-            media: the media that the SDP announced.
-
-        Returns:
-            The relay's address and ports, one entry a medium.
-
-        Raises:
-            MalformedRequest, Draining, LimitReached, StaleTransaction, PortsExhausted, AddressUnavailable:
-                then nothing is allocated.
-        """
-        if key.cseq is None:
-            raise MalformedRequest("allocate: cseq is missing")
-        return self.table.allocate(
-            call_id=key.call_id,
-            id_from=key.id_from,
-            id_to=key.id_to,
-            cseq=key.cseq,
-            side=side,
-            address=canonical_address(address, where="allocate: address"),
-            media=tuple(media),
-            now=time.monotonic(),
-        )
+        """The relay's ports for the media of one SDP; see Transactions.allocate()."""
+        return self._executor.transactions.allocate(key, side, address, media)
 
     def activate_session(self, key: TransactionKey, param: dict[str, str] | None = None) -> bool:
-        """Relay between the two ends.
-
-        Args:
-            key: call, transaction and ends; its cseq must not be None.
-            param: handed back in the session information, with uri_from and uri_to.
-
-        Returns:
-            Whether the session is new; False: it was active already.
-
-        Raises:
-            MalformedRequest, UnknownCall, NotAllocated, StaleTransaction, SocketCountMismatch.
-        """
-        if key.cseq is None:
-            raise MalformedRequest("activate: cseq is missing")
-        uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
-        return self.table.activate(
-            call_id=key.call_id,
-            id_from=key.id_from,
-            id_to=key.id_to,
-            cseq=key.cseq,
-            param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
-            now=time.monotonic(),
-        )
+        """Relay between the two ends; see Transactions.activate()."""
+        return self._executor.transactions.activate(key, param)
 
     def close_session(self, key: TransactionKey) -> list[SessionInfo]:
-        """End the transaction's session, or with cseq None or 0 every session between the two ends.
-
-        Returns:
-            The sessions that ended.
-
-        Raises:
-            UnknownCall: no call has this call-id.
-        """
-        return self.table.close(
-            call_id=key.call_id,
-            id_from=key.id_from,
-            id_to=key.id_to,
-            cseq=key.cseq,
-            now=time.monotonic(),
-        )
+        """End sessions between two ends; see Transactions.close()."""
+        return self._executor.transactions.close(key)
 
     def close_call(self, call_id: bytes) -> list[SessionInfo]:
-        """End everything under a call-id.
-
-        Returns:
-            The sessions that ended.
-
-        Raises:
-            UnknownCall: no call has this call-id.
-        """
-        return self.table.close_call(call_id, now=time.monotonic())
+        """End everything under a call-id; see Transactions.close_call()."""
+        return self._executor.transactions.close_call(call_id)
 
     def expire(self, *, now: float | None = None) -> None:
         """End silent sessions and close sockets that nothing needs; an attached relay does so every 0.5 s.
@@ -354,41 +245,6 @@ class Relay:
     def continue_counters(self, counters: Counters, *, kernel_has_them: bool) -> None:
         """Count on from the counters of a process that had the calls before; see StatsCollector."""
         self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
-
-    def _execute(self, command: RelayCommand) -> RelayResult:
-        match command:
-            case Allocate():
-                media = self.allocate_sockets(command.key, command.side, command.address, command.media)
-                return Allocated(media)
-            case Activate():
-                return Activated(self.activate_session(command.key, command.param))
-            case Close():
-                return Closed(len(self.close_session(command.key)))
-            case CloseCall():
-                return Closed(len(self.close_call(command.call_id)))
-            case ListCalls() | ShowCall():
-                return self._look_up(command)
-            case _:
-                return self._execute_of_protocol(command)
-
-    def _execute_of_protocol(self, command: NgCommand | SessionCommand | DeleteAll) -> RelayResult:
-        match command:
-            case Update() | Lookup() | QuerySession() | DeleteSessions() | DeleteAll():
-                return self._sessions.execute(command)
-            case _:
-                return self._signalling.execute(command)
-
-    def _look_up(self, command: ListCalls | ShowCall) -> RelayResult:
-        if isinstance(command, ListCalls):
-            return self._lister.make(command)
-        now = time.monotonic()
-        call = self.table.get_call(command.call_id)
-        self.plane.collect()  # flows that have ended may have forwarded still
-        call.note(now=now)
-        for session in call.running:
-            self.plane.count_lost(session)
-        wall_offset_s = time.time() - now
-        return describe_call(call, shard=self._config.shard, wall_offset_s=wall_offset_s, now=now)
 
     def _poll_sessions(self, now: float) -> None:
         self.plane.poll_sessions(since_s=POLL_S, now=now)
@@ -423,10 +279,3 @@ def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> R
     return Resources(
         plane=plane, ports=ports, settings=config.settings, session_ids=session_ids, events=events
     )
-
-
-def _changed_by(command: RelayCommand) -> bytes | None:
-    """The call-id of the call that a command may change; None: it changes none, or is about many."""
-    if isinstance(command, ListCalls | DeleteAll) or not INFO[type(command)].changes_call:
-        return None
-    return command.call_id

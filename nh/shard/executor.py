@@ -1,0 +1,146 @@
+"""Executor: carries out the commands of all protocols, and counts and writes down what becomes of them."""
+
+import time
+from collections.abc import Callable
+
+from nh.calls.events import CallEvents
+from nh.calls.journal import Client
+from nh.calls.settings import RelayConfig
+from nh.calls.table import CallTable
+from nh.command_table import INFO
+from nh.commands import (
+    Activate,
+    Allocate,
+    Close,
+    CloseCall,
+    DeleteAll,
+    DeleteSessions,
+    ListCalls,
+    Lookup,
+    QuerySession,
+    RelayCommand,
+    ShowCall,
+    Update,
+)
+from nh.errors import NhError, ProtocolError, Refused
+from nh.loop import Loop
+from nh.results import CallDetail, RelayResult
+from nh.shard.call_list import CallLister
+from nh.shard.call_log import RefusalLog
+from nh.shard.journal import JournalWriter
+from nh.shard.media.plane import SocketPlane
+from nh.shard.netsip import Transactions
+from nh.shard.ng.signalling import Signalling
+from nh.shard.reports import describe_call
+from nh.shard.rtpproxy.sessions import Sessions
+from nh.shard.stats_collector import StatsCollector
+
+
+class Executor:
+    """The commands of one relay.
+
+    Args:
+        config: numbering, and where calls of ng and rtpproxy may be.
+        table: the calls.
+        plane: their sockets.
+        events: gets what a command is about to change, and has changed.
+        journals: writes commands into the journals of their calls.
+        collector: counts commands.
+
+    Attributes:
+        transactions: the commands of Net::SIP, as methods.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        table: CallTable,
+        plane: SocketPlane,
+        *,
+        events: CallEvents,
+        journals: JournalWriter,
+        collector: StatsCollector,
+    ) -> None:
+        self._table = table
+        self._plane = plane
+        self._events = events
+        self._journals = journals
+        self._collector = collector
+        self._shard = config.shard
+        self._refusals = RefusalLog(config.shard)
+        self._lister = CallLister(table, config.shard)
+        self._signalling = Signalling(table, config.interfaces)
+        self._sessions = Sessions(table, config.interfaces)
+        self.transactions = Transactions(table)
+
+    def close(self) -> None:
+        """Lists that are being made get no reply."""
+        self._lister.close()
+
+    def execute(self, command: RelayCommand, client: Client) -> RelayResult:
+        """Carry out a command; see Relay.execute()."""
+        self._journals.begin_command(command, client)
+        changed = _changed_by(command)
+        if changed is not None:
+            self._events.call_changing(changed)
+        try:
+            return self._count(command)
+        except NhError as exc:
+            self._journals.command_failed(exc)
+            raise
+        finally:
+            self._journals.end_command()
+            if changed is not None:
+                self._events.call_changed(changed)
+
+    def begin_list(self, loop: Loop, command: ListCalls, reply: Callable[[RelayResult], None]) -> None:
+        """Make a list beside what else runs on `loop`; `reply` is called once, now or later."""
+        self._collector.count_command(command, "ok")
+        self._lister.begin(loop, command, reply)
+
+    def _count(self, command: RelayCommand) -> RelayResult:
+        sockets = self._table.resources.sockets
+        try:
+            result = self._execute(command)
+        except (Refused, ProtocolError) as exc:
+            self._refusals.refused(exc)
+            self._collector.count_refusal(exc)
+            self._collector.count_command(command, "refused")
+            raise
+        except Exception:
+            self._collector.count_command(command, "failed")
+            raise
+        if self._table.resources.sockets > sockets:
+            self._refusals.granted()
+        self._collector.count_command(command, "ok")
+        return result
+
+    def _execute(self, command: RelayCommand) -> RelayResult:
+        match command:
+            case Allocate() | Activate() | Close() | CloseCall():
+                return self.transactions.execute(command)
+            case Update() | Lookup() | QuerySession() | DeleteSessions() | DeleteAll():
+                return self._sessions.execute(command)
+            case ListCalls():
+                return self._lister.make(command)
+            case ShowCall():
+                return self._show(command)
+            case _:
+                return self._signalling.execute(command)
+
+    def _show(self, command: ShowCall) -> CallDetail:
+        now = time.monotonic()
+        call = self._table.get_call(command.call_id)
+        self._plane.collect()  # flows that have ended may have forwarded still
+        call.note(now=now)
+        for session in call.running:
+            self._plane.count_lost(session)
+        wall_offset_s = time.time() - now
+        return describe_call(call, shard=self._shard, wall_offset_s=wall_offset_s, now=now)
+
+
+def _changed_by(command: RelayCommand) -> bytes | None:
+    """The call-id of the call that a command may change; None: it changes none, or is about many."""
+    if isinstance(command, ListCalls | DeleteAll) or not INFO[type(command)].changes_call:
+        return None
+    return command.call_id
