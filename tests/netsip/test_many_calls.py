@@ -27,7 +27,8 @@ Target = tuple[str, int]
 @pytest.fixture
 def roomy_relay() -> Iterator[Relay]:
     # rendezvous hashing is even only on the whole: leave each shard a tenth more than its half
-    with running_relay(ports=CALLS * SOCKETS_PER_CALL * 11 // 10) as running:
+    # on a busy host the first call waits for its packets until all are set up
+    with running_relay(ports=CALLS * SOCKETS_PER_CALL * 11 // 10, silent_s=600) as running:
         yield running
 
 
