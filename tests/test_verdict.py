@@ -118,8 +118,8 @@ CASES = {
         f"900 packets of 1000 could not be sent to {BOB}",
     ),
     "not_protected": (
-        leg(srtp_unsent=500), bob(), "active", State.PROBLEM,
-        "500 packets of 1000 were not sent on, because the SRTP key of the other end",
+        leg(srtp_unsent_index_used=500), bob(), "active", State.PROBLEM,
+        "500 packets of 1000 were not sent on: the SRTP key of the other end has protected",
     ),
     "receiver_unchecked": (
         leg(no_target=500), bob(packets=0, said={"ice": ice(refused={"wrong_password": 7})}), "active",
@@ -192,11 +192,23 @@ def test_a_phone_behind_a_nat_is_well_and_its_announced_address_is_told() -> Non
     assert f"came from {ALICE} (announced 192.168.1.2:4000)" in verdict.found
 
 
-def test_what_was_sent_before_the_handshake_of_the_other_end_is_no_fault_of_the_phone() -> None:
-    by_dtls = {"srtp": "AES_CM_128_HMAC_SHA1_80, by DTLS"}
-    verdict, _ = verdicts(leg(srtp_unsent=500), bob(said=by_dtls))
-    assert "the other end's key of SRTP was not agreed on yet" in verdict.found
-    assert "before the handshake of DTLS had ended" in verdict.cause
+@pytest.mark.parametrize(
+    ("sender", "found"),
+    [
+        (leg(srtp_unsent_no_key=500, srtp_unsent_index_used=20), "the other end was not agreed on yet"),
+        (
+            leg(srtp_unsent_exhausted=500, srtp_unsent_no_key=20),
+            "has protected as many streams or packets as",
+        ),
+        (leg(srtp_unsent_not_media=500), "they are neither RTP nor RTCP"),
+    ],
+)
+def test_of_packets_that_are_not_protected_the_most_frequent_reason_is_told(
+    sender: LegDetail, found: str
+) -> None:
+    verdict, _ = verdicts(sender, bob())
+    assert "500 packets of 1000 were not sent on: " in verdict.found
+    assert found in verdict.found
 
 
 def test_refused_packets_of_a_phone_that_fell_silent_hint_at_a_nat() -> None:

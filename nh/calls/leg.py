@@ -60,8 +60,11 @@ class Drop(enum.IntEnum):
     SRTP_AUTHENTICATION: it is not protected with the key of its end.
     SRTP_REPLAY: it has been received before, or is too late.
     SRTP_NO_KEY: the key that its end uses is not known.
-    SRTP_UNSENT: it cannot be protected for the other end: its index has been used, or there is no key.
+    SRTP_UNSENT_INDEX_USED: the key of the other end has protected a packet with its index already.
     NO_MEDIUM: it came over a bundle and is of none of its media.
+    SRTP_UNSENT_NO_KEY: the key of the other end is not agreed on yet.
+    SRTP_UNSENT_EXHAUSTED: the key of the other end has protected as many packets or streams as it may.
+    SRTP_UNSENT_NOT_MEDIA: it is neither RTP nor RTCP, and the other end has SRTP.
     """
 
     admitted: bool
@@ -83,8 +86,11 @@ class Drop(enum.IntEnum):
     SRTP_AUTHENTICATION = 7, False
     SRTP_REPLAY = 8, False
     SRTP_NO_KEY = 9, False
-    SRTP_UNSENT = 10, True
+    SRTP_UNSENT_INDEX_USED = 10, True
     NO_MEDIUM = 11, False
+    SRTP_UNSENT_NO_KEY = 12, True
+    SRTP_UNSENT_EXHAUSTED = 13, True
+    SRTP_UNSENT_NOT_MEDIA = 14, True
 
 
 class Leg(Reception):

@@ -50,7 +50,18 @@ class ShardStats:
     drop_srtp_authentication: int = drop("SRTP authentication", "not protected with the key of its end")
     drop_srtp_replay: int = drop("SRTP replay", "SRTP that has been received before, or is too late")
     drop_srtp_no_key: int = drop("SRTP no key", "SRTP whose key is not known, or is used up")
-    drop_srtp_unsent: int = drop("SRTP unsent", "it cannot be protected with the key of the other end")
+    drop_srtp_unsent_no_key: int = drop(
+        "SRTP no key yet", "the SRTP key of the other end is not agreed on yet"
+    )
+    drop_srtp_unsent_index_used: int = drop(
+        "SRTP index used", "the SRTP key of the other end has protected a packet with its index already"
+    )
+    drop_srtp_unsent_exhausted: int = drop(
+        "SRTP key used up", "the SRTP key of the other end has protected as much as it may"
+    )
+    drop_srtp_unsent_not_media: int = drop(
+        "SRTP not media", "it is neither RTP nor RTCP, and the other end has SRTP"
+    )
     drop_no_medium: int = drop("no medium", "it came over a bundle and is of none of its media")
 
     ice_checks: int = counter("checks of ICE that were answered", "checks")

@@ -9,8 +9,30 @@ from nh.verdict.finding import LOSSY, Direction, Finding, State, host_of, packet
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""
 
-BY_DTLS: Final = ", by DTLS"
-"""Ends what LegDetail.srtp says of keys that a handshake agreed on."""
+_UNPROTECTED: Final = {
+    "srtp_unsent_no_key": (
+        "the SRTP key of the other end was not agreed on yet",
+        "the phone sent before the other one had answered, or before the handshake of DTLS had ended",
+        "nothing if it does not grow; else see the verdict on the other direction",
+    ),
+    "srtp_unsent_index_used": (
+        "the SRTP key of the other end has protected packets with their sequence numbers already",
+        "the phone began its RTP stream again with the same SSRC, or two phones send with one SSRC",
+        "the media pass when the stream is beyond its former sequence numbers; see at which SIP message the"
+        " phone begins again",
+    ),
+    "srtp_unsent_exhausted": (
+        "the SRTP key of the other end has protected as many streams or packets as it may",
+        "the phone begins ever new RTP streams: more than 256 SSRCs",
+        "see why the SSRC changes; a re-INVITE with a new key lets media pass again",
+    ),
+    "srtp_unsent_not_media": (
+        "they are neither RTP nor RTCP, and the other end takes nothing but SRTP",
+        "the phone sends something else than its SDP says, such as T.38 or ZRTP",
+        "see with the filter what it sends, and compare the m= lines of the SDPs",
+    ),
+}
+"""Reasons of Drop for packets that SRTP does not protect: what is so, the likely cause and the remedy."""
 
 
 def unreachable(direction: Direction) -> Finding | None:
@@ -44,27 +66,13 @@ def not_sent(direction: Direction) -> Finding | None:
 
 
 def not_protected(direction: Direction) -> Finding | None:
-    """The sender begins again with indices that the receiver's key has protected already."""
-    if not direction.lost_to("srtp_unsent"):
+    """The key of the receiver protects nothing of what came, or not all of it."""
+    reason = max(_UNPROTECTED, key=direction.dropped)
+    if not direction.lost_to(reason):
         return None
-    unsent = f"{packets(direction.dropped('srtp_unsent'))} of {direction.leg.packets} were not sent on"
-    if direction.other.srtp.endswith(BY_DTLS):
-        return Finding(
-            State.PROBLEM,
-            f"{unsent}: the other end's key of SRTP was not agreed on yet, or has protected packets with"
-            " their sequence numbers already",
-            "the phone sent before the handshake of DTLS had ended, or began its RTP stream again with the"
-            " same SSRC",
-            "nothing if it does not grow; else see at which SIP message the phone begins again",
-        )
-    return Finding(
-        State.PROBLEM,
-        f"{unsent}, because the SRTP key of the other end has protected packets with their sequence numbers"
-        " already",
-        "the phone began its RTP stream again with the same SSRC, or two phones send with one SSRC",
-        "the media pass when the stream is beyond its former sequence numbers; see at which SIP message the"
-        " phone begins again",
-    )
+    found, cause, remedy = _UNPROTECTED[reason]
+    unsent = f"{packets(direction.dropped(reason))} of {direction.leg.packets} were not sent on"
+    return Finding(State.PROBLEM, f"{unsent}: {found}", cause, remedy)
 
 
 def no_target(direction: Direction) -> Finding | None:

@@ -193,6 +193,9 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.SRTP_AUTHENTICATION: 0,
         Drop.SRTP_REPLAY: 0,
         Drop.SRTP_NO_KEY: 0,
-        Drop.SRTP_UNSENT: 0,
+        Drop.SRTP_UNSENT_INDEX_USED: 0,
         Drop.NO_MEDIUM: 0,
+        Drop.SRTP_UNSENT_NO_KEY: 0,
+        Drop.SRTP_UNSENT_EXHAUSTED: 0,
+        Drop.SRTP_UNSENT_NOT_MEDIA: 0,
     }

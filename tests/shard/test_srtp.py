@@ -9,6 +9,7 @@ from nh.calls.media import Block
 from nh.commands import DtlsOptions, OfferOptions, SdesOptions
 from nh.errors import NhError, Unsupported
 from nh.sdp.crypto import read_crypto
+from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTestbed, places
 from tests.shard.testbed import Where
@@ -182,9 +183,23 @@ def test_a_payload_that_would_repeat_an_index_is_dropped(
     call.goes_both_ways()
     for text in (b"one", b"another"):
         alice.send_raw(rtp(500, text), call.plain_sends_to)
-    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent == 1, "the second one is counted")
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent_index_used == 1, "the second one is counted")
     assert call.secure.read(testbed.receive(bob)[0]) == rtp(500, b"one")
     assert bob.pending() == []
+
+
+def test_what_srtp_cannot_protect_is_dropped_and_counted_by_its_reason(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    alice.send_raw(b"\x10\0T.38", call.plain_sends_to)
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent_not_media == 1, "what is no media")
+    for ssrc in range(MAX_STREAMS + 3):
+        alice.send_raw(rtp(1, ssrc=ssrc), call.plain_sends_to)
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent_exhausted == 4, "one SSRC was there before")
+    assert testbed.stats().drop_srtp_unsent_index_used == testbed.stats().drop_srtp_unsent_no_key == 0
 
 
 def test_a_re_invite_with_the_same_key_goes_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

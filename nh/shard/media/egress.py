@@ -18,9 +18,9 @@ from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.sockets import MediaSocket, socket_of
-from nh.shard.media.srtp import is_stun, seal_packet
+from nh.shard.media.srtp import UNSENT_DROPS, is_stun, seal_packet
 from nh.shard.media.totals import TrafficTotals
-from nh.srtp.refusal import SrtpRefused
+from nh.srtp.refusal import Refusal, SrtpRefused
 
 _OF_EARLIER_PACKETS: Final = (
     errno.EMSGSIZE,
@@ -77,12 +77,12 @@ class Egress:
             return lambda packet: self.drop(leg, Drop.NO_TARGET, len(packet))
         return self._sender_to(leg, socket_of(target), destination, ttl)
 
-    def unsealed(self, leg: Leg, send: Send, packet: memoryview) -> None:
+    def unsealed(self, leg: Leg, send: Send, packet: memoryview, refusal: Refusal) -> None:
         """What becomes of a packet that cannot be sealed."""
         if is_stun(packet):
             send(packet)
         else:
-            self.drop(leg, Drop.SRTP_UNSENT, len(packet))
+            self.drop(leg, UNSENT_DROPS[refusal], len(packet))
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
@@ -134,8 +134,8 @@ class Egress:
         """Send a packet under the SRTP of its receiver; what is sent again after an error is sealed once."""
         try:
             sealed = seal_packet(security, packet)
-        except SrtpRefused:
-            self.unsealed(leg, send, packet)
+        except SrtpRefused as refused:
+            self.unsealed(leg, send, packet, refused.reason)
             return
         try:
             send(sealed)

@@ -203,8 +203,8 @@ def secured_factory(
                 try:
                     sender = seals.sender
                     packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
-                except SrtpRefused:
-                    egress.unsealed(leg, send, packet)
+                except SrtpRefused as exc:
+                    egress.unsealed(leg, send, packet, exc.reason)
                     return
                 if sender is not None and sender.checkpoint_due:
                     note_keys(leg)

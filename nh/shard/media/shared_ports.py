@@ -94,8 +94,8 @@ def shared_port_factory(
                 try:
                     sender = seals.sender
                     packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
-                except SrtpRefused:
-                    egress.unsealed(member, send, packet)
+                except SrtpRefused as exc:
+                    egress.unsealed(member, send, packet, exc.reason)
                     return
                 if sender is not None and sender.checkpoint_due:
                     note_keys(member)

@@ -23,6 +23,15 @@ DROPS: Final = {
 }
 """As what a packet is counted that an end sent and SRTP refuses."""
 
+UNSENT_DROPS: Final = {
+    Refusal.MALFORMED: Drop.SRTP_UNSENT_NOT_MEDIA,
+    Refusal.AUTHENTICATION: Drop.SRTP_UNSENT_NOT_MEDIA,  # a sender authenticates nothing
+    Refusal.REPLAY: Drop.SRTP_UNSENT_INDEX_USED,
+    Refusal.NO_KEY: Drop.SRTP_UNSENT_NO_KEY,
+    Refusal.EXHAUSTED: Drop.SRTP_UNSENT_EXHAUSTED,
+}
+"""The same of a packet for an end, which SRTP refuses to protect."""
+
 
 def is_stun(packet: memoryview) -> bool:
     """Whether a packet may be STUN (RFC 7983 7)."""
