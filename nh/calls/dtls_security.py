@@ -227,7 +227,7 @@ def require_dtls() -> None:
         Unsupported: `cryptography` or pyOpenSSL is not installed.
     """
     try:
-        # most relays never get here, and it takes 0.1 s
+        # it takes 0.1 s; a shard that may have such calls does it before it serves (nh.shard.__main__)
         import nh.dtls.association  # noqa: F401, PLC0415
     except ImportError as error:
         raise Unsupported(

@@ -11,6 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
+from nh.errors import Unsupported
 from nh.log_settings import LogLevel, LogSettings
 from nh.logs import configure_logging
 from nh.loop import SelectorLoop
@@ -26,6 +27,8 @@ def main() -> int:
     gc.disable()  # what is imported leaves no garbage: collections would be a tenth of the start
     from nh.shard.control import Control  # noqa: PLC0415
 
+    if "--secure" in sys.argv:
+        _load_security()
     link_fd = int(sys.argv[sys.argv.index("--link-fd") + 1])
     # Ctrl-C reaches the whole process group: the supervisor ends the shards in order
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,6 +48,16 @@ def main() -> int:
         control.close()
         loop.close()
     return control.exit_status
+
+
+def _load_security() -> None:
+    """Load what SRTP and DTLS need: 0.1 s, in which media would wait at the first such call."""
+    from nh.calls.dtls_security import require_dtls  # noqa: PLC0415  as in main()
+    from nh.calls.media_security import require_srtp  # noqa: PLC0415
+
+    with contextlib.suppress(Unsupported):  # such calls are refused, and the refusal says why
+        require_srtp()
+        require_dtls()
 
 
 def _show_as(name: str) -> None:

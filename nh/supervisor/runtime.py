@@ -23,7 +23,7 @@ from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
-from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.store.open import Group, open_store
 from nh.supervisor.store.store import Store
@@ -135,7 +135,9 @@ class Runtime:
 
     def _start_process(self) -> ShardProcess:
         maps = self.kernel.descriptors if self.kernel is not None else ()
-        return ShardProcess.start(self._shard_argv, (*maps, *self.claimed))
+        # calls with SRTP on one side come over ng alone
+        secure = (SECURE,) if self.settings.ng or self.settings.http_ng else ()
+        return ShardProcess.start((*self._shard_argv, *secure), (*maps, *self.claimed))
 
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published."""

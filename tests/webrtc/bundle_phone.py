@@ -23,6 +23,7 @@ def write_media(
     address: str = "127.0.0.1",
     group: str = "",
     formats: Sequence[int] = FORMATS,
+    proto: str = "RTP/AVP",
 ) -> str:
     """An SDP with audio and video.
 
@@ -32,11 +33,12 @@ def write_media(
         address: of all media.
         group: what a=group says, "" for no such line.
         formats: the payload type of each medium.
+        proto: of their m= lines.
     """
     lines = ["v=0", "o=phone 1 1 IN IP4 127.0.0.1", "s=-", f"c=IN IP4 {address}", "t=0 0"]
     lines += [f"a=group:{group}"] if group else []
     for kind, port, number, own in zip(KINDS, ports, formats, attributes, strict=False):
-        lines.append(f"m={kind} {port} RTP/AVP {number}")
+        lines.append(f"m={kind} {port} {proto} {number}")
         lines += [f"a={each}" for each in own]
     return "\r\n".join([*lines, ""])
 
@@ -55,7 +57,12 @@ class BundlePhone:
         self._sequence = 0
 
     def sdp(
-        self, *more: str, media: int = 2, bundle_only: bool = False, formats: Sequence[int] = FORMATS
+        self,
+        *more: str,
+        media: int = 2,
+        bundle_only: bool = False,
+        formats: Sequence[int] = FORMATS,
+        proto: str = "RTP/AVP",
     ) -> str:
         """Its SDP, with further attributes of all media."""
         own = [["rtcp-mux", f"mid:{mid}", *more] for mid in self.mids[:media]]
@@ -63,7 +70,9 @@ class BundlePhone:
             own[VIDEO].append("bundle-only")
         ports = [self.peer.port, 0 if bundle_only else self.peer.port]
         group = " ".join(["BUNDLE", *self.mids[:media]])
-        return write_media(ports[:media], own, address=self.peer.address, group=group, formats=formats)
+        return write_media(
+            ports[:media], own, address=self.peer.address, group=group, formats=formats, proto=proto
+        )
 
     def packet(
         self, medium: int, payload: bytes, mid: str | None = None, *, payload_type: int | None = None
@@ -85,8 +94,12 @@ class BundlePhone:
         return bytes([plain[0] | 0x10]) + plain[1:12] + extension + plain[12:]
 
 
-def plain_packet(medium: int, sequence: int, payload: bytes) -> bytes:
+def plain_packet(medium: int, sequence: int, payload: bytes, *, payload_type: int | None = None) -> bytes:
     """A packet of RTP of a phone without a bundle."""
     return rtp_packet(
-        sequence, 160 * sequence, ssrc=PLAIN_SSRCS[medium], payload_type=FORMATS[medium], payload=payload
+        sequence,
+        160 * sequence,
+        ssrc=PLAIN_SSRCS[medium],
+        payload_type=FORMATS[medium] if payload_type is None else payload_type,
+        payload=payload,
     )

@@ -32,11 +32,11 @@ class BackgroundLoad:
         self._thread = threading.Thread(target=self._run, name="load")
         self._thread.start()
 
-    def wait_until_up(self) -> None:
+    def wait_until_up(self, within_s: float = UP_S) -> None:
         """Return once all calls have been tried. Raises what the load raised, TimeoutError if it takes too
         long."""
-        if not self._up.wait(UP_S):
-            raise TimeoutError(f"the calls are not up after {UP_S:g} s")
+        if not self._up.wait(within_s):
+            raise TimeoutError(f"the calls are not up after {within_s:g} s")
         if self._error is not None:
             raise self._error
 

@@ -22,6 +22,9 @@ from nh.supervisor.host.sd_notify import without_notify_socket
 SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
 """How a shard is started; `--link-fd N` follows."""
 
+SECURE: Final = "--secure"
+"""Argument of a shard that may get calls with SRTP and DTLS: it loads what these need before it serves."""
+
 
 class NotForked(Exception):
     """The process that was asked to fork did not answer, or not with Forked."""

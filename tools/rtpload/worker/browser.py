@@ -95,6 +95,25 @@ class Browser:
         self._fingerprint = relay.browser.fingerprint
         self.active = True
 
+    def check(self) -> None:
+        """Ask the relay for its consent, and nominate the path."""
+        transaction = secrets.token_bytes(12)
+        self._transactions.add(transaction)
+        attributes = [
+            (int(Attribute.USERNAME), self._user),
+            (int(Attribute.PRIORITY), bytes(4)),
+            (int(Attribute.ICE_CONTROLLING), bytes(8)),
+            (int(Attribute.USE_CANDIDATE), b""),
+        ]
+        self.tally.checks += 1
+        self._asked_ns = self._asked_ns or time.monotonic_ns()
+        self._say([encode(StunClass.REQUEST, transaction, attributes, key=self._key)])
+
+    @property
+    def place(self) -> Endpoint:
+        """Where it sends to."""
+        return self._relay.rtp
+
     # --- Scheduled ------------------------------------------------------------------------------------
 
     def first_due(self, now_ns: int) -> int:
@@ -109,7 +128,7 @@ class Browser:
             self.active = False
             return due_ns + LOOK_NS
         if now_ns >= self._check_ns:
-            self._check()
+            self.check()
             again_ns = CONSENT_NS * self._rng.uniform(0.8, 1.2) if self._shaking_hands else CHECK_AGAIN_NS
             self._check_ns = now_ns + int(again_ns)
         if self._shaking_hands and not connected and self._dtls.timeout_s <= 0:
@@ -151,20 +170,6 @@ class Browser:
     def _protect(self, rtcp: bool, packet: bytes) -> bytes:
         assert self._outgoing is not None
         return self._outgoing.protect_rtcp(packet) if rtcp else self._outgoing.protect(packet)
-
-    def _check(self) -> None:
-        """Ask the relay for its consent, and nominate the path."""
-        transaction = secrets.token_bytes(12)
-        self._transactions.add(transaction)
-        attributes = [
-            (int(Attribute.USERNAME), self._user),
-            (int(Attribute.PRIORITY), bytes(4)),
-            (int(Attribute.ICE_CONTROLLING), bytes(8)),
-            (int(Attribute.USE_CANDIDATE), b""),
-        ]
-        self.tally.checks += 1
-        self._asked_ns = self._asked_ns or time.monotonic_ns()
-        self._say([encode(StunClass.REQUEST, transaction, attributes, key=self._key)])
 
     def _take_answer(self, packet: bytes) -> None:
         try:
