@@ -60,7 +60,7 @@ def parse_ports(text: str, where: str) -> tuple[int, int]:
 
 
 def check_interfaces(interfaces: tuple[Interface, ...], ports: tuple[int, int]) -> None:
-    """Check that interfaces differ in name or IP version, and that their ports do not overlap.
+    """Check that interfaces differ in name or address, and that their ports do not overlap.
 
     Args:
         interfaces: all interfaces.
@@ -71,10 +71,9 @@ def check_interfaces(interfaces: tuple[Interface, ...], ports: tuple[int, int]) 
     """
     for index, one in enumerate(interfaces):
         for other in interfaces[:index]:
-            if (one.name, one.family) == (other.name, other.family):
+            if (one.name, one.address) == (other.name, other.address):
                 raise ValueError(
-                    f"interface: {one.name!r} has two IPv{one.family} addresses, {other.address} and"
-                    f" {one.address}; give one of them another name"
+                    f"interface: {one.name!r} has {one.address} twice; give one of them another name"
                 )
             (low, high), (other_low, other_high) = one.ports or ports, other.ports or ports
             same = (low, high) == (other_low, other_high)

@@ -31,8 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile(
         profile,
         max_examples=examples(100),
-        # drawing examples is slow on a busy host, which is no fault of the test
+        # a busy host draws and runs examples slowly, which is no fault of the test
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        deadline=None,
     )
     hypothesis.settings.load_profile(profile)
 

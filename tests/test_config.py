@@ -134,7 +134,7 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('interface = ["a b/192.0.2.1"]', "interface: .*NAME/IP"),
         ('interface = ["a/192.0.2.1@5"]', "interface: .*MIN-MAX"),
         ('interface = ["a/192.0.2.1@5-6"]', "interface: .*1024-65535"),
-        ('interface = ["a/192.0.2.1", "a/192.0.2.2"]', "interface: 'a' has two IPv4 addresses"),
+        ('interface = ["a/192.0.2.1", "a/192.0.2.1!203.0.113.1"]', "interface: 'a' has 192.0.2.1 twice"),
         (
             'interface = ["a/192.0.2.1@2000-3000", "b/192.0.2.1@2500-3500"]',
             "interface: .*overlap on 192.0.2.1",

@@ -8,7 +8,7 @@ import math
 
 from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import Datagram
-from nh.ice.agent import CheckResult, IceAgent, IceComponent, answer_check
+from nh.ice.agent import Address, CheckResult, IceAgent, IceComponent, answer_check
 
 
 class EndIce:
@@ -46,6 +46,20 @@ class EndIce:
         place = self.component.selected or next(reversed(self.component.sources), None)
         return None if place is None else Endpoint(*place)
 
+    @property
+    def local(self) -> Address | None:
+        """Which of the relay's candidates the pair of `endpoint` has; None if there is only one."""
+        component = self.component
+        if component.selected is not None:
+            return component.selected_local
+        latest = next(reversed(component.sources.values()), None)
+        return None if latest is None else latest.local
+
+    def local_of(self, source: Endpoint) -> Address | None:
+        """Which of the relay's candidates the last check from `source` came to; None if that is not known."""
+        checked = self.component.sources.get((source.address, source.port))
+        return None if checked is None else checked.local
+
     def validates(self, source: Endpoint) -> bool:
         """Whether a check has shown that the end receives at `source`: media and DTLS come from there."""
         return not self.guards or (source.address, source.port) in self.component.sources
@@ -61,15 +75,19 @@ class EndIce:
         """Whether the user name of a packet of STUN is that of this end, and not of another one."""
         return self.agent.knows(packet)
 
-    def receive(self, packet: bytes, source: Endpoint, *, now: float) -> CheckResult:
+    def receive(
+        self, packet: bytes, source: Endpoint, *, local: Address | None = None, now: float
+    ) -> CheckResult:
         """Handle a packet of STUN.
 
         Args:
             packet: its first byte is that of STUN; nothing else is known of it.
             source: where it came from.
+            local: which of the relay's candidates it came to; None if there is only one.
             now: monotonic seconds.
         """
-        check = answer_check(self.agent, self.component, packet, (source.address, source.port), now=now)
+        place = (source.address, source.port)
+        check = answer_check(self.agent, self.component, packet, place, local=local, now=now)
         if check.response:
             self._output.append(Datagram(check.response, source))
         self._changed = self._changed or check.validated or check.selected

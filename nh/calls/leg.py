@@ -123,6 +123,8 @@ class Leg(Reception):
             any, or whose egress has, stays in user space.
         ice: the relay's ICE with the end that sends here; None: the relay has none with it. Where there is
             one, its checks say whose packets are admitted, and the rules of latching have no say.
+        candidates: the sockets that ICE offers the end, the default one first; () if it is `socket` alone.
+            `socket` is then the one of the pair that the end has nominated, or of the latest check before.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         drops: packets by Drop, None: no drop yet.
@@ -139,6 +141,7 @@ class Leg(Reception):
         "blocked",
         "bundle",
         "bundled_on",
+        "candidates",
         "drops",
         "dtmf_blocked",
         "ice",
@@ -198,6 +201,7 @@ class Leg(Reception):
         self.bundled_on: Leg | None = None
         self.security: MediaSecurity | None = None
         self.ice: EndIce | None = None
+        self.candidates: tuple[RelaySocket, ...] = ()
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
         self.drops: list[int] | None = None
@@ -261,6 +265,25 @@ class Leg(Reception):
         """Whether checks of ICE say whose packets are admitted."""
         return self.ice is not None and self.ice.guards
 
+    @property
+    def sockets(self) -> tuple[RelaySocket, ...]:
+        """All its sockets, the default one first."""
+        return self.candidates or (self.socket,)
+
+    def receives_at(self, socket: RelaySocket) -> bool:
+        """Whether it receives at one of its sockets; without checks, an end sends to the default one."""
+        return self.bundled_on is None and (socket is self.socket or self.guarded)
+
+    def socket_towards(self, destination: Endpoint) -> RelaySocket:
+        """The socket that its end has checked from `destination`."""
+        if not self.candidates or self.ice is None:
+            return self.socket
+        return self._socket_at(self.ice.local_of(destination))
+
+    def _socket_at(self, local: tuple[str, int] | None) -> RelaySocket:
+        sockets = self.sockets
+        return next((each for each in sockets if (each.local.address, each.local.port) == local), sockets[0])
+
     def use_ice(self, agent: IceAgent | None) -> bool:
         """Have ICE with the end that sends here, or no longer; returns whether that is new."""
         before = self.ice
@@ -277,8 +300,11 @@ class Leg(Reception):
         """Take for the source what the checks of the end say."""
         ice = self.ice
         if ice is None or not ice.guards:
+            self.socket = self.sockets[0]
             return
         self.source = ice.endpoint
+        if self.candidates:
+            self.socket = self._socket_at(ice.local)
         self.rank = None if self.source is None else Rank.EXACT
         self.state = SourceState.LATCHED if ice.nominated else SourceState.LATCHING
 
@@ -346,7 +372,7 @@ class Leg(Reception):
         self.window_ends = before.window_ends
         self.source, self.rank, self.state = before.source, before.rank, before.state
         self.inherited = True
-        if self.ice is not None and before.ice is not None and before.socket is self.socket:
+        if self.ice is not None and before.ice is not None and before.sockets == self.sockets:
             self.ice = before.ice.renewed(self.ice.agent)
         latest = before._latest_stream
         if latest is not None:
@@ -363,6 +389,8 @@ class Leg(Reception):
         """Be the tagged medium's leg in the place of another leg of the bundle: the end is where it was."""
         self.source, self.rank, self.state = before.source, before.rank, before.state
         self.ice = before.ice
+        if before.socket in self.candidates:
+            self.socket = before.socket
 
     def leave_bundle(self) -> None:
         """Share no port with other media any more; those that came to this one's have their own again."""

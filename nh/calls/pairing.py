@@ -82,6 +82,7 @@ def _pair(
         relatch_s=silence_s,
         carried=carried_by(said_to, in_to.component),
     )
+    from_.candidates, to.candidates = group_to.candidates_of(index), group_from.candidates_of(index)
     from_.other, to.other = to, from_
     return from_, to
 

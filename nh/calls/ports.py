@@ -130,6 +130,11 @@ class PortSpace:
         """Number of free ports on the address that has the fewest."""
         return min((pool.free for pool in self._pools.values()), default=self.total)
 
+    def free_share(self, address: str) -> float:
+        """What share of the ports of an address is free, 0 to 1."""
+        pool = self._pools.get(address)
+        return 1.0 if pool is None else pool.free / pool.total
+
     def open_run(
         self, address: str, count: int, open_sockets: Callable[[str, int, int], Opened]
     ) -> tuple[int, Opened]:

@@ -4,6 +4,7 @@ import functools
 import sys
 from collections.abc import Sequence
 
+from nh.calls.candidates import SHARE, adopt_candidates, open_candidates, sockets_of
 from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
 from nh.calls.media import Media, Side, interned
@@ -85,6 +86,7 @@ class CallResources:
         media: Sequence[Media],
         now: float,
         dscp: int | None = None,
+        further: Sequence[str] = (),
     ) -> SocketGroup:
         """Open a group with all its sockets.
 
@@ -95,6 +97,7 @@ class CallResources:
             media: the media of the SDP.
             now: monotonic seconds.
             dscp: see MediaPlane.open_sockets.
+            further: local IP addresses for further candidates of its only medium (nh.calls.candidates).
 
         Raises:
             LimitReached: max_sockets or max_sockets_in_group would be exceeded.
@@ -110,18 +113,25 @@ class CallResources:
                 f"{wanted} more sockets exceed max_sockets = {limit} ({shared.sockets} are in use)",
                 "max_sockets",
             )
+        open_sockets = functools.partial(shared.plane.open_sockets, dscp=dscp, call_id=self.call_id)
         group = SocketGroup.open(
             id=group_id,
             side=side,
             address=sys.intern(address),
             media=[interned(medium) for medium in media],
             ports=shared.ports,
-            open_sockets=functools.partial(shared.plane.open_sockets, dscp=dscp, call_id=self.call_id),
+            open_sockets=open_sockets,
             close_sockets=shared.plane.close_sockets,
             now=now,
             dscp=dscp,
         )
         shared.sockets += wanted
+        if further:
+            room = max(0, int(limit * SHARE) - shared.sockets) // wanted if limit else len(further)
+            group.further = open_candidates(
+                further[:room], wanted, ports=shared.ports, open_sockets=open_sockets
+            )
+            shared.sockets += sum(1 for _ in sockets_of(group.further))
         shared.multicast += sum(medium.multicast for medium in media)
         return group
 
@@ -150,7 +160,7 @@ class CallResources:
         """Close the sockets of a group that no session uses, if no other group has them."""
         shared = self.shared
         if group.is_last:
-            shared.sockets -= len(group.sockets)
+            shared.sockets -= len(group.all_sockets)
         group.close(ports=shared.ports, close_sockets=shared.plane.close_sockets)
 
     def adopt_group(
@@ -164,6 +174,7 @@ class CallResources:
         announced: Sequence[bool],
         dscp: int | None,
         created: float,
+        further: Sequence[tuple[str, int]] = (),
     ) -> SocketGroup:
         """Restore a group on the ports that it had. No limit applies, because its call was admitted before.
 
@@ -172,11 +183,13 @@ class CallResources:
             bases: the lowest port of each medium.
             announced: for each medium, whether its port was announced.
             created: monotonic seconds.
+            further: address and lowest port of its further candidates; those that cannot be had are left out.
 
         Raises:
             PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
         shared = self.shared
+        adopt_sockets = functools.partial(shared.plane.adopt_sockets, dscp=dscp, call_id=self.call_id)
         group = SocketGroup.adopt(
             id=group_id,
             side=side,
@@ -185,12 +198,16 @@ class CallResources:
             bases=bases,
             announced=announced,
             ports=shared.ports,
-            adopt_sockets=functools.partial(shared.plane.adopt_sockets, dscp=dscp, call_id=self.call_id),
+            adopt_sockets=adopt_sockets,
             close_sockets=shared.plane.close_sockets,
             created=created,
             dscp=dscp,
         )
-        shared.sockets += len(group.sockets)
+        if further:
+            group.further = adopt_candidates(
+                further, len(group.sockets), ports=shared.ports, adopt_sockets=adopt_sockets
+            )
+        shared.sockets += len(group.all_sockets)
         return group
 
     def resume_session(self, session: Session) -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from nh.calls.candidates import Candidate, close_candidates, sockets_of
 from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
@@ -58,12 +59,14 @@ class SocketGroup:
     Attributes:
         id: idfrom or idto of the end whose SDP this was.
         side: FROM for the request's SDP, TO for the response's.
-        address: local IP address of all sockets.
+        address: local IP address of `sockets`.
         media: the media that the SDP announced.
         relay_media: the media that the proxy announces instead.
         bases: the lowest port of each medium.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
+        further: the sockets of its only medium at further addresses, of which ICE lets the end choose; ()
+            without.
         created: monotonic seconds.
         dscp: DiffServ code point that was asked for, None: that of the settings.
         security: of all its media, None: the relay passes on what comes, as it is.
@@ -80,6 +83,7 @@ class SocketGroup:
         "components",
         "created",
         "dscp",
+        "further",
         "ice",
         "id",
         "idle_since",
@@ -110,6 +114,7 @@ class SocketGroup:
         self.dscp = dscp
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
+        self.further: tuple[Candidate, ...] = ()
         self.users = 0
         self.idle_since: float | None = None
         self._sharing: _Sharing | None = None
@@ -214,6 +219,17 @@ class SocketGroup:
         )
 
     @property
+    def all_sockets(self) -> tuple[RelaySocket, ...]:
+        """Those of all its addresses."""
+        return (*self.sockets, *sockets_of(self.further)) if self.further else self.sockets
+
+    def candidates_of(self, index: int) -> tuple[RelaySocket, ...]:
+        """The sockets beside which `sockets[index]` is the default candidate, and that; () if it is alone."""
+        if not self.further:
+            return ()
+        return (self.sockets[index], *[each.sockets[index] for each in self.further])
+
+    @property
     def announced(self) -> bool:
         """Whether the proxy announces any of its ports."""
         return any(medium.port for medium in self.relay_media)
@@ -275,6 +291,7 @@ class SocketGroup:
             assert self._sharing is not None
             self._sharing.groups -= 1
             return
+        close_candidates(self.further, ports=ports, close_sockets=close_sockets)
         close_sockets(list(self.sockets))
         for base, medium in zip(self.bases, self.media, strict=True):
             ports.release(self.address, base, medium.range)

@@ -146,22 +146,43 @@ class IceAgent:
         return any(each and ufrag == each.encode() for each in (self.remote_ufrag, self.earlier_ufrag))
 
 
+class Checked(NamedTuple):
+    """The last check that passed from one source.
+
+    Attributes:
+        remote: the user fragment of the end that it had.
+        local: which of the relay's candidates it came to; None if there is only one.
+    """
+
+    remote: bytes
+    local: Address | None = None
+
+
 class IceComponent:
     """One component of a medium: the sources that have passed a check.
 
     Attributes:
-        sources: those sources, the one whose last check is the newest at the end, and the user fragment of
-            the end that each check had.
+        sources: those sources, the one whose last check is the newest at the end.
         selected: the one that the end nominated last; None: none yet.
+        selected_local: which of the relay's candidates it nominated with that; None if there is only one.
         checked_at: monotonic seconds of the last check that passed; None: none did.
         results: how often each result was.
     """
 
-    __slots__ = ("_refusals", "_refused_in", "checked_at", "results", "selected", "sources")
+    __slots__ = (
+        "_refusals",
+        "_refused_in",
+        "checked_at",
+        "results",
+        "selected",
+        "selected_local",
+        "sources",
+    )
 
     def __init__(self) -> None:
-        self.sources: dict[Address, bytes] = {}
+        self.sources: dict[Address, Checked] = {}
         self.selected: Address | None = None
+        self.selected_local: Address | None = None
         self.checked_at: float | None = None
         self.results: dict[CheckResult, int] = {}
         self._refused_in = 0
@@ -171,23 +192,25 @@ class IceComponent:
         """Count one packet."""
         self.results[result] = self.results.get(result, 0) + 1
 
-    def passed(self, source: Address, remote: bytes, *, nominated: bool, now: float) -> tuple[bool, bool]:
-        """Note a check that passed; returns whether its source is validated, and selected, only now."""
+    def passed(self, source: Address, check: Checked, *, nominated: bool, now: float) -> tuple[bool, bool]:
+        """Note a check that passed; returns whether its source is validated, its pair selected, only now."""
         validated = self.sources.pop(source, None) is None
         if validated and len(self.sources) >= MAX_SOURCES:
             del self.sources[next(each for each in self.sources if each != self.selected)]
-        self.sources[source] = remote
+        self.sources[source] = check
         self.checked_at = now
-        selected = nominated and source != self.selected
+        selected = nominated and (source, check.local) != (self.selected, self.selected_local)
         if selected:
-            self.selected = source
+            self.selected, self.selected_local = source, check.local
         return validated, selected
 
     def keep_only(self, agent: IceAgent) -> None:
         """Forget the sources that are not of an end: it has answered, and others may have, too."""
-        self.sources = {source: remote for source, remote in self.sources.items() if agent.is_remote(remote)}
+        self.sources = {
+            source: check for source, check in self.sources.items() if agent.is_remote(check.remote)
+        }
         if self.selected not in self.sources:
-            self.selected = None
+            self.selected = self.selected_local = None
 
     def may_refuse(self, *, now: float) -> bool:
         """Whether one more error response may be sent (monotonic seconds)."""
@@ -199,7 +222,13 @@ class IceComponent:
 
 
 def answer_check(
-    agent: IceAgent, component: IceComponent, packet: memoryview | bytes, source: Address, *, now: float
+    agent: IceAgent,
+    component: IceComponent,
+    packet: memoryview | bytes,
+    source: Address,
+    *,
+    local: Address | None = None,
+    now: float,
 ) -> Check:
     """Decide about one packet of STUN, and answer it.
 
@@ -210,6 +239,7 @@ def answer_check(
         component: where it came to; it notes what became of it.
         packet: as it came.
         source: where it came from.
+        local: which of the relay's candidates it came to; None if there is only one.
         now: monotonic seconds.
     """
     try:
@@ -228,9 +258,9 @@ def answer_check(
     assert credentials is not None
     mapped = xor_mapped_address(*source, message.transaction)
     response = encode(StunClass.SUCCESS, message.transaction, (mapped,), key=credentials.key, mac=mac)
-    remote = message.attributes[Attribute.USERNAME].partition(b":")[2]
+    checked = Checked(message.attributes[Attribute.USERNAME].partition(b":")[2], local)
     nominated = Attribute.USE_CANDIDATE in message.attributes
-    return Check(result, response, *component.passed(source, remote, nominated=nominated, now=now))
+    return Check(result, response, *component.passed(source, checked, nominated=nominated, now=now))
 
 
 def _judge(agent: IceAgent, message: StunMessage) -> tuple[CheckResult, IceCredentials | None, int]:

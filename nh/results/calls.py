@@ -227,6 +227,7 @@ class GroupDetail(msgspec.Struct, frozen=True):
 
     Attributes:
         used: whether a session uses it.
+        further: the relay's further candidates of ICE in place of `media`, ADDRESS:PORT.
     """
 
     cseq: int
@@ -236,6 +237,7 @@ class GroupDetail(msgspec.Struct, frozen=True):
     age_s: float
     media: tuple[RelayMedia, ...]
     local_ports: tuple[int, ...]
+    further: tuple[str, ...] = ()
 
 
 class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):

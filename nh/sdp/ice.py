@@ -24,6 +24,10 @@ _ICE = (
 )
 
 
+CandidatePlace = tuple[str, tuple[int, ...]]
+"""An address of the relay, and the port of each component there."""
+
+
 class IceAction(enum.Enum):
     """What to do with ICE attributes (RFC 8839), in all planned media and in the session section.
 
@@ -65,7 +69,7 @@ def rewrite_medium_ice(
     edits: Edits,
     medium: Medium,
     action: IceAction,
-    places: list[tuple[str, int]],
+    places: list[CandidatePlace],
     *,
     credentials: IceCredentials | None,
     options: tuple[str, ...] = (),
@@ -76,7 +80,8 @@ def rewrite_medium_ice(
         edits: of the SDP.
         medium: the medium.
         action: see IceAction.
-        places: address and port of each of the relay's components; none if the medium is rejected.
+        places: of the relay, the default first; none if the medium is rejected. Further ones are candidates
+            of its own ICE alone.
         credentials: the relay's.
         options: what a=ice-options is to say of the relay: `trickle` (RFC 8838), `ice2` (RFC 8445 10).
     """
@@ -94,20 +99,30 @@ def rewrite_medium_ice(
 
 
 def _lines_of(
-    credentials: IceCredentials, places: list[tuple[str, int]], options: tuple[str, ...]
+    credentials: IceCredentials, places: list[CandidatePlace], options: tuple[str, ...]
 ) -> list[bytes]:
     lines = [f"a=ice-ufrag:{credentials.ufrag}".encode(), f"a=ice-pwd:{credentials.password}".encode()]
     if options:
         lines.append(f"a=ice-options:{' '.join(options)}".encode())
-    lines += [_make_candidate(number, *place) for number, place in enumerate(places, 1)]
+    for number, (address, ports) in enumerate(places):
+        preference = MAX_LOCAL_PREFERENCE - number
+        lines += [
+            _make_candidate(address, port, component, priority(component, preference))
+            for component, port in enumerate(ports, 1)
+        ]
     if "trickle" in options:
         lines.append(b"a=end-of-candidates")  # RFC 8840 4.2: no more will come
     return lines
 
 
-def _write_candidates(edits: Edits, medium: Medium, action: IceAction, places: list[tuple[str, int]]) -> None:
-    lowest = action is IceAction.ADD
-    candidates = [_make_candidate(number, *place, lowest=lowest) for number, place in enumerate(places, 1)]
+def _write_candidates(edits: Edits, medium: Medium, action: IceAction, places: list[CandidatePlace]) -> None:
+    candidates = [
+        _make_candidate(
+            address, port, component, 256 - component if action is IceAction.ADD else priority(component)
+        )
+        for address, ports in places[:1]
+        for component, port in enumerate(ports, 1)
+    ]
     offered = {edits.text(index) for index, _ in medium.attributes.get("candidate", ())}
     after = _last_candidate(medium)
     for candidate in candidates:
@@ -124,8 +139,7 @@ def _last_candidate(medium: Medium) -> int:
     return medium.last
 
 
-def _make_candidate(component: int, address: str, port: int, *, lowest: bool = False) -> bytes:
-    rank = 256 - component if lowest else priority(component, MAX_LOCAL_PREFERENCE)
+def _make_candidate(address: str, port: int, component: int, rank: int) -> bytes:
     return f"a=candidate:{foundation(address)} {component} UDP {rank} {address} {port} typ host".encode()
 
 

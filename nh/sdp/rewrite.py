@@ -18,7 +18,7 @@ from nh.sdp.fields import (
     write_origin,
     write_rtcp,
 )
-from nh.sdp.ice import IceAction, rewrite_medium_ice, rewrite_session_ice
+from nh.sdp.ice import CandidatePlace, IceAction, rewrite_medium_ice, rewrite_session_ice
 from nh.sdp.lines import Edits
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
@@ -46,6 +46,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
         crypto: a=crypto lines in place of those that there are; None leaves them.
         bundle_only: it has no port of its own, but that of the bundle's first medium (RFC 9143 6).
         credentials: of the relay's ICE; None: it has none with the receiver.
+        further: address to announce and lowest port of the further candidates of that ICE.
         dtls: the same of a=fingerprint, a=setup and a=tls-id.
     """
 
@@ -57,6 +58,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     crypto: tuple[bytes, ...] | None = None
     bundle_only: bool = False
     credentials: IceCredentials | None = None
+    further: tuple[tuple[str, int], ...] = ()
     dtls: tuple[bytes, ...] | None = None
 
 
@@ -166,15 +168,23 @@ def _rewrite_medium(
     _rewrite_mux(edits, medium, plan.mux, port)
     if plan.bundle_only and port:
         edits.insert_after(medium.last, b"a=bundle-only")
-    places = [(plan.address, each) for each in dict.fromkeys((port, plan.rtcp_port)) if port and each]
     rewrite_medium_ice(
-        edits, medium, whole.ice, places, credentials=plan.credentials, options=whole.ice_options
+        edits, medium, whole.ice, _places(plan, port), credentials=plan.credentials, options=whole.ice_options
     )
     if plan.crypto is not None:
         _drop(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():
             edits.insert_after(medium.last, line)
     _rewrite_dtls(edits, medium, plan.dtls, whole)
+
+
+def _places(plan: MediumPlan, port: int) -> list[CandidatePlace]:
+    """Where the components of a medium are, at each address."""
+    if not port:
+        return []
+    ports = tuple(each for each in dict.fromkeys((port, plan.rtcp_port)) if each)
+    further = [(address, tuple(range(base, base + len(ports)))) for address, base in plan.further]
+    return [(plan.address, ports), *further]
 
 
 def _rewrite_dtls(edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None, whole: RewritePlan) -> None:

@@ -216,7 +216,7 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
         sessions=sum(session.replaced_at is None for session in call.running),
-        sockets=len({id(socket) for _, group in call.groups for socket in group.sockets}),
+        sockets=len({id(socket) for _, group in call.groups for socket in group.all_sockets}),
         packets=sum(leg.packets for leg in legs),
         bytes=sum(leg.bytes for leg in legs),
         state=media_state(call, now=now),

@@ -84,6 +84,7 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
         age_s=round(now - group.created, 3),
         media=group.relay_media,
         local_ports=tuple(socket.local.port for socket in group.sockets),
+        further=tuple(str(Endpoint(each.address, each.base)) for each in group.further),
     )
 
 

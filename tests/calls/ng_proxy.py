@@ -56,17 +56,19 @@ class NgProxy:
         dscp: int | None = None,
         address: str = RELAY,
         expecting: bool = False,
+        further: tuple[str, ...] = (),
     ) -> Ports:
         """The SDP of a request; where the other end is to send to.
 
-        With `expecting`, sockets for an answer with the same media are opened, too.
+        With `expecting`, sockets for an answer with the same media are opened, too. `further` are the
+        addresses of further candidates.
         """
         groups = self.table.offer(
             call_id=call_id,
             from_tag=tag,
             to_tag=to,
             branch=branch,
-            requests=_requests(media, address, latch, dscp),
+            requests=[each._replace(further=further) for each in _requests(media, address, latch, dscp)],
             expected=_requests([medium and _unknown(medium) for medium in media], address, latch, dscp)
             if expecting
             else (),

@@ -8,13 +8,14 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import CheckResult, IceAgent
 from nh.ice.credentials import IceCredentials
 from nh.ice.stun import Attribute, StunClass, encode
-from tests.calls.fakes import CALL
+from tests.calls.fakes import CALL, RELAY
 from tests.calls.legs import ANNOUNCED, PACKET, make_leg
-from tests.calls.ng_proxy import NgProxy, make_ng_proxy
+from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.snapshots import written
 from tests.calls.test_snapshot import ng_moved
 
 OURS = IceCredentials("ours", "o" * 22)
+OTHER, FOREIGN = "192.0.2.2", "192.0.2.3"
 HOME, MOBILE, MALLORY = (Endpoint(f"203.0.113.{host}", 4000) for host in (1, 2, 3))
 
 
@@ -143,6 +144,35 @@ def test_a_successor_knows_credentials_and_sources() -> None:
         assert leg.ice is not None
         assert leg.ice.component.results == {CheckResult.ANSWERED: 3}
     assert after.plane.running[0].legs[2].destination is None, "RTCP is checked by itself"
+
+
+def test_a_successor_knows_the_candidates_and_the_nominated_pair() -> None:
+    ng = make_ng_proxy()
+    ng.offer(A_AUDIO, further=(OTHER, FOREIGN))
+    ng.answer(B_AUDIO)
+    for group in ng.offers.groups:
+        group.ice = IceAgent((OURS,), "them")
+    (session,) = ng.plane.running
+    session.secure()
+    leg = session.legs[1]
+    assert [each.local.address for each in leg.sockets] == [RELAY, OTHER, FOREIGN]
+    local = leg.sockets[1].local
+    for nominates in (True, False):
+        assert leg.ice is not None
+        leg.ice.receive(check(nominates=nominates), HOME, local=(local.address, local.port), now=0.0)
+        leg.ice.take_output()
+        local = leg.sockets[2].local
+    leg.follow_ice()
+    after = ng_moved(ng, foreign={FOREIGN})
+    leg = after.plane.running[0].legs[1]
+    assert [each.local.address for each in leg.sockets] == [RELAY, OTHER], "one is not of that host"
+    assert leg.socket is leg.sockets[1]
+    assert leg.destination == HOME
+    assert after.table.resources.sockets == len(after.plane.open) == 6
+    after.delete()
+    after.now += 60
+    after.expire()
+    assert not after.plane.open
 
 
 def test_a_snapshot_shows_no_password() -> None:

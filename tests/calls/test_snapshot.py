@@ -50,8 +50,9 @@ def moved(proxy: Proxy, *, shift_s: float = 0.0) -> Proxy:
     return other
 
 
-def ng_moved(ng: NgProxy) -> NgProxy:
+def ng_moved(ng: NgProxy, *, foreign: set[str] = set()) -> NgProxy:  # noqa: B006  it is only read
     other = make_ng_proxy()
+    other.plane.foreign |= foreign
     other.now = ng.now
     move_calls(ng.table, other.table, now=ng.now)
     return other
@@ -398,6 +399,7 @@ APART: dict[type, set[str]] = {
         "replaced",  # its session's
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
         *("bundle", "bundled_on"),  # `bundles` of its dialog
+        "candidates",  # `further` of its group
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
         "muxed_reports",  # RTCP is read some times more

@@ -63,6 +63,7 @@ HELD = Media("0.0.0.0", 4000, 2, "RTP/AVP", "audio")
 ELSEWHERE = Media("198.51.100.2", 4000, 2, "RTP/AVP", "audio", formats=(PayloadFormat(96, "opus", 48_000),))
 RULES = RelaySettings(max_sockets=48, relatch_s=5.0)
 BOUNDS = (20_000, 20_063)
+FURTHER = "192.0.2.2"
 
 
 def outcome(run: Callable[[], object]) -> object:
@@ -191,6 +192,7 @@ class TwinsMachine(RuleBasedStateMachine):
         policy=POLICIES,
         latch=st.booleans(),
         expecting=st.booleans(),
+        further=st.sampled_from([(), (FURTHER,)]),
     )
     def offer(
         self,
@@ -202,6 +204,7 @@ class TwinsMachine(RuleBasedStateMachine):
         policy: SourcePolicy | None,
         latch: bool,
         expecting: bool,
+        further: tuple[str, ...] = (),
     ) -> None:
         def do(proxy: Proxy) -> object:
             unknown = [each and Media("0.0.0.0", 0, each.range, each.proto) for each in media]
@@ -210,8 +213,10 @@ class TwinsMachine(RuleBasedStateMachine):
                 from_tag=tags[0],
                 to_tag=tags[1],
                 branch=branch,
-                requests=[MediumRequest(each, RELAY, latch, 46) for each in media],
-                expected=[MediumRequest(each, RELAY) for each in unknown] if expecting else (),
+                requests=[MediumRequest(each, RELAY, latch, 46, further=further) for each in media],
+                expected=[MediumRequest(each, RELAY, further=further) for each in unknown]
+                if expecting
+                else (),
                 policy=policy,
                 now=self.now,
             )
@@ -388,7 +393,7 @@ class TwinsMachine(RuleBasedStateMachine):
         for proxy in self.both:
             resources = proxy.table.resources
             groups = [group for call in proxy.table for _, group in call.groups]
-            sockets = {id(socket) for group in groups for socket in group.sockets}
+            sockets = {id(socket) for group in groups for socket in group.all_sockets}
             assert resources.sockets == len(proxy.plane.open) == len(sockets)
             assert resources.sessions == len(proxy.plane.running) == len(list(proxy.table.running))
             for group in groups:

@@ -16,6 +16,9 @@ class IcePhone:
         peer: its sockets.
         ufrag: tells its credentials from those of other phones.
         extra: further attributes of its medium.
+
+    Attributes:
+        candidates: those of the relay, as learn() returns them.
     """
 
     def __init__(self, peer: MediaPeer, ufrag: str = "them", *extra: str, proto: str = "RTP/AVP") -> None:
@@ -24,6 +27,7 @@ class IcePhone:
         self.proto = proto
         self.lite = False
         self.ours = ("", "")
+        self.candidates: list[Where] = []
         self.restart(ufrag)
 
     def restart(self, ufrag: str) -> None:
@@ -53,8 +57,9 @@ class IcePhone:
         (medium,) = read_sdp(sdp.decode())
         values = dict(each.split(":", 1) for each in medium.attributes if ":" in each)
         self.ours = (values.get("ice-ufrag", ""), values.get("ice-pwd", ""))
-        candidates = [each.split() for each in medium.attributes if each.startswith("candidate:")]
-        return [(words[4], int(words[5])) for words in candidates]
+        lines = [each.split() for each in medium.attributes if each.startswith("candidate:")]
+        self.candidates = [(words[4], int(words[5])) for words in lines]
+        return self.candidates
 
     def check(
         self,

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.ice.agent import MAX_REFUSALS, MAX_SOURCES, Check, CheckResult, IceAgent, IceComponent, answer_check
+from nh.ice.agent import (
+    MAX_REFUSALS,
+    MAX_SOURCES,
+    Check,
+    Checked,
+    CheckResult,
+    IceAgent,
+    IceComponent,
+    answer_check,
+)
 from nh.ice.candidates import foundation, priority
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials, new_credentials
 from nh.ice.stun import MACS, Attribute, StunClass, StunMessage, decode, encode
@@ -98,7 +107,7 @@ def test_a_check_may_come_before_the_answer(peer: Peer) -> None:
     """Then its user fragment is not known yet (RFC 8445 7.3)."""
     early = Peer(remote="")
     assert early.sends(check(username=b"ours:early")).result is CheckResult.ANSWERED
-    assert early.component.sources == {HOME: b"early"}
+    assert early.component.sources == {HOME: Checked(b"early")}
     unlawful = b"ours:" + b"x" * (MAX_CHARACTERS + 1)
     assert early.sends(check(username=unlawful)).result is CheckResult.WRONG_UFRAG
 

@@ -21,7 +21,7 @@ def key_file(tmp_path: Path) -> Path:
 def deployment(tmp_path: Path, key_file: Path) -> Iterator[Deployment]:
     """A relay that serves ng, with an encrypted store."""
     with deployed_relay(
-        ng="127.0.0.1:0", interface="pub/127.0.0.1", state=tmp_path / "calls", state_key_file=key_file
+        ng="127.0.0.1:0", interface="pub/127.0.0.1,pub/::1", state=tmp_path / "calls", state_key_file=key_file
     ) as deployment:
         deployment.start()
         yield deployment

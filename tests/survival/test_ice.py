@@ -7,7 +7,6 @@ import pytest
 from tests.ice.phone import IcePhone
 from tests.ng.ng_call import End, NgCall
 from tests.profiles import quick_first
-from tests.sip.sdp import read_sdp
 from tests.srtp.packets import rtp
 from tests.survival.faults import (
     kill_everything,
@@ -24,9 +23,9 @@ from tools.harness.waiting import eventually
 
 @pytest.fixture
 def ends() -> Iterator[tuple[End, MediaPeer, MediaPeer]]:
-    """A plain phone, and the two networks of one with ICE."""
+    """A plain phone, and the two networks of one with ICE: they reach different candidates of the relay."""
     alice = End("alice")
-    with MediaPeer("127.0.0.1") as home, MediaPeer("127.0.0.1") as mobile:
+    with MediaPeer("127.0.0.1") as home, MediaPeer("::1") as mobile:
         yield alice, home, mobile
     alice.close()
 
@@ -44,21 +43,22 @@ def test_checks_and_media_go_on(
         offer = call.offer(alice.describe(), ICE="force")
         phone.learn(offer.encode())
         alice.read(call.answer(phone.sdp().decode()))
-        phone_sends_to, alice_sends_to = read_sdp(offer)[0].target, alice.remote[0].target
+        candidates, alice_sends_to = dict(phone.candidates[::2]), alice.remote[0].target
     number = 0
 
     def talk(peer: MediaPeer) -> None:
         nonlocal number
         number += 1
         for speaker, to, listener in (
-            (peer, phone_sends_to, alice.media[0]),
+            (peer, (peer.address, candidates[peer.address]), alice.media[0]),
             (alice.media[0], alice_sends_to, peer),
         ):
             speaker.send_raw(rtp(number), to)
             assert listener.receive()[0] == rtp(number)
 
     def check(peer: MediaPeer) -> None:
-        sent = phone.check(phone_sends_to, nominates=True, peer=peer)
+        to = (peer.address, candidates[peer.address])
+        sent = phone.check(to, nominates=True, peer=peer)
         assert phone.read(peer.receive()[0]).transaction == sent
 
     check(home)

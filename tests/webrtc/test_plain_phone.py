@@ -31,7 +31,7 @@ MORE = 50
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1,pub/::1") as deployment:
         deployment.start()
         yield deployment
 
@@ -122,6 +122,23 @@ def test_a_plain_phone_calls_a_browser(
         call.goes_on()
         call.is_heard_and_seen()
         assert len(web.statistics()["transports"]) == transports
+        call.call.delete()
+
+
+def test_the_browser_goes_over_the_candidate_that_it_reaches(deployment: Deployment, tab: Tab) -> None:
+    """Over IPv6 first, and over IPv4 after a change of its network, which it tells by another offer."""
+    with ng_client(deployment) as client, WebPhone(tab, ("audio",)) as web, EchoPhone() as plain:
+        call = WebCall(NgCall(client), web, plain)
+        for restart, unreachable in ((False, " 127.0.0.1 "), (True, " ::1 ")):
+            relay = call.call.reoffer if restart else call.call.offer
+            offer = relay(web.offer(["audio"], ice_restart=restart), **TO_PLAIN)
+            answer = call.call.answer(plain.answer(offer), **TO_BROWSER)
+            lines = answer.splitlines(keepends=True)
+            assert len([line for line in lines if line.startswith("a=candidate:")]) == 2
+            web.accept(
+                "".join(line for line in lines if not (line[:12] == "a=candidate:" and unreachable in line))
+            )
+            call.goes_on(["audio"])
         call.call.delete()
 
 

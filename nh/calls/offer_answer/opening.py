@@ -71,6 +71,7 @@ class Opening:
             media=[request.media],
             now=self._now,
             dscp=request.dscp,
+            further=request.further,
         )
         self._opened.append(group)
         return group

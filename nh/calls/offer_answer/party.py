@@ -35,6 +35,8 @@ class MediumRequest(NamedTuple):
         ice: the relay's agent towards the end; None: none.
         shares: index of the medium of the same SDP whose sockets new ones would be: both share a transport;
             None: it has its own.
+        further: local IP addresses of further candidates for the end that receives the SDP, if new sockets
+            are opened.
     """
 
     media: Media | None
@@ -45,6 +47,7 @@ class MediumRequest(NamedTuple):
     security: MediaSecurity | None = None
     ice: IceAgent | None = None
     shares: int | None = None
+    further: tuple[str, ...] = ()
 
 
 class OfferedMedium(NamedTuple):

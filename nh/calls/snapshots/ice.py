@@ -1,5 +1,6 @@
 """Snapshots of ICE: the credentials of a call, which are secrets, and what checks have shown to its legs."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Self
 
@@ -11,7 +12,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
 from nh.errors import SnapshotUnreadable
-from nh.ice.agent import MAX_SOURCES, CheckResult, IceAgent, IceComponent
+from nh.ice.agent import MAX_SOURCES, Checked, CheckResult, IceAgent, IceComponent
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
 
 Ufrag = Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)]
@@ -167,29 +168,42 @@ class ComponentSnapshot(msgspec.Struct, array_like=True, frozen=True):
         sources: where checks came from, with the user fragment of their sender.
         selected: the nominated one.
         results: how often each nh.ice.agent.CheckResult was, by its value.
+        locals: which of the relay's candidates those checks came to, where it has several.
+        selected_local: the same of the nominated one.
     """
 
     sources: Annotated[list[tuple[Place, Ufrag]], msgspec.Meta(max_length=MAX_SOURCES)]
     selected: Place | None
     checked_at: Time | None
     results: dict[str, Count]
+    locals: Annotated[list[Place | None], msgspec.Meta(max_length=MAX_SOURCES)] = []
+    selected_local: Place | None = None
 
     @classmethod
     def take(cls, ice: EndIce) -> Self:
         """The snapshot of what `ice` has been shown."""
         component = ice.component
+        locals_ = [check.local for check in component.sources.values()]
         return cls(
-            [(source, remote.decode("ascii", "replace")) for source, remote in component.sources.items()],
+            [
+                (source, check.remote.decode("ascii", "replace"))
+                for source, check in component.sources.items()
+            ],
             component.selected,
             component.checked_at,
             {result.value: count for result, count in component.results.items()},
+            locals_ if any(locals_) else [],
+            component.selected_local,
         )
 
     def apply(self, ice: EndIce, times: TimeShift) -> None:
         """Give the ICE of a leg what it had been shown."""
         component: IceComponent = ice.component
-        component.sources = {source: remote.encode() for source, remote in self.sources}
-        component.selected = self.selected
+        component.sources = {
+            source: Checked(remote.encode(), local)
+            for (source, remote), local in itertools.zip_longest(self.sources, self.locals)
+        }
+        component.selected, component.selected_local = self.selected, self.selected_local
         component.checked_at = times.maybe_past(self.checked_at)
         component.results = {
             result: self.results[result.value] for result in CheckResult if result.value in self.results

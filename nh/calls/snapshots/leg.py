@@ -197,6 +197,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if self.ice is not None:
             for place, _ in self.ice.sources:
                 _require_source(place)
+            require(len(self.ice.locals) <= len(self.ice.sources), "a check came from no source")
             if self.ice.selected is not None:
                 _require_source(self.ice.selected)
         source = self.source
@@ -250,6 +251,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
         if self.ice is not None and leg.ice is not None:
             self.ice.apply(leg.ice, times)
+            leg.follow_ice()
 
 
 def _require_source(source: Source) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 import msgspec
 
+from nh.calls.candidates import MAX_FURTHER
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side, canonical_host, is_address, is_unicast
 from nh.calls.ports import PortInUse
 from nh.calls.resources import CallResources
@@ -92,6 +93,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
         bases: the first port of each medium.
         announced: for each medium, whether its port was announced; the port of an inactive medium is not.
         shares: index of an earlier group that has the same sockets; None: they are its own.
+        further: address and first port of each further candidate of its only medium.
     """
 
     id: bytes
@@ -104,6 +106,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
     bases: list[Port]
     announced: list[bool]
     shares: Index | None = None
+    further: Annotated[list[tuple[Address, Port]], msgspec.Meta(max_length=MAX_FURTHER)] = []
 
     @classmethod
     def take(cls, group: SocketGroup, shares: int | None = None) -> Self:
@@ -119,6 +122,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             group.bases,
             [media.port != 0 for media in group.relay_media],
             shares,
+            [(each.address, each.base) for each in group.further],
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:
@@ -137,16 +141,20 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
         )
         for media, base in zip(self.media, self.bases, strict=True):
             media.check()
-            require(base % 2 == 0 and base + media.range <= 65536, f"no medium can have its ports at {base}")
+            _require_run(base, media)
+        require(not self.further or len(self.media) == 1, "further candidates of several media")
+        for address, base in self.further:
+            require(is_unicast(address), f"the candidate {address!r} is not a unicast IP address")
+            _require_run(base, self.media[0])
         if self.shares is not None:
             require_index(self.shares, earlier, "earlier group")
             same = self._places == earlier[self.shares]._places
             require(same, "two groups share sockets and differ in them")
 
     @property
-    def _places(self) -> tuple[str, list[Port], list[int]]:
+    def _places(self) -> tuple[str, list[Port], list[int], list[tuple[Address, Port]]]:
         """Where its sockets are."""
-        return self.address, self.bases, [media.range for media in self.media]
+        return self.address, self.bases, [media.range for media in self.media], self.further
 
     def rebuild(
         self, resources: CallResources, times: TimeShift, earlier: Sequence[SocketGroup] = ()
@@ -181,6 +189,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
                 announced=self.announced,
                 dscp=self.dscp,
                 created=times.past(self.created),
+                further=self.further,
             )
         except PortInUse as exc:
             raise PortsExhausted(f"ports of the call on {self.address} are in use: {exc}") from exc
@@ -189,3 +198,12 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
     def ports(self) -> int:
         """Number of its sockets."""
         return sum(media.range for media in self.media)
+
+
+def _require_run(base: int, media: MediaSnapshot) -> None:
+    """Check the first port of a medium.
+
+    Raises:
+        SnapshotUnreadable: its ports cannot be there.
+    """
+    require(base % 2 == 0 and base + media.range <= 65536, f"no medium can have its ports at {base}")

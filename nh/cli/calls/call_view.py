@@ -156,4 +156,7 @@ def _group(group: GroupDetail) -> Text:
     if not any(medium.port for medium in group.media):
         ports = " ".join(map(str, group.local_ports))
         return text.append(f"\n       not announced to the other end: {ports}", style="dim")
-    return text.append(f"\n       announced to the other end, in {side}'s place: {media}", style="dim")
+    text.append(f"\n       announced to the other end, in {side}'s place: {media}", style="dim")
+    if group.further:
+        text.append(f"\n       and by ICE at {', '.join(group.further)}", style="dim")
+    return text

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from nh.calls.leg import Drop
+from nh.calls.leg import Drop, Leg
 from nh.calls.session import Session
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 
@@ -63,8 +63,8 @@ class MediaBuffers:
         for pair in session.pairs:
             if pair.component == _RTP:
                 kind = session.group_from.media[pair.medium].kind
-                for leg in (pair.from_, pair.to):
-                    self.enlarge(socket_of(leg), VIDEO if kind == "video" else OTHER)
+                for media_socket in sockets_of((pair.from_, pair.to)):
+                    self.enlarge(media_socket, VIDEO if kind == "video" else OTHER)
 
     def release(self, media_sockets: Iterable[MediaSocket]) -> None:
         """Return what sockets that are closed had of the budget."""
@@ -75,18 +75,21 @@ class MediaBuffers:
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session have lost since the last call."""
         for leg in session.legs:
-            media_socket = socket_of(leg)
-            if media_socket.legs and leg is not media_socket.legs[-1]:
-                continue  # a newer session's leg counts
-            lost = media_socket.lost_packets()
-            if media_socket.lost < 0:
-                # adopted: the process before counted for the leg what the snapshot of the leg has
-                counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
-                media_socket.lost = min(lost, counted)
-            for _ in range(lost - media_socket.lost):
-                leg.count_drop(Drop.OVERFLOW)
-                self._traffic.drop(Drop.OVERFLOW, 0)
-            media_socket.lost = lost
+            for media_socket in sockets_of([leg]):
+                self._count_lost(leg, media_socket)
+
+    def _count_lost(self, leg: Leg, media_socket: MediaSocket) -> None:
+        if media_socket.legs and leg is not media_socket.legs[-1]:
+            return  # a newer session's leg counts
+        lost = media_socket.lost_packets()
+        if media_socket.lost < 0:
+            # adopted: the process before counted for the leg what the snapshot of the leg has
+            counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
+            media_socket.lost = min(lost, counted)
+        for _ in range(lost - media_socket.lost):
+            leg.count_drop(Drop.OVERFLOW)
+            self._traffic.drop(Drop.OVERFLOW, 0)
+        media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""

@@ -114,7 +114,7 @@ def source_factory(
     *,
     note_errors: NoteErrors,
     admit: Callable[[MediaSocket, int, Endpoint], None],
-) -> Callable[[Leg, ReceiveFrom, Send, RtpMeter, SocketAddress], Reader]:
+) -> Callable[[MediaSocket, ReceiveFrom, Send, RtpMeter, SocketAddress], Reader]:
     """The same as measuring_factory() for a socket that is not connected to the source of its leg.
 
     Args:
@@ -123,18 +123,19 @@ def source_factory(
     view = memoryview(buffer)
 
     def new_reader(
-        leg: Leg, receive: ReceiveFrom, send: Send, meter: RtpMeter, source: SocketAddress
+        media_socket: MediaSocket, receive: ReceiveFrom, send: Send, meter: RtpMeter, source: SocketAddress
     ) -> Reader:
+        (leg,) = media_socket.legs
         measure = meter.measure
 
         def forward_and_measure() -> None:
             try:
                 size, address = receive(buffer)
             except OSError:
-                note_errors(socket_of(leg))
+                note_errors(media_socket)
                 return
             if address != source:
-                admit(socket_of(leg), size, endpoint_of(address))
+                admit(media_socket, size, endpoint_of(address))
                 return
             leg.packets += 1
             leg.bytes += size

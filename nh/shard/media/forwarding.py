@@ -28,7 +28,7 @@ from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sol
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket, socket_of, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
@@ -100,24 +100,25 @@ class Forwarding:
     def start(self, pair: Pair) -> None:
         """Let both legs of `pair` receive, beside the legs that share their sockets."""
         for leg in (pair.from_, pair.to):
-            media_socket = socket_of(leg)
-            media_socket.legs += (leg,) if leg.bundled_on is None else ()
+            for media_socket in sockets_of([leg]):
+                media_socket.legs += (leg,) if leg.receives_at(media_socket) else ()
         self._legs_changed(pair)
 
     def place(self, pair: Pair) -> None:
         """Let both legs receive at their own sockets, or with the leg that their media are bundled on."""
         for leg in (pair.from_, pair.to):
-            media_socket = socket_of(leg)
-            if (leg in media_socket.legs) is not (leg.bundled_on is None):
-                others = tuple(other for other in media_socket.legs if other is not leg)
-                media_socket.legs = (*others, leg) if leg.bundled_on is None else others
-                self._legs_changed(pair)
+            for media_socket in sockets_of([leg]):
+                receives = leg.receives_at(media_socket)
+                if (leg in media_socket.legs) is not receives:
+                    others = tuple(other for other in media_socket.legs if other is not leg)
+                    media_socket.legs = (*others, leg) if receives else others
+                    self._legs_changed(pair)
 
     def stop(self, pair: Pair) -> None:
         """Let neither leg of `pair` receive any more; legs that share their sockets go on."""
         for leg in (pair.from_, pair.to):
-            media_socket = socket_of(leg)
-            media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
+            for media_socket in sockets_of([leg]):
+                media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
         self._legs_changed(pair)
 
     def _legs_changed(self, pair: Pair) -> None:
@@ -126,7 +127,7 @@ class Forwarding:
         Of a forked offer, hundreds of sockets send through one. They are looked at only if that is connected
         now or no longer is, if they may be in the kernel, or if media are bundled.
         """
-        media_sockets = [socket_of(pair.from_), socket_of(pair.to)]
+        media_sockets = sockets_of([pair.from_, pair.to])
         bundled = any(each.bundle or each.bundled_on for each in (pair.from_, pair.to))
         if self._active and self._kernel is None and not bundled:
             peers = [each.peer for each in media_sockets]
@@ -141,7 +142,7 @@ class Forwarding:
         """Bring sockets in line with legs whose source or state changed, those that send to them too."""
         changed = list(legs)
         while changed:
-            found = self._refresh(dict.fromkeys(map(socket_of, changed)))
+            found = self._refresh(sockets_of(changed))
             for leg in changed:
                 self._save(leg)
             changed = found
@@ -154,7 +155,7 @@ class Forwarding:
 
         That a leg without a source goes on without one is no event: its command is one already.
         """
-        found = self._refresh(dict.fromkeys(map(socket_of, legs)))
+        found = self._refresh(sockets_of(legs))
         for leg in legs:
             if leg.source is not None:
                 self._save(leg)
@@ -171,7 +172,7 @@ class Forwarding:
             if self._kernel is not None:
                 self._kernel.update(media_socket)
             media_socket.peer = None
-            wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+            wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
             if not self._connect(media_socket, wanted):
                 self._disconnect(media_socket, certain=False)
         # packets that wait may be sent through any of the sockets
@@ -211,7 +212,10 @@ class Forwarding:
         """
         if not self._active:
             for media_socket in media_sockets:
-                if self._kernel is not None and sole_latched_source(media_socket.legs) is not None:
+                if (
+                    self._kernel is not None
+                    and sole_latched_source(media_socket.legs, media_socket) is not None
+                ):
                     # the flow does the same already, or did so for the process that had the socket before
                     self._kernel.update(media_socket)
             return []
@@ -256,7 +260,7 @@ class Forwarding:
         Returns:
             Whether it has just been connected.
         """
-        wanted = peer_for(media_socket.legs, offloaded=media_socket.flow is not None)
+        wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
         if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
             return False
         if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
@@ -314,6 +318,6 @@ def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, N
     for media_socket in media_sockets:
         paths[media_socket] = None
         for leg in media_socket.legs:
-            for each in legs_at(leg):
-                paths[socket_of(each.other)] = paths[socket_of(each.egress)] = None
+            found = legs_at(leg)
+            paths.update(sockets_of([each.other for each in found] + [each.egress for each in found]))
     return paths

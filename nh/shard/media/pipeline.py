@@ -18,7 +18,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from nh.calls.leg import Leg
+from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.shard.media.loop_guard import LocalPorts
 
@@ -109,12 +109,12 @@ def legs_at(leg: Leg) -> list[Leg]:
     return [*media, *(each.rtcp for each in media if each.rtcp is not None)]
 
 
-def sole_latched_source(legs: Sequence[Leg]) -> Endpoint | None:
-    """The source of the only leg at a socket, once that has latched."""
-    return legs[0].source if len(legs) == 1 and legs[0].latched else None
+def sole_latched_source(legs: Sequence[Leg], socket: RelaySocket) -> Endpoint | None:
+    """The source of the only leg at a socket, once that has latched there."""
+    return legs[0].source if len(legs) == 1 and legs[0].latched and legs[0].socket is socket else None
 
 
-def peer_for(legs: Sequence[Leg], *, offloaded: bool) -> Endpoint | None:
+def peer_for(legs: Sequence[Leg], socket: RelaySocket, *, offloaded: bool) -> Endpoint | None:
     """The source that a socket is to be connected to, None: none.
 
     A connected socket saves time for each packet and needs one more descriptor. So only a socket of RTP is
@@ -122,8 +122,9 @@ def peer_for(legs: Sequence[Leg], *, offloaded: bool) -> Endpoint | None:
 
     Args:
         legs: the legs that receive at the socket.
+        socket: the socket.
         offloaded: whether a kernel flow forwards for it.
     """
     if offloaded or not legs or legs[0].payload_types is None:
         return None
-    return sole_latched_source(legs)
+    return sole_latched_source(legs, socket)

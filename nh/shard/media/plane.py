@@ -29,7 +29,7 @@ from nh.shard.media.sockets import (
     close_media_sockets,
     exhausted,
     open_media_sockets,
-    socket_of,
+    sockets_of,
 )
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.udp_errors import UdpErrors
@@ -211,7 +211,7 @@ class SocketPlane:
 
         Before the first call, no socket is touched: another process may still use those of restored calls.
         """
-        sockets = {socket_of(leg): None for session in self._running for leg in session.legs}
+        sockets = sockets_of(leg for session in self._running for leg in session.legs)
         self._forwarding.activate(list(sockets))
 
     def poll_sessions(self, *, since_s: float, now: float) -> None:

@@ -119,22 +119,23 @@ class EndProtocols:
                 self._begin_turn()
             return []
         if packet[0] < _STUN_BELOW:
-            return self._answer_check(media_socket.legs, bytes(packet), source)
+            return self._answer_check(media_socket, bytes(packet), source)
         return None
 
-    def _answer_check(self, legs: Sequence[Leg], packet: bytes, source: Endpoint) -> list[Leg] | None:
+    def _answer_check(self, media_socket: MediaSocket, packet: bytes, source: Endpoint) -> list[Leg] | None:
         """Give a packet of STUN to the end that its user name is of, of several at a socket."""
-        ends = [(leg, leg.ice) for leg in _by_fit(legs, source) if leg.ice is not None]
+        ends = [(leg, leg.ice) for leg in _by_fit(media_socket.legs, source) if leg.ice is not None]
         if not ends:
             return None
         known = (end for end in ends if end[1].knows(packet)) if len(ends) > 1 else iter(ends)
         leg, ice = next(known, ends[0])
-        self.checks[ice.receive(packet, source, now=self._poll.now)] += 1
+        local = (media_socket.local.address, media_socket.local.port) if leg.candidates else None
+        self.checks[ice.receive(packet, source, local=local, now=self._poll.now)] += 1
         changed = ice.take_changed()
         if changed:
             leg.follow_ice()
             self._save(leg)
-        self._finish(leg, ice)
+        self._finish(leg, ice, media_socket)
         return [leg] if changed else []
 
     # --- turns and time -------------------------------------------------------------------------------
@@ -189,22 +190,30 @@ class EndProtocols:
             logger.exception("what an end said at %s could not be handled: it is lost", leg.socket.local)
         return True
 
-    def _finish(self, leg: Leg, protocol: PacketProtocol) -> None:
-        """Send what a protocol has to say."""
+    def _finish(self, leg: Leg, protocol: PacketProtocol, answering: MediaSocket | None = None) -> None:
+        """Send what a protocol has to say.
+
+        Args:
+            answering: the socket that it is sent from; None: that of the pair of its destination.
+        """
         for payload, destination in protocol.take_output():
-            self._send(leg, payload, destination or leg.destination)
+            self._send(leg, payload, destination or leg.destination, answering)
         self._arm(leg, protocol)
         if leg.dtls is not None:
             self.handshakes.update(leg.dtls.take_results())
 
-    def _send(self, leg: Leg, payload: bytes, destination: Endpoint | None) -> None:
+    def _send(
+        self, leg: Leg, payload: bytes, destination: Endpoint | None, answering: MediaSocket | None
+    ) -> None:
         if destination is None:
             return
+        media_socket = answering or leg.socket_towards(destination)
+        assert isinstance(media_socket, MediaSocket)
         try:
-            socket_of(leg).sock.sendto(payload, socket_address(destination))
+            media_socket.sock.sendto(payload, socket_address(destination))
         except OSError as error:
             # as if it were lost on the way: the end, or a timer, repeats it
-            logger.debug("a packet from %s to %s was not sent: %s", leg.socket.local, destination, error)
+            logger.debug("a packet from %s to %s was not sent: %s", media_socket.local, destination, error)
 
     def _arm(self, leg: Leg, protocol: PacketProtocol) -> None:
         at = protocol.timer_at

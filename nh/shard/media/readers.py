@@ -39,7 +39,7 @@ from nh.shard.media.pipeline import (
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
 from nh.shard.media.shared_ports import has_fast_ways, shared_port_factory
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket, connected_socket_of, socket_of
 from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
@@ -133,11 +133,11 @@ class Readers:
             return self._new_secured(leg, sock.recv_into, meter) if sends_all(leg) else None
         if plan._replace(secured=False, protocols=False) == SHARED_PORT and has_fast_ways(leg):
             return self._new_shared_port(leg, sock.recv_into) if leg.security or not plan.protocols else None
-        source = sole_latched_source(media_socket.legs) if plan == BY_SOURCE else None
+        source = sole_latched_source(media_socket.legs, media_socket) if plan == BY_SOURCE else None
         if source is None or meter is None:
             return None
         send = self._egress.sender(leg)
-        return self._new_by_source(leg, sock.recvfrom_into, send, meter, received_address(source))
+        return self._new_by_source(media_socket, sock.recvfrom_into, send, meter, received_address(source))
 
     def beside(self, media_socket: MediaSocket) -> Reader:
         """The reader of the socket beside a connected one: it admits by source."""
@@ -196,7 +196,7 @@ class Readers:
             self._note_errors(media_socket)
             return
         if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
-            self._hand_over(media_socket.legs[0], self._view[:size])
+            self._hand_over(media_socket, self._view[:size])
             return
         opened = self._open(media_socket.legs, self._view[:size])
         if opened is not None:
@@ -271,9 +271,8 @@ class Readers:
             return ()
         return changed
 
-    def _hand_over(self, leg: Leg, packet: memoryview) -> None:
+    def _hand_over(self, media_socket: MediaSocket, packet: memoryview) -> None:
         """The same at a connected socket."""
-        media_socket = socket_of(leg)
         assert media_socket.peer is not None, "its plan says BY_KERNEL"
         if changed := self._take_protocol(media_socket, packet, media_socket.peer):
             self._changed(changed)
@@ -281,7 +280,7 @@ class Readers:
     def _refuse(self, leg: Leg, packet: memoryview, refusal: Refusal) -> None:
         """What becomes of a packet at a connected socket that no key opens."""
         if socket_of(leg).has_protocols and len(packet) and packet[0] < MEDIA_FROM:
-            self._hand_over(leg, packet)
+            self._hand_over(connected_socket_of(leg), packet)
         elif is_stun(packet):
             self._process(leg, MediaKind.RTP, packet, 0)
         else:

@@ -14,6 +14,7 @@ import os
 import resource
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -254,6 +255,21 @@ def socket_of(leg: Leg) -> MediaSocket:
     """The socket where a leg receives; in a shard all of them are media sockets."""
     assert isinstance(leg.socket, MediaSocket)
     return leg.socket
+
+
+def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
+    """All sockets of legs, each once: several of one leg where ICE offers its end a choice."""
+    found: dict[MediaSocket, None] = {}
+    for leg in legs:
+        for each in leg.sockets:
+            assert isinstance(each, MediaSocket)
+            found[each] = None
+    return found
+
+
+def connected_socket_of(leg: Leg) -> MediaSocket:
+    """The one of its sockets that is connected: `leg.socket`, until a check of this batch has moved it."""
+    return next(each for each in sockets_of([leg]) if each.connected)
 
 
 def close_media_sockets(sockets: list[MediaSocket]) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
 from nh.calls.socket_group import SocketGroup
 from nh.commands import MAX_FORWARDED_BYTES, OfferOptions
@@ -43,6 +44,7 @@ def forward_offer(
     bundles: OfferedBundles,
     ice: NegotiatedIce,
     address: str,
+    further: Sequence[Interface],
     mark: str,
 ) -> bytes:
     """The offer for the other end, which from now on has been sent it.
@@ -58,6 +60,7 @@ def forward_offer(
         bundles: what becomes of the bundles.
         ice: what becomes of its ICE.
         address: of the relay, to announce.
+        further: whose addresses are those of further candidates.
         mark: id of the relay for loop protection.
 
     Raises:
@@ -66,7 +69,7 @@ def forward_offer(
     proto = wanted_transport(options)
     actions = [mux_towards_answerer(mux, required=options.mux_require) for mux in muxes]
     plans = [
-        medium_plan(medium, group, address, mux, proto=proto, secured=each)
+        medium_plan(medium, group, address, mux, proto=proto, secured=each, further=further)
         for medium, group, mux, each in zip(description.media, groups, actions, secured, strict=True)
     ]
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
@@ -87,6 +90,7 @@ def forward_answer(
     bundles: AnsweredBundles,
     ice: NegotiatedIce,
     address: str,
+    further: Sequence[Interface],
     mark: str,
 ) -> bytes:
     """The answer for the offerer: it has the media of the offer, in number and transport.
@@ -103,6 +107,7 @@ def forward_answer(
         bundles: what becomes of the bundles.
         ice: what becomes of its ICE.
         address: of the relay, to announce.
+        further: whose addresses are those of further candidates.
         mark: id of the relay for loop protection.
 
     Raises:
@@ -110,7 +115,7 @@ def forward_answer(
     """
     actions = [(MuxAction.ADD if muxed else MuxAction.REMOVE, muxed) for muxed, _ in muxes]
     plans = [
-        answer_plan(medium, group, address, mux, offerer=offerer, index=index, secured=each)
+        answer_plan(medium, group, address, mux, offerer=offerer, index=index, secured=each, further=further)
         for index, (medium, group, mux, each) in enumerate(
             zip(description.media, groups, actions, secured, strict=True)
         )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from msgspec import structs
 
+from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import IceAgent
@@ -67,22 +68,47 @@ def write_ice(plans: Sequence[MediumPlan | None], ice: NegotiatedIce) -> list[Me
     ]
 
 
-def request_ice(requests: Sequence[MediumRequest], ice: NegotiatedIce) -> list[MediumRequest]:
-    """The requests of media with the relay's agents."""
-    return [
-        request if request.media is None else request._replace(ice=each.agent)
-        for request, each in zip(requests, ice.media, strict=True)
-    ]
+def request_ice(
+    requests: Sequence[MediumRequest], ice: NegotiatedIce, further: Sequence[Interface]
+) -> list[MediumRequest]:
+    """The requests of media with the relay's agents.
 
-
-def expect_ice(requests: Sequence[MediumRequest], ice: NegotiatedIce) -> list[MediumRequest]:
-    """What answers will request: checks may come before them, and their user fragments are not known yet."""
+    Args:
+        requests: what the SDP requests without ICE.
+        ice: what becomes of its ICE.
+        further: where the relay has further candidates for the end that the SDP goes to.
+    """
     return [
         request
-        if request.media is None or each.offered is None
-        else request._replace(ice=IceAgent((each.offered,)))
+        if request.media is None
+        else request._replace(ice=each.agent, further=_addresses(further, each.written))
         for request, each in zip(requests, ice.media, strict=True)
     ]
+
+
+def expect_ice(
+    requests: Sequence[MediumRequest], ice: NegotiatedIce, further: Sequence[Interface]
+) -> list[MediumRequest]:
+    """What answers will request: checks may come before them, and their user fragments are not known yet.
+
+    Args:
+        requests, ice: see request_ice().
+        further: where the relay has further candidates for the end that the SDP comes from.
+    """
+    return [
+        request
+        if request.media is None
+        else request._replace(
+            ice=None if each.offered is None else IceAgent((each.offered,)),
+            further=_addresses(further, each.agent),
+        )
+        for request, each in zip(requests, ice.media, strict=True)
+    ]
+
+
+def _addresses(further: Sequence[Interface], ice: IceAgent | IceCredentials | None) -> tuple[str, ...]:
+    """Their local addresses, if the relay has ICE there."""
+    return () if ice is None else tuple([each.address for each in further])
 
 
 class _Ends(NamedTuple):

@@ -28,11 +28,14 @@ class InterfacePair(NamedTuple):
     Attributes:
         near: where the relay receives from the sender of the offer.
         far: where it receives from the other party.
+        near_further, far_further: beside these, where ICE offers further candidates.
         warning: for the client, "" if there is none.
     """
 
     near: Interface
     far: Interface
+    near_further: tuple[Interface, ...]
+    far_further: tuple[Interface, ...]
     warning: str
 
     def note(self, sender: Party, receiver: Party | None) -> None:
@@ -100,7 +103,21 @@ class InterfaceChoice:
             far = self._named(far_name or (before or near).name, wanted, unknown)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
-        return InterfacePair(near, far, self._warning(unknown, call_id))
+        warning = self._warning(unknown, call_id)
+        return InterfacePair(near, far, self.beside(near), self.beside(far), warning)
+
+    def beside(self, interface: Interface) -> tuple[Interface, ...]:
+        """The other addresses of the interface's name, in the order of the settings."""
+        by_address = {
+            each.address: each for each in reversed(self._interfaces) if each.name == interface.name
+        }
+        return tuple(
+            [
+                each
+                for each in self._interfaces
+                if by_address.get(each.address) is each and each.address != interface.address
+            ]
+        )
 
     def _choose(self, name: str, present: Interface | None, family: int) -> Interface | None:
         """The present interface of a party if it has the name and family that are wanted, otherwise None."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Mux, Party
 from nh.calls.socket_group import SocketGroup
 from nh.sdp.description import Medium, SessionDescription
@@ -24,6 +25,7 @@ def medium_plan(
     *,
     proto: str = "",
     secured: Secured = UNCHANGED,
+    further: Sequence[Interface] = (),
 ) -> MediumPlan | None:
     """The address and ports of one medium in the forwarded SDP.
 
@@ -34,6 +36,7 @@ def medium_plan(
         mux: what becomes of a=rtcp-mux, and whether RTCP has no port of its own.
         proto: the transport that is wanted; "" leaves the SDP's.
         secured: the lines of its keys.
+        further: whose addresses are those of further candidates.
 
     Returns:
         None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
@@ -47,7 +50,20 @@ def medium_plan(
     action, agreed = mux
     rtcp_port = None if agreed or len(ports) < 2 else ports[1]
     written = proto_to_write(medium, proto, secured=secured.lines is not None)
-    return MediumPlan(address, ports[0], rtcp_port, action, written, secured.lines, dtls=secured.dtls)
+    advertised = {each.address: each.advertised for each in further}
+    candidates = tuple(
+        [(advertised[each.address], each.base) for each in group.further if each.address in advertised]
+    )
+    return MediumPlan(
+        address,
+        ports[0],
+        rtcp_port,
+        action,
+        written,
+        secured.lines,
+        further=candidates,
+        dtls=secured.dtls,
+    )
 
 
 def answer_plan(
@@ -59,6 +75,7 @@ def answer_plan(
     offerer: Party,
     index: int,
     secured: Secured = UNCHANGED,
+    further: Sequence[Interface] = (),
 ) -> MediumPlan | None:
     """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
 
@@ -67,7 +84,7 @@ def answer_plan(
     if index >= len(offerer.groups):
         return rejecting(address)
     proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
-    plan = medium_plan(medium, group, address, mux, proto=proto, secured=secured)
+    plan = medium_plan(medium, group, address, mux, proto=proto, secured=secured, further=further)
     written = proto_to_write(medium, proto, secured=True)
     if plan is None and written not in ("", medium.proto):
         return rejecting(address, written)
@@ -108,7 +125,11 @@ def with_port_of_first(
         plan = shared[index]
         if plan is not None and first is not None:
             shared[index] = msgspec.structs.replace(
-                plan, port=first.port, rtcp_port=first.rtcp_port, bundle_only=strict
+                plan,
+                port=first.port,
+                rtcp_port=first.rtcp_port,
+                further=first.further,
+                bundle_only=strict,
             )
     return shared
 

@@ -110,12 +110,18 @@ class NegotiatedOffer(NamedTuple):
             self.interfaces.far,
             shares=self.bundles.shared_by_receiver,
         )
-        return request_ice(requests, self.ice)
+        return request_ice(requests, self.ice, self._further)
+
+    @property
+    def _further(self) -> Sequence[Interface]:
+        """Where the receiver may send beside the default; not if the client says where."""
+        return () if self.options.media_address else self.interfaces.far_further
 
     def expected(self, requests: Sequence[MediumRequest]) -> list[MediumRequest]:
         """What the media of its answer will request; `requests` are those of the offer."""
         shares = self.bundles.shared_by_sender
-        return expect_ice(expected_of(requests, self.secured, self.interfaces.near, shares=shares), self.ice)
+        expected = expected_of(requests, self.secured, self.interfaces.near, shares=shares)
+        return expect_ice(expected, self.ice, self.interfaces.near_further)
 
     def forward(self, groups: Sequence[SocketGroup | None], receiver: Party | None, *, mark: str) -> bytes:
         """The offer for the other end, see forward_offer()."""
@@ -130,6 +136,7 @@ class NegotiatedOffer(NamedTuple):
             bundles=self.bundles,
             ice=self.ice,
             address=self.options.media_address or self.interfaces.far.advertised,
+            further=self._further,
             mark=mark,
         )
 
@@ -204,6 +211,7 @@ class NegotiatedAnswer(NamedTuple):
         options: of the command.
         offerer: whose offer it answers.
         near: where the relay meets the offerer.
+        further: beside that, where ICE offers it further candidates.
         secured: of each medium, its keys.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         bundles: what becomes of its bundles.
@@ -214,6 +222,7 @@ class NegotiatedAnswer(NamedTuple):
     options: OfferOptions
     offerer: Party
     near: Interface
+    further: Sequence[Interface]
     secured: list[Secured]
     muxes: list[tuple[bool, bool]]
     bundles: AnsweredBundles
@@ -235,7 +244,7 @@ class NegotiatedAnswer(NamedTuple):
             offerer=self.offerer,
             shares=self.bundles.shared_by_offerer,
         )
-        return request_ice(requests, self.ice)
+        return request_ice(requests, self.ice, self.further)
 
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
         """The answer for the offerer, see forward_answer()."""
@@ -249,6 +258,7 @@ class NegotiatedAnswer(NamedTuple):
             bundles=self.bundles,
             ice=self.ice,
             address=self.options.media_address or self.near.advertised,
+            further=self.further,
             mark=mark,
         )
         drop_unanswered(self.offerer, self.ice)
@@ -260,6 +270,7 @@ def negotiate_answer(
     description: SessionDescription,
     options: OfferOptions,
     near: Interface,
+    further: Sequence[Interface],
     *,
     offerer: Party,
     answerer: Party | None,
@@ -270,6 +281,7 @@ def negotiate_answer(
         description: the answer as it came.
         options: of the command.
         near: where the relay meets the offerer.
+        further: beside that, where ICE may offer it further candidates.
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
 
@@ -288,4 +300,5 @@ def negotiate_answer(
     secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
     ice = ice_of_answer(shared, options, offerer=offerer, answerer=answerer)
     secured, ice = share_security(secured, ice, bundles.answerer)
-    return NegotiatedAnswer(description, options, offerer, near, secured, muxes, bundles, ice)
+    further = () if options.media_address else further
+    return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice)

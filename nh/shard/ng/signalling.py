@@ -155,10 +155,12 @@ class Signalling:
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
         joint = offers.participants.find_joint(offerer, command.to_tag)
+        near = offerer.interface or self._interfaces.default(4)
         negotiated = negotiate_answer(
             description,
             command.options,
-            offerer.interface or self._interfaces.default(4),
+            near,
+            self._interfaces.beside(near),
             offerer=offerer,
             answerer=joint.other(offerer) if joint is not None else None,
         )

@@ -258,7 +258,7 @@ class Checkpointer(CallObserver):
             sockets = {
                 each.fd: each
                 for _, group in call.groups
-                for each in group.sockets
+                for each in group.all_sockets
                 if isinstance(each, MediaSocket)
             }
             yield CallCheckpoint(
