@@ -22,6 +22,14 @@ PROBE_TURNS: Final = 16
 """See TurnReads."""
 
 
+def until_next(period_s: float, *, now: float) -> float:
+    """Seconds from `now` (monotonic) until the next multiple of `period_s` on that clock.
+
+    Work of the same period that begins at these times shares its wake-ups.
+    """
+    return period_s - now % period_s
+
+
 class Timer(Protocol):
     """A callback that is due later."""
 

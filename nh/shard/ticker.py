@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from nh.loop import Loop, Timer
+from nh.loop import Loop, Timer, until_next
 from nh.shard.media.pacing import Pacer
 from nh.shard.media.poll import MediaPoll
 
 HOUSEKEEPING_S: Final = 0.5
 """How often sessions expire and statistics are brought up to date."""
 
-POLL_S: Final = 0.05
+POLL_S: Final = 0.1
 """How often the next few sessions are polled for packets."""
 
 
@@ -42,8 +42,9 @@ class Ticker:
         self._poll_sessions = poll_sessions
         self._housekeeping = housekeeping
         self._pacer = Pacer(loop, poll, coalesce_s=coalesce_s)
-        self._housekeeping_due = time.monotonic() + HOUSEKEEPING_S
-        self._timer: Timer | None = loop.call_later(POLL_S, self._tick)
+        now = time.monotonic()
+        self._housekeeping_due = now + HOUSEKEEPING_S
+        self._timer: Timer | None = loop.call_later(until_next(POLL_S, now=now), self._tick)
 
     def stop(self) -> None:
         """Stop serving: packets wait in the sockets. A second stop() does nothing."""
@@ -55,9 +56,9 @@ class Ticker:
     def _tick(self) -> None:
         if self._timer is None:
             return
-        self._timer = self._loop.call_later(POLL_S, self._tick)
         now = time.monotonic()
+        self._timer = self._loop.call_later(until_next(POLL_S, now=now), self._tick)
         self._poll_sessions(now)
-        if now >= self._housekeeping_due:
+        if now >= self._housekeeping_due - POLL_S / 2:  # at the nearest tick
             self._housekeeping_due = now + HOUSEKEEPING_S
             self._housekeeping(now)

@@ -46,6 +46,18 @@ class Block:
         slot = body + _CRC.pack(zlib.crc32(body))
         self._memory[start : start + len(slot)] = slot
 
+    @property
+    def sequence(self) -> int:
+        """The higher sequence number of both slots, 0: there was no publication.
+
+        It moves with each publication, and is read without a look at the payload, so one that is being
+        written counts.
+        """
+        first, second = (self._offset + index * self._slot_bytes for index in (0, 1))
+        return int(
+            max(_SEQUENCE.unpack_from(self._memory, first)[0], _SEQUENCE.unpack_from(self._memory, second)[0])
+        )
+
     def find_newest(self) -> tuple[int, bytes] | None:
         """The latest complete publication as (sequence, payload).
 

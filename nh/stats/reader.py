@@ -85,7 +85,7 @@ class StatsReader:
 
 
 class Heartbeat:
-    """Reads the heartbeat of one shard.
+    """Reads the heartbeat of one shard: that it publishes.
 
     Args:
         segment: it must stay open.
@@ -98,10 +98,9 @@ class Heartbeat:
     def __init__(self, segment: Segment, shard: int) -> None:
         self._block = segment.shard_block(shard)
 
-    def read(self) -> float | None:
-        """Monotonic seconds of the last publication; 0.0: there was none; None: it cannot be read now."""
-        newest = self._block.find_newest()
-        return None if newest is None else float(SHARD_RECORD.unpack(newest[1])["heartbeat"])
+    def read(self) -> int:
+        """The number of the shard's last publication; 0: there was none."""
+        return self._block.sequence
 
 
 class _BlockReader:

@@ -73,7 +73,7 @@ class FakeSlot(ShardSlot):
         self.startable = True
         self.deaf = False
         self.told: list[tuple[int, Announcement]] = []
-        self.heartbeat: float | None = 1.0
+        self.heartbeat = 1
         super().__init__(
             loop,
             ShardSpec(

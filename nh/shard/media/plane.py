@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 ROUND_S: Final = 4.0
 """Longest time between two polls of one session. Showing or ending a session polls it once more."""
 
-ROUTES_PER_POLL: Final = 200
+ROUTES_PER_POLL: Final = 300
 """Most routes that are looked up again in one poll_sessions(): some milliseconds."""
 
 

@@ -28,7 +28,7 @@ from nh.calls.snapshots.counters import encode_counters, take_counters
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.ipc.backup_messages import COUNTERS_BYTES, COUNTERS_CALLS
-from nh.loop import Loop
+from nh.loop import Loop, until_next
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recorder import Recorder
 from nh.shard.recovery.clocks import clock_at
@@ -43,14 +43,17 @@ otherwise never save that its calls are alive, and they would expire as silent i
 SAVED_A_TURN: Final = 20
 """Most snapshots in one turn of the loop: about a millisecond, as a batch of packets takes."""
 
-TURN_S: Final = 0.05
+TURN_S: Final = 0.1
 """Time between two turns of a refresh."""
 
-FIRST_A_TURN: Final = 50
-"""Calls that a turn of the first refresh looks at."""
+FIRST_A_TURN: Final = 100
+"""Calls that a turn of the first refresh saves, at most."""
 
-LEAST_A_TURN: Final = 5
-"""Calls that a turn of a refresh looks at, at least: few calls are soon done."""
+LEAST_A_TURN: Final = 10
+"""Calls that a turn of a refresh may save, at least: few calls are soon done."""
+
+LOOKS: Final = 5
+"""So many times as many calls does a turn look at: for most in the kernel, and silent ones, that is all."""
 
 SNAPSHOTS_A_ROUND: Final = 200
 """At most about so many of the refreshes of a round are snapshots; the others are of counters."""
@@ -301,28 +304,41 @@ class Checkpointer(CallObserver):
         most = FIRST_A_TURN
         if self._rounds > 1:
             most = max(LEAST_A_TURN, math.ceil(len(self._table) * TURN_S / REFRESH_S))
-        taken = self._round[-most:]
-        del self._round[-most:]
         every = self._snapshot_every
-        for call_id in taken:
-            call = self._table.find_call(call_id)
-            if call is None:
-                continue
-            is_snapshot_due = hash(call_id) % every == self._rounds % every or call_id in self._outdated
-            if is_snapshot_due:
-                call.note(now=now)  # what the kernel knows is for the store
-            if call.last_active == self._saved.get(call_id):
-                continue
-            data = b"" if is_snapshot_due else _counters(call)
-            if 0 < len(data) <= COUNTERS_BYTES:
-                self._counters[call_id] = data
-                self._saved[call_id] = call.last_active
-            else:
-                self.save(call_id, now=now)
+        looked = saved = 0
+        while self._round and looked < LOOKS * most and saved < most:
+            looked += 1
+            saved += self._refresh(self._round.pop(), every, now=now)
         if len(self._counters) >= COUNTERS_CALLS or not self._round:
             self._save_counters()
         if self._round and self._loop is not None:
-            self._loop.call_later(TURN_S, self._refresh_some)
+            # a look at many calls stands for several turns
+            turns = math.ceil(looked / most) - 1
+            self._loop.call_later(turns * TURN_S + until_next(TURN_S, now=now), self._refresh_some)
+
+    def _refresh(self, call_id: bytes, every: int, *, now: float) -> bool:
+        """Save what packets have changed in a call; returns whether they have changed anything.
+
+        Args:
+            call_id: the call.
+            every: see _snapshot_every.
+            now: monotonic seconds.
+        """
+        call = self._table.find_call(call_id)
+        if call is None:
+            return False
+        is_snapshot_due = hash(call_id) % every == self._rounds % every or call_id in self._outdated
+        if is_snapshot_due:
+            call.note(now=now)  # what the kernel knows is for the store
+        if call.last_active == self._saved.get(call_id):
+            return False
+        data = b"" if is_snapshot_due else _counters(call)
+        if 0 < len(data) <= COUNTERS_BYTES:
+            self._counters[call_id] = data
+            self._saved[call_id] = call.last_active
+        else:
+            self.save(call_id, now=now)
+        return True
 
     def _save_counters(self) -> None:
         """Save the counters of some turns: the supervisor wakes up once for them."""

@@ -37,8 +37,7 @@ class ShardSlot:
         new_process: returns a process that waits for its settings; raises OSError.
         recovery: the backup of sockets and calls, and how a new process gets it.
         status: where state, restarts and hangs are published.
-        read_heartbeat: returns the monotonic clock at the shard's last publication, 0.0: there was none,
-            None: it cannot be read now.
+        read_heartbeat: returns the number of the shard's last publication, 0: there was none.
         directory: the runtime directory, in which each process listens for the next supervisor.
 
     Attributes:
@@ -67,7 +66,7 @@ class ShardSlot:
         recovery: Recovery,
         *,
         status: ShardStatus,
-        read_heartbeat: Callable[[], float | None],
+        read_heartbeat: Callable[[], int],
         directory: Path,
     ) -> None:
         self.number = spec.configure.relay.shard
@@ -94,7 +93,7 @@ class ShardSlot:
         self._directory = directory
         self._settings: Reconfigure | None = None
         self._handle: ShardHandle | None = None
-        self._last_heartbeat: float | None = None
+        self._last_heartbeat = 0
         self._unchanged_polls = 0
         self._confirmed = 0
 
@@ -208,8 +207,8 @@ class ShardSlot:
         Returns:
             How many polls in a row found it unchanged; 0 while the shard is not up.
         """
-        before, self._last_heartbeat = self._last_heartbeat, self._read_heartbeat() if self.up else None
-        # 0.0: a shard publishes before it is up, so one that never published cannot be said to hang
+        before, self._last_heartbeat = self._last_heartbeat, self._read_heartbeat() if self.up else 0
+        # 0: a shard publishes before it is up, so one that never published cannot be said to hang
         unchanged = bool(before) and self._last_heartbeat == before
         self._unchanged_polls = self._unchanged_polls + 1 if unchanged else 0
         return self._unchanged_polls
