@@ -224,6 +224,15 @@ class Leg(Reception):
         """The protocols that the end speaks with the relay beside the media."""
         return [each for each in (self.ice, self.dtls) if each is not None]
 
+    @property
+    def is_muxed(self) -> bool:
+        """Whether it is for RTCP of an end that sends that to the port of RTP (RFC 5761)."""
+        if self.rtp is None:
+            return False
+        return self.muxed_on is not None or (
+            self.announced is not None and self.announced == self.rtp.announced
+        )
+
     # --- where packets go -----------------------------------------------------------------------------
 
     @property

@@ -141,6 +141,7 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         lifetime: write the lifetime of keys.
         prefer: they are taken where an offer has DTLS, too.
         offerer_order: names of the suites that are taken first of an offer.
+        no_new: the relay offers no keys, and takes those of all suites.
     """
 
     off: bool = False
@@ -151,6 +152,7 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     lifetime: bool = False
     prefer: bool = False
     offerer_order: tuple[str, ...] = ()
+    no_new: bool = False
 
 
 class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):

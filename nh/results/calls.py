@@ -164,6 +164,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         ice: the relay's ICE with this end; None without.
         dtls: how far the handshake is that is to agree on keys, or why it failed; "" if there are keys, or no
             DTLS with this end.
+        muxed: this is RTCP of an end that sends it to the port of RTP (RFC 5761): nothing comes here.
     """
 
     local: str
@@ -188,6 +189,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     srtp: str = ""
     ice: IceDetail | None = None
     dtls: str = ""
+    muxed: bool = False
 
 
 class PairDetail(msgspec.Struct, frozen=True):

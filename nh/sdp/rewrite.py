@@ -168,8 +168,9 @@ def _rewrite_medium(
     _rewrite_mux(edits, medium, plan.mux, port)
     if plan.bundle_only and port:
         edits.insert_after(medium.last, b"a=bundle-only")
+    ice = IceAction.REMOVE if plan.bundle_only else whole.ice
     rewrite_medium_ice(
-        edits, medium, whole.ice, _places(plan, port), credentials=plan.credentials, options=whole.ice_options
+        edits, medium, ice, _places(plan, port), credentials=plan.credentials, options=whole.ice_options
     )
     if plan.crypto is not None:
         _drop(edits, medium, ("crypto",))

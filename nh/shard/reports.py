@@ -161,7 +161,8 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
         ice=_ice((leg.bundled_on or leg).ice, now=now),
-        dtls=leg.security.handshake if leg.security is not None else "",
+        dtls=leg.security.handshake if leg.security is not None and not leg.is_muxed else "",
+        muxed=leg.is_muxed,
     )
 
 

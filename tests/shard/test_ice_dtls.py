@@ -2,10 +2,12 @@
 
 import pytest
 
-from nh.commands import IceHandling
+from nh.cli.calls.call_view import call_lines
+from nh.commands import IceHandling, ShowCall
+from nh.results import CallDetail
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import CALL, NgTestbed, places
 from tests.shard.test_dtls import TO_WEB, DtlsCall
 from tests.srtp.dtls_phone import DtlsPhone
 from tools.harness.media_peer import MediaPeer
@@ -69,3 +71,14 @@ def test_a_handshake_without_a_check_is_dropped(call: WebCall) -> None:
     call.phone.begin(client=role == "passive")
     call.testbed.turn_until(lambda: call.testbed.stats().drop_source_mismatch >= 1, "it is counted")
     assert call.phone.peer.pending() == []
+
+
+def test_the_list_says_that_rtcp_comes_with_rtp(call: WebCall) -> None:
+    """So nothing there waits for a check or a handshake."""
+    call.offered_by_web()
+    found = call.testbed.relay.execute(ShowCall(CALL))
+    assert isinstance(found, CallDetail)
+    (session,) = found.sessions
+    (rtcp,) = [pair for pair in session.pairs if pair.component == 1]
+    assert (rtcp.from_.muxed, rtcp.from_.dtls, rtcp.to.muxed) == (True, "", False)
+    assert "    from sends RTCP to the port of RTP (rtcp-mux)" in [line.plain for line in call_lines(found)]

@@ -216,6 +216,38 @@ def test_a_re_invite_with_the_same_key_goes_on(testbed: NgTestbed, alice: MediaP
     assert testbed.dropped() == 0
 
 
+@pytest.mark.parametrize("caller", ["secure", "plain"])
+def test_a_re_invite_without_a_transport_keeps_the_conversion(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str
+) -> None:
+    """As in rtpengine: what a script says of the first offer alone holds for the dialog."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    call.goes_both_ways()
+    if caller == "secure":
+        assert protos(testbed.offer(call.secure.sdp(), to=b"bob")) == ["RTP/AVP"]
+        assert protos(testbed.answer(bob)) == ["RTP/SAVP"]
+    else:
+        offer = testbed.offer(bob, tag=b"bob", to=b"alice")
+        assert protos(offer) == ["RTP/SAVP"]
+        call.secure.learn(offer)
+        assert protos(testbed.answer(call.secure.sdp(), tag=b"alice", to=b"bob")) == ["RTP/AVP"]
+    call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
+def test_no_new_keys_are_offered_and_those_of_every_suite_are_taken(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """`SDES-nonew`; a suite that the client excludes is taken all the same."""
+    nonew = SdesOptions(no_new=True, excluded=("AES_CM_128_HMAC_SHA1_80",))
+    assert b"crypto" not in testbed.offer(bob, transport_protocol="RTP/SAVP", sdes=nonew, call_id=b"other")
+    with pytest.raises(Unsupported, match="transport-protocol"):
+        testbed.offer(bob, transport_protocol="RTP/SAVP", sdes=nonew, dtls=DtlsOptions(off=True))
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(testbed.offer(call.secure.sdp(), transport_protocol="RTP/AVP", sdes=nonew))
+
+
 def test_a_new_key_counts_from_the_answer_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     """Until then the phone that offers it goes on with the key before; a refused offer changes nothing."""
     call = SecureCall(testbed, SrtpPhone(alice), bob)

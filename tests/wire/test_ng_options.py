@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nh.commands import (
     Delete,
+    DtlsOptions,
     EndpointLearning,
     Feature,
     IceHandling,
@@ -48,6 +49,9 @@ def rejected(**fields: Any) -> Failure:
     ("fields", "expected"),
     [
         ({"flags": ["trust-address"]}, OfferOptions()),
+        ({"flags": ["SDES-nonew"]}, OfferOptions(sdes=SdesOptions(no_new=True))),
+        ({"DTLS-reverse": "passive"}, OfferOptions(dtls=DtlsOptions())),
+        ({"DTLS-reverse": ["active"]}, OfferOptions(dtls=DtlsOptions(active=True))),
         ({"flags": ["SIP source address"]}, OfferOptions(trust_received=True)),
         ({"flags": ["SIP-source-address"]}, OfferOptions(trust_received=True)),
         ({"flags": "asymmetric"}, OfferOptions(asymmetric=True)),
@@ -193,7 +197,7 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
     ("fields", "named"),
     [
         ({"flags": ["fly", "symmetric"]}, "fly"),
-        ({"flags": ["SDES-nonew"]}, "SDES=nonew"),
+        ({"flags": ["SDES-never"]}, "SDES=never"),
         ({"replace": ["timing"]}, "replace-timing"),
         ({"sdp-attr": {"audio": {"turn": ["x"]}}}, "sdp-attr-turn"),
         ({"sdp-attr": {"audio": {"substitute": [["x"], ["a", ""]]}}}, "sdp-attr-substitute"),

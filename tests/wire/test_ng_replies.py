@@ -176,8 +176,8 @@ def test_a_warning_names_what_was_ignored() -> None:
 def test_what_the_relay_warns_of_is_told_with_what_was_left_out() -> None:
     wrong = Rewritten(b"v=0", "no such interface")
     assert reply(offer(), wrong)[b"warning"] == b"no such interface"
-    both = reply(offer(SDES="nonew"), wrong)[b"warning"]
-    assert both == b"Ignored by nh: SDES=nonew; no such interface"
+    both = reply(offer(SDES="never"), wrong)[b"warning"]
+    assert both == b"Ignored by nh: SDES=never; no such interface"
 
 
 @pytest.mark.parametrize(

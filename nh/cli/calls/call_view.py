@@ -76,6 +76,11 @@ def _pair_title(pair: PairDetail) -> Text:
 
 
 def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
+    if leg.muxed:
+        yield Text(f"    {side:<5}sends RTCP to the port of RTP (rtcp-mux)", style="dim")
+        if leg.packets:
+            yield Text(f"         {packets(leg.packets)}, {byte_size(leg.bytes)}")
+        return
     state = "latched" if leg.latched else "latching"
     source = f"{leg.source} ({state})" if leg.source is not None else "nothing yet"
     yield Text(f"    {side:<5}sends to {leg.local}, announced {leg.announced or '-'}, source {source}")

@@ -25,7 +25,6 @@ from nh.shard.ng.media_plans import (
     mux_towards_answerer,
     with_port_of_first,
 )
-from nh.shard.ng.negotiation import wanted_transport
 from nh.shard.ng.secured import Secured
 
 _MAX_ESCAPED: Final = 6
@@ -39,6 +38,7 @@ def forward_offer(
     *,
     muxes: Sequence[Mux],
     offered: Sequence[OfferedMedium],
+    transports: Sequence[str],
     receiver: Party | None,
     secured: Sequence[Secured],
     bundles: OfferedBundles,
@@ -55,6 +55,7 @@ def forward_offer(
         options: of the command.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         offered: the m= lines of the offer.
+        transports: of each medium, the one that is wanted; "" leaves the SDP's.
         receiver: the party that gets the offer; None if that is not known.
         secured: of each medium, its keys.
         bundles: what becomes of the bundles.
@@ -66,11 +67,12 @@ def forward_offer(
     Raises:
         SdpTooLong: then `receiver` is as it was.
     """
-    proto = wanted_transport(options)
     actions = [mux_towards_answerer(mux, required=options.mux_require) for mux in muxes]
     plans = [
         medium_plan(medium, group, address, mux, proto=proto, secured=each, further=further)
-        for medium, group, mux, each in zip(description.media, groups, actions, secured, strict=True)
+        for medium, group, mux, proto, each in zip(
+            description.media, groups, actions, transports, secured, strict=True
+        )
     ]
     hidden = frozenset(index for index, medium in enumerate(offered) if medium.hidden)
     if bundles.one_port:

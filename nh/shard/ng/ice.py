@@ -63,7 +63,9 @@ _NONE: Final = MediumIce()
 def write_ice(plans: Sequence[MediumPlan | None], ice: NegotiatedIce) -> list[MediumPlan | None]:
     """The plans of media with the credentials of the relay."""
     return [
-        plan if plan is None or each.written is None else structs.replace(plan, credentials=each.written)
+        plan
+        if plan is None or plan.bundle_only or each.written is None
+        else structs.replace(plan, credentials=each.written)
         for plan, each in zip(plans, ice.media, strict=True)
     ]
 

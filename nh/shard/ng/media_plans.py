@@ -125,13 +125,18 @@ def with_port_of_first(
         plan = shared[index]
         if plan is not None and first is not None:
             shared[index] = msgspec.structs.replace(
-                plan,
-                port=first.port,
-                rtcp_port=first.rtcp_port,
-                further=first.further,
-                bundle_only=strict,
+                plan, port=first.port, rtcp_port=first.rtcp_port, further=first.further
             )
+            if strict:
+                shared[index] = _without_transport(plan)
     return shared
+
+
+def _without_transport(plan: MediumPlan) -> MediumPlan:
+    """The plan of a medium that says nothing of its transport, since that is another's (RFC 9143 7.1.3)."""
+    return msgspec.structs.replace(
+        plan, rtcp_port=None, mux=MuxAction.REMOVE, crypto=(), dtls=(), bundle_only=True
+    )
 
 
 def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:

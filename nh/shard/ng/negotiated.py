@@ -39,11 +39,11 @@ from nh.shard.ng.negotiation import (
     padded,
     requests_of_answer,
     requests_of_offer,
-    wanted_transport,
 )
 from nh.shard.ng.optional_srtp import note_completed, optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import secure_answer, secure_offer
+from nh.shard.ng.srtp_means import wanted_transports
 
 
 class OfferEnds(NamedTuple):
@@ -80,6 +80,7 @@ class NegotiatedOffer(NamedTuple):
         options: of the command.
         interfaces: where the relay meets the two ends.
         offered: the m= lines.
+        transports: see wanted_transports().
         secured: of each medium, its keys.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         bundles: what becomes of its bundles.
@@ -90,6 +91,7 @@ class NegotiatedOffer(NamedTuple):
     options: OfferOptions
     interfaces: InterfacePair
     offered: list[OfferedMedium]
+    transports: list[str]
     secured: list[Secured]
     muxes: list[Mux]
     bundles: OfferedBundles
@@ -131,6 +133,7 @@ class NegotiatedOffer(NamedTuple):
             self.options,
             muxes=self.muxes,
             offered=self.offered,
+            transports=self.transports,
             receiver=receiver,
             secured=self.secured,
             bundles=self.bundles,
@@ -177,9 +180,10 @@ def negotiate_offer(
     if receiver is not None:
         description = with_hidden(description, receiver.offered)
     offered = offered_media(description, options.text.removed_media, receiver)
+    transports = wanted_transports(description, options, receiver)
     secured = secure_offer(
         with_shared_transports(description),
-        wanted_transport(options),
+        transports,
         options,
         sender=ends.sender,
         same_end=ends.same_end,
@@ -200,7 +204,9 @@ def negotiate_offer(
         converts=any(each != UNCHANGED for each in secured),
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
-    return NegotiatedOffer(description, options, interfaces, offered, secured, muxes, bundles, ice)
+    return NegotiatedOffer(
+        description, options, interfaces, offered, transports, secured, muxes, bundles, ice
+    )
 
 
 class NegotiatedAnswer(NamedTuple):

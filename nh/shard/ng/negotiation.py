@@ -19,7 +19,7 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
 from nh.shard.ng.secured import Secured
-from nh.shard.ng.srtp_means import can_secure, why_not
+from nh.shard.ng.srtp_means import can_secure, wanted_transport, why_not
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -67,12 +67,6 @@ def _conversion(description: SessionDescription, options: OfferOptions) -> str:
             kept = f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
             return f"{kept}: {why}" if why else kept
     return ""
-
-
-def wanted_transport(options: OfferOptions) -> str:
-    """The transport that the client asks for, "" if the SDP's stays."""
-    wanted = options.transport_protocol
-    return "" if wanted.lower() == "accept" else wanted
 
 
 def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:

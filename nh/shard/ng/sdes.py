@@ -113,7 +113,7 @@ def lines_of(medium: Medium) -> list[CryptoAttribute]:
 def _permitted(options: SdesOptions, order: Sequence[str]) -> Iterator[str]:
     """The suites that the client permits, in its order, then in nh's."""
     for name in dict.fromkeys((*order, *PREFERENCE)):
-        if name not in options.excluded and (not options.only or name in options.only):
+        if options.no_new or (name not in options.excluded and (not options.only or name in options.only)):
             yield name
 
 

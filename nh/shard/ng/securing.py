@@ -20,7 +20,7 @@ from nh.shard.ng.srtp_means import is_secure, taken, where_it_ends
 
 def secure_offer(
     description: SessionDescription,
-    wanted: str,
+    transports: Sequence[str],
     options: OfferOptions,
     *,
     sender: Party | None,
@@ -32,7 +32,7 @@ def secure_offer(
 
     Args:
         description: the offer.
-        wanted: the transport that the client asks for, "" if the SDP's stays.
+        transports: see wanted_transports().
         options: of the command.
         sender: who offers; None: it is new.
         same_end: all parties of that end: a new one may go on with the key of another.
@@ -53,7 +53,7 @@ def secure_offer(
             towards=_security(receiver, index),
             certificate=certificate,
         )
-        for index, medium in enumerate(description.media)
+        for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
     ]
 
 

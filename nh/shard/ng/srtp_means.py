@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from nh.calls.dtls_security import has_dtls
 from nh.calls.media_security import MediaSecurity
+from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
-from nh.sdp.description import Medium
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, sdes
 
@@ -73,11 +74,45 @@ def where_it_ends(
     if ends and not agreed:
         return None  # the ends may agree with each other
     means = _optional(options, wanted=options.osrtp_offer)
-    if not means and towards is not None and not wanted:
+    if not means and towards is not None and not wanted_transport(options):
         # an end that has SRTP is offered the same again, unless the client says what it is to have
         keys = towards.dtls is None
         means = Means(sdes=keys and not options.sdes.off, dtls=not keys and not options.dtls.off)
     return (ends, means) if ends or means else None
+
+
+def wanted_transport(options: OfferOptions) -> str:
+    """The transport that the client asks for, "" if the SDP's stays."""
+    wanted = options.transport_protocol
+    return "" if wanted.lower() == "accept" else wanted
+
+
+def wanted_transports(
+    description: SessionDescription, options: OfferOptions, receiver: Party | None
+) -> list[str]:
+    """The transport of each medium that an offer is to have; "" if the SDP's stays.
+
+    As in rtpengine, what the client says of one offer holds for later ones: an end that has answered is
+    offered the transport that it has, until the client says another one.
+
+    Args:
+        description: the offer.
+        options: of the command.
+        receiver: who will be offered to, if that end has answered before.
+    """
+    if options.transport_protocol or receiver is None:
+        return [wanted_transport(options)] * len(description.media)
+    groups = [receiver.find_group(index) for index in range(len(description.media))]
+    return [
+        _kept_transport(medium, "" if group is None else group.media[0].proto)
+        for medium, group in zip(description.media, groups, strict=True)
+    ]
+
+
+def _kept_transport(medium: Medium, proto: str) -> str:
+    if None in (is_secure(medium.proto), is_secure(proto)) or medium.proto.upper() == proto.upper():
+        return ""
+    return proto
 
 
 def _optional(options: OfferOptions, *, wanted: bool) -> Means:
@@ -105,7 +140,7 @@ def taken(medium: Medium, options: OfferOptions) -> Means:
 
 def offerable(wanted: str, options: OfferOptions) -> Means:
     """What nh offers for a transport: both if it may, as rtpengine does."""
-    keys = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    keys = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off and not options.sdes.no_new
     handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not keys)
     return Means(keys, handshake)
 

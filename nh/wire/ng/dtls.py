@@ -1,4 +1,4 @@
-"""The keys `DTLS` and `DTLS-fingerprint` of an ng request: how DTLS agrees on keys of SRTP."""
+"""The keys `DTLS`, `DTLS-reverse` and `DTLS-fingerprint` of an ng request: how DTLS agrees on SRTP keys."""
 
 from typing import Final
 
@@ -18,7 +18,10 @@ _WORDS: Final = {
 
 
 def read_dtls(value: object, parsed: ParsedOptions) -> None:
-    """Add the words of `DTLS` to what a request asks for; a word that nh does not know is ignored."""
+    """Add the words of `DTLS` or `DTLS-reverse` to what a request asks for; an unknown word is ignored.
+
+    Both are about the role towards the end that the SDP is of: the end that gets it chooses its own.
+    """
     for word in normalized_words(value):
         if word in _WORDS:
             option, value_of_it = _WORDS[word]

@@ -104,7 +104,7 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"osrtp": _read_osrtp,
     b"sdes": read_sdes,
     b"dtls": read_dtls,
-    b"dtls-reverse": _ignored_words("DTLS-reverse"),
+    b"dtls-reverse": read_dtls,
     b"dtls-fingerprint": read_dtls_fingerprint,
     b"codec": _read_codec,
     **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
