@@ -2,12 +2,13 @@
 
     python -m benchmarks.promotion [--calls 5000] [--shards 2]
 
-Two relays in network namespaces, with a Redis or Valkey server; needs root. Most calls are silent; media flow
-in some of them, and their gaps tell when the calls are heard again. The address goes to the standby once that
-is ready, as keepalived does it.
+Two relays in network namespaces, with a Redis or Valkey server; needs root. Most calls are silent after a
+packet from each end, by which the relay knows their sources. Media flow in the others, and their gaps tell
+when the calls are heard again. The address goes to the standby once that is ready, as keepalived does it.
 """
 
 import argparse
+import contextlib
 import re
 import statistics
 import time
@@ -19,6 +20,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, TransactionKey
 from tools.harness.hosts import PHONES, VIRTUAL, Host, Hosts, two_hosts
+from tools.harness.rtp_phone import Phone
 from tools.harness.waiting import eventually
 from tools.rtpload.streams.record import StreamRecord
 from tools.survive.background_load import background_load
@@ -38,14 +40,19 @@ SILENT_S: Final = 3600
 
 
 def begin_silent_calls(host: Host, count: int) -> None:
-    """Set calls up whose phones never send."""
-    media = (Media(PHONES, 9, 2, "RTP/AVP", "audio"),)
-    with NativeClient(host.deployment.address) as client:
+    """Set calls up, each of whose ends sends one packet: all of them are one phone."""
+    phone = Phone(PHONES)
+    phone.socket.settimeout(PATIENCE_S)
+    media = (Media(PHONES, phone.port, 2, "RTP/AVP", "audio"),)
+    with contextlib.closing(phone.socket), NativeClient(host.deployment.address) as client:
         for number in range(count):
             key = TransactionKey(b"silent-%d" % number, 1, b"from", b"to")
-            for side in Side:
-                client.request(Allocate(key, side, VIRTUAL, media))
+            ports = [client.request(Allocate(key, side, VIRTUAL, media)).media[0].port for side in Side]
             client.request(Activate(key))
+            for port in ports:
+                phone.target = (VIRTUAL, port)
+                phone.send()
+                phone.socket.recv(2048)
 
 
 def cpu_s(host: Host) -> dict[str, float]:
@@ -76,9 +83,12 @@ def measure(network: Hosts, calls: int) -> None:
         begin_silent_calls(one, calls - TALKING)
         two.start_standby()
         with background_load(host_load(TALKING)) as load:
-            wait_until_latched(one.deployment, load, TALKING)
+            wait_until_latched(one.deployment, load, calls)
             eventually(
-                lambda: two.deployment.stats().supervisor.standby_calls == calls,
+                lambda: (
+                    two.deployment.stats().supervisor.standby_calls == calls
+                    and not one.deployment.stats().supervisor.store_pending
+                ),
                 "warm",
                 PATIENCE_S,
                 poll_s=0.2,

@@ -34,6 +34,10 @@ class Saved:
         self.how_often: Counter[tuple[bytes, str]] = Counter()
         self.room = True
 
+    @property
+    def has_backlog(self) -> bool:
+        return False
+
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         pass
 

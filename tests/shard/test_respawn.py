@@ -206,14 +206,16 @@ def test_counters_of_many_calls_go_on_although_not_all_have_snapshots(
         def with_counters() -> list[TransactionKey]:
             return [key for key in keys if shard.backup.counters_of(key.call_id)]
 
-        for number in (1, 2):
+        for number in (1, 2, 3):
             for each in where:
                 say(alice, each, bob, range(number, number + 1))
             eventually(lambda n=number: all_saved(n), "the counters are saved", 30.0)  # type: ignore[misc]
+            if number == 2:  # the first refresh of a process is of snapshots
+                continue
             assert number == 1 or 0 < len(with_counters()) < MANY
             shard.kill()
             assert shard.start().restored == MANY
-        assert {leg(shard, key.call_id).packets for key in keys} == {2}
+        assert {leg(shard, key.call_id).packets for key in keys} == {3}
 
 
 def test_counters_and_streams_go_on(

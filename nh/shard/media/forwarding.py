@@ -15,6 +15,7 @@ neither connected nor read, and kernel flows continue. activate() brings all of 
 legs want.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -73,6 +74,7 @@ class Forwarding:
         self._path_changed = path_changed
         self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
+        self._unconnected: dict[MediaSocket, None] = {}  # see connect_some()
         self.protocols = EndProtocols(poll, self.apply, self._save)
         self._readers = Readers(
             poll,
@@ -91,6 +93,7 @@ class Forwarding:
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
+        self._unconnected.pop(media_socket, None)
         if self._kernel is not None:
             self._kernel.forget(media_socket)
         if media_socket.beside is not None:
@@ -164,13 +167,19 @@ class Forwarding:
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
 
+        Those that this process has bound anew, and no other has had, are open to all sources: so they are
+        read at once, and connected later, by connect_some().
+
         Args:
             media_sockets: all sockets that a leg receives at.
         """
-        self._active = True
+        is_first, self._active = not self._active, True
         for media_socket in media_sockets:
             if self._kernel is not None:
                 self._kernel.update(media_socket)
+            if is_first and not media_socket.adopted and media_socket.flow is None:
+                self._unconnected[media_socket] = None
+                continue
             media_socket.peer = None
             wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
             if not self._connect(media_socket, wanted):
@@ -179,11 +188,19 @@ class Forwarding:
         for media_socket in media_sockets:
             try:
                 self._set_reader(media_socket)
-                # the sockets that send through this one are in the list, too
-                self.apply(self._readers.serve_waiting(media_socket))
+                if media_socket not in self._unconnected:
+                    # the sockets that send through this one are in the list, too
+                    self.apply(self._readers.serve_waiting(media_socket))
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
+
+    def connect_some(self, most: int) -> None:
+        """Connect some of the sockets that activate() left, if their legs want that."""
+        some = list(itertools.islice(self._unconnected, most))
+        for media_socket in some:
+            del self._unconnected[media_socket]
+        self.apply(self._refresh(some))
 
     def route_changed(self, media_socket: MediaSocket) -> None:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""

@@ -42,6 +42,9 @@ ROUND_S: Final = 4.0
 ROUTES_PER_POLL: Final = 300
 """Most routes that are looked up again in one poll_sessions(): some milliseconds."""
 
+CONNECTED_PER_POLL: Final = 50
+"""Most sockets of restored calls that are connected in one poll_sessions(): some milliseconds."""
+
 
 class SocketPlane:
     """Media over UDP sockets.
@@ -239,6 +242,7 @@ class SocketPlane:
                 session.poll(now=now)
                 if self._lost_some:
                     self.count_lost(session)
+        self._forwarding.connect_some(CONNECTED_PER_POLL)
         if self.kernel is not None:
             self.kernel.poll(share=min(1.0, since_s / self._round_s), now=now)
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):

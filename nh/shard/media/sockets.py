@@ -69,6 +69,7 @@ class MediaSocket:
         has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
+        adopted: whether another process opened it, which may have connected it.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
             -1: another process counted.
         enlarged, enlarged_beside: how many bytes its receive buffer, and that of `beside`, are larger than
@@ -77,6 +78,7 @@ class MediaSocket:
 
     __slots__ = (
         "_lost_beside",
+        "adopted",
         "beside",
         "call_id",
         "dscp",
@@ -98,6 +100,7 @@ class MediaSocket:
         self.sock = sock
         self.dscp = dscp
         self.call_id = b""
+        self.adopted = False
         self.lost = 0
         self.enlarged = self.enlarged_beside = 0
         self._lost_beside = 0  # by sockets beside that are closed
@@ -244,6 +247,7 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
         sock.close()
         raise
     media_socket = MediaSocket(sock, local, dscp)
+    media_socket.adopted = True
     media_socket.lost = -1
     media_socket.keeps_peer = ":" in local.address  # perhaps
     with contextlib.suppress(OSError):  # ENOTCONN

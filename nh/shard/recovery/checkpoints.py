@@ -1,8 +1,9 @@
 """Checkpoints: what has to be known outside of this process for its calls to go on without it.
 
-The supervisor holds a duplicate of each media socket and the latest snapshot of each call. What a command
-changes is saved before the command is answered; what packets change, such as a source that latched, in the
-loop's next turn. So a successor knows all that clients and phones were announced.
+The supervisor holds the latest snapshot of each call, and a duplicate of each media socket
+(nh.shard.recovery.socket_backup). What a command changes is saved before the command is answered; what
+packets change, such as a source that latched, in the loop's next turn. So a successor knows all that clients
+and phones were announced.
 
 What every packet changes is saved every REFRESH_S. A snapshot for that would cost several times as much as
 counters alone, and go on to the store. So with many calls most of these refreshes are of counters, and each
@@ -13,13 +14,13 @@ The module knows calls and their sockets, not how a sink keeps them.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
-from nh.calls.leg import Leg, RelaySocket
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
@@ -31,6 +32,7 @@ from nh.ipc.backup_messages import COUNTERS_BYTES, COUNTERS_CALLS
 from nh.loop import Loop, until_next
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recorder import Recorder
+from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.clocks import clock_at
 
 REFRESH_S: Final = 10.0
@@ -57,41 +59,6 @@ LOOKS: Final = 5
 
 SNAPSHOTS_A_ROUND: Final = 200
 """At most about so many of the refreshes of a round are snapshots; the others are of counters."""
-
-
-class CheckpointSink(Protocol):
-    """Where checkpoints go. No method waits or raises: a relay goes on where nothing can be saved.
-
-    In a shard this is the link to the supervisor (nh.shard.recovery.checkpoint_link). What is said here is in
-    force, in this order, before the client knows the result of the command that caused it.
-    """
-
-    def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
-        """Hold duplicates of sockets.
-
-        Args:
-            endpoints: their local addresses and ports.
-            fds: their descriptors, as many, in the same order; they stay the caller's.
-        """
-
-    def release_sockets(self, endpoints: Sequence[Endpoint]) -> None:
-        """Close the duplicates; no effect for those that are not held."""
-
-    def save_call(self, call_id: bytes, snapshot: bytes) -> None:
-        """The call is like this now."""
-
-    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Packets have changed these calls like this since their snapshots.
-
-        Args:
-            calls: call-ids, and nh.calls.snapshots.counters of at most COUNTERS_BYTES.
-
-        Returns:
-            Whether there was room for it.
-        """
-
-    def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
-        """The call has ended, or cannot be restored; `record` is its record, if there is one."""
 
 
 class CallCheckpoint(NamedTuple):
@@ -139,15 +106,6 @@ class Checkpointer(CallObserver):
             loop.call_later(0, self._save_changed)
 
     # --- events -----------------------------------------------------------------------------------
-
-    def sockets_opened(self, _call_id: bytes, sockets: Sequence[RelaySocket]) -> None:
-        """See CallObserver. The sockets are in the next snapshot of their call."""
-        ours = [each for each in sockets if isinstance(each, MediaSocket)]
-        self._sink.store_sockets([each.local for each in ours], [each.fd for each in ours])
-
-    def sockets_closing(self, sockets: Sequence[RelaySocket]) -> None:
-        """See CallObserver."""
-        self._sink.release_sockets([each.local for each in sockets])
 
     def call_changing(self, call_id: bytes) -> None:
         """See CallObserver."""
@@ -246,13 +204,22 @@ class Checkpointer(CallObserver):
 
         save_some()
 
-    def restored(self, call_id: bytes, *, now: float) -> None:
-        """Save a call that was restored, or drop it if it could not be."""
+    def restored(self, call_id: bytes, *, now: float, at_once: bool) -> None:
+        """A call was restored: its first refresh is a snapshot. If it could not be, it is dropped.
+
+        Args:
+            call_id: the call.
+            now: monotonic seconds.
+            at_once: whether another restore from the snapshot that it came from could do harm: it would
+                protect other packets with the same indices of SRTP.
+        """
         self._saved[call_id] = 0.0
-        self.save(call_id, now=now)
+        if at_once or self._table.find_call(call_id) is None:
+            self.save(call_id, now=now)
         if call_id in self._saved:
             # so it is in the first round, whatever came by then
             self._saved[call_id] = 0.0
+            self._outdated.add(call_id)
 
     def checkpoints(self) -> Iterator[CallCheckpoint]:
         """Each call as it is at the moment, for a handover."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 from nh.loop import Loop
 from nh.shard.recorder import Recorder
-from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer, CheckpointSink
+from nh.shard.recovery.checkpoint_sink import CheckpointSink
+from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer
 from nh.shard.recovery.restore import CallRestorer
+from nh.shard.recovery.socket_backup import SocketBackup
 from nh.shard.relay import Relay
 
 
@@ -34,6 +36,8 @@ class Recovery:
         self.restorer = CallRestorer(relay.table, relay.plane, self.checkpointer, recorder)
         if recorder is not None:
             relay.observe(recorder)
+        self._sockets = SocketBackup(sink)
+        relay.observe(self._sockets)
         relay.observe(self.checkpointer)
         relay.observe(self.restorer)
 
@@ -44,6 +48,7 @@ class Recovery:
 
     def attach(self, loop: Loop) -> None:
         """Relay on `loop`, and save what packets and time change."""
+        self._sockets.attach(loop)
         self.checkpointer.attach(loop)
         self.relay.attach(loop)
 

@@ -19,6 +19,7 @@ from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import CallSnapshot, restore_call
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.calls.snapshots.counters import add_counters, decode_counters
+from nh.calls.snapshots.version import has_secrets
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
@@ -135,12 +136,15 @@ class CallRestorer(CallObserver):
                 "call '%s' is lost, restoring it failed: this is a bug in nh", name, extra=about(call.call_id)
             )
         else:
-            self._checkpointer.restored(call.call_id, now=time.monotonic())
+            self._note_outcome(call)
             return True
         if self._recorder is not None and self._table.find_call(call.call_id) is None:
             self._recorder.call_lost(call.call_id, _journal_in(call.snapshot))
-        self._checkpointer.restored(call.call_id, now=time.monotonic())
+        self._note_outcome(call)
         return False
+
+    def _note_outcome(self, call: RestoreCall) -> None:
+        self._checkpointer.restored(call.call_id, now=time.monotonic(), at_once=has_secrets(call.snapshot))
 
     def _restore(self, call: RestoreCall) -> None:
         snapshot = _newest(call)
