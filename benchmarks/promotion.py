@@ -19,7 +19,7 @@ import psutil
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, TransactionKey
-from tools.harness.hosts import PHONES, VIRTUAL, Host, Hosts, two_hosts
+from tools.harness.hosts import PHONES, VIRTUAL, Host, Hosts, some_hosts
 from tools.harness.rtp_phone import Phone
 from tools.harness.waiting import eventually
 from tools.rtpload.streams.record import StreamRecord
@@ -123,7 +123,7 @@ def main() -> None:
     room = round(options.calls * PORTS_PER_CALL * SPARE)
     ports = range(FIRST_PORT, min(65_536, FIRST_PORT + room))
     settings = {"silent_s": SILENT_S, "unused_s": SILENT_S, **host_path(kernel=False)}
-    with two_hosts(shards=options.shards, ports=ports, nice=RELAY_NICE, **settings) as network:
+    with some_hosts(shards=options.shards, ports=ports, nice=RELAY_NICE, **settings) as network:
         measure(network, options.calls)
 
 

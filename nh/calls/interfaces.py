@@ -3,6 +3,8 @@
 A Net::SIP client names the address for its media. An ng client names an interface, or none.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -26,3 +28,8 @@ class Interface(msgspec.Struct, frozen=True):
     def family(self) -> int:
         """IP version of the advertised address: 4 or 6."""
         return 6 if ":" in self.advertised else 4
+
+
+def first(name: str, interfaces: Sequence[Interface]) -> Sequence[Interface]:
+    """The interfaces with the one that has a name before the others, where calls are that name none."""
+    return sorted(interfaces, key=lambda each: each.name != name)

@@ -32,6 +32,7 @@ class Health(msgspec.Struct, frozen=True):
         version: of the nh that runs; "": none runs.
         load_percent: use of the limit that is closest to be reached.
         at_limit: number of shards that refuse new calls because a limit is reached.
+        group: the prefix under which nh has its calls on a server; "": on none.
         standby_since: wall clock since which nh is a standby, seconds since 1970; 0: it is none.
         standby_groups: of a standby: whose calls it follows, as in `nh stats --json`.
     """
@@ -46,6 +47,7 @@ class Health(msgspec.Struct, frozen=True):
     version: str = ""
     load_percent: int = 0
     at_limit: int = 0
+    group: str = ""
     standby_since: float = 0.0
     standby_groups: tuple[dict[str, object], ...] = ()
 
@@ -58,6 +60,9 @@ def health(
             "--alive", help="Ask whether nh works, also while it starts or drains.", show_default=False
         ),
     ] = False,
+    group: Annotated[
+        str, typer.Option(metavar="NAME", help="The relay is to have the calls of this prefix of the store.")
+    ] = "",
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
@@ -67,7 +72,7 @@ def health(
 
     It reads the statistics, and has nh answer a ping within 2 s.
     """
-    found = examine(settings_of(config, runtime_dir, rpc))
+    found = examine(settings_of(config, runtime_dir, rpc), group)
     if as_json:
         typer.echo(msgspec.json.encode(found))
     else:
@@ -79,8 +84,13 @@ def health(
         raise typer.Exit(1)
 
 
-def examine(settings: Settings) -> Health:
-    """The health of the nh with these settings, from its statistics and its answer to a ping."""
+def examine(settings: Settings, group: str = "") -> Health:
+    """The health of the nh with these settings, from its statistics and its answer to a ping.
+
+    Args:
+        settings: that lead to it.
+        group: whose calls it is to have; see why_not_ready().
+    """
     from nh.client import NativeClient  # noqa: PLC0415  other subcommands do without
     from nh.stats import read_once  # noqa: PLC0415
     from nh.stats.health import why_not_alive, why_not_ready  # noqa: PLC0415
@@ -91,7 +101,7 @@ def examine(settings: Settings) -> Health:
         missing = isinstance(exc.__cause__, FileNotFoundError)
         return Health(False, False, str(not_running(settings.runtime_path) if missing else exc))
     why_dead = why_not_alive(reading)
-    why = why_dead or why_not_ready(reading)
+    why = why_dead or why_not_ready(reading, group)
     if not why:
         try:
             with NativeClient(settings.rpc_addresses[0], timeout_s=ANSWER_S) as client:
@@ -118,6 +128,7 @@ def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
         version=reading.version,
         load_percent=reading.totals.load_percent,
         at_limit=reading.totals.at_limit,
+        group=reading.supervisor.group,
         standby_since=reading.supervisor.standby_since,
         standby_groups=tuple(map(to_builtins, reading.supervisor.followed)),
     )

@@ -39,7 +39,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
     stats = StatsSource(Path(config.runtime_path))
     api = Api(stats, RpcClient(config.rpc, config.command_timeout_s + _MARGIN_S))
     routes: list[BaseRoute] = [
-        Route("/healthz", _health(stats, why_not_alive)),
+        Route("/healthz", _health(stats, lambda reading, _group: why_not_alive(reading))),
         Route("/readyz", _health(stats, why_not_ready)),
         Route("/metrics", _metrics(stats, lambda: check.wrong)),
         Route("/api/stats", api.show_stats),
@@ -79,12 +79,12 @@ class _Octets(PathConvertor):
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def _health(stats: StatsSource, why_not: Callable[[StatsReading], str]) -> Endpoint:
-    async def endpoint(_request: Request) -> Response:
+def _health(stats: StatsSource, why_not: Callable[[StatsReading, str], str]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
         load = {"load_percent": 0, "at_limit": 0}
         try:
             reading = stats.read()
-            why = why_not(reading)
+            why = why_not(reading, request.query_params.get("group", ""))
             load = {name: getattr(reading.totals, name) for name in load}
         except NhError as exc:
             why = str(exc)

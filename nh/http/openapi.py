@@ -10,7 +10,7 @@ from nh.calls.media import RelayMedia
 from nh.commands import MAX_DRAIN_S, MAX_ID_BYTES, MAX_LIST, CallOrder
 from nh.results import CallDetail, CallEvents, CallList, CallRecord, DrainState, EndedCalls
 from nh.stats.fields import FieldInfo
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
+from nh.stats.layout import GROUP_TABLE, SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, ShardState
 from nh.stats.reading import HISTOGRAMS
 from nh.verdict import CallVerdict
 from nh.version import __version__
@@ -82,7 +82,7 @@ def _reading_paths() -> dict[str, Any]:
     """What changes nothing."""
     return {
         "/healthz": _path("Whether nh works", "health", "Health", 503),
-        "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503),
+        "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503, parameters=(_GROUP,)),
         "/metrics": {
             "get": {
                 "operationId": "metrics",
@@ -159,6 +159,8 @@ def _parameter(name: str, text: str, where: str = "query", **schema: object) -> 
         "schema": {"type": "string", **schema},
     }
 
+
+_GROUP: Final = _parameter("group", "Whether it does so with the calls of this prefix of the store")
 
 _LIST: Final = (
     _parameter("contains", "Only calls whose call-id contains this", maxLength=MAX_ID_BYTES),
@@ -280,6 +282,7 @@ def _as_sent(schema: Any) -> Any:
 
 
 def _stats() -> dict[str, Any]:
+    groups = {"type": "array", "items": _object(_fields(GROUP_TABLE))}
     age = {"type": ["number", "null"], "description": "seconds since the last publication"}
     shared = tuple(field for field in STATUS_TABLE if field.name != "state") + SHARD_TABLE
     shard = _fields(shared) | {
@@ -292,7 +295,9 @@ def _stats() -> dict[str, Any]:
         {
             "time": {"type": "number", "description": "wall clock of the reading, seconds since 1970"},
             "version": {"type": "string"},
-            "supervisor": _object(_fields(SUPERVISOR_TABLE) | {"heartbeat_age_s": age}),
+            "supervisor": _object(
+                _fields(SUPERVISOR_TABLE) | {"heartbeat_age_s": age, "standby_groups": groups}
+            ),
             "shards": {"type": "array", "items": _object(shard)},
             "totals": {
                 "type": "object",
@@ -320,10 +325,13 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+_TYPES: Final = {"s": "number", "text": "string"}
+
+
 def _fields(table: tuple[FieldInfo, ...]) -> dict[str, Any]:
     return {
         field.name: {
-            "type": "number" if field.unit == "s" else "integer",
+            "type": _TYPES.get(field.unit, "integer"),
             "description": f"{field.help} ({field.unit})",
         }
         for field in table

@@ -19,16 +19,27 @@ def why_not_alive(reading: StatsReading) -> str:
     return ""
 
 
-def why_not_ready(reading: StatsReading) -> str:
-    """Why nh takes no new calls now, for people; "" if it takes them."""
+def why_not_ready(reading: StatsReading, group: str = "") -> str:
+    """Why nh takes no new calls now, for people; "" if it takes them.
+
+    Args:
+        reading: the statistics.
+        group: the prefix of the store whose calls nh is to have; "": any.
+    """
     if why := why_not_alive(reading):
         return why
-    supervisor = reading.supervisor
-    if not supervisor.serving:
+    if not reading.supervisor.serving:
         return _why_not_serving(reading)
-    if supervisor.draining:
+    having = reading.supervisor.group
+    if group and group != having:
+        return f"nh has the calls of {having or 'no prefix on a server'}, not those of {group}"
+    return _why_refusing(reading)
+
+
+def _why_refusing(reading: StatsReading) -> str:
+    if reading.supervisor.draining:
         return f"nh is draining: new calls are refused, {counted(reading.totals.calls, 'call')} left"
-    if supervisor.store_refuses:
+    if reading.supervisor.store_refuses:
         return "the server of the store is away: new calls are refused (state_away)"
     if not any(shard.state is ShardState.UP for shard in reading.shards):
         return "no shard is up"

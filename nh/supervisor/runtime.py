@@ -25,7 +25,7 @@ from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
-from nh.supervisor.store.open import Group, open_store
+from nh.supervisor.store.open import Group, open_store, prefix_of
 from nh.supervisor.store.store import Store
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class Runtime:
         """Open the store; raises as nh.supervisor.store.open.open_store()."""
         opened = self._stack.enter_context(open_store(self.settings, inherited, group))
         self.group, self.store = group.name, opened.store
+        self.stats.group = prefix_of(self.settings, group)
         self.promoted = group.follower is not None
         if opened.lock is not None:
             self.locks.append(opened.lock)

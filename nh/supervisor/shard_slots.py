@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from nh.calls.interfaces import first
 from nh.calls.journal import Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
@@ -113,7 +114,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
     """
     settings, kernel = runtime.settings, runtime.kernel
     ports = port_slices(*settings.port_range, runtime.shards)
-    interfaces = interface_slices(settings.interfaces, runtime.shards)
+    interfaces = interface_slices(first(runtime.stats.group, settings.interfaces), runtime.shards)
     limits = limits_share(settings.relay, runtime.shards)
     return [
         ShardSpec(

@@ -30,7 +30,8 @@ def numbered(segment: Segment) -> StatsReading:
         ShardWriter(segment, shard).publish(stats)
     supervisor = SupervisorStats()
     for number, field in enumerate(SUPERVISOR_TABLE):
-        setattr(supervisor, field.name, 3000 + number)
+        if not field.text_bytes:
+            setattr(supervisor, field.name, 3000 + number)
     for number, field in enumerate(STATUS_TABLE):
         for shard in range(2):
             setattr(supervisor.shards[shard], field.name, 4000 + 100 * shard + number)
@@ -58,7 +59,7 @@ def test_every_statistic_of_every_shard_is_a_metric(numbered: StatsReading, acce
             if field.name not in NO_METRIC:
                 assert getattr(shard, field.name) in shown, field.name
     for field in SUPERVISOR_TABLE:
-        if field.name not in NO_METRIC:
+        if field.name not in NO_METRIC and not field.text_bytes:
             assert getattr(numbered.supervisor, field.name) in shown, field.name
 
 

@@ -103,3 +103,11 @@ def test_a_supervisor_that_hangs_is_neither() -> None:
     now = reading(UP, UP, age_s=11)
     assert why_not_alive(now) == why_not_ready(now)
     assert "the supervisor hangs or was killed" in why_not_alive(now)
+
+
+def test_a_relay_that_serves_other_calls_is_not_ready_for_a_group() -> None:
+    now = msgspec.structs.replace(reading(UP), supervisor=SupervisorReading(serving=1, group="pair-2"))
+    assert why_not_ready(now) == why_not_ready(now, "pair-2") == ""
+    assert why_not_ready(now, "pair-1") == "nh has the calls of pair-2, not those of pair-1"
+    now.supervisor.group = ""
+    assert "no prefix on a server" in why_not_ready(now, "pair-1")

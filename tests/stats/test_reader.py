@@ -47,7 +47,8 @@ def test_every_field_of_a_shard_arrives(segment: Segment) -> None:
 def test_every_field_of_the_supervisor_and_each_shards_state_arrive(segment: Segment) -> None:
     stats = SupervisorStats()
     for value, field in enumerate(SUPERVISOR_TABLE, start=1):
-        setattr(stats, field.name, value / 2 if field.unit == "s" else value)
+        number = value / 2 if field.unit == "s" else value
+        setattr(stats, field.name, f"text {value}" if field.text_bytes else number)
     stats.shards[0].state = ShardState.UP
     stats.shards[2].state = ShardState.DOWN
     stats.shards[2].restarts += 1

@@ -13,7 +13,7 @@ from tests.survival.faults import kill_everything, ng_client
 from tests.webrtc.browser_end import BrowserCall, BrowserEnd
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, deployed_relay
-from tools.harness.hosts import NG_PORT, PHONES, VIRTUAL, Host, two_hosts
+from tools.harness.hosts import NG_PORT, PHONES, VIRTUAL, Host, some_hosts
 from tools.harness.media_peer import MediaPeer
 from tools.harness.valkey_server import valkey_server
 from tools.harness.waiting import eventually
@@ -80,7 +80,7 @@ def test_the_call_of_a_browser_moves_to_another_host(
     key_file: Path, happen: Callable[[Host, Host], None]
 ) -> None:
     needs_namespaces()
-    with two_hosts(lease_s=LEASE_S, standby=True, state_key_file=key_file) as network:
+    with some_hosts(lease_s=LEASE_S, standby=True, state_key_file=key_file) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()

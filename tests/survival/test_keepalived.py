@@ -4,59 +4,26 @@ Real keepalived, two hosts in network namespaces, a real server. Only the addres
 """
 
 import contextlib
-import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 
 from tests.netns import needs_namespaces
+from tests.survival.keepalived import Keepalived
 from tools.harness.call import RelayedCall
-from tools.harness.hosts import VIRTUAL, Host, Hosts, Link, two_hosts
-from tools.harness.program import Program
+from tools.harness.hosts import Host, Hosts, Link, some_hosts
 from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.valkey, pytest.mark.keepalived, pytest.mark.full, pytest.mark.timeout(180)]
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/failover.md"
 MOVED_S = 60.0
 LONG_LEASE_S = 60
 """Other tests use the CPUs: a relay may come too late to renew a short lease. Tests let this one expire."""
 
 LEASE_S = 20
 """For tests that wait until it runs out."""
-
-
-class Keepalived(Program):
-    """keepalived on a host, with the configuration of the page."""
-
-    def __init__(self, host: Host, directory: Path) -> None:
-        [documented] = re.findall(r"^```\n(global_defs .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-        assert documented.count("203.0.113.9/32") == 1
-        configuration = directory / f"keepalived-{host.number}.conf"
-        configuration.write_text(documented.replace("203.0.113.9/32", f"{VIRTUAL}/32"))
-        # of their own: a host that starts again has none of before, whose numbers may be other processes' now
-        pids = tempfile.mkdtemp(dir=directory)
-        files = [word for flag in "pr" for word in (f"-{flag}", f"{pids}/{flag}.pid")]
-        with host.namespace.entered():
-            super().__init__(["keepalived", "-n", "-l", "-D", "-P", "-f", str(configuration), *files])
-
-    def kill_all(self) -> None:
-        """Kill all its processes, so that it can take nothing back."""
-        for process in self.stop_all():
-            process.kill()
-        self.wait()
-
-    def stop_all(self) -> list[psutil.Process]:
-        """Send SIGSTOP to all its processes."""
-        parent = psutil.Process(self.pid)
-        processes = [parent, *parent.children(recursive=True)]
-        for process in processes:
-            process.suspend()
-        return processes
 
 
 class Pair(NamedTuple):
@@ -96,7 +63,7 @@ def lease_s() -> int:
 def pair(tmp_path: Path, lease_s: int) -> Iterator[Pair]:
     needs_namespaces()
     with (
-        two_hosts(lease_s=lease_s, http="127.0.0.1:8080", silent_s=600) as network,
+        some_hosts(lease_s=lease_s, http="127.0.0.1:8080", silent_s=600) as network,
         contextlib.ExitStack() as stack,
     ):
         one, two = network.hosts

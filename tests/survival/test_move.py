@@ -11,7 +11,7 @@ from nh.cli.health import examine
 from nh.config import Settings
 from tests.netns import needs_namespaces
 from tools.harness.command import nh, nh_ok
-from tools.harness.hosts import Host, Hosts, two_hosts
+from tools.harness.hosts import Host, Hosts, some_hosts
 from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.valkey, pytest.mark.full, pytest.mark.timeout(180)]
@@ -24,7 +24,7 @@ LEASE_S = 8
 @pytest.fixture
 def network() -> Iterator[Hosts]:
     needs_namespaces()
-    with two_hosts(lease_s=LEASE_S, standby=True) as network:
+    with some_hosts(lease_s=LEASE_S, standby=True) as network:
         network.move_address(network.hosts[0])
         network.hosts[0].start()
         yield network

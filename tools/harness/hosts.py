@@ -1,8 +1,10 @@
-"""Two hosts with relays, an address that moves between them, their phones, and a server of their calls.
+"""Hosts with relays, an address that moves between them, their phones, and a server of their calls.
 
     phones 10.77.0.1 ── bridge ─┬─ eth0 of host 0, 10.77.0.11 ─┐
                                 └─ eth0 of host 1, 10.77.0.12 ─┴─ 10.77.0.9, wherever it is
     server 10.78.9.9 ───────────── eth1 of each host
+
+Most tests have two hosts. Those of a pool have more, and a second address, 10.77.0.8.
 
 Each is a network namespace; phones and server share one. Each link of a host can be cut by itself. Links are
 cut at the far end, as if the cable were pulled: the host's own processes and addresses stay as they are.
@@ -25,6 +27,9 @@ from tools.harness.waiting import eventually
 
 PHONES: Final = "10.77.0.1"
 VIRTUAL: Final = "10.77.0.9"
+SECOND: Final = "10.77.0.8"
+"""The address of another relay that serves, beside VIRTUAL."""
+
 SERVER: Final = "10.78.9.9"
 PORTS: Final = range(20_000, 22_000)
 NG_PORT: Final = 2223
@@ -44,10 +49,10 @@ BOTH: Final = tuple(Link)
 
 
 class Host:
-    """One of the two hosts.
+    """One of the hosts.
 
     Args:
-        number: 0 or 1.
+        number: from 0 on.
         namespace: its network.
         phones: the network of the phones, with the far ends of its links.
         relay: the runs of nh on it, none yet.
@@ -143,10 +148,10 @@ class Host:
         """The address of its card."""
         return self.namespace.run("cat /sys/class/net/eth0/address").strip()
 
-    def has_address(self) -> bool:
-        """Whether the address that moves is at this host."""
+    def has_address(self, address: str = VIRTUAL) -> bool:
+        """Whether an address that moves is at this host."""
         with self.namespace.entered():
-            return any(each.address == VIRTUAL for each in psutil.net_if_addrs()["eth0"])
+            return any(each.address == address for each in psutil.net_if_addrs()["eth0"])
 
     def _connect(self, *links: Link) -> None:
         for link in links:
@@ -161,56 +166,67 @@ class Hosts:
 
     Attributes:
         phones: the network of phones and server.
-        hosts: both hosts.
+        hosts: all hosts.
         server: the server of their calls.
     """
 
-    def __init__(self, phones: Namespace, hosts: tuple[Host, Host], server: ValkeyServer) -> None:
+    def __init__(self, phones: Namespace, hosts: tuple[Host, ...], server: ValkeyServer) -> None:
         self.phones = phones
         self.hosts = hosts
         self.server = server
 
-    def move_address(self, to: Host) -> None:
-        """Give the address to a host, as an operator's program does, and tell the phones (gratuitous ARP).
+    def move_address(self, to: Host, address: str = VIRTUAL) -> None:
+        """Give an address to a host, as an operator's program does, and tell the phones (gratuitous ARP).
 
-        The other host is told nothing: it may be dead.
+        The other hosts are told nothing: they may be dead.
         """
-        to.namespace.run(f"ip address replace {VIRTUAL}/32 dev eth0")
-        self.phones.run(f"ip neigh replace {VIRTUAL} lladdr {to.mac} dev bridge nud permanent")
+        to.namespace.run(f"ip address replace {address}/32 dev eth0")
+        self.phones.run(f"ip neigh replace {address} lladdr {to.mac} dev bridge nud permanent")
 
-    def make_call(self, by: Host, call_id: str) -> RelayedCall:
-        """Set up a call at a host's relay, whose media go to the address that moves."""
+    def make_call(self, by: Host, call_id: str, address: str = VIRTUAL) -> RelayedCall:
+        """Set up a call at a host's relay, whose media go to an address that moves."""
         with self.phones.entered():
-            return RelayedCall(by.deployment.address, call_id.encode(), phones=PHONES, media=VIRTUAL)
+            return RelayedCall(by.deployment.address, call_id.encode(), phones=PHONES, media=address)
 
-    def expire_lease(self) -> None:
+    def expire_lease(self, prefix: str = PREFIX) -> None:
         """Let the lease of the calls end at once, as the server sees it."""
         with self.phones.entered():
-            self.server.client().hset(f"{{{PREFIX}}}:group", "until", 0)
+            self.server.client().hset(f"{{{prefix}}}:group", "until", 0)
 
-    def stored(self) -> set[bytes]:
+    def stored(self, prefix: str = PREFIX) -> set[bytes]:
         """The call-ids that the server has."""
         with self.phones.entered():
-            return set(self.server.client().hkeys(f"{{{PREFIX}}}:calls"))
+            return set(self.server.client().hkeys(f"{{{prefix}}}:calls"))
+
+    def url(self, prefix: str = PREFIX, lease_s: int = LEASE_S) -> str:
+        """The setting `state` of a relay with this prefix."""
+        return f"{self.server.url}/0?prefix={prefix}&lease={lease_s}"
 
 
 @contextlib.contextmanager
-def two_hosts(
-    *, shards: int = 1, ports: range = PORTS, nice: int = 0, lease_s: int = LEASE_S, **settings: object
+def some_hosts(
+    count: int = 2,
+    *,
+    shards: int = 1,
+    ports: range = PORTS,
+    nice: int = 0,
+    lease_s: int = LEASE_S,
+    **settings: object,
 ) -> Iterator[Hosts]:
-    """Two hosts without a relay yet. Behind the context all that ran there has ended.
+    """Hosts without a relay yet. Behind the context all that ran there has ended.
 
     Args:
+        count: how many.
         shards: of each relay.
-        ports: the media ports of either.
+        ports: the media ports of each.
         nice: the priority of the relays, where this process may raise it.
         lease_s: how long calls belong to a relay after its last sign of life, seconds.
-        settings: further fields of nh.config.Settings for both relays.
+        settings: further fields of nh.config.Settings for all relays.
 
     Raises:
         HarnessError: network namespaces cannot be made here.
     """
-    with namespaces(3) as (phones, *inside), contextlib.ExitStack() as stack:
+    with namespaces(1 + count) as (phones, *inside), contextlib.ExitStack() as stack:
         phones.run(
             "ip link add bridge type bridge",
             "ip link set bridge up",
@@ -233,4 +249,4 @@ def two_hosts(
             relay = Deployment(place, {**defaults, **settings}, shards=shards, nice=nice)
             stack.enter_context(contextlib.closing(relay))
             hosts.append(Host(number, namespace, phones, relay))
-        yield Hosts(phones, (hosts[0], hosts[1]), server)
+        yield Hosts(phones, tuple(hosts), server)

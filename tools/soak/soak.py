@@ -14,7 +14,7 @@ import msgspec
 from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.harness.deployment import Deployment
-from tools.harness.hosts import two_hosts
+from tools.harness.hosts import some_hosts
 from tools.harness.ports import claim_ports, free_port, parse_min_max
 from tools.harness.relay import Place
 from tools.harness.waiting import eventually
@@ -121,7 +121,7 @@ class Soak:
         """What faults strike, not yet started. Behind the context all its processes have ended."""
         plan = self._plan
         if plan.hosts:
-            with two_hosts(
+            with some_hosts(
                 shards=plan.shards, nice=RELAY_NICE, hang_s=HANG_S, **host_path(plan.kernel)
             ) as network:
                 yield TwoHosts(network)

@@ -14,7 +14,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, TransactionKey
 from nh.errors import NhError
-from tools.harness.hosts import LEASE_S, NG_PORT, PHONES, VIRTUAL, Host, Hosts, two_hosts
+from tools.harness.hosts import LEASE_S, NG_PORT, PHONES, VIRTUAL, Host, Hosts, some_hosts
 from tools.harness.waiting import eventually
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.survive.background_load import background_load
@@ -99,7 +99,7 @@ def hosts_with_relays(*, kernel: bool = False) -> Iterator[Hosts]:
     Args:
         kernel: whether media go through the kernel.
     """
-    with two_hosts(shards=SHARDS, nice=RELAY_NICE, hang_s=HANG_S, **host_path(kernel)) as network:
+    with some_hosts(shards=SHARDS, nice=RELAY_NICE, hang_s=HANG_S, **host_path(kernel)) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()

@@ -132,6 +132,12 @@ def followers(settings: Settings) -> "list[Follower]":
     return [Follower(structs.replace(target, prefix=name), holder, key_check=check) for name in names]
 
 
+def prefix_of(settings: Settings, group: Group) -> str:
+    """The prefix under which the calls of a group are on a server; "": they are on none."""
+    scheme, location = locate(settings)
+    return group.name or parse_url(scheme, location).prefix if scheme in SCHEMES else ""
+
+
 def holder_name(settings: Settings) -> str:
     """What a server and other relays know this relay by: its host and its runtime directory."""
     runtime = os.fsencode(settings.runtime_path.resolve())
