@@ -5,6 +5,7 @@ import pytest
 from nh.cli.calls.call_view import call_lines
 from nh.commands import IceHandling, ShowCall
 from nh.results import CallDetail
+from nh.shard.media.early_dtls import MAX_PACKETS
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
@@ -30,15 +31,24 @@ class WebCall(DtlsCall):
         self.ice.learn(answer)
         return self.phone.read(answer)
 
-    def offered_by_plain(self, setup: str) -> str:
-        """The other one calls, and is answered in that role; returns the relay's."""
+    def offer_to_web(self) -> None:
+        """The plain phone calls, and the other one has not answered."""
         offer = self.testbed.offer(
             self.plain, ice=IceHandling.FORCE, transport_protocol=TO_WEB, mux_offer=True
         )
         self.ice.learn(offer)
         self.phone.read(offer)
+
+    def offered_by_plain(self, setup: str) -> str:
+        """The same, and is answered in that role; returns the relay's."""
+        self.offer_to_web()
         (self.plain_sends_to,) = places(self.testbed.answer(self.phone.sdp(setup)))
         return "passive" if setup == "active" else "active"
+
+    def kept(self) -> int:
+        """How many packets of DTLS wait for an answer."""
+        early = self.testbed.relay.plane._forwarding.protocols._early
+        return sum(map(len, early._kept.values()))
 
     def checks(self, *, nominates: bool = False) -> None:
         """A check is answered; what else comes is of a handshake that the relay begins."""
@@ -64,6 +74,35 @@ def test_a_handshake_goes_over_the_first_check_and_media_before_the_nomination(
     call.checks(nominates=True)
     for _ in range(3):
         call.goes_both_ways()
+
+
+def test_a_handshake_may_begin_before_the_answer(call: WebCall) -> None:
+    """Its first flight is answered at the answer, not a second later, when the phone would repeat it."""
+    call.offer_to_web()
+    call.checks()
+    call.phone.begin(client=True)
+    call.testbed.turn_until(lambda: call.kept() > 0, "the flight is kept")
+    (call.plain_sends_to,) = places(call.testbed.answer(call.phone.sdp("active")))
+    assert call.testbed.receive(call.phone.peer)[0][0] in range(20, 64)
+    assert call.kept() == 0
+    call.agrees()
+    call.goes_both_ways()
+
+
+def test_what_comes_before_the_answer_is_bounded(call: WebCall, make_peer: MakePeer) -> None:
+    call.offer_to_web()
+    mallory, flight = make_peer("127.0.0.66"), b"\x16\xfe\xfd" + bytes(10)
+    mallory.send_raw(flight, call.phone.sends_to)
+    call.testbed.turn_until(
+        lambda: call.testbed.stats().drop_source_mismatch == 1, "no check came from there"
+    )
+    call.checks()
+    for _ in range(100):
+        call.phone.peer.send_raw(flight, call.phone.sends_to)
+    call.checks()
+    assert call.kept() == MAX_PACKETS
+    call.testbed.delete()
+    assert call.kept() == 0
 
 
 def test_a_handshake_without_a_check_is_dropped(call: WebCall) -> None:

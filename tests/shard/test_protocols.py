@@ -34,7 +34,13 @@ class Echo:
     guards = False  # as ICE: that of a lite end, which sends no checks
 
     def receive(
-        self, packet: bytes, source: Endpoint, *, now: float, validated: bool | None = None
+        self,
+        packet: bytes,
+        source: Endpoint,
+        *,
+        now: float,
+        validated: bool | None = None,
+        local: object = None,
     ) -> CheckResult:
         self.met.add(source.port)
         if validated is not None:

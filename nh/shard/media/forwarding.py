@@ -96,6 +96,7 @@ class Forwarding:
         self._unconnected.pop(media_socket, None)
         if self._kernel is not None:
             self._kernel.forget(media_socket)
+        self.protocols.forget(media_socket)
         if media_socket.beside is not None:
             self._poll.remove(media_socket.beside.fileno())
         self._poll.remove(media_socket.fd)
@@ -268,7 +269,7 @@ class Forwarding:
         media_socket.read_ttl(plan.reads_ttl)
         media_socket.has_protocols = plan.protocols
         if plan.protocols:
-            self.protocols.watch(media_socket.legs)
+            self.protocols.watch(media_socket)
         self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
 
     def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:

@@ -22,6 +22,7 @@ from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
 from nh.shard.media.addresses import socket_address
+from nh.shard.media.early_dtls import EarlyDtls
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import MediaSocket, socket_of
 
@@ -71,6 +72,7 @@ class EndProtocols:
         self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
         self._waiting: deque[_Step] = deque()
+        self._early = EarlyDtls()
         self._turn: Timer | None = None
         self._due: list[tuple[float, int, Leg, PacketProtocol]] = []
         self._armed: dict[PacketProtocol, float] = {}
@@ -92,13 +94,19 @@ class EndProtocols:
         self._loop = self._turn = self._timer = None
         self._timer_at = math.inf
 
-    def watch(self, legs: Sequence[Leg]) -> None:
-        """Note the timers of legs whose protocols are new, or may have changed otherwise than by packets."""
-        for leg in legs:
+    def watch(self, media_socket: MediaSocket) -> None:
+        """Follow the legs at a socket, whose protocols are new, or changed otherwise than by packets."""
+        for packet, source in self._early.take(media_socket):
+            self._wait(media_socket, packet, source)
+        for leg in media_socket.legs:
             if leg.rtp is not None and leg.announced == leg.rtp.announced:
                 continue  # its end has RTCP at the port of RTP: nh begins nothing here
             for protocol in leg.protocols:
                 self._arm(leg, protocol)
+
+    def forget(self, media_socket: MediaSocket) -> None:
+        """Drop what waits for a socket that is about to be closed."""
+        self._early.forget(media_socket)
 
     def receive(self, media_socket: MediaSocket, packet: memoryview, source: Endpoint) -> list[Leg] | None:
         """Handle a packet that is neither RTP nor RTCP.
@@ -112,12 +120,10 @@ class EndProtocols:
             The legs whose source or keys changed; None if no leg takes the packet.
         """
         if packet[0] in _DTLS:
-            if not any(_may_speak_dtls(leg, source) for leg in media_socket.legs):
-                return None
-            if len(self._waiting) < MAX_WAITING:
-                self._waiting.append(_Step(media_socket, bytes(packet), source))
-                self._begin_turn()
-            return []
+            if any(_may_speak_dtls(leg, source) for leg in media_socket.legs):
+                self._wait(media_socket, bytes(packet), source)
+                return []
+            return [] if self._early.keep(media_socket, packet, source) else None
         if packet[0] < _STUN_BELOW:
             return self._answer_check(media_socket, bytes(packet), source)
         return None
@@ -139,6 +145,11 @@ class EndProtocols:
         return [leg] if changed else []
 
     # --- turns and time -------------------------------------------------------------------------------
+
+    def _wait(self, media_socket: MediaSocket, packet: bytes, source: Endpoint) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(_Step(media_socket, packet, source))
+            self._begin_turn()
 
     def _begin_turn(self) -> None:
         if self._waiting and self._turn is None and self._loop is not None:
