@@ -270,6 +270,21 @@ def test_the_media_of_a_bundle_share_one_port(
     ng.talk(alice, bob, NgTalk(to_alice, to_bob), components=(RTP,))
 
 
+def test_a_data_channel_in_a_bundle_shares_the_port_and_keeps_its_protocol(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    def bundle(peer: MediaPeer) -> bytes:
+        audio = line(peer, "mid:0", "rtcp-mux", proto="UDP/TLS/RTP/SAVPF")
+        data = MediaLine(peer.address, peer.port, "application", "UDP/DTLS/SCTP", attributes=("mid:1",))
+        return write_sdp([audio, data]).encode().replace(b"t=0 0\r\n", b"t=0 0\r\na=group:BUNDLE 0 1\r\n")
+
+    ng.offer(bundle(alice))
+    audio, data = read_sdp(ng.answer(bundle(bob)).decode())
+    assert data.target == audio.target
+    assert (audio.proto, data.proto) == ("UDP/TLS/RTP/SAVPF", "UDP/DTLS/SCTP")
+    assert data.attributes == ("mid:1",)
+
+
 def test_a_bundle_whose_first_medium_is_not_relayed_is_still_relayed(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

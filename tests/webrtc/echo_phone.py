@@ -55,13 +55,14 @@ class EchoPhone:
         """
         lines = ["v=0", "o=phone 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
         formats = (
-            ("0 101", "a=rtpmap:101 telephone-event/8000"),
+            ("0 101", "a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000"),
             (str(video), f"a=rtpmap:{video} VP8/90000"),
         )
         for medium, (peer, kind, (numbers, line)) in enumerate(
             zip(self.media[:media], KINDS, formats, strict=False)
         ):
             lines += [f"m={kind} {0 if medium in without else peer.port} RTP/AVP {numbers}", line]
+            lines.append("a=sendrecv")  # aiortc does not know that this is the default
         if media > 1:
             lines += [f"a=rtcp-fb:{video} nack pli", f"a=rtcp-fb:{video} ccm fir"]
         return "\r\n".join([*lines, ""])

@@ -104,9 +104,16 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
         changed = [index for index in indexes if plans[index] is not None]
         relayed = [plan for index in changed if (plan := plans[index]) is not None and plan.port]
-        for index in changed:
-            shared[index] = relayed[0] if relayed else plans[index]
+        for index in changed if relayed else ():
+            shared[index] = _at_the_port_of(description.media[index], plans[index], relayed[0])
     return shared
+
+
+def _at_the_port_of(medium: Medium, plan: MediumPlan | None, first: MediumPlan) -> MediumPlan:
+    """A medium with the transport of another one, and a protocol of its own: a data channel is no RTP."""
+    if plan is None or medium.rtp:
+        return msgspec.structs.replace(first, proto=plan.proto if plan is not None else "")
+    return msgspec.structs.replace(plan, address=first.address, port=first.port)
 
 
 def with_port_of_first(
