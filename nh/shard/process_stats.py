@@ -8,7 +8,7 @@ import os
 import time
 from typing import Final
 
-from nh.loop import Loop, until_next
+from nh.loop import Loop
 from nh.stats import ShardStats, resident_bytes
 
 BEAT_S: Final = 0.1
@@ -27,11 +27,11 @@ class ProcessMeter:
         self._loop = loop
         self._stats = stats
         self._cpu_base_s = stats.cpu_s
-        self._due = 0.0
+        self._due = time.monotonic() + BEAT_S
         self._worst_lag_s = 0.0
         stats.pid = os.getpid()
         stats.started = time.time()
-        self._beat_later(time.monotonic())
+        loop.call_later(BEAT_S, self._beat)
 
     def update(self) -> None:
         """Bring the gauges up to date, and measure the worst lateness of the loop anew."""
@@ -51,9 +51,6 @@ class ProcessMeter:
         lag_s = max(0.0, now - self._due)
         self._worst_lag_s = max(self._worst_lag_s, lag_s)
         self._stats.loop_late_s.observe(lag_s)
-        self._beat_later(now)
-
-    def _beat_later(self, now: float) -> None:
-        wait_s = until_next(BEAT_S, now=now)
-        self._due = now + wait_s
-        self._loop.call_later(wait_s, self._beat)
+        # at no time of the other work, or it would measure how long that takes
+        self._due = now + BEAT_S
+        self._loop.call_later(BEAT_S, self._beat)
