@@ -319,6 +319,32 @@ def test_the_plain_end_may_offer_again(call: IceCall) -> None:
     call.goes_both_ways()
 
 
+def test_an_end_with_ice_keeps_its_sockets_though_the_other_one_has_moved(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """What it has checked is good until a restart; `no-port-latching` is one (RFC 8839 4.4.1.1.1)."""
+    call = IceCall(testbed, IcePhone(alice), bob)
+    call.offered_by_plain()
+    before = call.phone.ours
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    call.plain = make_peer()
+    offer = testbed.offer(call.plain, to=b"bob", ice=FORCE)
+    call.phone.learn(offer)
+    assert (places(offer), call.phone.ours) == ([call.phone_sends_to], before)
+    (call.plain_sends_to,) = places(testbed.answer(call.phone.sdp()))
+    call.goes_both_ways()
+    call.plain = make_peer()
+    offer = testbed.offer(call.plain, to=b"bob", ice=FORCE, port_latching=False)
+    call.phone.learn(offer)
+    assert places(offer) != [call.phone_sends_to]
+    assert call.phone.ours[0] != before[0] and call.phone.ours[1] != before[1]
+    (call.phone_sends_to,), (call.plain_sends_to,) = places(offer), places(testbed.answer(call.phone.sdp()))
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    call.goes_both_ways()
+
+
 def test_checks_may_come_before_the_answer(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     call = IceCall(testbed, IcePhone(alice), bob)
     offer = testbed.offer(bob, ice=FORCE)

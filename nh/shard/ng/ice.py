@@ -71,19 +71,31 @@ def write_ice(plans: Sequence[MediumPlan | None], ice: NegotiatedIce) -> list[Me
 
 
 def request_ice(
-    requests: Sequence[MediumRequest], ice: NegotiatedIce, further: Sequence[Interface]
+    requests: Sequence[MediumRequest],
+    ice: NegotiatedIce,
+    further: Sequence[Interface],
+    *,
+    latching: bool | None,
 ) -> list[MediumRequest]:
     """The requests of media with the relay's agents.
+
+    The end that the SDP goes to keeps the sockets that it has checked, as long as no ICE restart gives it
+    others (RFC 8839 4.4.1.1.1).
 
     Args:
         requests: what the SDP requests without ICE.
         ice: what becomes of its ICE.
         further: where the relay has further candidates for the end that the SDP goes to.
+        latching: what the client says of keeping sockets whose peer's port has changed; None: nothing.
     """
     return [
         request
         if request.media is None
-        else request._replace(ice=each.agent, further=_addresses(further, each.written))
+        else request._replace(
+            ice=each.agent,
+            further=_addresses(further, each.written),
+            latch=request.latch or (each.written is not None and latching is None),
+        )
         for request, each in zip(requests, ice.media, strict=True)
     ]
 
@@ -127,6 +139,7 @@ def ice_of_offer(
     sender: Party | None,
     receiver: Party | None,
     converts: bool,
+    address: str,
 ) -> NegotiatedIce:
     """What becomes of the ICE of an offer.
 
@@ -136,6 +149,7 @@ def ice_of_offer(
         sender: who offers; None: it is new.
         receiver: who will be offered to, if that end has answered before.
         converts: SRTP of a medium ends at the relay.
+        address: local IP address of the relay for the receiver.
     """
     ends = _ends_of_offer(description, options, sender, receiver, converts=converts)
     if ends is None:
@@ -150,7 +164,10 @@ def ice_of_offer(
             media.append(_NONE)
             continue
         agent = _agent_of_offer(medium, near, sender, index) if ends.near and medium.ice else None
-        offered = (_known_to_receiver(sender, receiver, index) or far) if ends.far else None
+        known = _known_to_receiver(sender, receiver, index)
+        if _moves(medium, sender, index, options, address):
+            known = None  # other ports are a restart
+        offered = (known or far) if ends.far else None
         media.append(MediumIce(agent, offered, offered))
     return NegotiatedIce(IceAction.OWN, media)
 
@@ -236,6 +253,16 @@ def _agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent]
     others = [each for each in before.credentials if each != ours]
     earlier = before.earlier_ufrag if before.remote_ufrag == ufrag else before.remote_ufrag
     return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite)
+
+
+def _moves(medium: Medium, sender: Party | None, index: int, options: OfferOptions, address: str) -> bool:
+    """Whether the other end is told of other sockets for a medium than those that it has for it."""
+    group = None if sender is None else sender.find_group(index)
+    if group is None:
+        return False
+    before = group.media[0]
+    moved = (before.address, before.port) != (medium.connection, medium.port)
+    return group.address != address or (moved and options.port_latching is False)
 
 
 def _known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:

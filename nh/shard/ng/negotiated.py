@@ -112,7 +112,7 @@ class NegotiatedOffer(NamedTuple):
             self.interfaces.far,
             shares=self.bundles.shared_by_receiver,
         )
-        return request_ice(requests, self.ice, self._further)
+        return request_ice(requests, self.ice, self._further, latching=self.options.port_latching)
 
     @property
     def _further(self) -> Sequence[Interface]:
@@ -202,6 +202,7 @@ def negotiate_offer(
         sender=ends.sender,
         receiver=receiver,
         converts=any(each != UNCHANGED for each in secured),
+        address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
     return NegotiatedOffer(
@@ -250,7 +251,7 @@ class NegotiatedAnswer(NamedTuple):
             offerer=self.offerer,
             shares=self.bundles.shared_by_offerer,
         )
-        return request_ice(requests, self.ice, self.further)
+        return request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
 
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
         """The answer for the offerer, see forward_answer()."""
