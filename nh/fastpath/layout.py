@@ -42,6 +42,10 @@ _TOO_BIG: Final = struct.Struct("=I")
 TOO_BIG_AT: Final = 28
 """Where the counters at index 0 say how many ICMP messages "packet too big" came, in 32 bits."""
 
+STOP_AT: Final = 16
+"""Where the counters at index 0 say from when on the program forwards nothing: nanoseconds of CLOCK_BOOTTIME,
+in 64 bits; 0: never."""
+
 TOTALS_BYTES: Final = 24
 """Where the counters of struct flow_counters end, and what is kept of streams begins."""
 

@@ -7,6 +7,7 @@ nothing stays in the kernel after that. Knows nothing of interfaces, shards or c
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf
-from nh.fastpath.layout import COUNTERS_BYTES, FLOW, KEY
+from nh.fastpath.layout import COUNTERS_BYTES, FLOW, KEY, STOP_AT
 from nh.fastpath.program import BpfProgram, decode_program
 
 PROGRAM: Final = "relay.bpf.json"
@@ -39,6 +40,19 @@ class LoadedProgram(NamedTuple):
     flows_fd: int
     counters_fd: int
     max_flows: int
+
+    def stop_at(self, at_ns: int) -> None:
+        """Have the program forward nothing from then on.
+
+        Args:
+            at_ns: nanoseconds of CLOCK_BOOTTIME; 0: it forwards for as long as it is attached.
+        """
+        with (
+            mmap.mmap(self.counters_fd, COUNTERS_BYTES) as memory,
+            memoryview(memory) as view,
+            view.cast("Q") as words,
+        ):
+            words[STOP_AT // 8] = at_ns
 
     def close(self) -> None:
         """Lets go of all three; call once."""

@@ -267,6 +267,16 @@ static __always_inline void read_icmp6(struct __sk_buff *skb, struct ip6 *ip)
 	heed_too_big(&quoted, ip->target, ip->udp.target, mtu_bytes);
 }
 
+/* Whether another host may have the calls by now: user space may be dead, and its flows are here still. */
+static __always_inline int lease_is_over(void)
+{
+	struct flow_counters *first;
+	__u32 index = 0;
+
+	first = bpf_map_lookup_elem(&counters, &index);
+	return first && first->last_seen_ns && bpf_ktime_get_boot_ns() >= first->last_seen_ns;
+}
+
 SEC("tc")
 int nh_relay(struct __sk_buff *skb)
 {
@@ -300,7 +310,7 @@ int nh_relay(struct __sk_buff *skb)
 		return PASS;
 	}
 	flow = bpf_map_lookup_elem(&flows, &packet.to);
-	if (!flow || !fits(skb, flow, &packet))
+	if (!flow || !fits(skb, flow, &packet) || lease_is_over())
 		return PASS;
 	counted = bpf_map_lookup_elem(&counters, &flow->counter_index);
 	if (!counted)

@@ -57,7 +57,7 @@ struct stream {
 struct flow_counters {
 	__u64 packets;
 	__u64 bytes;			/* of UDP payload */
-	__u64 last_seen_ns;
+	__u64 last_seen_ns;		/* at index 0: CLOCK_BOOTTIME from which on nothing is forwarded; 0: never */
 	__u32 next_stream;
 	__u32 too_big;			/* at index 0: ICMP messages "packet too big" to this host; else 0 */
 	struct stream streams[STREAMS];

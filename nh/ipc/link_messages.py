@@ -65,8 +65,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         rtcp: whether it wants the RTCP that passes.
         handover_path: where the shard listens for the next supervisor, a path that does not exist yet; "":
             the shard ends with its supervisor.
-        orphan_s: without a supervisor, the shard ends after so many seconds, because another relay may have
-            its calls then; 0: it goes on for as long as it has calls.
+        deadline_path: file with the deadline at which the shard must have ended, because another relay may
+            have its calls then (nh.ipc.shared_deadline); "": no other relay can get them.
     """
 
     relay: RelayConfig
@@ -78,7 +78,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     handover_path: str = ""
     records: bool = False
     rtcp: bool = False
-    orphan_s: float = 0.0
+    deadline_path: str = ""
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):

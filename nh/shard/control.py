@@ -49,6 +49,7 @@ from nh.loop import SelectorLoop
 from nh.reasons import reason
 from nh.results import Failure, RelayResult
 from nh.shard.call_log import log_refusal
+from nh.shard.lease_end import LeaseEnd
 from nh.shard.link_reports import LinkReports
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.process_stats import ProcessMeter
@@ -108,6 +109,7 @@ class Control(CallObserver):
         self._meter: ProcessMeter | None = None
         self._handover_socket: HandoverSocket | None = None
         self._orphan: Orphan | None = None
+        self._lease_end: LeaseEnd | None = None
         self._links: list[int] = []
         self._segment: Segment | None = None
         self._shutting_down = False
@@ -133,8 +135,11 @@ class Control(CallObserver):
         if self.exit_status == EXIT_SUPERVISOR_GONE and not departed:
             self._leave_records()
         if self._recovery is not None and not departed and (self._serving or not self._recovery.calls):
+            self._recovery.relay.pause()
+            self._forget_lease()
             self._recovery.relay.close(calls_stay=self._calls_stay)
             self._publish()
+        self._forget_lease()
         self._hold_links([])
         if self._segment is not None:
             self._segment.close()
@@ -243,6 +248,8 @@ class Control(CallObserver):
         self._configure = configure
         self._on_configured(configure.relay.shard)
         configure_logging(configure.log)
+        if configure.deadline_path:
+            self._lease_end = LeaseEnd(self._loop, Path(configure.deadline_path), self._on_lease_over)
         segment = self._segment = attach_segment(configure.stats_segment)
         self._writer = ShardWriter(segment, configure.relay.shard)
         stats = self._writer.resume()
@@ -374,13 +381,22 @@ class Control(CallObserver):
             handover_socket,
             records=self._sink.records,
             on_over=self._loop.stop,
-            on_late=self._leave_calls,
         )
 
-    def _leave_calls(self) -> None:
+    def _on_lease_over(self) -> None:
         """End, and leave the calls to the relay that may have them."""
+        if self._recovery is not None and self._recovery.calls:
+            logger.error(
+                "shard %d ends: the lease of its calls is not renewed%s, so another relay may have them",
+                *(self._recovery.relay.shard, "" if self._orphan is None else " by any supervisor"),
+            )
         self._calls_stay = True
         self._loop.stop()
+
+    def _forget_lease(self) -> None:
+        if self._lease_end is not None:
+            self._lease_end.close()
+            self._lease_end = None
 
 
 def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:

@@ -58,13 +58,13 @@ class KernelService:
         self._stats = stats
         self.on_links: Callable[[], None] = _ignore_links
         self._tried = False
-        # each shard has one more, for the carry-over
+        # each shard has one more, for the carry-over; the first one of all is the program's
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
             self._identity = f"{program_digest()[:16]}/{self._indexes}/{shards}"
             maps = _maps_of(orphans, self._identity)
             self.inherited = maps is not None
-            self._program = explained(this_host(), lambda: load(self._indexes * shards, maps))
+            self._program = explained(this_host(), lambda: load(1 + self._indexes * shards, maps))
             undo.callback(self._program.close)
             self._attachments = Attachments(
                 self._program.program_fd, _name(settings), _create_link, settings.kernel_attach
@@ -98,10 +98,18 @@ class KernelService:
         return KernelMaps(
             flows_fd,
             counters_fd,
-            first_index=shard * self._indexes,
+            first_index=1 + shard * self._indexes,
             indexes=self._indexes,
             identity=self._identity,
         )
+
+    def stop_at(self, at_ns: int) -> None:
+        """Have the program forward nothing from then on.
+
+        Args:
+            at_ns: nanoseconds of CLOCK_BOOTTIME; 0: it goes on for as long as it is attached.
+        """
+        self._program.stop_at(at_ns)
 
     def close(self) -> None:
         """Detach the program, unless shards hold its links, and close the maps."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nh.config import Settings, StateAway
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
+from nh.ipc.shared_deadline import boottime
 from nh.loop import SelectorLoop
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
@@ -21,10 +22,11 @@ from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
-from nh.supervisor.kernel import start_kernel_service
+from nh.supervisor.kernel import KernelService, start_kernel_service
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
+from nh.supervisor.standby.deadline import NEVER_NS, Deadline, lift_deadline
 from nh.supervisor.store.open import Group, open_store, prefix_of
 from nh.supervisor.store.store import Store
 
@@ -52,6 +54,7 @@ class Runtime:
         locks: on the runtime directory and the state directory.
         claimed: descriptors of the claim to the ports, which every shard process inherits.
         store: where calls are stored; None: nowhere.
+        deadline: of shards and kernel; None: no other relay can get the calls.
         orphans: shards of an earlier run that still have calls.
         timeouts: tells others of calls whose media have timed out; None: the settings have no target.
         records: takes the records of calls that end; None: the settings want none.
@@ -92,6 +95,8 @@ class Runtime:
         self.group = inherited.message.group
         self.locks = [lock]
         self.store: Store | None = None
+        self.deadline: Deadline | None = None
+        self.kernel: KernelService | None = None
         self.promoted = False
         if not standby:
             self.open_store(Group(self.group), inherited)
@@ -122,6 +127,8 @@ class Runtime:
         )
         if self.kernel is not None:
             stack.callback(self.kernel.close)
+        if not standby:  # one that has no calls yet leaves the deadline of shards of an earlier run as it is
+            self._tell_kernel()
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
 
@@ -133,6 +140,22 @@ class Runtime:
         self.promoted = group.follower is not None
         if opened.lock is not None:
             self.locks.append(opened.lock)
+        if opened.store is None or opened.store.lease is None:
+            lift_deadline(self.settings.runtime_path)
+            return
+        may_run_out = self.settings.state_away is StateAway.END
+        self.deadline = Deadline(self.settings.runtime_path, opened.store.lease, may_run_out=may_run_out)
+        self._stack.callback(self.deadline.close)
+        self._tell_kernel()
+
+    def _tell_kernel(self) -> None:
+        if self.kernel is None:
+            return
+        if self.deadline is None:
+            self.kernel.stop_at(NEVER_NS)
+            return
+        self.deadline.tell_kernel(self.kernel.stop_at)
+        self._stack.callback(self.deadline.close)  # before the program's, whose memory it writes
 
     def _start_process(self) -> ShardProcess:
         maps = self.kernel.descriptors if self.kernel is not None else ()
@@ -153,18 +176,7 @@ class Runtime:
     def why_not_ours(self) -> str:
         """Why this relay must not serve the stored calls any more; "" if it may."""
         ends = self.settings.state_away is StateAway.END
-        return self.store.why_lost(time.monotonic(), may_run_out=ends) if self.store is not None else ""
-
-    @property
-    def orphan_s(self) -> float:
-        """How long shards may relay without a supervisor, seconds: until another relay may have the calls.
-
-        0: for as long as they have calls.
-        """
-        lease = self.store.lease if self.store is not None else None
-        if lease is None or self.settings.state_away is not StateAway.END:
-            return 0.0
-        return lease.length_s - lease.renewal_s
+        return self.store.why_lost(boottime(), may_run_out=ends) if self.store is not None else ""
 
     @property
     def needs_store(self) -> bool:

@@ -135,7 +135,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 successor=kernel is not None and kernel.inherited,
                 records=runtime.records is not None,
                 rtcp=bool(settings.hep),
-                orphan_s=runtime.orphan_s,
+                deadline_path=str(runtime.deadline.path) if runtime.deadline is not None else "",
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,

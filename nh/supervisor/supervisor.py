@@ -210,6 +210,8 @@ class Supervisor:
             logger.error("store: %s; this relay ends at once", why)
             self._demoted = True
             self._status = 1
+            if self._runtime.deadline is not None:
+                self._runtime.deadline.set_past()
             self._end()
             self._manager.kill()
 

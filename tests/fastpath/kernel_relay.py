@@ -112,6 +112,10 @@ class KernelRelay:
         assert value is not None
         return unpack_counters(value)
 
+    def stop_at(self, at_ns: int) -> None:
+        """Forward nothing from then on, by CLOCK_BOOTTIME; 0: forward always."""
+        self._program.stop_at(at_ns)
+
     @property
     def too_big_messages(self) -> int:
         value = bpf.lookup(self._program.counters_fd, bytes(4), COUNTERS_BYTES)

@@ -1,11 +1,13 @@
 """Packets that are none of the kernel's: they reach the sockets as they came, and are not counted."""
 
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
 
 from nh.calls.media import Endpoint
+from nh.ipc.shared_deadline import NS
 from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, Datagram, changed, frame_of
 from tests.fastpath.kernel_relay import LOOPBACK, KernelRelay, Verdict
@@ -153,3 +155,19 @@ def test_a_flow_whose_counter_index_is_beyond_the_map_is_not_taken(
 ) -> None:
     kernel_relay.add(relayed.local, relayed.but(counter_index=16).flow)
     assert kernel_relay.receive(relayed.packet).verdict is Verdict.LEFT_TO_SOCKETS
+
+
+@BOTH
+def test_what_comes_after_the_end_of_the_lease_is_left_to_the_sockets(
+    kernel_relay: KernelRelay, relayed: Relayed
+) -> None:
+    kernel_relay.add(relayed.local, relayed.flow)
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    for stop_at_ns, verdict in (
+        (now_ns + 3600 * NS, Verdict.SENT_ON),
+        (now_ns, Verdict.LEFT_TO_SOCKETS),
+        (0, Verdict.SENT_ON),
+    ):
+        kernel_relay.stop_at(stop_at_ns)
+        assert kernel_relay.receive(relayed.packet).verdict is verdict
+    assert kernel_relay.counters(relayed.flow.counter_index).packets == 2

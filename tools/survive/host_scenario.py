@@ -36,9 +36,6 @@ SHARDS: Final = 2
 STORED_AFTER_S: Final = 0.2
 """A call that was answered so long before the death of its host outlives it."""
 
-STOPPED_SENDS_S: Final = 0.1
-"""For how long a host that was stopped may send when it goes on: until it looks at its lease."""
-
 PAUSE_S: Final = 0.02
 STORED_S: Final = 10.0
 
@@ -49,7 +46,7 @@ class HostOutcome(msgspec.Struct, frozen=True):
     Args:
         outcome: of the load.
         both: what the first host sent for calls that the second one was sending for already.
-        both_s: for how long it may do so.
+        both_s: for how long it may do so; 0.0: it must send nothing.
         answered: how many calls were answered in the second before the fault, beside the load's.
         gone: those that were answered early enough and are gone all the same.
     """
@@ -64,7 +61,7 @@ class HostOutcome(msgspec.Struct, frozen=True):
     def failures(self) -> list[str]:
         """All that went wrong; empty if all promises were kept."""
         failures = [*self.outcome.failures, *self.gone]
-        if self.both.longest_s > self.both_s:
+        if self.both.packets and self.both.longest_s >= self.both_s:
             failures.append(f"both hosts sent for one call for {self.both.longest_s:.3f} s")
         return failures
 
@@ -144,7 +141,7 @@ def play_on_hosts(
             list(verdict.findings(report.streams)),
         ),
         overlap(*sent),
-        (STOPPED_SENDS_S if kind is HostFault.STOP_HOST else LEASE_S) + patience_s,
+        LEASE_S + patience_s if kind is HostFault.MOVE else 0.0,
         len(early),
         [f"call {name.decode()} was answered and is gone" for name in early if name not in after],
     )

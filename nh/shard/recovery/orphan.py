@@ -51,7 +51,6 @@ class Orphan:
         handover_socket: where the next supervisor connects.
         records: of calls that have ended, which the next supervisor gets.
         on_over: called once, when no call is left or a successor has them.
-        on_late: called once, when no successor has come in time and another relay may have the calls.
 
     Attributes:
         departed: whether a successor has the calls; the shard must not end them then.
@@ -66,7 +65,6 @@ class Orphan:
         *,
         records: UnconfirmedRecords,
         on_over: Callable[[], None],
-        on_late: Callable[[], None],
     ) -> None:
         self.departed = False
         self._loop = loop
@@ -77,32 +75,16 @@ class Orphan:
         self._handover_socket = handover_socket
         self._records_left = records
         self._on_over = on_over
-        self._on_late = on_late
-        self._is_late = False
         self._channel: Channel | None = None
         self._transferring = False
         self._patience: Timer | None = None
         loop.add_reader(handover_socket.fileno(), self._on_arrival)
-        if configure.orphan_s:
-            loop.call_later(configure.orphan_s, self._on_lease_over)
 
     def end_if_empty(self) -> None:
         """End the shard if it has no calls; to be called from time to time."""
         if not self._recovery.calls and self._channel is None and not self.departed:
             logger.warning("shard %d ends: it has neither calls nor a supervisor", self._shard)
             self._on_over()
-
-    def _on_lease_over(self) -> None:
-        self._is_late = True
-        self._end_if_late()
-
-    def _end_if_late(self) -> None:
-        if self._is_late and self._channel is None and not self.departed:
-            logger.error(
-                "shard %d ends: no supervisor has come for %g s, so another relay may have its calls",
-                *(self._shard, self._configure.orphan_s),
-            )
-            self._on_late()
 
     def close(self) -> None:
         """Accept no supervisor any more."""
@@ -193,7 +175,6 @@ class Orphan:
         self._channel = None
         self._resume()
         self._transferring = False
-        self._end_if_late()
 
     def _resume(self) -> None:
         """Relay again. A process that has the sockets too may do the same: each packet is read once."""

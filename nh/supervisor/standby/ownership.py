@@ -12,10 +12,12 @@ from typing import Final, NamedTuple
 
 from nh.commands import Demote
 from nh.errors import Refused
+from nh.ipc.shared_deadline import boottime
 from nh.results import Demoting, Failure, Result
 from nh.supervisor.handover.send import when_idle
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.manager import ShardManager
+from nh.supervisor.store.lease import EARLY_S
 
 logger = logging.getLogger(__name__)
 
@@ -146,13 +148,16 @@ class Ownership:
             self._to = ""
             self._reactions.on_kept()
             return
-        relay_on_s = store.lease.length_s
+        ends_at = boottime() + store.lease.length_s
         store.lease.given_to = self._to
         self._given = True
+        if self._runtime.deadline is not None:
+            self._runtime.deadline.set_last(ends_at)
         store.close()
+        relay_on_s = ends_at - EARLY_S - boottime()
         self._reactions.on_given()
         logger.warning(
-            "the calls are those of the standby %s now; relaying on for %g s", self._to, relay_on_s
+            "the calls are those of the standby %s now; relaying on for %.1f s", self._to, relay_on_s
         )
         self._runtime.loop.call_later(relay_on_s, self._reactions.on_over)
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
-from nh.config import StateAway
 from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
@@ -160,13 +159,11 @@ class Standby:
         self._following.describe(self._runtime.stats)
 
     def _end_orphans(self) -> None:
-        """End shards of the run before when the calls are another relay's, or may be."""
+        """End shards of the run before when another relay has the calls; they cannot learn it themselves."""
         orphans, standings = self._runtime.orphans, self._following.standings
         known = len(standings) == len(self._followers)
         lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
-        late = time.monotonic() > self._began + self._followers[0].lease_s
-        may_be = late and self._runtime.settings.state_away is StateAway.END
-        if orphans and (lost or may_be) and self._following.free is None:
+        if orphans and lost and self._following.free is None:
             logger.warning("another relay has the calls: %d shards of the run before end", len(orphans))
             for orphan in orphans:
                 orphan.kill()

@@ -3,13 +3,17 @@
 A store on a server gives the calls to one relay at a time: for the time of the lease, which each write
 renews. Another relay gets them when the lease is over by the server's clock. The lease here is over no later:
 it is counted from the moment at which the request for it was sent, and only the rates of both clocks matter.
+Times are seconds of CLOCK_BOOTTIME (nh.ipc.shared_deadline), which goes on while the host is suspended.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 RENEW_S: Final = 1.0
 """How often a lease is renewed if there is nothing to write; a short lease is renewed more often."""
+
+EARLY_S: Final = 0.3
+"""A lease that runs out is lost so long before its end, in which the shards end."""
 
 
 class Lease:
@@ -23,12 +27,15 @@ class Lease:
         given_to: the standby that gets the calls at the end of this process; "": any relay.
         wanted_by: the standby that asks for the calls; "": none does.
         standbys: those that follow the calls, and how many calls each has, as the server said last.
+        ends_at: when the lease ends unless it is renewed before; 0.0: it has not begun.
+        on_renewed: called with `ends_at` by the thread that renews it.
     """
 
     def __init__(self, length_s: float) -> None:
         self._length_s = length_s
-        self._ends_at: float | None = None
         self._lost_to = ""
+        self.ends_at = 0.0
+        self.on_renewed: Callable[[float], None] = _ignore
         self.is_kept = False
         self.given_to = ""
         self.wanted_by = ""
@@ -53,9 +60,10 @@ class Lease:
         """The server has renewed the lease.
 
         Args:
-            sent_at: when the request was sent, monotonic seconds.
+            sent_at: when the request was sent.
         """
-        self._ends_at = sent_at + self._length_s
+        self.ends_at = sent_at + self._length_s
+        self.on_renewed(self.ends_at)
 
     def lost(self, holder: str) -> None:
         """The server says that another relay has the calls. That is final.
@@ -69,12 +77,16 @@ class Lease:
         """Why this relay must not serve the calls any more, a sentence; "" if it may.
 
         Args:
-            now: monotonic seconds.
+            now: the time.
             may_run_out: whether a lease that ran out is lost. Otherwise it is lost only to another relay, so
                 that calls outlive a server that is away.
         """
         if self._lost_to:
             return f"the relay {self._lost_to} has the calls now"
-        if may_run_out and self._ends_at is not None and now >= self._ends_at:
+        if may_run_out and self.ends_at and now >= self.ends_at - EARLY_S:
             return f"the lease of {self._length_s:g} s ran out, so another relay may have the calls"
         return ""
+
+
+def _ignore(_ends_at: float) -> None:
+    pass

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from nh.ipc.shared_deadline import boottime
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
@@ -155,7 +156,7 @@ class Store:
         left = self.pending
         with self._lock:
             journal, self._journal = self._journal, None
-        if journal is not None and self.why_lost(time.monotonic(), may_run_out=False):
+        if journal is not None and self.why_lost(boottime(), may_run_out=False):
             journal.remove()  # the relay that has the calls knows better
             return
         if left or self._thread.is_alive():

@@ -18,6 +18,7 @@ from valkey import Valkey
 from valkey.exceptions import ResponseError
 
 from nh.errors import StoreUnavailable
+from nh.ipc.shared_deadline import boottime
 from nh.printable import escaped
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.lease import Lease
@@ -150,16 +151,19 @@ class ValkeyEngine:
 
     def close(self) -> None:
         """See StoreEngine. The group may be acquired by another relay at once."""
-        server, self._server = self._server, None
+        server = self._server
         if server is None:
             return
         with contextlib.suppress(StoreUnavailable), failures(self.name):
             if self._renewed_at and self.lease.given_to:
                 arguments = (self._epoch, self._lease_ms, self.lease.given_to)
                 server.eval(scripts.GIVE, 1, self._keys[0], *arguments)
-            elif self._renewed_at and not self.lease.is_kept:
+            elif self._renewed_at and self.lease.is_kept:
+                self._run(scripts.RENEW)  # the next process has all of it
+            elif self._renewed_at:
                 server.eval(scripts.RELEASE, 1, self._keys[0], self._epoch)
         self._renewed_at = 0.0
+        self._server = None
         server.close()
 
     def quarantine(self) -> str:
@@ -183,7 +187,7 @@ class ValkeyEngine:
         """Run a script that begins with the rule of ownership."""
         server = self._connected
         owned = (self._epoch, self._lease_ms, EXPIRE_S)
-        sent_at = time.monotonic()
+        sent_at = boottime()
         result = server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
         self.lease.renewed(sent_at=sent_at)
         return result
@@ -191,7 +195,7 @@ class ValkeyEngine:
     def _acquire(self, server: Valkey) -> Position:
         """Acquire the group; returns the last write of the relay that had it before."""
         is_first = not self._epoch
-        sent_at = time.monotonic()
+        sent_at = boottime()
         verdict, said = self._try_to_acquire(server)
         if verdict == b"held" and is_first and self._follower is None:
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
@@ -201,7 +205,7 @@ class ValkeyEngine:
                 *(self.name, _text(said[0]), wait_s),
             )
             time.sleep(wait_s)
-            sent_at = time.monotonic()
+            sent_at = boottime()
             verdict, said = self._try_to_acquire(server)
         match verdict:
             case b"acquired":
