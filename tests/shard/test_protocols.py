@@ -13,6 +13,7 @@ from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import Datagram, DtlsProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
+from nh.shard.media import protocols
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer
@@ -190,8 +191,7 @@ def test_a_timer_that_each_packet_postpones_is_one_timer(
     for _ in range(30):
         alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: len(dtls.validated) == 30, "all are handled")
-    protocols = testbed.relay.plane._forwarding.protocols
-    assert len(protocols._due) <= 1
+    assert len(testbed.relay.plane._forwarding.protocols._due) <= 1
     testbed.turn_until(lambda: dtls.timer_at == math.inf, "the timer is due")
 
 
@@ -210,11 +210,51 @@ def test_many_packets_of_dtls_do_not_delay_media(
     assert not any(dtls.validated)
 
 
+def test_checks_beyond_a_few_in_a_batch_of_packets_are_answered_in_later_turns(
+    testbed: RelayTestbed,
+    call: Conversation,
+    alice: MediaPeer,
+    bob: MediaPeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A check that shows a new path takes as long as some packets of media."""
+    monkeypatch.setattr(protocols, "CHECKS_A_TURN", 1)
+    testbed.converse(alice, bob, call)
+    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    give(testbed, leg_of(testbed, Side.TO), ice=Echo())
+    for _ in range(10):
+        alice.send_raw(STUN, call.for_caller)
+        bob.send_raw(STUN, call.for_callee)
+    for peer in (alice, bob):
+        answers = [testbed.receive(peer)[0] for _ in range(10)]
+        assert set(answers) <= {STUN, b"in time"}
+    checks = testbed.relay.plane._forwarding.protocols.checks
+    testbed.turn_until(lambda: checks[CheckResult.ANSWERED] == 20, "all are answered")
+
+
 class Broken(Echo):
     """Has a bug."""
 
     def take_output(self) -> list[Datagram]:
         raise ZeroDivisionError
+
+
+def test_a_check_that_waits_and_fails_costs_itself_alone(
+    testbed: RelayTestbed,
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(protocols, "CHECKS_A_TURN", 1)
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    for side in Side:
+        give(testbed, leg_of(testbed, side), ice=Broken())
+    for peer, to in ((alice, call.for_caller), (bob, call.for_callee)):
+        peer.send_raw(STUN, to)
+        peer.send_raw(STUN, to)
+    testbed.turn_until(lambda: caplog.text.count("\nZeroDivisionError") == 4, "each bug is logged")
 
 
 @pytest.mark.parametrize("packet", [STUN, DTLS])
