@@ -96,3 +96,33 @@ def test_a_poll_counts_what_a_socket_has_lost(ports: range, make_peer: MakePeer)
         testbed.turn_until(counted, "a poll counts them")
     finally:
         testbed.close()
+
+
+def test_polls_read_the_kernels_counters_only_while_calls_run_and_not_in_each_poll(
+    ports: range, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[None] = []
+
+    def grew(_errors: UdpErrors) -> bool:
+        reads.append(None)
+        return False
+
+    monkeypatch.setattr(UdpErrors, "grew", grew)
+    testbed = RelayTestbed(ports)
+    try:
+        plane = testbed.relay.plane
+        testbed.relay.pause()  # only this test polls
+        reads.clear()
+
+        def reads_of(seconds: range) -> int:
+            reads.clear()
+            for now in seconds:
+                for twentieth in range(20):
+                    plane.poll_sessions(since_s=0.05, now=now + twentieth / 20)
+            return len(reads)
+
+        assert reads_of(range(1000, 1004)) == 0, "there are no calls"
+        testbed.call(make_peer(V4), make_peer(V4))
+        assert 2 <= reads_of(range(1004, 1008)) <= 8
+    finally:
+        testbed.close()

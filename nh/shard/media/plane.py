@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 ROUND_S: Final = 4.0
 """Longest time between two polls of one session. Showing or ending a session polls it once more."""
 
+LOSSES_S: Final = 0.5
+"""Least time between two looks at whether any socket of the host has lost packets."""
+
 ROUTES_PER_POLL: Final = 300
 """Most routes that are looked up again in one poll_sessions(): some milliseconds."""
 
@@ -78,6 +81,7 @@ class SocketPlane:
         self._buffers = MediaBuffers(self.traffic)
         self._udp_errors = UdpErrors()
         self._lost_some = True
+        self._losses_due = -math.inf
         self._forwarding = Forwarding(
             self.poll,
             self.traffic,
@@ -220,8 +224,8 @@ class SocketPlane:
     def poll_sessions(self, *, since_s: float, now: float) -> None:
         """Poll the next few sessions: which are alive, and what their sockets lost.
 
-        A round asks the sockets only if any socket of the host has lost packets since the round before began:
-        the four of a call take longer than all else of its poll.
+        A round asks the sockets only if any socket of the host has lost packets since that was last looked
+        at, LOSSES_S ago or longer: the four of a call take longer than all else of its poll.
 
         Each call polls a slice, so that thousands of sessions do not delay the packets.
 
@@ -230,8 +234,10 @@ class SocketPlane:
                 shortest time that has to be noticed.
             now: monotonic seconds.
         """
-        if not self._round:
-            self._lost_some = self._udp_errors.grew()
+        if not self._round and self._running:
+            self._lost_some = now >= self._losses_due and self._udp_errors.grew()
+            if now >= self._losses_due:
+                self._losses_due = now + LOSSES_S
             self._round = list(self._running)
             self._slice = math.ceil(len(self._round) * since_s / self._round_s)
         polled = self._round[-self._slice :]
