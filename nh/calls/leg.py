@@ -65,6 +65,7 @@ class Drop(enum.IntEnum):
     SRTP_UNSENT_NO_KEY: the key of the other end is not agreed on yet.
     SRTP_UNSENT_EXHAUSTED: the key of the other end has protected as many packets or streams as it may.
     SRTP_UNSENT_NOT_MEDIA: it is neither RTP nor RTCP, and the other end has SRTP.
+    PROTOCOL_OVERFLOW: it is of ICE or DTLS, and too many such packets wait at its socket.
     """
 
     admitted: bool
@@ -91,6 +92,7 @@ class Drop(enum.IntEnum):
     SRTP_UNSENT_NO_KEY = 12, True
     SRTP_UNSENT_EXHAUSTED = 13, True
     SRTP_UNSENT_NOT_MEDIA = 14, True
+    PROTOCOL_OVERFLOW = 15, False
 
 
 class Leg(Reception):

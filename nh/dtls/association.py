@@ -53,6 +53,8 @@ class Output(NamedTuple):
 class Budget:
     """How many handshakes a process has, and may have.
 
+    Sources that have not shown that they receive what they are sent leave half of it to the others.
+
     Args:
         most: the limit: each has 90 KiB.
     """
@@ -60,6 +62,10 @@ class Budget:
     def __init__(self, most: int = 512) -> None:
         self.most = most
         self.running = 0
+
+    def has_room(self, *, validated: bool) -> bool:
+        """Whether one more handshake may begin, with a source that has shown that it receives."""
+        return self.running < (self.most if validated else self.most // 2)
 
 
 class _Attempt:
@@ -205,7 +211,7 @@ class Association:
 
     def _begin(self, *, now: float) -> None:
         """Begin as the client."""
-        if not self._has_room():
+        if not self._has_room(validated=True):
             self._begin_at = now + BUSY_S
             return
         self._begun += 1
@@ -217,10 +223,10 @@ class Association:
         self, records: list[Record], datagram: bytes, source: Hashable, *, validated: bool, now: float
     ) -> None:
         """Answer a ClientHello of a source with which there is no handshake."""
-        if not self._has_room():
-            return
         # a ClientHello in pieces has no room for a cookie: it gets three times its bytes, no more
         listens = not validated and not any(each.is_hello_fragment for each in records)
+        if not self._has_room(validated=validated or listens):
+            return
         handshake = Handshake(
             self._identity, self._fingerprints, server=True, source=repr(source).encode(), listens=listens
         )
@@ -238,8 +244,8 @@ class Association:
         attempt.random = _random_of(records[0])
         self._follow(source, attempt, now=now)
 
-    def _has_room(self) -> bool:
-        if self._budget.running < self._budget.most:
+    def _has_room(self, *, validated: bool) -> bool:
+        if self._budget.has_room(validated=validated):
             return True
         self.problem = Problem.BUSY
         self.failures[Problem.BUSY] += 1

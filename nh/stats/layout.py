@@ -62,6 +62,9 @@ class ShardStats:
     drop_srtp_unsent_not_media: int = drop(
         "SRTP not media", "it is neither RTP nor RTCP, and the other end has SRTP"
     )
+    drop_protocol_overflow: int = drop(
+        "protocol overflow", "it is of ICE or DTLS, and too many such packets wait at its socket"
+    )
     drop_no_medium: int = drop("no medium", "it came over a bundle and is of none of its media")
 
     ice_checks: int = counter("checks of ICE that were answered", "checks")

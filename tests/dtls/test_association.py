@@ -213,6 +213,23 @@ def test_handshakes_are_limited_for_each_end_and_for_the_process() -> None:
     assert pair.budget.running == 0
 
 
+def test_strangers_leave_half_of_the_handshakes_to_ends_that_have_shown_where_they_are() -> None:
+    """A ClientHello in pieces has no room for a cookie, so its sender may be forged."""
+    budget = Budget(most=8)
+    piece = OpensslEnd(client=True, long=True).begin()[0]
+    flooded = [
+        Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=budget) for _ in range(4)
+    ]
+    for number in range(40):
+        flooded[number % 4].receive(piece, f"stranger {number}", validated=False, now=0.0)
+    assert budget.running == 4
+    assert sum(each.failures[Problem.BUSY] for each in flooded) == 36
+    pair = Pair(validated=True, budget=budget)
+    pair.begin()
+    pair.exchange()
+    assert pair.agree()
+
+
 def test_a_client_waits_while_the_process_is_busy() -> None:
     budget = Budget(most=0)
     relay = Association(identity(SERVER), fingerprints_of(CLIENT), active=True, budget=budget)

@@ -7,13 +7,16 @@ from typing import cast
 import pytest
 
 from nh.calls.ice import EndIce
-from nh.calls.leg import Leg
+from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import Datagram, DtlsProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.shard.media import protocols
+from nh.shard.media.fair_queue import MAX_WAITING
+from nh.shard.media.protocols import STEPS_A_TURN
+from nh.shard.media.sockets import socket_of
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer
@@ -230,6 +233,27 @@ def test_checks_beyond_a_few_in_a_batch_of_packets_are_answered_in_later_turns(
         assert set(answers) <= {STUN, b"in time"}
     checks = testbed.relay.plane._forwarding.protocols.checks
     testbed.turn_until(lambda: checks[CheckResult.ANSWERED] == 20, "all are answered")
+
+
+def test_a_flood_of_dtls_at_one_port_is_counted_and_leaves_the_others_their_turn(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    flooded, other = Echo(), Echo()
+    legs = leg_of(testbed, Side.FROM), leg_of(testbed, Side.TO)
+    for leg, dtls in zip(legs, (flooded, other), strict=True):
+        give(testbed, leg, dtls=dtls)
+    protocols = testbed.relay.plane._forwarding.protocols
+    for _ in range(MAX_WAITING):
+        protocols.receive(socket_of(legs[0]), memoryview(DTLS), Endpoint("198.51.100.9", 9))
+    bob.send_raw(DTLS, call.for_callee)
+    testbed.turn_until(lambda: bool(other.validated), "the other end is served")
+    assert len(flooded.validated) < 2 * STEPS_A_TURN, "before the flood has been worked off"
+    lost = testbed.stats().drop_protocol_overflow
+    assert lost > MAX_WAITING * 3 // 4
+    assert legs[0].drops is not None
+    assert legs[0].drops[Drop.PROTOCOL_OVERFLOW] == lost
+    assert legs[1].drops is None
 
 
 class Broken(Echo):

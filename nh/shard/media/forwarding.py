@@ -75,11 +75,12 @@ class Forwarding:
         self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
         self._unconnected: dict[MediaSocket, None] = {}  # see connect_some()
-        self.protocols = EndProtocols(poll, self.apply, self._save)
+        egress = Egress(traffic, local_ports)
+        self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop)
         self._readers = Readers(
             poll,
             traffic,
-            Egress(traffic, local_ports),
+            egress,
             self.protocols,
             self._apply_after_batch,
             save=self._save,

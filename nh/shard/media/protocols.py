@@ -2,8 +2,8 @@
 
 A stage of the media pipeline (nh.shard.media.pipeline) for the sockets of such ends; others have none of it.
 STUN is answered at once, as far as a batch of packets has few of it. A step of a DTLS handshake takes as long
-as a hundred packets, so these wait in a queue, as STUN beyond the few does, and each turn of the loop works
-off a part: a thousand browsers that come at once do not delay the media of others.
+as a hundred packets, so these wait in a queue (nh.shard.media.fair_queue), as STUN beyond the few does, and
+each turn of the loop works off a part: a thousand browsers that come at once do not delay other media.
 """
 
 import functools
@@ -11,11 +11,11 @@ import heapq
 import itertools
 import logging
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from nh.calls.leg import Leg
+from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
@@ -23,6 +23,7 @@ from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.early_dtls import EarlyDtls
+from nh.shard.media.fair_queue import FairQueue, Step
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import MediaSocket, socket_of
 
@@ -30,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 MEDIA_FROM: Final = 64
 """The first byte of STUN and DTLS is lower (RFC 7983 7)."""
-
-MAX_WAITING: Final = 1024
-"""Most packets of DTLS that wait, and most of STUN; those that come then are lost, and their senders repeat
-them."""
 
 STEPS_A_TURN: Final = 4
 """Packets of DTLS that are handled in one turn of the loop: some milliseconds at most."""
@@ -46,14 +43,6 @@ _STUN_BELOW: Final = 4
 _DTLS: Final = range(20, 64)
 
 
-class _Step(NamedTuple):
-    """A packet of STUN or DTLS that waits."""
-
-    media_socket: MediaSocket
-    packet: bytes
-    source: Endpoint
-
-
 class EndProtocols:
     """Carries out the protocols of all ends of a relay.
 
@@ -61,6 +50,8 @@ class EndProtocols:
         poll: has the time.
         apply: called with legs whose source or keys changed, outside of a batch of packets.
         save: called with a leg that a check has changed, before the end gets its answer.
+        drop: called with a leg at whose socket too many packets wait, the reason, and the bytes of the one
+            that is lost. Its sender repeats it.
 
     Attributes:
         checks: packets of STUN, by what became of them.
@@ -68,16 +59,21 @@ class EndProtocols:
     """
 
     def __init__(
-        self, poll: MediaPoll, apply: Callable[[Sequence[Leg]], None], save: Callable[[Leg], None]
+        self,
+        poll: MediaPoll,
+        apply: Callable[[Sequence[Leg]], None],
+        save: Callable[[Leg], None],
+        drop: Callable[[Leg, Drop, int], None],
     ) -> None:
         self._poll = poll
         self._apply = apply
         self._save = save
+        self._drop = drop
         self.checks = dict.fromkeys(CheckResult, 0)
         self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
-        self._waiting: deque[_Step] = deque()
-        self._unanswered: deque[_Step] = deque()
+        self._waiting: FairQueue[MediaSocket] = FairQueue()
+        self._unanswered: FairQueue[MediaSocket] = FairQueue()
         self._batch_at = 0.0
         self._answered = 0
         self._early = EarlyDtls()
@@ -166,10 +162,13 @@ class EndProtocols:
 
     # --- turns and time -------------------------------------------------------------------------------
 
-    def _wait(self, queue: deque[_Step], media_socket: MediaSocket, packet: bytes, source: Endpoint) -> None:
-        if len(queue) < MAX_WAITING:
-            queue.append(_Step(media_socket, packet, source))
+    def _wait(
+        self, queue: FairQueue[MediaSocket], media_socket: MediaSocket, packet: bytes, source: Endpoint
+    ) -> None:
+        if queue.add(Step(media_socket, packet, source)):
             self._begin_turn()
+        else:
+            self._drop(media_socket.legs[-1], Drop.PROTOCOL_OVERFLOW, len(packet))
 
     def _begin_turn(self) -> None:
         if (self._waiting or self._unanswered) and self._turn is None and self._loop is not None:
@@ -180,7 +179,7 @@ class EndProtocols:
         self._answer_waiting()
         now = self._now()
         for _ in range(min(STEPS_A_TURN, len(self._waiting))):
-            media_socket, packet, source = self._waiting.popleft()
+            media_socket, packet, source = self._waiting.take()
             for leg in _by_fit(media_socket.legs, source):
                 dtls = leg.dtls
                 if dtls is None or not _may_speak_dtls(leg, source):
@@ -192,7 +191,7 @@ class EndProtocols:
 
     def _answer_waiting(self) -> None:
         for _ in range(min(CHECKS_A_TURN, len(self._unanswered))):
-            media_socket, packet, source = self._unanswered.popleft()
+            media_socket, packet, source = self._unanswered.take()
             try:
                 if changed := self._answer_check(media_socket, packet, source):
                     self._apply(changed)

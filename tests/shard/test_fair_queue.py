@@ -1,0 +1,72 @@
+"""The queue of ICE and DTLS: sockets take turns, and none takes the room of the others."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.media import Endpoint
+from nh.shard.media.fair_queue import MAX_WAITING, SHARE, FairQueue, Step
+
+STRANGER = Endpoint("198.51.100.9", 9)
+
+
+def add(queue: FairQueue[str], media_socket: str, packet: bytes = b"hello") -> bool:
+    return queue.add(Step(media_socket, packet, STRANGER))
+
+
+def flood(queue: FairQueue[str], media_socket: str) -> int:
+    """Add until the socket has its share; returns how many packets that are."""
+    count = 0
+    while add(queue, media_socket):
+        count += 1
+    return count
+
+
+def test_a_flood_at_one_socket_leaves_room_for_the_others() -> None:
+    queue: FairQueue[str] = FairQueue()
+    assert flood(queue, "flooded") <= MAX_WAITING // SHARE
+    for number in range(100):
+        assert add(queue, f"browser {number}")
+
+
+def test_the_next_packet_is_that_of_the_socket_that_waits_longest() -> None:
+    queue: FairQueue[str] = FairQueue()
+    flood(queue, "flooded")
+    for packet in (b"1", b"2"):
+        add(queue, "browser", packet)
+    taken = [queue.take() for _ in range(4)]
+    assert [each.media_socket for each in taken] == ["flooded", "browser", "flooded", "browser"]
+    assert [each.packet for each in taken[1::2]] == [b"1", b"2"]
+
+
+def test_floods_at_hundreds_of_sockets_leave_room_for_one_more() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(500):
+        flood(queue, f"flooded {number}")
+    assert add(queue, "browser")
+    assert add(queue, "browser")
+    while add(queue, f"flooded {len(queue)}"):
+        pass
+    assert len(queue) == 2 * MAX_WAITING
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 4)), max_size=300))
+def test_each_packet_comes_out_once_and_those_of_a_socket_in_their_order(moves: list[int | None]) -> None:
+    queue: FairQueue[str] = FairQueue()
+    added: dict[str, list[bytes]] = {}
+    taken: dict[str, list[bytes]] = {}
+    waiting = 0
+    for number, socket in enumerate(moves):
+        if socket is not None:
+            packet = b"%d" % number
+            if add(queue, str(socket), packet):
+                added.setdefault(str(socket), []).append(packet)
+                waiting += 1
+        elif waiting:
+            step = queue.take()
+            taken.setdefault(step.media_socket, []).append(step.packet)
+            waiting -= 1
+        assert len(queue) == waiting
+    while queue:
+        step = queue.take()
+        taken.setdefault(step.media_socket, []).append(step.packet)
+    assert taken == added
