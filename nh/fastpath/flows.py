@@ -11,7 +11,7 @@ import math
 import mmap
 from array import array
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
 from nh.errors import KernelPathUnavailable, KernelTableFull
@@ -21,6 +21,13 @@ from nh.fastpath.layout import COUNTERS_BYTES, TOTALS_BYTES, FlowCounters
 _STRIDE: Final = COUNTERS_BYTES // 8
 _NEVER: Final = 2**64 - 1
 _EMPTY: Final = bytes(COUNTERS_BYTES)
+
+
+class FlowWatcher(Protocol):
+    """Who wants to look at a flow after some packets."""
+
+    def look(self, *, now: float) -> None:
+        """Look at the flow (monotonic seconds)."""
 
 
 class FlowTable:
@@ -59,6 +66,7 @@ class FlowTable:
         self._free = list(range(first_index + indexes - 1, first_index, -1))
         self._share = indexes - 1
         self._due = array("Q", [_NEVER]) * indexes
+        self._watchers: list[FlowWatcher | None] = []  # by index, as far as any was in use
         self._next_look = 0
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
@@ -100,7 +108,10 @@ class FlowTable:
 
     def free_index(self, index: int) -> None:
         """Release the index of a flow that has ended; its counters go into the carry-over."""
-        self._due[index - self._first] = _NEVER
+        place = index - self._first
+        self._due[place] = _NEVER
+        if place < len(self._watchers):
+            self._watchers[place] = None
         self._clear_index(index)
         self._free.append(index)
 
@@ -230,12 +241,15 @@ class FlowTable:
         words, at = self._words, index * _STRIDE
         return words[at], words[at + 1], words[at + 2]
 
-    def look_at(self, index: int, packets: int) -> None:
-        """Have find_due() return the index once the flow has forwarded so many packets."""
-        self._due[index - self._first] = packets
+    def look_at(self, index: int, packets: int, watcher: FlowWatcher) -> None:
+        """Have find_due() return the watcher once the flow has forwarded so many packets."""
+        place = index - self._first
+        self._due[place] = packets
+        self._watchers += [None] * (place + 1 - len(self._watchers))
+        self._watchers[place] = watcher
 
-    def find_due(self, share: float) -> list[int]:
-        """The next part of a round over all flows: indexes that look_at() asked for.
+    def find_due(self, share: float) -> list[FlowWatcher]:
+        """The next part of a round over all flows: those that look_at() asked for.
 
         A flow costs a comparison in a list, and no object of its own is touched.
 
@@ -248,7 +262,8 @@ class FlowTable:
         at = self._first + begin
         packets = self._words[at * _STRIDE : (self._first + end) * _STRIDE : _STRIDE].tolist()
         due = zip(packets, self._due[begin:end], strict=True)
-        return [index for index, (count, wanted) in enumerate(due, at) if count >= wanted]
+        found = [place for place, (count, wanted) in enumerate(due, begin) if count >= wanted]
+        return [watcher for place in found if (watcher := self._watchers[place]) is not None]
 
     def counters(self, index: int) -> FlowCounters:
         """Everything that is counted for one flow."""

@@ -136,16 +136,19 @@ class KernelFlow:
     def look(self, *, now: float) -> None:
         """Take a sample of the quality if one is due, and follow the payload type (monotonic seconds).
 
-        FlowTable.find_due() says when: it is no more often than the leg has a sample to take.
+        FlowTable.find_due() says when: it is no more often than the leg has a sample to take. A flow that has
+        ended is not looked at: what it forwards still is counted.
         """
-        self.leg.note(now=now)
-        self._look_again()
+        if self.leg.offload is self:
+            self.leg.note(now=now)
+            self._look_again()
 
     def _look_again(self) -> None:
         meter = self._meter
         if meter is not None:
             packets = self.leg.packets - self._packets  # of other flows, and in user space
-            self._table.look_at(self.entry.counter_index, max(meter.next_sample - packets, self._packets + 1))
+            due = max(meter.next_sample - packets, self._packets + 1)
+            self._table.look_at(self.entry.counter_index, due, self)
 
     def load_meter(self) -> None:
         """See Offload."""

@@ -60,7 +60,6 @@ class KernelPath:
         self._routes = routes
         self._route_watch: RouteWatch | None = None
         self._path_mtu = PathMtuWatch(lambda: flows.too_big_messages, routes.ipv6_mtus_changed)
-        self._by_index: dict[int, KernelFlow] = {}
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
@@ -116,9 +115,7 @@ class KernelPath:
         ended, self._ended = self._ended, []
         for flow in ended:
             if flow.clear():
-                index = flow.entry.counter_index
-                self._flows.free_index(index)
-                del self._by_index[index]
+                self._flows.free_index(flow.entry.counter_index)
             else:
                 self._warn_once(
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
@@ -135,10 +132,8 @@ class KernelPath:
             share: the part of all flows, 0 to 1.
             now: monotonic seconds.
         """
-        for index in self._flows.find_due(share):
-            flow = self._by_index[index]
-            if flow.leg.offload is flow:  # otherwise it has ended, and what it forwards still is counted
-                flow.look(now=now)
+        for flow in self._flows.find_due(share):
+            flow.look(now=now)
 
     def routes_changed(self) -> None:
         """Look up the route of every direction again: routing has changed."""
@@ -237,21 +232,16 @@ class KernelPath:
         stale = self._flows.adopt_stale_flow(media_socket.local)
         if stale is not None:
             flow = KernelFlow(self._flows, media_socket.local, leg, stale, stale=True)
-            self._add(media_socket, flow)
+            media_socket.flow = flow
             flow.change(entry)
             return
         index = self._flows.take_index()
         entry = dataclasses.replace(entry, counter_index=index)
         try:
-            flow = KernelFlow(self._flows, media_socket.local, leg, entry)
+            media_socket.flow = KernelFlow(self._flows, media_socket.local, leg, entry)
         except KernelPathUnavailable:
             self._flows.free_index(index)
             raise
-        self._add(media_socket, flow)
-
-    def _add(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
-        media_socket.flow = flow
-        self._by_index[flow.entry.counter_index] = flow
 
     def _end(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
         flow.end()
