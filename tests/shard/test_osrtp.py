@@ -209,6 +209,27 @@ def test_the_latest_answer_to_an_offer_with_keys_counts(
     assert caller.read(testbed.receive(alice)[0]) == packet(501)
 
 
+def test_each_branch_is_completed_for_itself(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """Branches have ports and keys of their own, so the caller has SRTP with all of them at once."""
+    calls = []
+    for branch, tag, plain in ((b"z1", b"bob", bob), (b"z2", b"carol", make_peer("127.0.0.33"))):
+        call = OptionalCall(testbed, phone_with(alice), plain)
+        offer = testbed.offer(call.secure.sdp(), branch=branch, osrtp_accept=True)
+        calls.append((call, offer, branch, tag))
+    keys = set()
+    for call, offer, branch, tag in calls:
+        answer = testbed.answer(call.plain, tag=tag, branch=branch, osrtp_accept=True)
+        keys.update(call.secure.learn(answer))
+        (call.secure_sends_to,), (call.plain_sends_to,) = places(answer), places(offer)
+    assert len(keys) == 2
+    for _ in range(2):
+        for call, *_ in calls:
+            call.goes_both_ways()
+    assert testbed.dropped() == 0
+
+
 def test_an_answer_that_takes_no_offered_line_is_refused(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -265,7 +265,8 @@ def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
     """All sockets of legs, each once: several of one leg where ICE offers its end a choice."""
     found: dict[MediaSocket, None] = {}
     for leg in legs:
-        for each in leg.sockets:
+        found[socket_of(leg)] = None
+        for each in leg.candidates:
             assert isinstance(each, MediaSocket)
             found[each] = None
     return found
