@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--ignore-shutdown", action="store_true")
     parser.add_argument("--heartbeat", action="store_true")
     parser.add_argument("--keeping", action="store_true")
+    parser.add_argument("--secure", action="store_true")  # it has nothing to load
     parser.add_argument("--version", default="0.1.0")
     options = parser.parse_args()
     with wait_for_settings(socket.socket(fileno=options.link_fd)) as link:
