@@ -15,6 +15,7 @@ from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
 from nh.supervisor.handover.orphan_client import find_orphans
 from nh.supervisor.host.addresses import check_addresses
+from nh.supervisor.host.core_dumps import keep_memory_out_of_core_dumps
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
 from nh.supervisor.host.locked_dir import runtime_dir
@@ -86,6 +87,7 @@ class Runtime:
         self._stack = stack
         self.cpus = usable_cpus()
         self.shards = settings.shards or len(self.cpus)
+        keep_memory_out_of_core_dumps()
         self.descriptors = raise_descriptor_limit()
         self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
         self.stats = _stats_after(inherited)
