@@ -10,6 +10,7 @@ from tests.netns import needs_namespaces
 from tests.ng.client import NgClient
 from tests.ng.ng_call import NgCall
 from tests.survival.faults import kill_everything, ng_client
+from tests.survival.test_valkey import until_stored
 from tests.webrtc.browser_end import BrowserCall, BrowserEnd
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, deployed_relay
@@ -58,6 +59,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path, key_file: Path) -> It
 def test_the_call_of_a_browser_outlives_a_kill_of_everything(stored: Deployment) -> None:
     with ng_client(stored) as client, talking(client) as call:
         for _ in range(2):
+            until_stored(stored.relay)  # what is on a server may be a fifth of a second old
             kill_everything(stored)
             with ng_client(stored) as again:
                 assert goes_on(call, again)
