@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.valkey.record import encode
 from nh.supervisor.store.writer import StoreWriter
 from tests.profiles import examples
 from tests.supervisor.valkey_group import Group
@@ -224,6 +225,72 @@ def test_a_group_that_is_given_to_a_standby_is_no_other_relays_for_a_lease(group
     assert successor.open() == [call(b"a")]
     assert not successor.continues, "its journal is older than the calls"
     successor.close()
+
+
+def test_names_that_are_shown_with_escapes_are_the_same_in_every_place(group: Group) -> None:
+    name = "host:/run/\x1b[31m\n\\x41 é"
+    relay, follower = group.engine("relay-1"), group.follower(name)
+    relay.open()
+    for _ in range(2):
+        follower.poll()
+    follower.want()
+    relay.check()
+    assert relay.lease.standbys == {name: 0}
+    assert relay.lease.wanted_by == name
+    relay.lease.given_to = relay.lease.wanted_by
+    relay.close()
+    assert follower.is_free(follower.poll())
+    successor = group.engine(name, follower=follower)
+    assert successor.open() == []
+    successor.close()
+
+
+def test_the_fresher_copy_of_a_standby_counts_after_a_failover_that_lost_the_last_writes(
+    group: Group,
+) -> None:
+    relay, follower = group.engine("relay-1"), patient_follower(group)
+    relay.open()
+    for number in range(3):
+        relay.write({b"%d" % number: call(b"%d" % number)})
+    relay.write({b"0": None, b"1": call(b"1", b"newer")})
+    follower.poll()
+    calls = warm(follower)
+    lose_writes(group, {b"0": call(b"0"), b"1": call(b"1")}, remove=b"2")
+    follower.poll()
+    standing = follower.poll()
+    assert warm(follower) == calls
+    assert follower.is_free(standing)
+    writer = StoreWriter(group.engine("relay-2", follower=follower))
+    assert {each.call_id: each.snapshot for each in writer.calls} == calls
+    assert not writer.write({}), "the server has not got all of them"
+    assert writer.write({})
+    assert group.contents() == calls
+    writer.close()
+
+
+def test_a_relay_that_lives_notices_that_the_server_has_lost_its_last_writes(group: Group) -> None:
+    relay = group.engine("relay-1")
+    writer = StoreWriter(relay)
+    assert writer.write({b"a": call(b"a"), b"b": call(b"b")})
+    assert writer.write({b"a": call(b"a", b"newer")})
+    group.client.hset(group.key("calls"), b"a", encode(call(b"a")))
+    group.client.hincrby(group.key("group"), "number", -1)
+    relay._checked_at = 0.0
+    assert not writer.write({})
+    assert writer.write({})
+    assert group.contents() == {b"a": b"newer", b"b": b"snapshot"}
+    writer.close()
+
+
+def lose_writes(group: Group, older: Mapping[bytes, StoredCall], *, remove: bytes) -> None:
+    """The last two writes are lost, and the lease is over."""
+    client, calls = group.client, group.key("calls")
+    client.hset(calls, mapping={call_id: encode(each) for call_id, each in older.items()})
+    client.hdel(calls, remove)
+    client.hincrby(group.key("group"), "number", -2)
+    client.hset(group.key("group"), "until", 0)
+    for entry, _ in client.xrevrange(group.key("changes"), count=2):
+        client.xdel(group.key("changes"), entry)
 
 
 def test_a_standby_that_wants_the_calls_is_known_to_their_relay_until_it_has_them(group: Group) -> None:

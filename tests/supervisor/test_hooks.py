@@ -1,5 +1,6 @@
 """Hooks: their output is logged, their failure counted, and nothing waits for them."""
 
+import errno
 import re
 import shlex
 import sys
@@ -66,6 +67,23 @@ def test_a_hook_that_says_much_or_leaves_a_child_delays_nothing(
         stop.touch()
     assert caplog.text.count("says:") <= MAX_LINES
     assert "\033" not in caplog.text
+
+
+def test_a_hook_is_waited_for_where_no_descriptor_is_left_to_watch_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("os.pidfd_open", refused)
+    caplog.set_level("INFO")
+    assert run("sh", "-c", "sleep 0.2; echo moved; exit 3").hooks_failed == 1
+    assert "is watched by polling: Too many open files" in caplog.text
+    assert "says: moved" in caplog.text
+    assert "failed: exit status 3" in caplog.text
+    monkeypatch.setattr("nh.supervisor.standby.hooks.HOOK_S", 0.3)
+    assert run("sleep", "60").hooks_failed == 1
+    assert "was killed" in caplog.text
 
 
 def test_no_hook_is_over_at_once() -> None:

@@ -5,8 +5,10 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from valkey import Valkey
 from valkey.exceptions import ConnectionError as NoConnection
 from valkey.exceptions import ResponseError
 
@@ -196,6 +198,29 @@ def test_a_record_that_was_changed_is_found_and_written_again(
     monkeypatch.setattr("nh.supervisor.store.valkey.engine.RECONCILE_S", 0.0)
     eventually(lambda: own_group.client.exists(own_group.key("quarantine")), "the damaged calls are aside")
     eventually(lambda: own_group.contents() == calls, "all are written again")
+
+
+def test_the_lease_is_renewed_while_all_calls_are_read_from_a_slow_server(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.supervisor.store.valkey.engine._SCAN", 10)
+    monkeypatch.setattr("nh.supervisor.store.valkey.engine.RECONCILE_S", 0.0)
+    engine = group.engine(options="&lease=1")
+    engine.open()
+    engine.write({b"%d" % number: call(b"%d" % number, bytes(1000)) for number in range(1500)})
+    renewed: list[float] = []
+    engine.lease.on_renewed = renewed.append
+    hscan = Valkey.hscan
+
+    def slow_hscan(*args: Any, **options: Any) -> Any:
+        time.sleep(0.01)
+        return hscan(*args, **options)
+
+    monkeypatch.setattr(Valkey, "hscan", slow_hscan)
+    engine.check()
+    assert renewed[-1] - renewed[0] > 1.0, "it took longer than the lease"
+    assert len(renewed) >= 3
+    engine.close()
 
 
 def test_keys_of_another_program_are_refused_and_stay(group: Group) -> None:

@@ -26,6 +26,9 @@ HOOK_S: Final = 10.0
 KILLED_S: Final = 1.0
 """A hook that was killed may take so long to end; one of another user, as of sudo, does not."""
 
+POLL_S: Final = 0.1
+"""How often a hook is looked at that cannot be watched."""
+
 MAX_LINES: Final = 50
 """Most lines of a hook's output that are logged."""
 
@@ -61,7 +64,8 @@ class Hook:
         self._lines = 0
         self._rest = b""
         self._timer: Timer | None = None
-        self._is_late = self._is_abandoned = False
+        self._is_late = self._is_abandoned = self._is_over = False
+        self._pidfd = -1
         argv = shlex.split(command)
         if not argv:
             loop.call_later(0, then)
@@ -82,13 +86,27 @@ class Hook:
             env={**without_notify_socket(os.environ), **variables},
             start_new_session=True,
         )
-        self._pidfd = os.pidfd_open(self._process.pid)
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
-        self._loop.add_reader(self._output, self._read)
-        self._loop.add_reader(self._pidfd, self._on_exit)
         self._timer = self._loop.call_later(HOOK_S, self._on_late)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+            self._loop.add_reader(self._pidfd, self._on_exit)
+            self._loop.add_reader(self._output, self._read)
+        except OSError as exc:  # no descriptor, or no watch, is left
+            logger.warning("%s: is watched by polling: %s", self._name, reason(exc))
+            self._poll()
+
+    def _poll(self) -> None:
+        if self._is_over:
+            return
+        self._read()
+        # waitid() leaves the status for _on_exit()
+        if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self._on_exit()
+        else:
+            self._loop.call_later(POLL_S, self._poll)
 
     def _read(self) -> None:
         try:
@@ -121,13 +139,15 @@ class Hook:
         self._then()
 
     def _on_exit(self) -> None:
+        self._is_over = True
         self._read()
         if self._rest:
             self._log_line(self._rest)
-        for fd in (self._output, self._pidfd):
-            self._loop.remove_reader(fd)
+        self._loop.remove_reader(self._output)
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
         status = self._process.wait()
-        os.close(self._pidfd)
         assert self._process.stdout is not None
         self._process.stdout.close()  # a child of the hook may have it still
         if self._timer is not None:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from nh.commands import Demote
 from nh.errors import Refused
 from nh.ipc.shared_deadline import boottime
+from nh.printable import escaped
 from nh.results import Demoting, Failure, Result
 from nh.supervisor.handover.send import when_idle
 from nh.supervisor.runtime import Runtime
@@ -97,7 +98,8 @@ class Ownership:
             except Refused as exc:  # it is tried again while the standby asks
                 if self._refused != wanted_by:
                     logger.error(
-                        "the standby %s asks for the calls, and does not get them: %s", wanted_by, exc
+                        "the standby %s asks for the calls, and does not get them: %s",
+                        *(escaped(wanted_by), exc),
                     )
                 self._refused = wanted_by
         elif not wanted_by:
@@ -114,10 +116,12 @@ class Ownership:
         if not manager.all_up or not store.works:
             raise Refused("a shard is not up, or the store is away: the standby would not get all calls")
         self._to, calls = _choose(to, store.lease.standbys)
-        logger.warning("handing the calls over to the standby %s, which has %d of them", self._to, calls)
+        logger.warning(
+            "handing the calls over to the standby %s, which has %d of them", escaped(self._to), calls
+        )
         self._runtime.rpc.stop_reading()
         when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._save)
-        return Demoting(self._to, calls)
+        return Demoting(escaped(self._to), calls)
 
     @property
     def _ends(self) -> bool:
@@ -157,17 +161,22 @@ class Ownership:
         relay_on_s = ends_at - EARLY_S - boottime()
         self._reactions.on_given()
         logger.warning(
-            "the calls are those of the standby %s now; relaying on for %.1f s", self._to, relay_on_s
+            "the calls are those of the standby %s now; relaying on for %.1f s",
+            *(escaped(self._to), relay_on_s),
         )
         self._runtime.loop.call_later(relay_on_s, self._reactions.on_over)
 
 
 def _choose(to: str, standbys: Mapping[str, int]) -> tuple[str, int]:
     """The standby that `to` means, and how many calls it has."""
-    named = {name: calls for name, calls in standbys.items() if to in ("", name, name.partition(":")[0])}
+    named = {
+        name: calls
+        for name, calls in standbys.items()
+        if to in ("", name, escaped(name), name.partition(":")[0])
+    }
     if len(named) == 1:
         return next(iter(named.items()))
-    known = ", ".join(sorted(standbys)) or "none"
+    known = escaped(", ".join(sorted(standbys))) or "none"
     if not named:
         raise Refused(f"no standby {to} follows the calls; those that do: {known}" if to else _NO_STANDBY)
     raise Refused(f"several standbys could be meant; name one of them: {known}")

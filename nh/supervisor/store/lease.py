@@ -26,7 +26,8 @@ class Lease:
         is_kept: whether the end of this process does not end the lease, because the next one goes on with it.
         given_to: the standby that gets the calls at the end of this process; "": any relay.
         wanted_by: the standby that asks for the calls; "": none does.
-        standbys: those that follow the calls, and how many calls each has, as the server said last.
+        standbys: those that follow the calls, and how many calls each has, as the server said last. All
+            names are as relays name themselves; nh.printable shows them.
         ends_at: when the lease ends unless it is renewed before; 0.0: it has not begun.
         on_renewed: called with `ends_at` by the thread that renews it.
     """

@@ -41,8 +41,10 @@ STREAM_ENTRIES: Final = 10_000
 RECONCILE_S: Final = 300.0
 """How often all records are read and compared with what was written."""
 
-_SCAN: Final = 1000
-"""Calls in one reply while all are read."""
+_UNDECODED: Final = "surrogateescape"
+
+_SCAN: Final = 500
+"""Calls in one reply while all are read; between two replies the lease is renewed."""
 
 
 class ValkeyEngine:
@@ -78,6 +80,8 @@ class ValkeyEngine:
         self._lease_ms = int(target.lease_s * 1000)
         self._server: Valkey | None = None
         self._epoch = 0
+        self._number = 0  # of the last write of the epoch
+        self._lacks_writes = False
         self._heads: dict[bytes, bytes] = {}  # of the records that the server has: version and checksum
         self._renewed_at = 0.0
         self._checked_at = 0.0
@@ -123,7 +127,9 @@ class ValkeyEngine:
         for pair in records.items():
             arguments += pair
         with self._failures():
-            self._run(scripts.WRITE, *arguments, *removed)  # renews the lease, too
+            number = self._run(scripts.WRITE, *arguments, *removed)  # renews the lease, too
+            self._number += 1
+            self._check_number(number)
         for call_id, record in records.items():
             self._heads[call_id] = head(record)
         for call_id in removed:
@@ -139,15 +145,28 @@ class ValkeyEngine:
         if time.monotonic() < self._checked_at + self.check_s:
             return
         with self._failures():
-            count, wanted_by, *standbys = self._run(scripts.RENEW)
-            self._renewed_at = self._checked_at = time.monotonic()
-            names = map(_text, standbys[::2])
-            self.lease.told(_text(wanted_by), dict(zip(names, map(int, standbys[1::2]), strict=True)))
+            count = self._renew()
+            self._checked_at = time.monotonic()
             if count != len(self._heads):
                 raise StoreUnavailable(f"{self.name}: it has {count} calls instead of {len(self._heads)}")
             if self._renewed_at >= self._reconciled_at + RECONCILE_S:
                 self._reconciled_at = self._renewed_at
                 self._reconcile()
+
+    def _renew(self) -> int:
+        """Renew the lease; returns the number of calls on the server."""
+        count, number, wanted_by, *standbys = self._run(scripts.RENEW)
+        self._renewed_at = time.monotonic()
+        names = map(_name, standbys[::2])
+        self.lease.told(_name(wanted_by), dict(zip(names, map(int, standbys[1::2]), strict=True)))
+        self._check_number(number)
+        return int(count)
+
+    def _check_number(self, number: int) -> None:
+        """A replica that took over may lack the last writes, also where it has as many calls."""
+        if number != self._number or self._lacks_writes:
+            self._lacks_writes = False
+            raise StoreUnavailable(f"{self.name}: the server has lost the last writes")
 
     def close(self) -> None:
         """See StoreEngine. The group may be acquired by another relay at once."""
@@ -156,7 +175,7 @@ class ValkeyEngine:
             return
         with contextlib.suppress(StoreUnavailable), failures(self.name):
             if self._renewed_at and self.lease.given_to:
-                arguments = (self._epoch, self._lease_ms, self.lease.given_to)
+                arguments = (self._epoch, self._lease_ms, self.lease.given_to.encode(errors=_UNDECODED))
                 server.eval(scripts.GIVE, 1, self._keys[0], *arguments)
             elif self._renewed_at and self.lease.is_kept:
                 self._run(scripts.RENEW)  # the next process has all of it
@@ -209,7 +228,7 @@ class ValkeyEngine:
             verdict, said = self._try_to_acquire(server)
         match verdict:
             case b"acquired":
-                self._epoch = int(said[0])
+                self._epoch, self._number = int(said[0]), 0
                 self._renewed_at = time.monotonic()
                 self.lease.renewed(sent_at=sent_at)
                 self.continues = not is_first or said[1] in (b"", self._holder.encode())
@@ -259,6 +278,7 @@ class ValkeyEngine:
                 return []
         finally:
             follower.close()
+        self._lacks_writes = follower.copy.is_ahead_of(last_write)
         self._heads = dict(follower.copy.heads)
         self._reconciled_at = time.monotonic()
         return list(follower.copy.calls.values())
@@ -285,7 +305,12 @@ class ValkeyEngine:
             raise StoreUnavailable(f"{self.name}: {differ} calls are not what was written")
 
     def _records(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._connected.hscan_iter(self._keys[1], count=_SCAN)
+        cursor = None
+        while cursor != 0:
+            cursor, records = self._connected.hscan(self._keys[1], cursor or 0, count=_SCAN)
+            yield from records.items()
+            if time.monotonic() >= self._renewed_at + self.check_s:
+                self._renew()  # many calls, or a slow server, take longer than the lease
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -300,6 +325,11 @@ class ValkeyEngine:
             if said.startswith("NHGONE"):
                 raise StoreUnavailable(f"{self.name}: the server has lost its data") from exc
             raise
+
+
+def _name(said: bytes) -> str:
+    """The name of a relay as it names itself; _text() is for people."""
+    return said.decode(errors=_UNDECODED)
 
 
 def _text(said: bytes) -> str:

@@ -155,9 +155,11 @@ class Follower:
 
         Returns:
             Whether the copy has them all. Otherwise the records have to be read. A copy of later writes than
-            `at` has all that is left: the server has lost its data.
+            `at` has all that is left: the server has lost its data, or its last writes.
         """
         if at.epoch < self.copy.position.epoch and self.copy.calls:
+            return True
+        if self.copy.is_ahead_of(at):
             return True
         server = self._server
         if server is None:
@@ -206,6 +208,10 @@ class Follower:
                 )
             return standing
         self._data_lost_at = None
+        if self.copy.is_ahead_of(changes.at):
+            # a relay that lives notices that, and begins a new epoch; the calls of a dead one are here
+            self.caught_up_at = now
+            return standing
         while self.copy.apply(changes) and self.copy.position != changes.at:
             standing, changes = self._ask(server, announce=False)
         if not self.copy.is_whole or self._read_at is None or now >= self._read_at + RECONCILE_S:

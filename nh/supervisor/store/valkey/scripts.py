@@ -85,12 +85,14 @@ for at = 1, #known, 2 do
     standbys[#standbys + 1] = tonumber(calls)
   end
 end
-return {redis.call('HLEN', KEYS[2]), wanted, unpack(standbys)}
+local number = tonumber(redis.call('HGET', KEYS[1], 'number') or 0)
+return {redis.call('HLEN', KEYS[2]), number, wanted, unpack(standbys)}
 """
 )
 """KEYS: group, calls, changes, standbys. ARGV: epoch, lease in ms, expiry in s.
 
-Returns the number of calls; which standby wants them, or ""; each standby and how many calls it has."""
+Returns the number of calls; that of writes; which standby wants the calls, or ""; each standby and how many
+calls it has."""
 
 WRITE: Final = (
     _OWNED
@@ -111,10 +113,13 @@ for at = first_removed, #ARGV do
 end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], epoch .. '-' .. number, unpack(entry))
 for at = 1, 3 do redis.call('EXPIRE', KEYS[at], ARGV[3]) end
+return number
 """
 )
 """KEYS: as RENEW. ARGV: epoch, lease in ms, expiry in s, length of the stream, number of calls to store,
-call-id and record of each, call-ids to remove; at least one of both."""
+call-id and record of each, call-ids to remove; at least one of both.
+
+Returns the number of the write."""
 
 RELEASE: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end

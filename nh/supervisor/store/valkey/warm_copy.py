@@ -100,6 +100,13 @@ class WarmCopy:
             self.is_whole &= changes.calls == len(self._heads) + len(self.damaged)
         return self.is_whole
 
+    def is_ahead_of(self, at: Position) -> bool:
+        """Whether the copy has all calls as they were after a later write of the same relay than `at`.
+
+        So it is after a failover to a replica that lacks the last writes.
+        """
+        return self.is_whole and self.position.epoch == at.epoch and self.position.number > at.number
+
     def equals(self, at: Position) -> bool:
         """Whether the copy has all calls as they were after the write `at`, intact."""
         return self.is_whole and self.position == at and not self.damaged
