@@ -288,7 +288,7 @@ class TwoRelays(RuleBasedStateMachine):
 
 
 TestTwoRelays = TwoRelays.TestCase
-TestTwoRelays.settings = settings(max_examples=examples(300), stateful_step_count=50, deadline=None)
+TestTwoRelays.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
 
 
 def test_a_lease_that_runs_out_is_lost_while_its_shards_can_still_end_in_order() -> None:
