@@ -16,7 +16,6 @@ from nh.errors import AddressUnavailable, PortsExhausted
 MAX_FURTHER: Final = 7
 """Most further candidates of a medium; an end checks each of them from each of its own."""
 
-
 SHARE: Final = 0.75
 """Up to this share of max_sockets, and of the ports of an address, further candidates are opened."""
 
@@ -77,12 +76,10 @@ def adopt_candidates(
     """
     found = []
     for address, base in places:
-        with contextlib.suppress(PortInUse):
+        with contextlib.suppress(PortInUse, PortsExhausted, AddressUnavailable):
             ports.reserve(address, base, count)
             try:
                 found.append(Candidate(address, base, tuple(adopt_sockets(address, base, count))))
-            except (PortInUse, PortsExhausted, AddressUnavailable):
-                ports.release(address, base, count)
             except BaseException:
                 ports.release(address, base, count)
                 raise

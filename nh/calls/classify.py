@@ -18,8 +18,16 @@ class MediaKind(enum.Enum):
     RTCP = "rtcp"
 
 
-_RANGES: Final = ((0, 191, MediaKind.RTP), (192, 223, MediaKind.RTCP), (224, 255, MediaKind.RTP))
-"""(lowest, highest) second byte, and the kind (RFC 5761 4: RTCP packet types)."""
+RTCP_FROM: Final = 192
+RTCP_TO: Final = 223
+"""The second byte of RTCP (RFC 5761 4)."""
+
+_RANGES: Final = (
+    (0, RTCP_FROM - 1, MediaKind.RTP),
+    (RTCP_FROM, RTCP_TO, MediaKind.RTCP),
+    (RTCP_TO + 1, 255, MediaKind.RTP),
+)
+"""(lowest, highest) second byte, and the kind."""
 
 _KINDS: Final = tuple(kind for low, high, kind in _RANGES for _ in range(low, high + 1))
 

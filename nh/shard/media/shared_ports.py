@@ -7,6 +7,7 @@ once if its medium is known; all others are handled stage by stage.
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from nh.calls.classify import RTCP_FROM, RTCP_TO
 from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
@@ -19,8 +20,6 @@ from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 
 _RTP_VERSION: Final = 2
-_RTCP_FROM: Final = 192
-_RTCP_TO: Final = 223
 
 
 class _Way(NamedTuple):
@@ -74,7 +73,7 @@ def shared_port_factory(
             if (
                 size < RTP_HEADER_BYTES
                 or packet[0] >> 6 != _RTP_VERSION
-                or _RTCP_FROM <= packet[1] <= _RTCP_TO
+                or RTCP_FROM <= packet[1] <= RTCP_TO
                 or leg.bundle is not bundle
             ):
                 process(leg, packet)

@@ -108,16 +108,11 @@ class InterfaceChoice:
 
     def beside(self, interface: Interface) -> tuple[Interface, ...]:
         """The other addresses of the interface's name, in the order of the settings."""
-        by_address = {
-            each.address: each for each in reversed(self._interfaces) if each.name == interface.name
-        }
-        return tuple(
-            [
-                each
-                for each in self._interfaces
-                if by_address.get(each.address) is each and each.address != interface.address
-            ]
-        )
+        found: dict[str, Interface] = {}
+        for each in self._interfaces:
+            if each.name == interface.name and each.address != interface.address:
+                found.setdefault(each.address, each)
+        return tuple(found.values())
 
     def _choose(self, name: str, present: Interface | None, family: int) -> Interface | None:
         """The present interface of a party if it has the name and family that are wanted, otherwise None."""

@@ -102,17 +102,18 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        changed = [index for index in indexes if plans[index] is not None]
-        relayed = [plan for index in changed if (plan := plans[index]) is not None and plan.port]
-        for index in changed if relayed else ():
-            shared[index] = _at_the_port_of(description.media[index], plans[index], relayed[0])
+        changed = {index: plan for index in indexes if (plan := plans[index]) is not None}
+        first = next((plan for plan in changed.values() if plan.port), None)
+        if first is not None:
+            for index, plan in changed.items():
+                shared[index] = _at_the_port_of(description.media[index], plan, first)
     return shared
 
 
-def _at_the_port_of(medium: Medium, plan: MediumPlan | None, first: MediumPlan) -> MediumPlan:
+def _at_the_port_of(medium: Medium, plan: MediumPlan, first: MediumPlan) -> MediumPlan:
     """A medium with the transport of another one, and a protocol of its own: a data channel is no RTP."""
-    if plan is None or medium.rtp:
-        return msgspec.structs.replace(first, proto=plan.proto if plan is not None else "")
+    if medium.rtp:
+        return msgspec.structs.replace(first, proto=plan.proto)
     return msgspec.structs.replace(plan, address=first.address, port=first.port)
 
 
@@ -130,12 +131,14 @@ def with_port_of_first(
     first = plans[indexes[0]] if indexes else None
     for index in indexes[1:]:
         plan = shared[index]
-        if plan is not None and first is not None:
+        if plan is None or first is None:
+            continue
+        if strict:
+            shared[index] = _without_transport(plan)
+        else:
             shared[index] = msgspec.structs.replace(
                 plan, port=first.port, rtcp_port=first.rtcp_port, further=first.further
             )
-            if strict:
-                shared[index] = _without_transport(plan)
     return shared
 
 
