@@ -1,8 +1,9 @@
 """Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
 
 Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a closure of
-nh.shard.media.fast_readers. This module has the readers that go stage by stage: one for every other connected
-socket, one that admits by source, one that drops.
+nh.shard.media.fast_readers; ports that RTP shares, one of nh.shard.media.shared_ports. This module has the
+readers whose packets go stage by stage (nh.shard.media.stages): one for every other connected socket, one
+that admits by source, one that drops.
 """
 
 import socket
@@ -10,13 +11,10 @@ from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Final
 
-from nh.calls.bundle import Demultiplexer
-from nh.calls.bundling import media_of
 from nh.calls.classify import MediaKind, classify
 from nh.calls.latching import admit
 from nh.calls.leg import Drop, Leg
 from nh.calls.media import Endpoint
-from nh.calls.rtcp_reports import note_reports
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of, received_address
 from nh.shard.media.egress import Egress, sends_all
@@ -40,10 +38,11 @@ from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
 from nh.shard.media.shared_ports import has_fast_ways, shared_port_factory
 from nh.shard.media.sockets import MediaSocket, connected_socket_of, socket_of
-from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
+from nh.shard.media.srtp import DROPS, is_stun
+from nh.shard.media.stages import Stages
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.unreachable import read_unreachable
-from nh.srtp.refusal import Refusal, SrtpRefused
+from nh.srtp.refusal import Refusal
 
 MAX_DATAGRAM_BYTES: Final = 65_536
 
@@ -77,7 +76,7 @@ class Readers:
         self._poll = poll
         self._traffic = traffic
         self._egress = egress
-        self._save = save
+        self._stages = Stages(poll, traffic, egress, changed, save)
         self._protocols = protocols
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
@@ -94,7 +93,7 @@ class Readers:
             poll,
             egress,
             note_errors=note_errors,
-            note_keys=self._note_keys,
+            note_keys=self._stages.note_keys,
             refused=self._refuse,
         )
         self._new_shared_port = shared_port_factory(
@@ -103,9 +102,9 @@ class Readers:
             poll,
             egress,
             note_errors=note_errors,
-            note_keys=self._note_keys,
+            note_keys=self._stages.note_keys,
             refused=self._refuse,
-            process=self._process_alone,
+            process=self._stages.process_alone,
         )
         # one bound method each, which all sockets share: bound once more to a socket, it takes a third of a
         # functools.partial
@@ -198,12 +197,12 @@ class Readers:
         if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
             self._hand_over(media_socket, self._view[:size])
             return
-        opened = self._open(media_socket.legs, self._view[:size])
+        opened = self._stages.open(media_socket.legs, self._view[:size])
         if opened is not None:
             packet, (leg,) = opened
-            self._process(leg, classify(packet), packet, ttl)
+            self._stages.process(leg, classify(packet), packet, ttl)
 
-    # --- stages ---------------------------------------------------------------------------------------
+    # --- admission ------------------------------------------------------------------------------------
 
     def _admit_next(self, media_socket: MediaSocket, sock: socket.socket) -> Sequence[Leg] | None:
         """Collect the next packet, and admit it.
@@ -237,7 +236,7 @@ class Readers:
             return ()
         if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
             return self._take_protocol(media_socket, self._view[:size], source)
-        opened = self._open(media_socket.legs, self._view[:size])
+        opened = self._stages.open(media_socket.legs, self._view[:size])
         if opened is None:
             return ()
         packet, legs = opened
@@ -247,7 +246,7 @@ class Readers:
             # of several legs, the last is the newest session's
             self._egress.refuse(media_socket.legs[-1], source, size)
         else:
-            self._process(leg, kind, packet, ttl)
+            self._stages.process(leg, kind, packet, ttl)
         return changed
 
     def _note_errors(self, media_socket: MediaSocket) -> None:
@@ -282,98 +281,6 @@ class Readers:
         if socket_of(leg).has_protocols and len(packet) and packet[0] < MEDIA_FROM:
             self._hand_over(connected_socket_of(leg), packet)
         elif is_stun(packet):
-            self._process(leg, MediaKind.RTP, packet, 0)
+            self._stages.process(leg, MediaKind.RTP, packet, 0)
         else:
             self._egress.drop(leg, DROPS[refusal], len(packet))
-
-    def _open(self, legs: Sequence[Leg], packet: memoryview) -> tuple[memoryview, Sequence[Leg]] | None:
-        """The packet without SRTP, and the legs that it may belong to; None: no key opens it; it is counted.
-
-        Ends that answer one offer send to one socket, each with its own key: so the key tells whose a packet
-        is, even if all stand behind one NAT. That of the newest session is tried first.
-        """
-        if is_stun(packet):
-            return packet, legs
-        refusal: Refusal | None = None
-        for security in dict.fromkeys(leg.security for leg in reversed(legs)):
-            if security is None:
-                continue
-            try:
-                opened = open_packet(security, packet)
-            except SrtpRefused as refused:
-                refusal = refusal or refused.reason
-            else:
-                return opened, legs if len(legs) == 1 else with_key_of(security, legs)
-        plain = [leg for leg in legs if leg.security is None]
-        if plain:
-            return packet, plain
-        if refusal is not None:
-            self._egress.drop(legs[-1], DROPS[refusal], len(packet))
-        return None
-
-    def _process_alone(self, leg: Leg, packet: memoryview) -> None:
-        """Relay a packet of a leg that its fast reader leaves."""
-        self._process(leg, classify(packet), packet, 0)
-
-    def _process(self, leg: Leg, kind: MediaKind, packet: memoryview, ttl: int) -> None:
-        """Relay a packet that `leg` has admitted: of its medium, or of those that are bundled on it."""
-        bundle = leg.bundle
-        if bundle is None:
-            self._relay(leg, kind, packet, ttl)
-            return
-        parts = media_of(leg, kind, packet)
-        if not parts:
-            self._egress.drop(leg, Drop.NO_MEDIUM, len(packet))
-        for member, part in parts:
-            self._relay(member, kind, part, ttl, bundle)
-        self._note_keys(leg)
-
-    def _relay(
-        self,
-        leg: Leg,
-        kind: MediaKind,
-        packet: memoryview,
-        ttl: int,
-        bundle: Demultiplexer[Leg] | None = None,
-    ) -> None:
-        """Count, transform, measure and send a packet of a leg's medium.
-
-        What the packet has shown of its bundle is saved before: its end sends mids at the beginning only.
-        """
-        if kind is MediaKind.RTCP and leg.rtcp is not None:
-            leg = leg.rtcp
-        leg.packets += 1
-        leg.bytes += len(packet)
-        self._traffic.received_packets += 1
-        self._traffic.received_bytes += len(packet)
-        for transform in leg.transforms:
-            packet = transform(packet)
-        for tap in leg.taps:
-            tap(packet)
-        meter = leg.offload or leg.find_meter()
-        if meter is not None and kind is not MediaKind.RTCP:
-            # before it is sent: the kernel may measure the answer at once, beside this
-            meter.measure(packet, len(packet), self._poll.now)
-        if bundle is not None and bundle.learnt:
-            bundle.learnt = False
-            self._save(leg)
-        self._send(leg, packet, ttl)
-        # after it is sent: a packet in hand is lost if the process is killed
-        if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
-            self._changed((leg, leg.other))
-
-    def _send(self, leg: Leg, packet: memoryview, ttl: int) -> None:
-        """Send a packet to the other end."""
-        send = self._egress.sender(leg, ttl)
-        try:
-            send(packet)
-        except OSError as error:
-            self._egress.send_failed(leg, send, packet, error)
-        self._note_keys(leg)
-
-    def _note_keys(self, leg: Leg) -> None:
-        """A successor has to know soon where the keys of SRTP are."""
-        for each in (leg.security, leg.egress.security):
-            if each is not None and each.checkpoint_due:
-                each.clear_checkpoint_due()
-                self._changed((leg,))
