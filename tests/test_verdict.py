@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.results import CallDetail, IceDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import RULES, State, Verdict, judge_call
 

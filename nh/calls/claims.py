@@ -10,6 +10,7 @@ import re
 from struct import Struct
 from typing import Final, NamedTuple
 
+from nh.calls.classify import MediaKind, classify
 from nh.calls.media import Media
 
 _RTP_BYTES: Final = 12
@@ -129,10 +130,11 @@ def read_claim(packet: memoryview, carried: Carried) -> Claim | None:
     if Carried.OTHER in carried:
         return None if _TEXT.match(packet[:64]) else Claim()
     if packet[0] >> 6 == 2:
-        claim = _read_report(packet) if 192 <= packet[1] <= 223 else None
+        is_rtcp = classify(packet) is MediaKind.RTCP
+        claim = _read_report(packet) if is_rtcp else None
         if claim is not None:
             return claim if Carried.RTCP in carried else None
-        if Carried.RTP in carried and not 192 <= packet[1] <= 223:
+        if Carried.RTP in carried and not is_rtcp:
             return _read_media(packet, padding=Carried.PADDED in carried)
     if Carried.UDPTL in carried:
         return _read_udptl(packet)

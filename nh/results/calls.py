@@ -145,7 +145,7 @@ class LegDetail(msgspec.Struct, frozen=True):
         source: the endpoint that the peer's packets come from; None before the first packet.
         latched: whether the source is fixed (RFC 7362).
         packets, bytes: accepted from the source.
-        dropped: packets that were not forwarded, by reason (nh.calls.leg.Drop).
+        dropped: packets that were not forwarded, by reason (nh.calls.drop.Drop).
         idle_s: seconds since the last packet; None before the first.
         streams: the latest four RTP streams.
         kernel: whether the kernel path relays its packets now.

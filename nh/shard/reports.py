@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nh.calls.call import Call
+from nh.calls.drop import Drop
 from nh.calls.events import EndReason
 from nh.calls.ice import EndIce
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes

@@ -6,8 +6,9 @@ Counters go on from those of the process before; gauges are of the moment.
 import dataclasses
 from typing import Any, Final
 
+from nh.calls.drop import Drop
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.rtp.mos import MIN_PACKETS
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup

@@ -69,7 +69,7 @@ class Direction(NamedTuple):
         return max(self.leg.streams, key=lambda stream: stream.packets, default=None)
 
     def dropped(self, reason: str) -> int:
-        """How many of the sender's packets were dropped for a reason of nh.calls.leg.Drop."""
+        """How many of the sender's packets were dropped for a reason of nh.calls.drop.Drop."""
         return self.leg.dropped.get(reason, 0)
 
     def lost_to(self, reason: str) -> bool:

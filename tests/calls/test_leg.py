@@ -2,7 +2,8 @@
 
 import pytest
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START, receive

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nh.calls.call import Call
+from nh.calls.drop import Drop
 from nh.calls.interfaces import Interface
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Mux

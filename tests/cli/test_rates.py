@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.cli.stats.rates import COMMANDS, STALE_S, Meter, Rates, commands, drops
 from nh.stats.layout import DROPS
 from nh.stats.reading import StatsReading

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.calls.media import Media, Side
 from nh.commands import TransactionKey
 from nh.shard.media import buffers

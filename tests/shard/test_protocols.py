@@ -6,8 +6,9 @@ from typing import cast
 
 import pytest
 
+from nh.calls.drop import Drop
 from nh.calls.ice import EndIce
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import Datagram, DtlsProtocol

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.shard.media.totals import TrafficTotals
 
 SIZES = st.integers(0, 65_507)

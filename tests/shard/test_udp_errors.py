@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.calls.settings import RelaySettings
 from nh.shard.media.udp_errors import UdpErrors
 from tests.shard.conftest import MakePeer

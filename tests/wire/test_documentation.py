@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 from nh.command_table import INFO
 from nh.errors import ERROR_CODES
 from nh.results import Failure

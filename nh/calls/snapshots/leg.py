@@ -7,9 +7,10 @@ from typing import Annotated, Final, Self
 import msgspec
 
 from nh.calls.claims import KNOWN, Carried, Claim
+from nh.calls.drop import Drop
 from nh.calls.earlier import EarlierSender
 from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadTypes

@@ -10,7 +10,8 @@ import socket
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.session import Session
 from nh.shard.media.sockets import MediaSocket, sockets_of
 from nh.shard.media.totals import TrafficTotals

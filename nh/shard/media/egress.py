@@ -9,7 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES

@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem

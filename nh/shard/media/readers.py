@@ -12,8 +12,9 @@ from types import MethodType
 from typing import Final
 
 from nh.calls.classify import MediaKind, classify
+from nh.calls.drop import Drop
 from nh.calls.latching import admit
-from nh.calls.leg import Drop, Leg
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of, received_address

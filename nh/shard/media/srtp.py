@@ -8,7 +8,8 @@ through it.
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.srtp.refusal import Refusal, SrtpRefused
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from nh.calls.bundle import Demultiplexer
 from nh.calls.bundling import media_of
 from nh.calls.classify import MediaKind, classify
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media.egress import Egress
 from nh.shard.media.poll import MediaPoll

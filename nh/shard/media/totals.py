@@ -6,7 +6,7 @@ and are counted where they happen.
 
 from typing import Final
 
-from nh.calls.leg import Drop
+from nh.calls.drop import Drop
 
 _NOT_ADMITTED: Final = tuple(reason for reason in Drop if not reason.admitted)
 """Drops of packets that no leg counts. The size of what a socket lost is unknown."""

@@ -5,7 +5,8 @@ Pure functions; they change no call.
 
 from collections.abc import Sequence
 
-from nh.calls.leg import Drop, Leg
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
