@@ -10,8 +10,9 @@ import typer
 
 from nh.cli.flags import takes_settings
 from nh.cli.options import SettingsFile
-from nh.config import NO_STATE, Settings, check_served_addresses
+from nh.config import Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
+from nh.config_table import NO_STATE
 from nh.errors import ConfigError
 
 EPILOG = (

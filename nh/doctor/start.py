@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from nh.config import KernelMode
+from nh.config_table import KernelMode
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from nh.config import Settings, StateAway
+from nh.config import Settings
+from nh.config_table import StateAway
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, StoreUnavailable

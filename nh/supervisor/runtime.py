@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nh.config import Settings, StateAway
+from nh.config import Settings
+from nh.config_table import StateAway
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.ipc.shared_deadline import boottime
 from nh.loop import SelectorLoop

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nh.config import Settings, StateAway
+from nh.config import Settings
+from nh.config_table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow
 from nh.supervisor.store.open import STORE_NAME, Group, followers, locate, open_store
 from tests.supervisor.stores import file_system

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.calls.timeouts import TimeoutTarget
-from nh.config import Settings, XmlrpcFormat
+from nh.config import Settings
+from nh.config_table import XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts import reports, send

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from nh.config import KernelMode, Settings
+from nh.config import Settings
+from nh.config_table import KernelMode
 from nh.errors import NotNow
 from nh.rpc.listeners import check_listeners
 from nh.rpc.protocols import PROTOCOLS

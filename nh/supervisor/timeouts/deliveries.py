@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.config import ANY_CLIENT, LOOPBACK, Settings, XmlrpcFormat
+from nh.config import Settings
+from nh.config_table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 
 
