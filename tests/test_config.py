@@ -23,6 +23,7 @@ from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
 from nh.log_settings import LogLevel
+from nh.stats.layout import MAX_GROUPS
 from nh.supervisor.handover.receive import VARIABLE
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
@@ -91,6 +92,13 @@ def test_ng_and_its_interfaces_may_come_from_different_layers(toml: Path) -> Non
 )
 def test_a_feature_by_its_name_goes_before_the_word_for_all(words: str, lenient: set[Feature]) -> None:
     assert load({"ng_unsupported": words}).ng_lenient == lenient
+
+
+def test_the_statistics_have_room_for_every_relay_that_a_standby_may_follow() -> None:
+    names = tuple(f"relay-{number}" for number in range(MAX_GROUPS))
+    assert Settings(standby_for=names).groups == names
+    with pytest.raises(ValueError, match=f"standby_for: .* {MAX_GROUPS} relays at most"):
+        Settings(standby_for=(*names, "one-more"))
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])

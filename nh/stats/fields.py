@@ -144,7 +144,9 @@ class Record:
         """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
         values = self._values(stats)
         if self._has_text:
-            values = tuple(value.encode() if isinstance(value, str) else value for value in values)
+            values = tuple(
+                value.encode(errors="replace") if isinstance(value, str) else value for value in values
+            )
         return self._struct.pack(*values) + self.histograms.pack(stats)
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 
 from nh.stats import MAX_SHARDS, ShardState, ShardStats, SupervisorStats
 from nh.stats.fields import FieldInfo, Kind, Total
-from nh.stats.layout import SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE
+from nh.stats.layout import GROUP_RECORD, SHARD_TABLE, STATUS_TABLE, SUPERVISOR_TABLE, StandbyGroup
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ def test_values_in_seconds_are_floats_texts_are_text_and_all_others_integers() -
         for field in SHARD_TABLE if stats is ShardStats else SUPERVISOR_TABLE:
             expected = {"s": float, "text": str}.get(field.unit, int)
             assert types[field.name] is expected, field.name
+
+
+def test_a_text_that_is_no_unicode_does_not_stop_the_statistics() -> None:
+    group = StandbyGroup(fault="/run/\udcff is away")
+    assert GROUP_RECORD.unpack(GROUP_RECORD.pack(group))["fault"] == "/run/? is away"
 
 
 def test_every_command_counts_every_outcome() -> None:

@@ -43,7 +43,7 @@ class Following:
         self.free: Follower | None = None
         self.standings: dict[str, Standing] = {}
         self.failure = ""
-        self._obstacles: dict[str, str] = {}  # by group: why its calls could not be taken over
+        self._obstacles: dict[str, str] = {}  # by group: why its calls could not be taken over, or ""
         self._began = time.monotonic()
         self._followers = followers
         self._on_free = on_free
@@ -129,9 +129,8 @@ class Following:
             )
 
     def _tell_obstacle(self, group: str, obstacle: str) -> None:
-        before = self._obstacles.pop(group, "")
-        if obstacle:
-            self._obstacles[group] = obstacle
+        before = self._obstacles.get(group, "")
+        self._obstacles[group] = obstacle  # in one step: the loop may read it meanwhile
         if obstacle and obstacle != before:
             logger.error("standby for %s: this relay cannot take its calls over: %s", group, obstacle)
         elif before and not obstacle:

@@ -178,5 +178,6 @@ def _choose(to: str, standbys: Mapping[str, int]) -> tuple[str, int]:
         return next(iter(named.items()))
     known = escaped(", ".join(sorted(standbys))) or "none"
     if not named:
-        raise Refused(f"no standby {to} follows the calls; those that do: {known}" if to else _NO_STANDBY)
+        unknown = f"no standby {escaped(to)} follows the calls; those that do: {known}"
+        raise Refused(unknown if to else _NO_STANDBY)
     raise Refused(f"several standbys could be meant; name one of them: {known}")
