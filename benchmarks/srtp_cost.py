@@ -12,9 +12,9 @@ CPU of its turns: receive, authenticate, decrypt, measure, encrypt, send. The fi
 import argparse
 import struct
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
-from benchmarks.srtp_relays import measure_relays
+from benchmarks.srtp_relays import COUNTER_MODE, GCM, PLAIN, Kind, measure_relays
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import Answer, BundleOptions, Offer, OfferOptions
@@ -34,32 +34,11 @@ LOOPBACK: Final = "127.0.0.1"
 PACKETS: Final = 40
 BURSTS: Final = 150
 ROUNDS: Final = 3
-COUNTER_MODE: Final = "AES_CM_128_HMAC_SHA1_80"
-GCM: Final = "AEAD_AES_128_GCM"
 
 EXTENSIONS: Final = bytes.fromhex("bede0003 10ff 22112233 311234 000000")
 """Three elements, as browsers send them with each packet (RFC 8285 4.2)."""
 
 
-class Kind(NamedTuple):
-    """What is measured.
-
-    Attributes:
-        suite: of the caller's SRTP; "": it has none.
-        opens: the caller sends, so SRTP is opened; otherwise it is sealed.
-        shares: what comes to the caller's port beside its RTP: "", "rtcp-mux" or "bundle".
-    """
-
-    suite: str = ""
-    opens: bool = True
-    shares: str = ""
-
-    def __str__(self) -> str:
-        way = "" if not self.suite else ", SRTP to RTP" if self.opens else ", RTP to SRTP"
-        return (self.suite or "plain") + way + (f", {self.shares}" if self.shares else "")
-
-
-PLAIN: Final = Kind()
 KINDS: Final = (
     PLAIN,
     *(Kind(suite, opens) for suite in (COUNTER_MODE, GCM) for opens in (True, False)),

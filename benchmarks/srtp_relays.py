@@ -4,10 +4,8 @@ Both relay in user space, on one CPU, and take turns: each round sends each rela
 in bursts of one packet for each call.
 """
 
-import base64
 import contextlib
 import os
-import secrets
 import shutil
 import socket
 import tempfile
@@ -28,10 +26,11 @@ from tools.rtpload.codec import get_codec
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.ng import NgControl
 from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
-from tools.rtpload.libsrtp import outgoing
+from tools.rtpload.worker.secured import Secured
+from tools.rtpload.worker.senders import Protect
 
-SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
-KEY_BYTES: Final = {"AES_CM_128_HMAC_SHA1_80": 30, "AEAD_AES_128_GCM": 28}
+COUNTER_MODE: Final = "AES_CM_128_HMAC_SHA1_80"
+GCM: Final = "AEAD_AES_128_GCM"
 CALLS: Final = 20
 ROUNDS: Final = 9
 BURSTS: Final = 250
@@ -44,18 +43,25 @@ Send = Callable[[], None]
 
 
 class Kind(NamedTuple):
-    """Which packets: the suite of the callee's SRTP ("": none), and whether the callee sends them."""
+    """What is measured.
+
+    Attributes:
+        suite: of the SRTP of one end; "": neither has it.
+        opens: that end sends, so its SRTP is opened; otherwise it is sealed.
+        shares: what comes to its port beside its RTP: "", "rtcp-mux" or "bundle".
+    """
 
     suite: str = ""
-    opens: bool = False
+    opens: bool = True
+    shares: str = ""
 
     def __str__(self) -> str:
-        way = "SRTP to RTP" if self.opens else "RTP to SRTP"
-        return f"{self.suite}, {way}" if self.suite else "plain"
+        way = "" if not self.suite else ", SRTP to RTP" if self.opens else ", RTP to SRTP"
+        return (self.suite or "plain") + way + (f", {self.shares}" if self.shares else "")
 
 
 PLAIN: Final = Kind()
-KINDS: Final = (PLAIN, *(Kind(suite, opens) for suite in SUITES for opens in (False, True)))
+KINDS: Final = (PLAIN, *(Kind(suite, opens) for suite in (COUNTER_MODE, GCM) for opens in (False, True)))
 
 
 class Calls:
@@ -77,20 +83,19 @@ class Calls:
 
     def _set_up(self, control: NgControl, name: str, kind: Kind) -> None:
         caller, callee = MediaPeer(LOOPBACK), MediaPeer(LOOPBACK)
-        key = secrets.token_bytes(KEY_BYTES.get(kind.suite, 0))
+        secured = Secured(kind.suite) if kind.suite else None
         targets = control.negotiate(
             TransactionKey(name, f"{name}-from", f"{name}-to", 1),
             _end_of(caller),
-            _end_of(callee)._replace(key=base64.b64encode(key).decode()),
+            _end_of(callee)._replace(key=secured.key if secured else ""),
             hold=False,
         )
         sender, sink = (callee, caller) if kind.opens else (caller, callee)
         target = targets.callee.rtp if kind.opens else targets.caller.rtp
-        session = outgoing(kind.suite, key) if kind.suite and kind.opens else None
+        protect: Protect = secured.protector(rtcp=False) if secured and kind.opens else bytes
 
         def send() -> None:
-            packet = sender.next_packet(bytes(160))
-            sender.send_raw(session.protect(packet) if session else packet, target)
+            sender.send_raw(protect(sender.next_packet(bytes(160))), target)
 
         self._senders.append(send)
         self._sinks.append(sink.sockets[RTP])
