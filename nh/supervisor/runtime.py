@@ -100,6 +100,7 @@ class Runtime:
         self.store: Store | None = None
         self.deadline: Deadline | None = None
         self.kernel: KernelService | None = None
+        self.kernel_off = ""
         self.promoted = False
         if not standby:
             self.open_store(Group(self.group), inherited)
@@ -125,13 +126,7 @@ class Runtime:
         self.orphans = find_orphans(path)
         check_addresses(settings.interfaces, takes_over=bool(inherited or self.orphans))
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards, len(settings.groups)))
-        self.kernel, self.kernel_off = start_kernel_service(
-            self.loop, settings, self.shards, stats=self.stats, orphans=self.orphans
-        )
-        if self.kernel is not None:
-            stack.callback(self.kernel.close)
-        if not standby:  # one that has no calls yet leaves the deadline of shards of an earlier run as it is
-            self._tell_kernel()
+        self._start_kernel_service(standby=standby)
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
 
@@ -150,6 +145,15 @@ class Runtime:
         self.deadline = Deadline(self.settings.runtime_path, opened.store.lease, may_run_out=may_run_out)
         self._stack.callback(self.deadline.close)
         self._tell_kernel()
+
+    def _start_kernel_service(self, *, standby: bool) -> None:
+        self.kernel, self.kernel_off = start_kernel_service(
+            self.loop, self.settings, self.shards, stats=self.stats, orphans=self.orphans
+        )
+        if self.kernel is not None:
+            self._stack.callback(self.kernel.close)
+        if not standby:  # one that has no calls yet leaves the deadline of shards of an earlier run as it is
+            self._tell_kernel()
 
     def _tell_kernel(self) -> None:
         if self.kernel is None:

@@ -57,7 +57,6 @@ class Standby:
     def __init__(self, runtime: Runtime, followers: "Sequence[Follower]") -> None:
         self._runtime = runtime
         self._followers = followers
-        self._began = time.monotonic()
         self._outcome: Outcome | None = None
         self._free = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._following = Following(followers, on_free=lambda: os.eventfd_write(self._free, 1))
