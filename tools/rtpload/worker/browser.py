@@ -33,6 +33,7 @@ CONSENT_NS: Final = 1_000_000_000
 LOOK_NS: Final = 50_000_000
 """How often timers are looked at before there are keys."""
 
+_LEAST_BYTES: Final = 2
 _STUN_BELOW: Final = 4
 _DTLS: Final = range(20, 64)
 RTCP_TYPES: Final = range(192, 224)
@@ -152,6 +153,8 @@ class Browser:
         return self._open
 
     def _open(self, packet: bytes) -> bytes:
+        if len(packet) < _LEAST_BYTES:
+            raise ValueError("it is shorter than any packet of a browser")
         if packet[0] < _STUN_BELOW:
             self._take_answer(packet)
             return b""
