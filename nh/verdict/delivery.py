@@ -113,8 +113,8 @@ def not_received(direction: Direction) -> Finding | None:
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {direction.target}, and the latest {reports} RTCP"
         " reports of that end say that it receives nothing",
-        "a firewall or NAT between the relay and that end drops them, or the phone accepts packets of another"
-        " address only",
+        "a firewall or NAT between the relay and that end drops them, the phone accepts packets of another"
+        " address only, or its RTCP never says what it receives",
         "see with the filter whether they leave this host, and whether the SDP that that phone received names"
         f" {direction.other.local}",
     )

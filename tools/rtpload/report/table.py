@@ -17,7 +17,7 @@ def show_report(report: Report) -> RenderableType:
     parts: list[RenderableType] = [_media(report), _times(report), _sentences(report)]
     if report.generator.warnings:
         text = "\n".join(report.generator.warnings)
-        title = "THE GENERATOR WAS OVERLOADED: these figures say nothing about the relay"
+        title = "THE GENERATOR WAS OVERLOADED: these times say nothing about the relay"
         parts.append(Panel(Text(text), title=title, style="bold red"))
     return Group(*parts)
 
