@@ -18,7 +18,6 @@ Findings = Iterator[Finding]
 _FINE: Final[Mapping[str, str]] = {
     "shards": "each shard has media ports of its own",
     "runtime_dir": "the directory can be used",
-    "state": "the directory can be used",
     "address": "this host has all addresses for media",
     "ports": "no other nh claims the media ports",
     "rpc": "nh can listen on all addresses",

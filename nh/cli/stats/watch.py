@@ -66,7 +66,7 @@ class Watch:
             silent_s = reading.supervisor.heartbeat_age_s or 0
             return (
                 f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed;"
-                " calls go on, new ones are refused:"
+                " shards that live relay on, and new calls are refused:"
                 f" end process {reading.supervisor.pid} if it is there, and start nh again"
             )
         return ""

@@ -29,8 +29,8 @@ SAVE_S: Final = 5.0
 """Saving and writing of all calls may take so long; then there is no handover."""
 
 _NO_STANDBY: Final = (
-    "no standby follows the calls that could take them over; start one with --standby-for and the prefix of"
-    " this relay; if there is one, `nh health` there says what keeps it"
+    "no standby follows the calls that could take them over; start one with --standby and the --state of this"
+    " relay, or with --standby-for and its prefix; if there is one, `nh health` there says what keeps it"
 )
 
 
