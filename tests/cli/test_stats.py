@@ -177,7 +177,7 @@ def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) ->
         killed = watch.read()
         warning = watch.warning(killed)
         assert "silent for 1m0" in warning
-        assert "calls go on, new ones are refused: end process" in warning
+        assert "shards that live relay on, and new calls are refused: end process" in warning
 
         segment.unlink()
         stopped = watch.read()
