@@ -2,11 +2,12 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from nh.calls.candidates import SHARE, adopt_candidates, open_candidates, sockets_of
+from nh.calls.candidates import SHARE, Candidate, adopt_candidates, open_candidates, sockets_of
 from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
+from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
@@ -127,13 +128,23 @@ class CallResources:
         )
         shared.sockets += wanted
         if further:
-            room = max(0, int(limit * SHARE) - shared.sockets) // wanted if limit else len(further)
-            group.further = open_candidates(
-                further[:room], wanted, ports=shared.ports, open_sockets=open_sockets
-            )
-            shared.sockets += sum(1 for _ in sockets_of(group.further))
+            group.further = self._open_further(further, wanted, open_sockets)
         shared.multicast += sum(medium.multicast for medium in media)
         return group
+
+    def _open_further(
+        self,
+        addresses: Sequence[str],
+        count: int,
+        open_sockets: Callable[[str, int, int], list[RelaySocket]],
+    ) -> tuple[Candidate, ...]:
+        """Open further candidates of `count` sockets each, as far as max_sockets leaves room for a choice."""
+        shared = self.shared
+        limit = shared.settings.max_sockets
+        room = max(0, int(limit * SHARE) - shared.sockets) // count if limit else len(addresses)
+        found = open_candidates(addresses[:room], count, ports=shared.ports, open_sockets=open_sockets)
+        shared.sockets += sum(1 for _ in sockets_of(found))
+        return found
 
     def check_sdp(self, sockets: int) -> None:
         """Check how many sockets one SDP asks for.
