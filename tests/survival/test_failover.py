@@ -19,7 +19,7 @@ from tools.harness.deployment import has_ended
 from tools.harness.hosts import Host, Hosts, some_hosts
 from tools.harness.waiting import eventually
 
-pytestmark = pytest.mark.valkey
+pytestmark = [pytest.mark.valkey, pytest.mark.timeout(180)]
 
 WAIT_S = 30.0
 

@@ -150,7 +150,6 @@ def test_a_standby_with_another_key_is_not_ready_and_the_calls_are_left_to_other
         assert "encrypted with another key" in nh(standby.place, "stats", "--once").output
         assert "encrypted with another key" in says(standby, "promote")
         assert "encrypted with another key" in says(standby, "promote", "--force")
-        assert "no standby follows the calls that could take them over" in says(scene.active, "move")
 
 
 def test_a_standby_that_the_server_refuses_says_so_until_the_password_is_right(scene: Scene) -> None:
