@@ -309,6 +309,21 @@ def test_a_standby_that_wants_the_calls_is_known_to_their_relay_until_it_has_the
     successor.close()
 
 
+def test_a_standby_that_has_ended_gets_no_calls(group: Group) -> None:
+    relay, follower = group.engine("relay-1"), group.follower("named")
+    relay.open()
+    for _ in range(2):  # who has read the calls announces itself
+        follower.poll()
+    relay.check()
+    assert relay.lease.standbys == {"named": 0}
+    follower.leave()
+    relay._checked_at = 0.0  # its next look is due
+    relay.check()
+    assert relay.lease.standbys == {}
+    follower.leave()
+    relay.close()
+
+
 # --- calls that the key here does not open --------------------------------------------------------
 
 

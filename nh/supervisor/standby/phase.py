@@ -94,6 +94,8 @@ class Standby:
             return
         if outcome is Outcome.ENDED:
             runtime.notifier.stopping()
+            for follower in self._followers:
+                follower.leave()
         runtime.rpc.close()
 
     def _end(self, outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ standby asks once in a tenth of a second, and learns what changed, what was miss
 by the same reply. A blocking XREAD would tell neither of the last two.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -183,6 +184,17 @@ class Follower:
                 server.eval(scripts.WANT, 1, self._keys[0], self._holder, WANTED_MS)
         finally:
             server.close()
+
+    def leave(self) -> None:
+        """This standby ends: no relay gives it calls any more.
+
+        If the server does not hear that, it forgets the standby after ANNOUNCED_MS.
+        """
+        with contextlib.suppress(StoreUnavailable):
+            if self._server is not None:
+                with failures(self._target.name):
+                    self._server.hdel(self._keys[3], self._holder)
+        self.close()
 
     def close(self) -> None:
         """Disconnect. The copy stays; the next poll() connects again."""
