@@ -1,6 +1,6 @@
 """A warm standby takes many calls over from a host that dies: when they have media again, and what it costs.
 
-    python -m benchmarks.promotion [--calls 5000] [--shards 2]
+    python -m benchmarks.promotion [--calls 5000] [--shards 2] [--kernel]
 
 Two relays in network namespaces, with a Redis or Valkey server; needs root. Most calls are silent after a
 packet from each end, by which the relay knows their sources. Media flow in the others, and their gaps tell
@@ -119,10 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=5000, help="calls of the host that dies (%(default)s)")
     parser.add_argument("--shards", type=int, default=2, help="of each relay (%(default)s)")
+    parser.add_argument("--kernel", action="store_true", help="media go through the kernel, not user space")
     options = parser.parse_args()
     room = round(options.calls * PORTS_PER_CALL * SPARE)
     ports = range(FIRST_PORT, min(65_536, FIRST_PORT + room))
-    settings = {"silent_s": SILENT_S, "unused_s": SILENT_S, **host_path(kernel=False)}
+    settings = {"silent_s": SILENT_S, "unused_s": SILENT_S, **host_path(kernel=options.kernel)}
     with some_hosts(shards=options.shards, ports=ports, nice=RELAY_NICE, **settings) as network:
         measure(network, options.calls)
 

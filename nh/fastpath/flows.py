@@ -191,6 +191,10 @@ class FlowTable:
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
+    def has_stale_flow(self, local: Endpoint) -> bool:
+        """Whether a predecessor left a flow at `local` that is not adopted yet."""
+        return bool(self._left) and layout.pack_key(local) in self._left
+
     def adopt_stale_flow(self, local: Endpoint) -> layout.FlowEntry | None:
         """Take over the flow that a predecessor left at `local`; None: there is none."""
         left = self._left.pop(layout.pack_key(local), None)

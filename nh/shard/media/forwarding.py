@@ -169,19 +169,20 @@ class Forwarding:
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
 
-        Those that this process has bound anew, and no other has had, are open to all sources: so they are
-        read at once, and connected later, by connect_some().
+        Those that this process has bound anew are open to all sources, and have no flow: so they are read at
+        once, and connect_some() does the rest.
 
         Args:
             media_sockets: all sockets that a leg receives at.
         """
         is_first, self._active = not self._active, True
+        self._unconnected.clear()
         for media_socket in media_sockets:
-            if self._kernel is not None:
-                self._kernel.update(media_socket)
             if is_first and not media_socket.adopted and media_socket.flow is None:
                 self._unconnected[media_socket] = None
                 continue
+            if self._kernel is not None:
+                self._kernel.update(media_socket)
             media_socket.peer = None
             wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
             if not self._connect(media_socket, wanted):
@@ -197,12 +198,20 @@ class Forwarding:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
 
-    def connect_some(self, most: int) -> None:
-        """Connect some of the sockets that activate() left, if their legs want that."""
+    def connect_some(self, most: int) -> bool:
+        """Connect some of the sockets that activate() left, or begin their flows, as their legs want it.
+
+        Returns:
+            Whether some are left.
+        """
         some = list(itertools.islice(self._unconnected, most))
         for media_socket in some:
             del self._unconnected[media_socket]
-        self.apply(self._refresh(some))
+        try:
+            self.apply(self._refresh(some))
+        except Exception:
+            logger.exception("media sockets could not be connected: their packets are admitted by source")
+        return bool(self._unconnected)
 
     def route_changed(self, media_socket: MediaSocket) -> None:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""
@@ -230,13 +239,12 @@ class Forwarding:
             The legs that packets changed that had waited at a socket; pass them to apply().
         """
         if not self._active:
-            for media_socket in media_sockets:
-                if (
-                    self._kernel is not None
-                    and sole_latched_source(media_socket.legs, media_socket) is not None
-                ):
-                    # the flow does the same already, or did so for the process that had the socket before
-                    self._kernel.update(media_socket)
+            if self._kernel is not None:
+                for media_socket in media_sockets:
+                    had_flow = media_socket.adopted or self._kernel.has_stale_flow(media_socket)
+                    if had_flow and sole_latched_source(media_socket.legs, media_socket) is not None:
+                        # the flow does the same already, or did so for the process that had the socket before
+                        self._kernel.update(media_socket)
             return []
         return self._bring_in_line(_with_opposites(media_sockets))
 

@@ -86,6 +86,10 @@ class KernelPath:
         self._flows.remove_stale_flows()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 
+    def has_stale_flow(self, media_socket: MediaSocket) -> bool:
+        """Whether the process before left a flow at the socket that is not adopted yet."""
+        return self._flows.has_stale_flow(media_socket.local)
+
     def update(self, media_socket: MediaSocket) -> bool:
         """Make the flow of a socket what its legs say: begin it, change it or end it.
 

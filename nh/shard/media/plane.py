@@ -45,8 +45,11 @@ LOSSES_S: Final = 0.5
 ROUTES_PER_POLL: Final = 300
 """Most routes that are looked up again in one poll_sessions(): some milliseconds."""
 
-CONNECTED_PER_POLL: Final = 50
-"""Most sockets of restored calls that are connected in one poll_sessions(): some milliseconds."""
+CONNECTED_A_TURN: Final = 20
+"""Sockets of restored calls that are connected in one turn of the loop, or get a flow: some milliseconds."""
+
+CONNECT_TURN_S: Final = 0.002
+"""Time between two such turns."""
 
 
 class SocketPlane:
@@ -92,6 +95,7 @@ class SocketPlane:
             path_changed=self._path_changed,
             opened_beside=self._buffers.fit_beside,
         )
+        self._loop: Loop | None = None
         self.inherited: dict[Endpoint, int] = {}
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
@@ -207,11 +211,18 @@ class SocketPlane:
 
     def attach(self, loop: Loop) -> None:
         """Carry out the protocols of ends on `loop` from now on; packets are the poll's."""
+        self._loop = loop
         self._forwarding.protocols.attach(loop)
+        loop.call_later(0, self._connect_some)
 
     def detach(self) -> None:
         """Leave the loop."""
+        self._loop = None
         self._forwarding.protocols.detach()
+
+    def _connect_some(self) -> None:
+        if self._loop is not None and self._forwarding.connect_some(CONNECTED_A_TURN):
+            self._loop.call_later(CONNECT_TURN_S, self._connect_some)
 
     def activate(self) -> None:
         """Bring every socket into the state that its legs want: another process may have changed it.
@@ -248,7 +259,6 @@ class SocketPlane:
                 session.poll(now=now)
                 if self._lost_some:
                     self.count_lost(session)
-        self._forwarding.connect_some(CONNECTED_PER_POLL)
         if self.kernel is not None:
             self.kernel.poll(share=min(1.0, since_s / self._round_s), now=now)
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
