@@ -8,6 +8,7 @@ from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_seconds
 from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
+from nh.printable import counted
 from nh.results import DrainState
 
 
@@ -53,7 +54,7 @@ def _print(state: DrainState, as_json: bool) -> None:
     if as_json:
         typer.echo(json_text(state))
         return
-    calls = "1 call" if state.calls == 1 else f"{state.calls} calls"
+    calls = counted(state.calls, "call")
     if not state.draining:
         typer.echo(f"not draining: new calls are taken; {calls} now")
     elif state.limit_s is None:

@@ -11,6 +11,7 @@ from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, naming_ru
 from nh.commands import Demote
 from nh.config import Settings
 from nh.errors import Refused, StatsUnavailable, Unavailable
+from nh.printable import counted
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -77,12 +78,13 @@ def move(
         before = read_once(settings.runtime_path)
         moving = _begin(client, to)
     calls = before.totals.calls
+    number = counted(calls, "call")
 
     def tell(text: str) -> None:
         if not as_json:
             typer.echo(text, err=True)
 
-    tell(f"{_number(calls)} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
+    tell(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
     _wait_until_given(settings, moving.to)
     tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
     standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
@@ -91,7 +93,7 @@ def move(
         typer.echo(json_text(done))
     else:
         now = "is a standby now" if standby else "has ended"
-        typer.echo(f"moved {_number(calls)} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
+        typer.echo(f"moved {number} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
 
 
 def _begin(client: "NativeClient", to: str) -> "Demoting":
@@ -166,7 +168,3 @@ def _read(settings: Settings) -> "StatsReading | None":
         return read_once(settings.runtime_path)
     except StatsUnavailable:
         return None
-
-
-def _number(calls: int) -> str:
-    return "1 call" if calls == 1 else f"{calls} calls"

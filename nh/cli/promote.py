@@ -10,6 +10,7 @@ from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, naming_runtime_dir, settings_of
 from nh.commands import GetStats, Promote
 from nh.errors import NhError, Unavailable
+from nh.printable import counted
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -72,8 +73,7 @@ def promote(
     if as_json:
         typer.echo(json_text(done))
     else:
-        number = "1 call" if calls == 1 else f"{calls} calls"
-        typer.echo(f"this relay serves {done.group} now: {number}; {done.took_s:.1f} s")
+        typer.echo(f"this relay serves {done.group} now: {counted(calls, 'call')}; {done.took_s:.1f} s")
 
 
 def _wait_until_serving(address: str, holder: str, began: float) -> int:

@@ -19,6 +19,7 @@ from nh.cli.options import (
 from nh.commands import GetStats, Upgrade
 from nh.config import Settings
 from nh.errors import NhError, Unavailable
+from nh.printable import counted
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -95,9 +96,9 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
     if as_json:
         typer.echo(json_text(done))
     else:
-        calls = "1 call goes" if done.calls == 1 else f"{done.calls} calls go"
-        count = "1 shard" if done.shards == 1 else f"{done.shards} shards"
-        typer.echo(f"nh {done.version} runs with {count}; {calls} on; {done.took_s:.1f} s")
+        goes = f"{counted(done.calls, 'call')} {'goes' if done.calls == 1 else 'go'}"
+        count = counted(done.shards, "shard")
+        typer.echo(f"nh {done.version} runs with {count}; {goes} on; {done.took_s:.1f} s")
 
 
 def _started(client: "NativeClient") -> object:

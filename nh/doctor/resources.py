@@ -9,6 +9,7 @@ from typing import Final
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError
+from nh.printable import counted
 from nh.stats import segment_name
 from nh.supervisor.handover.orphan_client import PATTERN
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
@@ -39,7 +40,8 @@ def check_descriptors(patient: Patient) -> Findings:
             "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -n 1048576` before nh run",
         )
     else:
-        yield ok(f"{limit} descriptors a process: room for {room.calls} calls (limited by {room.limited_by})")
+        calls = counted(room.calls, "call")
+        yield ok(f"{limit} descriptors a process: room for {calls} (limited by {room.limited_by})")
 
 
 def _descriptor_limit(patient: Patient) -> int:
@@ -60,18 +62,19 @@ def check_cpus(patient: Patient) -> Findings:
     quota = _cpu_quota(patient)
     if quota is not None and quota < shards:
         yield warning(
-            f"the cgroup allows {quota:g} CPUs, and nh has {shards} shards",
+            f"the cgroup allows {quota:g} CPUs, and nh has {counted(shards, 'shard')}",
             "the kernel pauses the shards for tens of milliseconds, which is audible",
             f"set shards = {max(1, int(quota))}, or raise the quota (CPUQuota=, --cpus)",
         )
     elif shards > cpus:
         yield warning(
-            f"{shards} shards share {cpus} CPUs",
+            f"{shards} shards share {counted(cpus, 'CPU')}",
             "shards wait for each other",
             f"set shards = {cpus}, or give nh more CPUs",
         )
     else:
-        yield ok(f"{cpus} CPUs for {shards} shards, {'no quota' if quota is None else f'quota {quota:g}'}")
+        limit = "no quota" if quota is None else f"quota {quota:g}"
+        yield ok(f"{counted(cpus, 'CPU')} for {counted(shards, 'shard')}, {limit}")
 
 
 def _cpu_quota(patient: Patient) -> float | None:

@@ -15,7 +15,7 @@ from nh.calls.session import Session
 from nh.commands import RelayCommand
 from nh.errors import AddressUnavailable, NhError, PortsExhausted
 from nh.logs import about
-from nh.printable import short_id
+from nh.printable import counted, short_id
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ class CallLog(CallObserver):
             by = f" by {journal.closer}" if journal.closer is not None else ""
             self._limited.log(
                 logging.INFO,
-                "call '%s' ended after %.1f s: %s%s; %d packets were received",
+                "call '%s' ended after %.1f s: %s%s; %s received",
                 short_id(call_id),
                 max(0.0, time.time() - journal.begin),
                 journal.end or "",
                 by,
-                journal.packets,
+                counted(journal.packets, "packet"),
                 extra=about(call_id, journal.closer.address if journal.closer is not None else ""),
             )
 

@@ -46,6 +46,7 @@ from nh.ipc.link_messages import (
 )
 from nh.logs import configure_logging
 from nh.loop import SelectorLoop
+from nh.printable import counted
 from nh.reasons import reason
 from nh.results import Failure, RelayResult
 from nh.shard.call_log import log_refusal
@@ -153,7 +154,7 @@ class Control(CallObserver):
         try:
             leave_records(Path(self._configure.handover_path), left)
         except OSError as exc:
-            logger.error("the records of %d calls are lost: %s", len(left), exc)
+            logger.error("the records of %s are lost: %s", counted(len(left), "call"), exc)
 
     # --- messages of the supervisor ---------------------------------------------------------------
 
@@ -371,7 +372,7 @@ class Control(CallObserver):
             "%s: shard %d relays its %s until the next supervisor has them",
             event,
             number,
-            "1 call" if recovery.calls == 1 else f"{recovery.calls} calls",
+            counted(recovery.calls, "call"),
         )
         self._drain(TakeNewCalls())
         self._orphan = Orphan(

@@ -11,6 +11,7 @@ from nh.config_table import StateAway
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.ipc.shared_deadline import boottime
 from nh.loop import SelectorLoop
+from nh.printable import counted
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
@@ -208,7 +209,7 @@ class Runtime:
         return (
             f"ready: {shards} {','.join(str(cpu) for cpu in self.cpus[: len(ports)])};"
             f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
-            f" {where}; up to {room.calls} calls (limited by {room.limited_by}){fewer}"
+            f" {where}; up to {counted(room.calls, 'call')} (limited by {room.limited_by}){fewer}"
         )
 
 

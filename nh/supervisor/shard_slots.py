@@ -8,6 +8,7 @@ from nh.calls.journal import Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks
+from nh.printable import counted
 from nh.stats import Heartbeat
 from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
@@ -93,7 +94,10 @@ class ShardSlots:
         for call in restorable:
             backups[shard_of(call.call_id, len(backups))].load(call.call_id, call.snapshot)
         if restorable:
-            logger.info("%d calls are in the store; those that are not over are restored", len(restorable))
+            logger.info(
+                "%s found in the store; those that are not over are restored",
+                counted(len(restorable), "call"),
+            )
 
     def _send_links(self) -> None:
         """Shards hold the links of the kernel's program too, so that it outlives the supervisor."""

@@ -13,6 +13,7 @@ from typing import Final
 from nh.config import Settings
 from nh.errors import Refused
 from nh.ipc.handover_messages import HandoverMessage
+from nh.printable import counted
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
@@ -156,7 +157,7 @@ class Supervisor:
         if store is not None and store.adopted and not self._adopted:
             self._adopted = True
             logger.warning(
-                "%d calls of another relay are in the store; going on anew with them", store.adopted
+                "the store has %s of another relay; going on anew with them", counted(store.adopted, "call")
             )
             self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log; the next start has them
 

@@ -62,7 +62,7 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_watches_is_replaced_when_th
         shard.kill()
         eventually(lambda: len(lines_with(relay, "it is restarted in")) >= 2, "its successors cannot start")
         faults.end("watch")
-        relay.program.wait_for_line("has restored 1 calls; 0 could not be restored")
+        relay.program.wait_for_line("has restored 1 call; 0 could not be restored")
         one.talk()
 
 
@@ -148,7 +148,7 @@ def test_calls_that_are_over_when_they_can_come_back_end_at_once(faults: Faults,
         with relay.program as program:
             relay.wait_until_ready()
             faults.end("socket")
-            program.wait_for_line("1 calls that waited for sockets go on")
+            program.wait_for_line("1 call that waited for sockets goes on")
             eventually(lambda: not relay.calls().calls, "it is over")
             eventually(relay.all_ports_are_free, "its ports are free")
             assert program.stop() == 0

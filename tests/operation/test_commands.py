@@ -221,7 +221,7 @@ def test_the_log_says_when_a_call_begins_and_ends_unless_it_is_asked_not_to(rela
     with NativeClient(relay.unix_address) as client:
         client.request(CloseCall(hostile))
     ended = relay.program.wait_for_line(f"{shown} ended after ")
-    assert re.search(r"closed by native close of pid \d+ \(uid \d+\); 0 packets were received$", ended)
+    assert re.search(r"closed by native close of pid \d+ \(uid \d+\); 0 packets received$", ended)
     assert on(relay, "log", "warning", "calls").stdout == "log level info; calls warning\n"
     ask_perl(relay.unix_address, allocate(b"unseen"))
     with NativeClient(relay.unix_address) as client:

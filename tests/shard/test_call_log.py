@@ -125,7 +125,7 @@ def test_a_flood_of_calls_makes_so_many_lines_a_second(
     clock.now += 1
     log.call_ended(b"call-0", CallJournal(begin=time.time(), end=CallEnd.EXPIRED, packets=7))
     assert caplog.messages[-1] == (
-        "call 'call-0' ended after 0.0 s: expired; 7 packets were received (900 similar lines suppressed)"
+        "call 'call-0' ended after 0.0 s: expired; 7 packets received (900 similar lines suppressed)"
     )
 
 

@@ -265,7 +265,7 @@ def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
     assert data.count(CALLS[b"call 55"]) == 1
     path.write_bytes(data.replace(CALLS[b"call 55"], b"6" + CALLS[b"call 55"][1:]))
     assert contents(path) == {call_id: CALLS[call_id] for call_id in CALLS if call_id != b"call 55"}
-    assert "is damaged in 1 calls" in caplog.text
+    assert "is damaged in 1 call" in caplog.text
     assert "with the 99 calls that could be read" in caplog.text
     assert len(quarantined(path)) == 1
 

@@ -174,7 +174,7 @@ def test_close_waits_no_longer_than_it_may_and_says_what_is_lost(
     store.close(timeout_s=0.2)
     assert time.monotonic() - begin < 2.0
     assert (
-        "closed before the changes of 1 calls were written because the store is slow; they are lost"
+        "closed before the changes of 1 call were written because the store is slow; they are lost"
         in caplog.text
     )
     goes_on.set()

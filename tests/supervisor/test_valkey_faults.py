@@ -101,7 +101,7 @@ def test_calls_that_only_a_server_has_that_was_away_at_the_start_are_removed_and
     until_written(second)
     assert own_group.contents() == {b"call 0": b"newer"}
     second.close(5.0)
-    assert any("1 calls of an earlier run are removed, not restored" in line for line in caplog.messages)
+    assert any("1 call of an earlier run removed, not restored" in line for line in caplog.messages)
 
 
 def test_calls_of_a_dead_relay_on_a_server_that_was_away_at_the_start_are_kept_for_the_next_start(
@@ -262,7 +262,7 @@ def test_records_of_another_version_are_damaged_and_the_others_are_kept(group: G
     engine.close()
     record = group.client.hget(group.key("calls"), "a")
     group.client.hset(group.key("calls"), "a", b"\xff" + record[1:])
-    with pytest.raises(StoreDamaged, match="damaged in 1 calls") as found:
+    with pytest.raises(StoreDamaged, match="damaged in 1 call") as found:
         group.engine().open()
     assert found.value.calls == (call(b"b"),)
 

@@ -69,7 +69,7 @@ def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Hosts) -> N
         network.move_address(two)
         for call in calls:
             until_heard(call)
-        two.deployment.relay.program.wait_for_line("5 calls are in the store")
+        two.deployment.relay.program.wait_for_line("5 calls found in the store")
         assert health(two).ready
         assert "the warm copy is incomplete" not in output(two)
         assert two.deployment.stop() == 0

@@ -4,7 +4,10 @@ Real keepalived, two hosts in network namespaces, a real server. Only the addres
 """
 
 import contextlib
+import itertools
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ from tools.harness.waiting import eventually
 pytestmark = [pytest.mark.valkey, pytest.mark.keepalived, pytest.mark.full, pytest.mark.timeout(180)]
 
 MOVED_S = 60.0
+PACKET_S = 0.02
 LONG_LEASE_S = 60
 """Other tests use the CPUs: a relay may come too late to renew a short lease. Tests let this one expire."""
 
@@ -143,8 +147,29 @@ def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("lease_s", [LEASE_S])
-def test_the_address_follows_a_planned_move(pair: Pair) -> None:
+def test_the_address_follows_a_planned_move_and_no_packet_is_lost_or_comes_twice(pair: Pair) -> None:
     pair.two.wait_until_warm(1)
-    pair.one.deployment.nh("move")
+    ends = {
+        "alice": (pair.call.alice, pair.call.for_alice, pair.call.bob),
+        "bob": (pair.call.bob, pair.call.for_bob, pair.call.alice),
+    }
+    received: dict[str, list[bytes]] = {name: [] for name in ends}
+    for _, _, receiver in ends.values():
+        receiver.pending()
+    with ThreadPoolExecutor(1) as thread:
+        move = thread.submit(pair.one.deployment.nh, "move")
+        for number in itertools.count():
+            for name, (sender, to, receiver) in ends.items():
+                sender.send(b"%d" % number, to)
+                received[name] += receiver.pending()
+            if move.done() and pair.two.has_address():
+                break
+            time.sleep(PACKET_S)
+        move.result()
+    for name, (_, _, receiver) in ends.items():
+        received[name] += [payload for payload, _ in receiver.arriving(1.0)]
+        lost = {b"%d" % each for each in range(number + 1)} - {*received[name]}
+        assert (lost, len(received[name])) == (set(), number + 1), name
+    assert number * PACKET_S > 1.0
     pair.until_address_is_at(pair.two)
     pair.until_media_flow()

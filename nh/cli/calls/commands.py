@@ -28,7 +28,7 @@ from nh.cli.options import (
 )
 from nh.commands import CallOrder, ListCalls
 from nh.errors import ConfigError, NhError, UnknownCall
-from nh.printable import show_id
+from nh.printable import counted, show_id
 
 _ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 
@@ -135,6 +135,6 @@ def close(
     if as_json:
         typer.echo(json_text({"call_id": wanted, "closed": closed}))
     elif closed:
-        typer.echo(f"closed {show_id(wanted)}: {closed} {'session' if closed == 1 else 'sessions'} ended")
+        typer.echo(f"closed {show_id(wanted)}: {counted(closed, 'session')} ended")
     else:
         typer.echo(f"closed {show_id(wanted)}: no session was active, its ports are free")

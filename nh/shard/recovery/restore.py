@@ -24,7 +24,7 @@ from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
 from nh.logs import about
-from nh.printable import short_id
+from nh.printable import counted, short_id
 from nh.shard.media.plane import SocketPlane
 from nh.shard.recorder import Recorder
 from nh.shard.recovery.checkpoints import Checkpointer
@@ -108,8 +108,9 @@ class CallRestorer(CallObserver):
             restored += outcome
         if restored:
             logger.warning(
-                "%d calls that waited for sockets go on, %d still wait",
-                restored,
+                "%s that waited for sockets %s on, %d still wait",
+                counted(restored, "call"),
+                "goes" if restored == 1 else "go",
                 len(self.waiting),
             )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from nh.calls.media import Endpoint
+from nh.printable import counted
 from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.routing import shard_of
@@ -194,11 +195,11 @@ class OrphanedShards:
 
 def _leave_alone(orphan: OrphanClient) -> None:
     logger.error(
-        "%s has %d calls in a format that this nh does not read (version %d): it is left alone, and relays"
+        "%s has %s in a format that this nh does not read (version %d): it is left alone, and relays"
         " until they are silent, or until a version of nh that reads them is started; no command reaches"
         " them",
         orphan,
-        orphan.hello.calls,
+        counted(orphan.hello.calls, "call"),
         orphan.hello.snapshot_version,
     )
     orphan.close()

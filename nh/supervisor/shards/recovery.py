@@ -15,7 +15,7 @@ from nh.ipc.backup_messages import BackupMessage, DropCall, parts
 from nh.ipc.channel import batches
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.logs import about
-from nh.printable import short_id
+from nh.printable import counted, short_id
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 
@@ -105,9 +105,9 @@ class Recovery:
         """See RecoverySource."""
         if message.restored or message.failed:
             logger.info(
-                "shard %d has restored %d calls; %d could not be restored",
+                "shard %d has restored %s; %d could not be restored",
                 self._shard,
-                message.restored,
+                counted(message.restored, "call"),
                 message.failed,
             )
         self._status.calls_restored += message.restored

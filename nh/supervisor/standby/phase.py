@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
 from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
+from nh.printable import counted
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import Origin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
@@ -165,7 +166,9 @@ class Standby:
         known = len(standings) == len(self._followers)
         lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
         if orphans and lost and self._following.free is None:
-            logger.warning("another relay has the calls: %d shards of the run before end", len(orphans))
+            logger.warning(
+                "another relay has the calls: ending %s of the run before", counted(len(orphans), "shard")
+            )
             for orphan in orphans:
                 orphan.kill()
             orphans.clear()

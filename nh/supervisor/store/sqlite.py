@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.errors import StoreUnavailable
+from nh.printable import counted
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
 from nh.supervisor.store.sqlite_files import make_file, remove_files, rename_files
 
@@ -188,7 +189,7 @@ class SqliteEngine:
         except StoreDamaged as exc:
             raise StoreDamaged(str(exc), tuple(found.values())) from exc
         if damaged:
-            raise StoreDamaged(f"is damaged in {damaged} calls", tuple(found.values()))
+            raise StoreDamaged(f"is damaged in {counted(damaged, 'call')}", tuple(found.values()))
         return list(found.values())
 
     def _set_up(self, *, is_new: bool) -> None:

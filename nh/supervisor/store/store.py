@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.ipc.shared_deadline import boottime
+from nh.printable import counted
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
@@ -161,8 +162,8 @@ class Store:
             return
         if left or self._thread.is_alive():
             logger.warning(
-                "store: closed before the changes of %d calls were written%s; %s",
-                left,
+                "store: closed before the changes of %s were written%s; %s",
+                counted(left, "call"),
                 " because the store is slow" if self._thread.is_alive() else "",
                 "they are lost" if journal is None else "the journal has them for the next start",
             )

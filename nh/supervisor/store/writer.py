@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nh.errors import StoreUnavailable
+from nh.printable import counted
 from nh.supervisor.store.engine import (
     Changes,
     StoreDamaged,
@@ -180,18 +181,18 @@ class StoreWriter:
         unknown = strangers.keys() - self._unwritten.keys()
         if unknown and not self._was_open and not self._engine.continues:
             logger.warning(
-                "store %s: was away at the start; it has %d calls of another relay, which are restored",
+                "store %s: was away at the start; it has %s of another relay, to be restored",
                 self._engine.name,
-                len(unknown),
+                counted(len(unknown), "call"),
             )
             self.adopted = len(unknown)
             self._wanted |= {call_id: stored[call_id] for call_id in unknown}
             strangers = {call_id: None for call_id in strangers if call_id not in unknown}
         elif unknown and not self._was_open:
             logger.warning(
-                "store %s: was away at the start; %d calls of an earlier run are removed, not restored",
+                "store %s: was away at the start; %s of an earlier run removed, not restored",
                 self._engine.name,
-                len(unknown),
+                counted(len(unknown), "call"),
             )
         self._was_open = True
         self._unwritten = {
@@ -212,10 +213,10 @@ class StoreWriter:
                 return
         self._failures.log(
             logging.ERROR,
-            "store: %s; calls go on but are not stored, so a restart of everything would lose %d changes;"
+            "store: %s; calls go on but are not stored, so a restart of everything would lose %s;"
             " writing is retried every second",
             exc,
-            len(self._unwritten),
+            counted(len(self._unwritten), "change"),
         )
 
     def _quarantine(self, why: StoreDamaged) -> None:
@@ -224,11 +225,11 @@ class StoreWriter:
         except StoreUnavailable as exc:
             raise StoreUnavailable(f"{self._engine.name} {why}, and {exc}") from exc
         logger.warning(
-            "store %s %s: moved to %s; a new store is made with the %d calls that could be read",
+            "store %s %s: moved to %s; a new store is made with the %s that could be read",
             self._engine.name,
             why,
             where,
-            len(why.calls),
+            counted(len(why.calls), "call"),
         )
 
 

@@ -19,7 +19,7 @@ from valkey.exceptions import ResponseError
 
 from nh.errors import StoreUnavailable
 from nh.ipc.shared_deadline import boottime
-from nh.printable import escaped
+from nh.printable import counted, escaped
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
@@ -148,7 +148,9 @@ class ValkeyEngine:
             count = self._renew()
             self._checked_at = time.monotonic()
             if count != len(self._heads):
-                raise StoreUnavailable(f"{self.name}: it has {count} calls instead of {len(self._heads)}")
+                raise StoreUnavailable(
+                    f"{self.name}: it has {counted(count, 'call')} instead of {len(self._heads)}"
+                )
             if self._renewed_at >= self._reconciled_at + RECONCILE_S:
                 self._reconciled_at = self._renewed_at
                 self._reconcile()
@@ -295,7 +297,7 @@ class ValkeyEngine:
                 found[call_id] = call
                 self._heads[call_id] = head(record)
         if damaged:
-            raise StoreDamaged(f"is damaged in {damaged} calls", tuple(found.values()))
+            raise StoreDamaged(f"is damaged in {counted(damaged, 'call')}", tuple(found.values()))
         self._reconciled_at = time.monotonic()
         return list(found.values())
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from valkey import Valkey
 
 from nh.errors import StoreUnavailable
-from nh.printable import escaped
+from nh.printable import counted, escaped
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect, failures
@@ -265,9 +265,9 @@ class Follower:
         self._read_at = self._clock()
         if missed:
             logger.info(
-                "standby for %s: changes were missed; all %d calls were read again",
+                "standby for %s: changes were missed; %s read again",
                 self._target.prefix,
-                len(self.copy.calls),
+                counted(len(self.copy.calls), "call"),
             )
 
 
