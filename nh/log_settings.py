@@ -41,7 +41,12 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
         *("nh.shard.media.kernel_path", "nh.shard.media.kernel_flow"),
     ),
     "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.supervisor.timeouts", "nh.server"),
-    "shards": ("nh.supervisor.shards", "nh.supervisor.shard_slots", "nh.shard.recovery"),
+    "shards": (
+        "nh.supervisor.shards",
+        "nh.supervisor.shard_slots",
+        "nh.shard.recovery",
+        "nh.shard.lease_end",
+    ),
     "store": ("nh.supervisor.store", "nh.supervisor.standby"),
     "handover": ("nh.supervisor.handover", "nh.ipc"),
     "host": ("nh.supervisor.host",),
