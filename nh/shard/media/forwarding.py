@@ -204,6 +204,8 @@ class Forwarding:
         Returns:
             Whether some are left.
         """
+        if not self._unconnected:
+            return False
         some = list(itertools.islice(self._unconnected, most))
         for media_socket in some:
             del self._unconnected[media_socket]
