@@ -324,6 +324,19 @@ def test_a_standby_that_has_ended_gets_no_calls(group: Group) -> None:
     relay.close()
 
 
+def test_a_standby_that_has_taken_the_calls_is_no_standby_of_its_own(group: Group) -> None:
+    relay, follower = group.engine("relay-1"), group.follower("named")
+    relay.open()
+    for _ in range(2):
+        follower.poll()
+    relay.close()
+    successor = group.engine("named", follower=follower)
+    successor.open()
+    successor.check()
+    assert successor.lease.standbys == {}, "it could be given its own calls"
+    successor.close()
+
+
 # --- calls that the key here does not open --------------------------------------------------------
 
 

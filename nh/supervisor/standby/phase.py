@@ -9,6 +9,7 @@ import enum
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,7 @@ class Standby:
         self._runtime = runtime
         self._followers = followers
         self._outcome: Outcome | None = None
+        self._taken = ""
         self._free = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._following = Following(followers, on_free=lambda: os.eventfd_write(self._free, 1))
         self._names = ", ".join(each.group for each in followers)
@@ -92,11 +94,13 @@ class Standby:
         if outcome is Outcome.PROMOTED:
             runtime.rpc.stop_reading()
             runtime.rpc.release_connections()  # those of the relay that serves from now on
+            others = [each for each in self._followers if each.group != self._taken]
+            # the calls do not wait for a server that is slow to hear it
+            threading.Thread(target=_leave, args=(others,), name="leave", daemon=True).start()
             return
         if outcome is Outcome.ENDED:
             runtime.notifier.stopping()
-            for follower in self._followers:
-                follower.leave()
+            _leave(self._followers)
         runtime.rpc.close()
 
     def _end(self, outcome: Outcome) -> None:
@@ -148,6 +152,7 @@ class Standby:
                 "standby for %s: promoted: this relay has the calls now (%.0f ms)",
                 *(group.name, 1000 * (time.monotonic() - begun)),
             )
+            self._taken = group.name
             self._end(Outcome.PROMOTED)
         finally:
             if self._outcome is None:
@@ -219,3 +224,8 @@ class Standby:
                 logger.info("%s: ending", number.name)
                 self._outcome = None  # the calls of a promotion are given up
                 self._end(Outcome.ENDED)
+
+
+def _leave(followers: "Sequence[Follower]") -> None:
+    for follower in followers:
+        follower.leave()

@@ -258,7 +258,7 @@ class ValkeyEngine:
             raise self._fenced(self._fenced_by)
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
-        verdict, *said = server.eval(scripts.ACQUIRE, 3, *self._keys[:3], *arguments, self._key_check)
+        verdict, *said = server.eval(scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check)
         return verdict, said
 
     def _fenced(self, holder: str) -> StoreHeld:

@@ -20,7 +20,7 @@ FORMAT: Final = "1"
 """Of keys and fields."""
 
 ACQUIRE: Final = """
-local kinds = {'hash', 'hash', 'stream'}
+local kinds = {'hash', 'hash', 'stream', 'hash'}
 for number, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'none' and kind ~= kinds[number] then return {'foreign', key} end
@@ -47,15 +47,17 @@ local new = string.format('%.0f', math.max(now, least + 1))
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], 'holder', ARGV[3],
   'until', string.format('%.0f', now + ARGV[5]), 'number', 0, 'key', ARGV[7])
 redis.call('HDEL', KEYS[1], 'wanted')
+redis.call('HDEL', KEYS[4], ARGV[3])
 return {'acquired', new, token == '' and '?' or holder or '', epoch or 0, number or 0}
 """
-"""KEYS: group, calls, changes. ARGV: format, token, holder, epoch that the caller had (0: none), lease in ms,
-`force` for a group that is held, check value of the key that encrypts its calls ("": none).
+"""KEYS: group, calls, changes, standbys. ARGV: format, token, holder, epoch that the caller had (0: none),
+lease in ms, `force` for a group that is held, check value of the key that encrypts its calls ("": none).
 
 Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
 program's; key, the caller's key does not open the calls.
+The caller is no standby any more: it would be told of itself, and could give the calls to itself.
 """
 
 _OWNED: Final = """
@@ -194,4 +196,4 @@ redis.call('DEL', KEYS[3])
 redis.call('HDEL', KEYS[1], 'until')
 redis.call('HSET', KEYS[1], 'format', ARGV[4], 'token', ARGV[1], 'holder', ARGV[2], 'until', 0)
 """
-"""KEYS: as ACQUIRE, and the name of the quarantined calls. ARGV: token, holder, expiry in s, format."""
+"""KEYS: group, calls, changes, name of the quarantined calls. ARGV: token, holder, expiry in s, format."""
