@@ -5,6 +5,7 @@ nh.config; the bounds here are what the help says, and tests hold the two togeth
 """
 
 import enum
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Final, NamedTuple, get_type_hints
@@ -14,6 +15,8 @@ import typer
 from nh.cli.options import completing
 from nh.commands import Feature
 from nh.config import Settings
+from nh.config_table import NO_STATE
+from nh.errors import ConfigError
 from nh.log_settings import AREAS
 
 
@@ -313,15 +316,44 @@ def help_text(name: str) -> str:
     return f"{text} (default: {f'{default:g} {flag.unit}'.rstrip() if number else str(default)})"
 
 
+_NO_STATE: Final = inspect.Parameter(
+    "no_state",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--no-state",
+            help=f"Store no calls: the same as --state {NO_STATE}.",
+            show_default=False,
+            rich_help_panel=_PROCESS,
+        ),
+    ],
+)
+
+
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` a keyword-only option for each setting, None where it was not given.
+    """Give `command` a keyword-only option for each setting, None where it was not given, and --no-state.
 
     Args:
         command: takes them as **settings, after options of its own.
     """
+
+    @functools.wraps(command)
+    def with_settings(*, no_state: bool, **options: Any) -> None:
+        if no_state:
+            if options["state"] not in (None, NO_STATE):
+                raise ConfigError(
+                    "command line: --state and --no-state contradict each other; say one of them"
+                )
+            options["state"] = NO_STATE
+        command(**options)
+
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    vars(command)["__signature__"] = inspect.Signature([*own, *(_parameter(name) for name in FLAGS)])
-    return command
+    flags = [(name, _parameter(name)) for name in FLAGS]
+    settings = [each for name, flag in flags for each in ((flag, _NO_STATE) if name == "state" else (flag,))]
+    vars(with_settings)["__signature__"] = inspect.Signature([*own, *settings])
+    return with_settings
 
 
 def _parameter(name: str) -> inspect.Parameter:

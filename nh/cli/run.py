@@ -12,8 +12,6 @@ from nh.cli.flags import takes_settings
 from nh.cli.options import SettingsFile
 from nh.config import Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
-from nh.config_table import NO_STATE
-from nh.errors import ConfigError
 
 EPILOG = (
     "Every setting can be in the file or in the environment too: silent_s = 60 in the file, "
@@ -22,11 +20,6 @@ EPILOG = (
     "SIGUSR1 drains the relay, like nh drain. SIGUSR2 replaces it by the installed code with the current "
     "settings, like nh upgrade."
 )
-
-NoState = Annotated[
-    bool, typer.Option("--no-state", help="Store no calls: the same as --state off.", show_default=False)
-]
-
 
 Takeover = Annotated[
     bool,
@@ -52,17 +45,12 @@ PreflightFlag = Annotated[bool, typer.Option("--preflight", hidden=True)]
 @takes_settings
 def run(
     config: SettingsFile = None,
-    no_state: NoState = False,
     takeover: Takeover = False,
     check: Check = False,
     preflight: PreflightFlag = False,
     **settings: Any,
 ) -> None:
     """Run the relay until SIGTERM or SIGINT. It prints `ready` when every shard is up."""
-    if no_state:
-        if settings["state"] not in (None, NO_STATE):
-            raise ConfigError("command line: --state and --no-state contradict each other; say one of them")
-        settings["state"] = NO_STATE
     for warning in unknown_variables(os.environ):
         typer.echo(f"nh: {warning}", err=True)
     loaded = load_settings(flags=settings, file=config)

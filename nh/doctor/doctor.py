@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from nh.doctor import network, resources, start
+from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Status, warning
 from nh.doctor.host import Patient
 from nh.doctor.store_server import check_store_server
@@ -20,8 +20,8 @@ Check = Callable[[Patient], Iterator[Finding]]
 CHECKS: Final[Mapping[str, Check]] = {
     "running": start.check_running,
     **start.START_CHECKS,
-    "nat": start.check_nat,
-    "virtual_address": start.check_virtual,
+    "nat": announced.check_nat,
+    "virtual_address": announced.check_virtual,
     "secure_media": start.check_secure_media,
     "kernel_path": start.check_kernel_path,
     "ephemeral_ports": network.check_ephemeral_ports,

@@ -1,7 +1,6 @@
 """Checks of what decides whether nh can start: the same as those of the start."""
 
 import importlib.util
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -10,7 +9,6 @@ from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError
 from nh.fastpath.probe import Verdict, probe
-from nh.supervisor.host.addresses import is_local
 from nh.supervisor.host.check import CHECKS, Check
 
 Findings = Iterator[Finding]
@@ -62,36 +60,6 @@ def check_running(patient: Patient) -> Findings:
         yield ok(f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})")
 
 
-def check_nat(patient: Patient) -> Findings:
-    """Whether a private address is announced to phones."""
-    plain = [
-        each
-        for each in patient.settings.interfaces
-        if each.advertised == each.address and _is_private(each.address)
-    ]
-    for each in plain:
-        yield warning(
-            f"{each.address} is a private address and is announced as it is",
-            "phones outside this network cannot reach it: one-way calls",
-            f"behind a NAT say {each.address}!PUBLIC, the address that phones reach; else nothing",
-        )
-    if not plain:
-        yield ok("no private address is announced")
-
-
-def check_virtual(patient: Patient) -> Findings:
-    """Whether an address for media is elsewhere now; the start accepts that where it can be bound."""
-    elsewhere = [each.address for each in patient.settings.interfaces if not is_local(each.address)]
-    for address in elsewhere:
-        yield warning(
-            f"{address} is not on this host now",
-            "media that are sent to it do not arrive here",
-            "nothing if it is the virtual address of a standby; else `ip address add`",
-        )
-    if not elsewhere:
-        yield ok("no address for media is elsewhere")
-
-
 def check_secure_media(patient: Patient) -> Findings:
     """Whether SRTP and DTLS can be on one side of a call, where clients can ask for that."""
     missing = [each for each in _SECURE_MEDIA if importlib.util.find_spec(each) is None]
@@ -121,8 +89,3 @@ def check_kernel_path(patient: Patient) -> Findings:
         "each packet costs more CPU; everything else works",
         "docs/how-to/kernel.md says what the kernel path needs; kernel = off ends this warning",
     )
-
-
-def _is_private(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    return found.is_private and not found.is_loopback

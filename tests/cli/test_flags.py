@@ -1,6 +1,8 @@
 """Settings and flags are held together: every field has a flag, and the help says what the settings do."""
 
+import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,21 @@ def test_no_state_wins_over_a_directory_from_elsewhere(supervised: list[Settings
     assert CliRunner().invoke(app, ["run", "--no-state"], env={"NH_STATE": "/state"}).exit_code == 7
     assert CliRunner().invoke(app, ["run", "--state", "/state"], env={"NH_STATE": "off"}).exit_code == 7
     assert [settings.state for settings in supervised] == ["off", "/state"]
+
+
+@pytest.mark.parametrize("command", ["run", "doctor", "config"])
+def test_every_command_that_takes_settings_takes_the_flags_of_run(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"})
+    shown = set(re.findall(r"(?<=[ │])--[a-z][a-z-]+", result.stdout))
+    assert {f"--{name.replace('_', '-')}" for name in FLAGS} | {"--no-state", "--config"} <= shown
+
+
+def test_config_and_doctor_know_no_state(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["config", "--no-state", "--json"], env={"NH_STATE": "/state"})
+    assert json.loads(shown.stdout)["state"] == {"value": "off", "origin": "command line", "effective": ""}
+    words = ["doctor", "--no-state", "--runtime-dir", str(tmp_path), "--json"]
+    checks = {each["check"]: each for each in json.loads(CliRunner().invoke(app, words).stdout)["findings"]}
+    assert checks["state_disk"]["found"] == "calls are not stored here"
 
 
 @pytest.mark.parametrize(

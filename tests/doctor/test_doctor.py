@@ -164,6 +164,27 @@ FAULTS = [
     Fault("state_disk", {}, {}, {"shm": 4096, "state": "/var/lib/nh"}, "has 0 MiB left", "--state"),
     Fault("state_disk", {}, {}, {"shm": 4096, "state": "sqlite:///var/lib/nh"}, "has 0 MiB left", "--state"),
     Fault("nat", {}, {}, {"address": "10.0.0.5"}, "10.0.0.5 is a private address", "10.0.0.5!PUBLIC"),
+    Fault("nat", {}, {}, {"address": "172.31.0.5"}, "is a private address (RFC 1918)", "172.31.0.5!PUBLIC"),
+    Fault("nat", {}, {}, {"address": "100.64.0.1"}, "an address of a carrier-grade NAT", "from the provider"),
+    Fault(
+        "nat", {}, {}, {"address": "fd00::1"}, "fd00::1 is a unique local address", "a global IPv6 address"
+    ),
+    Fault("nat", {}, {}, {"address": "127.0.0.1"}, "127.0.0.1 is a loopback address", "nothing for a trial"),
+    Fault("nat", {}, {}, {"address": "169.254.7.7"}, "is a link-local address", "by DHCP or by hand"),
+    Fault("nat", {}, {}, {"address": "203.0.113.9"}, "an address for documentation", "at which phones reach"),
+    Fault("nat", {}, {}, {"address": "2001:db8::9"}, "an address for documentation", "at which phones reach"),
+    Fault("nat", {}, {}, {"address": "198.19.0.1"}, "an address for benchmarks", "in a laboratory"),
+    Fault("nat", {}, {}, {"address": "240.0.0.1"}, "a reserved address", "at which phones reach"),
+    Fault("nat", {}, {}, {"address": "239.1.1.1"}, "a multicast address", "at which phones reach"),
+    Fault(
+        "nat",
+        {},
+        {},
+        {"address": "10.0.0.5!198.51.100.1"},
+        "198.51.100.1 is an address for documentation (RFC 5737, RFC 3849, RFC 9637) and is announced in"
+        " place of 10.0.0.5",
+        "at which phones reach",
+    ),
     Fault(
         "virtual_address", {}, {}, {"address": "203.0.113.9"}, "203.0.113.9 is not on this host", "standby"
     ),
@@ -227,6 +248,16 @@ def test_what_was_remedied_is_well(
 ) -> None:
     findings = found(check, PlayedHost(tmp_path / "root", files, printed), base)
     assert {each.status for each in findings} == {Status.OK}
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2a00:1450::1", "10.0.0.5!8.8.8.8", "172.16.0.1!10.9.9.9", "fd00::1!fd01::2"]
+)
+def test_addresses_that_phones_reach_or_that_an_operator_chose_are_well(
+    address: str, base: Settings, tmp_path: Path
+) -> None:
+    settings = msgspec.structs.replace(base, address=address)
+    assert [each.status for each in found("nat", PlayedHost(tmp_path / "root", {}), settings)] == [Status.OK]
 
 
 def test_beside_a_running_nh_its_own_things_are_no_faults(base: Settings, tmp_path: Path) -> None:
