@@ -1,5 +1,6 @@
 """keepalived on a host, as docs/how-to/failover.md configures it."""
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -51,17 +52,20 @@ class Keepalived(Program):
 
     def kill_all(self) -> None:
         """Kill all its processes, so that it can take nothing back."""
-        for process in self.stop_all():
+        for process in reversed(self.stop_all()):  # none is gone before its parent
             process.kill()
         self.wait()
 
     def stop_all(self) -> list[psutil.Process]:
         """Send SIGSTOP to all its processes."""
         parent = psutil.Process(self.pid)
-        processes = [parent, *parent.children(recursive=True)]
-        for process in processes:
-            process.suspend()
-        return processes
+        parent.suspend()
+        stopped = [parent]
+        for process in parent.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a script that has ended meanwhile
+                process.suspend()
+                stopped.append(process)
+        return stopped
 
 
 def configured(page: str, instances: Sequence[Instance]) -> str:
