@@ -8,6 +8,8 @@ import psutil
 import pytest
 
 from nh.errors import Unavailable
+from nh.results import CallDetail, LegDetail
+from nh.verdict import State, judge_call
 from tests.ng.relays import running_ng_relay
 from tests.profiles import quick_first
 from tools.harness.other_relays import running_nathelper, running_rtpengine
@@ -18,6 +20,10 @@ from tools.rtpload.coordinator.load import Progress, run_load
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.report.values import Report
+from tools.survive.background_load import background_load
+
+REPORTS_TOLD = 400
+"""So many packets are five reports, each about more than the 50 packets of which it should tell."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,58 @@ def test_nh_loses_nothing_of_ten_calls(relay: Relay, control: ControlKind) -> No
     assert set(report.signalled.commands) == {"allocate", "activate", "close"}
     assert report.signalled.commands["allocate"].count == 20
     eventually(relay.all_ports_are_free, "all ports are free")
+
+
+@pytest.mark.parametrize("browsers", quick_first([False, True]))
+def test_nh_says_that_the_calls_are_well_and_what_their_ends_report(browsers: bool) -> None:
+    with (
+        claim_ports(1) as (port,),
+        running_relay(shards=1, ng=f"127.0.0.1:{port}", address="127.0.0.1") as relay,
+    ):
+        options = LoadOptions(
+            address=f"127.0.0.1:{port}",
+            control=ControlKind.NG,
+            calls=2,
+            ramp=0.0,
+            time_s=60.0,
+            packet_ms=5.0,
+            rtcp_interval_s=0.3,
+            srtp="AES_CM_128_HMAC_SHA1_80" if browsers else "",
+            webrtc=browsers,
+        )
+        with background_load(options) as playing:
+            playing.wait_until_up()
+            eventually(lambda: all(map(_has_reports, _details(relay))), "reports have come")
+            details = _details(relay)
+            playing.stop()
+    verdicts = [verdict for detail in details for verdict in judge_call(detail).verdicts]
+    assert len(verdicts) == 4
+    assert [verdict for verdict in verdicts if verdict.state is not State.OK] == []
+    for stream in (stream for detail in details for leg in _media_legs(detail) for stream in leg.streams):
+        assert stream.reported_loss == 0
+        assert stream.round_trip_ms is not None
+        assert 0 <= stream.round_trip_ms < 1000
+
+
+def _details(relay: Relay) -> list[CallDetail]:
+    return [relay.call(each.call_id) for each in relay.calls().calls]
+
+
+def _media_legs(detail: CallDetail) -> list[LegDetail]:
+    pairs = [pair for session in detail.sessions for pair in session.pairs if pair.component == 0]
+    return [leg for pair in pairs for leg in (pair.from_, pair.to)]
+
+
+def _has_reports(detail: CallDetail) -> bool:
+    """Whether both ends have told what they hear, and enough has come for them to look deaf otherwise."""
+    legs = _media_legs(detail)
+    return all(
+        leg.streams
+        and leg.packets > REPORTS_TOLD
+        and leg.streams[0].reported_loss is not None
+        and leg.streams[0].round_trip_ms is not None
+        for leg in legs
+    )
 
 
 def test_nh_keeps_calls_through_re_invites_holds_and_ends(relay: Relay) -> None:

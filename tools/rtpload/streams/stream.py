@@ -112,6 +112,11 @@ class Stream:
         self._transit = latency_ns
 
     @property
+    def expected(self) -> int:
+        """How many packets the newest that arrived shows to have been sent."""
+        return self._next
+
+    @property
     def complete(self) -> bool:
         """Whether everything that was sent is in."""
         return not self._missing and self._next == self.sent

@@ -1,28 +1,23 @@
-"""The two phones of a call in a worker: their sockets, what each sends and receives.
-
-A phone expects one known stream on a socket, that of the other phone; every other packet there is misrouted.
-"""
+"""The two phones of a call in a worker: their sockets, what each sends and receives."""
 
 import random
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tools.rtpload.ends import Endpoint, MediaEnd
 from tools.rtpload.messages import Configure, SideTally
-from tools.rtpload.packet import RTP_HEADER_BYTES, RtcpWriter, RtpWriter, find_identity
+from tools.rtpload.packet import RtcpWriter, RtpWriter
 from tools.rtpload.streams.histogram import Histogram
-from tools.rtpload.streams.record import Recorder, StreamRecord
+from tools.rtpload.streams.reception import Reception
+from tools.rtpload.streams.record import StreamRecord
 from tools.rtpload.streams.stream import Account, Stream
-from tools.rtpload.worker.browser import RTCP_TYPES, Browser
-from tools.rtpload.worker.phone import dropped, open_pair
+from tools.rtpload.worker.browser import Browser
+from tools.rtpload.worker.phone import open_pair
+from tools.rtpload.worker.receivers import STREAMS_PER_CALL, Receiver, Security, receivers_of
 from tools.rtpload.worker.secured import Secured
-from tools.rtpload.worker.senders import Protect, RtcpSender, RtpSender, Sender
-
-STREAMS_PER_CALL = 4
-
-Security = Secured | Browser
+from tools.rtpload.worker.senders import RtcpSender, RtpSender, Sender
 
 
 class Gauges(NamedTuple):
@@ -32,99 +27,6 @@ class Gauges(NamedTuple):
     callee: Histogram
     reports: Histogram
     lateness: Histogram
-
-
-class Receiver:
-    """A socket of a phone, and the stream that shall arrive there.
-
-    Args:
-        sock: the socket.
-        stream: the other phone's.
-        packet_bytes: how large its packets are.
-        identity_offset: where their identity lies.
-        tally: of the receiving side.
-        media: whether it is RTP.
-        recorder: notes each packet, if that is wanted.
-        open_packet: makes RTP or RTCP of what comes, b"" of what is neither, or raises ValueError; None: it
-            comes as it is.
-
-    Attributes:
-        reports: of the RTCP that arrives at the same socket, if it does.
-    """
-
-    __slots__ = (
-        "identity_offset",
-        "media",
-        "open_packet",
-        "packet_bytes",
-        "receive",
-        "recorder",
-        "reports",
-        "sock",
-        "stream",
-        "tally",
-    )
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        stream: Stream,
-        *,
-        packet_bytes: int,
-        identity_offset: int,
-        tally: SideTally,
-        media: bool,
-        recorder: Recorder | None = None,
-        open_packet: Protect | None = None,
-    ) -> None:
-        self.sock = sock
-        self.receive = sock.recvmsg_into
-        self.stream = stream
-        self.packet_bytes = packet_bytes
-        self.identity_offset = identity_offset
-        self.tally = tally
-        self.media = media
-        self.recorder = recorder
-        self.open_packet = open_packet
-        self.reports: Receiver | None = None
-
-    def of_kind(self, packet: memoryview) -> "Receiver":
-        """That of a packet of RTP or RTCP at this socket."""
-        if self.reports is not None and packet[1] in RTCP_TYPES:
-            return self.reports
-        return self
-
-    def classify(self, packet: memoryview, run: int) -> None:
-        """Account for a packet that is not one of the stream as it was sent."""
-        identity = find_identity(packet)
-        if identity is None or identity.run != run:
-            self.tally.foreign += 1
-        elif identity.stream == self.stream.number:
-            self.stream.damaged += 1
-        else:
-            self.tally.misrouted += 1
-
-    def close(self) -> StreamRecord | None:
-        """Close the socket, and take the stream's figures into the side's account; its record, if any."""
-        dropped_here = dropped(self.sock)
-        self.sock.close()
-        self._count(self.stream.close(dropped_here))
-        if self.recorder is None:
-            return None
-        call, stream = divmod(self.stream.number, STREAMS_PER_CALL)
-        sender = "caller" if stream < STREAMS_PER_CALL // 2 else "callee"
-        return self.recorder.close(call=call, sender=sender, sent=self.stream.sent, dropped_here=dropped_here)
-
-    def _count(self, account: Account) -> None:
-        if not self.media:
-            self.tally.reports.add(account)
-            return
-        self.tally.media.add(account)
-        if account.received > 1:
-            jitter = Histogram()
-            jitter.record(round(self.stream.jitter_ns))
-            for bucket, count in jitter.filled().items():
-                self.tally.jitter[bucket] = self.tally.jitter.get(bucket, 0) + count
 
 
 class MediaCall:
@@ -168,11 +70,21 @@ class MediaCall:
         if common.webrtc and common.rtcp:
             callee_socks.append(callee_socks[0])
         self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks, self._secured)
-        self._callers = self._senders(caller_socks, 0, gauges.callee)
-        self._callees = self._senders(callee_socks, 1, gauges.caller, self._secured)
+        from_caller = self._media_sender(caller_socks[0], 0, gauges.callee)
+        from_callee = self._media_sender(callee_socks[0], 1, gauges.caller, self._secured)
+        self._callers: list[RtpSender | RtcpSender] = [
+            from_caller,
+            *self._report_senders(caller_socks[1:], 0, from_caller, from_callee),
+        ]
+        self._callees: list[RtpSender | RtcpSender] = [
+            from_callee,
+            *self._report_senders(callee_socks[1:], 1, from_callee, from_caller, self._secured),
+        ]
         self.receivers = [
-            *_receivers(caller_socks, self._callees, caller, common),
-            *_receivers(callee_socks, self._callers, callee, common, self._secured),
+            *receivers_of(caller_socks, self._callees, self._callers, tally=caller, common=common),
+            *receivers_of(
+                callee_socks, self._callers, self._callees, tally=callee, common=common, secured=self._secured
+            ),
         ]
         self.records: list[StreamRecord] = []
 
@@ -231,9 +143,9 @@ class MediaCall:
         self.records = [record for receiver in self.receivers if (record := receiver.close()) is not None]
         return sum(sender.failures for sender in (*self._callers, *self._callees))
 
-    def _senders(
-        self, socks: list[socket.socket], side: int, latencies: Histogram, secured: Security | None = None
-    ) -> list[RtpSender | RtcpSender]:
+    def _media_sender(
+        self, sock: socket.socket, side: int, latencies: Histogram, secured: Security | None = None
+    ) -> RtpSender:
         common = self._common
         number = self.number * STREAMS_PER_CALL + 2 * side
         writer = RtpWriter(
@@ -246,8 +158,8 @@ class MediaCall:
             payload_bytes=common.payload_bytes,
             timestamp_step=common.timestamp_step,
         )
-        media = RtpSender(
-            socks[0],
+        return RtpSender(
+            sock,
             writer,
             Stream(number, latencies),
             order=self.number * 2 + side,
@@ -257,19 +169,32 @@ class MediaCall:
             lateness=self._gauges.lateness,
             protect=secured.protector(rtcp=False) if secured else None,
         )
-        if len(socks) == 1:
-            return [media]
+
+    def _report_senders(
+        self,
+        socks: Sequence[socket.socket],
+        side: int,
+        sends: RtpSender,
+        hears: RtpSender,
+        secured: Security | None = None,
+    ) -> list[RtcpSender]:
+        """What sends the reports of a side; without a socket there is none."""
+        common = self._common
+        number = self.number * STREAMS_PER_CALL + 2 * side + 1
         sends_media = not (self._one_way and side == 1)
-        reports = RtcpSender(
-            socks[1],
-            RtcpWriter(common.run, number + 1, writer, sends_media=sends_media),
-            Stream(number + 1, self._gauges.reports),
-            media=media,
-            interval_ns=common.rtcp_interval_ns,
-            rng=self._rng,
-            protect=secured.protector(rtcp=True) if secured else None,
-        )
-        return [media, reports]
+        return [
+            RtcpSender(
+                sock,
+                RtcpWriter(common.run, number, sends.writer, sends_media=sends_media),
+                Stream(number, self._gauges.reports),
+                media=sends,
+                reception=Reception(hears.stream, hears.writer, common.packet_ns),
+                interval_ns=common.rtcp_interval_ns,
+                rng=self._rng,
+                protect=secured.protector(rtcp=True) if secured else None,
+            )
+            for sock in socks
+        ]
 
 
 def _security(common: Configure, sock: socket.socket, rng: random.Random) -> Security | None:
@@ -285,37 +210,6 @@ def _end_of(socks: list[socket.socket], secured: Security | None = None) -> Medi
     if isinstance(secured, Browser):
         return MediaEnd(rtp, rtp, browser=secured.parameters)
     return MediaEnd(rtp, Endpoint(address, port + 1), secured.key if secured else "")
-
-
-def _receivers(
-    socks: list[socket.socket],
-    expected: list[RtpSender | RtcpSender],
-    tally: SideTally,
-    common: Configure,
-    secured: Security | None = None,
-) -> list[Receiver]:
-    receivers = [
-        Receiver(
-            sock,
-            sender.stream,
-            packet_bytes=len(sender.writer.buffer),
-            identity_offset=RTP_HEADER_BYTES
-            if isinstance(sender, RtpSender)
-            else sender.writer.identity_offset,
-            tally=tally,
-            media=isinstance(sender, RtpSender),
-            recorder=_recorder(sender, common) if common.list_streams else None,
-            open_packet=secured.opener(rtcp=isinstance(sender, RtcpSender)) if secured else None,
-        )
-        for sock, sender in zip(socks, expected, strict=True)
-    ]
-    if isinstance(secured, Browser) and len(receivers) > 1:
-        receivers[0].reports = receivers[1]
-    return receivers
-
-
-def _recorder(sender: RtpSender | RtcpSender, common: Configure) -> Recorder:
-    return Recorder(common.packet_ns if isinstance(sender, RtpSender) else 0)
 
 
 def new_tally() -> SideTally:

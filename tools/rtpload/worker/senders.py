@@ -13,6 +13,7 @@ from typing import Protocol
 from tools.rtpload.ends import Endpoint
 from tools.rtpload.packet import RtcpWriter, RtpWriter
 from tools.rtpload.streams.histogram import MAX_NS, SUB_BITS, Histogram
+from tools.rtpload.streams.reception import Reception
 from tools.rtpload.streams.stream import Stream
 from tools.rtpload.worker.pacing import first_tick, phase_ns, report_delay_ns
 
@@ -140,6 +141,7 @@ class RtcpSender:
         writer: of its compounds.
         stream: the account.
         media: the phone's RTP, on which it reports.
+        reception: of the RTP that comes to the phone, on which it reports, too.
         interval_ns: mean time between two compounds.
         rng: for the intervals.
         protect: makes SRTCP of its compounds; None: they are sent as they are.
@@ -153,6 +155,7 @@ class RtcpSender:
         "_sendto",
         "active",
         "failures",
+        "reception",
         "scheduled",
         "stream",
         "target",
@@ -166,6 +169,7 @@ class RtcpSender:
         stream: Stream,
         *,
         media: RtpSender,
+        reception: Reception,
         interval_ns: int,
         rng: random.Random,
         protect: Protect | None = None,
@@ -175,6 +179,7 @@ class RtcpSender:
         self.writer = writer
         self.stream = stream
         self._media = media
+        self.reception = reception
         self._interval_ns = interval_ns
         self._rng = rng
         self.failures = 0
@@ -196,6 +201,7 @@ class RtcpSender:
             unix_ns=time.time_ns(),
             media_packets=packets,
             media_bytes=packets * self._media.writer.payload_bytes,
+            block=self.reception.block(now_ns),
         )
         try:
             buffer = self.writer.buffer

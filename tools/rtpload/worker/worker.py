@@ -39,9 +39,10 @@ from tools.rtpload.messages import (
 )
 from tools.rtpload.packet import IDENTITY
 from tools.rtpload.streams.histogram import Histogram
-from tools.rtpload.worker.media_call import Gauges, MediaCall, Receiver, new_tally
+from tools.rtpload.worker.media_call import Gauges, MediaCall, new_tally
 from tools.rtpload.worker.pacing import Schedule
 from tools.rtpload.worker.phone import ANCILLARY_BYTES, NoPorts, arrival_ns, wall_clock_offset_ns
+from tools.rtpload.worker.receivers import Receiver
 from tools.rtpload.worker.senders import Scheduled
 
 NS_PER_S: Final = 1_000_000_000
@@ -142,8 +143,8 @@ class Worker:
             if (size := self._open_packet(receiver, size)) == 0:
                 return
             receiver = receiver.of_kind(self._view)
-        if size == receiver.packet_bytes:
-            run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, receiver.identity_offset)
+        if (offset := receiver.identity_at.get(size)) is not None:
+            run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, offset)
             if stream == receiver.stream.number and run == self._common.run:
                 wall_ns = arrival_ns(ancillary)
                 if wall_ns is None:
@@ -154,6 +155,8 @@ class Worker:
                 receiver.stream.take(number, arrived_ns - sent_ns)
                 if receiver.recorder is not None:
                     receiver.recorder.note(number, sent_ns, arrived_ns)
+                if receiver.reception is not None:
+                    receiver.reception.note_report(self._view, arrived_ns)
                 return
         receiver.classify(self._view[:size], self._common.run)
 
