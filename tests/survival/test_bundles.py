@@ -10,12 +10,15 @@ from tests.profiles import quick_first
 from tests.sip.sdp import read_sdp
 from tests.survival.faults import kill_everything, kill_shards, kill_supervisor, ng_client, take_over, upgrade
 from tests.webrtc.bundle_phone import MID_EXTENSION, BundlePhone, plain_packet, write_media
-from tools.harness.deployment import Deployment
+from tools.harness.deployment import Deployment, deployed_relay
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.harness.waiting import eventually
 
 CLASHING = (96, 96)
 """The payload type of both media: a mid alone has told them apart."""
+
+PORTS_OF_ONE_BUNDLE = 2 + 4
+"""With RTCP, of two media that come to one port at one end, and to two at the other."""
 
 
 @pytest.fixture
@@ -62,3 +65,38 @@ def test_the_media_of_a_bundle_go_on(
             call.client = again
             call.delete()
     eventually(deployment.relay.all_ports_are_free, "all ports are free")
+
+
+def test_the_ports_that_an_accepted_bundle_has_left_stay_closed(peers: list[MediaPeer]) -> None:
+    bundled, *plain = peers
+    phone = BundlePhone(bundled)
+    said = write_media([each.port for each in plain], [[], []])
+    with contextlib.ExitStack() as stack:
+        deployment = stack.enter_context(
+            deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1", unused_s=1)
+        )
+        relay = deployment.start()
+        call = NgCall(stack.enter_context(ng_client(deployment)))
+        offer = call.offer(said, bundle=["offer"])
+        plain_sends_to = [each.target for each in read_sdp(call.answer(phone.sdp()))]
+        one_port = read_sdp(offer)[0].target
+
+        def talk() -> None:
+            for medium, peer in enumerate(plain):
+                packet = phone.packet(medium, b"%d" % medium)
+                bundled.send_raw(packet, one_port)
+                assert peer.receive(RTP) == (packet, plain_sends_to[medium])
+
+        def ports() -> int:
+            return relay.stats().totals.ports_total - relay.stats().totals.ports_free
+
+        talk()
+        eventually(lambda: ports() == PORTS_OF_ONE_BUNDLE, "those that are of no use are closed")
+        kill_shards(deployment)
+        with ng_client(deployment) as again:
+            call.client = again
+            eventually(call.is_known, "the call is known again")
+            talk()
+            assert ports() == PORTS_OF_ONE_BUNDLE
+            call.delete()
+        eventually(relay.all_ports_are_free, "all ports are free")

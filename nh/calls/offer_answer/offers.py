@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from nh.calls.bundle import Bundle
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
+from nh.calls.offer_answer.accepted_bundle import share_transports
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
@@ -194,6 +195,7 @@ class Offers:
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
             self._signalled(party, now=now)
+        offerer = share_transports(self.participants, self._announcer, dialog, offerer, bundles[1], now=now)
         self._announcer.apply_security(offerer)
         self._announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         self._announcer.apply_holds(offerer, now=now)

@@ -165,9 +165,9 @@ class Signalling:
             answerer=joint.other(offerer) if joint is not None else None,
         )
         sdp = self._apply_answer(command, offers, negotiated, now=now)
-        dialog = offers.participants.find_joint(offerer, command.to_tag)
+        dialog = offers.participants.find_dialog(command.from_tag, command.to_tag, command.via_branch)
         assert dialog is not None, "the answer has made it"
-        answerer = dialog.party_with(command.to_tag)
+        offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles = negotiated.bundles.answerer
         note_answerer(answerer, offerer, offerer.interface)

@@ -1,0 +1,109 @@
+"""A bundle that the relay has offered and that is taken: ports that nothing comes to any more are closed."""
+
+import pytest
+
+from nh.commands import BundleOptions
+from tests.shard.bundled_call import OFFER, BundledCall, plain_sdp
+from tests.shard.conftest import MakeNg, MakePeer
+from tests.shard.ng_testbed import places
+from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, plain_packet
+from tools.harness.media_peer import RTP, MediaPeer
+
+ONE_PORT = 2 + 4
+"""Sockets of a call of two media that come to one port at one end, and to two at the other; with RTCP."""
+
+TWO_PORTS = 4 + 4
+
+
+@pytest.fixture
+def phone(make_peer: MakePeer) -> BundlePhone:
+    return BundlePhone(make_peer("127.0.0.11"))
+
+
+@pytest.fixture
+def plain(make_peer: MakePeer) -> list[MediaPeer]:
+    return [make_peer("127.0.0.22"), make_peer("127.0.0.22")]
+
+
+def begin(make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer], **settings: float) -> BundledCall:
+    call = BundledCall(make_ng(**settings), phone, plain)
+    call.begin_by_plain()
+    return call
+
+
+def sockets_of(call: BundledCall) -> int:
+    return call.testbed.relay.table.resources.sockets
+
+
+def test_they_are_closed_when_no_other_end_can_answer_the_offer(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    call = begin(make_ng, phone, plain, unused_s=1, replaced_s=0)
+    call.goes_both_ways()
+    call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the ports are closed")
+    call.goes_both_ways()
+    call.testbed.delete()
+    assert sockets_of(call) == 0
+
+
+def test_within_a_dialog_they_are_closed_at_once(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    call = begin(make_ng, phone, plain, unused_s=1, replaced_s=0)
+    call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "no other end can answer")
+    sdp = plain_sdp(plain).encode()
+    call.testbed.offer(sdp, to=b"bob", bundle=BundleOptions(reject=True))
+    to_plain = call.testbed.answer(phone.sdp().replace("a=group:BUNDLE a v\r\n", "").encode())
+    assert sockets_of(call) == TWO_PORTS
+    to_phone = call.testbed.offer(sdp, to=b"bob", bundle=OFFER)
+    call.phone_sends_to, call.plain_sends_to = places(to_phone), places(to_plain)
+    call.testbed.answer(phone.sdp().encode())
+    call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the port is closed")
+    call.goes_both_ways()
+
+
+def test_what_is_under_way_to_them_arrives(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """Early media of a browser come to the ports of the offer, before it knows of its bundle."""
+    testbed = make_ng()
+    call = BundledCall(testbed, phone, plain)
+    call.phone_sends_to = places(testbed.offer(plain_sdp(plain).encode(), bundle=OFFER))
+    early = phone.packet(VIDEO, b"early")
+    testbed.passes(phone.peer, call.phone_sends_to[VIDEO], plain[VIDEO], RTP, early)
+    call.plain_sends_to = places(testbed.answer(phone.sdp().encode()))
+    late = phone.packet(VIDEO, b"late")
+    testbed.passes(phone.peer, call.phone_sends_to[VIDEO], plain[VIDEO], RTP, late)
+    call.goes_both_ways()
+
+
+def test_an_end_that_answers_without_the_bundle_has_its_ports(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    call = begin(make_ng, phone, plain)
+    carol = [make_peer("127.0.0.33"), make_peer("127.0.0.33")]
+    to_plain = places(call.testbed.answer(plain_sdp(carol).encode(), tag=b"carol"))
+    for medium in (AUDIO, VIDEO):
+        packet = plain_packet(medium, 1, b"to carol")
+        source = call.testbed.passes(plain[medium], to_plain[medium], carol[medium], RTP, packet)
+        assert source == call.phone_sends_to[medium]
+        packet = plain_packet(medium, 2, b"of carol")
+        call.testbed.passes(carol[medium], call.phone_sends_to[medium], plain[medium], RTP, packet)
+    call.goes_both_ways()
+
+
+def test_a_later_offer_may_end_the_bundle(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    call = begin(make_ng, phone, plain, unused_s=1, replaced_s=0)
+    call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the port is closed")
+    offer = call.testbed.offer(plain_sdp(plain).encode(), to=b"bob", bundle=BundleOptions(reject=True))
+    apart = [make_peer("127.0.0.11"), make_peer("127.0.0.11")]
+    answer = call.testbed.answer(plain_sdp(apart).encode())
+    assert len(set(places(offer))) == 2
+    for medium in (AUDIO, VIDEO):
+        packet = plain_packet(medium, 1, b"there")
+        call.testbed.passes(plain[medium], places(answer)[medium], apart[medium], RTP, packet)
+        packet = plain_packet(medium, 2, b"back")
+        call.testbed.passes(apart[medium], places(offer)[medium], plain[medium], RTP, packet)
+    call.testbed.turn_until(lambda: sockets_of(call) == TWO_PORTS, "what was before is closed")
