@@ -29,7 +29,7 @@ class LogFormat(enum.StrEnum):
 
 AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "calls": (
-        *("nh.shard.call_list", "nh.shard.call_log", "nh.shard.load"),
+        *("nh.shard.call_list", "nh.shard.call_log", "nh.shard.limit_log"),
         "nh.supervisor.records",
         *("nh.shard.control", "nh.shard.replies", "nh.shard.link_reports"),
         "nh.shard.relay",
@@ -43,7 +43,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.supervisor.timeouts", "nh.server"),
     "shards": (
         "nh.supervisor.shards",
-        "nh.supervisor.shard_slots",
+        *("nh.supervisor.shard_slots", "nh.supervisor.dispatch"),
         "nh.shard.recovery",
         "nh.shard.lease_end",
     ),

@@ -111,7 +111,7 @@ class CallResources:
         limit = shared.settings.max_sockets
         if limit and shared.sockets + wanted > limit:
             raise LimitReached(
-                f"{wanted} more sockets exceed max_sockets = {limit} ({shared.sockets} are in use)",
+                f"{wanted} more sockets exceed max_sockets: it has {shared.sockets}, its share is {limit}",
                 "max_sockets",
             )
         open_sockets = functools.partial(shared.plane.open_sockets, dscp=dscp, call_id=self.call_id)

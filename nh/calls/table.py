@@ -224,7 +224,7 @@ class CallTable:
             raise Draining("nh is draining, or its store is away: it takes no new calls, its calls go on")
         limit = self.resources.settings.max_calls
         if limit and len(self._calls) >= limit:
-            raise LimitReached(f"max_calls = {limit} is reached", "max_calls")
+            raise LimitReached(f"max_calls is reached: this shard has its share of it, {limit}", "max_calls")
         if self.overload is not None:
             setting, text = self.overload
             raise LimitReached(text, setting)

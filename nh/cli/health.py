@@ -32,6 +32,7 @@ class Health(msgspec.Struct, frozen=True):
         version: of the nh that runs; "": none runs.
         load_percent: use of the limit that is closest to be reached.
         at_limit: number of shards that refuse new calls because a limit is reached.
+        limits: the names of these limits.
         group: the prefix under which nh has its calls on a server; "": on none.
         standby_since: wall clock since which nh is a standby, seconds since 1970; 0: it is none.
         standby_groups: of a standby: whose calls it follows, as in `nh stats --json`.
@@ -47,6 +48,7 @@ class Health(msgspec.Struct, frozen=True):
     version: str = ""
     load_percent: int = 0
     at_limit: int = 0
+    limits: tuple[str, ...] = ()
     group: str = ""
     standby_since: float = 0.0
     standby_groups: tuple[dict[str, object], ...] = ()
@@ -78,7 +80,8 @@ def health(
     else:
         well = f"ok: {found.shards_up} of {counted(found.shards, 'shard')} up, {counted(found.calls, 'call')}"
         if found.at_limit:
-            well += f"; {found.at_limit} of them refuse new calls, because a limit is reached"
+            refuse = "refuses" if found.at_limit == 1 else "refuse"
+            well += f"; {found.at_limit} of them {refuse} new calls: {', '.join(found.limits)}"
         typer.echo(found.why or well)
     if not (found.alive if alive else found.ready):
         raise typer.Exit(1)
@@ -128,6 +131,7 @@ def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
         version=reading.version,
         load_percent=reading.totals.load_percent,
         at_limit=reading.totals.at_limit,
+        limits=tuple(reading.limits),
         group=reading.supervisor.group,
         standby_since=reading.supervisor.standby_since,
         standby_groups=tuple(map(to_builtins, reading.supervisor.followed)),

@@ -81,11 +81,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def _health(stats: StatsSource, why_not: Callable[[StatsReading, str], str]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        load = {"load_percent": 0, "at_limit": 0}
+        load: dict[str, object] = {"load_percent": 0, "at_limit": 0, "limits": []}
         try:
             reading = stats.read()
             why = why_not(reading, request.query_params.get("group", ""))
-            load = {name: getattr(reading.totals, name) for name in load}
+            load = {
+                "load_percent": reading.totals.load_percent,
+                "at_limit": reading.totals.at_limit,
+                "limits": list(reading.limits),
+            }
         except NhError as exc:
             why = str(exc)
         return json_reply({"ok": not why, "why": why, **load}, 503 if why else 200)

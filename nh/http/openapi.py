@@ -53,8 +53,9 @@ _HEALTH: Final = {
         "why": {"type": "string"},
         "load_percent": {"type": "integer"},
         "at_limit": {"type": "integer"},
+        "limits": {"type": "array", "items": {"type": "string"}},
     },
-    "required": ["ok", "why", "load_percent", "at_limit"],
+    "required": ["ok", "why", "load_percent", "at_limit", "limits"],
 }
 
 

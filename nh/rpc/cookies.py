@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4, in bytes. Replies over TCP keep to it, as a retransmission may use UDP."""
 
-LEFT_OUT_S = 60.0
-"""Least seconds between two log lines about what the settings leave out: it may be so with each call."""
+REPEAT_S = 60.0
+"""Least seconds between two log lines about what the settings leave out, or that too many requests wait: each
+call may show it."""
 
 _LOGGED: Final = frozenset(
     error.code for error in (IncompleteSdp, SdpTooLong, Unsupported, UnusableSdp, WrongDialog)
@@ -94,7 +95,8 @@ class CookieHandler:
         self._dispatch = dispatch
         self._counter = counter
         self._limited_log = limited_log
-        self._left_out_log = RateLimitedLogger(logger, now, LEFT_OUT_S)
+        self._left_out_log = RateLimitedLogger(logger, now, REPEAT_S)
+        self._overload_log = RateLimitedLogger(logger, now, REPEAT_S)
         self._replies = replies or ReplyCache()
 
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
@@ -141,6 +143,7 @@ class CookieHandler:
             send(request.encode(command))
         elif self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
+            self._overload_log.log(logging.WARNING, "%s: requests are refused: %s", self._codec.name, error)
             send(request.encode(Failure.of(error)))
         elif key is None or isinstance(command, Ping):  # executing a Ping again is cheaper than its reply
             self._dispatch(command, lambda result: send(self._reply(request, sender, result)), origin)

@@ -1,8 +1,4 @@
-"""Log lines about the calls of a shard: their begin and end, sessions that end without a command, refusals.
-
-A shortage is logged once, not for each call that is refused: each client gets its own error, and the refusals
-are counted. While the shortage lasts its line comes again every LOG_INTERVAL_S.
-"""
+"""Log lines about the calls of a shard: their begin and end, sessions that end without a command."""
 
 import logging
 import time
@@ -13,21 +9,15 @@ from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.commands import RelayCommand
-from nh.errors import AddressUnavailable, NhError, PortsExhausted
+from nh.errors import NhError
 from nh.logs import about
 from nh.printable import counted, short_id
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-LOG_INTERVAL_S: Final = 60.0
-"""Least time between two log lines about one kind of shortage."""
-
 CALLS_A_SECOND: Final = 100
 """Most lines about the begin and end of calls in a second, in a row."""
-
-QUIET_S: Final = 1.0
-"""Time without a refusal after which a shortage is over: at the limit, every other call is refused."""
 
 
 class CallLog(CallObserver):
@@ -92,41 +82,3 @@ def log_refusal(command: RelayCommand, why: NhError) -> None:
             f"{type(command).__name__} of call '{short_id(call_id)}'" if call_id else type(command).__name__
         )
         logger.debug("%s is refused: %s", name, why, extra=about(call_id))
-
-
-class RefusalLog:
-    """Logs that a shard refuses calls, why and what helps; of a shortage also when there is room again.
-
-    Args:
-        shard: number of the shard.
-        now: the clock, monotonic seconds.
-    """
-
-    def __init__(self, shard: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._shard = shard
-        self._now = now
-        self._loggers: dict[type[NhError], RateLimitedLogger] = {}
-        self._logged = False
-        self._refused = 0
-        self._refused_at = 0.0
-
-    def refused(self, why: NhError) -> None:
-        """A request was refused; only want of ports, descriptors, memory or addresses is logged."""
-        if isinstance(why, AddressUnavailable):
-            self._log("shard %d refuses a call: %s", why)
-        elif isinstance(why, PortsExhausted):
-            self._refused += 1
-            self._refused_at = self._now()
-            self._logged |= self._log("shard %d refuses new calls, those that it has go on: %s", why)
-
-    def granted(self) -> None:
-        """A request got sockets."""
-        if self._logged and self._now() >= self._refused_at + QUIET_S:
-            logger.warning("shard %d has room again; it had refused %d requests", self._shard, self._refused)
-            self._logged, self._refused = False, 0
-
-    def _log(self, message: str, why: NhError) -> bool:
-        rate_limited = self._loggers.setdefault(
-            type(why), RateLimitedLogger(logger, self._now, LOG_INTERVAL_S)
-        )
-        return rate_limited.log(logging.WARNING, message, self._shard, why)

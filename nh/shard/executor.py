@@ -26,8 +26,8 @@ from nh.errors import NhError, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import CallDetail, RelayResult
 from nh.shard.call_list import CallLister
-from nh.shard.call_log import RefusalLog
 from nh.shard.journal import JournalWriter
+from nh.shard.limit_log import LimitLog
 from nh.shard.media.plane import SocketPlane
 from nh.shard.netsip import Transactions
 from nh.shard.ng.signalling import Signalling
@@ -46,6 +46,7 @@ class Executor:
         events: gets what a command is about to change, and has changed.
         journals: writes commands into the journals of their calls.
         collector: counts commands.
+        limits: logs what refuses calls.
 
     Attributes:
         transactions: the commands of Net::SIP, as methods.
@@ -60,6 +61,7 @@ class Executor:
         events: CallEvents,
         journals: JournalWriter,
         collector: StatsCollector,
+        limits: LimitLog,
     ) -> None:
         self._table = table
         self._plane = plane
@@ -67,7 +69,7 @@ class Executor:
         self._journals = journals
         self._collector = collector
         self._shard = config.shard
-        self._refusals = RefusalLog(config.shard)
+        self._limits = limits
         self._lister = CallLister(table, config.shard)
         self._signalling = Signalling(table, config.interfaces)
         self._sessions = Sessions(table, config.interfaces)
@@ -103,7 +105,7 @@ class Executor:
         try:
             result = self._execute(command)
         except (Refused, ProtocolError) as exc:
-            self._refusals.refused(exc)
+            self._limits.refused(exc)
             self._collector.count_refusal(exc)
             self._collector.count_command(command, "refused")
             raise
@@ -111,7 +113,7 @@ class Executor:
             self._collector.count_command(command, "failed")
             raise
         if self._table.resources.sockets > sockets:
-            self._refusals.granted()
+            self._limits.granted()
         self._collector.count_command(command, "ok")
         return result
 

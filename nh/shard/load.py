@@ -5,7 +5,6 @@ measurement: the table of calls is told while one of them is reached, so no comm
 """
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +12,12 @@ from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.calls.table import CallTable
+from nh.shard.limit_log import LimitLog
 from nh.stats import ShardStats
-from nh.throttle import RateLimitedLogger
-
-logger = logging.getLogger(__name__)
+from nh.stats.layout import LIMITS
 
 INTERVAL_S: Final = 1.0
 """Between two measurements, seconds, rounded up to the next housekeeping."""
-
-LOG_INTERVAL_S: Final = 60.0
-"""Least time between two log lines about one limit."""
 
 _STAT: Final = Path("/proc/stat")
 
@@ -33,6 +28,18 @@ _FIELDS: Final = 8
 """user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user time."""
 
 _FULL_PERCENT: Final = 100
+
+MEASURED: Final = ("max_cpu", "max_bandwidth")
+"""The limits that no command can look up."""
+
+TEXTS: Final = {
+    "max_calls": "max_calls is reached: this shard has its share of it, {limit}",
+    "max_sockets": "max_sockets is reached: this shard has its share of it, {limit}",
+    "max_cpu": "max_cpu = {limit} is reached: {value} percent of this shard's CPU are busy",
+    "max_bandwidth": "max_bandwidth is reached: this shard receives {value} bytes a second, its share is"
+    " {limit}",
+}
+"""What is so when a limit is reached."""
 
 
 class CpuMeter:
@@ -90,20 +97,19 @@ class LoadMeter(CallObserver):
     Args:
         stats: the gauges to fill in; `bytes_in` and `cpu` are read.
         table: the calls, and the limits.
-        shard: number of the shard, for the log.
+        limits: knows what refuses calls for another reason, and logs all.
         cpu: measures the CPU.
     """
 
     def __init__(
-        self, stats: ShardStats, table: CallTable, shard: int, *, cpu: CpuMeter | None = None
+        self, stats: ShardStats, table: CallTable, limits: LimitLog, *, cpu: CpuMeter | None = None
     ) -> None:
         self._stats = stats
         self._table = table
-        self._shard = shard
+        self._limits = limits
         self._cpu = cpu or CpuMeter()
         self._bytes: int | None = None
         self._measured_at = 0.0
-        self._log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def housekeeping(self, now: float) -> None:
         """See CallObserver."""
@@ -119,23 +125,24 @@ class LoadMeter(CallObserver):
 
     def _apply_limits(self) -> None:
         stats, table, settings = self._stats, self._table, self._table.resources.settings
-        measured = (
-            ("max_cpu", settings.max_cpu, stats.cpu_percent, "percent of its CPU are busy"),
-            ("max_bandwidth", settings.max_bandwidth, stats.byte_rate, "bytes a second arrive"),
-        )
-        counted = ((settings.max_calls, len(table)), (settings.max_sockets, table.resources.sockets))
-        uses = [(value, limit) for _, limit, value, _ in measured] + [
-            (value, limit) for limit, value in counted
-        ]
-        percents = [100 * value // limit for value, limit in uses if limit]
-        stats.load_percent = max(percents, default=stats.cpu_percent)
-        stats.at_limit = int(max(percents, default=0) >= _FULL_PERCENT)
-        reached = [
-            (name, f"{name} = {limit} is reached: {value} {what}")
-            for name, limit, value, what in measured
-            if limit and value >= limit
-        ]
-        table.overload = reached[0] if reached else None
-        if reached:
-            message = "shard %d refuses new calls, those that it has go on: %s"
-            self._log.log(logging.WARNING, message, self._shard, reached[0][1])
+        calls, sockets = len(table), table.resources.sockets
+        uses = {
+            "max_calls": (calls, settings.max_calls),
+            "max_sockets": (sockets, settings.max_sockets),
+            "max_cpu": (stats.cpu_percent, settings.max_cpu),
+            "max_bandwidth": (stats.byte_rate, settings.max_bandwidth),
+        }
+        percents = {name: 100 * value // limit for name, (value, limit) in uses.items() if limit}
+        reached = {
+            name: TEXTS[name].format(value=uses[name][0], limit=uses[name][1])
+            for name, percent in percents.items()
+            if percent >= _FULL_PERCENT
+        }
+        table.overload = next(((name, reached[name]) for name in MEASURED if name in reached), None)
+        for name, text in reached.items():
+            self._limits.measured(name, text)
+        refusing = reached.keys() | self._limits.look()
+        stats.load_percent = max(percents.values(), default=stats.cpu_percent)
+        stats.at_limit = int(bool(refusing))
+        for name in LIMITS:
+            setattr(stats, f"at_{name}", int(name in refusing))

@@ -31,6 +31,7 @@ from nh.results import RelayResult
 from nh.shard.call_log import CallLog
 from nh.shard.executor import Executor
 from nh.shard.journal import JournalWriter
+from nh.shard.limit_log import LimitLog
 from nh.shard.load import LoadMeter
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
@@ -77,6 +78,7 @@ class Relay:
         )
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._journals = JournalWriter(self.table)
+        limits = LimitLog(config.shard)
         self._executor = Executor(
             config,
             self.table,
@@ -84,12 +86,13 @@ class Relay:
             events=self._events,
             journals=self._journals,
             collector=self._collector,
+            limits=limits,
         )
         self.observe(self._journals)  # first: the others read what it has written
         self._call_log = CallLog(config.shard)
         self.observe(self._call_log)
         self.observe(self._collector)
-        self.observe(LoadMeter(self.stats, self.table, config.shard))  # reads what the collector has counted
+        self.observe(LoadMeter(self.stats, self.table, limits))  # reads what the collector has counted
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
 

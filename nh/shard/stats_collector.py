@@ -15,8 +15,9 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import COMMANDS
 from nh.commands import RelayCommand
-from nh.errors import Draining, LimitReached, NhError
+from nh.errors import Draining, NhError
 from nh.ice.agent import REFUSED, CheckResult
+from nh.shard.limit_log import limit_of
 from nh.shard.media.plane import SocketPlane
 from nh.shard.reports import describe_streams
 from nh.stats import ShardStats
@@ -93,8 +94,8 @@ class StatsCollector(CallObserver):
         Args:
             why: of a command that was refused.
         """
-        if isinstance(why, LimitReached) and why.setting:
-            name = f"refused_{why.setting}"
+        if limit := limit_of(why):
+            name = f"refused_{limit}"
             setattr(self.stats, name, getattr(self.stats, name) + 1)
         elif isinstance(why, Draining):
             self.stats.refused_draining += 1

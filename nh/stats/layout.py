@@ -121,6 +121,10 @@ class ShardStats:
     refused_max_sockets: int = counter("requests refused because of max_sockets", "requests")
     refused_max_cpu: int = counter("new calls refused because max_cpu was reached", "calls")
     refused_max_bandwidth: int = counter("new calls refused because max_bandwidth was reached", "calls")
+    refused_ports: int = counter("requests refused because no media ports were free", "requests")
+    refused_descriptors: int = counter(
+        "requests refused because no descriptors or memory for sockets were left", "requests"
+    )
     refused_draining: int = counter("new calls refused during a drain, or while the store was away", "calls")
 
     expired_silent: int = counter("sessions ended because no packet arrived for silent_s", "sessions")
@@ -156,7 +160,15 @@ class ShardStats:
         "percent",
         Total.MAX,
     )
-    at_limit: int = gauge("1 while one of these limits refuses new calls, otherwise 0", "shards")
+    at_limit: int = gauge("1 while one of the limits below refuses new calls, otherwise 0", "shards")
+    at_max_calls: int = gauge("1 while max_calls is reached, otherwise 0", "shards")
+    at_max_sockets: int = gauge("1 while max_sockets is reached, otherwise 0", "shards")
+    at_max_cpu: int = gauge("1 while max_cpu is reached, otherwise 0", "shards")
+    at_max_bandwidth: int = gauge("1 while max_bandwidth is reached, otherwise 0", "shards")
+    at_ports: int = gauge("1 while calls are refused for want of media ports, otherwise 0", "shards")
+    at_descriptors: int = gauge(
+        "1 while calls are refused for want of descriptors or memory for sockets, otherwise 0", "shards"
+    )
     loop_lag_s: float = gauge("longest delay of the event loop since the last publication", "s", Total.MAX)
     memory_bytes: int = gauge("resident memory", "bytes")
     heartbeat: float = gauge("monotonic clock at the last publication", "s", Total.MIN)
@@ -310,6 +322,14 @@ STATUS_HISTOGRAMS: Final = histogram_table(ShardStatus)
 
 DROPS: Final = tuple(field for field in SHARD_TABLE if field.label)
 """The counters of dropped packets, by reason."""
+
+
+LIMITS: Final = tuple(
+    field.name.removeprefix("at_")
+    for field in SHARD_TABLE
+    if field.name.startswith("at_") and field.name != "at_limit"
+)
+"""What refuses new calls of a shard: each has a gauge `at_…` and a counter `refused_…`."""
 
 
 SHARD_RECORD: Final = Record(SHARD_TABLE, SHARD_HISTOGRAMS)

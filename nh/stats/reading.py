@@ -12,6 +12,7 @@ import msgspec
 
 from nh.stats.fields import FieldInfo, Total, to_builtins
 from nh.stats.layout import (
+    LIMITS,
     SHARD_HISTOGRAMS,
     SHARD_TABLE,
     STATUS_HISTOGRAMS,
@@ -75,6 +76,11 @@ class StatsReading(msgspec.Struct, frozen=True, kw_only=True):
     supervisor: SupervisorReading
     shards: tuple[ShardReading, ...]
     totals: Totals
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits that refuse new calls now, and in how many shards."""
+        return {name: number for name in LIMITS if (number := getattr(self.totals, f"at_{name}"))}
 
     def to_builtins(self) -> dict[str, object]:
         """The reading as dicts, lists, numbers and text, for JSON."""

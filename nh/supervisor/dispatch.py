@@ -5,6 +5,8 @@ command for all shards fails if one cannot answer: a partial list looks like a c
 closes calls by it would miss the calls of the other shard.
 """
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -57,7 +59,16 @@ from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.records.history import History
 from nh.supervisor.reload import Reloader
 from nh.supervisor.shards.drain import DrainPolicy
+from nh.throttle import RateLimitedLogger
 from nh.version import __version__
+
+logger = logging.getLogger(__name__)
+
+UNSERVED_INTERVAL_S: Final = 60.0
+"""Least time between two log lines about commands that no shard answered."""
+
+_UNSERVED: Final = frozenset({CommandTimeout.code, ShardUnavailable.code})
+"""Failures of shards that are late, overloaded or down."""
 
 Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None], Client], None]
 """Has a shard, given by its number, execute a command of a client; replies exactly once, with a Failure on
@@ -122,6 +133,7 @@ class Dispatcher:
         self._upgrade = upgrade
         self._demote = demote
         self._history = history
+        self._unserved_log = RateLimitedLogger(logger, time.monotonic, UNSERVED_INTERVAL_S)
         routes: dict[Route, Callable[[Any, Reply, Origin], None]] = {
             Route.CALL_SHARD: self._ask_call_shard,
             Route.ALL_SHARDS: self._ask_all_shards,
@@ -145,14 +157,19 @@ class Dispatcher:
         self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client
     ) -> None:
         def count_and_reply(result: RelayResult) -> None:
-            if isinstance(result, Failure):
-                if result.code == CommandTimeout.code:
-                    self._stats.rpc_timeouts += 1
-                elif result.code == ShardUnavailable.code:
-                    self._stats.rpc_unroutable += 1
+            if isinstance(result, Failure) and result.code in _UNSERVED:
+                self._count_unserved(result)
             reply(result)
 
         self._execute(shard, command, count_and_reply, client)
+
+    def _count_unserved(self, failure: Failure) -> None:
+        if failure.code == CommandTimeout.code:
+            self._stats.rpc_timeouts += 1
+        else:
+            self._stats.rpc_unroutable += 1
+        message = "a request is not served, its client gets an error: %s; see `nh stats` (state, cpu%%, lag)"
+        self._unserved_log.log(logging.WARNING, message, failure.message)
 
     # --- in the supervisor ------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ def test_max_calls_is_a_limit() -> None:
     proxy = make_proxy(RelaySettings(max_calls=2))
     proxy.offer(ALICE_AUDIO, call_id=b"one")
     proxy.offer(ALICE_AUDIO, call_id=b"two")
-    with pytest.raises(LimitReached, match="max_calls = 2"):
+    with pytest.raises(LimitReached, match="max_calls is reached: this shard has its share of it, 2"):
         proxy.offer(ALICE_AUDIO, call_id=b"three")
     proxy.answer(BOB_AUDIO, call_id=b"one")
     proxy.table.close_call(b"two", now=proxy.now)

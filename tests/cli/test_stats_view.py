@@ -155,9 +155,12 @@ def test_the_header_says_that_it_drains(ends: float, said: str) -> None:
 
 def test_the_header_says_that_a_limit_is_reached() -> None:
     reading = make_reading(busy(0, 100.0))
-    assert "limit" not in rendered(view_of(reading))[0]
-    reading.totals.at_limit = 1
-    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · at a limit · up 1m30s · ")
+    assert " at " not in rendered(view_of(reading))[0]
+    reading.totals.at_limit = reading.totals.at_max_calls = 1
+    assert rendered(view_of(reading))[0].startswith("nh 0.1.0 · at max_calls · up 1m30s · ")
+    two = make_reading(busy(0, 100.0), busy(1, 100.0))
+    two.totals.at_limit, two.totals.at_max_cpu, two.totals.at_ports = 2, 2, 1
+    assert rendered(view_of(two))[0].startswith("nh 0.1.0 · at max_cpu · at ports in 1 of 2 · up 1m30s · ")
 
 
 def test_graphs_end_with_the_highest_value() -> None:
@@ -234,7 +237,7 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
         "block",
     ]
     assert [line.split()[0] for line in lines] == [
-        *("since", "received", "sent", "paths", "dropped", "sessions", "expired"),
+        *("since", "received", "sent", "paths", "dropped", "refused", "sessions", "expired"),
         *commands,
         *("requests", "unserved", "datagrams", "connections"),
     ]

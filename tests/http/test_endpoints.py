@@ -35,7 +35,7 @@ def test_a_relay_that_serves_is_healthy_and_ready(client: httpx.Client) -> None:
         reply = client.get(path)
         health = reply.json()
         assert 0 <= health.pop("load_percent") <= 100
-        assert (reply.status_code, health) == (200, {"ok": True, "why": "", "at_limit": 0})
+        assert (reply.status_code, health) == (200, {"ok": True, "why": "", "at_limit": 0, "limits": []})
 
 
 def test_metrics_count_the_calls_of_each_shard(relay: Relay, client: httpx.Client) -> None:

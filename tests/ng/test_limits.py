@@ -67,7 +67,7 @@ def test_a_relay_at_a_load_limit_refuses_new_calls_until_its_load_is_less(alice:
             return str(reply.get("message", ""))
 
         why = eventually(refused_while_they_talk, "new calls are refused")
-        assert why.startswith("max_bandwidth = 1 is reached: ")
+        assert why.startswith("max_bandwidth is reached: this shard receives ")
         alice.read(known.answer(bob.describe()))  # calls that it has go on
 
         def taken() -> bool:

@@ -5,9 +5,11 @@ import os
 import pytest
 
 from nh.calls.settings import RelaySettings
-from nh.errors import LimitReached
+from nh.errors import LimitReached, PortsExhausted, SocketsExhausted
+from nh.shard.limit_log import FORGET_S, LimitLog
 from nh.shard.load import CpuMeter, LoadMeter, cpu_times
 from nh.stats import ShardStats
+from nh.stats.layout import LIMITS
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, Proxy, make_proxy
 
 
@@ -38,7 +40,9 @@ class Shard:
         self.stats = ShardStats(cpu=3)
         self.cpu = FakeCpu()
         self.now = 100.0
-        self._meter = LoadMeter(self.stats, self.proxy.table, 0, cpu=CpuMeter(read_cpu=self.cpu.read))
+        self.limits = LimitLog(0, lambda: self.now)
+        cpu = CpuMeter(read_cpu=self.cpu.read)
+        self._meter = LoadMeter(self.stats, self.proxy.table, self.limits, cpu=cpu)
         self.pass_seconds(1)
 
     def pass_seconds(self, seconds: int, *, percent: int = 0, received_bytes: int = 0) -> None:
@@ -49,6 +53,10 @@ class Shard:
             self.stats.bytes_in += received_bytes
             self.now += 1.0
             self._meter.housekeeping(self.now)
+
+    def limits_reached(self) -> set[str]:
+        """The gauges at_… that are not 0, without at_."""
+        return {name for name in ("limit", *LIMITS) if getattr(self.stats, f"at_{name}")}
 
     def takes_calls(self) -> bool:
         call_id = b"call at %d" % self.now
@@ -68,7 +76,7 @@ class Shard:
             RelaySettings(max_bandwidth=1000),
             {"received_bytes": 999},
             {"received_bytes": 1500},
-            "max_bandwidth = 1000 is reached: 1500 bytes a second",
+            "max_bandwidth is reached: this shard receives 1500 bytes a second, its share is 1000",
         ),
     ],
     ids=["cpu", "bandwidth"],
@@ -86,11 +94,64 @@ def test_new_calls_are_refused_while_a_load_limit_is_reached(
         shard.proxy.offer(ALICE_AUDIO, call_id=b"new")
     assert refused.value.setting == why.split(maxsplit=1)[0]
     shard.proxy.answer(BOB_AUDIO, call_id=b"known")
-    assert (shard.stats.load_percent >= 100, shard.stats.at_limit) == (True, 1)
+    assert (shard.stats.load_percent >= 100, shard.limits_reached()) == (
+        True,
+        {"limit", why.split(maxsplit=1)[0]},
+    )
 
     shard.pass_seconds(1, **below)
     assert shard.takes_calls()
     assert shard.stats.at_limit == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            RelaySettings(max_calls=2),
+            "max_calls is reached: this shard has its share of it, 2; raise max_calls, ",
+        ),
+        (
+            RelaySettings(max_sockets=4),
+            "max_sockets is reached: this shard has its share of it, 4; raise max_socke",
+        ),
+        (
+            RelaySettings(max_cpu=50),
+            "max_cpu = 50 is reached: 60 percent of this shard's CPU are busy; give nh",
+        ),
+    ],
+    ids=["calls", "sockets", "cpu"],
+)
+def test_a_limit_is_logged_when_it_is_reached_and_when_it_is_over(
+    settings: RelaySettings, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard = Shard(settings)
+    for number in range(2):
+        shard.proxy.offer(ALICE_AUDIO, call_id=b"%d" % number)
+    shard.pass_seconds(30, percent=60)
+    name = line.split(maxsplit=1)[0]
+    assert shard.limits_reached() == {"limit", name}
+    [reached] = caplog.messages
+    assert reached.startswith(f"shard 0 refuses new calls, those that it has go on: {line}")
+    shard.proxy.table.close_call(b"1", now=shard.proxy.now)
+    shard.pass_seconds(30)
+    assert shard.limits_reached() == set()
+    assert caplog.messages[1:] == [f"shard 0 has room again ({name}); it had refused 0 requests"]
+
+
+def test_want_of_ports_is_a_limit_until_a_call_gets_some() -> None:
+    shard = Shard(RelaySettings())
+    shard.limits.refused(PortsExhausted("no ports"))
+    shard.pass_seconds(5)
+    assert shard.limits_reached() == {"limit", "ports"}
+    shard.limits.granted()
+    shard.pass_seconds(1)
+    assert shard.limits_reached() == set()
+    shard.limits.refused(SocketsExhausted("no descriptors"))
+    shard.pass_seconds(1)
+    assert shard.limits_reached() == {"limit", "descriptors"}
+    shard.pass_seconds(round(FORGET_S))
+    assert shard.limits_reached() == set(), "no call has come, so it is not known"
 
 
 def test_a_limit_that_is_changed_holds_from_the_next_measurement_on() -> None:

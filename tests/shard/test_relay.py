@@ -324,7 +324,7 @@ def test_settings_that_change_hold_for_calls_that_there_are(relay: Relay) -> Non
     relay.expire(now=now + 20)
     assert relay.calls == 1
     relay.change_settings(RelaySettings(silent_s=10.0, max_calls=1))
-    with pytest.raises(LimitReached, match="max_calls = 1 is reached"):
+    with pytest.raises(LimitReached, match="max_calls is reached: this shard has its share of it, 1"):
         relay.execute(Allocate(TransactionKey(b"another", 1, b"alice"), Side.FROM, V4, AUDIO))
     relay.expire(now=now + 20)
     assert relay.calls == 0

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from nh.cli.stats import quantities
 from nh.stats import ShardStats, SupervisorStats
-from nh.stats.layout import DROPS
+from nh.stats.layout import DROPS, LIMITS
 from nh.stats.reading import StatsReading
 
 _COMMANDS: Final = (
@@ -44,6 +44,8 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
     )
     dropped = [(getattr(totals, reason.name), reason.label) for reason in DROPS]
     yield "dropped", _line(*((number, label) for number, label in dropped if number)) or _line((0, "packets"))
+    refused = [(getattr(totals, f"refused_{name}"), name) for name in (*LIMITS, "draining")]
+    yield "refused", _line(*(each for each in refused if each[0])) or _line((0, "for a limit"))
     yield "sessions", _line((totals.sessions_started, "started"), (totals.sessions_ended, "ended"))
     yield (
         "expired",

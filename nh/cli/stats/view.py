@@ -122,8 +122,8 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
     up = sum(shard.state is ShardState.UP and not hangs(shard) for shard in reading.shards)
     shards, clients = len(reading.shards), reading.supervisor.rpc_clients
     refusing = [_drain(reading)] if reading.supervisor.draining and not stopped else []
-    if reading.totals.at_limit and not stopped:
-        refusing.append("at a limit")
+    if not stopped:
+        refusing += [f"at {name}{_where(number, shards)}" for name, number in reading.limits.items()]
     count = counted(shards, "shard") if stopped else f"{up} of {counted(shards, 'shard')} up"
     if reading.supervisor.standby and not stopped:
         count = ""  # it has none yet
@@ -147,6 +147,11 @@ def _header(reading: StatsReading, width: int, *, stopped: bool) -> Text:
         style = "bold yellow" if part in refusing else "bold red" if bad else ""
         text.append(" · ", style="dim").append(part, style=style)
     return text
+
+
+def _where(number: int, shards: int) -> str:
+    """How many of the shards a limit is reached in; "" for all of them."""
+    return "" if number >= shards else f" in {number} of {shards}"
 
 
 def _up(reading: StatsReading, *, stopped: bool) -> tuple[str, str]:
