@@ -28,14 +28,11 @@ ANSWER_S: Final = 10.0
 PASSING_S: Final = 3.0
 """Obstacles may pass: a standby is known two seconds after its start, a shard that died is back sooner."""
 
-GIVEN_S: Final = 15.0
-"""Saving and writing all calls takes no longer, or there is no move."""
+GIVEN_S: Final = 30.0
+"""Saving and writing all calls, and taking them, takes no longer, or there is no move."""
 
 OVER_S: Final = 90.0
 """The longest lease is a minute."""
-
-SURE_S: Final = 1.0
-"""A standby that finds the calls free takes them within that time."""
 
 POLL_S: Final = 0.05
 
@@ -109,13 +106,16 @@ def _begin(client: "NativeClient", to: str) -> "Demoting":
 
 
 def _wait_until_given(settings: Settings, to: str) -> None:
-    """Wait until the calls are the standby's. Raises Unavailable if they stay here."""
+    """Wait until the standby has the calls. Raises Unavailable if they stay here."""
     deadline = time.monotonic() + GIVEN_S
     while (reading := _read(settings)) is not None and reading.supervisor.serving:
+        if not reading.supervisor.handing_over:
+            why = reading.supervisor.handover_fault
+            raise Unavailable(f"the calls stay here, and this host relays on: {why}")
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"the calls stay here: they could not be written for {to} within {GIVEN_S:g} s; the log of nh"
-                " says why; look at the store's server and try again"
+                f"nh on this host does not say within {GIVEN_S:g} s whether {to} has the calls; its log says"
+                " why"
             )
         time.sleep(POLL_S)
 
@@ -127,24 +127,17 @@ def _wait_until_over(settings: Settings, pid: int, to: str) -> bool:
         settings: of this host's nh.
         pid: of its supervisor, which stays when it becomes a standby.
         to: the standby that has the calls.
-
-    Raises Unavailable if this relay has the calls again.
     """
     deadline = time.monotonic() + OVER_S
-    standby_since: float | None = None
     while time.monotonic() < deadline:
         reading = _read(settings)
         if reading is None:
             if _has_ended(pid):
                 return False
-        elif reading.supervisor.serving:
-            raise Unavailable(
-                f"{to} did not take the calls, and this host has them again; the log of {to} says why"
-            )
         elif reading.supervisor.standby:
-            standby_since = standby_since or time.monotonic()
-            if time.monotonic() >= standby_since + SURE_S:
-                return True
+            return True
+        elif reading.supervisor.serving:
+            raise Unavailable(f"{to} had the calls and has died since: this host has them again")
         time.sleep(POLL_S)
     raise Unavailable(
         f"this host still relays after {OVER_S:g} s, although {to} has the calls; its log says why"

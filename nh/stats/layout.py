@@ -277,6 +277,12 @@ class SupervisorStats:
     store_lag_s: float = gauge("age of the oldest change that is not in the store yet", "s", Total.NONE)
     store_pending: int = gauge("calls whose last change is not in the store yet", "calls")
     group: str = text("the prefix under which nh has its calls on a server; empty: on none", 64)
+    handing_over: int = gauge(
+        "1 while nh hands its calls over to a standby that does not have them yet, otherwise 0",
+        "state",
+        Total.NONE,
+    )
+    handover_fault: str = text("why the last handover left the calls here; empty: none did", 240)
     standby: int = gauge("1 while nh follows the calls of other relays, otherwise 0", "state", Total.NONE)
     standby_calls: int = gauge("calls of other relays that a standby has warm", "calls")
     standby_lag_s: float = gauge("time since a standby had all calls of these relays", "s", Total.NONE)

@@ -93,6 +93,7 @@ class Supervisor:
             Reactions(
                 is_leaving=lambda: self._upgrade.leaving,
                 on_lost=self._on_lost,
+                on_begun=self._read_no_commands,
                 on_kept=self._read_commands,
                 on_given=self._on_given,
                 on_over=self._end,
@@ -216,9 +217,14 @@ class Supervisor:
             self._end()
             self._manager.kill()
 
+    def _read_no_commands(self) -> None:
+        self._runtime.rpc.stop_reading()
+        self._publisher.publish()
+
     def _read_commands(self) -> None:
         self._runtime.rpc.release_connections()
         self._runtime.rpc.serve(self._dispatch)
+        self._publisher.publish()
 
     def _on_given(self) -> None:
         self._demoted = True

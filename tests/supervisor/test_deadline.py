@@ -49,15 +49,18 @@ def test_it_stands_when_the_supervisor_has_ended(tmp_path: Path, lease: Lease) -
     assert shared_s(tmp_path) == 105.0
 
 
-def test_calls_that_outlive_the_server_have_none_until_they_are_given_away(
+def test_calls_that_outlive_the_server_have_none_but_while_a_standby_may_take_them(
     tmp_path: Path, lease: Lease
 ) -> None:
     with a_deadline(tmp_path, lease, may_run_out=False) as deadline:
         lease.renewed(sent_at=101.0)
         assert shared_s(tmp_path) == 0
-        deadline.set_last(110.0)
-        lease.renewed(sent_at=102.0)  # a reply that was late
-        assert shared_s(tmp_path) == 110.0
+        deadline.set_moving(True)
+        assert shared_s(tmp_path) == 106.0
+        lease.renewed(sent_at=102.0)
+        assert shared_s(tmp_path) == 107.0
+        deadline.set_moving(False)
+        assert shared_s(tmp_path) == 0
 
 
 def test_what_another_relay_has_is_not_forwarded_any_more_whatever_comes_late(

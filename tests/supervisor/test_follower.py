@@ -4,7 +4,7 @@ gets them."""
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,10 @@ from nh.supervisor.store.valkey.record import encode
 from nh.supervisor.store.writer import StoreWriter
 from tests.profiles import examples
 from tests.supervisor.valkey_group import Group
+
+if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine
+    from nh.supervisor.store.valkey.follower import Follower
 
 pytestmark = pytest.mark.valkey
 
@@ -215,7 +219,7 @@ def test_a_group_that_is_given_to_a_standby_is_no_other_relays_for_a_lease(group
         follower.poll()
     relay.check()
     assert relay.lease.standbys == {"named": 1, "other": 1}
-    relay.lease.given_to = "named"
+    relay.lease.give_to = "named"
     relay.close()
     assert not other.is_free(other.poll())
     with pytest.raises(StoreHeld):
@@ -225,6 +229,70 @@ def test_a_group_that_is_given_to_a_standby_is_no_other_relays_for_a_lease(group
     assert successor.open() == [call(b"a")]
     assert not successor.continues, "its journal is older than the calls"
     successor.close()
+
+
+def giving(group: Group) -> tuple["ValkeyEngine", "Follower"]:
+    """A relay that lets a standby have its call, and the standby, which has not taken it yet."""
+    relay, standby = group.engine("relay-1"), group.follower("standby")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    relay.lease.give_to = "standby"
+    relay.check()
+    return relay, standby
+
+
+def test_a_relay_writes_on_until_the_standby_has_the_group_and_learns_that(group: Group) -> None:
+    relay, standby = giving(group)
+    relay.write({b"b": call(b"b")})
+    relay.check()
+    assert not relay.lease.lost_to
+    assert standby.is_free(standby.poll())
+    successor = group.engine("standby", follower=standby)
+    assert successor.open() == [call(b"a"), call(b"b")]
+    with pytest.raises(StoreHeld):
+        relay.check()
+    assert relay.lease.lost_to == "standby"
+    successor.close()
+
+
+@pytest.mark.parametrize("reconnects", [False, True])
+def test_a_group_that_the_standby_does_not_take_is_taken_back(group: Group, reconnects: bool) -> None:
+    relay, standby = giving(group)
+    if reconnects:  # after an error that the server, or the network, has made
+        relay.close()
+        relay.lease.give_to = ""
+        assert relay.open() == [call(b"a")]
+    relay.lease.give_to = ""
+    relay.check()
+    assert not relay.lease.given_to
+    assert not standby.is_free(standby.poll())
+    with pytest.raises(StoreHeld):
+        group.engine("standby", follower=standby).open()
+    relay.write({b"b": call(b"b")})
+    relay.close()
+
+
+def test_a_relay_that_reconnects_learns_that_the_standby_has_the_group(group: Group) -> None:
+    relay, standby = giving(group)
+    relay.close()
+    successor = group.engine("standby", follower=standby)
+    assert successor.open() == [call(b"a")]
+    with pytest.raises(StoreHeld):
+        relay.open()
+    assert relay.lease.lost_to == "standby"
+    successor.close()
+
+
+def test_a_server_that_has_lost_its_data_gives_nothing_to_a_standby(group: Group) -> None:
+    relay, _ = giving(group)
+    group.remove()
+    with pytest.raises(StoreUnavailable, match="lost its data"):
+        relay.check()
+    assert not relay.lease.given_to
+    relay.lease.give_to = ""
+    assert relay.open() == []
+    relay.close()
 
 
 def test_names_that_are_shown_with_escapes_are_the_same_in_every_place(group: Group) -> None:
@@ -237,7 +305,7 @@ def test_names_that_are_shown_with_escapes_are_the_same_in_every_place(group: Gr
     relay.check()
     assert relay.lease.standbys == {name: 0}
     assert relay.lease.wanted_by == name
-    relay.lease.given_to = relay.lease.wanted_by
+    relay.lease.give_to = relay.lease.wanted_by
     relay.close()
     assert follower.is_free(follower.poll())
     successor = group.engine(name, follower=follower)

@@ -44,7 +44,7 @@ class Supervisor:
         self.deadline: Deadline | None = None
         self.epoch = 0
         self.ended = False
-        self.given = False
+        self.giving = self.given = False
         self.paused = False
 
     @property
@@ -112,6 +112,7 @@ class TwoRelays(RuleBasedStateMachine):
         self.epoch = 0
         self.until = 0.0
         self.both_until = 0.0
+        self.is_given = False
         self.written: list[int] = []
 
     def teardown(self) -> None:
@@ -161,7 +162,7 @@ class TwoRelays(RuleBasedStateMachine):
     @rule()
     def the_server_loses_all_data(self) -> None:
         self.time_passes(0.1)  # it starts anew, so the clock of its epochs has gone on
-        self.holder, self.epoch, self.until = None, 0, 0.0
+        self.holder, self.epoch, self.until, self.is_given = None, 0, 0.0, False
         self.both_until = self.now + LENGTH_S  # it does not know of a lease, which is over after its length
 
     # --- the protocol -----------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class TwoRelays(RuleBasedStateMachine):
 
     def _on_request(self, message: Message) -> None:
         sender = (message.relay, message.process)
-        if message.epoch and message.epoch == self.epoch:  # RENEW or WRITE
+        if message.epoch and message.epoch == self.epoch:  # RENEW or WRITE, also while a standby may take them
             self.until = self.now + LENGTH_S
             self.written.append(message.epoch)
             answer = "renewed"
@@ -220,6 +221,9 @@ class TwoRelays(RuleBasedStateMachine):
         elif self._is_anothers(message.relay):
             answer = "held"
         else:  # ACQUIRE
+            if self.is_given and self.holder == (message.relay, -1):
+                self.both_until = self.now + LENGTH_S
+            self.is_given = False
             self.epoch = max(self.epoch + 1, message.epoch + 1, int(self.now * 1000))
             self.holder, self.until = sender, self.now + LENGTH_S
             answer = "renewed"
@@ -239,15 +243,15 @@ class TwoRelays(RuleBasedStateMachine):
                 supervisor.deadline = Deadline(host.directory, supervisor.lease, may_run_out=True)
                 supervisor.deadline.tell_kernel(host.stop_kernel_at)
 
-    @rule(relay=RELAYS)
-    def a_relay_gives_its_calls_away(self, relay: int) -> None:
+    @rule(relay=RELAYS, back=st.booleans())
+    def a_relay_lets_the_other_have_its_calls_or_takes_them_back(self, relay: int, back: bool) -> None:
         supervisor = self.hosts[relay].supervisor
         serves = supervisor.epoch and supervisor.epoch == self.epoch and not self.hosts[relay].is_cut
-        if supervisor.runs and supervisor.deadline is not None and serves and not supervisor.given:
-            supervisor.given = True
-            supervisor.deadline.set_last(self.now + LENGTH_S)
-            self.holder, self.until = (1 - relay, -1), self.now + LENGTH_S
-            self.both_until = self.now + LENGTH_S
+        if supervisor.runs and supervisor.deadline is not None and serves and supervisor.giving == back:
+            supervisor.giving = self.is_given = not back
+            supervisor.deadline.set_moving(not back)
+            self.until = self.now + LENGTH_S
+            self.holder = (relay, supervisor.number) if back else (1 - relay, -1)
 
     # --- what supervisors and shards do from time to time -----------------------------------------
 
@@ -256,7 +260,9 @@ class TwoRelays(RuleBasedStateMachine):
         host, supervisor = self.hosts[relay], self.hosts[relay].supervisor
         if not supervisor.runs or supervisor.deadline is None or supervisor.given:
             return
-        if supervisor.lease.why_lost(self.now, may_run_out=True):
+        if supervisor.giving and supervisor.lease.lost_to:
+            supervisor.given = True  # its shards relay on until the deadline
+        elif supervisor.lease.why_lost(self.now, may_run_out=True):
             supervisor.ended = True
             supervisor.deadline.set_past()
             host.shards, host.has_flows = [], False

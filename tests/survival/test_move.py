@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import Result
@@ -11,12 +12,10 @@ from nh.cli.health import examine
 from nh.config import Settings
 from tests.netns import needs_namespaces
 from tools.harness.command import nh, nh_ok
-from tools.harness.hosts import Host, Hosts, some_hosts
-from tools.harness.waiting import eventually
+from tools.harness.hosts import PREFIX, Host, Hosts, some_hosts
 
 pytestmark = [pytest.mark.valkey, pytest.mark.full, pytest.mark.timeout(180)]
 
-AGAIN_S = 30.0
 LEASE_S = 8
 """Other tests use the CPUs: a relay may come too late to renew a shorter one."""
 
@@ -36,6 +35,12 @@ def move(host: Host, *words: str) -> Result:
 
 def name_of(host: Host) -> str:
     return f"{socket.gethostname()}:{host.deployment.place.directory}"
+
+
+def announce_for_ever(network: Hosts, standby: Host) -> None:
+    """Have the server name a standby that has stopped: it forgets it otherwise, sooner than a busy test moves."""
+    with network.phones.entered():
+        network.server.client().hset(f"{{{PREFIX}}}:standbys", name_of(standby), f"{10**15} 1")
 
 
 def test_all_calls_go_to_the_standby_and_back(network: Hosts) -> None:
@@ -75,15 +80,43 @@ def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Host
         assert "nh is a standby" in wrong.output
 
 
-def test_a_standby_that_does_not_take_the_calls_leaves_them_to_their_host(network: Hosts) -> None:
-    one, two = network.hosts
-    with network.make_call(one, "call") as call:
-        two.launch()
-        two.wait_until_warm(1)
-        processes = two.stop()
-        failed = move(one, "--to", name_of(two))
-        assert failed.exit_code == 1
-        assert "did not take the calls, and this host has them again" in failed.output
-        eventually(call.media_flow, "the call goes on", AGAIN_S)
-        two.resume(processes)
-        two.wait_until_warm(1)
+@pytest.mark.parametrize("standby", [True, False], ids=["may become a standby", "is no standby"])
+def test_a_relay_whose_calls_the_standby_does_not_take_has_them_all_the_time(standby: bool) -> None:
+    needs_namespaces()
+    with some_hosts(lease_s=LEASE_S) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        one.start(standby=standby)
+        with network.make_call(one, "call") as call, ThreadPoolExecutor(1) as thread:
+            two.launch(standby=True)
+            two.wait_until_warm(1)
+            processes = two.stop()
+            announce_for_ever(network, two)
+            moving = thread.submit(move, one, "--to", name_of(two))
+            while not moving.done():
+                assert call.media_flow()
+            failed = moving.result()
+            assert failed.exit_code == 1
+            assert f"the standby {name_of(two)} has not taken the calls within 3 s" in failed.output
+            assert "the calls stay here, and this host relays on" in failed.output
+            two.resume(processes)
+            two.wait_until_warm(1)
+            with network.make_call(one, "new") as new:
+                assert new.media_flow()
+                two.wait_until_warm(2)
+            assert call.media_flow()
+
+
+def test_a_relay_that_becomes_no_standby_ends_when_the_standby_has_its_calls() -> None:
+    needs_namespaces()
+    with some_hosts(lease_s=LEASE_S) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        relay = one.start()
+        with network.make_call(one, "call") as call:
+            two.launch(standby=True)
+            two.wait_until_warm(1)
+            assert f"moved 1 call to {name_of(two)}; nh on this host has ended" in move(one).output
+            assert relay.program.wait(0) == 0
+            network.move_address(two)
+            assert call.media_flow()

@@ -166,6 +166,8 @@ class UpgradeController:
         """Why there can be no handover now, for people; "" if there can be one."""
         if self.leaving or self._closed or self._parts.manager.stopping:
             return "nh is ending"
+        if self._parts.stats.handing_over:
+            return "a standby is about to get the calls"
         return "" if self._parts.manager.all_up else "a shard is not up"
 
     # --- the handover -----------------------------------------------------------------------------

@@ -40,8 +40,9 @@ class Deadline:
     def __init__(self, directory: Path, lease: Lease, *, may_run_out: bool) -> None:
         self.path = directory / DEADLINE_NAME
         self._may_run_out = may_run_out
-        self._is_final = False
+        self._is_final = self._is_moving = False
         self._at_ns = NEVER_NS
+        self._lease = lease
         self._tell_kernel: Callable[[int], None] | None = None
         self._lock = threading.Lock()  # the thread of the store renews, while the loop ends or closes
         try:
@@ -57,9 +58,10 @@ class Deadline:
             self._tell_kernel = tell
             tell(self._at_ns)
 
-    def set_last(self, at: float) -> None:
-        """The calls are given to another relay, which gets them at `at`, by CLOCK_BOOTTIME."""
-        self._set(int(at * NS), final=True)
+    def set_moving(self, moving: bool) -> None:
+        """A standby may take the calls from now on, or not any more: they end with the lease meanwhile."""
+        self._is_moving = moving
+        self._renewed(self._lease.ends_at)
 
     def set_past(self) -> None:
         """Another relay has the calls: nothing may be sent any more."""
@@ -74,11 +76,11 @@ class Deadline:
                 self._shared = None
 
     def _renewed(self, ends_at: float) -> None:
-        self._set(int(ends_at * NS) if self._may_run_out else NEVER_NS)
+        self._set(int(ends_at * NS) if self._may_run_out or self._is_moving else NEVER_NS)
 
     def _set(self, at_ns: int, *, final: bool = False) -> None:
         with self._lock:
-            if self._shared is None or (self._is_final and not final):
+            if self._shared is None or self._is_final:
                 return
             self._is_final = final
             self._at_ns = at_ns

@@ -2,8 +2,9 @@
 
 The order of a handover is its promise. Commands wait from the first step on, so nothing changes that the
 standby would not learn. Every call is saved with its counters and written to the server before the standby
-may have it. From then on the server refuses writes of this relay, which relays on for the length of a lease:
-in that time the standby binds the ports, and the address moves. Then its shards end.
+may have it. This relay renews its lease until the server says that the standby has the calls, and takes them
+back if that does not happen in time. So no call is ever without a relay. After the standby has them, this
+relay sends until its last lease is over: in that time the standby binds the ports, and the address moves.
 """
 
 import logging
@@ -18,7 +19,8 @@ from nh.results import Demoting, Failure, Result
 from nh.supervisor.handover.send import when_idle
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.manager import ShardManager
-from nh.supervisor.store.lease import EARLY_S
+from nh.supervisor.store.lease import EARLY_S, Lease
+from nh.supervisor.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,9 @@ LOOK_S: Final = 0.1
 
 SAVE_S: Final = 5.0
 """Saving and writing of all calls may take so long; then there is no handover."""
+
+TAKE_S: Final = 3.0
+"""The standby may take so long to take the calls, and the server to answer; then there is no handover."""
 
 _NO_STANDBY: Final = (
     "no standby follows the calls that could take them over; start one with --standby and the --state of this"
@@ -40,13 +45,15 @@ class Reactions(NamedTuple):
     Attributes:
         is_leaving: whether the next supervisor of this relay has the shards, and looks itself.
         on_lost: called with the reason when the calls are another relay's.
+        on_begun: called when commands are read no more, because a handover has begun.
         on_kept: called when a handover is broken off: commands have to be read again.
-        on_given: called when the calls are the standby's, and this relay still relays.
+        on_given: called when the standby has the calls, and this relay still relays.
         on_over: called when the shards have to end.
     """
 
     is_leaving: Callable[[], bool]
     on_lost: Callable[[str], None]
+    on_begun: Callable[[], None]
     on_kept: Callable[[], None]
     on_given: Callable[[], None]
     on_over: Callable[[], None]
@@ -85,13 +92,17 @@ class Ownership:
     def _look(self) -> None:
         if self._given or self._manager.stopping:
             return
+        store = self._runtime.store
+        assert store is not None and store.lease is not None  # start() has looked
         why = self._runtime.why_not_ours()
         if why and not self._reactions.is_leaving():
-            self._reactions.on_lost(why)
+            if self._to and store.lease.lost_to == escaped(self._to):
+                self._relay_on(store, store.lease)
+            else:
+                self._reactions.on_lost(why)
             return
         self._runtime.loop.call_later(LOOK_S, self._look)
-        store = self._runtime.store
-        wanted_by = store.lease.wanted_by if store is not None and store.lease is not None else ""
+        wanted_by = store.lease.wanted_by
         if wanted_by and not self._to:
             try:
                 self._begin(wanted_by)
@@ -119,7 +130,8 @@ class Ownership:
         logger.warning(
             "handing the calls over to the standby %s, which has %d of them", escaped(self._to), calls
         )
-        self._runtime.rpc.stop_reading()
+        self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 1, ""
+        self._reactions.on_begun()
         when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._save)
         return Demoting(escaped(self._to), calls)
 
@@ -148,23 +160,60 @@ class Ownership:
             self._to = ""
             return
         if store is None or store.lease is None or self._is_unwritten() or not store.works:
-            logger.error("the calls stay here: they could not be written to the store within %g s", SAVE_S)
-            self._to = ""
-            self._reactions.on_kept()
+            self._keep(f"the calls could not be written to the store within {SAVE_S:g} s")
             return
-        ends_at = boottime() + store.lease.length_s
-        store.lease.given_to = self._to
-        self._given = True
+        lease = store.lease
+        self._set_moving(True)
+        store.give(self._to)
+        when_idle(
+            self._runtime.loop,
+            lambda: store.works and not lease.lost_to,
+            timeout_s=TAKE_S,
+            then=lambda: self._take_back(store, lease),
+        )
+
+    def _take_back(self, store: Store, lease: Lease) -> None:
+        """The standby has had its time; _look() goes on if it has the calls."""
+        store.give("")
+        # a server that does not answer may have given them to the standby: until the lease is over
+        left_s = lease.ends_at - EARLY_S - LOOK_S - boottime()
+        when_idle(
+            self._runtime.loop,
+            lambda: bool(lease.given_to) and not lease.lost_to,
+            timeout_s=max(0.0, min(TAKE_S, left_s)),
+            then=lambda: self._end_without(lease),
+        )
+
+    def _end_without(self, lease: Lease) -> None:
+        if lease.lost_to or self._ends:
+            return
+        if lease.given_to:
+            self._keep("the store's server does not answer; the standby may have the calls")
+        else:
+            self._keep(f"the standby {escaped(self._to)} has not taken the calls within {TAKE_S:g} s")
+
+    def _keep(self, why: str) -> None:
+        logger.error("the calls stay here: %s", why)
+        self._to = ""
+        self._set_moving(False)
+        self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 0, why
+        self._reactions.on_kept()
+
+    def _set_moving(self, moving: bool) -> None:
         if self._runtime.deadline is not None:
-            self._runtime.deadline.set_last(ends_at)
+            self._runtime.deadline.set_moving(moving)
+
+    def _relay_on(self, store: Store, lease: Lease) -> None:
+        """The standby has the calls: relay until the last lease is over, so that the address can move."""
+        self._given = True
         store.close()
-        relay_on_s = ends_at - EARLY_S - boottime()
+        relay_on_s = lease.ends_at - EARLY_S - boottime()
+        self._runtime.stats.handing_over = 0
         self._reactions.on_given()
         logger.warning(
-            "the calls are those of the standby %s now; relaying on for %.1f s",
-            *(escaped(self._to), relay_on_s),
+            "the standby %s has the calls now; relaying on for %.1f s", escaped(self._to), relay_on_s
         )
-        self._runtime.loop.call_later(relay_on_s, self._reactions.on_over)
+        self._runtime.loop.call_later(max(0.0, relay_on_s), self._reactions.on_over)
 
 
 def _choose(to: str, standbys: Mapping[str, int]) -> tuple[str, int]:

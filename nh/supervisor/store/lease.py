@@ -24,7 +24,8 @@ class Lease:
 
     Attributes:
         is_kept: whether the end of this process does not end the lease, because the next one goes on with it.
-        given_to: the standby that gets the calls at the end of this process; "": any relay.
+        give_to: the standby that may have the calls from now on, and at the end of this process; "": none.
+        given_to: what the server knows of that.
         wanted_by: the standby that asks for the calls; "": none does.
         standbys: those that follow the calls, and how many calls each has, as the server said last. All
             names are as relays name themselves; nh.printable shows them.
@@ -38,6 +39,7 @@ class Lease:
         self.ends_at = 0.0
         self.on_renewed: Callable[[float], None] = _ignore
         self.is_kept = False
+        self.give_to = ""
         self.given_to = ""
         self.wanted_by = ""
         self.standbys: Mapping[str, int] = {}
@@ -46,6 +48,11 @@ class Lease:
     def length_s(self) -> float:
         """Its length after each renewal, seconds."""
         return self._length_s
+
+    @property
+    def lost_to(self) -> str:
+        """The relay that has the calls now; "": none that is known."""
+        return self._lost_to
 
     @property
     def renewal_s(self) -> float:

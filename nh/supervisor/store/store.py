@@ -125,6 +125,15 @@ class Store:
         """For how long the calls are this relay's; None: no other relay can get them."""
         return self._lease
 
+    def give(self, standby: str) -> None:
+        """Let a standby have the calls from now on, or none ("") any more; the lease tells what comes of it.
+
+        They are written as before until it has them.
+        """
+        if self._lease is not None:
+            self._lease.give_to = standby
+            self._wake.set()
+
     def why_lost(self, now: float, *, may_run_out: bool) -> str:
         """Why this relay must not serve the calls any more; "" if it may. See Lease."""
         return self._lease.why_lost(now, may_run_out=may_run_out) if self._lease is not None else ""
@@ -187,7 +196,7 @@ class Store:
     def _run(self) -> None:
         flushed_at, flushed = time.monotonic(), self._writer.written
         while not self._closing.is_set():
-            if self._wake.wait(self._check_s):
+            if self._wake.wait(BATCH_S if self._lease is not None and self._lease.give_to else self._check_s):
                 self._closing.wait(BATCH_S)
             works = self._write()
             if works and self._writer.written != flushed and time.monotonic() >= flushed_at + FLUSH_S:

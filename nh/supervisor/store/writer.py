@@ -211,6 +211,8 @@ class StoreWriter:
                 exc = unavailable
             else:
                 return
+        if isinstance(exc, StoreHeld):  # the supervisor looks whose the calls are, and tells
+            return
         self._failures.log(
             logging.ERROR,
             "store: %s; calls go on but are not stored, so a restart of everything would lose %s;"

@@ -110,6 +110,8 @@ class ValkeyEngine:
             self._server = connect(self._target)
             with self._failures():
                 self._server.ping()  # a server that wants a password takes no long script, and says so badly
+                if self.lease.given_to:
+                    self._give("")  # otherwise ACQUIRE takes the standby for one that has the group
                 last_write = self._acquire(self._server)
                 return self._complete(last_write) or self._read()
         except BaseException:
@@ -140,9 +142,15 @@ class ValkeyEngine:
         """Nothing: what survives the server's end is set at the server."""
 
     def check(self) -> None:
-        """Renew the lease and count the calls, and read them all from time to time. See StoreEngine."""
+        """Renew the lease and count the calls, and read them all from time to time. See StoreEngine.
+
+        While a standby may take the calls, the lease is renewed each time: that tells that it has them.
+        """
         _ = self._connected
-        if time.monotonic() < self._checked_at + self.check_s:
+        if self.lease.give_to != self.lease.given_to:
+            with self._failures():
+                self._give(self.lease.give_to)
+        if time.monotonic() < self._checked_at + self.check_s and not self.lease.given_to:
             return
         with self._failures():
             count = self._renew()
@@ -154,6 +162,12 @@ class ValkeyEngine:
             if self._renewed_at >= self._reconciled_at + RECONCILE_S:
                 self._reconciled_at = self._renewed_at
                 self._reconcile()
+
+    def _give(self, standby: str) -> None:
+        """Let a standby have the group; "": take it back."""
+        holder, token = (standby, "") if standby else (self._holder, self._token)
+        self._run(scripts.GIVE, holder.encode(errors=_UNDECODED), token.encode())
+        self.lease.given_to = standby
 
     def _renew(self) -> int:
         """Renew the lease; returns the number of calls on the server."""
@@ -176,9 +190,8 @@ class ValkeyEngine:
         if server is None:
             return
         with contextlib.suppress(StoreUnavailable), failures(self.name):
-            if self._renewed_at and self.lease.given_to:
-                arguments = (self._epoch, self._lease_ms, self.lease.given_to.encode(errors=_UNDECODED))
-                server.eval(scripts.GIVE, 1, self._keys[0], *arguments)
+            if self._renewed_at and self.lease.give_to:
+                self._give(self.lease.give_to)
             elif self._renewed_at and self.lease.is_kept:
                 self._run(scripts.RENEW)  # the next process has all of it
             elif self._renewed_at:
@@ -325,6 +338,7 @@ class ValkeyEngine:
             if said.startswith("NHFENCED"):
                 raise self._fenced(escaped(said.removeprefix("NHFENCED "))) from exc
             if said.startswith("NHGONE"):
+                self.lease.given_to = ""
                 raise StoreUnavailable(f"{self.name}: the server has lost its data") from exc
             raise
 

@@ -131,11 +131,12 @@ if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[
 GIVE: Final = (
     _OWNED
     + """
-redis.call('HSET', KEYS[1], 'holder', ARGV[3], 'token', '', 'until', ends)
+redis.call('HSET', KEYS[1], 'holder', ARGV[4], 'token', ARGV[5], 'until', ends)
 """
 )
-"""KEYS: group. ARGV: epoch, lease in ms, holder. Only that standby gets the group at once; any other relay,
-this one too, after the lease."""
+"""KEYS: group. ARGV: epoch, lease in ms, expiry in s, holder, token. With a standby and no token: only that
+standby gets the group at once, any other relay after the lease; until then the caller renews the lease and
+writes as before. With the caller and its token: it takes the group back."""
 
 FOLLOW: Final = """
 local format, epoch, holder, ends, number, key =
