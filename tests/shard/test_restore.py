@@ -26,8 +26,8 @@ from tools.harness.ports import claim_ports
 class Held:
     """A CheckpointSink: what the supervisor has."""
 
-    def __init__(self) -> None:
-        self.has_backlog = False
+    def __init__(self, *, has_backlog: bool = False) -> None:
+        self.has_backlog = has_backlog
         self.sockets: dict[Endpoint, int] = {}
         self.snapshots: dict[bytes, bytes] = {}
         self.saved: Counter[bytes] = Counter()
@@ -55,8 +55,8 @@ class Held:
 class Restored:
     """A relay that has been told to restore calls, and what its supervisor has of it."""
 
-    def __init__(self, ports: tuple[int, int], calls: dict[bytes, bytes]) -> None:
-        self.held = Held()
+    def __init__(self, ports: tuple[int, int], calls: dict[bytes, bytes], *, has_backlog: bool) -> None:
+        self.held = Held(has_backlog=has_backlog)
         self.loop = SelectorLoop()
         self.relay = Relay(RelayConfig(ports=ports))
         self._recovery = Recovery(self.relay, self.held)
@@ -104,7 +104,9 @@ def phone() -> Iterator[Phone]:
 
 
 @contextlib.contextmanager
-def restored(phone: Phone, count: int = 1) -> Iterator[tuple[Restored, list[int]]]:
+def restored(
+    phone: Phone, count: int = 1, *, has_backlog: bool = False
+) -> Iterator[tuple[Restored, list[int]]]:
     """A relay with calls of another one, which is gone with its sockets; and the ports of the first call."""
     with claim_ports(4 * count + 4) as claimed:
         ports = claimed[0], claimed[-1]
@@ -127,7 +129,7 @@ def restored(phone: Phone, count: int = 1) -> Iterator[tuple[Restored, list[int]
         calls = dict(held.snapshots)
         relay.close()
         loop.close()
-        after = Restored(ports, calls)
+        after = Restored(ports, calls, has_backlog=has_backlog)
         try:
             yield after, where[:2]
         finally:
@@ -153,17 +155,25 @@ def test_what_came_before_it_served_is_passed_on(phone: Phone) -> None:
         after.turn_until(phone.is_heard)
 
 
-def test_sockets_are_backed_up_in_parts_once_it_serves(phone: Phone) -> None:
+def test_sockets_are_backed_up_in_parts_before_it_serves(phone: Phone) -> None:
     count = MAX_FDS // 4 + 10
     with restored(phone, count) as (after, _):
-        assert not after.held.sockets
-        after.held.has_backlog = True
+        assert len(after.held.sockets) == MAX_FDS
         after.serve()
-        after.loop.turn(0.1)
-        assert not after.held.sockets, "the link has no room"
-        after.held.has_backlog = False
         expected = {each.local: each.fd for each in after.sockets}
         assert len(expected) == 4 * count
+        assert after.held.sockets == expected
+        assert after.held.largest == MAX_FDS
+
+
+def test_sockets_for_which_the_link_has_no_room_are_backed_up_later(phone: Phone) -> None:
+    count = MAX_FDS // 4 + 10
+    with restored(phone, count, has_backlog=True) as (after, _):
+        after.serve()
+        after.loop.turn(0.1)
+        assert not after.held.sockets
+        after.held.has_backlog = False
+        expected = {each.local: each.fd for each in after.sockets}
         after.turn_until(lambda: after.held.sockets == expected)
         assert after.held.largest == MAX_FDS
 

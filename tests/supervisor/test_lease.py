@@ -212,7 +212,7 @@ class TwoRelays(RuleBasedStateMachine):
 
     def _on_request(self, message: Message) -> None:
         sender = (message.relay, message.process)
-        if message.epoch and message.epoch == self.epoch:  # RENEW or WRITE, also while a standby may take them
+        if message.epoch and message.epoch == self.epoch:  # RENEW or WRITE, also while it may be taken
             self.until = self.now + LENGTH_S
             self.written.append(message.epoch)
             answer = "renewed"

@@ -76,6 +76,33 @@ def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Hosts) -> N
 
 
 @pytest.mark.full
+def test_a_shard_that_dies_right_after_a_promotion_loses_no_packet(network: Hosts) -> None:
+    one, two = network.hosts
+    one.start()
+    with contextlib.ExitStack() as phones:
+        calls = [phones.enter_context(network.make_call(one, f"call {number}")) for number in range(60)]
+        for call in calls:
+            until_heard(call)
+        two.start_standby()
+        two.wait_until_warm(len(calls))
+        one.kill()
+        network.move_address(two)
+        relay = two.deployment.relay
+        relay.program.wait_for_line("ready: ")
+        supervisor, [shard] = psutil.Process(relay.program.pid), relay.stats().shards
+        supervisor.suspend()
+        psutil.Process(shard.pid).kill()
+        eventually(lambda: has_ended(psutil.Process(shard.pid)), "the shard has ended", WAIT_S)
+        for call in calls:
+            call.alice.send(call.call_id, call.for_alice)
+            call.bob.send(call.call_id, call.for_bob)
+        supervisor.resume()
+        for call in calls:
+            for phone in (call.alice, call.bob):
+                assert any(payload == call.call_id for payload, _ in phone.arriving(WAIT_S))
+
+
+@pytest.mark.full
 def test_a_host_that_was_stopped_ends_when_it_goes_on_and_writes_nothing(network: Hosts) -> None:
     one, two = network.hosts
     one.start(state_away="take")

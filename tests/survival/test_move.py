@@ -38,7 +38,7 @@ def name_of(host: Host) -> str:
 
 
 def announce_for_ever(network: Hosts, standby: Host) -> None:
-    """Have the server name a standby that has stopped: it forgets it otherwise, sooner than a busy test moves."""
+    """Have the server name a standby that has stopped, and that it would forget otherwise."""
     with network.phones.entered():
         network.server.client().hset(f"{{{PREFIX}}}:standbys", name_of(standby), f"{10**15} 1")
 
