@@ -9,7 +9,6 @@ sockets at once, without media. Clients are processes of their own, each with on
 import contextlib
 import multiprocessing
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -130,7 +129,7 @@ def _be_client(ng: str, calls: int) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _nh(arrangement: Arrangement) -> Iterator[Subject]:
-    ng = f"{LISTEN}:{free_port(socket.SOCK_DGRAM)}"
+    ng = f"{LISTEN}:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="nh-benchmark-set-up-") as directory:
         place = Place(Path(directory), NH_PORTS, free_port())
         words = ["--ng", ng, "--address", LISTEN, "--kernel", "off", "--state", f"{directory}/state"]
@@ -148,7 +147,7 @@ def _processes_of(supervisor: int) -> dict[str, list[int]]:
 
 @contextlib.contextmanager
 def _rtpengine(arrangement: Arrangement) -> Iterator[Subject]:
-    ng = f"{LISTEN}:{free_port(socket.SOCK_DGRAM)}"
+    ng = f"{LISTEN}:{free_port()}"
     # a line for each command would be a part of the figures
     command = rtpengine_command(ng, RTPENGINE_PORTS, [LISTEN], "--log-level=3")
     with (

@@ -183,7 +183,7 @@ def _subject(name: str, pid: int, ng: str) -> Iterator[Subject]:
 
 @contextlib.contextmanager
 def _nh(cpu: int) -> Iterator[Subject]:
-    ng = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    ng = f"{LOOPBACK}:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="nh-benchmark-") as directory:
         place = Place(Path(directory), NH_PORTS, free_port())
         words = ["--ng", ng, "--address", LOOPBACK, "--kernel", "off", "--state", f"{directory}/state"]
@@ -196,7 +196,7 @@ def _nh(cpu: int) -> Iterator[Subject]:
 
 @contextlib.contextmanager
 def _rtpengine(cpu: int) -> Iterator[Subject]:
-    ng = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    ng = f"{LOOPBACK}:{free_port()}"
     # a line for each command would be a part of the figures
     command = rtpengine_command(ng, RTPENGINE_PORTS, [LOOPBACK], "--log-level=3")
     with Program(command, cpus=[cpu]) as program:

@@ -95,7 +95,8 @@ class SettingsTable(RelaySettings, frozen=True, kw_only=True):
         kernel_attach: see AttachMode.
         kernel_flows: most directions in the kernel at once, 0 to 4,194,304; 0: one for each media port.
         prefork: how many loaded processes wait to take the place of a shard that dies, 0 or 1.
-        hang_s: the supervisor kills a shard whose heartbeat stands still so long, 1 to 60; 0: never.
+        hang_s: the supervisor kills a shard whose heartbeat stands still so long, 1 to 60, unless it waits
+            for a CPU; 0: never.
         runtime_dir: where the lock, the default RPC socket and the name of the statistics live.
         state: directory or URL (sqlite://DIRECTORY, valkey://HOST) of the store, "" for the default, "off"
             for none.

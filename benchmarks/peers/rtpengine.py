@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import socket
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
@@ -41,7 +40,7 @@ class RtpEngine:
 
     def start(self, site: Site) -> None:
         """Run it, with nothing from /etc."""
-        address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+        address = f"127.0.0.1:{free_port()}"
         options = ["--log-level=3", f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
         command = rtpengine_command(address, PORTS, [site.address], *options)
         self._process = Program(command, cpus=[site.cpu])

@@ -11,7 +11,7 @@ from typing import Any, Self
 from nh.wire.framing import frame
 from nh.wire.netsip.storable import Value, freeze_array, thaw
 
-REPLY_S = 5.0
+REPLY_S = 20.0
 
 
 class RpcStream:

@@ -261,8 +261,8 @@ def test_rtp_and_rtcp_latch_their_sources_by_themselves(alice: Phone, bob: Phone
 
 @pytest.fixture
 def impatient() -> Iterator[Relay]:
-    """A relay that gives up on a session after a second of silence."""
-    with running_relay(silent_s=1) as running:
+    """A relay that gives up on a session after two seconds of silence."""
+    with running_relay(silent_s=2) as running:
         yield running
 
 

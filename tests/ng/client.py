@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from tests.ng.bencode import bdecode, bencode
 from tests.sip.message import new_token
 
-REPLY_S = 5.0
+REPLY_S = 20.0
 
 NOT_FOUND = "Call-ID not found or tags didn't match"
 """The warning of a delete that found nothing."""

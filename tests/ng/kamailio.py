@@ -46,11 +46,15 @@ class Kamailio(NamedTuple):
         assert kamcmd is not None
         command = [kamcmd, "-s", f"unix:{self.control}", *arguments]
 
-        def answers() -> list[str]:
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            return [] if "Initializing - try later" in done.stdout else [done.stdout]
+        said = ""
 
-        return eventually(answers, "Kamailio takes commands")[0]
+        def answers() -> list[str]:
+            nonlocal said
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            said = done.stdout + done.stderr  # at first it may have no control socket yet
+            return [done.stdout] if done.returncode == 0 and "Initializing - try later" not in said else []
+
+        return eventually(answers, "Kamailio takes commands", details=lambda: said)[0]
 
 
 def kamailio_is_installed() -> bool:

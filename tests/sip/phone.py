@@ -23,7 +23,7 @@ from tests.sip.message import (
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import MediaPeer
 
-RECEIVE_S = 5.0
+RECEIVE_S = 20.0
 
 
 @dataclasses.dataclass

@@ -1,18 +1,34 @@
 """nh.supervisor.shards.watchdog: which shards hang, and which do not. The clock is the test's."""
 
+import os
+import signal
+
+import psutil
+import pytest
+
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.watchdog import POLL_S, Watchdog
+from nh.supervisor.shards.watchdog import POLL_S, CpuUse, Watchdog, cpu_use
 from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
+from tools.harness.program import Program
+from tools.harness.waiting import eventually
 
 
 class Ward:
-    """Two shards that are up; the one of number 1 is killed and not started again where it hangs."""
+    """Two shards that are up; the one of number 1 is killed and not started again where it hangs.
 
-    def __init__(self, hang_s: float = 3.0) -> None:
+    Arguments:
+        share: what shards that want to run get of a CPU; None: they sleep, or are stopped.
+    """
+
+    def __init__(self, hang_s: float = 3.0, *, share: float | None = None) -> None:
         self.loop = ManualLoop()
         self.slots = slots_that_are_up(self.loop, [ShardStatus(), ShardStatus()])
-        self.watchdog = Watchdog(self.loop, self.slots, hang_s=hang_s)
+        self.share = share
+        self.watchdog = Watchdog(self.loop, self.slots, hang_s=hang_s, read_cpu_use=self._cpu_use)
+
+    def _cpu_use(self, _pid: int) -> CpuUse:
+        return CpuUse(self.share is not None, self.loop.now() * (self.share or 0.0))
 
     @property
     def hung(self) -> list[int]:
@@ -79,3 +95,44 @@ def test_a_shard_that_is_starting_does_not_hang() -> None:
     ward.slots[0].start()
     ward.pass_s(60.0, 1)
     assert ward.hung == []
+
+
+def test_a_shard_that_waits_for_a_cpu_does_not_hang_however_long_that_takes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ward = Ward(share=0.001)
+    ward.pass_s(20.0, 1)
+    ward.pass_s(5.0, 0, 1)
+    assert ward.hung == []
+    (line,) = caplog.messages
+    assert line.startswith("shard 0 (pid 100) shows no life for 3 s because it waits for a CPU: it goes on; ")
+
+
+@pytest.mark.parametrize(("share", "after_s"), [(1.0, 3.0), (0.5, 3.0), (0.1, 9.0)])
+def test_a_shard_that_runs_and_shows_no_life_hangs_once_it_had_time_enough(
+    share: float, after_s: float
+) -> None:
+    ward = Ward(share=share)
+    ward.pass_s(after_s - 0.3, 1)
+    assert ward.hung == []
+    ward.pass_s(0.6, 1)
+    assert ward.hung == [0]
+
+
+def test_a_shard_that_was_late_before_has_its_whole_time_again() -> None:
+    ward = Ward(share=0.1)
+    ward.pass_s(8.0, 1)
+    ward.pass_s(0.5, 0, 1)
+    ward.pass_s(8.0, 1)
+    assert ward.hung == []
+
+
+def test_the_cpu_use_of_a_process_says_whether_it_runs_and_how_long_it_has() -> None:
+    with Program(["sh", "-c", "while :; do :; done"]) as spinning:
+        eventually(lambda: cpu_use(spinning.pid).used_s > 0.02, "it has run")
+        assert cpu_use(spinning.pid).runnable
+        psutil.Process(spinning.pid).suspend()
+        eventually(lambda: not cpu_use(spinning.pid).runnable, "it is stopped")
+        os.kill(spinning.pid, signal.SIGKILL)
+        spinning.wait()
+        assert cpu_use(spinning.pid) == CpuUse(False, 0.0)

@@ -1,5 +1,6 @@
 """The supervisor as a process, over shards that hold sockets and die: calls and packets are still there."""
 
+import functools
 import socket
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from nh.client import NativeClient
 from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
+from nh.stats import ShardState
 from nh.stats.reading import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
@@ -31,6 +33,12 @@ def send(port: int) -> None:
 
 def totals(run: Run) -> ShardReading:
     return run.stats().shards[0]
+
+
+def is_up_again(run: Run, times: int) -> bool:
+    """Whether the only shard has restored its call so often, and takes commands."""
+    shard = totals(run)
+    return shard.state is ShardState.UP and shard.calls_restored == times
 
 
 def shard_pid(run: Run) -> int:
@@ -65,7 +73,7 @@ def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path
             with run.client() as client, pytest.raises(Unavailable):
                 client.request(CloseCall(b"kill"))
             send(port)
-            eventually(lambda n=number: totals(run).calls_restored == n, "the call is restored")  # type: ignore[misc]
+            eventually(functools.partial(is_up_again, run, number), "the call is restored")
         assert totals(run).restarts == 10
         eventually(lambda: len(run.children()) == 1 + prefork, "the zygote is there again")
         before = supervisor.num_fds()

@@ -16,6 +16,8 @@ from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import eventually
 
 CALLS = 4
+SILENT_S = 3
+"""A busy host makes calls, and kills a supervisor, within that time."""
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_shard_without_calls_ends_with_its_supervisor(deployment: Deployment) 
 
 @pytest.mark.full
 def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing() -> None:
-    with deployed_relay(silent_s=1, unused_s=1) as deployment:
+    with deployed_relay(silent_s=SILENT_S, unused_s=SILENT_S) as deployment:
         deployment.start()
         deployment.make_calls(CALLS)
         shards = deployment.kill_supervisor()
@@ -194,9 +196,15 @@ def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_
 @pytest.mark.full
 def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(tmp_path: Path) -> None:
     with deployed_relay(state=tmp_path) as deployment:
-        relay = deployment.start(silent_s=1)
+        relay = deployment.start(silent_s=SILENT_S)
         talking, silent = (deployment.make_call(name) for name in itertools.islice(calls_of(0), 2))
-        eventually(lambda: all_is_stored(relay, 2), "both are stored")
+
+        def both_are_stored() -> bool:
+            talking.talk()
+            silent.talk()
+            return all_is_stored(relay, 2)
+
+        eventually(both_are_stored, "both are stored")
         deployment.kill_supervisor()
 
         def is_over() -> bool:

@@ -53,6 +53,7 @@ def deployment(records: Records) -> Iterator[Deployment]:
 def kill_shards(deployment: Deployment) -> None:
     """Kill every shard, and wait until the next ones serve."""
     before = [deployment.relay.shard_pid(shard) for shard in range(2)]
+    assert all(before), "not every shard is up"
     for pid in before:
         os.kill(pid, signal.SIGKILL)
 

@@ -11,7 +11,8 @@ from typing import Self
 RTP = 0
 RTCP = 1
 
-RECEIVE_S = 5.0
+RECEIVE_S = 20.0
+"""How long to wait for a packet that has to come: a busy host relays late, above all after a fault."""
 
 
 _MARK = 0x7A1C0000

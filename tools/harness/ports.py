@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -53,11 +54,24 @@ def parse_min_max(text: str) -> range:
     return range(low, high + 1)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """An ephemeral port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A port that is free now, for UDP and TCP, and that no other caller gets while this process lives.
+
+    A server may stop and start again there meanwhile: no client's socket gets it, as it is not ephemeral.
+    """
+    with _handing_out:
+        return next(port for port in _own_ports if _is_free(port))
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    while True:
+        held = contextlib.ExitStack()  # not closed: the locks last as long as this process
+        first = eventually(lambda: _claim_blocks(1, held), "a port is free", WAIT_S)  # noqa: B023  at once
+        yield from range(first, first + BLOCK)
+
+
+_own_ports: Final = _ports_of_this_process()
+_handing_out: Final = threading.Lock()
 
 
 def _claim_blocks(need: int, held: contextlib.ExitStack) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
@@ -46,7 +45,7 @@ def running_nh(*, ports: int = PORTS, ipv6: bool = False, **settings: Any) -> It
         ipv6: whether calls may be over IPv6.
         settings: fields of nh.config.Settings.
     """
-    address = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    address = f"{LOOPBACK}:{free_port()}"
     interface = ",".join(_interfaces(ipv6))
     with running_relay(shards=1, ports=ports, ng=address, interface=interface, **settings) as relay:
         yield Nh(relay, lambda _hosts: _ng(address), lambda hosts: _netsip(relay.unix_address, hosts))
@@ -67,7 +66,7 @@ def _running_nh_netsip(*, ports: int, ipv6: bool) -> Iterator[MakeControl]:
 @contextlib.contextmanager
 def _running_rtpengine(*, ports: int, ipv6: bool) -> Iterator[MakeControl]:
     """Debian's rtpengine in user space, with its defaults."""
-    address = f"{LOOPBACK}:{free_port(socket.SOCK_DGRAM)}"
+    address = f"{LOOPBACK}:{free_port()}"
     with claim_ports(ports) as claimed, running_rtpengine(address, claimed, _interfaces(ipv6)):
         yield lambda _hosts: _ng(address)
 

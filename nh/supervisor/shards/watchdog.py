@@ -2,17 +2,51 @@
 
 The watchdog counts its own polls, it compares no clocks. So a supervisor that was itself stopped (a debugger,
 a paused container, a host that slept) kills no shard when it resumes.
+
+A shard that waits for a CPU does not hang: the next one would wait as well, and its start costs time that the
+host does not have. So a shard that is runnable is killed only if it has had the CPU meanwhile.
 """
 
+import logging
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import psutil
 
 from nh.loop import Loop, Timer
 from nh.supervisor.shards.slot import ShardSlot
 
+logger = logging.getLogger(__name__)
+
 POLL_S: Final = 0.1
 """How often heartbeats are read; a shard publishes one every 0.5 s."""
+
+LEAST_SHARE: Final = 0.25
+"""A runnable shard hangs if it has run for this share of `hang_s` since half of that time was over."""
+
+
+class CpuUse(NamedTuple):
+    """What a process does with the CPU.
+
+    Attributes:
+        runnable: whether it runs or waits for a CPU; otherwise it sleeps or is stopped.
+        used_s: how long it has run in all, seconds.
+    """
+
+    runnable: bool
+    used_s: float
+
+
+def cpu_use(pid: int) -> CpuUse:
+    """The CPU use of a process; one that has ended is not runnable."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            return CpuUse(process.status() == psutil.STATUS_RUNNING, times.user + times.system)
+    except psutil.Error:
+        return CpuUse(False, 0.0)
 
 
 class Watchdog:
@@ -22,15 +56,25 @@ class Watchdog:
         loop: runs the timer.
         slots: the shards.
         hang_s: a heartbeat may stand still for so many seconds; 0: for ever.
+        read_cpu_use: returns the CPU use of a process.
 
     Attributes:
         hang_s: may change at any time.
     """
 
-    def __init__(self, loop: Loop, slots: Sequence[ShardSlot], *, hang_s: float) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        slots: Sequence[ShardSlot],
+        *,
+        hang_s: float,
+        read_cpu_use: Callable[[int], CpuUse] = cpu_use,
+    ) -> None:
         self._loop = loop
         self._slots = slots
         self.hang_s = hang_s
+        self._read_cpu_use = read_cpu_use
+        self._used_s: dict[ShardSlot, float] = {}  # of shards that may hang, when half of the time was over
         self._timer: Timer | None = loop.call_later(POLL_S, self._poll)
 
     def close(self) -> None:
@@ -44,5 +88,26 @@ class Watchdog:
             return
         most = math.ceil(self.hang_s / POLL_S)
         for slot in self._slots:
-            if slot.poll_heartbeat() >= most:
+            unchanged = slot.poll_heartbeat()
+            if unchanged == math.ceil(most / 2):
+                self._used_s[slot] = self._read_cpu_use(slot.pid).used_s
+            elif unchanged >= most and not self._is_starved(slot, is_news=unchanged == most):
                 slot.kill_hanging()
+
+    def _is_starved(self, slot: ShardSlot, *, is_news: bool) -> bool:
+        """Whether a shard that shows no life waits for a CPU, and has hardly had one.
+
+        Args:
+            slot: the shard.
+            is_news: whether to log it.
+        """
+        runnable, used_s = self._read_cpu_use(slot.pid)
+        ran_s = used_s - self._used_s.get(slot, used_s)
+        starved = runnable and ran_s < LEAST_SHARE * self.hang_s
+        if starved and is_news:
+            logger.warning(
+                "shard %d (pid %d) shows no life for %g s because it waits for a CPU: it goes on; give this"
+                " host less other work, or nh CPUs of its own",
+                *(slot.number, slot.pid, self.hang_s),
+            )
+        return starved

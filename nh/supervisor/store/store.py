@@ -211,8 +211,8 @@ class Store:
         self._wake.clear()  # before the exchange: a later change wakes the thread again
         begun = time.monotonic()
         with self._lock:
+            self._taken = len(self._changes)  # before the exchange: `pending` is read without the lock
             changes, self._changes = self._changes, {}
-            self._taken = len(changes)
             if self._journal is not None:
                 self._journal.begin_batch()
         self._writer.add(changes)
