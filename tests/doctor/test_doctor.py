@@ -312,7 +312,7 @@ def test_a_host_without_proc_and_sys_is_examined_too(base: Settings, tmp_path: P
 def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
     base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "CHECK_S", 0.05)
+    monkeypatch.setattr(doctor, "CHECK_S", 0.5)
     release = threading.Event()
 
     def hang(patient: Patient) -> Iterator[Finding]:

@@ -16,6 +16,9 @@ from tools.harness.hosts import PREFIX, Host, Hosts, some_hosts
 
 pytestmark = [pytest.mark.valkey, pytest.mark.full, pytest.mark.timeout(180)]
 
+ARRIVES_S = 20.0
+"""No packet is lost, but on a busy host it is late."""
+
 LEASE_S = 8
 """Other tests use the CPUs: a relay may come too late to renew a shorter one."""
 
@@ -53,14 +56,14 @@ def test_all_calls_go_to_the_standby_and_back(network: Hosts) -> None:
         assert f"moved 2 calls to {name_of(two)}; nh on this host is a standby now" in moved.stdout
         assert examine(Settings(runtime_dir=str(two.deployment.place.directory))).ready
         network.move_address(two)
-        assert call.media_flow()
-        assert other.media_flow()
+        assert call.media_flow(ARRIVES_S)
+        assert other.media_flow(ARRIVES_S)
         one.wait_until_warm(2)
         back = json.loads(nh_ok(two.deployment.place, "move", "--json").stdout)
         assert (back["to"], back["calls"], back["standby"]) == (name_of(one), 2, True)
         network.move_address(one)
-        assert call.media_flow()
-        assert other.media_flow()
+        assert call.media_flow(ARRIVES_S)
+        assert other.media_flow(ARRIVES_S)
 
 
 def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Hosts) -> None:
@@ -74,7 +77,7 @@ def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Host
         unknown = move(one, "--to", "nowhere")
         assert unknown.exit_code == 1
         assert f"no standby nowhere follows the calls; those that do: {name_of(two)}" in unknown.output
-        assert call.media_flow()
+        assert call.media_flow(ARRIVES_S)
         wrong = move(two)
         assert wrong.exit_code == 1
         assert "nh is a standby" in wrong.output
@@ -94,7 +97,7 @@ def test_a_relay_whose_calls_the_standby_does_not_take_has_them_all_the_time(sta
             announce_for_ever(network, two)
             moving = thread.submit(move, one, "--to", name_of(two))
             while not moving.done():
-                assert call.media_flow()
+                assert call.media_flow(ARRIVES_S)
             failed = moving.result()
             assert failed.exit_code == 1
             assert f"the standby {name_of(two)} has not taken the calls within 3 s" in failed.output
@@ -102,9 +105,9 @@ def test_a_relay_whose_calls_the_standby_does_not_take_has_them_all_the_time(sta
             two.resume(processes)
             two.wait_until_warm(1)
             with network.make_call(one, "new") as new:
-                assert new.media_flow()
+                assert new.media_flow(ARRIVES_S)
                 two.wait_until_warm(2)
-            assert call.media_flow()
+            assert call.media_flow(ARRIVES_S)
 
 
 def test_a_relay_that_becomes_no_standby_ends_when_the_standby_has_its_calls() -> None:
@@ -119,4 +122,4 @@ def test_a_relay_that_becomes_no_standby_ends_when_the_standby_has_its_calls() -
             assert f"moved 1 call to {name_of(two)}; nh on this host has ended" in move(one).output
             assert relay.program.wait(0) == 0
             network.move_address(two)
-            assert call.media_flow()
+            assert call.media_flow(ARRIVES_S)

@@ -1,6 +1,5 @@
 """A browser and a plain phone call each other through Kamailio, with the configuration of the how-to page."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests.webrtc.bundle_phone import AUDIO, VIDEO
 from tests.webrtc.echo_phone import EchoPhone
 from tests.webrtc.sip_phones import EchoSipPhone, Proxy, WebSipPhone
 from tools.harness.browser import Tab
+from tools.harness.ports import free_port
 from tools.harness.waiting import eventually
 from tools.harness.web_phone import CONNECT_S, WebPhone
 
@@ -35,9 +35,7 @@ def relay() -> Iterator[NgRelay]:
 @pytest.fixture(scope="module")
 def web() -> Proxy:
     """A free port of TCP."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return ("127.0.0.1", int(sock.getsockname()[1]))
+    return ("127.0.0.1", free_port())
 
 
 @pytest.fixture(scope="module")

@@ -60,15 +60,19 @@ class RelayedCall:
             self._send(self.alice, self.for_alice, self.bob, self.for_bob, component)
             self._send(self.bob, self.for_bob, self.alice, self.for_alice, component)
 
-    def media_flow(self) -> bool:
-        """Whether an RTP packet of each phone reaches the other one, by the ports that the call has."""
+    def media_flow(self, within_s: float = MEDIA_S) -> bool:
+        """Whether an RTP packet of each phone reaches the other one, by the ports that the call has.
+
+        Args:
+            within_s: how long each packet may be on its way, seconds.
+        """
         for sender, to, receiver, by in (
             (self.alice, self.for_alice, self.bob, self.for_bob),
             (self.bob, self.for_bob, self.alice, self.for_alice),
         ):
             payload = next(self._payloads)
             sender.send(payload, to)
-            if not any(packet == (payload, by) for packet in receiver.arriving(MEDIA_S)):
+            if not any(packet == (payload, by) for packet in receiver.arriving(within_s)):
                 return False
         return True
 

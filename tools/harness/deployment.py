@@ -127,8 +127,8 @@ class Deployment:
         return read_once(self.place.directory)
 
     def last_output(self) -> str:
-        """The last lines of the output of the run that was started last."""
-        return self.relay.program.last_output()
+        """The last lines of the output of the run that was started last; "": there was none."""
+        return self.relay.program.last_output() if self._relays else ""
 
     def processes(self) -> list[psutil.Process]:
         """The supervisor, all processes below it, and those that earlier supervisors left."""
