@@ -20,6 +20,7 @@ from tools.rtpload.options import ControlKind, LoadOptions
 from tools.survive.background_load import background_load
 from tools.survive.calls import changes, read_calls
 from tools.survive.host_faults import MOVES, HostFault, strike
+from tools.survive.limits import BUSY_HOST_S
 from tools.survive.scenario import (
     HANG_S,
     MEDIA_AFTERWARDS_S,
@@ -132,7 +133,8 @@ def play_on_hosts(
             report = load.stop()
         sent = first.close(), second.close()
     verdict = Verdict([fault], kernel=one.deployment.kernel, hang_s=HANG_S, patience_s=patience_s)
-    early = answers.until(fault.began_ns - round(STORED_AFTER_S * 1e9))
+    stored_after_s = STORED_AFTER_S + min(patience_s, BUSY_HOST_S)
+    early = answers.until(fault.began_ns - round(stored_after_s * 1e9))
     return HostOutcome(
         Outcome(
             fault,
