@@ -22,6 +22,8 @@ from tools.rtpload.sdp import read_browser, read_crypto, read_sdp, write_sdp
 
 RETRY_S = 1.0
 MAX_DATAGRAM_BYTES = 65_535
+OVERLOADED = "Load limit exceeded"
+"""The reason of rtpengine's at a limit of its load; nh says so, too, of a call whose shard has just died."""
 
 LOSER = {
     family: MediaEnd(Endpoint(address, 5004), Endpoint(address, 5005))
@@ -231,7 +233,8 @@ def _decode(reply: bytes) -> dict[str, Any]:
 
 
 def _check(reply: dict[str, Any], command: str) -> None:
-    """Raises Refused unless the result is ok."""
+    """Raises Refused unless the result is ok; Unavailable if the relay has no process for the command now."""
     if reply.get("result") != "ok":
         reason = reply.get("error-reason") or reply.get("message") or reply.get("result")
-        raise Refused(f"{command}: {reason}")
+        error = Unavailable if reason == OVERLOADED else Refused
+        raise error(f"{command}: {reason}")
