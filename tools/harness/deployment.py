@@ -30,7 +30,7 @@ from tools.harness.relay import (
 from tools.harness.waiting import eventually
 
 SHARDS: Final = 2
-ENDED_S: Final = 10.0
+ENDED_S: Final = 30.0
 COMMAND_S: Final = 60.0
 
 
