@@ -96,7 +96,7 @@ def talk(network: Network, relay: Relay, call_id: str, family: int, *, both: boo
         call = HostCall(relay, call_id, family)
         call.invite(alice, bob)
         for phone in (alice, bob):
-            phone.sockets[RTP].settimeout(0.25)
+            phone.sockets[RTP].settimeout(1.0)
         talk = Talk(call, alice, bob)
         assert talk.say(2, 172) == 2
         if both:
@@ -151,7 +151,7 @@ def test_each_answerer_of_a_forked_request_loses_one_packet(network: Network, fa
         talks = []
         for (name, call), callee in zip(forked.items(), (bob, carol), strict=True):
             call.invite(alice, callee, callee=name)
-            callee.sockets[RTP].settimeout(0.25)
+            callee.sockets[RTP].settimeout(1.0)
             talks.append(Talk(call, alice, callee))
         for talking in talks:
             assert talking.say(2, 172) == 2

@@ -88,7 +88,7 @@ def test_a_shard_that_dies_right_after_a_promotion_loses_no_packet(network: Host
     with contextlib.ExitStack() as phones:
         calls = [phones.enter_context(network.make_call(one, f"call {number}")) for number in range(60)]
         for call in calls:
-            until_heard(call)
+            until_heard(network, call)
         two.start_standby()
         two.wait_until_warm(len(calls))
         one.kill()
