@@ -99,7 +99,7 @@ class DtlsPhone:
         """Handle what waits at the sockets; returns whether all handshakes are finished."""
         for component, association in self._by_component.items():
             for datagram in self.peer.pending(component):
-                if 20 <= datagram[0] <= 63:
+                if _is_dtls(datagram):
                     self._say(component, association.end.receive(datagram))
             if not association.end.done:
                 self._say(component, association.end.timeout())
@@ -116,6 +116,16 @@ class DtlsPhone:
         """Send a packet of RTP or RTCP under protection."""
         self.peer.send_raw(self.protect(packet, component), self.sends_to, RTP if self.mux else component)
 
+    def receive(self, component: int = RTP) -> bytes:
+        """The next packet of RTP or RTCP that arrives, without protection.
+
+        What the other end of a slow handshake says twice may come in between.
+        """
+        socket = RTP if self.mux else component
+        while _is_dtls(packet := self.peer.receive(socket)[0]):
+            self._say(socket, self._association(component).end.receive(packet))
+        return self.open(packet, component)
+
     def open(self, packet: bytes, component: int = RTP) -> bytes:
         """A packet that it received, without protection."""
         session = self._association(component).receives
@@ -128,3 +138,8 @@ class DtlsPhone:
     def _say(self, component: int, datagrams: Sequence[bytes]) -> None:
         for each in datagrams:
             self.peer.send_raw(each, self.sends_to, component)
+
+
+def _is_dtls(datagram: bytes) -> bool:
+    """Whether a datagram is DTLS, among RTP and RTCP (RFC 7983)."""
+    return 20 <= datagram[0] <= 63

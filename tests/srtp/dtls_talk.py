@@ -3,7 +3,6 @@
 from tests.ng.ng_call import End, NgCall
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.talk import Talk
-from tools.harness.media_peer import RTP
 from tools.harness.waiting import eventually
 
 
@@ -46,5 +45,4 @@ class DtlsTalk(Talk):
 
     def receive(self, component: int) -> bytes:
         """See Talk."""
-        received = self.phone.peer.receive(RTP if self.phone.mux else component)[0]
-        return self.phone.open(received, component)
+        return self.phone.receive(component)
