@@ -75,8 +75,7 @@ bytecode: $(RUN)
 	@$(BIN)/python -m compileall -q nh tools
 
 run: bytecode
-	@echo 'Next, in another terminal: $(BIN)/nh stats (live view), $(BIN)/nh calls; make demo relays calls through a relay of its own.'
-	@echo 'Settings: make run ARGS="--shards 2", all of them: $(BIN)/nh run --help. Ctrl-C ends the relay.'
+	@echo 'Settings: make run ARGS="--shards 2", all of them: $(BIN)/nh run --help.'
 	$(BIN)/nh run $(ARGS)
 
 demo: bytecode

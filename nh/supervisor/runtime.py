@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import KernelService, start_kernel_service
+from nh.supervisor.next_steps import next_steps
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
@@ -191,6 +193,11 @@ class Runtime:
         """Whether new calls are to be refused, because the store is away."""
         refuses = self.settings.state_away is not StateAway.TAKE
         return refuses and self.store is not None and not self.store.works
+
+    @property
+    def next_steps(self) -> list[str]:
+        """What is printed below the ready line: nothing after an upgrade, or where no terminal shows it."""
+        return next_steps(self.settings) if sys.stdout.isatty() and not self.stats.taken_over else []
 
     def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
         """The line that nh prints when it is ready: what the settings amount to on this host.

@@ -191,7 +191,7 @@ class Supervisor:
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
-            print(self._ready_line(), flush=True)
+            print("\n".join([self._ready_line(), *runtime.next_steps]), flush=True)
         runtime.notifier.ready(self._status_line())
         if runtime.promoted:
             self._run_hook("on_promote")
