@@ -1,17 +1,12 @@
 """nh.supervisor.shards.watchdog: which shards hang, and which do not. The clock is the test's."""
 
-import os
-import signal
-
-import psutil
 import pytest
 
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.watchdog import POLL_S, CpuUse, Watchdog, cpu_use
+from nh.supervisor.host.cpu_use import CpuUse
+from nh.supervisor.shards.watchdog import POLL_S, Watchdog
 from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
-from tools.harness.program import Program
-from tools.harness.waiting import eventually
 
 
 class Ward:
@@ -125,14 +120,3 @@ def test_a_shard_that_was_late_before_has_its_whole_time_again() -> None:
     ward.pass_s(0.5, 0, 1)
     ward.pass_s(8.0, 1)
     assert ward.hung == []
-
-
-def test_the_cpu_use_of_a_process_says_whether_it_runs_and_how_long_it_has() -> None:
-    with Program(["sh", "-c", "while :; do :; done"]) as spinning:
-        eventually(lambda: cpu_use(spinning.pid).used_s > 0.02, "it has run")
-        assert cpu_use(spinning.pid).runnable
-        psutil.Process(spinning.pid).suspend()
-        eventually(lambda: not cpu_use(spinning.pid).runnable, "it is stopped")
-        os.kill(spinning.pid, signal.SIGKILL)
-        spinning.wait()
-        assert cpu_use(spinning.pid) == CpuUse(False, 0.0)

@@ -1,7 +1,7 @@
 """The connection to one orphan: a shard whose supervisor is gone, and which transfers its calls to this one.
 
 It blocks, without a loop: that happens while nh starts, one orphan after the other, and takes milliseconds.
-An orphan that is silent for ANSWER_S counts as one that hangs.
+An orphan that is silent for ANSWER_S counts as one that hangs, unless it waits for a CPU.
 """
 
 import contextlib
@@ -34,6 +34,7 @@ from nh.ipc.handover_messages import (
 )
 from nh.ipc.peer import peer_of
 from nh.reasons import reason
+from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ PATTERN: Final = "shard-*.sock"
 """The handover sockets of shards in the runtime directory."""
 
 ANSWER_S: Final = 2.0
-"""An orphan that is silent for so long hangs."""
+"""An orphan that is silent for so long hangs, unless it waits for a CPU."""
 
 Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
 """Called with a call: its call-id, its snapshot, its sockets with descriptors, which belong to the called."""
@@ -155,7 +156,7 @@ class OrphanClient:
 
     def _receive(self) -> tuple[FromOld, list[int]]:
         try:
-            record, fds = receive_record(self._sock)
+            record, fds = self._receive_record()
         except TimeoutError:
             raise HandoverFailed(f"it sent nothing for {ANSWER_S:g} s") from None
         except OSError as exc:
@@ -167,6 +168,18 @@ class OrphanClient:
         except msgspec.DecodeError as exc:
             close_all(fds)
             raise HandoverFailed(f"it sent an invalid message: {reason(exc)}") from exc
+
+    def _receive_record(self) -> tuple[bytes, list[int]]:
+        """The next record. Raises TimeoutError if the orphan hangs."""
+        before: CpuUse | None = None
+        while True:
+            try:
+                return receive_record(self._sock)
+            except TimeoutError:
+                use = cpu_use(self.pid)
+                if not use.is_starved(before or use, ANSWER_S):
+                    raise
+                before = use
 
 
 def find_orphans(directory: Path) -> list[OrphanClient]:

@@ -3,50 +3,23 @@
 The watchdog counts its own polls, it compares no clocks. So a supervisor that was itself stopped (a debugger,
 a paused container, a host that slept) kills no shard when it resumes.
 
-A shard that waits for a CPU does not hang: the next one would wait as well, and its start costs time that the
-host does not have. So a shard that is runnable is killed only if it has had the CPU meanwhile.
+A shard that waits for a CPU does not hang. So a shard that is runnable is killed only if it has had the CPU
+meanwhile; see nh.supervisor.host.cpu_use.
 """
 
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
-
-import psutil
+from typing import Final
 
 from nh.loop import Loop, Timer
+from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 from nh.supervisor.shards.slot import ShardSlot
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
 """How often heartbeats are read; a shard publishes one every 0.5 s."""
-
-LEAST_SHARE: Final = 0.25
-"""A runnable shard hangs if it has run for this share of `hang_s` since half of that time was over."""
-
-
-class CpuUse(NamedTuple):
-    """What a process does with the CPU.
-
-    Attributes:
-        runnable: whether it runs or waits for a CPU; otherwise it sleeps or is stopped.
-        used_s: how long it has run in all, seconds.
-    """
-
-    runnable: bool
-    used_s: float
-
-
-def cpu_use(pid: int) -> CpuUse:
-    """The CPU use of a process; one that has ended is not runnable."""
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            times = process.cpu_times()
-            return CpuUse(process.status() == psutil.STATUS_RUNNING, times.user + times.system)
-    except psutil.Error:
-        return CpuUse(False, 0.0)
 
 
 class Watchdog:
@@ -74,7 +47,7 @@ class Watchdog:
         self._slots = slots
         self.hang_s = hang_s
         self._read_cpu_use = read_cpu_use
-        self._used_s: dict[ShardSlot, float] = {}  # of shards that may hang, when half of the time was over
+        self._uses: dict[ShardSlot, CpuUse] = {}  # of shards that may hang, when half of the time was over
         self._timer: Timer | None = loop.call_later(POLL_S, self._poll)
 
     def close(self) -> None:
@@ -90,7 +63,7 @@ class Watchdog:
         for slot in self._slots:
             unchanged = slot.poll_heartbeat()
             if unchanged == math.ceil(most / 2):
-                self._used_s[slot] = self._read_cpu_use(slot.pid).used_s
+                self._uses[slot] = self._read_cpu_use(slot.pid)
             elif unchanged >= most and not self._is_starved(slot, is_news=unchanged == most):
                 slot.kill_hanging()
 
@@ -101,9 +74,8 @@ class Watchdog:
             slot: the shard.
             is_news: whether to log it.
         """
-        runnable, used_s = self._read_cpu_use(slot.pid)
-        ran_s = used_s - self._used_s.get(slot, used_s)
-        starved = runnable and ran_s < LEAST_SHARE * self.hang_s
+        use = self._read_cpu_use(slot.pid)
+        starved = use.is_starved(self._uses.get(slot, use), self.hang_s)
         if starved and is_news:
             logger.warning(
                 "shard %d (pid %d) shows no life for %g s because it waits for a CPU: it goes on; give this"

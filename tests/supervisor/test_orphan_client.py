@@ -1,0 +1,61 @@
+"""nh.supervisor.handover.orphan_client: one that waits for a CPU is late, and one that hangs is found."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from nh.calls.snapshots.version import VERSION
+from nh.ipc.handover_messages import Hello, encode
+from nh.supervisor.handover import orphan_client
+from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
+from nh.supervisor.host.cpu_use import CpuUse
+
+PID = 4711
+HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)
+
+
+class LateOrphan:
+    """An orphan that says Hello when its CPU use has been looked at so often; the test plays both.
+
+    Arguments:
+        used_s: what it uses of a CPU between two looks; None: it sleeps.
+    """
+
+    def __init__(self, used_s: float | None, says_hello_at: int = 3) -> None:
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.looks = 0
+        self._used_s = used_s
+        self._says_hello_at = says_hello_at
+
+    def cpu_use(self, pid: int) -> CpuUse:
+        assert pid == PID
+        self.looks += 1
+        if self.looks == self._says_hello_at:
+            self.theirs.send(encode(HELLO))
+        return CpuUse(self._used_s is not None, self.looks * (self._used_s or 0.0))
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def orphan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LateOrphan]:
+    orphan = LateOrphan(request.param)
+    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_client, "cpu_use", orphan.cpu_use)
+    yield orphan
+    orphan.close()
+
+
+@pytest.mark.parametrize("orphan", [0.0, 0.02], indirect=True)
+def test_an_orphan_that_waits_for_a_cpu_is_waited_for(orphan: LateOrphan) -> None:
+    assert OrphanClient(orphan.ours, PID).hello == HELLO
+
+
+@pytest.mark.parametrize("orphan", [None, 0.03, 0.1], indirect=True)
+def test_an_orphan_that_sleeps_or_runs_and_says_nothing_hangs(orphan: LateOrphan) -> None:
+    with pytest.raises(HandoverFailed, match=r"it sent nothing for 0\.1 s"):
+        OrphanClient(orphan.ours, PID)
+    assert orphan.looks <= 2
