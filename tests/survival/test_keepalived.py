@@ -79,6 +79,8 @@ def pair(tmp_path: Path, lease_s: int) -> Iterator[Pair]:
         pair.until_address_is_at(one)
         eventually(lambda: network.stored() == {b"call"}, "the call is stored")
         two.start_standby()
+        # its HTTP process, of low priority, takes long to start on a busy host (22 of curl: an HTTP error)
+        keepalived[1].wait_for_line("Script `nh_is_ready` now returning 22", timeout_s=MOVED_S)
         pair.until_media_flow()
         yield pair
 
