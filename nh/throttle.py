@@ -33,12 +33,7 @@ class RateLimitedLogger:
         self, level: int, message: str, *arguments: object, extra: Mapping[str, object] | None = None
     ) -> bool:
         """Log a line as logging.Logger.log does, or suppress and count it; returns whether it was logged."""
-        now = self._now()
-        if now >= self._next_at:
-            self._next_at = now + self._interval_s
-            self._left = self._burst
-        if not self._left:
-            self._suppressed += 1
+        if self.suppresses():
             return False
         self._left -= 1
         if self._suppressed:
@@ -48,3 +43,12 @@ class RateLimitedLogger:
         else:
             self._logger.log(level, message, *arguments, extra=extra)
         return True
+
+    def suppresses(self) -> bool:
+        """Whether a line is suppressed now, which is counted then: so its text need not be made."""
+        now = self._now()
+        if now >= self._next_at:
+            self._next_at = now + self._interval_s
+            self._left = self._burst
+        self._suppressed += not self._left
+        return not self._left

@@ -29,3 +29,15 @@ def test_a_burst_goes_through_in_each_interval(caplog: pytest.LogCaptureFixture)
     now = 101.0
     assert throttle.log(logging.WARNING, "line %d", 5)
     assert caplog.messages[-2:] == ["line 2", "line 5 (2 similar lines suppressed)"]
+
+
+def test_a_line_that_would_be_suppressed_need_not_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    throttle = RateLimitedLogger(logging.getLogger("nh.test"), lambda: now)
+    assert not throttle.suppresses()
+    throttle.log(logging.WARNING, "first")
+    assert [throttle.suppresses() for _ in range(3)] == [True] * 3
+    now = 101.0
+    assert not throttle.suppresses()
+    throttle.log(logging.WARNING, "second")
+    assert caplog.messages == ["first", "second (3 similar lines suppressed)"]

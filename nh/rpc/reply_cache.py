@@ -48,9 +48,13 @@ class ReplyCache:
 
     def find(self, cookie: bytes, now: float) -> bytes | None:
         """The kept reply to an earlier request with this cookie; None if there is none."""
-        self._forget(now)
         kept = self._kept.get(cookie)
-        return None if kept is None else kept[1]
+        if kept is None:
+            return None
+        if kept[0] <= now:
+            self._forget(now)
+            return None
+        return kept[1]
 
     def is_pending(self, cookie: bytes) -> bool:
         """Whether a request with this cookie is under way."""

@@ -88,9 +88,11 @@ class Section(msgspec.Struct, frozen=True):
     @property
     def bundles(self) -> tuple[tuple[str, ...], ...]:
         """The a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7)."""
+        if "group" not in self.attributes:
+            return ()
         groups = (
             attribute.value.decode("ascii", "backslashreplace").split()
-            for attribute in self.attributes.get("group", ())
+            for attribute in self.attributes["group"]
         )
         return tuple(tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE")
 
@@ -195,6 +197,8 @@ class Medium(Section, frozen=True):
         parts = _transport_of(self.field.proto).parts
         secured = "TLS" in parts or self.has("fingerprint") or self.session.has("fingerprint")
         zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
+        if not (secured or zrtp or "DTLS" in parts or self.ice):
+            return ()
         found = {"stun": self.ice, "dtls": secured or "DTLS" in parts, "zrtp": zrtp}
         return tuple([name for name, there in found.items() if there])
 
@@ -219,11 +223,10 @@ class Medium(Section, frozen=True):
     @property
     def formats(self) -> tuple[PayloadFormat, ...]:
         """Formats of its a=rtpmap attributes; none if it is not RTP."""
-        if not self.rtp:
+        if not self.rtp or "rtpmap" not in self.attributes:
             return ()
         return read_rtpmaps(
-            attribute.value.decode("ascii", "backslashreplace")
-            for attribute in self.attributes.get("rtpmap", ())
+            [attribute.value.decode("ascii", "backslashreplace") for attribute in self.attributes["rtpmap"]]
         )
 
     @property
@@ -231,8 +234,8 @@ class Medium(Section, frozen=True):
         """The payload types of its m= line; none if it is not RTP, or if other media share its port."""
         if not self.rtp or any(len(mids) > 1 for mids in self.session.bundles):
             return ()
-        numbers = (int(each) for each in self.field.formats if each.isdigit() and len(each) <= 3)
-        return tuple(dict.fromkeys(number for number in numbers if number < MAX_FORMATS))
+        numbers = [int(each) for each in self.field.formats if len(each) <= 3 and each.isdigit()]
+        return tuple(dict.fromkeys([number for number in numbers if number < MAX_FORMATS]))
 
     def to_media(
         self, received_from: str | None = None, *, muxed: bool = False, signalled_from: str = ""

@@ -41,7 +41,7 @@ class CallLog(CallObserver):
 
     def call_begun(self, call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        if logger.isEnabledFor(logging.INFO):
+        if logger.isEnabledFor(logging.INFO) and not self._limited.suppresses():
             client = journal.client
             self._limited.log(
                 logging.INFO,
@@ -54,7 +54,7 @@ class CallLog(CallObserver):
 
     def call_ended(self, call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        if logger.isEnabledFor(logging.INFO) and not self.muted:
+        if logger.isEnabledFor(logging.INFO) and not self.muted and not self._limited.suppresses():
             by = f" by {journal.closer}" if journal.closer is not None else ""
             self._limited.log(
                 logging.INFO,

@@ -113,6 +113,15 @@ def test_one_way_says_nothing_of_the_other(ends: Participants) -> None:
     assert streams(ends.testbed, ends.call, Side.TO) == ()
 
 
+def test_a_leg_has_a_meter_from_its_first_packet_on(testbed: RelayTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    (session,) = testbed.relay.table.running
+    assert [leg.meter for leg in session.legs] == [None] * 4
+    testbed.passes(alice, call.for_caller, bob)
+    assert [leg.meter is not None for leg in session.legs] == [True, False, False, False]
+
+
 def test_rtcp_has_no_streams(ends: Participants) -> None:
     ends.testbed.passes(ends.alice, ends.call.for_caller, ends.bob, RTCP, payload=SENDER_REPORT)
     assert ends.testbed.leg(ends.call.key, Side.FROM, RTCP).streams == ()

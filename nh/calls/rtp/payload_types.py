@@ -109,7 +109,7 @@ def read_rtpmaps(values: Iterable[str]) -> tuple[PayloadFormat, ...]:
             packets can be relayed without them.
     """
     found = {each.payload_type: each for each in map(_read_rtpmap, values) if each is not None}
-    return tuple(found[number] for number in sorted(found))
+    return tuple([found[number] for number in sorted(found)])
 
 
 def _read_rtpmap(value: str) -> PayloadFormat | None:

@@ -108,6 +108,8 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
         groups: all of the call.
         parties: all of the call; indexes are those of a snapshot.
     """
+    if not any(each.security or each.ice for each in groups) and not any(map(_has_secrets, parties)):
+        return b""  # as most calls
     taker = _Taker()
     secured = [
         (index, number)
@@ -132,17 +134,22 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
             ],
         )
         for index, party in enumerate(parties)
-        if any(party.security)
-        or any(party.offered_keys)
-        or any(party.offered_dtls)
-        or any(party.optional_keys)
+        if _has_keys(party)
     ]
     ice = IceSecrets.take(groups, parties)
-    if not secured and not keys and ice is None:
-        return b""
     return msgspec.msgpack.encode(
         Secrets(taker.senders, taker.security, secured, keys, ice, taker.certificates)
     )
+
+
+def _has_keys(party: Party) -> bool:
+    return (
+        any(party.security) or any(party.offered_keys) or any(party.offered_dtls) or any(party.optional_keys)
+    )
+
+
+def _has_secrets(party: Party) -> bool:
+    return any(party.ice) or any(party.offered_ice) or _has_keys(party)
 
 
 class SecretsRestorer:

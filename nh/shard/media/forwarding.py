@@ -18,15 +18,16 @@ legs want.
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from types import MethodType
+from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.session import Pair
 from nh.shard.media.egress import Egress
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sole_latched_source
-from nh.shard.media.poll import MediaPoll
+from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of, sockets_of
@@ -85,6 +86,7 @@ class Forwarding:
             self._apply_after_batch,
             save=self._save,
         )
+        self._read_first: Final = self._plan_and_read  # one bound method, which all sockets share
 
     # --- sockets and sessions -------------------------------------------------------------------------
 
@@ -102,38 +104,42 @@ class Forwarding:
             self._poll.remove(media_socket.beside.fileno())
         self._poll.remove(media_socket.fd)
 
-    def start(self, pair: Pair) -> None:
-        """Let both legs of `pair` receive, beside the legs that share their sockets."""
-        for leg in (pair.from_, pair.to):
-            for media_socket in sockets_of([leg]):
-                media_socket.legs += (leg,) if leg.receives_at(media_socket) else ()
-        self._legs_changed(pair)
+    def start(self, legs: Sequence[Leg]) -> None:
+        """Let the legs of a session receive, beside the legs that share their sockets."""
+        for leg in legs:
+            for media_socket in leg.sockets:
+                if leg.receives_at(media_socket):
+                    media_socket.legs += (leg,)
+        self._legs_changed(legs)
 
-    def place(self, pair: Pair) -> None:
-        """Let both legs receive at their own sockets, or with the leg that their media are bundled on."""
-        for leg in (pair.from_, pair.to):
-            for media_socket in sockets_of([leg]):
+    def place(self, legs: Sequence[Leg]) -> None:
+        """Let legs receive at their own sockets, or with the leg that their media are bundled on."""
+        moved = False
+        for leg in legs:
+            for media_socket in leg.sockets:
                 receives = leg.receives_at(media_socket)
                 if (leg in media_socket.legs) is not receives:
                     others = tuple(other for other in media_socket.legs if other is not leg)
                     media_socket.legs = (*others, leg) if receives else others
-                    self._legs_changed(pair)
+                    moved = True
+        if moved:
+            self._legs_changed(legs)
 
-    def stop(self, pair: Pair) -> None:
-        """Let neither leg of `pair` receive any more; legs that share their sockets go on."""
-        for leg in (pair.from_, pair.to):
-            for media_socket in sockets_of([leg]):
-                media_socket.legs = tuple(other for other in media_socket.legs if other is not leg)
-        self._legs_changed(pair)
+    def stop(self, legs: Sequence[Leg]) -> None:
+        """Let the legs of a session receive no more; legs that share their sockets go on."""
+        for leg in legs:
+            for media_socket in leg.sockets:
+                media_socket.legs = tuple([other for other in media_socket.legs if other is not leg])
+        self._legs_changed(legs)
 
-    def _legs_changed(self, pair: Pair) -> None:
-        """Follow the legs that came to the sockets of a pair, or left them.
+    def _legs_changed(self, legs: Sequence[Leg]) -> None:
+        """Follow the legs of a session that came to their sockets, or left them.
 
         Of a forked offer, hundreds of sockets send through one. They are looked at only if that is connected
         now or no longer is, if they may be in the kernel, or if media are bundled.
         """
-        media_sockets = sockets_of([pair.from_, pair.to])
-        bundled = any(each.bundle or each.bundled_on for each in (pair.from_, pair.to))
+        media_sockets = sockets_of(legs)
+        bundled = any(each.bundle or each.bundled_on for each in legs)
         if self._active and self._kernel is None and not bundled:
             peers = [each.peer for each in media_sockets]
             self.apply(self._bring_in_line(media_sockets))
@@ -193,7 +199,7 @@ class Forwarding:
                 self._set_reader(media_socket)
                 if media_socket not in self._unconnected:
                     # the sockets that send through this one are in the list, too
-                    self.apply(self._readers.serve_waiting(media_socket))
+                    self.apply(self._serve_waiting(media_socket))
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
@@ -257,7 +263,7 @@ class Forwarding:
         waiting += [each for each in paths if self._connect_as_wanted(each)]
         changed: list[Leg] = []
         for media_socket in waiting:
-            changed += self._readers.serve_waiting(media_socket)
+            changed += self._serve_waiting(media_socket)
         for media_socket in paths:
             self._set_reader(media_socket)
         return changed
@@ -275,13 +281,37 @@ class Forwarding:
             leg.not_offloaded = self._kernel_off
         return False
 
+    def _serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
+        """Serve the packets that wait at a socket, by its present plan; see Readers.serve_waiting()."""
+        self._plan(media_socket)
+        return self._readers.serve_waiting(media_socket)
+
     def _set_reader(self, media_socket: MediaSocket) -> None:
+        """Let the packets of a socket go as its legs say from now on.
+
+        Signalling changes a socket several times before the first packet comes, and many get none: the plan
+        of a socket that is open to all is made for that packet.
+        """
+        if media_socket.is_open_to_all and not any(each.protocols for each in media_socket.legs):
+            media_socket.has_protocols = False
+            self._poll.set_reader(media_socket.fd, MethodType(self._read_first, media_socket))
+        else:  # its packets may come beside it; protocols have timers
+            self._plan(media_socket)
+
+    def _plan_and_read(self, media_socket: MediaSocket) -> None:
+        """The reader of a socket without a plan."""
+        self._plan(media_socket)()
+
+    def _plan(self, media_socket: MediaSocket) -> Reader:
+        """Make the plan of a socket, and its reader."""
         plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
         media_socket.has_protocols = plan.protocols
         if plan.protocols:
             self.protocols.watch(media_socket)
-        self._poll.set_reader(media_socket.fd, self._readers.compile(media_socket, plan))
+        reader = self._readers.compile(media_socket, plan)
+        self._poll.set_reader(media_socket.fd, reader)
+        return reader
 
     def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:
         """Connect a socket to the source that its legs want, or disconnect it.
@@ -343,10 +373,6 @@ class Forwarding:
 
 def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, None]:
     """The sockets, and those whose packets are sent through them."""
-    paths: dict[MediaSocket, None] = {}
-    for media_socket in media_sockets:
-        paths[media_socket] = None
-        for leg in media_socket.legs:
-            found = legs_at(leg)
-            paths.update(sockets_of([each.other for each in found] + [each.egress for each in found]))
-    return paths
+    paths = dict.fromkeys(media_sockets)
+    legs = [leg for media_socket in paths for each in media_socket.legs for leg in legs_at(each)]
+    return paths | sockets_of([opposite for leg in legs for opposite in (leg.other, leg.egress)])

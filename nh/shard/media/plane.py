@@ -189,15 +189,13 @@ class SocketPlane:
     def start(self, session: Session) -> None:
         """See MediaPlane."""
         self._buffers.fit(session)
-        for pair in session.pairs:
-            self._forwarding.start(pair)
+        self._forwarding.start(session.legs)
         self._running[session] = None
         self._latching.add(session)
 
     def renew(self, session: Session) -> None:
         """See MediaPlane."""
-        for pair in session.pairs:
-            self._forwarding.place(pair)
+        self._forwarding.place(session.legs)
         self._forwarding.renew(session.legs)
         self._latching.add(session)
 
@@ -206,8 +204,7 @@ class SocketPlane:
         self.count_lost(session)
         del self._running[session]
         self._latching.discard(session)
-        for pair in session.pairs:
-            self._forwarding.stop(pair)
+        self._forwarding.stop(session.legs)
 
     def attach(self, loop: Loop) -> None:
         """Carry out the protocols of ends on `loop` from now on; packets are the poll's."""

@@ -265,7 +265,9 @@ def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
     """All sockets of legs, each once: several of one leg where ICE offers its end a choice."""
     found: dict[MediaSocket, None] = {}
     for leg in legs:
-        found[socket_of(leg)] = None
+        media_socket = leg.socket
+        assert isinstance(media_socket, MediaSocket)
+        found[media_socket] = None
         for each in leg.candidates:
             assert isinstance(each, MediaSocket)
             found[each] = None

@@ -211,6 +211,8 @@ def share_security(
     secured: Sequence[Secured], ice: NegotiatedIce, bundles: Sequence[Bundle]
 ) -> tuple[list[Secured], NegotiatedIce]:
     """The keys and the ICE of media, those of each bundle with what its tagged medium has."""
+    if not bundles:
+        return list(secured), ice
     tagged = {index: _indexes(bundle)[0] for bundle in bundles for index in _indexes(bundle)}
     shared = [
         each._replace(security=secured[tagged.get(index, index)].security)

@@ -90,7 +90,7 @@ def request_ice(
     """
     return [
         request
-        if request.media is None
+        if request.media is None or each is _NONE
         else request._replace(
             ice=each.agent,
             further=_addresses(further, each.written),
@@ -111,7 +111,7 @@ def expect_ice(
     """
     return [
         request
-        if request.media is None
+        if request.media is None or each is _NONE
         else request._replace(
             ice=None if each.offered is None else IceAgent((each.offered,)),
             further=_addresses(further, each.agent),

@@ -100,7 +100,7 @@ def requests_of_offer(
     return [
         MediumRequest(None, towards.address)
         if announced.hidden
-        else _request_for(medium, options, towards)._replace(security=security, shares=shares.get(index))
+        else _request_for(medium, options, towards, security=security, shares=shares.get(index))
         for index, (medium, announced, (security, *_)) in enumerate(media)
     ]
 
@@ -123,19 +123,27 @@ def requests_of_answer(
     """
     media = zip(description.media, muxes, secured, strict=True)
     return [
-        _answering(_request_for(medium, options, towards, muxed=muxed), offerer, index)._replace(
-            security=security, shares=shares.get(index)
+        _answering(
+            _request_for(medium, options, towards, muxed=muxed, security=security, shares=shares.get(index)),
+            offerer,
+            index,
         )
         for index, (medium, (_, muxed), (security, *_)) in enumerate(media)
     ]
 
 
 def _request_for(
-    medium: Medium, options: OfferOptions, towards: Interface, *, muxed: bool = False
+    medium: Medium,
+    options: OfferOptions,
+    towards: Interface,
+    *,
+    muxed: bool = False,
+    security: MediaSecurity | None,
+    shares: int | None,
 ) -> MediumRequest:
     """What one medium of an SDP requests of the relay, with sockets on `towards`."""
     if medium.rejected or not medium.relayable:
-        return MediumRequest(None, towards.address)
+        return MediumRequest(None, towards.address, security=security, shares=shares)
     believed = options.received_from if options.trust_received and not medium.ice else None
     try:
         media = medium.to_media(believed or None, muxed=muxed, signalled_from=options.received_from)
@@ -145,7 +153,9 @@ def _request_for(
     # all: a change of it says nothing, as in rtpengine
     keeps = medium.ice or media.paused
     latch = keeps if options.port_latching is None else options.port_latching
-    return MediumRequest(media, towards.address, latch=latch, dscp=options.dscp)
+    return MediumRequest(
+        media, towards.address, latch=latch, dscp=options.dscp, security=security, shares=shares
+    )
 
 
 def expected_of(
@@ -163,24 +173,26 @@ def expected_of(
         shares: see MediumRequest, by medium.
     """
     return [
-        _expected(request, each, towards)._replace(shares=shares.get(index))
+        _expected(request, each, towards, shares.get(index))
         for index, (request, each) in enumerate(zip(requests, secured, strict=True))
     ]
 
 
-def _expected(request: MediumRequest, secured: Secured, towards: Interface) -> MediumRequest:
+def _expected(
+    request: MediumRequest, secured: Secured, towards: Interface, shares: int | None
+) -> MediumRequest:
     if request.media is None:
-        return request._replace(security=None)
+        return request._replace(security=None, shares=shares)
     media = Media("0.0.0.0", 0, request.media.range, request.media.proto, request.media.kind)
     security = MediaSecurity() if secured.offers else None
-    return MediumRequest(media, towards.address, dscp=request.dscp, security=security)
+    return MediumRequest(media, towards.address, dscp=request.dscp, security=security, shares=shares)
 
 
 def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
     """The request of an answer: no medium that was not offered, and as many sockets as for the offer."""
     offered = offerer.find_group(index)
     if request.media is None or offered is None:
-        return MediumRequest(None, request.address)
+        return MediumRequest(None, request.address, security=request.security, shares=request.shares)
     range_ = offered.media[0].range
     if request.media.range == range_:
         return request

@@ -62,6 +62,8 @@ def offer_lines(offered: Sequence[OfferedKey], options: SdesOptions) -> tuple[by
 def find_preferred(medium: Medium, options: SdesOptions) -> CryptoAttribute | None:
     """The line that nh takes of those that a medium offers; None if it can use none."""
     lines = lines_of(medium)
+    if not lines:
+        return None
     names = _permitted(options, (*options.offerer_order, *options.order))
     return next((line for name in names for line in lines if line.key.suite.name == name), None)
 
@@ -107,7 +109,8 @@ def answer_lines(security: MediaSecurity, options: SdesOptions) -> tuple[bytes, 
 
 def lines_of(medium: Medium) -> list[CryptoAttribute]:
     """The a=crypto lines of a medium that nh can use."""
-    return read_crypto([each.value for each in medium.attributes.get("crypto", ())])
+    attributes = medium.attributes.get("crypto")
+    return [] if attributes is None else read_crypto([each.value for each in attributes])
 
 
 def _permitted(options: SdesOptions, order: Sequence[str]) -> Iterator[str]:

@@ -71,6 +71,8 @@ class Dictionary:
     def find(self, name: bytes) -> bytes:
         """The text of a field as bytes; b"" if it is missing, a list or a dictionary."""
         value = self._items.get(name)
+        if type(value) is str:  # as nearly all in JSON are
+            return value.encode(errors="surrogatepass")
         return value if isinstance(value, bytes) else _octets(value) or b""
 
     def has_text(self, name: bytes) -> bool:
@@ -84,7 +86,7 @@ class Dictionary:
             MalformedRequest: the field is there, and is not text.
         """
         value = self._items.get(name, b"")
-        text = _octets(value)
+        text = value if isinstance(value, bytes) else _octets(value)
         if text is None:
             raise MalformedRequest(f"Invalid value for '{text_of(name)}': is {_kind_of(value)}, not text")
         return text

@@ -11,6 +11,7 @@ import msgspec
 
 from nh.calls.media import Block
 from nh.commands import (
+    MAX_ID_BYTES,
     MAX_LIST,
     Answer,
     BlockMedia,
@@ -114,7 +115,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
         ignored=parsed.ignored,
         # other commands ask for nothing by their flags: scripts send the same ones with each command
         left_out=parsed.left_out if isinstance(command, Offer | Answer) else "",
-        subject=_subject(dictionary),
+        subject=Subject(name, dictionary.find(b"call-id")),
     )
 
 
@@ -229,9 +230,13 @@ def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
         value = dictionary.find(name)
         if not value and not (name == b"sdp" and dictionary.has_text(name)):
             raise MalformedRequest(f"No {_NAMES.get(name, name.decode())} in message")
-        values.append(value if name == b"sdp" else make_id(value, where=name.decode()))
+        values.append(value if name == b"sdp" else _checked(value, name))
     return tuple(values)
 
 
 def _id(dictionary: Dictionary, name: bytes) -> bytes:
-    return make_id(dictionary.read_text(name), where=name.decode())
+    return _checked(dictionary.read_text(name), name)
+
+
+def _checked(value: bytes, name: bytes) -> bytes:
+    return value if len(value) <= MAX_ID_BYTES else make_id(value, where=name.decode())
