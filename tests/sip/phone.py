@@ -61,6 +61,7 @@ class Phone:
         self._dialog: TransactionKey | None = None
         self._invite: SipMessage | None = None
         self._sdp_version = 0
+        self._received: set[bytes] = set()
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -255,7 +256,11 @@ class Phone:
         self._socket.sendto(response.encode(), host_port_of(f"sip:{sent_by}"))
 
     def _receive(self) -> SipMessage:
-        return SipMessage.parse(self._socket.recv(65536))
+        # a proxy sends again what is not answered within half a second (RFC 3261 17.1.1.2), as on a busy host
+        while (datagram := self._socket.recv(65536)) in self._received:
+            pass
+        self._received.add(datagram)
+        return SipMessage.parse(datagram)
 
     def close(self) -> None:
         """Close its sockets."""

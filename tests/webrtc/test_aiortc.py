@@ -21,7 +21,7 @@ TO_PLAIN: dict[str, Any] = {"transport_protocol": "RTP/AVP", "ICE": "remove", "r
 TO_WEB: dict[str, Any] = {"flags": ["WebRTC"]}
 PACKETS = 25
 """Half a second of speech."""
-LONGEST_S = 30.0
+LONGEST_S = 60.0
 
 
 class AiortcPhone:

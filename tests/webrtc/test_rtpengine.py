@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {
     "rtcp_mux": ["demux"],
     "flags": ["trust-address"],
 }
-CONNECT_S = 20.0
+CONNECT_S = 60.0
 
 
 def arrives(speaker: End, listener: End) -> bool:
