@@ -29,7 +29,7 @@ def kamailio_that_offers(relay: NgRelay, transport: str) -> Iterator[Kamailio]:
 
 def assert_both_hear(*phones: Baresip) -> None:
     for phone in phones:
-        eventually(phone.hears, "the phone hears the other one", 20, details=lambda: phones[0].output)
+        eventually(phone.hears, "the phone hears the other one", 60, details=lambda: phones[0].output)
 
 
 @pytest.mark.parametrize(

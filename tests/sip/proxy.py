@@ -28,7 +28,7 @@ def running_proxy(helper: str, near: str = NEAR, far: str = FAR) -> Iterator[Leg
         assert len(legs) == 2, "proxy.pl did not start; what it said is on standard error"
         yield host_port_of(f"sip:{legs[0]}"), host_port_of(f"sip:{legs[1]}")
         assert process.poll() is None, f"the proxy died with status {process.returncode}"
-        process.communicate(timeout=5)  # it ends with its standard input
+        process.communicate(timeout=20)  # it ends with its standard input
     assert process.returncode == 0
 
 
