@@ -23,6 +23,7 @@ from tools.harness.waiting import eventually
 
 POD = Path(__file__).parents[2] / "tools" / "packaging" / "docker" / "nh-pod"
 KEY = TransactionKey(b"pod", 1, b"from", b"to")
+ENDED_S = 30.0
 NAMESPACES = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 pytestmark = [
@@ -120,12 +121,12 @@ def test_the_next_pod_takes_the_calls_over_and_the_old_one_stays_away(
         eventually(lambda: pod.nh_has_ended, "nh has ended in the old pod", details=pod.program.last_output)
         assert calls(place) == 1
         assert not pod.program.ended, "kubelet would start it again"
-        assert pod.drain().wait(10) == 0, "the hook of the old pod has nothing to wait for"
+        assert pod.drain().wait(ENDED_S) == 0, "the hook of the old pod has nothing to wait for"
         pod.first.send_signal(signal.SIGTERM)
-        assert pod.program.wait(10) == 0
+        assert pod.program.wait(ENDED_S) == 0
         assert calls(place) == 1
         following.first.send_signal(signal.SIGTERM)
-        assert following.program.wait(10) == 0
+        assert following.program.wait(ENDED_S) == 0
 
 
 def test_the_hook_returns_when_the_last_call_has_ended(place: Place, pod: Pod) -> None:
@@ -134,10 +135,10 @@ def test_the_hook_returns_when_the_last_call_has_ended(place: Place, pod: Pod) -
     assert hook.poll() is None
     with NativeClient(address(place)) as client:
         client.request(Close(KEY))
-    assert hook.wait(10) == 0
+    assert hook.wait(ENDED_S) == 0
     assert not pod.program.ended
     pod.first.send_signal(signal.SIGTERM)
-    assert pod.program.wait(10) == 0
+    assert pod.program.wait(ENDED_S) == 0
 
 
 def test_calls_outlive_the_supervisor_of_a_pod(place: Place, pod: Pod) -> None:
@@ -146,7 +147,7 @@ def test_calls_outlive_the_supervisor_of_a_pod(place: Place, pod: Pod) -> None:
     eventually(lambda: calls(place) == 1, "the next supervisor has the call", details=pod.program.last_output)
     assert pod.supervisor != before
     pod.first.send_signal(signal.SIGTERM)
-    assert pod.program.wait(10) == 0
+    assert pod.program.wait(ENDED_S) == 0
 
 
 def test_a_setting_that_cannot_be_used_ends_the_pod(place: Place, tmp_path: Path) -> None:
