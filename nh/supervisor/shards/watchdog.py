@@ -15,11 +15,15 @@ from typing import Final
 from nh.loop import Loop, Timer
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 from nh.supervisor.shards.slot import ShardSlot
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
 """How often heartbeats are read; a shard publishes one every 0.5 s."""
+
+LOG_INTERVAL_S: Final = 60.0
+"""Least time between two log lines about shards that wait for a CPU."""
 
 
 class Watchdog:
@@ -47,6 +51,7 @@ class Watchdog:
         self._slots = slots
         self.hang_s = hang_s
         self._read_cpu_use = read_cpu_use
+        self._starved = RateLimitedLogger(logger, loop.now, LOG_INTERVAL_S)
         self._uses: dict[ShardSlot, CpuUse] = {}  # of shards that may hang, when half of the time was over
         self._timer: Timer | None = loop.call_later(POLL_S, self._poll)
 
@@ -77,7 +82,8 @@ class Watchdog:
         use = self._read_cpu_use(slot.pid)
         starved = use.is_starved(self._uses.get(slot, use), self.hang_s)
         if starved and is_news:
-            logger.warning(
+            self._starved.log(
+                logging.WARNING,
                 "shard %d (pid %d) shows no life for %g s because it waits for a CPU: it goes on; give this"
                 " host less other work, or nh CPUs of its own",
                 *(slot.number, slot.pid, self.hang_s),
