@@ -179,6 +179,16 @@ def test_a_direction_is_judged_by_the_first_rule_that_applies(rule: object) -> N
     assert bool(verdict.cause) is bool(verdict.remedy) is (judged is State.PROBLEM)
 
 
+def test_a_direction_that_is_well_has_its_quality_and_what_rtcp_says_of_it() -> None:
+    heard = leg(packets=1, reported=0.012)
+    stream = msgspec.structs.replace(heard.streams[0], round_trip_ms=41.3)
+    verdict = verdicts(msgspec.structs.replace(heard, streams=(stream,)), bob())[0]
+    assert verdict.found == (
+        f"1 packet came from {ALICE} and goes to {BOB}, 0.0% lost, MOS 4.4, jitter 1 ms; the receiver reports"
+        " 1.2% lost, round trip 41 ms (RTCP)"
+    )
+
+
 def test_both_directions_have_a_verdict_and_one_filter_shows_both() -> None:
     one, other = verdicts(leg(), bob(packets=0))
     assert (one.sender, one.state) == ("from", State.OK)

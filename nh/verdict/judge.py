@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from nh.results import CallDetail, PairDetail, SessionDetail
+from nh.results import CallDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import arrival, delivery, expected, ice
 from nh.verdict.finding import Direction, Finding, Rule, State, packets, port_of
 
@@ -96,13 +96,26 @@ def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
 def well(direction: Direction) -> Finding:
     """Nothing else applies."""
     leg, stream = direction.leg, direction.largest_stream
-    quality = "" if stream is None else f", {stream.loss_ratio:.1%} lost"
-    if stream is not None and stream.mos is not None:
-        quality += f", MOS {stream.mos:.1f}"
+    quality = "" if stream is None else _quality(stream)
     nat = f" (announced {leg.announced})" if leg.announced and leg.announced != leg.source else ""
+    go = "goes" if leg.packets == 1 else "go"
     return Finding(
-        State.OK, f"{packets(leg.packets)} came from {leg.source}{nat} and go to {direction.target}{quality}"
+        State.OK,
+        f"{packets(leg.packets)} came from {leg.source}{nat} and {go} to {direction.target}{quality}",
     )
+
+
+def _quality(stream: StreamDetail) -> str:
+    """What the relay measures of a stream, and what RTCP of its receiver says."""
+    text = f", {stream.loss_ratio:.1%} lost"
+    text += f", MOS {stream.mos:.1f}" if stream.mos is not None else ""
+    text += f", jitter {stream.jitter_ms:.0f} ms" if stream.jitter_ms is not None else ""
+    reported = [
+        f"{stream.reported_loss:.1%} lost" if stream.reported_loss is not None else "",
+        f"round trip {stream.round_trip_ms:.0f} ms" if stream.round_trip_ms is not None else "",
+    ]
+    said = ", ".join(filter(None, reported))
+    return f"{text}; the receiver reports {said} (RTCP)" if said else text
 
 
 RULES: Final[tuple[Rule, ...]] = (

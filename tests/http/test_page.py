@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.ng_clients import PostNgClient
 from tests.http.relays import http_address
+from tests.ng.client import JSON
+from tests.ng.ng_call import SDP
 from tools.harness.browser import Tab, running_browser, save
 from tools.harness.call import RelayedCall
-from tools.harness.relay import Relay
+from tools.harness.relay import Relay, running_relay
 
 pytestmark = [pytest.mark.chromium, pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -21,6 +24,15 @@ BUTTONS = "[...document.querySelectorAll('#calls th button')]"
 
 SCREEN, PHONE = 1280, 390
 """Widths in pixels."""
+
+WHICH = "document.getElementById('which')"
+
+BROWSER_SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 40000 UDP/TLS/RTP/SAVPF 0\r\n"
+    "c=IN IP4 127.0.0.1\r\na=rtpmap:0 PCMU/8000\r\na=setup:actpass\r\na=mid:0\r\na=rtcp-mux\r\n"
+    "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n"
+    f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}\r\na=sendrecv\r\n"
+)
 
 HOSTILE = b"<img src=x onerror=document.title='owned'>\x00\x1b[31m\xe2\x80\xae"
 NOT_TEXT = b"\xff\xfe/../ not text"
@@ -83,6 +95,63 @@ def test_the_page_on_a_phone(tab: Tab, url: str, calls: list[RelayedCall], pictu
     tab.wait_for("document.querySelectorAll('#call .leg').length >= 4")
     assert_nothing_is_cut_off(tab)
     save(tab.picture(), pictures, "call-phone")
+    assert_no_problems(tab)
+
+
+@pytest.fixture
+def full_relay() -> Iterator[Relay]:
+    """A relay with room for one call, whose shard measures its limits once a second."""
+    with running_relay(
+        shards=1, max_calls=1, http="127.0.0.1:0", http_ng=True, address="127.0.0.1", silent_s=3600
+    ) as relay:
+        yield relay
+
+
+def test_calls_that_have_ended_limits_and_secure_media(tab: Tab, full_relay: Relay, pictures: Path) -> None:
+    with RelayedCall(full_relay.unix_address, b"ended@phones") as call:
+        call.talk()
+        call.end()
+    host, port = http_address(full_relay)
+    with PostNgClient((host, port), JSON) as client:
+        offer = {
+            "call_id": "browser@phones",
+            "from_tag": "f",
+            "ICE": "remove",
+            "transport_protocol": "RTP/AVP",
+        }
+        client.get("offer", sdp=BROWSER_SDP, **offer)
+        client.get("answer", call_id="browser@phones", from_tag="f", to_tag="t", sdp=SDP)
+        tab.open("about:blank")
+        tab.open(f"http://{host}:{port}/")
+        said = "new calls are refused: max_calls (1 of 1 shards)"
+        tab.wait_for(f"document.getElementById('state').textContent.endsWith('{said}')")
+        tab.wait_for("document.querySelector('#shards tbody').innerText.includes('max_calls')")
+        assert rows_of(tab, "shards")[0][:5] == ["0", "up", "1", "100 %", "max_calls"]
+        tab.wait_for(f"{LINKS}.length === 1")
+        (row,) = rows_of(tab, "calls")
+        assert row[0] == "browser@phones"
+        assert row[1] in ("waiting", "silent")
+        tab.value(f"{LINKS}[0].click()")
+        tab.wait_for("document.querySelectorAll('#call .leg').length >= 4")
+        text = tab.value("document.getElementById('call').innerText")
+        assert "no check has passed" in text
+        assert "no keys yet" in text
+        assert "set up by\tng offer of " in text
+        assert_nothing_is_cut_off(tab)
+        save(tab.picture(), pictures, "call-secure")
+        tab.value("location.hash = '#/'")
+        tab.value(f"{WHICH}.value = 'ended=true'; {WHICH}.dispatchEvent(new Event('change'))")
+        tab.wait_for(f"{LINKS}.some((link) => link.textContent === 'ended@phones')")
+        (row,) = rows_of(tab, "calls")
+        assert (row[3], row[4]) == ("closed", "native close")
+        save(tab.picture(), pictures, "ended")
+        tab.value(f"{LINKS}[0].click()")
+        tab.wait_for("document.getElementById('call').innerText.includes('Call that has ended')")
+        text = tab.value("document.getElementById('call').innerText")
+        assert "came from 127.0.0.1:" in text
+        assert "latched · port" in text
+        assert_nothing_is_cut_off(tab)
+        save(tab.picture(), pictures, "call-ended")
     assert_no_problems(tab)
 
 

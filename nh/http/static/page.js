@@ -35,6 +35,7 @@ const count = (value) => {
   return (at || !Number.isInteger(value) ? value.toPrecision(3) : String(value)) + units[at];
 };
 const percent = (ratio) => `${(100 * ratio).toFixed(ratio && ratio < 0.1 ? 1 : 0)} %`;
+const words = (text) => text.replaceAll("_", " ");
 const timeOf = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -108,12 +109,12 @@ function averageOf(now, name) {
 function prepare(stats) {
   const drops = Object.keys(stats.totals).filter((name) => name.startsWith("drop_"));
   const shards = stats.shards.map((shard) => `shard ${shard.shard}`);
-  const words = drops.map((name) => name.slice(5).replaceAll("_", " "));
+  const reasons = drops.map((name) => words(name.slice(5)));
   draw = {
     drops,
     calls: addChart("Calls", ["calls", "sessions"]),
     packets: addChart("Packets a second, by path", ["kernel", "user space"]),
-    dropped: addChart("Dropped packets a second, by reason", words),
+    dropped: addChart("Dropped packets a second, by reason", reasons),
     cpu: addChart("CPU of each shard", shards, percent),
     mos: addChart("MOS of streams that ended, average", ["MOS"], (value) => value.toFixed(1)),
     loss: addChart("Lost packets of streams that ended, average", ["lost"], percent),
@@ -142,6 +143,8 @@ function showStats(now) {
       ["dropped a second", count(Math.round(dropped.reduce((sum, each) => sum + each, 0)))],
       ["ports free", totals.ports_total ? percent(totals.ports_free / totals.ports_total) : "–"],
       ["event loop late by", `${(1000 * totals.loop_lag_s).toFixed(1)} ms`],
+      ["load of the busiest shard", `${totals.load_percent} %`],
+      ["calls refused, for a limit", count(LIMITS.reduce((sum, name) => sum + totals[`refused_${name}`], 0))],
     ]);
     showShards(now.shards, cpu);
   }
@@ -153,8 +156,11 @@ function showFigures(figures) {
     make("div", { className: "figure" }, make("b", { textContent: value }), make("span", { className: "faint", textContent: name }))));
 }
 
+const LIMITS = ["max_calls", "max_sockets", "max_cpu", "max_bandwidth", "ports", "descriptors"];
+const limitsOf = (shard) => LIMITS.filter((name) => shard[`at_${name}`]).join(", ");
 const SHARDS = [
   ["shard", (shard) => shard.shard], ["state", (shard) => shard.state], ["calls", (shard) => count(shard.calls)],
+  ["load", (shard) => `${shard.load_percent} %`], ["at its limit", (shard) => limitsOf(shard) || "–"],
   ["CPU", (shard, cpu) => cpu === null ? "–" : percent(cpu)], ["memory", (shard) => `${count(shard.memory_bytes)}B`],
   ["loop late", (shard) => `${(1000 * shard.loop_lag_s).toFixed(1)} ms`], ["ports free", (shard) => count(shard.ports_free)],
   ["restarts", (shard) => count(shard.restarts)], ["pid", (shard) => shard.pid],
@@ -163,7 +169,12 @@ function showShards(shards, cpu) {
   const table = find("shards");
   table.tHead.replaceChildren(make("tr", {}, ...SHARDS.map(([name]) => make("th", { textContent: name }))));
   table.tBodies[0].replaceChildren(...shards.map((shard, at) => make("tr", {}, ...SHARDS.map(([name, value]) =>
-    make("td", { textContent: value(shard, cpu[at]), className: name === "state" ? (shard.state === "up" ? "good" : "bad") : "" })))));
+    make("td", { textContent: value(shard, cpu[at]), className: shardClass(name, shard) })))));
+}
+
+function shardClass(name, shard) {
+  if (name === "state") return shard.state === "up" ? "good" : "bad";
+  return name === "at its limit" && limitsOf(shard) ? "warn" : "";
 }
 
 function showState(text, kind) {
@@ -177,7 +188,8 @@ async function pollStats() {
     const [stats, ready] = await Promise.all([ask("/api/stats"), ask("/readyz")]);
     showStats(stats);
     const up = duration(Math.max(0, stats.time - stats.supervisor.running_since));
-    showState(ready.ok ? `ready, up for ${up}` : ready.why, ready.ok ? "good" : "warn");
+    const full = ready.limits.length ? `; new calls are refused: ${ready.limits.join(", ")} (${ready.at_limit} of ${stats.shards.length} shards)` : "";
+    showState(ready.ok ? `ready, up for ${up}${full}` : ready.why, ready.ok && !full ? "good" : "warn");
   } catch (error) {
     showState(`no reply: ${error.message}`, "bad");
   }
@@ -185,38 +197,55 @@ async function pollStats() {
 
 // --- calls --------------------------------------------------------------------------------------
 
-const CALLS = [
-  ["call-id", null, ""], ["shard", "shard", "optional"], ["age", "age_s", ""], ["idle", "idle_s", "optional"],
-  ["sessions", "sessions", "optional"], ["sockets", "sockets", "optional"], ["packets", "packets", ""], ["bytes", "bytes", "optional"],
+// The columns of a table of calls: heading, class, what is shown, and what is sorted by.
+const idOf = (call) => make("a", { href: `#/call/${inPath(call.call_id)}`, textContent: shown(call.call_id), title: shown(call.call_id) });
+const column = (name, key, kind = "", show = count) => [name, kind, (call) => show(call[key]), (call) => call[key]];
+const LIVE = [
+  ["call-id", "", idOf, null], column("media", "state", "", words), column("age", "age_s", "", duration),
+  column("idle", "idle_s", "optional", duration), column("packets", "packets"), column("bytes", "bytes", "optional"),
+  column("sessions", "sessions", "optional"), column("sockets", "sockets", "optional"), column("shard", "shard", "optional"),
 ];
-let calls = [], order = { key: null, down: true }, after = "", next = "";
+const dateOf = (text) => new Date(text).toLocaleString([], { hour12: false });
+const clientOf = (client) => client ? `${client.protocol} ${client.command}` : "–";
+const ENDED = [
+  ["call-id", "", idOf, null], column("ended", "end", "", dateOf), column("duration", "duration_s", "", duration),
+  column("reason", "reason", "", words), ["ended by", "optional", (call) => clientOf(call.ended_by), (call) => clientOf(call.ended_by)],
+  column("packets", "packets"), column("bytes", "bytes", "optional"), column("shard", "shard", "optional"),
+];
+let calls = [], ended = false, order = { by: "", down: true }, after = "", next = "";
+
+function sortedCalls(columns) {
+  const by = columns.find(([name]) => name === order.by);
+  if (!by || !by[3]) return order.down ? calls : [...calls].reverse();
+  const rank = (one, other) => one < other ? -1 : one > other ? 1 : 0;
+  return [...calls].sort((one, other) => (order.down ? -1 : 1) * rank(by[3](one), by[3](other)));
+}
 
 function showCalls() {
-  const table = find("calls");
-  table.tHead.replaceChildren(make("tr", {}, ...CALLS.map(([name, key, kind]) => {
-    const arrow = order.key === key ? (order.down ? " ↓" : " ↑") : "";
-    const button = make("button", { type: "button", textContent: name + arrow });
-    button.addEventListener("click", () => { order = { key, down: order.key === key ? !order.down : true }; showCalls(); });
+  const table = find("calls"), columns = ended ? ENDED : LIVE;
+  table.tHead.replaceChildren(make("tr", {}, ...columns.map(([name, kind], at) => {
+    const sorted = order.by ? order.by === name : at === 0;
+    const button = make("button", { type: "button", textContent: name + (sorted ? (order.down ? " ↓" : " ↑") : "") });
+    button.addEventListener("click", () => { order = { by: name, down: sorted ? !order.down : true }; showCalls(); });
     return make("th", { className: kind, scope: "col" }, button);
   })));
-  const sorted = order.key ? [...calls].sort((one, other) => (order.down ? -1 : 1) * (one[order.key] - other[order.key]))
-    : order.down ? calls : [...calls].reverse();
-  table.tBodies[0].replaceChildren(...sorted.map((call) => make("tr", {}, ...CALLS.map(([, key, kind]) => {
-    if (key === null) {
-      const link = make("a", { href: `#/call/${inPath(call.call_id)}`, textContent: shown(call.call_id), title: shown(call.call_id) });
-      return make("td", { className: "id" }, link);
-    }
-    return make("td", { className: kind, textContent: key.endsWith("_s") ? duration(call[key]) : count(call[key]) });
+  table.tBodies[0].replaceChildren(...sortedCalls(columns).map((call) => make("tr", {}, ...columns.map(([name, kind, show], at) => {
+    const bad = name === "media" && ["one-way", "silent"].includes(call.state);
+    return make("td", { className: at === 0 ? "id" : bad ? "bad" : kind }, show(call));
   }))));
 }
 
 async function pollCalls() {
   if (location.hash.startsWith("#/call/")) return;
+  const which = find("which").value;
   try {
     const query = new URLSearchParams({ limit: PAGE, contains: find("contains").value });
-    const page = await ask(`/api/calls?${query}${after ? `&after=${after}` : ""}`);
+    const from = after ? `&${which === "ended=true" ? "before" : "after"}=${after}` : "";
+    const page = await ask(`/api/calls?${query}${which && `&${which}`}${from}`);
+    if (which !== find("which").value) return;  // another list was chosen meanwhile
     calls = page.calls;
-    next = page.next === "" ? "" : inPath(page.next);
+    ended = which === "ended=true";
+    next = page.next ? (ended ? String(page.next) : inPath(page.next)) : "";
     find("next").hidden = !next && !after;
     find("next").textContent = next ? "Next page" : "First page";
     find("found").textContent = next || after ? `${calls.length} on this page` : `${calls.length} found`;
@@ -239,6 +268,15 @@ const quality = (stream) => [
   stream.reordered ? `${count(stream.reordered)} reordered` : "", stream.duplicates ? `${count(stream.duplicates)} duplicates` : "",
 ].filter(Boolean).join(", ");
 
+function iceOf(ice) {
+  if (!ice) return "";
+  if (!ice.expected) return "a lite end, which sends no checks";
+  const refused = Object.entries(ice.refused).map(([reason, number]) => `${count(number)} ${words(reason)}`).join(", ");
+  const passed = ice.checks ? `${count(ice.checks)} checks, the last ${duration(ice.checked_s)} ago, `
+    + (ice.selected ? `nominated ${ice.selected}` : "nothing nominated yet") : "no check has passed";
+  return refused ? `${passed}; refused ${refused}` : passed;
+}
+
 function legCard(title, leg) {
   const dropped = Object.entries(leg.dropped).filter(([, number]) => number);
   return make("div", { className: "card" }, make("h3", { textContent: title }), rows(
@@ -246,8 +284,11 @@ function legCard(title, leg) {
     ["comes from", leg.source ? `${leg.source}${leg.latched ? ", latched" : ""}` : "nothing came yet", leg.source ? "" : "bad"],
     ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : `${duration(leg.idle_s)} ago`],
     ["path", leg.kernel ? "kernel" : `user space${leg.user_space_because ? `: ${leg.user_space_because}` : ""}`],
-    ["dropped", dropped.map(([reason, number]) => `${reason.replaceAll("_", " ")} ${count(number)}`).join(", "), "warn"],
-    ["turned away", leg.refused_from || "", "warn"], ["SRTP", leg.srtp || ""],
+    ["dropped", dropped.map(([reason, number]) => `${words(reason)} ${count(number)}`).join(", "), "warn"],
+    ["turned away", leg.refused_from || "", "warn"],
+    ["ICE", iceOf(leg.ice), leg.ice && leg.ice.expected && !leg.ice.checks ? "warn" : ""],
+    ["DTLS", leg.dtls, "warn"], ["SRTP", leg.srtp || (leg.dtls ? "no keys yet" : "")],
+    ["ICMP", leg.unreachable ? `${count(leg.unreachable)} times unreachable, the last time ${duration(leg.unreachable_s)} ago` : "", "warn"],
     ...leg.streams.map((stream) => [`SSRC ${stream.ssrc.toString(16)}`, quality(stream), stream.mos !== null && stream.mos < 3.5 ? "warn" : ""]),
   ));
 }
@@ -262,17 +303,30 @@ function showVerdict(verdict) {
   return make("div", { className: "card" }, make("h3", { textContent: `${verdict.kind} ${verdict.medium + 1}, ${way}` }), ...lines);
 }
 
+function factsOf(call) {
+  const facts = [["shard", String(call.shard)], ["set up by", `${clientOf(call.client)} of ${call.client.address}`]];
+  if (!("end" in call)) return [...facts, ["age", duration(call.age_s)], ["idle", duration(call.idle_s)]];
+  const by = call.ended_by ? ` by ${clientOf(call.ended_by)} of ${call.ended_by.address}` : "";
+  return [...facts, ["began", dateOf(call.begin)], ["ended", `${dateOf(call.end)}, after ${duration(call.duration_s)}`], ["reason", words(call.reason) + by]];
+}
+
+function eventsOf(call) {
+  const left = call.events_left_out ? [["", `${count(call.events_left_out)} events are left out`]] : [];
+  return [...left, ...call.events.map((event) => [timeOf(event.at), [words(event.event), event.tag && shown(event.tag), event.port ? `port ${event.port}` : "", event.detail && shown(event.detail)].filter(Boolean).join(" · ")])];
+}
+
 function showCall(call, verdicts) {
-  const parts = [make("h2", {}, "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
-  parts.push(make("div", { className: "pair verdicts" }, ...verdicts.map(showVerdict)), rows(["shard", String(call.shard)], ["age", duration(call.age_s)], ["idle", duration(call.idle_s)]));
+  const parts = [make("h2", {}, "end" in call ? "Call that has ended " : "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
+  parts.push(make("div", { className: "pair verdicts" }, ...verdicts.map(showVerdict)), rows(...factsOf(call)));
   for (const session of call.sessions) {
-    parts.push(make("h2", { textContent: `Session ${session.sessionid}: ${session.state}` }));
+    parts.push(make("h2", { textContent: `Session ${session.sessionid}: ${session.state}${session.reason ? `, ended: ${words(session.reason)}` : ""}` }));
     for (const pair of session.pairs) {
       parts.push(make("h3", { textContent: `${pair.kind} ${pair.medium + 1}, ${pair.component === 0 ? "RTP" : pair.component === 1 ? "RTCP" : pair.component}` }));
       parts.push(make("div", { className: "pair" }, legCard("from the caller's side", pair.from), legCard("from the callee's side", pair.to)));
     }
   }
-  if (!call.sessions.length) parts.push(make("p", { textContent: "No session is active." }));
+  if (!call.sessions.length) parts.push(make("p", { textContent: "No session joins two ends." }));
+  parts.push(make("h2", { textContent: "What happened" }), rows(...eventsOf(call)));
   return parts;
 }
 
@@ -313,6 +367,11 @@ let typing = 0;
 find("contains").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => { after = ""; pollCalls(); }, 300);
+});
+find("which").addEventListener("change", () => {
+  after = "";
+  order = { by: "", down: true };
+  pollCalls();
 });
 find("search").addEventListener("submit", (event) => event.preventDefault());
 find("login").addEventListener("submit", (event) => {
