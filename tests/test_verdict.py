@@ -100,6 +100,10 @@ CASES = {
         f"12 packets came to {NEAR} that are not protected with the key of this end's SDP (AEAD_AES_128_GCM);"
         " no packet came",
     ),
+    "key_used_up": (
+        leg(srtp_exhausted=300), bob(), "active", State.PROBLEM,
+        f"300 packets came to {NEAR} that the SRTP key of this end may not protect",
+    ),
     "refused": (
         leg(packets=0, source_mismatch=312, refused_from=STRANGER), bob(), "active", State.PROBLEM,
         f"312 packets came to {NEAR} from other addresses and were turned away, the latest from {STRANGER};"
@@ -225,6 +229,12 @@ def test_refused_packets_of_a_phone_that_fell_silent_hint_at_a_nat() -> None:
     verdict, _ = verdicts(leg(idle_s=9.0, source_mismatch=5, refused_from=STRANGER), bob())
     assert f"5 packets of other addresses were turned away, the latest from {STRANGER}" in verdict.found
     assert "NAT" in verdict.cause
+
+
+def test_replays_of_a_phone_that_fell_silent_hint_at_a_stream_that_began_again() -> None:
+    verdict, _ = verdicts(leg(idle_s=9.0, srtp_replay=400), bob())
+    assert "400 packets of SRTP had come before, or are too late" in verdict.found
+    assert "earlier sequence numbers" in verdict.cause
 
 
 def test_some_refused_or_lost_packets_are_no_problem() -> None:

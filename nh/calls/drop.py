@@ -19,6 +19,7 @@ class Drop(enum.IntEnum):
     SRTP_AUTHENTICATION: it is not protected with the key of its end.
     SRTP_REPLAY: it has been received before, or is too late.
     SRTP_NO_KEY: the key that its end uses is not known.
+    SRTP_EXHAUSTED: the key of its end has protected as many packets or streams as it may.
     SRTP_UNSENT_INDEX_USED: the key of the other end has protected a packet with its index already.
     NO_MEDIUM: it came over a bundle and is of none of its media.
     SRTP_UNSENT_NO_KEY: the key of the other end is not agreed on yet.
@@ -52,3 +53,4 @@ class Drop(enum.IntEnum):
     SRTP_UNSENT_EXHAUSTED = 13, True
     SRTP_UNSENT_NOT_MEDIA = 14, True
     PROTOCOL_OVERFLOW = 15, False
+    SRTP_EXHAUSTED = 16, False

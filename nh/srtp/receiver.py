@@ -83,7 +83,9 @@ class SrtpReceiver(Direction):
         window = known or PacketWindow()
         refusal = Refusal.REPLAY
         for index in _guesses(sequence, window) if window.restored else (window.estimate(sequence),):
-            if window.highest < index <= MAX_INDEX or window.is_new(index):
+            if index > MAX_INDEX:
+                refusal = Refusal.EXHAUSTED
+            elif window.highest < index or window.is_new(index):
                 refusal = Refusal.AUTHENTICATION
                 trailer = b"" if self._aead else _pack(index >> 16)
                 if self._rtp.decrypt(packet, end, clear, ssrc << INDEX_BITS | index, trailer):

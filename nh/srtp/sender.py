@@ -80,7 +80,9 @@ class SrtpSender(Direction):
             window = PacketWindow()
             self.add_stream(self.rtp, ssrc, window)
         index = window.estimate(sequence)
-        if not window.highest < index <= MAX_INDEX and not window.is_new(index):
+        if index > MAX_INDEX:
+            raise SrtpRefused(Refusal.EXHAUSTED)
+        if index <= window.highest and not window.is_new(index):
             raise SrtpRefused(Refusal.REPLAY)
         if window.restored:
             window.restored = False

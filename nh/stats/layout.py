@@ -49,7 +49,10 @@ class ShardStats:
     drop_dtmf_blocked: int = drop("DTMF blocked", "a DTMF event of an end whose DTMF is blocked")
     drop_srtp_authentication: int = drop("SRTP authentication", "not protected with the key of its end")
     drop_srtp_replay: int = drop("SRTP replay", "SRTP that has been received before, or is too late")
-    drop_srtp_no_key: int = drop("SRTP no key", "SRTP whose key is not known, or is used up")
+    drop_srtp_no_key: int = drop("SRTP no key", "SRTP whose key is not known")
+    drop_srtp_exhausted: int = drop(
+        "SRTP beyond its key", "SRTP whose key has protected as much as it may already"
+    )
     drop_srtp_unsent_no_key: int = drop(
         "SRTP no key yet", "the SRTP key of the other end is not agreed on yet"
     )

@@ -75,6 +75,20 @@ def not_authentic(direction: Direction) -> Finding | None:
     )
 
 
+def key_used_up(direction: Direction) -> Finding | None:
+    """SRTP comes that is beyond what its key may protect."""
+    if not direction.lost_to("srtp_exhausted"):
+        return None
+    lost = packets(direction.dropped("srtp_exhausted"))
+    return Finding(
+        State.PROBLEM,
+        f"{lost} came to {direction.leg.local} that the SRTP key of this end may not protect:"
+        " it has protected as many streams or packets as it may",
+        "the phone begins ever new RTP streams: more than 256 SSRCs",
+        "see why the SSRC changes; a re-INVITE with a new key lets media pass again",
+    )
+
+
 def fell_silent(direction: Direction) -> Finding | None:
     """Packets came, and come no more."""
     leg = direction.leg
@@ -88,6 +102,14 @@ def fell_silent(direction: Direction) -> Finding | None:
             f" {leg.refused_from}",
             "a NAT gave the phone another address, and nh does not recognise its stream; or strangers send",
             "see `relatch_s` and `policy`: who may send",
+        )
+    if replayed := direction.dropped("srtp_replay"):
+        return Finding(
+            State.PROBLEM,
+            f"{found}; {packets(replayed)} of SRTP had come before, or are too late",
+            "the phone began its stream again, from earlier sequence numbers with the same SSRC and key; or"
+            " strangers send again what they have seen",
+            "see at which SIP message the phone begins again; with a new key, media pass again",
         )
     return Finding(
         State.PROBLEM,

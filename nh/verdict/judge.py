@@ -126,6 +126,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ice.sender_unchecked,
     arrival.no_keys,
     arrival.not_authentic,
+    arrival.key_used_up,
     arrival.refused,
     arrival.nothing_came,
     delivery.unreachable,

@@ -200,4 +200,5 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.SRTP_UNSENT_EXHAUSTED: 0,
         Drop.SRTP_UNSENT_NOT_MEDIA: 0,
         Drop.PROTOCOL_OVERFLOW: 0,
+        Drop.SRTP_EXHAUSTED: 0,
     }

@@ -8,7 +8,8 @@ from nh.results import CallDetail, LegDetail
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
-from tests.shard.test_ice import IceCall, attributes
+from tests.shard.secure_calls import IceCall
+from tests.shard.test_ice import attributes
 from tests.shard.test_ice_dtls import WebCall
 from tests.shard.testbed import PACKET, V4, V6
 from tests.webrtc.bundle_phone import BundlePhone, plain_packet, write_media

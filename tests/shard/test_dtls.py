@@ -1,13 +1,11 @@
 """DTLS-SRTP on one side of a call: a phone with OpenSSL and libsrtp, and a plain one, through the relay."""
 
 import contextlib
-from typing import Any
 
 import pytest
 from OpenSSL import SSL
 
 from nh.calls import dtls_security
-from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.media import Side
 from nh.commands import DtlsOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
@@ -16,14 +14,13 @@ from nh.results import CallDetail
 from nh.verdict.judge import judge_call
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
-from tests.sip.sdp import read_sdp
+from tests.shard.secure_calls import TO_WEB, DtlsCall
 from tests.srtp.dtls_phone import DtlsPhone
-from tests.srtp.packets import rtcp, rtp
+from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
-from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.media_peer import MediaPeer
 from tools.rtpload.openssl_end import OpensslEnd
 
-TO_WEB = "UDP/TLS/RTP/SAVPF"
 PROFILES = ("SRTP_AES128_CM_SHA1_32", "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM")
 Phones = tuple[NgTestbed, MediaPeer, MediaPeer]
 
@@ -36,69 +33,6 @@ def testbed(make_ng: MakeNg) -> NgTestbed:
 @pytest.fixture
 def phones(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> Phones:
     return testbed, alice, bob
-
-
-class DtlsCall:
-    """A call between a phone with DTLS and a plain one."""
-
-    def __init__(self, testbed: NgTestbed, phone: DtlsPhone, plain: MediaPeer) -> None:
-        self.testbed = testbed
-        self.phone = phone
-        self.plain = plain
-        self.plain_sends_to = ("", 0)
-        self._number = 100
-
-    def begin_by_plain(self, *, answers: str = "active", **options: Any) -> None:
-        """The plain phone calls; the other one answers with that a=setup."""
-        options = {"transport_protocol": TO_WEB, "mux_offer": self.phone.mux, **options}
-        assert self.phone.read(self.testbed.offer(self.plain, **options)) == "actpass"
-        answer = self.testbed.answer(self.phone.sdp(answers))
-        assert b"fingerprint" not in answer
-        assert read_sdp(answer.decode())[0].proto == "RTP/AVP"
-        (self.plain_sends_to,) = places(answer)
-        self.phone.begin(client=answers == "active")
-
-    def begin_by_phone(self, **options: Any) -> str:
-        """The phone with DTLS calls; returns the role that the relay takes."""
-        options = {"transport_protocol": "RTP/AVP", "mux_demux": self.phone.mux, **options}
-        offer = self.testbed.offer(self.phone.sdp(), **options)
-        assert b"fingerprint" not in offer
-        assert b"setup" not in offer
-        (self.plain_sends_to,) = places(offer)
-        answer = self.testbed.answer(self.plain)
-        assert read_sdp(answer.decode())[0].proto == self.phone.proto
-        role = self.phone.read(answer)
-        self.phone.begin(client=role == "passive")
-        return role
-
-    def agrees(self) -> None:
-        """The handshakes end."""
-        self.testbed.turn_until(lambda: self.phone.step() and self._relay_agrees(), "there are keys")
-
-    def _relay_agrees(self) -> bool:
-        legs = [leg for session in self.testbed.relay.plane._running for leg in session.legs]
-        securities = [leg.security for leg in legs[: len(self.phone.components) * 2] if leg.security]
-        return all(each.receiver is not None for each in securities)
-
-    def goes_both_ways(self) -> None:
-        """RTP and RTCP arrive as they were sent."""
-        for component in (RTP, RTCP):
-            self._number += 1
-            text = b"%0160d" % self._number
-            packet = rtcp(text) if component == RTCP else rtp(self._number, text)
-            self.phone.send(packet, component)
-            assert self.testbed.receive(self.plain, component)[0] == packet
-            self.plain.send_raw(packet, self.plain_sends_to, component)
-            received, _ = self.testbed.receive(self.phone.peer, RTP if self.phone.mux else component)
-            assert received != packet
-            assert self.phone.open(received, component) == packet
-
-    def problem(self, side: Side) -> Problem | None:
-        """What the relay says of the handshake with an end."""
-        (session,) = self.testbed.relay.plane._running
-        security = session.legs[side].security
-        assert isinstance(security, DtlsSecurity)
-        return security.problem
 
 
 @pytest.mark.parametrize("answers", ["active", "passive"])

@@ -10,7 +10,8 @@ from nh.verdict import judge_call
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places
-from tests.shard.testbed import PACKET, REPORT, Where
+from tests.shard.secure_calls import IceCall
+from tests.shard.testbed import PACKET
 from tests.sip.sdp import read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
@@ -20,61 +21,6 @@ FORCE, REMOVE = IceHandling.FORCE, IceHandling.REMOVE
 def attributes(sdp: bytes, name: str = "") -> list[str]:
     (medium,) = read_sdp(sdp.decode())
     return [each for each in medium.attributes if each.startswith(name)]
-
-
-class IceCall:
-    """A call between a phone with ICE and a plain one."""
-
-    def __init__(self, testbed: NgTestbed, phone: IcePhone, plain: MediaPeer) -> None:
-        self.testbed = testbed
-        self.phone = phone
-        self.plain = plain
-        self.phone_sends_to: Where = ("", 0)
-        self.plain_sends_to: Where = ("", 0)
-
-    def offered_by_phone(self) -> None:
-        """The phone with ICE calls; the plain one sees none of it."""
-        offer = self.testbed.offer(self.phone.sdp(), ice=REMOVE)
-        assert b"ice" not in offer and b"candidate" not in offer
-        answer = self.testbed.answer(self.plain)
-        self.phone.learn(answer)
-        (self.phone_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
-
-    def offered_by_plain(self) -> None:
-        """The plain phone calls; the other one is offered ICE."""
-        offer = self.testbed.offer(self.plain, ice=FORCE)
-        self.phone.learn(offer)
-        answer = self.testbed.answer(self.phone.sdp())
-        assert b"ice" not in answer and b"candidate" not in answer
-        (self.phone_sends_to,), (self.plain_sends_to,) = places(offer), places(answer)
-
-    def checks(self, component: int = RTP, *, nominates: bool = False, peer: MediaPeer | None = None) -> None:
-        """A check is answered."""
-        sent = self.phone.check(self.phone_sends_to, component, nominates=nominates, peer=peer)
-        response, source = self.testbed.receive(peer or self.phone.peer, component)
-        assert self.phone.read(response).transaction == sent
-        assert source == (self.phone_sends_to[0], self.phone_sends_to[1] + component)
-
-    def goes_both_ways(self, peer: MediaPeer | None = None) -> None:
-        for component, packet in ((RTP, PACKET), (RTCP, REPORT)):
-            self.reaches_plain(component, packet, peer)
-            self.reaches_phone(component, packet, peer)
-
-    def reaches_plain(
-        self, component: int = RTP, packet: bytes = PACKET, peer: MediaPeer | None = None
-    ) -> None:
-        peer = peer or self.phone.peer
-        self.testbed.passes(peer, self.phone_sends_to, self.plain, component, packet)
-
-    def reaches_phone(
-        self, component: int = RTP, packet: bytes = PACKET, peer: MediaPeer | None = None
-    ) -> None:
-        peer = peer or self.phone.peer
-        self.testbed.passes(self.plain, self.plain_sends_to, peer, component, packet)
-
-    def refused(self, result: CheckResult) -> int:
-        """How many checks came to this."""
-        return self.testbed.relay.plane.checks[result]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from nh.shard.media.early_dtls import MAX_PACKETS
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
-from tests.shard.test_dtls import TO_WEB, DtlsCall
+from tests.shard.secure_calls import TO_WEB, DtlsCall
 from tests.srtp.dtls_phone import DtlsPhone
 from tools.harness.media_peer import MediaPeer
 

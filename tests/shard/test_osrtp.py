@@ -7,7 +7,8 @@ from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTestbed, places
-from tests.shard.test_srtp import SecureCall, packet, protos
+from tests.shard.secure_calls import SecureCall, packet
+from tests.shard.test_srtp import protos
 from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import MediaPeer
 from tools.rtpload.libsrtp import PROFILES

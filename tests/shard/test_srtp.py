@@ -12,11 +12,11 @@ from nh.sdp.crypto import read_crypto
 from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTestbed, places
-from tests.shard.testbed import Where
+from tests.shard.secure_calls import SecureCall, packet
 from tests.sip.sdp import MediaLine, read_sdp
-from tests.srtp.packets import rtcp, rtp
+from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
-from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.media_peer import RTCP, MediaPeer
 from tools.rtpload.libsrtp import PROFILES
 
 suites = pytest.mark.parametrize("suite", sorted(PROFILES))
@@ -24,70 +24,6 @@ suites = pytest.mark.parametrize("suite", sorted(PROFILES))
 
 def protos(sdp: bytes) -> list[str]:
     return [medium.proto for medium in read_sdp(sdp.decode())]
-
-
-def packet(number: int, component: int = RTP) -> bytes:
-    return rtcp(b"%016d" % number) if component == RTCP else rtp(number, b"%0160d" % number)
-
-
-class SecureCall:
-    """A call between a phone with SRTP and a plain one, and the packets between them."""
-
-    def __init__(self, testbed: NgTestbed, secure: SrtpPhone, plain: MediaPeer) -> None:
-        self.testbed = testbed
-        self.secure = secure
-        self.plain = plain
-        self.secure_sends_to: Where = ("", 0)
-        self.plain_sends_to: Where = ("", 0)
-        self.numbers = 100
-
-    def offered_by_plain(self) -> bytes:
-        """The plain phone calls; returns what the other one is offered."""
-        return self.testbed.offer(self.plain, transport_protocol="RTP/SAVP")
-
-    def answered_by_secure(self, offer: bytes) -> bytes:
-        """The phone with SRTP answers; returns what the caller gets."""
-        self.secure.learn(offer)
-        answer = self.testbed.answer(self.secure.sdp())
-        (self.secure_sends_to,), (self.plain_sends_to,) = places(offer), places(answer)
-        return answer
-
-    def offered_by_secure(self) -> bytes:
-        """The phone with SRTP calls; returns what the other one is offered."""
-        return self.testbed.offer(self.secure.sdp(), transport_protocol="RTP/AVP")
-
-    def answered_by_plain(self, offer: bytes) -> bytes:
-        """The plain phone answers; returns what the caller gets."""
-        answer = self.testbed.answer(self.plain)
-        self.secure.learn(answer)
-        (self.secure_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
-        return answer
-
-    def goes_both_ways(self) -> None:
-        """RTP and RTCP arrive on both sides as they were sent."""
-        for component in (RTP, RTCP):
-            self.reaches_plain(component)
-            self.reaches_secure(component)
-
-    def next(self, component: int = RTP) -> bytes:
-        """A packet that is not like any before."""
-        self.numbers += 1
-        return packet(self.numbers, component)
-
-    def reaches_plain(self, component: int = RTP) -> bytes:
-        """A packet of the phone with SRTP arrives; returns it as it was sent."""
-        sent = self.next(component)
-        protected = self.secure.send(sent, self.secure_sends_to, component)
-        assert self.testbed.receive(self.plain, component)[0] == sent
-        return protected
-
-    def reaches_secure(self, component: int = RTP) -> None:
-        """A packet of the plain phone arrives."""
-        sent = self.next(component)
-        self.plain.send_raw(sent, self.plain_sends_to, component)
-        received, _ = self.testbed.receive(self.secure.peer, component)
-        assert received != sent
-        assert self.secure.read(received, component) == sent
 
 
 @pytest.fixture

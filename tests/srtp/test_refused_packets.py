@@ -137,8 +137,9 @@ def test_a_key_has_a_bounded_number_of_streams(monkeypatch: pytest.MonkeyPatch) 
 def test_a_key_that_is_used_up_protects_nothing_more() -> None:
     last = DirectionState([StreamState(SSRC, MAX_INDEX, (1).to_bytes(16, "big"))], [], 2**31)
     ours = sender(key_of(), last)
-    assert refusal(ours, rtp(MAX_INDEX + 1)) is Refusal.REPLAY
+    assert refusal(ours, rtp(MAX_INDEX + 1)) is Refusal.EXHAUSTED
     assert refusal(ours, rtcp()) is Refusal.EXHAUSTED
+    assert refusal(receiver(key_of(), last), protect(sender(key_of()), rtp(0))) is Refusal.EXHAUSTED
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ DROPS: Final = {
     Refusal.AUTHENTICATION: Drop.SRTP_AUTHENTICATION,
     Refusal.REPLAY: Drop.SRTP_REPLAY,
     Refusal.NO_KEY: Drop.SRTP_NO_KEY,
-    Refusal.EXHAUSTED: Drop.SRTP_NO_KEY,
+    Refusal.EXHAUSTED: Drop.SRTP_EXHAUSTED,
 }
 """As what a packet is counted that an end sent and SRTP refuses."""
 
