@@ -29,6 +29,8 @@ from tools.rtpload.options import PACKETS_PER_PROCESS, ControlKind, LoadOptions
         ({"srtp": "F8_128_HMAC_SHA1_80", "control": ControlKind.NG}, "is none of AES_CM_128"),
         ({"webrtc": True, "control": ControlKind.NG}, "webrtc: set srtp"),
         ({"handshakes_at_once": True}, "only browsers have handshakes"),
+        ({"video": True}, "only browsers have a bundle"),
+        ({"video": True, "webrtc": True, "srtp": "AEAD_AES_128_GCM", "codec": "h264"}, "set codec to one of"),
         ({"codec": "mp3"}, "pcmu"),
         ({"codec": "g729", "packet_ms": 10}, "10 bytes"),
         ({"payload_bytes": 9000}, "9000 bytes"),

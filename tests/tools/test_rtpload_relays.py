@@ -74,6 +74,7 @@ def test_nh_says_that_the_calls_are_well_and_what_their_ends_report(browsers: bo
             rtcp_interval_s=0.3,
             srtp="AES_CM_128_HMAC_SHA1_80" if browsers else "",
             webrtc=browsers,
+            video=browsers,
         )
         with background_load(options) as playing:
             playing.wait_until_up()
@@ -81,7 +82,7 @@ def test_nh_says_that_the_calls_are_well_and_what_their_ends_report(browsers: bo
             details = _details(relay)
             playing.stop()
     verdicts = [verdict for detail in details for verdict in judge_call(detail).verdicts]
-    assert len(verdicts) == 4
+    assert len(verdicts) == (8 if browsers else 4)
     assert [verdict for verdict in verdicts if verdict.state is not State.OK] == []
     for stream in (stream for detail in details for leg in _media_legs(detail) for stream in leg.streams):
         assert stream.reported_loss == 0
@@ -146,6 +147,7 @@ def test_browsers_and_plain_callers_lose_nothing_through_re_invites(together: bo
             ControlKind.NG,
             srtp="AEAD_AES_128_GCM",
             webrtc=True,
+            video=together,
             handshakes_at_once=together,
             duration="uniform:0.5-1.5",
             reinvite=0.5,

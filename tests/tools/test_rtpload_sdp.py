@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nh.errors import MalformedFrame
 from tools.rtpload.codec import CODECS
-from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd
+from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd, VideoPorts
 from tools.rtpload.sdp import read_browser, read_sdp, write_sdp
 
 
@@ -28,19 +28,33 @@ def test_what_a_browser_says_can_be_read() -> None:
     parameters = BrowserParameters("frag", "a password", "sha-256 AB:CD")
     place = Endpoint("192.0.2.7", 30_000)
     end = MediaEnd(place, place, browser=parameters)
-    text = write_sdp(end, CODECS["opus"], 20, direction="sendrecv", version=1, mid="audio")
-    assert read_browser(text) == (parameters, "audio")
+    text = write_sdp(end, CODECS["opus"], 20, direction="sendrecv", version=1, mids=["audio"])
+    assert read_browser(text) == (parameters, ["audio"])
     assert read_sdp(text) == MediaEnd(place, place)
     with pytest.raises(MalformedFrame, match="no a=ice-pwd for a browser"):
         read_browser(text.replace("a=ice-pwd", "a=x"))
 
 
-def test_the_first_medium_counts_with_its_own_address() -> None:
+def test_each_medium_counts_with_its_own_address() -> None:
     text = (
         "v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.3\n"
         "m=video 6000 RTP/AVP 9\nc=IN IP4 192.0.2.4\na=rtcp:77\n"
     )
-    assert read_sdp(text) == MediaEnd(Endpoint("192.0.2.3", 4000), Endpoint("192.0.2.3", 4001))
+    assert read_sdp(text) == MediaEnd(
+        Endpoint("192.0.2.3", 4000),
+        Endpoint("192.0.2.3", 4001),
+        video=VideoPorts(Endpoint("192.0.2.4", 6000), Endpoint("192.0.2.4", 77)),
+    )
+
+
+def test_a_browser_has_its_media_in_one_bundle() -> None:
+    place = Endpoint("192.0.2.7", 30_000)
+    browser = BrowserParameters("frag", "a password", "sha-256 AB:CD")
+    end = MediaEnd(place, place, browser=browser, video=VideoPorts(place, place))
+    text = write_sdp(end, CODECS["pcmu"], 20, direction="sendrecv", version=1, mids=["a", "v"])
+    assert "a=group:BUNDLE a v\r\n" in text
+    assert read_browser(text) == (browser, ["a", "v"])
+    assert read_sdp(text)._replace(browser=browser) == end
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ CODECS: Final = {
 }
 """By the names that --codec takes. H264 stands for video: 1200 bytes every 20 ms."""
 
+VIDEO: Final = CODECS["h264"]
+"""What the video beside audio is."""
+
 
 def get_codec(name: str) -> Codec:
     """The codec of that name, in any case. Raises ConfigError if it is none of CODECS."""

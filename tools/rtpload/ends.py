@@ -23,19 +23,34 @@ class BrowserParameters(NamedTuple):
     fingerprint: str
 
 
+class VideoPorts(NamedTuple):
+    """Where an end takes the video beside its audio."""
+
+    rtp: Endpoint
+    rtcp: Endpoint
+
+
 class MediaEnd(NamedTuple):
-    """Where one medium is taken: its RTP and its RTCP.
+    """Where the media of an end are taken.
 
     Args:
-        rtp, rtcp: its ports.
+        rtp, rtcp: ports of the first medium.
         key: master key and salt of what this end sends with, in base64; "": it has no SRTP.
         browser: of an end with ICE, DTLS, and RTCP at the port of RTP; None: of another one.
+        video: None: it has none. A browser takes it at the port of its audio (BUNDLE).
     """
 
     rtp: Endpoint
     rtcp: Endpoint
     key: str = ""
     browser: BrowserParameters | None = None
+    video: VideoPorts | None = None
+
+    @property
+    def ports(self) -> list[tuple[Endpoint, Endpoint]]:
+        """RTP and RTCP of each medium."""
+        first = (self.rtp, self.rtcp)
+        return [first] if self.video is None else [first, (self.video.rtp, self.video.rtcp)]
 
 
 class Targets(NamedTuple):

@@ -47,6 +47,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         _MEDIA,
         "callees are browsers: ICE, and DTLS for the suite of --srtp (needs pyopenssl, too)",
     ),
+    "video": (_MEDIA, "browsers have video beside their audio, in one bundle"),
     "handshakes_at_once": (
         _MEDIA,
         "browsers wait until all calls are set up, and then begin all at once",

@@ -16,6 +16,19 @@ Buckets = dict[int, int]
 """The filled buckets of a histogram."""
 
 
+class MediaFormat(msgspec.Struct, frozen=True):
+    """What the RTP of a medium is like.
+
+    Args:
+        payload_type, payload_bytes: of each packet.
+        timestamp_step: from packet to packet.
+    """
+
+    payload_type: int
+    payload_bytes: int
+    timestamp_step: int
+
+
 class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The first order: what all calls have in common.
 
@@ -24,7 +37,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         address: where the phones of this worker are.
         rtcp: whether phones have RTCP.
         packet_ns, rtcp_interval_ns, jitter_ns, drain_ns: see LoadOptions.
-        payload_type, payload_bytes, timestamp_step: of the RTP.
+        media: of a call, the audio first.
         cpus: which CPUs to use.
         seed: of this worker's chance.
         nice: its priority.
@@ -40,9 +53,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     rtcp_interval_ns: int
     jitter_ns: int
     drain_ns: int
-    payload_type: int
-    payload_bytes: int
-    timestamp_step: int
+    media: tuple[MediaFormat, ...]
     cpus: tuple[int, ...]
     seed: int
     nice: int = 0

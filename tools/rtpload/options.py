@@ -12,8 +12,9 @@ import msgspec
 
 from nh.calls.media import is_address
 from nh.errors import ConfigError
-from tools.rtpload.codec import Codec, get_codec
+from tools.rtpload.codec import VIDEO, Codec, get_codec
 from tools.rtpload.durations import parse_duration
+from tools.rtpload.messages import MediaFormat
 from tools.rtpload.packet import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
 
 PACKETS_PER_PROCESS = 60_000
@@ -49,6 +50,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         srtp: crypto suite of the callees, which have SRTP with keys in SDP; callers have plain RTP. "": no
             SRTP. For ng only.
         webrtc: callees are browsers: ICE, keys by DTLS for the suite of `srtp`, RTCP at the port of RTP.
+        video: browsers have video beside their audio, in one bundle, and callers have it at ports of its own.
         handshakes_at_once: no browser begins before all calls are set up; then all do. The calls are replaced
             one by one.
         ipv6: media over IPv6; decides the default addresses.
@@ -86,6 +88,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     forks: int = 0
     srtp: str = ""
     webrtc: bool = False
+    video: bool = False
     handshakes_at_once: bool = False
     ipv6: bool = False
     relay_address: str = ""
@@ -150,9 +153,16 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sockets_per_call(self) -> int:
         """Sockets of the generator for each call: RTP, and RTCP if it is on and has ports, at both ends."""
-        if not self.rtcp:
-            return 2
-        return 3 if self.webrtc else 4
+        of_caller = (2 if self.rtcp else 1) * (2 if self.video else 1)
+        return of_caller + (2 if self.rtcp and not self.webrtc else 1)
+
+    @property
+    def media_formats(self) -> tuple[MediaFormat, ...]:
+        """What the RTP of each medium is like."""
+        sizes = [(self.media_codec, self.packet_payload_bytes)]
+        if self.video:
+            sizes.append((VIDEO, VIDEO.payload_bytes(self.packet_ms)))
+        return tuple([_format_of(codec, size, self.packet_ms) for codec, size in sizes])
 
     @property
     def usable_cpus(self) -> list[int]:
@@ -162,7 +172,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def packets_per_s(self) -> float:
         """RTP packets per second of all calls, sent and received together."""
-        return self.calls * (2 - self.one_way) * 2 * 1000 / self.packet_ms
+        return self.calls * (2 - self.one_way) * 2 * 1000 / self.packet_ms * len(self.media_formats)
 
     def phone_address(self, worker: int) -> str:
         """Where the phones of a worker are; on IPv4's loopback each worker has an address of its own."""
@@ -187,6 +197,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("webrtc: set srtp to the crypto suite of the browsers")
         if not self.webrtc and self.handshakes_at_once:
             raise ConfigError("handshakes_at_once: only browsers have handshakes; set webrtc")
+        if not self.webrtc and self.video:
+            raise ConfigError("video: only browsers have a bundle of audio and video; set webrtc")
+        if self.video and self.media_codec.payload_type == VIDEO.payload_type:
+            raise ConfigError(f"video: it is {VIDEO.name}; set codec to one of audio")
         if not self.srtp:
             return
         if self.control is not ControlKind.NG:
@@ -204,10 +218,12 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError("webrtc: needs OpenSSL; pip install 'nh[srtp]'") from exc
 
     def _check_payload(self) -> None:
-        size = self.packet_payload_bytes
-        if not MIN_PAYLOAD_BYTES <= size <= MAX_PAYLOAD_BYTES:
+        sizes = [each.payload_bytes for each in self.media_formats]
+        size = next((each for each in sizes if not MIN_PAYLOAD_BYTES <= each <= MAX_PAYLOAD_BYTES), None)
+        if size is not None:
+            codec = self.codec if size == sizes[0] else VIDEO.name
             raise ConfigError(
-                f"a packet of {self.codec} for {self.packet_ms:g} ms has {size} bytes; this works"
+                f"a packet of {codec} for {self.packet_ms:g} ms has {size} bytes; this works"
                 f" with {MIN_PAYLOAD_BYTES} (stream and time are in it) to {MAX_PAYLOAD_BYTES}; set"
                 " payload_bytes or another packet time"
             )
@@ -218,6 +234,10 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{address!r} is not an IP address")
             if (":" in address) != self.ipv6:
                 raise ConfigError(f"{address} is not of IPv{6 if self.ipv6 else 4}, which the media use")
+
+
+def _format_of(codec: Codec, payload_bytes: int, packet_ms: float) -> MediaFormat:
+    return MediaFormat(codec.payload_type, payload_bytes, codec.timestamp_step(packet_ms))
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

@@ -127,6 +127,11 @@ class RtpWriter:
         self.buffer[1] = payload_type
 
     @property
+    def payload_type(self) -> int:
+        """Of each packet."""
+        return self.buffer[1]
+
+    @property
     def timestamp_step(self) -> int:
         """From packet to packet."""
         return self._step
@@ -181,6 +186,11 @@ class RtcpWriter:
         self._blockless = self._compound(blocks=0)
         self._with_block = self._compound(blocks=1)
         self.buffer = self._blockless
+
+    @property
+    def ssrc(self) -> int:
+        """Of the end that sends them."""
+        return self._media.ssrc
 
     def _compound(self, *, blocks: int) -> bytearray:
         ssrc = self._media.ssrc

@@ -1,16 +1,18 @@
-"""As much SDP as two phones with one medium need: written by us, read from what a relay made of it (RFC
-4566).
+"""As much SDP as two phones with audio, and video beside it, need (RFC 4566): written by us, read from what a
+relay made of it.
 
 Pure text; knows no protocol that carries it.
 """
 
 import ipaddress
+from collections.abc import Sequence
 
 from nh.errors import MalformedFrame
-from tools.rtpload.codec import Codec
-from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd
+from tools.rtpload.codec import VIDEO, Codec
+from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd, VideoPorts
 
 _MAX_LINES = 1000
+_MAX_MEDIA = 2
 
 
 def write_sdp(
@@ -21,7 +23,7 @@ def write_sdp(
     direction: str,
     version: int,
     crypto: str = "",
-    mid: str = "",
+    mids: Sequence[str] = (),
 ) -> str:
     """The SDP of one phone.
 
@@ -31,55 +33,66 @@ def write_sdp(
         direction: sendrecv, sendonly, recvonly or inactive.
         version: of the session description: counts its changes.
         crypto: tag, suite and key of its SRTP (RFC 4568); "": none.
-        mid: of the medium of a browser (RFC 9143); "": the offer has none.
+        mids: of the media of a browser, which bundles them (RFC 9143); empty: the offer has none.
     """
     family = "IP6" if ":" in end.rtp.address else "IP4"
     where = f"IN {family} {end.rtp.address}"
-    kind = "video" if codec.clock_hz == 90_000 else "audio"
     proto = "UDP/TLS/RTP/SAVPF" if end.browser else "RTP/SAVP" if crypto else "RTP/AVP"
-    lines = [
-        "v=0",
-        f"o=rtpload {end.rtp.port} {version} {where}",
-        "s=-",
-        f"c={where}",
-        "t=0 0",
-        f"m={kind} {end.rtp.port} {proto} {codec.payload_type}",
-        f"a=rtpmap:{codec.payload_type} {codec.rtpmap}",
-        f"a=rtcp:{end.rtcp.port}",
-        f"a={direction}",
-        f"a=ptime:{packet_ms:g}",
-    ]
-    if crypto:
-        lines.append(f"a=crypto:{crypto}")
-    if end.browser:
-        lines += _browser_lines(end.rtp, end.browser, mid)
+    lines = ["v=0", f"o=rtpload {end.rtp.port} {version} {where}", "s=-", f"c={where}", "t=0 0"]
+    if end.browser and len(end.ports) > 1:
+        lines.append(f"a=group:BUNDLE {' '.join(mids)}")
+    for (rtp, rtcp), each, mid in zip(end.ports, (codec, VIDEO), (*mids, "", ""), strict=False):
+        kind = "video" if each.clock_hz == VIDEO.clock_hz else "audio"
+        lines += [
+            f"m={kind} {rtp.port} {proto} {each.payload_type}",
+            f"a=rtpmap:{each.payload_type} {each.rtpmap}",
+            f"a=rtcp:{rtcp.port}",
+            f"a={direction}",
+            f"a=ptime:{packet_ms:g}",
+        ]
+        if crypto:
+            lines.append(f"a=crypto:{crypto}")
+        if end.browser:
+            lines += _browser_lines(rtp, end.browser, mid)
     return "".join(line + "\r\n" for line in lines)
 
 
 def read_sdp(text: str) -> MediaEnd:
-    """Where the first medium of an SDP is to be sent: a=rtcp (RFC 3605) if it is there, else the port above.
+    """Where the media of an SDP are to be sent: a=rtcp (RFC 3605) if it is there, else the port above.
 
-    Raises MalformedFrame if there is no medium, or no address or port for it that can be read.
+    Raises MalformedFrame if there is no medium, or no address or port for one that can be read.
     """
+    lines = text.splitlines()[:_MAX_LINES]
+    starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
+    session = lines[: starts[0]] if starts else lines
+    media = [
+        _read_medium([*session, *lines[start:end]])
+        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
+    ][:_MAX_MEDIA]
+    if not media:
+        raise MalformedFrame("SDP from the relay: has no medium with an address")
+    return MediaEnd(*media[0], video=VideoPorts(*media[1]) if len(media) > 1 else None)
+
+
+def _read_medium(lines: Sequence[str]) -> tuple[Endpoint, Endpoint]:
+    """RTP and RTCP of a medium, whose lines are behind those of the session."""
     address = rtcp_address = ""
-    port: int | None = None
+    port = 0
     rtcp_port: int | None = None
-    for line in text.splitlines()[:_MAX_LINES]:
+    for line in lines:
         words = line[2:].split()
         if line.startswith("m="):
-            if port is not None:
-                break
             port = _port(words[1] if len(words) > 1 else "", line)
         elif line.startswith("c="):
             address = _address(words, line)
-        elif line.startswith("a=rtcp:") and port is not None:
+        elif line.startswith("a=rtcp:"):
             words = line.removeprefix("a=rtcp:").split()
             rtcp_port = _port(words[0] if words else "", line)
             rtcp_address = _address(words[1:], line) if len(words) > 1 else ""
-    if port is None or not address:
+    if not address:
         raise MalformedFrame("SDP from the relay: has no medium with an address")
-    rtcp = Endpoint(rtcp_address or address, port + 1 if rtcp_port is None else rtcp_port)
-    return MediaEnd(Endpoint(address, port), rtcp)
+    rtcp_port = port + 1 if rtcp_port is None else rtcp_port
+    return Endpoint(address, port), Endpoint(rtcp_address or address, rtcp_port)
 
 
 def read_crypto(text: str, suite: str) -> tuple[str, str]:
@@ -91,21 +104,21 @@ def read_crypto(text: str, suite: str) -> tuple[str, str]:
     raise MalformedFrame(f"SDP from the relay: no a=crypto of {suite}")
 
 
-def read_browser(text: str) -> tuple[BrowserParameters, str]:
-    """What an SDP for a browser says of ICE and DTLS, and the mid of its medium; "": it has none.
+def read_browser(text: str) -> tuple[BrowserParameters, list[str]]:
+    """What an SDP for a browser says of ICE and DTLS, and the mids of its media, if they have any.
 
     Raises MalformedFrame if any of it is missing.
     """
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for line in text.splitlines()[:_MAX_LINES]:
         name, colon, value = line.partition(":")
         if colon:
-            values.setdefault(name, value)
+            values.setdefault(name, []).append(value)
     try:
-        parameters = BrowserParameters(values["a=ice-ufrag"], values["a=ice-pwd"], values["a=fingerprint"])
+        first = [values[name][0] for name in ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint")]
     except KeyError as exc:
         raise MalformedFrame(f"SDP from the relay: no {exc.args[0]} for a browser") from None
-    return parameters, values.get("a=mid", "")
+    return BrowserParameters(*first), values.get("a=mid", [])
 
 
 def _browser_lines(place: Endpoint, browser: BrowserParameters, mid: str) -> list[str]:

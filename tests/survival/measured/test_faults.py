@@ -82,16 +82,16 @@ def test_calls_of_browsers_survive(
 ) -> None:
     options = browser_load(secured_relay, str(secured_relay.settings["ng"]), suite)
     outcome = play_through(secured_relay, kind, rng, options=options)
-    assert_survived(secured_relay, outcome, options.calls)
+    assert_survived(secured_relay, outcome, options.calls, media=2)
     assert outcome.report.browsers is not None
     assert outcome.report.browsers.answered > options.calls, "consent was checked meanwhile"
 
 
-def assert_survived(relay: Deployment, outcome: Outcome, calls: int) -> None:
+def assert_survived(relay: Deployment, outcome: Outcome, calls: int, *, media: int = 1) -> None:
     """All promises were kept, and nothing was left behind."""
     print(outcome)
     assert not outcome.failures, "\n".join([str(outcome), *outcome.failures])
     assert outcome.report.signalled.calls_set_up == calls
-    assert len(outcome.report.streams) == 4 * calls
+    assert len(outcome.report.streams) == 4 * media * calls
     assert not outcome.report.generator.send_failures
     eventually(lambda: relay.stats().totals.ports_free == relay.stats().totals.ports_total, "ports are free")

@@ -8,7 +8,7 @@ within a second is sent again with the same cookie, which the relay answers with
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from nh.address import TcpAddress, parse_rpc_address
 from nh.errors import CommandTimeout, ConfigError, MalformedFrame, Refused, Unavailable
 from tools.rtpload.codec import Codec
 from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey
+from tools.rtpload.ends import Endpoint, MediaEnd, Targets, TransactionKey, VideoPorts
 from tools.rtpload.sdp import read_browser, read_crypto, read_sdp, write_sdp
 
 RETRY_S = 1.0
@@ -96,15 +96,17 @@ class NgControl:
             ends["via-branch"] = f"branch-{forks}"
         offered = self._sdp("offer", ends, caller, "sendonly" if hold else "sendrecv", key.cseq)
         ends["to-tag"] = key.to_tag
-        theirs, crypto, mid = read_sdp(offered), "", ""
+        theirs, crypto = read_sdp(offered), ""
+        mids: Sequence[str] = ()
         if self._webrtc:
-            parameters, mid = read_browser(offered)
-            theirs = theirs._replace(rtcp=theirs.rtp, browser=parameters)
+            parameters, mids = read_browser(offered)
+            one_port = VideoPorts(theirs.rtp, theirs.rtp) if theirs.video else None
+            theirs = theirs._replace(rtcp=theirs.rtp, browser=parameters, video=one_port)
         elif self._srtp:
             tag, relay_key = read_crypto(offered, self._srtp)
             theirs, crypto = theirs._replace(key=relay_key), f"{tag} {self._srtp} inline:{callee.key}"
         direction = "recvonly" if hold else "sendrecv"
-        answered = self._sdp("answer", ends, callee, direction, key.cseq, crypto=crypto, mid=mid)
+        answered = self._sdp("answer", ends, callee, direction, key.cseq, crypto=crypto, mids=mids)
         for number in range(0, forks, 2):
             self._delete(ends | {"via-branch": f"branch-{number}"}, delay_s=LATER_S)
         return Targets(caller=read_sdp(answered), callee=theirs)
@@ -142,11 +144,11 @@ class NgControl:
         cseq: int,
         *,
         crypto: str = "",
-        mid: str = "",
+        mids: Sequence[str] = (),
     ) -> str:
         """The SDP that the relay makes of that of an end."""
         codec, packet_ms = self._codec, self._packet_ms
-        sdp = write_sdp(end, codec, packet_ms, direction=direction, version=cseq, crypto=crypto, mid=mid)
+        sdp = write_sdp(end, codec, packet_ms, direction=direction, version=cseq, crypto=crypto, mids=mids)
         request: dict[str, object] = {
             "command": command,
             **ends,

@@ -233,7 +233,6 @@ class Load:
 
     def _configurations(self, workers: int) -> list[Configure]:
         options = self._options
-        codec = options.media_codec
         return [
             Configure(
                 run=self._run,
@@ -243,9 +242,7 @@ class Load:
                 rtcp_interval_ns=round(options.rtcp_interval_s * 1e9),
                 jitter_ns=round(options.jitter_ms * 1e6),
                 drain_ns=round(options.drain_s * 1e9),
-                payload_type=codec.payload_type,
-                payload_bytes=options.packet_payload_bytes,
-                timestamp_step=codec.timestamp_step(options.packet_ms),
+                media=options.media_formats,
                 cpus=options.cpus,
                 seed=options.seed * 1000 + worker,
                 nice=options.nice,

@@ -53,6 +53,7 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         call: number of the call.
+        medium: which of the call's, 0 or, for the video beside audio, 1.
         sender: caller or callee.
         media: RTP; else RTCP.
         sent, received: packets; different ones that arrived.
@@ -64,6 +65,7 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     call: int
+    medium: int = 0
     sender: str
     media: bool
     sent: int
@@ -80,7 +82,7 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
         return sum(hole.packets for hole in self.holes)
 
     def __str__(self) -> str:
-        kind = "RTP" if self.media else "RTCP"
+        kind = ("video " if self.medium else "") + ("RTP" if self.media else "RTCP")
         return f"call {self.call}, {kind} of its {self.sender}"
 
 
@@ -134,13 +136,14 @@ class Recorder:
         self._last = _Anchor(number, sent_ns)
         self._arrived_ns = arrived_ns
 
-    def close(self, *, call: int, sender: str, sent: int, dropped_here: int) -> StreamRecord:
+    def close(self, *, call: int, medium: int = 0, sender: str, sent: int, dropped_here: int) -> StreamRecord:
         """The record at the end; for the arguments see StreamRecord."""
         if self._last.number + 1 < sent:
             self._anchors.append(self._last)
             self._missing.update(dict.fromkeys(range(self._last.number + 1, sent)))
         return StreamRecord(
             call=call,
+            medium=medium,
             sender=sender,
             media=bool(self._interval_ns),
             sent=sent,

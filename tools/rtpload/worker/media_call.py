@@ -1,12 +1,13 @@
 """The two phones of a call in a worker: their sockets, what each sends and receives."""
 
+import itertools
 import random
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tools.rtpload.ends import Endpoint, MediaEnd
+from tools.rtpload.ends import Endpoint, MediaEnd, VideoPorts
 from tools.rtpload.messages import Configure, SideTally
 from tools.rtpload.packet import RtcpWriter, RtpWriter
 from tools.rtpload.streams.histogram import Histogram
@@ -15,7 +16,14 @@ from tools.rtpload.streams.record import StreamRecord
 from tools.rtpload.streams.stream import Account, Stream
 from tools.rtpload.worker.browser import Browser
 from tools.rtpload.worker.phone import open_pair
-from tools.rtpload.worker.receivers import STREAMS_PER_CALL, Receiver, Security, receivers_of
+from tools.rtpload.worker.receivers import (
+    STREAMS_PER_CALL,
+    STREAMS_PER_MEDIUM,
+    Receiver,
+    Security,
+    receivers_of,
+    share_socket,
+)
 from tools.rtpload.worker.secured import Secured
 from tools.rtpload.worker.senders import RtcpSender, RtpSender, Sender
 
@@ -27,6 +35,13 @@ class Gauges(NamedTuple):
     callee: Histogram
     reports: Histogram
     lateness: Histogram
+
+
+class _Sockets(NamedTuple):
+    """Those of the caller for each medium, RTP and RTCP, and those of the callee."""
+
+    caller: list[list[socket.socket]]
+    callee: list[socket.socket]
 
 
 class MediaCall:
@@ -59,39 +74,29 @@ class MediaCall:
         self._common = common
         self._rng = rng
         self._gauges = gauges
-        caller_socks = open_pair(common.address, rtcp=common.rtcp)
-        try:
-            callee_socks = open_pair(common.address, rtcp=common.rtcp and not common.webrtc)
-        except BaseException:
-            for sock in caller_socks:
-                sock.close()
-            raise
-        self._secured = _security(common, callee_socks[0], rng)
-        if common.webrtc and common.rtcp:
-            callee_socks.append(callee_socks[0])
-        self.caller, self.callee = _end_of(caller_socks), _end_of(callee_socks, self._secured)
-        from_caller = self._media_sender(caller_socks[0], 0, gauges.callee)
-        from_callee = self._media_sender(callee_socks[0], 1, gauges.caller, self._secured)
-        self._callers: list[RtpSender | RtcpSender] = [
-            from_caller,
-            *self._report_senders(caller_socks[1:], 0, from_caller, from_callee),
-        ]
-        self._callees: list[RtpSender | RtcpSender] = [
-            from_callee,
-            *self._report_senders(callee_socks[1:], 1, from_callee, from_caller, self._secured),
-        ]
-        self.receivers = [
-            *receivers_of(caller_socks, self._callees, self._callers, tally=caller, common=common),
-            *receivers_of(
-                callee_socks, self._callers, self._callees, tally=callee, common=common, secured=self._secured
-            ),
-        ]
+        socks = _open_sockets(common)
+        self._secured = _security(common, socks.callee[0], rng)
+        self.caller = _end_of(socks.caller)
+        self.callee = _end_of_callee(socks.callee, self._secured, video=len(common.media) > 1)
+        self._callers: list[list[RtpSender | RtcpSender]] = []
+        self._callees: list[list[RtpSender | RtcpSender]] = []
+        self.receivers: list[Receiver] = []
+        of_callee: list[Receiver] = []
+        for medium, of_caller in enumerate(socks.caller):
+            self._add_senders(medium, of_caller, socks.callee)
+            senders = self._callers[-1], self._callees[-1]
+            self.receivers += receivers_of(of_caller, senders[1], senders[0], tally=caller, common=common)
+            of_callee += receivers_of(
+                socks.callee, senders[0], senders[1], tally=callee, common=common, secured=self._secured
+            )
+        if isinstance(self._secured, Browser):
+            share_socket(of_callee, [*itertools.chain(*self._callers)])
+        self.receivers += of_callee
         self.records: list[StreamRecord] = []
 
     def senders(self) -> Iterator[Sender]:
         """What sends."""
-        yield from self._callers
-        yield from self._callees
+        yield from itertools.chain(*self._callers, *self._callees)
 
     @property
     def browser(self) -> Browser | None:
@@ -106,13 +111,15 @@ class MediaCall:
         """Send to these ports of the relay. Returns what has to be scheduled for that."""
         if isinstance(self._secured, Secured):
             self._secured.learn(callee.key)
-        for senders, target in ((self._callers, caller), (self._callees, callee)):
-            # without RTCP there is one sender
-            for sender, endpoint in zip(senders, (target.rtp, target.rtcp), strict=False):
-                sender.target = endpoint
-                sender.active = True
+        for media, target in ((self._callers, caller), (self._callees, callee)):
+            for senders, ports in zip(media, target.ports, strict=True):
+                # without RTCP there is one sender
+                for sender, endpoint in zip(senders, ports, strict=False):
+                    sender.target = endpoint
+                    sender.active = True
         if self._one_way:
-            self._callees[0].active = False
+            for senders in self._callees:
+                senders[0].active = False
         return [sender for sender in self.senders() if sender.active and not sender.scheduled]
 
     def stop_sending(self) -> None:
@@ -141,28 +148,41 @@ class MediaCall:
         `records` has what was recorded of its streams from then on.
         """
         self.records = [record for receiver in self.receivers if (record := receiver.close()) is not None]
-        return sum(sender.failures for sender in (*self._callers, *self._callees))
+        return sum(sender.failures for sender in itertools.chain(*self._callers, *self._callees))
+
+    def _add_senders(
+        self, medium: int, of_caller: list[socket.socket], of_callee: list[socket.socket]
+    ) -> None:
+        """Both phones send one more medium, from these sockets."""
+        number = self.number * STREAMS_PER_CALL + medium * STREAMS_PER_MEDIUM
+        gauges, secured = self._gauges, self._secured
+        caller = self._media_sender(of_caller[0], number, gauges.callee)
+        callee = self._media_sender(of_callee[0], number + 2, gauges.caller, secured)
+        self._callers.append([caller, *self._report_senders(of_caller[1:], number + 1, caller, callee)])
+        self._callees.append(
+            [callee, *self._report_senders(of_callee[1:], number + 3, callee, caller, secured)]
+        )
 
     def _media_sender(
-        self, sock: socket.socket, side: int, latencies: Histogram, secured: Security | None = None
+        self, sock: socket.socket, number: int, latencies: Histogram, secured: Security | None = None
     ) -> RtpSender:
         common = self._common
-        number = self.number * STREAMS_PER_CALL + 2 * side
+        look = common.media[number % STREAMS_PER_CALL // STREAMS_PER_MEDIUM]
         writer = RtpWriter(
             common.run,
             number,
             ssrc=secrets.randbits(32),
             first_sequence=secrets.randbits(16),
             first_timestamp=secrets.randbits(32),
-            payload_type=common.payload_type,
-            payload_bytes=common.payload_bytes,
-            timestamp_step=common.timestamp_step,
+            payload_type=look.payload_type,
+            payload_bytes=look.payload_bytes,
+            timestamp_step=look.timestamp_step,
         )
         return RtpSender(
             sock,
             writer,
             Stream(number, latencies),
-            order=self.number * 2 + side,
+            order=number // 2,
             interval_ns=common.packet_ns,
             jitter_ns=common.jitter_ns,
             rng=self._rng,
@@ -173,15 +193,15 @@ class MediaCall:
     def _report_senders(
         self,
         socks: Sequence[socket.socket],
-        side: int,
+        number: int,
         sends: RtpSender,
         hears: RtpSender,
         secured: Security | None = None,
     ) -> list[RtcpSender]:
-        """What sends the reports of a side; without a socket there is none."""
+        """What sends the reports of a phone on a medium; without a socket there is none."""
         common = self._common
-        number = self.number * STREAMS_PER_CALL + 2 * side + 1
-        sends_media = not (self._one_way and side == 1)
+        is_callee = number % STREAMS_PER_MEDIUM >= STREAMS_PER_MEDIUM // 2
+        sends_media = not (self._one_way and is_callee)
         return [
             RtcpSender(
                 sock,
@@ -204,12 +224,39 @@ def _security(common: Configure, sock: socket.socket, rng: random.Random) -> Sec
     return Secured(common.srtp) if common.srtp else None
 
 
-def _end_of(socks: list[socket.socket], secured: Security | None = None) -> MediaEnd:
-    address, port = socks[0].getsockname()[:2]
-    rtp = Endpoint(address, port)
+def _open_sockets(common: Configure) -> _Sockets:
+    """The sockets of both phones. Raises NoPorts."""
+    opened: list[list[socket.socket]] = []
+    try:
+        for _ in common.media:
+            opened.append(open_pair(common.address, rtcp=common.rtcp))
+        of_callee = open_pair(common.address, rtcp=common.rtcp and not common.webrtc)
+    except BaseException:
+        for sock in itertools.chain(*opened):
+            sock.close()
+        raise
+    if common.webrtc and common.rtcp:
+        of_callee.append(of_callee[0])
+    return _Sockets(opened, of_callee)
+
+
+def _end_of(media: list[list[socket.socket]]) -> MediaEnd:
+    """The end of a caller: its sockets for each medium."""
+    ports = [_ports_of(socks[0]) for socks in media]
+    return MediaEnd(*ports[0], video=VideoPorts(*ports[1]) if len(ports) > 1 else None)
+
+
+def _end_of_callee(socks: list[socket.socket], secured: Security | None, *, video: bool) -> MediaEnd:
+    """The end of a callee; a browser has all its media at one port."""
+    rtp, rtcp = _ports_of(socks[0])
     if isinstance(secured, Browser):
-        return MediaEnd(rtp, rtp, browser=secured.parameters)
-    return MediaEnd(rtp, Endpoint(address, port + 1), secured.key if secured else "")
+        return MediaEnd(rtp, rtp, browser=secured.parameters, video=VideoPorts(rtp, rtp) if video else None)
+    return MediaEnd(rtp, rtcp, secured.key if secured else "")
+
+
+def _ports_of(sock: socket.socket) -> tuple[Endpoint, Endpoint]:
+    address, port = sock.getsockname()[:2]
+    return Endpoint(address, port), Endpoint(address, port + 1)
 
 
 def new_tally() -> SideTally:

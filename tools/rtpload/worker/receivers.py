@@ -4,7 +4,7 @@ A phone expects known streams at a socket, those of the other phone; every other
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tools.rtpload.messages import Configure, SideTally
@@ -18,9 +18,14 @@ from tools.rtpload.worker.phone import dropped
 from tools.rtpload.worker.secured import Secured
 from tools.rtpload.worker.senders import Protect, RtcpSender, RtpSender
 
-STREAMS_PER_CALL: Final = 4
+STREAMS_PER_MEDIUM: Final = 4
+"""RTP and RTCP of both phones, those of the caller first."""
+
+STREAMS_PER_CALL: Final = 2 * STREAMS_PER_MEDIUM
 
 Security = Secured | Browser
+
+_PAYLOAD_TYPE: Final = 0x7F
 
 
 class Receiver:
@@ -37,16 +42,18 @@ class Receiver:
             comes as it is.
 
     Attributes:
-        reports: of the RTCP that arrives at the same socket, if it does.
+        of_payload_type, of_sender: the receivers of the RTP and of the RTCP that arrive at the same socket,
+            by payload type and by the SSRC of the RTCP's sender; empty where nothing else arrives there.
     """
 
     __slots__ = (
         "identity_at",
+        "of_payload_type",
+        "of_sender",
         "open_packet",
         "receive",
         "reception",
         "recorder",
-        "reports",
         "sock",
         "stream",
         "tally",
@@ -71,13 +78,14 @@ class Receiver:
         self.reception = reception
         self.recorder = recorder
         self.open_packet = open_packet
-        self.reports: Receiver | None = None
+        self.of_payload_type: Mapping[int, Receiver] = {}
+        self.of_sender: Mapping[int, Receiver] = {}
 
-    def of_kind(self, packet: memoryview) -> "Receiver":
+    def of_packet(self, packet: memoryview) -> "Receiver":
         """That of a packet of RTP or RTCP at this socket."""
-        if self.reports is not None and packet[1] in RTCP_TYPES:
-            return self.reports
-        return self
+        if packet[1] in RTCP_TYPES:
+            return self.of_sender.get(int.from_bytes(packet[4:8], "big"), self)
+        return self.of_payload_type.get(packet[1] & _PAYLOAD_TYPE, self)
 
     def classify(self, packet: memoryview, run: int) -> None:
         """Account for a packet that is not one of the stream as it was sent."""
@@ -97,8 +105,11 @@ class Receiver:
         if self.recorder is None:
             return None
         call, stream = divmod(self.stream.number, STREAMS_PER_CALL)
-        sender = "caller" if stream < STREAMS_PER_CALL // 2 else "callee"
-        return self.recorder.close(call=call, sender=sender, sent=self.stream.sent, dropped_here=dropped_here)
+        medium, stream = divmod(stream, STREAMS_PER_MEDIUM)
+        sender = "caller" if stream < STREAMS_PER_MEDIUM // 2 else "callee"
+        return self.recorder.close(
+            call=call, medium=medium, sender=sender, sent=self.stream.sent, dropped_here=dropped_here
+        )
 
     def _count(self, account: Account) -> None:
         if self.reception is not None:
@@ -129,7 +140,7 @@ def receivers_of(
         own: what this side sends from each.
         tally, common, secured: of this side.
     """
-    receivers = [
+    return [
         Receiver(
             sock,
             sender.stream,
@@ -141,9 +152,22 @@ def receivers_of(
         )
         for sock, sender, mine in zip(socks, expected, own, strict=True)
     ]
-    if isinstance(secured, Browser) and len(receivers) > 1:
-        receivers[0].reports = receivers[1]
-    return receivers
+
+
+def share_socket(receivers: Sequence[Receiver], expected: Sequence[RtpSender | RtcpSender]) -> None:
+    """Let the receivers of one socket tell what is theirs.
+
+    Args:
+        receivers: all of them.
+        expected: what each receives.
+    """
+    pairs = list(zip(receivers, expected, strict=True))
+    of_payload_type = {
+        sender.writer.payload_type: receiver for receiver, sender in pairs if isinstance(sender, RtpSender)
+    }
+    of_sender = {sender.writer.ssrc: receiver for receiver, sender in pairs if isinstance(sender, RtcpSender)}
+    for receiver in receivers:
+        receiver.of_payload_type, receiver.of_sender = of_payload_type, of_sender
 
 
 def _identity_at(sender: RtpSender | RtcpSender) -> dict[int, int]:

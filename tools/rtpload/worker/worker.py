@@ -142,7 +142,7 @@ class Worker:
         if receiver.open_packet is not None:
             if (size := self._open_packet(receiver, size)) == 0:
                 return
-            receiver = receiver.of_kind(self._view)
+            receiver = receiver.of_packet(self._view)
         if (offset := receiver.identity_at.get(size)) is not None:
             run, stream, number, sent_ns = IDENTITY.unpack_from(self._buffer, offset)
             if stream == receiver.stream.number and run == self._common.run:
