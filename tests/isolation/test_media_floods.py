@@ -134,7 +134,7 @@ def stun_flood(client: NgClient, phone: MediaPeer, plain: MediaPeer) -> Target:
     call.offer(ice.sdp().decode(), ICE="remove")
     [to, *_] = ice.learn(call.answer([MediaLine(plain.address, plain.port)]).encode())
     user = f"{ice.ours[0]}:{ice.ufrag}".encode()
-    packets = [check(user, "wrong" * 5), check(b"nobody:else", "wrong" * 5), check(user, "")]
+    packets = [check(user, "wrong" * 5), check(b"another:one", "wrong" * 5), check(user, "")]
     packets += [packets[0][:-8], b"\0\1" + os.urandom(60)]
 
     def connects() -> bool:

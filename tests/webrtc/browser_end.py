@@ -33,7 +33,7 @@ class BrowserEnd:
 
     def sdp(self) -> str:
         """Its offer."""
-        ufrag, password, fingerprint = self._browser.parameters
+        ufrag, password, fingerprint, _ = self._browser.parameters
         attributes = (
             MID_EXTENSION,
             "setup:actpass",

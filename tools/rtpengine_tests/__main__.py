@@ -20,6 +20,7 @@ PHONES: Final = ("198.51.0.0/16", "192.0.2.0/24")
 
 INSIDE: Final = "NH_RTPENGINE_TESTS_INSIDE"
 SCRIPT_S: Final = 900.0
+OUTCOMES: Final = ("passed\t", "failed\t")
 PRELUDE: Final = "BEGIN { require '%s'; NGCP::Rtpengine::AutoTest->import } no strict; no warnings;\n"
 
 
@@ -91,10 +92,16 @@ def _run_script(script: Path, directory: Path) -> None:
     with Program([sys.executable, "-m", "nh", *words]) as nh:
         nh.wait_for_line("ready:")
         done = subprocess.run(
-            ["perl", str(program)], capture_output=True, encoding="latin-1", timeout=SCRIPT_S, check=False
+            ["perl", f"-I{script.parents[1] / 'perl'}", str(program)],
+            capture_output=True,
+            encoding="latin-1",
+            timeout=SCRIPT_S,
+            check=False,
+            env={**os.environ, "RTPENGINE_EXTENDED_TESTS": "1"},  # scripts that take long end without it
         )
         nh.stop()
-    outcomes = [line.split("\t") for line in done.stdout.splitlines()]
+    lines = done.stdout.splitlines()  # the scripts and their modules print, too
+    outcomes = [line.split("\t") for line in lines if line.startswith(OUTCOMES)]
     for outcome, line, title, why in outcomes:
         if outcome == "failed":
             print(f"{script.name}:{line}: {title}: {why}")

@@ -16,11 +16,13 @@ class BrowserParameters(NamedTuple):
     Args:
         ufrag, password: of ICE.
         fingerprint: of the certificate, with the name of its hash.
+        ssrcs: of its media (RFC 5576), by which a bundle's RTCP is told apart before RTP has come.
     """
 
     ufrag: str
     password: str
     fingerprint: str
+    ssrcs: tuple[int, ...] = ()
 
 
 class VideoPorts(NamedTuple):

@@ -5,6 +5,7 @@ Pure text; knows no protocol that carries it.
 """
 
 import ipaddress
+import itertools
 from collections.abc import Sequence
 
 from nh.errors import MalformedFrame
@@ -41,7 +42,9 @@ def write_sdp(
     lines = ["v=0", f"o=rtpload {end.rtp.port} {version} {where}", "s=-", f"c={where}", "t=0 0"]
     if end.browser and len(end.ports) > 1:
         lines.append(f"a=group:BUNDLE {' '.join(mids)}")
-    for (rtp, rtcp), each, mid in zip(end.ports, (codec, VIDEO), (*mids, "", ""), strict=False):
+    for medium, ((rtp, rtcp), each, mid) in enumerate(
+        zip(end.ports, (codec, VIDEO), (*mids, "", ""), strict=False)
+    ):
         kind = "video" if each.clock_hz == VIDEO.clock_hz else "audio"
         lines += [
             f"m={kind} {rtp.port} {proto} {each.payload_type}",
@@ -54,6 +57,7 @@ def write_sdp(
             lines.append(f"a=crypto:{crypto}")
         if end.browser:
             lines += _browser_lines(rtp, end.browser, mid)
+            lines += [f"a=ssrc:{ssrc} cname:rtpload" for ssrc in end.browser.ssrcs[medium : medium + 1]]
     return "".join(line + "\r\n" for line in lines)
 
 
@@ -67,7 +71,7 @@ def read_sdp(text: str) -> MediaEnd:
     session = lines[: starts[0]] if starts else lines
     media = [
         _read_medium([*session, *lines[start:end]])
-        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)
+        for start, end in itertools.pairwise([*starts, len(lines)])
     ][:_MAX_MEDIA]
     if not media:
         raise MalformedFrame("SDP from the relay: has no medium with an address")
@@ -115,10 +119,12 @@ def read_browser(text: str) -> tuple[BrowserParameters, list[str]]:
         if colon:
             values.setdefault(name, []).append(value)
     try:
-        first = [values[name][0] for name in ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint")]
+        ufrag, password, fingerprint = (
+            values[name][0] for name in ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint")
+        )
     except KeyError as exc:
         raise MalformedFrame(f"SDP from the relay: no {exc.args[0]} for a browser") from None
-    return BrowserParameters(*first), values.get("a=mid", [])
+    return BrowserParameters(ufrag, password, fingerprint), values.get("a=mid", [])
 
 
 def _browser_lines(place: Endpoint, browser: BrowserParameters, mid: str) -> list[str]:

@@ -48,7 +48,10 @@ def can_secure(medium: Medium, wanted: str, options: OfferOptions) -> bool:
 
 def why_not(medium: Medium) -> str:
     """What of a medium is in the way of SRTP that ends at the relay; "" if nothing is known."""
-    return dtls.why_not(medium) if dtls.usable_dtls(medium) is None else ""
+    if dtls.usable_dtls(medium) is not None:
+        return ""
+    missing = "it has no a=crypto or a=fingerprint that nh can use" if is_secure(medium.proto) else ""
+    return dtls.why_not(medium) or missing
 
 
 def where_it_ends(

@@ -90,6 +90,8 @@ class MediaCall:
                 socks.callee, senders[0], senders[1], tally=callee, common=common, secured=self._secured
             )
         if isinstance(self._secured, Browser):
+            ssrcs = tuple([senders[0].writer.ssrc for senders in self._callees])
+            self.callee = self.callee._replace(browser=self._secured.parameters._replace(ssrcs=ssrcs))
             share_socket(of_callee, [*itertools.chain(*self._callers)])
         self.receivers += of_callee
         self.records: list[StreamRecord] = []
