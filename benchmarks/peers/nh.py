@@ -30,14 +30,23 @@ class Nh:
         shards: processes, all on the same CPU.
         flags: more of `nh run`'s.
         kernel: relay inside the kernel, on loopback.
+        tree: a directory with another checkout of nh to be run; "": this one.
 
     `rpc` is the address for commands, once it runs.
     """
 
     patience_s = math.inf
 
-    def __init__(self, *, shards: int = 1, flags: tuple[str, ...] = (), kernel: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        shards: int = 1,
+        flags: tuple[str, ...] = (),
+        kernel: bool = False,
+        tree: str = "",
+    ) -> None:
         self._kernel = kernel
+        self._tree = tree
         limit = descriptor_limit()
         self.max_calls = int(limit * shards // SOCKETS_PER_CALL / (UNEVEN if shards > 1 else 1))
         self.why_not_more = f"shards: {shards}, with 4 sockets a call; the descriptor limit here is {limit}"
@@ -62,7 +71,8 @@ class Nh:
         ]  # several of nh's are up at once, each at an address of its own
         words += ["--kernel", "on", "--kernel-interface", "lo"] if self._kernel else ["--kernel", "off"]
         place = Place(site.directory, PORTS, free_port())
-        self._relay = Relay(place, self._shards, words=words, cpus=[site.cpu])
+        tree = {"PYTHONPATH": self._tree} if self._tree else {}
+        self._relay = Relay(place, self._shards, tree, options=["-P"], words=words, cpus=[site.cpu])
         self.rpc = self._relay.tcp_address
         self._relay.wait_until_ready()
 

@@ -49,6 +49,9 @@ class CallObserver:
     def path_changed(self, call_id: bytes, leg: "Leg", /) -> None:
         """The packets of `leg` go another way from now on: inside the kernel, or not (`leg.offload`)."""
 
+    def leg_outdated(self, call_id: bytes, leg: "Leg", /) -> None:
+        """Packets have changed more of `leg` than is kept without a snapshot; reported every few seconds."""
+
     def session_ended(self, call_id: bytes, session: "Session", reason: EndReason, /) -> None:
         """A session relays no more; its counters are final."""
 
@@ -95,6 +98,7 @@ class CallEvents:
     session_activated: "Callable[[bytes, Session], None]"
     source_changed: "Callable[[bytes, Leg], None]"
     path_changed: "Callable[[bytes, Leg], None]"
+    leg_outdated: "Callable[[bytes, Leg], None]"
     session_ended: "Callable[[bytes, Session, EndReason], None]"
     group_unused: "Callable[[bytes, SocketGroup], None]"
     call_ended: "Callable[[bytes, CallJournal], None]"

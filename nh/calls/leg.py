@@ -379,23 +379,12 @@ class Leg(Reception):
         self.unreachable += 1
         self.unreachable_at = now
 
-    def note(self, *, now: float) -> bool:
-        """Note whether packets came since the last call (monotonic seconds), and set `last_seen`.
-
-        No clock is read for a packet in user space: `last_seen` is the time of the note() that found it. The
-        kernel knows the time of each packet, and collect() sets it.
-
-        Returns:
-            Whether packets came in user space.
-        """
+    def note(self, *, now: float) -> None:
+        """Take account of what the kernel has counted, and sample the quality if that is due (monotonic
+        seconds)."""
         self.collect()
         if self.meter is not None and self.packets >= self.meter.next_sample:
             self._sample(self.meter, now=now)
-        if self.packets == self.noted_packets:
-            return False
-        self.noted_packets = self.packets
-        self.last_seen = now
-        return True
 
     def _sample(self, meter: RtpMeter, *, now: float) -> None:
         if self.offload is not None:

@@ -17,6 +17,9 @@ from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.stream import RtpStream
 from nh.calls.source import SourcePolicy
 
+PAUSE_S: Final = 1.0
+"""A shorter silence is a pause of speech: it counts from when it is asked for first."""
+
 FRAGMENT_PACKETS: Final = 5
 """A stream that ends after no more packets of RTP than these was no talking phone: 0.1 s of speech."""
 
@@ -49,9 +52,11 @@ class Reception(Latch):
     Attributes:
         meter: statistics of RTP streams; None before the first packet, and without `payload_types`.
         packets, bytes: received and admitted, by the socket and in the kernel.
-        last_seen: monotonic seconds of the latest packet, in user space as exact as note() is called often;
-            None: no packet.
-        noted_packets: those of `packets` that `last_seen` takes account of.
+        last_seen: monotonic seconds of the latest packet; None: no packet.
+        note_due: monotonic seconds from which on the next packet in user space has the media plane note the
+            leg (nh.shard.media.leg_notes).
+        noted_packets: `packets` when it did so last.
+        place: where its counters outlive the process (nh.shard.media.leg_memory); 0: nowhere.
         offloaded: packets that kernel flows have forwarded.
         heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
@@ -70,11 +75,13 @@ class Reception(Latch):
         "inherited",
         "last_seen",
         "meter",
+        "note_due",
         "noted_packets",
         "offload",
         "offloaded",
         "packets",
         "payload_types",
+        "place",
         "rtp",
         "superseded_stream",
     )
@@ -103,7 +110,9 @@ class Reception(Latch):
         self.packets = 0
         self.bytes = 0
         self.last_seen: float | None = None
+        self.note_due = 0.0
         self.noted_packets = 0
+        self.place = 0
         self.offloaded = 0
         self.heard_packets = -1
         self.heard_at = 0.0
@@ -145,7 +154,6 @@ class Reception(Latch):
         """Count what a kernel flow has forwarded: so many packets and bytes, the latest at `last_seen`
         (monotonic seconds)."""
         self.packets += packets
-        self.noted_packets += packets
         self.offloaded += packets
         self.bytes += size
         self.last_seen = last_seen if self.last_seen is None else max(self.last_seen, last_seen)
@@ -210,7 +218,7 @@ class Reception(Latch):
         """See Latch."""
         self.collect()
         if self.packets != self.heard_packets:
-            self.heard_packets, self.heard_at = self.packets, now
-            if self.packets == self.noted_packets and self.last_seen is not None:
-                self.heard_at = self.last_seen
+            self.heard_packets = self.packets
+            seen = self.last_seen
+            self.heard_at = now if seen is None or now - seen < PAUSE_S else seen
         return now - self.heard_at

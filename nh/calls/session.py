@@ -64,8 +64,8 @@ class Session:
 
     Attributes:
         legs: for each socket pair in turn, the leg for what the FROM end sends, then that of the TO end.
-        last_active: monotonic seconds of the latest packet from either end (as exact as poll() and note() are
-            called often), of the start, or of the latest renewal.
+        last_active: monotonic seconds of the latest packet from either end, as of the latest note(), of the
+            start, or of the latest renewal.
         on_hold: whether there are media, but none that both ends want to receive.
         replaced_at: monotonic seconds at which a newer session replaced this one, or None.
 
@@ -133,25 +133,15 @@ class Session:
         media = [group.media[place.medium] for place in group.components]
         return any(medium.port or medium.address not in UNSPECIFIED for medium in media) or not media
 
-    def poll(self, *, now: float) -> None:
-        """Note which legs had packets in user space (monotonic seconds): what no one else remembers.
-
-        The kernel is not asked: it knows when its packets came, whenever it is asked.
-        """
-        for leg in self.legs:
-            # RTCP of most calls is silent between two polls, and so are legs in the kernel
-            if leg.packets != leg.noted_packets and leg.note(now=now):
-                self.last_active = now
-
     def note(self, *, now: float) -> bool:
-        """Note which legs are alive (monotonic seconds), by what the kernel knows, too.
+        """Note which legs are alive (monotonic seconds).
 
         Returns:
             Whether packets came since the last call.
         """
         before = self.last_active
         for leg in self.legs:
-            if leg.offload is not None or leg.packets != leg.noted_packets:
+            if leg.packets or leg.offload is not None:
                 leg.note(now=now)
             if leg.last_seen is not None:
                 self.last_active = max(self.last_active, min(leg.last_seen, now))

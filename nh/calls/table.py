@@ -4,7 +4,7 @@ All rules that protocols need are behind these methods. The table reads no clock
 an argument, and sockets come from Resources.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from nh.calls.call import Call
 from nh.calls.media import Media, RelayMedia, Side
@@ -43,6 +43,11 @@ class CallTable:
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls.values())
+
+    @property
+    def call_ids(self) -> Iterable[bytes]:
+        """The call-ids of all calls, in the order in which they began."""
+        return self._calls.keys()
 
     @property
     def running(self) -> Iterator[Session]:

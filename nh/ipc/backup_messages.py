@@ -11,12 +11,6 @@ import msgspec
 
 from nh.calls.media import Endpoint
 
-COUNTERS_BYTES: Final = 2 * 1024
-"""Most bytes of the counters of one call: what is longer is saved as a snapshot."""
-
-COUNTERS_CALLS: Final = 32
-"""Most calls in one SaveCounters."""
-
 PART_BYTES: Final = 64 * 1024
 """Most bytes of a snapshot in one message; the rest of the message is the call-id."""
 
@@ -52,16 +46,6 @@ class SaveCall(msgspec.Struct, frozen=True, tag="save_call"):
     last: bool = True
 
 
-class SaveCounters(msgspec.Struct, frozen=True, tag="save_counters"):
-    """Back up what packets have changed in calls since their snapshots (nh.calls.snapshots.counters).
-
-    Args:
-        calls: call-ids with the counters of each, which count until the next snapshot of their call.
-    """
-
-    calls: tuple[tuple[bytes, bytes], ...]
-
-
 class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
     """Drop the backup of a call: it has ended, or cannot be restored.
 
@@ -76,7 +60,7 @@ class DropCall(msgspec.Struct, frozen=True, tag="drop_call"):
     number: int = 0
 
 
-BackupMessage = StoreSockets | ReleaseSockets | SaveCall | SaveCounters | DropCall
+BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
 
 
 def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:

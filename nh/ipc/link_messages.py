@@ -60,6 +60,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         successor: whether there was a shard of this number before it in this run: what that one had in the
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
+        counters_fd: descriptor of the counter file (nh.ipc.counter_file), of which share `shard` is its own;
+            -1: there is none.
         log: what to log, and how.
         records: whether the supervisor wants the records of calls.
         rtcp: whether it wants the RTCP that passes.
@@ -71,6 +73,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
 
     relay: RelayConfig
     stats_segment: str
+    counters_fd: int = -1
     log: LogSettings = LogSettings()
     kernel: KernelMaps | None = None
     kernel_off: str = ""
@@ -94,14 +97,14 @@ class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
         call_id: the call.
         snapshot: its latest snapshot, or the next PART_BYTES of it.
         last: False: the next message continues the snapshot.
-        counters: what packets changed since, with the last part; None: packets may have come of which no
-            process of this run knows.
+        of_this_run: whether a process of this run took it, so that the memory of counters has what packets
+            changed since.
     """
 
     call_id: bytes
     snapshot: bytes
     last: bool = True
-    counters: bytes | None = None
+    of_this_run: bool = False
 
 
 class Restore(msgspec.Struct, frozen=True, tag="restore"):

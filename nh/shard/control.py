@@ -17,6 +17,7 @@ from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
 from nh.ipc.channel import Channel, close_all
+from nh.ipc.counter_file import map_share
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_messages import (
@@ -53,6 +54,7 @@ from nh.shard.call_log import log_refusal
 from nh.shard.lease_end import LeaseEnd
 from nh.shard.link_reports import LinkReports
 from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.leg_memory import LegMemory
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
@@ -255,7 +257,8 @@ class Control(CallObserver):
         self._writer = ShardWriter(segment, configure.relay.shard)
         stats = self._writer.resume()
         kernel, kernel_off = _kernel_path(configure, stats)
-        relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off)
+        memory = _leg_memory(configure)
+        relay = Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off, memory=memory)
         self._recovery = Recovery(relay, self._sink, records=configure.records)
         relay.observe(self)
         relay.observe(TimeoutWatch(relay.table, self._reports.media_timed_out))
@@ -398,6 +401,21 @@ class Control(CallObserver):
         if self._lease_end is not None:
             self._lease_end.close()
             self._lease_end = None
+
+
+def _leg_memory(configure: Configure) -> LegMemory | None:
+    """The shard's memory of counters, None without; then each refresh of a call is a snapshot."""
+    if configure.counters_fd < 0:
+        return None
+    try:
+        return LegMemory(map_share(configure.counters_fd, configure.relay.shard))
+    except (OSError, ValueError) as exc:
+        logger.warning(
+            "shard %d saves counters with snapshots: it cannot use the counter file: %s",
+            configure.relay.shard,
+            exc,
+        )
+        return None
 
 
 def _kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPath | None, str]:

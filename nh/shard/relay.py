@@ -34,10 +34,11 @@ from nh.shard.journal import JournalWriter
 from nh.shard.limit_log import LimitLog
 from nh.shard.load import LoadMeter
 from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.stats_collector import StatsCollector
-from nh.shard.ticker import POLL_S, Ticker
+from nh.shard.ticker import WATCH_S, Ticker
 from nh.stats import ShardStats
 from nh.stats.fields import Counters
 
@@ -54,6 +55,7 @@ class Relay:
         stats: where to count; the counters go on from their present values.
         kernel: the path in the kernel, which close() closes; None: every packet is relayed in user space.
         kernel_off: why there is no path in the kernel, for `nh show`.
+        memory: where counters of legs outlive the process, which close() closes; None: nowhere.
 
     Attributes:
         stats: what the relay has counted, as of the last update_stats().
@@ -68,11 +70,14 @@ class Relay:
         stats: ShardStats | None = None,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
+        memory: LegMemory | None = None,
     ) -> None:
         self._config = config = config or RelayConfig()
         self._events = CallEvents(failed=_log_failure)
         self.stats = stats or ShardStats()
-        self.plane = SocketPlane(config.settings, _local_ports(config), kernel, kernel_off, self._events)
+        self.plane = SocketPlane(
+            config.settings, _local_ports(config), kernel, kernel_off, self._events, memory=memory
+        )
         self.table = CallTable(
             _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
         )
@@ -136,7 +141,7 @@ class Relay:
                 self._loop,
                 self.plane.poll,
                 coalesce_s=self._config.settings.coalesce_s,
-                poll_sessions=self._poll_sessions,
+                watch=self._watch,
                 housekeeping=self._housekeeping,
             )
 
@@ -249,8 +254,8 @@ class Relay:
         """Count on from the counters of a process that had the calls before; see StatsCollector."""
         self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
 
-    def _poll_sessions(self, now: float) -> None:
-        self.plane.poll_sessions(since_s=POLL_S, now=now)
+    def _watch(self, now: float) -> None:
+        self.plane.watch(since_s=WATCH_S, now=now)
 
     def _housekeeping(self, now: float) -> None:
         self.plane.close_windows(now=now)

@@ -14,8 +14,8 @@ from nh.shard.media.poll import MediaPoll
 HOUSEKEEPING_S: Final = 0.5
 """How often sessions expire and statistics are brought up to date."""
 
-POLL_S: Final = 0.1
-"""How often the next few sessions are polled for packets."""
+WATCH_S: Final = 0.1
+"""How often the media plane looks at the next part of what tells of no change."""
 
 
 class Ticker:
@@ -25,8 +25,8 @@ class Ticker:
         loop: the loop.
         poll: the media sockets to serve.
         coalesce_s: see Pacer.
-        poll_sessions: called every POLL_S with monotonic seconds.
-        housekeeping: called every HOUSEKEEPING_S, after `poll_sessions`, with monotonic seconds.
+        watch: called every WATCH_S with monotonic seconds.
+        housekeeping: called every HOUSEKEEPING_S, after `watch`, with monotonic seconds.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class Ticker:
         poll: MediaPoll,
         *,
         coalesce_s: float,
-        poll_sessions: Callable[[float], None],
+        watch: Callable[[float], None],
         housekeeping: Callable[[float], None],
     ) -> None:
         self._loop = loop
-        self._poll_sessions = poll_sessions
+        self._watch = watch
         self._housekeeping = housekeeping
         self._pacer = Pacer(loop, poll, coalesce_s=coalesce_s)
         now = time.monotonic()
         self._housekeeping_due = now + HOUSEKEEPING_S
-        self._timer: Timer | None = loop.call_later(until_next(POLL_S, now=now), self._tick)
+        self._timer: Timer | None = loop.call_later(until_next(WATCH_S, now=now), self._tick)
 
     def stop(self) -> None:
         """Stop serving: packets wait in the sockets. A second stop() does nothing."""
@@ -57,8 +57,8 @@ class Ticker:
         if self._timer is None:
             return
         now = time.monotonic()
-        self._timer = self._loop.call_later(until_next(POLL_S, now=now), self._tick)
-        self._poll_sessions(now)
-        if now >= self._housekeeping_due - POLL_S / 2:  # at the nearest tick
+        self._timer = self._loop.call_later(until_next(WATCH_S, now=now), self._tick)
+        self._watch(now)
+        if now >= self._housekeeping_due - WATCH_S / 2:  # at the nearest tick
             self._housekeeping_due = now + HOUSEKEEPING_S
             self._housekeeping(now)

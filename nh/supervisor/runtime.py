@@ -1,6 +1,7 @@
 """Startup resources: all that nh has of the host before it starts a shard, and the `ready` line."""
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from nh.config import Settings
 from nh.config_table import StateAway
+from nh.ipc.counter_file import create_counter_file
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.ipc.shared_deadline import boottime
 from nh.loop import SelectorLoop
 from nh.printable import counted
+from nh.reasons import reason
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
@@ -38,6 +41,8 @@ from nh.supervisor.store.store import Store
 if TYPE_CHECKING:
     from nh.supervisor.records.records import Records
     from nh.supervisor.timeouts.reports import TimeoutReports
+
+logger = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -68,6 +73,7 @@ class Runtime:
         segment: the shared memory for statistics.
         kernel: the path in the kernel; None: there is none.
         kernel_off: why there is none, for people; "" if there is one.
+        counters_fd: the file in which shards keep their counters (nh.ipc.counter_file); -1: there is none.
         zygote: the process that shards are forked of.
         promoted: whether this relay was a standby.
         group: the prefix of the store that a standby has opened; "": that of the settings.
@@ -130,6 +136,7 @@ class Runtime:
         check_addresses(settings.interfaces, takes_over=bool(inherited or self.orphans))
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards, len(settings.groups)))
         self._start_kernel_service(standby=standby)
+        self.counters_fd = _counter_file(self.shards, stack)
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
 
@@ -168,10 +175,12 @@ class Runtime:
         self._stack.callback(self.deadline.close)  # before the program's, whose memory it writes
 
     def _start_process(self) -> ShardProcess:
-        maps = self.kernel.descriptors if self.kernel is not None else ()
+        inherited = list(self.kernel.descriptors if self.kernel is not None else ())
+        if self.counters_fd >= 0:
+            inherited.append(self.counters_fd)
         # calls with SRTP on one side come over ng alone
         secure = (SECURE,) if self.settings.ng or self.settings.http_ng else ()
-        return ShardProcess.start((*self._shard_argv, *secure), (*maps, *self.claimed))
+        return ShardProcess.start((*self._shard_argv, *secure), (*inherited, *self.claimed))
 
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published."""
@@ -218,6 +227,16 @@ class Runtime:
             f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
             f" {where}; up to {counted(room.calls, 'call')} (limited by {room.limited_by}){fewer}"
         )
+
+
+def _counter_file(shards: int, stack: contextlib.ExitStack) -> int:
+    try:
+        fd = create_counter_file(shards)
+    except OSError as exc:
+        logger.warning("there is no counter file: %s; shards save counters with snapshots", reason(exc))
+        return -1
+    stack.callback(os.close, fd)
+    return fd
 
 
 def _timeout_reports(settings: Settings, stats: SupervisorStats) -> "TimeoutReports | None":

@@ -133,6 +133,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                     known_session=known_session,
                 ),
                 stats_segment=runtime.segment.name,
+                counters_fd=runtime.counters_fd,
                 log=settings.log,
                 kernel=kernel.share(shard) if kernel is not None else None,
                 kernel_off=runtime.kernel_off,

@@ -269,10 +269,11 @@ def make_proxy(
     return Proxy(CallTable(resources, wall_offset_s=wall_offset_s), plane)
 
 
-def receive(leg: Leg, *sizes_bytes: int) -> None:
-    """Packets that a leg took."""
+def receive(leg: Leg, *sizes_bytes: int, at: float = START) -> None:
+    """Packets that a leg took, in user space (monotonic seconds)."""
     leg.packets += len(sizes_bytes)
     leg.bytes += sum(sizes_bytes)
+    leg.last_seen = at
 
 
 class FakeFlow:

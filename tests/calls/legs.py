@@ -83,7 +83,7 @@ def hear(leg: Leg, source: Endpoint, packet: bytes, *, now: float) -> bool:
     """Let a packet come to a leg, as a media socket does; returns whether it was admitted."""
     if not leg.admit(source, memoryview(packet), now=now):
         return False
-    receive(leg, len(packet))
+    receive(leg, len(packet), at=now)
     if (meter := leg.find_meter()) is not None:
         meter.measure(packet, len(packet), now)
     return True

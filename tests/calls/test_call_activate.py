@@ -97,7 +97,7 @@ def test_packets_do_not_keep_a_replaced_session(proxy: Proxy) -> None:
     older = proxy.connect(cseq=1)
     newer = proxy.connect(cseq=2)
     proxy.now += 0.9
-    receive(older.pairs[0].from_, 172)
+    receive(older.pairs[0].from_, 172, at=proxy.now)
     older.note(now=proxy.now)
     proxy.expire(after_s=0.2)
     assert proxy.plane.running == [newer]

@@ -47,7 +47,7 @@ def test_packets_from_one_end_keep_a_session(proxy: Proxy, direction: str) -> No
     pair = session.pairs[1]
     for _ in range(10):
         proxy.now += 25
-        receive(pair.from_ if direction == "from" else pair.to, 80)
+        receive(pair.from_ if direction == "from" else pair.to, 80, at=proxy.now)
         session.note(now=proxy.now)
         assert proxy.expire().sessions == []
     assert len(proxy.expire(after_s=30).sessions) == 1
@@ -86,6 +86,6 @@ def test_last_active_is_that_of_the_last_packet(proxy: Proxy) -> None:
     session = proxy.connect()
     call = proxy.table.get_call(CALL)
     assert call.last_active == START
-    receive(session.pairs[0].to, 172)
+    receive(session.pairs[0].to, 172, at=START + 7)
     session.note(now=START + 7)
     assert call.last_active == START + 7

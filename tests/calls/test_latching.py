@@ -232,7 +232,7 @@ def test_which_source_is_admitted_and_when_it_is_latched(case: Case) -> None:
     leg = make_leg(case.policy, case.announced)
     for packet in case.packets:
         if admitted := speaks(leg, packet.source, now=START + packet.at_s):
-            receive(leg, 172)
+            receive(leg, 172, at=START + packet.at_s)
         assert (admitted, leg.source, leg.latched) == (packet.admitted, packet.then, packet.latched), packet
 
 
@@ -285,7 +285,7 @@ def test_sources_only_get_better_and_a_latched_one_stays(
         now += gap_s
         before, was_latched = leg.source, leg.latched
         if admitted := speaks(leg, source, now=now):
-            receive(leg, 172)
+            receive(leg, 172, at=now)
         assert admitted == (leg.source == source), (
             "replies go to the source that is forwarded, and to no other"
         )

@@ -53,11 +53,11 @@ def report(ssrc: int = SSRC) -> bytes:
 
 
 def heard(at_s: float, source: Endpoint, packet: bytes) -> Step:
-    """A packet came; the leg notes the time, as it does every few seconds."""
+    """A packet came, and the leg was asked whether its source is silent."""
 
     def happen(leg: Leg) -> None:
         hear(leg, source, packet, now=START + at_s)
-        leg.note(now=START + at_s)
+        leg.silence_s(now=START + at_s)
 
     return happen
 

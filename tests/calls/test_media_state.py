@@ -27,11 +27,11 @@ def state(proxy: Proxy | NgProxy) -> MediaState:
     return media_state(call, now=proxy.now)
 
 
-def talk(session: Session, *ends: int, medium: int = 0) -> None:
+def talk(proxy: Proxy | NgProxy, session: Session, *ends: int, medium: int = 0) -> None:
     """RTP arrives from the ends."""
     pair = next(pair for pair in session.pairs if (pair.medium, pair.component) == (medium, 0))
     for end in ends:
-        receive((pair.from_, pair.to)[end], 172)
+        receive((pair.from_, pair.to)[end], 172, at=proxy.now)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def talk(session: Session, *ends: int, medium: int = 0) -> None:
 def test_the_state_says_whose_media_arrive(proxy: Proxy, ends: tuple[int, ...], expected: MediaState) -> None:
     session = proxy.connect()
     proxy.now += SILENT_S
-    talk(session, *ends)
+    talk(proxy, session, *ends)
     assert state(proxy) is expected
 
 
@@ -54,30 +54,30 @@ def test_media_have_some_seconds_to_begin(proxy: Proxy) -> None:
     session = proxy.connect()
     assert state(proxy) is MediaState.WAITING
     proxy.now += 1
-    talk(session, FROM)
+    talk(proxy, session, FROM)
     assert state(proxy) is MediaState.WAITING
-    talk(session, TO)
+    talk(proxy, session, TO)
     assert state(proxy) is MediaState.FLOWING
 
 
 def test_an_end_that_stops_is_silent_after_some_seconds(proxy: Proxy) -> None:
     session = proxy.connect()
     proxy.now += SILENT_S
-    talk(session, FROM, TO)
+    talk(proxy, session, FROM, TO)
     assert state(proxy) is MediaState.FLOWING
     proxy.now += SILENT_S - 0.1
-    talk(session, TO)
+    talk(proxy, session, TO)
     assert state(proxy) is MediaState.FLOWING
     proxy.now += 0.1
-    talk(session, TO)
+    talk(proxy, session, TO)
     assert state(proxy) is MediaState.ONE_WAY
 
 
 def test_rtcp_is_no_sign_of_media(proxy: Proxy) -> None:
     session = proxy.connect()
     proxy.now += SILENT_S
-    receive(session.pairs[1].from_, 80)
-    receive(session.pairs[1].to, 80)
+    receive(session.pairs[1].from_, 80, at=proxy.now)
+    receive(session.pairs[1].to, 80, at=proxy.now)
     assert state(proxy) is MediaState.SILENT
 
 
@@ -106,15 +106,15 @@ def test_music_on_hold_is_expected_from_one_end_only(ng: NgProxy, speaks: bool, 
     session = ng.plane.running[-1]
     ng.now += SILENT_S
     if speaks:
-        talk(session, FROM)
+        talk(ng, session, FROM)
     assert state(ng) is expected
 
 
 def test_audio_decides_where_there_is_any(proxy: Proxy) -> None:
     session = proxy.connect(offered=(ALICE_VIDEO, ALICE_AUDIO), answered=(BOB_VIDEO, BOB_AUDIO))
     proxy.now += SILENT_S
-    talk(session, FROM, medium=0)
-    talk(session, FROM, TO, medium=1)
+    talk(proxy, session, FROM, medium=0)
+    talk(proxy, session, FROM, TO, medium=1)
     assert state(proxy) is MediaState.FLOWING
     found = main_medium(session)
     assert found is not None
@@ -131,7 +131,7 @@ def test_a_session_without_media_has_no_main_medium(proxy: Proxy) -> None:
 def test_video_decides_where_there_is_no_audio(proxy: Proxy) -> None:
     session = proxy.connect(offered=(ALICE_VIDEO,), answered=(BOB_VIDEO,))
     proxy.now += SILENT_S
-    talk(session, TO)
+    talk(proxy, session, TO)
     assert state(proxy) is MediaState.ONE_WAY
 
 
@@ -141,8 +141,8 @@ def test_a_session_that_was_replaced_counts_no_more(proxy: Proxy) -> None:
     moved = Media("198.51.100.1", 4100, 2, "RTP/AVP", "audio")
     new = proxy.connect(cseq=2, offered=(moved,))
     proxy.now += SILENT_S
-    talk(old, FROM, TO)
+    talk(proxy, old, FROM, TO)
     assert state(proxy) is MediaState.SILENT
-    talk(new, FROM, TO)
+    talk(proxy, new, FROM, TO)
     assert state(proxy) is MediaState.FLOWING
     assert proxy.now > START

@@ -151,7 +151,7 @@ def test_hundreds_of_branches_leave_an_answered_call_alone(early_media: bool, he
         ng.answer(B_AUDIO)
         assert talk.on_hold
     else:
-        receive(talk.legs[0], 172)
+        receive(talk.legs[0], 172, at=ng.now)
     hunt(ng, 400, early_media=early_media)
     assert len(ng.offers.parties) <= MAX_PARTIES
     assert talk in ng.plane.running
@@ -197,7 +197,7 @@ def test_ports_of_losing_branches_come_back(ng: NgProxy) -> None:
     (talk,) = [each for each in ng.plane.running if each.group_to.id == B]
     for _ in range(20):
         ng.now += 10
-        receive(talk.legs[0], 172)
+        receive(talk.legs[0], 172, at=ng.now)
         ng.expire()
     assert ng.plane.running == [talk]
     assert len(ng.plane.open) == 4

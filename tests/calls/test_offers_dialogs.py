@@ -117,7 +117,7 @@ def test_the_ports_of_the_first_offer_close_when_no_other_end_may_answer_it(
     ng.offer(A_MOVED, to=B)
     ng.answer(B_AUDIO)
     for _ in range(4):
-        receive(between(ng, B).legs[0], 172)
+        receive(between(ng, B).legs[0], 172, at=ng.now)
         ng.expire(after_s=20)
     assert len(ng.plane.open) == 4
     ng.answer(B_AUDIO)

@@ -25,7 +25,7 @@ RULES = RelaySettings()
 def speak(ng: NgProxy, number: int = 0) -> None:
     """A packet of the caller's in one of the sessions."""
     session = ng.plane.running[number]
-    receive(session.legs[0], 172)
+    receive(session.legs[0], 172, at=ng.now)
     session.note(now=ng.now)
 
 

@@ -137,7 +137,7 @@ def test_the_call_lives_as_long_as_what_was_agreed(ng: NgProxy) -> None:
     ng.offer(A_FAX, to=B)
     for _ in range(20):
         ng.now += 25
-        receive(agreed.legs[0], 172)
+        receive(agreed.legs[0], 172, at=ng.now)
         agreed.note(now=ng.now)
         ng.expire()
     assert ng.plane.running == [agreed]

@@ -133,9 +133,9 @@ def test_the_held_end_gets_nothing_and_may_send(proxy: Proxy) -> None:
 def test_a_session_is_active_while_either_end_sends(proxy: Proxy) -> None:
     session = proxy.connect()
     assert session.last_active == START
-    receive(session.pairs[0].from_, 172)
+    receive(session.pairs[0].from_, 172, at=START + 5)
     assert session.note(now=START + 5)
-    receive(session.pairs[1].to, 80, 80)
+    receive(session.pairs[1].to, 80, 80, at=START + 9)
     assert session.note(now=START + 9)
     assert session.last_active == START + 9
     assert not session.note(now=START + 12)
@@ -146,8 +146,6 @@ def test_what_the_kernel_forwards_counts_from_when_it_came(proxy: Proxy) -> None
     session = proxy.connect()
     flow = FakeFlow(session.legs[0])
     flow.forward(172, 172, at=START + 5)
-    session.poll(now=START + 8)
-    assert flow.times_asked == 0, "the kernel forgets nothing meanwhile"
     assert session.note(now=START + 9)
     assert (session.last_active, session.legs[0].last_seen) == (START + 5, START + 5)
     assert (session.legs[0].packets, session.legs[0].bytes) == (2, 344)
@@ -159,17 +157,16 @@ def test_a_flow_that_ends_leaves_the_time_of_its_packets(proxy: Proxy) -> None:
     flow = FakeFlow(session.legs[0])
     flow.forward(172, at=START + 5)
     flow.end()
-    session.poll(now=START + 8)
     assert session.note(now=START + 9)
     assert session.last_active == START + 5
 
 
-def test_packets_that_come_to_the_socket_in_spite_of_a_flow_are_noted_by_a_poll(proxy: Proxy) -> None:
+def test_packets_that_come_to_the_socket_in_spite_of_a_flow_count_from_when_they_came(proxy: Proxy) -> None:
     session = proxy.connect()
     flow = FakeFlow(session.legs[0])
     flow.forward(172, at=START + 5)
-    receive(session.legs[0], 172)
-    session.poll(now=START + 8)
+    receive(session.legs[0], 172, at=START + 8)
+    assert session.note(now=START + 9)
     assert session.last_active == START + 8
     assert session.legs[0].packets == 2
 

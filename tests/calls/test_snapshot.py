@@ -403,6 +403,7 @@ APART: dict[type, set[str]] = {
         "candidates",  # `further` of its group
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
+        *("note_due", "place"),  # the next process notes each leg at once, and finds its place
         "muxed_reports",  # RTCP is read some times more
         "security",  # its group's
         *("transforms", "taps"),  # functions: what sets them sets them again

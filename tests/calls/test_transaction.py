@@ -70,7 +70,7 @@ def test_a_fork_that_fell_silent_leaves_the_other_alone(proxy: Proxy) -> None:
     fork(proxy)
     to_bob, _ = proxy.plane.running
     proxy.now += 20
-    receive(to_bob.pairs[0].to, 172)
+    receive(to_bob.pairs[0].to, 172, at=proxy.now)
     to_bob.note(now=proxy.now)
     (ended,) = proxy.expire(after_s=11).sessions
     assert ended.id_to == CAROL

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from nh.commands import RelayCommand
 from nh.fastpath.loader import LoadedProgram
 from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.channel import MAX_FDS
+from nh.ipc.counter_file import create_counter_file
 from nh.ipc.link_messages import (
     MAX_MESSAGE_BYTES,
     Configure,
@@ -56,6 +58,7 @@ class RespawningShard:
         self._segment = segment
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
+        self._counters_fd = -1
 
     @property
     def in_kernel(self) -> bool:
@@ -69,10 +72,12 @@ class RespawningShard:
         ours.settimeout(ANSWER_S)
         self._link = ours
         maps = (self._program.flows_fd, self._program.counters_fd) if self._program else ()
+        if self._counters_fd < 0:
+            self._counters_fd = create_counter_file(1)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "nh.shard", "--link-fd", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), *maps),
+                pass_fds=(theirs.fileno(), self._counters_fd, *maps),
             )
         self._say(
             Configure(
@@ -80,6 +85,7 @@ class RespawningShard:
                     ports=(self._ports[0], self._ports[-1]), interfaces=(Interface("default", V4, V4),)
                 ),
                 stats_segment=self._segment.name,
+                counters_fd=self._counters_fd,
                 log=LogSettings(LogLevel.WARNING),
                 kernel=KernelMaps(*maps, first_index=0, indexes=FLOWS + 1) if maps else None,
                 successor=successor,
@@ -90,7 +96,7 @@ class RespawningShard:
             some = held[at : at + MAX_FDS]
             self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
         for call_id, snapshot in self.backup.calls.items():
-            self._say(RestoreCall(call_id, snapshot, counters=self.backup.counters_of(call_id)))
+            self._say(RestoreCall(call_id, snapshot, of_this_run=self.backup.is_of_this_run(call_id)))
         self._say(Restore())
         while not isinstance(restored := self._listen(), Restored):
             pass
@@ -131,6 +137,9 @@ class RespawningShard:
         """Leave nothing."""
         self.kill()
         self.backup.close()
+        if self._counters_fd >= 0:
+            os.close(self._counters_fd)
+            self._counters_fd = -1
 
     def _say(self, message: ToShard, fds: list[int] | None = None) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

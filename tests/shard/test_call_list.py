@@ -166,7 +166,7 @@ def test_a_list_has_the_calls_in_the_states_that_are_asked_for(proxy: Proxy) -> 
     proxy.offer(ALICE_AUDIO, call_id=b"ringing")
     proxy.now += SILENT_S
     for name, leg in (("both", 0), ("both", 1), ("from", 0), ("to", 1)):
-        receive(sessions[name].legs[leg], 172)
+        receive(sessions[name].legs[leg], 172, at=proxy.now)
     assert listed(proxy, one_way=True) == ["from", "to"]
     assert listed(proxy, silent=True) == ["none"]
     assert listed(proxy, one_way=True, silent=True) == ["from", "none", "to"]
@@ -202,7 +202,7 @@ def test_a_list_begins_with_what_an_operator_looks_for(proxy: Proxy) -> None:
         assert meter is not None
         kept = [each for each in range(100) if each % 10 >= (2, 0, 1)[number]]
         Sender(meter, now=proxy.now).send(*kept)
-        receive(session.legs[0], *([172] * (10, 5, 20)[number]))
+        receive(session.legs[0], *([172] * (10, 5, 20)[number]), at=proxy.now)
         session.note(now=proxy.now)
         proxy.now += 10
     assert listed(proxy, sort=CallOrder.CALL_ID) == ["a", "b", "c"]
@@ -210,7 +210,7 @@ def test_a_list_begins_with_what_an_operator_looks_for(proxy: Proxy) -> None:
     assert listed(proxy, sort=CallOrder.LOSS) == ["a", "c", "b"]
     assert listed(proxy, sort=CallOrder.MOS) == ["a", "c", "b"]
     assert listed(proxy, sort=CallOrder.PACKETS) == ["c", "a", "b"]
-    receive(proxy.plane.running[0].legs[0], 172)
+    receive(proxy.plane.running[0].legs[0], 172, at=proxy.now)
     assert listed(proxy, sort=CallOrder.IDLE) == ["b", "c", "a"]
 
 
@@ -231,9 +231,9 @@ def test_a_line_has_both_ends_with_codec_loss_and_mos(proxy: Proxy) -> None:
     meter = session.legs[0].find_meter()
     assert meter is not None
     Sender(meter, now=proxy.now).send(*range(50), *range(51, 101))
-    receive(session.legs[0], *([172] * 100))
     session.legs[0].source = Endpoint("192.0.2.77", 9)
     proxy.now += 1
+    receive(session.legs[0], *([172] * 100), at=proxy.now)
     (line,) = made(proxy).calls
     assert line.from_ is not None
     assert line.from_.mos is not None

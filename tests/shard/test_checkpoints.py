@@ -1,4 +1,4 @@
-"""nh.shard.recovery.checkpoints: what packets change is saved, cheaply with many calls, and restored."""
+"""nh.shard.recovery.checkpoints: what changes is saved, cheaply with many calls, and restored."""
 
 import time
 from collections import Counter
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.calls.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import IceAgent
@@ -19,20 +18,17 @@ from nh.shard.recovery import checkpoints
 from nh.shard.recovery.checkpoints import REFRESH_S, SAVED_A_TURN, Checkpointer
 from nh.shard.recovery.restore import CallRestorer
 from tests.calls.fakes import FakeFlow, FakePlane, Proxy, make_proxy, receive
-from tests.calls.rtp import Sender
 
 CALLS = 40
 PORTS = (20_000, 20_000 + 4 * CALLS - 1)
 
 
 class Saved:
-    """A CheckpointSink that remembers. `room` says whether it takes counters."""
+    """A CheckpointSink that remembers."""
 
     def __init__(self) -> None:
         self.snapshots: dict[bytes, bytes] = {}
-        self.counters: dict[bytes, bytes] = {}
-        self.how_often: Counter[tuple[bytes, str]] = Counter()
-        self.room = True
+        self.how_often: Counter[bytes] = Counter()
 
     @property
     def has_backlog(self) -> bool:
@@ -46,14 +42,7 @@ class Saved:
 
     def save_call(self, call_id: bytes, snapshot: bytes) -> None:
         self.snapshots[call_id] = snapshot
-        self.counters.pop(call_id, None)
-        self.how_often[call_id, "snapshot"] += 1
-
-    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
-        if self.room:
-            self.counters.update(calls)
-            self.how_often.update((call_id, "counters") for call_id, _ in calls)
-        return self.room
+        self.how_often[call_id] += 1
 
     def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         del self.snapshots[call_id]
@@ -61,8 +50,7 @@ class Saved:
     def restore_calls(self, *, stored: bool = False) -> list[RestoreCall]:
         """What the next process gets; `stored`: from the store, which has snapshots only."""
         return [
-            RestoreCall(call_id, data, counters=None if stored else self.counters.get(call_id, b""))
-            for call_id, data in self.snapshots.items()
+            RestoreCall(call_id, data, of_this_run=not stored) for call_id, data in self.snapshots.items()
         ]
 
 
@@ -93,8 +81,7 @@ class Calls:
 
     def talk(self) -> None:
         for session in self.proxy.plane.running:
-            receive(session.legs[0], 172)
-            session.note(now=time.monotonic())
+            receive(session.legs[0], 172, at=time.monotonic())
 
     def round(self) -> None:
         self._rounds += 1
@@ -113,7 +100,7 @@ def calls() -> Iterator[Calls]:
 
 @pytest.fixture
 def many(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """So many that one refresh in four is a snapshot."""
+    """So many that each has its turn in one round of four."""
     monkeypatch.setattr(checkpoints, "SNAPSHOTS_A_ROUND", CALLS / 4)
     calls.begin(CALLS)
     calls.saved.how_often.clear()
@@ -126,36 +113,25 @@ def test_few_calls_have_a_snapshot_in_each_round(calls: Calls) -> None:
     for _ in range(2):
         calls.talk()
         calls.round()
-    assert calls.saved.how_often == {(b"%d" % number, "snapshot"): 2 for number in range(3)}
+    assert calls.saved.how_often == {b"%d" % number: 2 for number in range(3)}
     assert {decode_snapshot(each).grace_s for each in calls.saved.snapshots.values()} == {0.0}
 
 
-def test_of_many_calls_each_has_a_snapshot_in_its_turn_and_counters_between(many: Calls) -> None:
+def test_of_many_calls_each_has_a_snapshot_in_its_turn(many: Calls) -> None:
     for _ in range(4):
         many.talk()
         many.round()
-    ids = [b"%d" % number for number in range(CALLS)]
-    assert many.saved.how_often == {(each, "snapshot"): 1 for each in ids} | {
-        (each, "counters"): 3 for each in ids
-    }
+    assert many.saved.how_often == {b"%d" % number: 1 for number in range(CALLS)}
 
 
 def test_silent_calls_are_not_refreshed(many: Calls) -> None:
     many.talk()
-    many.round()
+    for _ in range(4):
+        many.round()
     many.saved.how_often.clear()
-    many.round()
+    for _ in range(4):
+        many.round()
     assert not many.saved.how_often
-
-
-def test_counters_that_found_no_room_are_saved_in_the_next_round(many: Calls) -> None:
-    many.saved.room = False
-    many.talk()
-    many.round()
-    assert not many.saved.counters
-    many.saved.room = True
-    many.round()
-    assert sum(many.saved.how_often.values()) == CALLS, "each call, once"
 
 
 def test_calls_in_the_kernel_are_asked_for_the_store_only(many: Calls) -> None:
@@ -164,7 +140,7 @@ def test_calls_in_the_kernel_are_asked_for_the_store_only(many: Calls) -> None:
         for flow in flows:
             flow.forward(172, at=time.monotonic())
         many.round()
-    assert many.saved.how_often == {(b"%d" % number, "snapshot"): 1 for number in range(CALLS)}
+    assert many.saved.how_often == {b"%d" % number: 1 for number in range(CALLS)}
     assert {flow.times_asked for flow in flows} <= {1, 2}, "for the snapshot"
 
 
@@ -191,15 +167,25 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
         many.checkpointer.path_changed(b"0", leg)
         many.talk()
         many.round()
-    assert many.saved.how_often[b"0", "snapshot"] == 2
+    assert many.saved.how_often[b"0"] == 2
 
 
-def test_calls_with_srtp_have_snapshots_only(many: Calls) -> None:
-    for session in many.proxy.plane.running:
-        session.legs[1].security = MediaSecurity(1, None, None)
-    many.talk()
-    many.round()
-    assert many.saved.how_often == {(b"%d" % number, "snapshot"): 1 for number in range(CALLS)}
+def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None:
+    """Several legs of a call say so at different times."""
+    proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()
+    checkpointer = Checkpointer(proxy.table, saved)
+    checkpointer.attach(loop)
+    legs = proxy.connect(call_id=b"0").legs
+    now = time.monotonic()
+    for index, count in ((0, 1), (1, 1)):
+        receive(legs[index], 172, at=now + index)
+        proxy.table.get_call(b"0").note(now=now + index)
+        checkpointer.leg_outdated(b"0", legs[index])
+        loop.turn(0)
+        assert saved.how_often[b"0"] == count
+    checkpointer.housekeeping(now + 2 * REFRESH_S)
+    assert saved.how_often[b"0"] == 2
+    loop.close()
 
 
 def restored(saved: list[RestoreCall]) -> list[Session]:
@@ -210,20 +196,6 @@ def restored(saved: list[RestoreCall]) -> list[Session]:
     restorer = CallRestorer(after.table, plane, Checkpointer(after.table, Saved()))
     assert restorer.restore({}, saved).restored == len(saved)
     return after.plane.running
-
-
-def test_a_successor_has_the_counters_since_the_snapshot(many: Calls) -> None:
-    for session in many.proxy.plane.running:
-        meter = session.legs[0].find_meter()
-        assert meter is not None
-        Sender(meter, ssrc=7).send(*range(50))
-    many.talk()
-    many.round()
-    assert len(many.saved.counters) > CALLS / 2
-    for session in restored(many.saved.restore_calls()):
-        leg = session.legs[0]
-        assert (leg.packets, leg.bytes) == (1, 172)
-        assert [stream.packets for stream in leg.streams] == [50]
 
 
 def test_a_successor_learns_from_the_kernel_how_long_calls_are_silent(
@@ -255,7 +227,7 @@ def test_a_successor_learns_from_the_kernel_how_long_calls_are_silent(
 def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
     many: Calls, stored: bool, age_s: float
 ) -> None:
-    """The store gets no counters: the age of its snapshots is no silence, up to the time of the next."""
+    """The age of a snapshot in the store is no silence, up to the time of the next."""
     many.talk()
     before = time.monotonic() - 65.0
     for session in many.proxy.plane.running:
@@ -295,4 +267,4 @@ def test_what_a_command_changes_is_saved_with_it_once(calls: Calls) -> None:
     assert not calls.saved.how_often
     calls.checkpointer.call_changed(b"0")
     calls.checkpointer.source_changed(b"0", session.legs[0])
-    assert calls.saved.how_often == {(b"0", "snapshot"): 2}
+    assert calls.saved.how_often == {b"0": 2}

@@ -250,12 +250,12 @@ def test_a_call_that_ends_within_a_round_of_polls_does_not_stop_the_round(
     call = testbed.call(alice, bob, key=ended)
     for _ in range(40):
         testbed.call(others, others)
-    plane.poll_sessions(since_s=1e-6, now=time.monotonic())  # a long round, the first call at its end
+    plane.watch(since_s=1e-6, now=time.monotonic())  # a long round, the first call at its end
     for _ in range(INTERVAL_PACKETS):
         testbed.passes(alice, call.for_caller, bob)
     testbed.bye(ended)
     for _ in range(41):
-        plane.poll_sessions(since_s=1e-6, now=time.monotonic())
+        plane.watch(since_s=1e-6, now=time.monotonic())
 
 
 # --- expiry -----------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pytest
 from nh.calls.latch_state import SourceState
 from nh.calls.media import Side
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.calls.snapshots.counters import add_counters, decode_counters
 from nh.commands import (
     Activate,
     Allocate,
@@ -26,21 +25,17 @@ from nh.commands import (
 )
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, RelayPort, Rewritten
-from nh.shard.recovery import checkpoints
 from nh.stats import Segment, StatsReader
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
-from tools.harness.ports import claim_ports
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")
 LONGEST_S = 5.0
 """How long to listen for a packet that may be lost."""
-
-MANY = checkpoints.SNAPSHOTS_A_ROUND + 10
 
 OTHERS = 30
 """More calls than a shard looks at in the first second."""
@@ -177,45 +172,20 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         wait_until_counted(10 * death)
 
 
-def packets_saved(shard: RespawningShard, call_id: bytes) -> int:
-    """How many packets of a call its next process would know of."""
-    snapshot = decode_snapshot(shard.backup.calls[call_id])
-    if counters := shard.backup.counters_of(call_id):
-        snapshot = add_counters(snapshot, decode_counters(counters))
-    return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
-
-
-@pytest.mark.full
-def test_counters_of_many_calls_go_on_although_not_all_have_snapshots(
-    segment: Segment, alice: MediaPeer, bob: MediaPeer
+def test_counters_go_on_that_no_snapshot_has(
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    keys = [TransactionKey(b"call %d" % number, 1, b"alice", b"bob") for number in range(MANY)]
-    with claim_ports(4 * MANY + 100) as ports, RespawningShard(ports, segment, None) as shard:
-        where = []
-        for key in keys:
-            shard.execute(Allocate(key, Side.FROM, V4, (audio(alice),)))
-            answered = shard.execute(Allocate(key, Side.TO, V4, (audio(bob),)))
-            assert isinstance(answered, Allocated)
-            assert shard.execute(Activate(key)) == Activated(created=True)
-            where.append((V4, answered.media[0].port))
-
-        def all_saved(packets: int) -> bool:
-            shard.listen()
-            return all(packets_saved(shard, key.call_id) == packets for key in keys)
-
-        def with_counters() -> list[TransactionKey]:
-            return [key for key in keys if shard.backup.counters_of(key.call_id)]
-
-        for number in (1, 2, 3):
-            for each in where:
-                say(alice, each, bob, range(number, number + 1))
-            eventually(lambda n=number: all_saved(n), "the counters are saved", 30.0)  # type: ignore[misc]
-            if number == 2:  # the first refresh of a process is of snapshots
-                continue
-            assert number == 1 or 0 < len(with_counters()) < MANY
-            shard.kill()
-            assert shard.start().restored == MANY
-        assert {leg(shard, key.call_id).packets for key in keys} == {3}
+    """The first packet after a start is noted at once."""
+    for_alice, _ = set_up(shard, alice, bob)
+    say(alice, for_alice, bob, range(1))
+    wait_until_saved(shard, 1)
+    for death in range(1, 4):
+        shard.kill()
+        shard.start()
+        say(alice, for_alice, bob, range(death, death + 1))
+        found = leg(shard)
+        assert found.packets == death + 1
+        assert [(stream.packets, stream.lost) for stream in found.streams] == [(death + 1, 0)]
 
 
 def test_counters_and_streams_go_on(

@@ -45,9 +45,6 @@ class Held:
         self.snapshots[call_id] = snapshot
         self.saved[call_id] += 1
 
-    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
-        return True
-
     def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         self.snapshots.pop(call_id, None)
 

@@ -225,7 +225,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
                 reply = decode(encode_reply(Request(command, encoding), result, 65_200))
                 assert reply.find(b"result") == b"ok", "the reply has room for what has been changed"
             now += 1
-        relay.plane.poll_sessions(since_s=1.0, now=now)
+        relay.plane.watch(since_s=1.0, now=now)
         relay.plane.close_windows(now=now)
 
     with_relay(ports, use)

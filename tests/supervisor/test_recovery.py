@@ -5,7 +5,7 @@ import os
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.ipc.backup_messages import PART_BYTES, DropCall, SaveCall, SaveCounters, StoreSockets
+from nh.ipc.backup_messages import PART_BYTES, DropCall, SaveCall, StoreSockets
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.stats import ShardStatus
@@ -51,8 +51,8 @@ def test_the_next_process_gets_sockets_and_calls_and_then_restore() -> None:
     assert [message for message, _ in given] == [
         TakeSockets(endpoints[:MAX_FDS]),
         TakeSockets(endpoints[MAX_FDS:]),
-        RestoreCall(b"a", b"how a is", counters=b""),
-        RestoreCall(b"b", b"how b is", counters=b""),
+        RestoreCall(b"a", b"how a is", of_this_run=True),
+        RestoreCall(b"b", b"how b is", of_this_run=True),
         Restore(),
     ]
     assert given[0][1] + given[1][1] == list(shard.backup.sockets.values())
@@ -65,24 +65,16 @@ def test_a_long_snapshot_goes_in_parts() -> None:
     assert [m.last for m in shard.start() if isinstance(m, RestoreCall)] == [False, True]
 
 
-def test_calls_come_with_what_packets_have_changed_since_their_snapshots() -> None:
-    shard = Shard(b"a", b"b")
+def test_a_process_is_told_which_snapshots_a_process_of_this_run_took() -> None:
+    shard = Shard(b"a")
     shard.backup.save(b"stored", bytes(2 * PART_BYTES))
-    shard.recovery.back_up([SaveCounters(((b"b", b"1"), (b"a", b"1"), (b"a", b"2")))], [])
-    shard.recovery.back_up([SaveCall(b"b", b"how b is")], [])
-    found = {m.call_id: m.counters for m in shard.start() if isinstance(m, RestoreCall)}
-    assert found == {b"a": b"2", b"b": b"", b"stored": None}
+
+    def of_this_run() -> set[tuple[bytes, bool]]:
+        return {(m.call_id, m.of_this_run) for m in shard.start() if isinstance(m, RestoreCall)}
+
+    assert of_this_run() == {(b"a", True), (b"stored", False)}
     shard.recovery.back_up([DropCall(b"a"), SaveCall(b"a", b"another"), SaveCall(b"stored", b"ours")], [])
-    found = {m.call_id: m.counters for m in shard.start() if isinstance(m, RestoreCall)}
-    assert found == {b"a": b"", b"b": b"", b"stored": b""}
-
-
-def test_counters_of_a_long_snapshot_come_with_its_last_part() -> None:
-    shard = Shard()
-    shard.recovery.back_up([SaveCall(b"a", bytes(PART_BYTES), last=False), SaveCall(b"a", b"", part=1)], [])
-    shard.recovery.back_up([SaveCall(b"a", bytes(PART_BYTES), last=False)], [])
-    shard.recovery.back_up([SaveCall(b"a", bytes(PART_BYTES), part=1), SaveCounters(((b"a", b"1"),))], [])
-    assert [m.counters for m in shard.start() if isinstance(m, RestoreCall)] == [None, b"1"]
+    assert of_this_run() == {(b"a", True), (b"stored", True)}
 
 
 def test_a_call_of_which_shards_die_is_left_out_and_no_other() -> None:

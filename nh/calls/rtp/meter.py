@@ -88,8 +88,8 @@ class RtpMeter:
     @property
     def latest(self) -> RtpStream | None:
         """The stream whose packets arrived last, as far as their times are known; else the newest."""
-        if not self.streams:
-            return None
+        if len(self.streams) < 2:
+            return self.streams[0] if self.streams else None
         newest = self.streams[(self.next_stream - 1) % len(self.streams)]
         return max((newest, *self.streams), key=lambda stream: stream.arrival or 0.0)
 
@@ -169,6 +169,17 @@ class RtpMeter:
         self.streams = [RtpStream.from_fields(each, before.get(each.ssrc)) for each in fields if each.used]
         self.next_stream = next_stream
         self._current = _NO_STREAM
+
+    def go_on_from(self, fields: StreamFields) -> None:
+        """Go on from a later state of a stream that is known, or of the first one (`fields.used` is 1)."""
+        self._current = _NO_STREAM
+        for index, stream in enumerate(self.streams):
+            if stream.ssrc == fields.ssrc:
+                self.streams[index] = RtpStream.from_fields(fields, stream)
+        if not self.streams:
+            self.streams.append(RtpStream.from_fields(fields))
+            self.next_stream = 1
+        self.choose_payload_type(fields.payload_type)
 
     def sample(self, encodings: Mapping[int, str], opposite: "RtpMeter | None", now: float) -> None:
         """End an interval of quality.

@@ -198,19 +198,20 @@ class RtpStream:
         """The stream in the kernel program's form; counters keep their lowest 32 bits."""
         self._catch_up()
         return StreamFields(
-            seen=self._seen,
-            arrival_ns=0 if self.arrival is None else round(self.arrival * 1e9),
-            jitter_ns=round(self.jitter_s * _JITTER_UNITS),
-            ssrc=self.ssrc,
-            timestamp=self.timestamp,
-            packets=self._packets & _U32,
-            lost=self.lost & _U32,
-            reordered=self.reordered & _U32,
-            duplicates=self.duplicates & _U32,
-            bad_next=self._bad_next,
-            highest=self._highest,
-            payload_type=self.payload_type,
-            used=1,
+            # by place: words cost a third of it
+            self._seen,
+            0 if self.arrival is None else round(self.arrival * 1e9),
+            round(self.jitter_s * _JITTER_UNITS),
+            self.ssrc,
+            self.timestamp,
+            self._packets & _U32,
+            self.lost & _U32,
+            self.reordered & _U32,
+            self.duplicates & _U32,
+            self._bad_next,
+            self._highest,
+            self.payload_type,
+            1,
         )
 
     @classmethod

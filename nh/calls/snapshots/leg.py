@@ -101,6 +101,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         source: None: no source yet; True: the announced endpoint.
         payload_types: None: the leg carries no RTP; True: those that the media of its groups announce. A
             superseded session's groups may have other media by now, then they are written out.
+        noted_packets: as `packets`; releases before looked for packets later than `last_seen` by it.
         kernel: packets and bytes of the leg's present kernel flow that `packets` and `bytes` include; None
             without a flow.
     """
@@ -165,7 +166,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             None if types is None else types == announced_types or PayloadTypesSnapshot.take(types),
             leg.packets,
             leg.bytes,
-            leg.noted_packets,
+            leg.packets,
             leg.last_seen,
             leg.drops,
             leg.offloaded,
@@ -227,7 +228,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
             leg.payload_types = None if types is None else types.rebuild()
-        leg.packets, leg.bytes, leg.noted_packets = self.packets, self.bytes, self.noted_packets
+        leg.packets, leg.bytes = self.packets, self.bytes
         leg.last_seen = times.maybe_past(self.last_seen)
         if self.drops is not None:
             # another release may have more reasons, or fewer

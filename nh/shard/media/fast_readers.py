@@ -29,20 +29,28 @@ ReceiveFrom = Callable[[bytearray], tuple[int, SocketAddress]]
 SendFailed = Callable[[Leg, Send, memoryview, OSError], None]
 NoteErrors = Callable[[MediaSocket], None]
 
+NoteLeg = Callable[[Leg, float], None]
+"""Called with a leg when a packet finds its `note_due` over, and the packet's monotonic seconds."""
+
 
 def forwarding_factory(
     buffer: bytearray,
     traffic: TrafficTotals,
+    poll: MediaPoll,
     send_failed: SendFailed,
+    *,
     note_errors: NoteErrors,
+    note_leg: NoteLeg,
 ) -> Callable[[Leg, Receive, Send], Reader]:
     """A function that makes the readers of the plain plan for legs without RTP statistics.
 
     Args:
         buffer: of all packets.
         traffic: counts them.
+        poll: has the time.
         send_failed: called for a packet that the kernel refused.
         note_errors: called when there is no packet after all, or an ICMP error in its place.
+        note_leg: see NoteLeg.
     """
     view = memoryview(buffer)
 
@@ -55,12 +63,15 @@ def forwarding_factory(
                 return
             leg.packets += 1
             leg.bytes += size
+            leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
             try:
                 send(view[:size])
             except OSError as error:
                 send_failed(leg, send, view[:size], error)
+            if now >= leg.note_due:
+                note_leg(leg, now)
 
         return forward
 
@@ -72,13 +83,11 @@ def measuring_factory(
     traffic: TrafficTotals,
     poll: MediaPoll,
     send_failed: SendFailed,
+    *,
     note_errors: NoteErrors,
+    note_leg: NoteLeg,
 ) -> Callable[[Leg, Receive, Send, RtpMeter], Reader]:
-    """The same for legs of RTP, with their meter; see forwarding_factory().
-
-    Args:
-        poll: has the time.
-    """
+    """The same for legs of RTP, with their meter; see forwarding_factory()."""
     view = memoryview(buffer)
 
     def new_reader(leg: Leg, receive: Receive, send: Send, meter: RtpMeter) -> Reader:
@@ -92,14 +101,17 @@ def measuring_factory(
                 return
             leg.packets += 1
             leg.bytes += size
+            leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
             try:
                 send(view[:size])
             except OSError as error:
                 send_failed(leg, send, view[:size], error)
-            if measure(buffer, size, poll.now):
-                note_reports(leg, view[:size], now=poll.now)
+            if measure(buffer, size, now):
+                note_reports(leg, view[:size], now=now)
+            if now >= leg.note_due:
+                note_leg(leg, now)
 
         return forward_and_measure
 
@@ -113,6 +125,7 @@ def source_factory(
     send_failed: SendFailed,
     *,
     note_errors: NoteErrors,
+    note_leg: NoteLeg,
     admit: Callable[[MediaSocket, int, Endpoint], None],
 ) -> Callable[[MediaSocket, ReceiveFrom, Send, RtpMeter, SocketAddress], Reader]:
     """The same as measuring_factory() for a socket that is not connected to the source of its leg.
@@ -139,14 +152,17 @@ def source_factory(
                 return
             leg.packets += 1
             leg.bytes += size
+            leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
             try:
                 send(view[:size])
             except OSError as error:
                 send_failed(leg, send, view[:size], error)
-            if measure(buffer, size, poll.now):
-                note_reports(leg, view[:size], now=poll.now)
+            if measure(buffer, size, now):
+                note_reports(leg, view[:size], now=now)
+            if now >= leg.note_due:
+                note_leg(leg, now)
 
         return forward_and_measure
 
@@ -160,13 +176,13 @@ def secured_factory(
     egress: Egress,
     *,
     note_errors: NoteErrors,
+    note_leg: NoteLeg,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
 ) -> Callable[[Leg, Receive, RtpMeter | None], Reader]:
     """The same for the plan SECURED, with what SRTP needs; see forwarding_factory().
 
     Args:
-        poll: has the time.
         egress: counts drops, and sends.
         refused: called with a packet that no key opens: it may be STUN or DTLS.
         note_keys: called if a successor has to know soon where the keys of a leg are.
@@ -196,10 +212,11 @@ def secured_factory(
                     note_keys(leg)
             leg.packets += 1
             leg.bytes += size
+            leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
-            if meter is not None and meter.measure(packet, size, poll.now):
-                note_reports(leg, packet, now=poll.now)
+            if meter is not None and meter.measure(packet, size, now):
+                note_reports(leg, packet, now=now)
             if seals is not None:
                 try:
                     sender = seals.sender
@@ -213,6 +230,8 @@ def secured_factory(
                 send(packet)
             except OSError as error:
                 egress.send_failed(leg, send, packet, error)
+            if now >= leg.note_due:
+                note_leg(leg, now)
 
         return forward
 

@@ -24,6 +24,7 @@ from typing import Final
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.shard.media.egress import Egress
+from nh.shard.media.fast_readers import NoteLeg
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sole_latched_source
@@ -49,6 +50,7 @@ class Forwarding:
         path_changed: called with the call-id and each leg at a socket whose packets went into the kernel, or
             out of it.
         opened_beside: called with a socket beside which another one has been opened.
+        note_leg: see nh.shard.media.fast_readers.NoteLeg.
 
     Attributes:
         protocols: what ends say beside the media.
@@ -65,6 +67,7 @@ class Forwarding:
         source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
         path_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
         opened_beside: Callable[[MediaSocket], None] = lambda _media_socket: None,
+        note_leg: NoteLeg = lambda _leg, _now: None,
     ) -> None:
         self._active = False  # until activate()
         self._poll = poll
@@ -85,6 +88,7 @@ class Forwarding:
             self.protocols,
             self._apply_after_batch,
             save=self._save,
+            note_leg=note_leg,
         )
         self._read_first: Final = self._plan_and_read  # one bound method, which all sockets share
 

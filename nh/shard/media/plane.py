@@ -21,6 +21,8 @@ from nh.reasons import reason
 from nh.shard.media.buffers import MediaBuffers
 from nh.shard.media.forwarding import Forwarding
 from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.leg_memory import LegMemory
+from nh.shard.media.leg_notes import LegNotes
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import (
@@ -37,13 +39,10 @@ from nh.shard.media.udp_errors import UdpErrors
 logger = logging.getLogger(__name__)
 
 ROUND_S: Final = 4.0
-"""Longest time between two polls of one session. Showing or ending a session polls it once more."""
-
-LOSSES_S: Final = 0.5
-"""Least time between two looks at whether any socket of the host has lost packets."""
+"""Time between two looks at a flow, and at the losses of a socket. Showing or ending a session looks, too."""
 
 ROUTES_PER_POLL: Final = 300
-"""Most routes that are looked up again in one poll_sessions(): some milliseconds."""
+"""Most routes that are looked up again in one watch(): some milliseconds."""
 
 CONNECTED_A_TURN: Final = 20
 """Sockets of restored calls that are connected in one turn of the loop, or get a flow: some milliseconds."""
@@ -60,7 +59,9 @@ class SocketPlane:
         local_ports: the media ports of the whole relay.
         kernel: the path in the kernel, which is closed with the plane; None: there is none.
         kernel_off: why there is none, for `nh calls`.
-        events: is told of sockets that open and close, and of sources that change.
+        events: is told of sockets that open and close, of sources that change, and of legs that need a
+            snapshot.
+        memory: where counters of legs outlive the process, which is closed with the plane; None: nowhere.
 
     Attributes:
         inherited: descriptors of sockets from the process before, by where they are bound: adopt_sockets()
@@ -74,6 +75,8 @@ class SocketPlane:
         kernel: KernelPath | None = None,
         kernel_off: str = "",
         events: CallEvents | None = None,
+        *,
+        memory: LegMemory | None = None,
     ) -> None:
         self._events = events or CallEvents()
         self.kernel = kernel
@@ -83,8 +86,8 @@ class SocketPlane:
         self._local_ports = local_ports
         self._buffers = MediaBuffers(self.traffic)
         self._udp_errors = UdpErrors()
-        self._lost_some = True
-        self._losses_due = -math.inf
+        self._losses_due = 0.0
+        self._memory = memory
         self._forwarding = Forwarding(
             self.poll,
             self.traffic,
@@ -94,6 +97,7 @@ class SocketPlane:
             source_changed=self._source_changed,
             path_changed=self._path_changed,
             opened_beside=self._buffers.fit_beside,
+            note_leg=LegNotes(memory, self._events).note,
         )
         self._loop: Loop | None = None
         self.inherited: dict[Endpoint, int] = {}
@@ -101,12 +105,10 @@ class SocketPlane:
         self._latching: set[Session] = set()
         self._round: list[Session] = []
         self._slice = 1
-        self._round_s = min(ROUND_S, settings.silent_s / 4)
 
     def change_settings(self, settings: RelaySettings) -> None:
         """Use these settings from now on; open sockets keep their code point."""
         self._settings = settings
-        self._round_s = min(ROUND_S, settings.silent_s / 4)
 
     def open_sockets(
         self, address: str, base: int, count: int, dscp: int | None = None, call_id: bytes = b""
@@ -188,6 +190,8 @@ class SocketPlane:
 
     def start(self, session: Session) -> None:
         """See MediaPlane."""
+        if self._memory is not None:  # before readers are made: it may bring a leg's meter
+            self._memory.begin(session)
         self._buffers.fit(session)
         self._forwarding.start(session.legs)
         self._running[session] = None
@@ -205,6 +209,8 @@ class SocketPlane:
         del self._running[session]
         self._latching.discard(session)
         self._forwarding.stop(session.legs)
+        if self._memory is not None:
+            self._memory.end(session)
 
     def attach(self, loop: Loop) -> None:
         """Carry out the protocols of ends on `loop` from now on; packets are the poll's."""
@@ -229,37 +235,35 @@ class SocketPlane:
         sockets = sockets_of(leg for session in self._running for leg in session.legs)
         self._forwarding.activate(list(sockets))
 
-    def poll_sessions(self, *, since_s: float, now: float) -> None:
-        """Poll the next few sessions: which are alive, and what their sockets lost.
+    def watch(self, *, since_s: float, now: float) -> None:
+        """Look at what tells of no change: what sockets lost, flows in the kernel, routes.
 
-        A round asks the sockets only if any socket of the host has lost packets since that was last looked
-        at, LOSSES_S ago or longer: the four of a call take longer than all else of its poll.
-
-        Each call polls a slice, so that thousands of sessions do not delay the packets.
+        Each call looks at a part, so that thousands of sessions do not delay the packets.
 
         Args:
-            since_s: seconds since the last call. A round over all sessions takes ROUND_S, or a quarter of the
-                shortest time that has to be noticed.
+            since_s: seconds since the last call. A round over all takes ROUND_S.
             now: monotonic seconds.
         """
-        if not self._round and self._running:
-            self._lost_some = now >= self._losses_due and self._udp_errors.grew()
-            if now >= self._losses_due:
-                self._losses_due = now + LOSSES_S
-            self._round = list(self._running)
-            self._slice = math.ceil(len(self._round) * since_s / self._round_s)
-        polled = self._round[-self._slice :]
-        del self._round[-self._slice :]  # first: a session that fails must not be polled for ever
-        for session in polled:
-            # the others have ended since the round began, and their legs are unlinked
-            if session in self._running:
-                session.poll(now=now)
-                if self._lost_some:
-                    self.count_lost(session)
+        if self._running and now >= self._losses_due:
+            self._losses_due = now + ROUND_S
+            if self._udp_errors.grew():
+                self._round = list(self._running)
+                self._slice = math.ceil(len(self._round) * since_s / ROUND_S)
+        if self._round:
+            self._count_some_lost()
         if self.kernel is not None:
-            self.kernel.poll(share=min(1.0, since_s / self._round_s), now=now)
+            self.kernel.poll(share=min(1.0, since_s / ROUND_S), now=now)
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
+
+    def _count_some_lost(self) -> None:
+        """Ask the next few sockets what they lost, in a round over all, if any of the host has lost packets:
+        to ask the four of a call takes as long as to relay several packets."""
+        asked = self._round[-self._slice :]
+        del self._round[-self._slice :]  # first: a session that fails must not be asked for ever
+        for session in asked:
+            if session in self._running:  # it may have ended since the round began
+                self.count_lost(session)
 
     @property
     def checks(self) -> Mapping[CheckResult, int]:
@@ -295,8 +299,10 @@ class SocketPlane:
             self._close_windows(session, now=now)
 
     def close(self) -> None:
-        """Close the poll and the path in the kernel. All groups have to be closed before."""
+        """Close the poll, the path in the kernel and the memory. All groups have to be closed before."""
         self.poll.close()
+        if self._memory is not None:
+            self._memory.close()
         if self.kernel is not None:
             self.kernel.close()
 

@@ -20,6 +20,7 @@ from nh.shard.media import loop_guard
 from nh.shard.media.addresses import endpoint_of, received_address
 from nh.shard.media.egress import Egress, sends_all
 from nh.shard.media.fast_readers import (
+    NoteLeg,
     forwarding_factory,
     measuring_factory,
     secured_factory,
@@ -62,6 +63,7 @@ class Readers:
         protocols: get STUN and DTLS of ends that speak it with the relay.
         changed: called with legs whose source or state changed, after the packet that did it was sent.
         save: called with a leg before its packet is sent, if no other packet shows what this one has.
+        note_leg: see NoteLeg.
     """
 
     def __init__(
@@ -73,20 +75,31 @@ class Readers:
         changed: Callable[[Sequence[Leg]], None],
         *,
         save: Callable[[Leg], None],
+        note_leg: NoteLeg,
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._egress = egress
-        self._stages = Stages(poll, traffic, egress, changed, save)
+        self._stages = Stages(poll, traffic, egress, changed, save=save, note_leg=note_leg)
         self._protocols = protocols
         self._changed = changed
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
-        self._new_forwarding = forwarding_factory(buffer, traffic, send_failed, note_errors)
-        self._new_measuring = measuring_factory(buffer, traffic, poll, send_failed, note_errors)
+        self._new_forwarding = forwarding_factory(
+            buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
+        )
+        self._new_measuring = measuring_factory(
+            buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
+        )
         self._new_by_source = source_factory(
-            buffer, traffic, poll, send_failed, note_errors=note_errors, admit=self._admit_other
+            buffer,
+            traffic,
+            poll,
+            send_failed,
+            note_errors=note_errors,
+            note_leg=note_leg,
+            admit=self._admit_other,
         )
         self._new_secured = secured_factory(
             buffer,
@@ -94,6 +107,7 @@ class Readers:
             poll,
             egress,
             note_errors=note_errors,
+            note_leg=note_leg,
             note_keys=self._stages.note_keys,
             refused=self._refuse,
         )
@@ -103,6 +117,7 @@ class Readers:
             poll,
             egress,
             note_errors=note_errors,
+            note_leg=note_leg,
             note_keys=self._stages.note_keys,
             refused=self._refuse,
             process=self._stages.process_alone,

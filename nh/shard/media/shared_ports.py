@@ -12,7 +12,7 @@ from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
 from nh.shard.media.egress import Egress, Send, seals_first, sends_all
-from nh.shard.media.fast_readers import NoteErrors, Receive
+from nh.shard.media.fast_readers import NoteErrors, NoteLeg, Receive
 from nh.shard.media.poll import MediaPoll, Reader
 from nh.shard.media.sockets import socket_of
 from nh.shard.media.srtp import open_packet, seal_packet
@@ -37,6 +37,7 @@ def shared_port_factory(
     egress: Egress,
     *,
     note_errors: NoteErrors,
+    note_leg: NoteLeg,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
     process: Callable[[Leg, memoryview], None],
@@ -44,7 +45,7 @@ def shared_port_factory(
     """A function that makes the reader of a leg with others at its port.
 
     Args:
-        buffer, traffic, poll, egress, note_errors, note_keys, refused: see secured_factory().
+        buffer, traffic, poll, egress, note_errors, note_leg, note_keys, refused: see secured_factory().
         process: called with a packet, without SRTP, that is to go stage by stage.
     """
     view = memoryview(buffer)
@@ -85,10 +86,11 @@ def shared_port_factory(
             meter, seals, send = ways[member]
             member.packets += 1
             member.bytes += size
+            member.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
             if meter is not None:
-                meter.measure(packet, size, poll.now)
+                meter.measure(packet, size, now)
             if seals is not None:
                 try:
                     sender = seals.sender
@@ -102,6 +104,8 @@ def shared_port_factory(
                 send(packet)
             except OSError as error:
                 egress.send_failed(member, send, packet, error)
+            if now >= member.note_due:
+                note_leg(member, now)
 
         return forward
 

@@ -13,6 +13,7 @@ from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.rtcp_reports import note_reports
 from nh.shard.media.egress import Egress
+from nh.shard.media.fast_readers import NoteLeg
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
@@ -28,6 +29,7 @@ class Stages:
         egress: sends packets and counts drops.
         changed: called with legs whose state changed, after the packet that did it was sent.
         save: called with a leg before its packet is sent, if no other packet shows what this one has.
+        note_leg: see NoteLeg.
     """
 
     def __init__(
@@ -36,13 +38,16 @@ class Stages:
         traffic: TrafficTotals,
         egress: Egress,
         changed: Callable[[Sequence[Leg]], None],
+        *,
         save: Callable[[Leg], None],
+        note_leg: NoteLeg,
     ) -> None:
         self._poll = poll
         self._traffic = traffic
         self._egress = egress
         self._changed = changed
         self._save = save
+        self._note_leg = note_leg
 
     def open(self, legs: Sequence[Leg], packet: memoryview) -> tuple[memoryview, Sequence[Leg]] | None:
         """The packet without SRTP, and the legs that it may belong to; None: no key opens it; it is counted.
@@ -102,6 +107,7 @@ class Stages:
             leg = leg.rtcp
         leg.packets += 1
         leg.bytes += len(packet)
+        leg.last_seen = now = self._poll.now
         self._traffic.received_packets += 1
         self._traffic.received_bytes += len(packet)
         for transform in leg.transforms:
@@ -111,14 +117,16 @@ class Stages:
         meter = leg.offload or leg.find_meter()
         if meter is not None and kind is not MediaKind.RTCP:
             # before it is sent: the kernel may measure the answer at once, beside this
-            meter.measure(packet, len(packet), self._poll.now)
+            meter.measure(packet, len(packet), now)
         if bundle is not None and bundle.learnt:
             bundle.learnt = False
             self._save(leg)
         self._send(leg, packet, ttl)
         # after it is sent: a packet in hand is lost if the process is killed
-        if kind is MediaKind.RTCP and note_reports(leg, packet, now=self._poll.now):
+        if kind is MediaKind.RTCP and note_reports(leg, packet, now=now):
             self._changed((leg, leg.other))
+        if now >= leg.note_due:
+            self._note_leg(leg, now)
 
     def _send(self, leg: Leg, packet: memoryview, ttl: int) -> None:
         """Send a packet to the other end."""

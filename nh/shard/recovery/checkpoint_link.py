@@ -16,13 +16,11 @@ from typing import Final
 from nh.calls.media import Endpoint
 from nh.errors import ChannelFull
 from nh.ipc.backup_messages import (
-    COUNTERS_CALLS,
     MAX_SNAPSHOT_BYTES,
     BackupMessage,
     DropCall,
     ReleaseSockets,
     SaveCall,
-    SaveCounters,
     StoreSockets,
     parts,
 )
@@ -183,17 +181,6 @@ class LinkCheckpointSink:
             self._held.calls[call_id] = snapshot
         elif self._has_backlog or not self._send_call(call_id, snapshot):
             self._unsent_calls[call_id] = snapshot
-
-    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
-        """See CheckpointSink. While the link is full they are not sent: later ones follow."""
-        if self._closed or self._has_backlog:
-            return False
-        try:
-            for at in range(0, len(calls), COUNTERS_CALLS):
-                self._channel.send(encode(SaveCounters(tuple(calls[at : at + COUNTERS_CALLS]))))
-        except ChannelFull:
-            return False
-        return True
 
     def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         """See CheckpointSink."""

@@ -31,15 +31,5 @@ class CheckpointSink(Protocol):
     def save_call(self, call_id: bytes, snapshot: bytes) -> None:
         """The call is like this now."""
 
-    def save_counters(self, calls: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Packets have changed these calls like this since their snapshots.
-
-        Args:
-            calls: call-ids, and nh.calls.snapshots.counters of at most COUNTERS_BYTES.
-
-        Returns:
-            Whether there was room for it.
-        """
-
     def drop_call(self, call_id: bytes, record: bytes = b"") -> None:
         """The call has ended, or cannot be restored; `record` is its record, if there is one."""

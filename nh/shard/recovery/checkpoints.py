@@ -5,9 +5,9 @@ The supervisor holds the latest snapshot of each call, and a duplicate of each m
 packets change, such as a source that latched, in the loop's next turn. So a successor knows all that clients
 and phones were announced.
 
-What every packet changes is saved every REFRESH_S. A snapshot for that would cost several times as much as
-counters alone, and go on to the store. So with many calls most of these refreshes are of counters, and each
-call gets a snapshot in its turn.
+What every packet changes is written where it outlives the process, without a checkpoint
+(nh.shard.media.leg_memory). For the store each call gets a snapshot every REFRESH_S, and of many calls a part
+does. So does a call with SRTP, because what its packets change is beside the keys.
 
 The module knows calls and their sockets, not how a sink keeps them.
 """
@@ -25,10 +25,8 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
-from nh.calls.snapshots.counters import encode_counters, take_counters
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
-from nh.ipc.backup_messages import COUNTERS_BYTES, COUNTERS_CALLS
 from nh.loop import Loop, until_next
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recorder import Recorder
@@ -36,7 +34,7 @@ from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.clocks import clock_at
 
 REFRESH_S: Final = 10.0
-"""How old counters may become in a snapshot while packets come."""
+"""Time between two refreshes of few calls, and the length of a round."""
 
 FIRST_REFRESH_S: Final = 1.0
 """When the first refresh begins. A relay that is killed again and again in less than REFRESH_S would
@@ -48,17 +46,17 @@ SAVED_A_TURN: Final = 20
 TURN_S: Final = 0.1
 """Time between two turns of a refresh."""
 
-FIRST_A_TURN: Final = 100
-"""Calls that a turn of the first refresh saves, at most."""
+FIRST_TURN_S: Final = 0.02
+"""Time between two turns of the first refresh, each of SAVED_A_TURN."""
 
-LEAST_A_TURN: Final = 10
-"""Calls that a turn of a refresh may save, at least: few calls are soon done."""
-
-LOOKS: Final = 5
-"""So many times as many calls does a turn look at: for most in the kernel, and silent ones, that is all."""
+LEAST_A_TURN: Final = 2
+"""Calls that a turn of another refresh saves, at least."""
 
 SNAPSHOTS_A_ROUND: Final = 200
-"""At most about so many of the refreshes of a round are snapshots; the others are of counters."""
+"""At most about so many calls are refreshed in a round; the others have their turn in another."""
+
+OUTDATED_S: Final = 7.0
+"""A call that was refreshed in this time waits for the next round, although packets want a snapshot."""
 
 
 class CallCheckpoint(NamedTuple):
@@ -91,9 +89,9 @@ class Checkpointer(CallObserver):
         self._loop: Loop | None = None
         self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
-        self._outdated: set[bytes] = set()  # calls whose snapshots lack more than counters
-        self._counters: dict[bytes, bytes] = {}  # which are about to be saved
+        self._outdated: set[bytes] = set()  # calls that are refreshed in the next round
         self._round: list[bytes] = []
+        self._a_turn, self._turn_s = SAVED_A_TURN, FIRST_TURN_S
         self._rounds = 0
         self._saved_at_once = 0
         self._changing = b""  # by a command that runs
@@ -152,6 +150,13 @@ class Checkpointer(CallObserver):
         if leg.offload is None:
             self._save_soon(call_id)
 
+    def leg_outdated(self, call_id: bytes, leg: Leg) -> None:
+        """See CallObserver. Several legs of a call say so at different times."""
+        if (leg.last_seen or 0.0) - self._saved.get(call_id, 0.0) < OUTDATED_S:
+            self._outdated.add(call_id)
+        else:
+            self._save_soon(call_id)
+
     def session_ended(self, call_id: bytes, _session: Session, reason: EndReason) -> None:
         """See CallObserver. What a command ends is saved with the command."""
         if reason is not EndReason.CLOSED:
@@ -162,11 +167,17 @@ class Checkpointer(CallObserver):
         self._save_soon(call_id)
 
     def housekeeping(self, now: float) -> None:
-        """See CallObserver. Every REFRESH_S begins a round over all calls."""
+        """See CallObserver. Every REFRESH_S begins a round over the calls whose turn it is."""
         if not self._round and now - self._round_began >= REFRESH_S:
             self._round_began = now
             self._rounds += 1
-            self._round = [call.call_id for call in self._table]
+            every = self._snapshot_every
+            turn = self._rounds % every
+            due = {call_id for call_id in self._table.call_ids if hash(call_id) % every == turn}
+            self._round = list(due | self._outdated)
+            if self._rounds > 1:
+                share = math.ceil(len(self._round) * TURN_S / REFRESH_S)
+                self._a_turn, self._turn_s = min(max(LEAST_A_TURN, share), SAVED_A_TURN), TURN_S
             self._refresh_some()
 
     # --- saving -----------------------------------------------------------------------------------
@@ -179,7 +190,6 @@ class Checkpointer(CallObserver):
             return
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
-        self._counters.pop(call_id, None)
         snapshot = _snapshot(call, now=now, grace_s=2 * (self._snapshot_every - 1) * REFRESH_S)
         self._saved[call_id] = call.last_active
         self._sink.save_call(call_id, snapshot)
@@ -240,7 +250,6 @@ class Checkpointer(CallObserver):
     def _drop(self, call_id: bytes) -> None:
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
-        self._counters.pop(call_id, None)
         record = self._recorder.take(call_id) if self._recorder is not None else b""
         if self._saved.pop(call_id, None) is not None or record:
             self._sink.drop_call(call_id, record)
@@ -268,50 +277,19 @@ class Checkpointer(CallObserver):
 
     def _refresh_some(self) -> None:
         now = time.monotonic()
-        most = FIRST_A_TURN
-        if self._rounds > 1:
-            most = max(LEAST_A_TURN, math.ceil(len(self._table) * TURN_S / REFRESH_S))
-        every = self._snapshot_every
-        looked = saved = 0
-        while self._round and looked < LOOKS * most and saved < most:
-            looked += 1
-            saved += self._refresh(self._round.pop(), every, now=now)
-        if len(self._counters) >= COUNTERS_CALLS or not self._round:
-            self._save_counters()
+        for call_id in self._round[-self._a_turn :]:
+            self._refresh(call_id, now=now)
+        del self._round[-self._a_turn :]
         if self._round and self._loop is not None:
-            # a look at many calls stands for several turns
-            turns = math.ceil(looked / most) - 1
-            self._loop.call_later(turns * TURN_S + until_next(TURN_S, now=now), self._refresh_some)
+            self._loop.call_later(until_next(self._turn_s, now=now), self._refresh_some)
 
-    def _refresh(self, call_id: bytes, every: int, *, now: float) -> bool:
-        """Save what packets have changed in a call; returns whether they have changed anything.
-
-        Args:
-            call_id: the call.
-            every: see _snapshot_every.
-            now: monotonic seconds.
-        """
+    def _refresh(self, call_id: bytes, *, now: float) -> None:
+        """Save a call if packets have come since it was saved."""
         call = self._table.find_call(call_id)
-        if call is None:
-            return False
-        is_snapshot_due = hash(call_id) % every == self._rounds % every or call_id in self._outdated
-        if is_snapshot_due:
-            call.note(now=now)  # what the kernel knows is for the store
-        if call.last_active == self._saved.get(call_id):
-            return False
-        data = b"" if is_snapshot_due else _counters(call)
-        if 0 < len(data) <= COUNTERS_BYTES:
-            self._counters[call_id] = data
-            self._saved[call_id] = call.last_active
-        else:
-            self.save(call_id, now=now)
-        return True
-
-    def _save_counters(self) -> None:
-        """Save the counters of some turns: the supervisor wakes up once for them."""
-        counters, self._counters = self._counters, {}
-        if counters and not self._sink.save_counters(list(counters.items())):
-            self._saved.update(dict.fromkeys(counters, 0.0))  # the next round tries again
+        if call is not None:
+            call.note(now=now)
+            if call.last_active != self._saved.get(call_id):
+                self.save(call_id, now=now)
 
 
 def _shows_once(leg: Leg) -> bool:
@@ -321,9 +299,3 @@ def _shows_once(leg: Leg) -> bool:
 def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
     call.note(now=now)
     return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s))
-
-
-def _counters(call: Call) -> bytes:
-    """The counters of a call; b"": it needs a snapshot."""
-    counters = take_counters(call)
-    return b"" if counters is None else encode_counters(counters)

@@ -16,9 +16,8 @@ from nh.calls.call import Call
 from nh.calls.events import CallObserver
 from nh.calls.journal import CallEvent, CallJournal, EventKind
 from nh.calls.media import Endpoint
-from nh.calls.snapshots.call import CallSnapshot, restore_call
-from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.calls.snapshots.counters import add_counters, decode_counters
+from nh.calls.snapshots.call import restore_call
+from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import has_secrets
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
@@ -93,10 +92,7 @@ class CallRestorer(CallObserver):
     def checkpoints(self) -> Iterator[tuple[bytes, bytes]]:
         """The call-id and the snapshot of each waiting call."""
         for call in self.waiting:
-            try:
-                yield call.call_id, encode_snapshot(_newest(call)) if call.counters else call.snapshot
-            except NhError:  # it cannot be restored, which its next try finds out
-                yield call.call_id, call.snapshot
+            yield call.call_id, call.snapshot
 
     def housekeeping(self, _now: float) -> None:
         """See CallObserver. Tries some of the waiting calls again."""
@@ -148,19 +144,19 @@ class CallRestorer(CallObserver):
         self._checkpointer.restored(call.call_id, now=time.monotonic(), at_once=has_secrets(call.snapshot))
 
     def _restore(self, call: RestoreCall) -> None:
-        snapshot = _newest(call)
+        snapshot = decode_snapshot(call.snapshot)
         now = time.monotonic()
         shift_s = shift_since(snapshot.clock, clock_at(now))
-        grace_s = snapshot.grace_s if call.counters is None else 0.0
+        grace_s = 0.0 if call.of_this_run else snapshot.grace_s
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now, grace_s=grace_s)
         restored.next_expiry = now  # the settings may have changed
-        if call.counters is not None:
-            _ask_flows(restored, now=now)
+        if call.of_this_run:
+            _ask_for_packets(restored, now=now)
         restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
 
 
-def _ask_flows(call: Call, *, now: float) -> None:
-    """Let the flows in the kernel tell when their packets came: snapshots do not follow them.
+def _ask_for_packets(call: Call, *, now: float) -> None:
+    """Let the memory of counters and the flows in the kernel tell when packets came: snapshots do not follow.
 
     A flow that ended with the process before cannot tell. Its call has the full time for its next packet.
     """
@@ -169,11 +165,6 @@ def _ask_flows(call: Call, *, now: float) -> None:
         if lost:
             session.last_active = now
     call.note(now=now)
-
-
-def _newest(call: RestoreCall) -> CallSnapshot:
-    snapshot = decode_snapshot(call.snapshot)
-    return add_counters(snapshot, decode_counters(call.counters)) if call.counters else snapshot
 
 
 def _journal_in(snapshot: bytes) -> CallJournal | None:
@@ -203,7 +194,7 @@ class RestoreQueue:
         """Add a call, or the next part of one."""
         self._parts.append(call.snapshot)
         if call.last:
-            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts), counters=call.counters))
+            self._calls.append(RestoreCall(call.call_id, b"".join(self._parts), of_this_run=call.of_this_run))
             self._parts = []
 
     def restore(self, restorer: CallRestorer, on_begin: Callable[[int], None] | None) -> RestoreCounts:

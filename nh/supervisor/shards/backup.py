@@ -19,7 +19,6 @@ from nh.ipc.backup_messages import (
     DropCall,
     ReleaseSockets,
     SaveCall,
-    SaveCounters,
     StoreSockets,
 )
 from nh.stats.layout import ShardStatus
@@ -111,7 +110,6 @@ class ShardBackup:
         # descriptors by address and port: half as many bytes as by Endpoint, of which each has its own text
         self._sockets: dict[str, dict[int, int]] = {}
         self._calls: dict[bytes, bytes] = {}
-        self._counters: dict[bytes, bytes] = {}
         self._from_before: set[bytes] = set()  # calls whose snapshot no process of this run took
         self._partial: tuple[bytes, list[bytes]] | None = None
 
@@ -129,9 +127,9 @@ class ShardBackup:
         """The latest snapshot of each call, in the order in which the calls began."""
         return self._calls
 
-    def counters_of(self, call_id: bytes) -> bytes | None:
-        """What packets changed in a call since its snapshot: see RestoreCall."""
-        return None if call_id in self._from_before else self._counters.get(call_id, b"")
+    def is_of_this_run(self, call_id: bytes) -> bool:
+        """Whether a process of this run took the latest snapshot of a call."""
+        return call_id not in self._from_before
 
     def apply_all(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """Carry out the messages of one record, in order; see apply().
@@ -173,8 +171,6 @@ class ShardBackup:
                     self._release(endpoint)
             case SaveCall():
                 self._save_part(message)
-            case SaveCounters(calls):
-                self._counters.update(calls)
             case DropCall(call_id):
                 self.drop(call_id)
 
@@ -193,7 +189,6 @@ class ShardBackup:
             self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
         self._calls[call_id] = snapshot
-        self._counters.pop(call_id, None)
 
     def _save(self, call_id: bytes, snapshot: bytes) -> None:
         self._take(call_id, snapshot)
@@ -202,7 +197,6 @@ class ShardBackup:
 
     def drop(self, call_id: bytes) -> None:
         """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
-        self._counters.pop(call_id, None)
         self._from_before.discard(call_id)
         if self._calls.pop(call_id, None) is not None:
             self._status.calls_saved -= 1
@@ -235,7 +229,6 @@ class ShardBackup:
         for endpoint in self.sockets:
             self._release(endpoint)
         self._calls.clear()
-        self._counters.clear()
         self._from_before.clear()
         self._status.calls_saved = 0
         self._partial = None

@@ -20,7 +20,6 @@ from nh.ipc.backup_messages import (
     DropCall,
     ReleaseSockets,
     SaveCall,
-    SaveCounters,
     StoreSockets,
 )
 from nh.ipc.channel import Channel
@@ -241,7 +240,7 @@ class ShardHandle:
                     self._recovery.back_up(message.backup, fds)
                 case link.Restoring():
                     self._recovery.restoring(message)
-                case StoreSockets() | ReleaseSockets() | SaveCall() | SaveCounters() | DropCall():
+                case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
                     self._recovery.back_up((message,), fds)
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error(

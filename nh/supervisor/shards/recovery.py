@@ -84,7 +84,7 @@ class Recovery:
         self._sent, self._at = list(self.backup.calls), None
         self.recorded = 0
         sockets = list(self.backup.sockets.items())
-        calls = [(each, data, self.backup.counters_of(each)) for each, data in self.backup.calls.items()]
+        calls = [(each, data, self.backup.is_of_this_run(each)) for each, data in self.backup.calls.items()]
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
@@ -151,12 +151,12 @@ class Recovery:
     def _messages(
         self,
         sockets: list[tuple[Endpoint, int]],
-        calls: list[tuple[bytes, bytes, bytes | None]],
+        calls: list[tuple[bytes, bytes, bool]],
         restore: Restore,
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
-        for call_id, snapshot, counters in calls:
+        for call_id, snapshot, of_this_run in calls:
             for _, data, last in parts(snapshot):
-                yield RestoreCall(call_id, data, last, counters if last else None), []
+                yield RestoreCall(call_id, data, last, of_this_run), []
         yield restore, []

@@ -1,0 +1,170 @@
+"""nh.shard.media.leg_memory: counters that a killed process leaves to its successor, in place."""
+
+import mmap
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.drop import Drop
+from nh.calls.leg import Leg
+from nh.calls.media_security import MediaSecurity
+from nh.calls.session import Session
+from nh.shard.media.leg_memory import _PLACE_BYTES, LegMemory
+from tests.calls.fakes import START, Proxy, make_proxy, receive
+from tests.calls.rtp import Sender
+from tests.calls.test_snapshot import moved
+
+PLACES = 9
+"""For two sessions of four legs; place 0 is no leg's."""
+
+
+@pytest.fixture
+def memory() -> mmap.mmap:
+    return mmap.mmap(-1, PLACES * _PLACE_BYTES)
+
+
+def talk(leg: Leg, *numbers: int, at: float = START) -> None:
+    """RTP arrives on a leg."""
+    meter = leg.find_meter()
+    assert meter is not None
+    Sender(meter, ssrc=7, now=at).send(*numbers)
+    receive(leg, *[172] * len(numbers), at=at)
+
+
+def session_in(proxy: Proxy, number: int = 0) -> Session:
+    return proxy.plane.running[number]
+
+
+def seen(leg: Leg) -> object:
+    """What a leg has counted."""
+    streams = [(each.ssrc, each.packets, each.lost, each.reordered, each.duplicates) for each in leg.streams]
+    return leg.packets, leg.bytes, leg.last_seen, streams
+
+
+@given(
+    st.lists(st.integers(0, 90), min_size=1, max_size=30),
+    st.lists(st.integers(0, 90), min_size=1, max_size=30),
+    st.lists(st.integers(91, 99), max_size=9),
+)
+def test_a_successor_counts_on(first: list[int], more: list[int], then: list[int]) -> None:
+    """It has a snapshot, and the memory has what came since."""
+    memory, proxy = mmap.mmap(-1, PLACES * _PLACE_BYTES), make_proxy()
+    leg = proxy.connect().legs[0]
+    places = LegMemory(memory)
+    places.begin(session_in(proxy))
+    talk(leg, *first)
+    after = session_in(moved(proxy))
+    talk(leg, *more, at=START + 5)
+    places.save(leg)
+    LegMemory(memory).begin(after)
+    assert seen(after.legs[0]) == seen(leg)
+    for each in (leg, after.legs[0]):
+        talk(each, *then, at=START + 9)
+    assert seen(after.legs[0]) == seen(leg)
+
+
+def test_a_snapshot_that_is_later_counts(memory: mmap.mmap) -> None:
+    proxy = make_proxy()
+    leg = proxy.connect().legs[0]
+    places = LegMemory(memory)
+    places.begin(session_in(proxy))
+    talk(leg, 1, 2)
+    places.save(leg)
+    talk(leg, 3, 4, at=START + 1)
+    proxy.now = START + 1
+    after = session_in(moved(proxy))
+    LegMemory(memory).begin(after)
+    assert seen(after.legs[0]) == seen(leg)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["copied in part", "written in part"])
+def test_a_kill_within_a_write_costs_that_write_at_most(memory: mmap.mmap, whole: bool) -> None:
+    proxy = make_proxy()
+    leg = proxy.connect().legs[0]
+    places = LegMemory(memory)
+    places.begin(session_in(proxy))
+    after = session_in(moved(proxy))
+    talk(leg, 1, 2)
+    places.save(leg)
+    before, old = seen(leg), bytes(memory)
+    talk(leg, 3, at=START + 1)
+    places.save(leg)
+    words = memoryview(memory).cast("Q")
+    if whole:
+        # the body of place 0 is whole, that of the leg is half old
+        half = leg.place * _PLACE_BYTES + _PLACE_BYTES // 3
+        memory[half : (leg.place + 1) * _PLACE_BYTES] = old[half : (leg.place + 1) * _PLACE_BYTES]
+        words[1] = leg.place
+    else:
+        memory[_PLACE_BYTES:] = old[_PLACE_BYTES:]
+    words.release()
+    LegMemory(memory).begin(after)
+    assert seen(after.legs[0]) == (seen(leg) if whole else before)
+
+
+def test_places_are_used_again_and_a_leg_without_one_needs_snapshots(memory: mmap.mmap) -> None:
+    proxy = make_proxy()
+    sessions = [proxy.connect(call_id=b"%d" % number) for number in range(3)]
+    places = LegMemory(memory)
+    for session in sessions:
+        places.begin(session)
+    assert len({leg.place for session in sessions[:2] for leg in session.legs}) == PLACES - 1
+    assert {leg.place for leg in sessions[2].legs} == {0}
+    assert not places.save(sessions[2].legs[0])
+    places.end(sessions[0])
+    places.begin(sessions[2])
+    talk(sessions[2].legs[0], 1)
+    assert seen(sessions[2].legs[0])
+    after = moved(proxy)
+    successor = LegMemory(memory)
+    for session in after.plane.running:
+        successor.begin(session)
+    assert [leg.place > 0 for leg in after.plane.running[1].legs] == [True] * 4
+
+
+def test_what_was_not_restored_gives_way(memory: mmap.mmap) -> None:
+    before = make_proxy()
+    places = LegMemory(memory)
+    for number in range(2):
+        session = before.connect(call_id=b"%d" % number)
+        places.begin(session)
+        for leg in session.legs:
+            receive(leg, 172)
+            places.save(leg)
+    successor, after = LegMemory(memory), make_proxy()
+    others = [after.connect(call_id=b"other %d" % number) for number in range(4)][2:]
+    for session in others:
+        successor.begin(session)
+        assert all(leg.place for leg in session.legs)
+        assert {leg.packets for leg in session.legs} == {0}, "not the counters of those before"
+
+
+def test_what_a_place_has_no_room_for_needs_one_snapshot_and_srtp_always_does(memory: mmap.mmap) -> None:
+    session = make_proxy().connect()
+    places, leg = LegMemory(memory), session.legs[0]
+    places.begin(session)
+    receive(leg, 172)
+    assert places.save(leg)
+    talk(leg, 1)
+    assert [places.save(leg), places.save(leg)] == [False, True], "a stream"
+    leg.count_drop(Drop.SOURCE_MISMATCH)
+    assert [places.save(leg), places.save(leg)] == [False, True]
+    leg.note_unreachable(now=START)
+    assert [places.save(leg), places.save(leg)] == [False, True]
+    session.legs[1].security = MediaSecurity(1, None, None)
+    assert [places.save(leg), places.save(leg)] == [False, False]
+
+
+def test_any_bytes_are_a_memory() -> None:
+    for seed in range(50):
+        memory = mmap.mmap(-1, PLACES * _PLACE_BYTES)
+        memory[:] = random.Random(seed).randbytes(len(memory))
+        session = make_proxy().connect()
+        places = LegMemory(memory)
+        places.begin(session)
+        receive(session.legs[0], 172)
+        places.save(session.legs[0])
+        places.end(session)
+        places.close()
