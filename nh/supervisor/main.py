@@ -47,7 +47,7 @@ def run(
                 inherited = take_over(settings.runtime_path)
                 stack.callback(inherited.close)
             status = 0
-            groups = [] if inherited else followers(settings)  # who was handed calls is no standby
+            groups = None if inherited else followers(settings)  # who was handed calls is no standby
             runtime = Runtime(settings, shard_argv, stack, inherited, standby=bool(groups))
             outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
             if outcome is Outcome.PROMOTED:

@@ -153,7 +153,9 @@ def test_a_standby_does_not_get_calls_from_a_server_that_is_away(tmp_path: Path)
     """Not even if the relay would start without the server: another standby may have them."""
     settings = Settings(state="valkey://127.0.0.1:1/0", standby=True, runtime_dir=str(tmp_path))
     assert settings.state_away is StateAway.TAKE
-    (follower,) = followers(settings)
+    found = followers(settings)
+    assert found is not None
+    (follower,) = found
     group = Group(follower.group, follower)
     with pytest.raises(NotNow), open_store(settings, group=group):
         pass

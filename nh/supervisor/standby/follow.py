@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from nh.errors import StoreUnavailable
@@ -14,6 +14,7 @@ from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower, Standing
+    from nh.supervisor.store.valkey.followers import Followers
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Following:
         failure: why the server cannot be asked; "": it answers.
     """
 
-    def __init__(self, followers: "Sequence[Follower]", on_free: Callable[[], None]) -> None:
+    def __init__(self, followers: "Followers", on_free: Callable[[], None]) -> None:
         self.free: Follower | None = None
         self.standings: dict[str, Standing] = {}
         self.failure = ""
@@ -111,11 +112,17 @@ class Following:
             if follower.group in self._wanted:
                 follower.want()
                 self._wanted.discard(follower.group)
-            standing = follower.poll()
-            self._tell(follower, standing)
-            if follower.is_free(standing):
-                return follower
-        return None
+        free, failed = None, None
+        for follower, outcome in self._followers.poll():
+            if isinstance(outcome, StoreUnavailable):
+                failed = outcome
+                continue
+            self._tell(follower, outcome)
+            if free is None and follower.is_free(outcome):
+                free = follower
+        if free is None and failed is not None:
+            raise failed
+        return free
 
     def _tell(self, follower: "Follower", standing: "Standing") -> None:
         before = self.standings.get(follower.group)

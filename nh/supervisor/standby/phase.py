@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
@@ -30,7 +30,7 @@ from nh.supervisor.store.open import Group
 from nh.version import __version__
 
 if TYPE_CHECKING:
-    from nh.supervisor.store.valkey.follower import Follower
+    from nh.supervisor.store.valkey.followers import Followers
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Standby:
         followers: one for each group of calls.
     """
 
-    def __init__(self, runtime: Runtime, followers: "Sequence[Follower]") -> None:
+    def __init__(self, runtime: Runtime, followers: "Followers") -> None:
         self._runtime = runtime
         self._followers = followers
         self._outcome: Outcome | None = None
@@ -94,13 +94,15 @@ class Standby:
         if outcome is Outcome.PROMOTED:
             runtime.rpc.stop_reading()
             runtime.rpc.release_connections()  # those of the relay that serves from now on
-            others = [each for each in self._followers if each.group != self._taken]
             # the calls do not wait for a server that is slow to hear it
-            threading.Thread(target=_leave, args=(others,), name="leave", daemon=True).start()
+            leave = threading.Thread(
+                target=self._followers.leave, args=(self._taken,), name="leave", daemon=True
+            )
+            leave.start()
             return
         if outcome is Outcome.ENDED:
             runtime.notifier.stopping()
-            _leave(self._followers)
+            self._followers.leave()
         runtime.rpc.close()
 
     def _end(self, outcome: Outcome) -> None:
@@ -168,7 +170,7 @@ class Standby:
     def _end_orphans(self) -> None:
         """End shards of the run before when another relay has the calls; they cannot learn it themselves."""
         orphans, standings = self._runtime.orphans, self._following.standings
-        known = len(standings) == len(self._followers)
+        known = all(each.group in standings for each in self._followers)
         lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
         if orphans and lost and self._following.free is None:
             logger.warning(
@@ -224,8 +226,3 @@ class Standby:
                 logger.info("%s: ending", number.name)
                 self._outcome = None  # the calls of a promotion are given up
                 self._end(Outcome.ENDED)
-
-
-def _leave(followers: "Sequence[Follower]") -> None:
-    for follower in followers:
-        follower.leave()

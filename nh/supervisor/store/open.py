@@ -24,6 +24,7 @@ from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower
+    from nh.supervisor.store.valkey.followers import Followers
 
 logger = logging.getLogger(__name__)
 
@@ -113,24 +114,27 @@ def open_store(
             yield OpenedStore(store, lock)
 
 
-def followers(settings: Settings) -> "list[Follower]":
-    """One for each group that the relay with these settings is a standby for; it may be none.
+def followers(settings: Settings) -> "Followers | None":
+    """One for each group that the relay with these settings is a standby for; None: for none.
 
     Raises:
         ConfigError: the store that `state` names cannot be used, or the key of `state_key_file`: the calls
             could not be taken over.
     """
     if not settings.groups:
-        return []
+        return None
     scheme, location = locate(settings)
     _check_extra(scheme)
     check = key_check(read_state_key(settings.state_key_file))
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
 
     target = parse_url(scheme, location)
     names = dict.fromkeys(name or target.prefix for name in settings.groups)
     holder = holder_name(settings)
-    return [Follower(structs.replace(target, prefix=name), holder, key_check=check) for name in names]
+    return Followers(
+        [Follower(structs.replace(target, prefix=name), holder, key_check=check) for name in names]
+    )
 
 
 def prefix_of(settings: Settings, group: Group) -> str:

@@ -8,8 +8,8 @@ by the same reply. A blocking XREAD would tell neither of the last two.
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from valkey import Valkey
 
@@ -73,6 +73,8 @@ class Follower:
         clock: returns monotonic seconds.
 
     Attributes:
+        target: see above.
+        keys: of the group, as scripts get them.
         copy: the group's calls, as far as they are known.
         caught_up_at: when the copy had all that the server had, by the clock; None: never yet.
     """
@@ -87,26 +89,27 @@ class Follower:
     ) -> None:
         self.copy = WarmCopy()
         self.caught_up_at: float | None = None
-        self._target = target
+        self.target = target
+        self.keys = [target.group_key(name) for name in scripts.KEYS]
         self._holder = holder
         self._key_check = key_check
         self._opens = True
         self._clock = clock
-        self._keys = [target.group_key(name) for name in scripts.KEYS]
         self._server: Valkey | None = None
         self._announced_at = -ANNOUNCE_S
+        self._asked_at = 0.0
         self._read_at: float | None = None
         self._data_lost_at: float | None = None
 
     @property
     def group(self) -> str:
         """The name of the group: the prefix of its keys."""
-        return self._target.prefix
+        return self.target.prefix
 
     @property
     def lease_s(self) -> float:
         """How long the group is a relay's after its last sign of life."""
-        return self._target.lease_s
+        return self.target.lease_s
 
     @property
     def calls(self) -> int:
@@ -122,7 +125,7 @@ class Follower:
         if not standing.opens and self.calls:
             return False
         if self._data_lost_at is not None:
-            return self._clock() >= self._data_lost_at + self._target.lease_s + RETURN_S
+            return self._clock() >= self._data_lost_at + self.target.lease_s + RETURN_S
         return not standing.lease_s or standing.holder == escaped(self._holder)
 
     def obstacle(self, standing: Standing) -> str:
@@ -140,13 +143,40 @@ class Follower:
             StoreUnavailable, StoreRefused: the server does not answer, or not this relay.
         """
         try:
-            if self._server is None:
-                self._server = connect(self._target)
-            with failures(self._target.name):
-                return self._poll(self._server)
+            server = self._server or connect(self.target)
+            with failures(self.target.name):
+                return self.take(server, self._ask(server, self.question()))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def announcement(self) -> tuple[str, str]:
+        """The hash, and the field in it, by which the relay that has the group knows this standby."""
+        return self.keys[3], self._holder
+
+    def question(self, *, announces: bool = True) -> Sequence[str | int]:
+        """The arguments of FOLLOW now.
+
+        Args:
+            announces: whether this standby announces itself, if it is time for that.
+        """
+        now = self._asked_at = self._clock()
+        is_due = self._read_at is not None and self._opens and now >= self._announced_at + ANNOUNCE_S
+        if announces and is_due:
+            self._announced_at = now
+        calls = str(len(self.copy.calls)) if announces and is_due else ""
+        return (str(self.copy.position), ENTRIES, self._holder, calls, ANNOUNCED_MS)
+
+    def take(self, server: Valkey, reply: Any) -> Standing:
+        """Take a reply to question(), and ask the server for what is missing.
+
+        Args:
+            server: has sent it.
+            reply: of FOLLOW.
+        """
+        self._server = server
+        return self._take(server, *self._read(reply))
 
     def catch_up(self, at: Position) -> bool:
         """Read the last changes of a relay whose group this one has acquired.
@@ -166,7 +196,7 @@ class Follower:
         if server is None:
             return False
         while self.copy.is_whole and self.copy.position < at:
-            _, changes = self._ask(server, announce=False)
+            _, changes = self._ask_on(server)
             if not changes.entries:
                 return False
             self.copy.apply(changes._replace(at=at))
@@ -178,10 +208,10 @@ class Follower:
         Raises:
             StoreUnavailable: the server does not answer.
         """
-        server = connect(self._target)
+        server = connect(self.target)
         try:
-            with failures(self._target.name):
-                server.eval(scripts.WANT, 1, self._keys[0], self._holder, WANTED_MS)
+            with failures(self.target.name):
+                server.eval(scripts.WANT, 1, self.keys[0], self._holder, WANTED_MS)
         finally:
             server.close()
 
@@ -192,8 +222,8 @@ class Follower:
         """
         with contextlib.suppress(StoreUnavailable):
             if self._server is not None:
-                with failures(self._target.name):
-                    self._server.hdel(self._keys[3], self._holder)
+                with failures(self.target.name):
+                    self._server.hdel(*self.announcement)
         self.close()
 
     def close(self) -> None:
@@ -202,12 +232,8 @@ class Follower:
         if server is not None:
             server.close()
 
-    def _poll(self, server: Valkey) -> Standing:
-        now = self._clock()
-        announce = self._read_at is not None and self._opens and now >= self._announced_at + ANNOUNCE_S
-        standing, changes = self._ask(server, announce=announce)
-        if announce:
-            self._announced_at = now
+    def _take(self, server: Valkey, standing: Standing, changes: Changes) -> Standing:
+        now = self._asked_at
         if not standing.readable:
             return standing
         if self._lacks_data(standing, changes):
@@ -216,7 +242,7 @@ class Follower:
                 logger.warning(
                     "standby for %s: the server has lost its data; the relay that has the calls writes them"
                     " anew, and this one takes over its %d warm calls if that does not happen within %g s",
-                    *(self._target.prefix, len(self.copy.calls), self._target.lease_s + RETURN_S),
+                    *(self.target.prefix, len(self.copy.calls), self.target.lease_s + RETURN_S),
                 )
             return standing
         self._data_lost_at = None
@@ -225,7 +251,7 @@ class Follower:
             self.caught_up_at = now
             return standing
         while self.copy.apply(changes) and self.copy.position != changes.at:
-            standing, changes = self._ask(server, announce=False)
+            standing, changes = self._ask_on(server)
         if not self.copy.is_whole or self._read_at is None or now >= self._read_at + RECONCILE_S:
             if self._read_at is not None and now < self._read_at + RETRY_S:
                 return standing
@@ -237,11 +263,13 @@ class Follower:
         """Whether the server knows less than it did, and no relay has the group there: epochs only grow."""
         return changes.at.epoch < self.copy.position.epoch and not standing.lease_s
 
-    def _ask(self, server: Valkey, *, announce: bool) -> tuple[Standing, Changes]:
-        calls = str(len(self.copy.calls)) if announce else ""
-        arguments = (str(self.copy.position), ENTRIES, self._holder, calls, ANNOUNCED_MS)
-        script = server.register_script(scripts.FOLLOW)
-        reply = script(keys=self._keys, args=arguments)
+    def _ask(self, server: Valkey, question: Sequence[str | int]) -> Any:
+        return server.register_script(scripts.FOLLOW)(keys=self.keys, args=question)
+
+    def _ask_on(self, server: Valkey) -> tuple[Standing, Changes]:
+        return self._read(self._ask(server, self.question(announces=False)))
+
+    def _read(self, reply: Any) -> tuple[Standing, Changes]:
         form, epoch, number, holder, left_ms, count, last, names, records, key = reply
         if key != b"?":  # otherwise the server has lost its data, and the copy is as it was
             self._opens = key in (b"", self._key_check.encode())
@@ -261,12 +289,12 @@ class Follower:
 
     def _read_all(self, server: Valkey, at: Position) -> None:
         missed = self._read_at is not None and not self.copy.is_whole
-        self.copy.replace(at, server.hscan_iter(self._keys[1], count=_SCAN))
+        self.copy.replace(at, server.hscan_iter(self.keys[1], count=_SCAN))
         self._read_at = self._clock()
         if missed:
             logger.info(
                 "standby for %s: changes were missed; %s read again",
-                self._target.prefix,
+                self.target.prefix,
                 counted(len(self.copy.calls), "call"),
             )
 

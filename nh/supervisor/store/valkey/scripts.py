@@ -11,6 +11,7 @@ are the same in every format, so that a relay of one format respects the lease o
 NUMBER counts the writes of an epoch from 1 on, so that a standby notices what it has missed.
 """
 
+import hashlib
 from typing import Final
 
 KEYS: Final = ("group", "calls", "changes", "standbys")
@@ -172,6 +173,9 @@ many calls the standby has ("": it does not announce itself), for how long it do
 Returns format, epoch, number of writes, holder, what is left of the lease, ms, number of calls, ids of the
 entries that follow, call-ids that changed, their records as they are now, and the check value of the key (?:
 none is known)."""
+
+FOLLOW_SHA: Final = hashlib.sha1(FOLLOW.encode()).hexdigest()
+"""By which the server knows it."""
 
 WANT: Final = """
 local clock = redis.call('TIME')
