@@ -64,6 +64,36 @@ def test_a_relay_finds_its_calls_through_any_node_and_late_writes_of_another_are
     second.close()
 
 
+def test_a_standby_of_several_relays_follows_each_at_its_node(nodes: Nodes) -> None:
+    from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
+
+    names = [f"relay-{number}" for number in range(4)]
+    relays = [engine(nodes, f"pool-{name}", name) for name in names]
+    for relay, name in zip(relays, names, strict=True):
+        relay.open()
+        relay.write({name.encode(): StoredCall(name.encode(), b"1", 1.5)})
+    host = f"{nodes[0].host}:{nodes[0].port}"
+    targets = [parse_url("valkey+cluster", f"{host}/0?prefix=pool-{name}") for name in names]
+    standby = Followers([Follower(each, "standby") for each in targets])
+    _ = [*standby.poll()]
+    # those that have read the calls announce themselves
+    outcomes = [outcome for _, outcome in standby.poll()]
+    assert [getattr(outcome, "holder", "") for outcome in outcomes] == names
+    assert [[*each.copy.calls] for each in standby] == [[name.encode()] for name in names]
+
+    def announced() -> int:
+        return sum(
+            node_with(nodes, f"pool-{name}").client().hlen(f"{{pool-{name}}}:standbys") for name in names
+        )
+
+    assert announced() == len(names)
+    standby.leave()
+    assert announced() == 0
+    for relay in relays:
+        relay.close()
+
+
 def test_a_url_of_one_node_says_that_it_is_one_of_a_cluster(nodes: Nodes) -> None:
     engine(nodes, "somewhere").open()
     others = [node for node in nodes if node is not node_with(nodes, "somewhere")]

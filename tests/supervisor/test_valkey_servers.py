@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoredCall, StoreEngine, StoreRefused
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import parse_url
@@ -73,15 +74,42 @@ def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_nam
             engine("valkeys", f"127.0.0.1:{port}/0?ca={tmp_path}/none").open()
 
 
+def test_a_server_that_wants_a_certificate_of_nh_gets_it(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    options = {
+        "tls-cert-file": certificate,
+        "tls-key-file": key,
+        "tls-ca-cert-file": certificate,
+        "tls-auth-clients": "yes",
+        "tls-port": (port := free_port()),
+    }
+    with valkey_server(options):
+        opened = engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}&cert={certificate}&key={key}")
+        assert opened.open() == []
+        opened.close()
+        # the end of the connection may overtake the server's reason
+        with pytest.raises(
+            StoreUnavailable, match=r"wants a certificate: add cert=PATH|there is no connection"
+        ):
+            engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}").open()
+
+
 @contextlib.contextmanager
-def sentinel_of(primary: ValkeyServer, directory: Path) -> Iterator[int]:
-    """The port of a Sentinel that knows `primary` by the name main, and promotes a replica by itself."""
+def sentinel_of(primary: ValkeyServer, directory: Path, password: str = "") -> Iterator[int]:
+    """The port of a Sentinel that knows `primary` by the name main, and promotes a replica by itself.
+
+    Args:
+        primary: the server.
+        directory: for its files.
+        password: of the Sentinel and of the servers; "": they have none.
+    """
     port, file = free_port(), directory / "sentinel.conf"
     file.write_text(
         f"bind 127.0.0.1\nport {port}\ndir {directory}\n"
         f"sentinel monitor main {primary.host} {primary.port} 1\n"
         "sentinel down-after-milliseconds main 500\n"
         "sentinel failover-timeout main 1000\n"
+        + (f"requirepass {password}\nsentinel auth-pass main {password}\n" if password else "")
     )
     with Program([program_name(), str(file), "--sentinel"]) as program:
         program.wait_for_line("monitor master")
@@ -108,4 +136,48 @@ def test_the_primary_of_sentinels_is_found_and_its_successor_gets_all_calls(tmp_
         store.put(b"b", b"2")
         until_written(store)
         assert Group(replica, "nh").contents() == {b"a": b"1", b"b": b"2"}
+        store.close(5.0)
+
+
+@pytest.mark.full
+def test_sentinels_and_servers_with_passwords_lead_a_standby_to_the_primary_and_to_its_successor(
+    tmp_path: Path,
+) -> None:
+    from valkey import Valkey  # noqa: PLC0415  as above
+
+    from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
+
+    password, file = "secret", tmp_path / "password"
+    file.write_text(password)
+    file.chmod(0o600)
+    secured = {"requirepass": password, "masterauth": password}
+    with (
+        valkey_server(secured) as primary,
+        valkey_server({**secured, "replicaof": f"127.0.0.1 {primary.port}"}) as replica,
+        sentinel_of(primary, tmp_path, password) as port,
+        Valkey(port=port, password=password) as sentinel,
+    ):
+        eventually(lambda: sentinel.sentinel_slaves("main"), "the Sentinel knows the replica", 30.0)
+        files = f"password_file={file}&sentinel_password_file={file}"
+        location = f"127.0.0.1:{port}/0?sentinel=main&{files}"
+        store = Store(engine("valkey", location))
+        store.put(b"a", b"1")
+        until_written(store)
+        targets = [parse_url("valkey", f"{location}&prefix={name}") for name in ("nh", "none")]
+        standby = Followers([Follower(each, "standby") for each in targets])
+        follower, _ = standby
+
+        def is_warm(*call_ids: bytes) -> bool:
+            with contextlib.suppress(StoreUnavailable):
+                _ = [*standby.poll()]
+            return {*follower.copy.calls} == {*call_ids}
+
+        eventually(lambda: is_warm(b"a"), "it is warm")
+        primary.stop()
+        store.put(b"b", b"2")
+        until_written(store)
+        eventually(lambda: is_warm(b"a", b"b"), "it is warm again", 30.0)
+        standby.leave()
+        assert replica.client(password=password).info()["role"] == "master"
         store.close(5.0)

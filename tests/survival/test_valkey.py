@@ -15,10 +15,13 @@ from nh.commands import Allocate, Demote, Ping, Reload, TransactionKey
 from nh.errors import Draining, Refused
 from nh.supervisor.store.valkey.url import parse_url
 from tests.profiles import quick_first
+from tests.supervisor.test_valkey_servers import make_certificate, sentinel_of
 from tests.survival.test_restart import Where, begin
 from tools.harness.call import RelayedCall
 from tools.harness.media_peer import MediaPeer
+from tools.harness.ports import free_port
 from tools.harness.relay import Place, Relay, as_environment, place_for_relay
+from tools.harness.valkey_cluster import valkey_cluster
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 from tools.harness.waiting import eventually
 
@@ -71,6 +74,48 @@ def test_calls_come_back_from_the_server_when_everything_of_the_host_is_lost(
                 bob.send(b"yes", for_bob)
                 assert alice.receive() == (b"yes", for_alice)
             assert PASSWORD not in relay.program.output
+            assert relay.program.stop() == 0
+
+
+@pytest.fixture(params=["cluster", "sentinel", "tls"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The setting `state` for a server of each kind."""
+    with contextlib.ExitStack() as servers:
+        match request.param:
+            case "cluster":
+                nodes = servers.enter_context(valkey_cluster())
+                yield f"valkey+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}/0?prefix=one"
+            case "sentinel":
+                primary = servers.enter_context(valkey_server())
+                port = servers.enter_context(sentinel_of(primary, tmp_path))
+                yield f"valkey://127.0.0.1:{port}/0?prefix=one&sentinel=main"
+            case _:
+                certificate, key = make_certificate(tmp_path)
+                files = {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
+                servers.enter_context(valkey_server({**files, "tls-port": (port := free_port())}))
+                yield (
+                    f"valkeys://127.0.0.1:{port}/0?prefix=one&ca={certificate}&cert={certificate}&key={key}"
+                )
+
+
+@pytest.mark.full
+def test_calls_come_back_from_a_server_of_each_kind(place: Place, url: str) -> None:
+    with MediaPeer("127.0.0.1") as alice, MediaPeer("127.0.0.1") as bob:
+        relay = Relay(place, 1, {"NH_STATE": url})
+        with relay.program:
+            relay.wait_until_ready()
+            for_alice, for_bob = begin(relay, "call", alice, bob)
+            until_stored(relay)
+            assert relay.stats().supervisor.store_up == 1
+            relay.kill_all()
+        shutil.rmtree(place.directory)
+        relay = Relay(place, 1, {"NH_STATE": url})
+        with relay.program:
+            relay.wait_until_ready()
+            alice.send(b"still there?", for_alice)
+            assert bob.receive() == (b"still there?", for_bob)
+            bob.send(b"yes", for_bob)
+            assert alice.receive() == (b"yes", for_alice)
             assert relay.program.stop() == 0
 
 

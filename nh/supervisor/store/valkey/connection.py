@@ -144,6 +144,10 @@ def failures(name: str) -> Iterator[None]:
 
 def _failure(name: str, exc: Exception) -> StoreUnavailable:
     said = escaped(" ".join(str(exc).split()))[:_MOST_TEXT] or type(exc).__name__
+    if "certificate required" in said.lower().replace("_", " "):
+        return StoreRefused(
+            f"{name}: TLS: {said}; the server wants a certificate: add cert=PATH and key=PATH to the URL"
+        )
     if _is_certificate(exc):
         return StoreRefused(f"{name}: TLS: {said}; ca=PATH in the URL trusts the issuer of a certificate")
     for kind, beginning, error, sentence in _SENTENCES:
