@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.netns import needs_namespaces
-from tests.survival.keepalived import Keepalived
 from tools.harness.call import RelayedCall
 from tools.harness.hosts import Host, Hosts, Link, some_hosts
+from tools.harness.keepalived import Keepalived
 from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.valkey, pytest.mark.keepalived, pytest.mark.full, pytest.mark.timeout(180)]

@@ -15,9 +15,9 @@ from nh.config import Settings
 from tests.netns import needs_namespaces
 from tests.ng.client import NgClient
 from tests.ng.ng_call import SDP, NgCall
-from tests.survival.keepalived import Instance, Keepalived
 from tools.harness.call import RelayedCall
 from tools.harness.hosts import NG_PORT, SECOND, VIRTUAL, Host, Hosts, some_hosts
+from tools.harness.keepalived import Instance, Keepalived
 from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.valkey, pytest.mark.keepalived, pytest.mark.full, pytest.mark.timeout(300)]
