@@ -115,7 +115,7 @@ def _call(arrangement: Arrangement, ng: str, calls: int) -> tuple[int, float]:
 
 def _be_client(ng: str, calls: int) -> tuple[float, float]:
     """One client's calls; when it began and ended, in monotonic seconds."""
-    control = _control(ng)
+    control = ng_control(ng)
     ends = [MediaEnd(Endpoint(LISTEN, port), Endpoint(LISTEN, port + 1)) for port in (4000, 4002)]
     begin = time.monotonic()
     for number in range(calls):
@@ -152,13 +152,13 @@ def _rtpengine(arrangement: Arrangement) -> Iterator[Subject]:
     command = rtpengine_command(ng, RTPENGINE_PORTS, [LISTEN], "--log-level=3")
     with (
         Program(command, cpus=arrangement.relay_cpus) as program,
-        contextlib.closing(_control(ng)) as control,
+        contextlib.closing(ng_control(ng)) as control,
     ):
         program.wait_until(lambda: _answers(control), "answering")
         yield Subject(ng, lambda: {RTPENGINE: [program.pid]})
 
 
-def _control(ng: str) -> NgControl:
+def ng_control(ng: str) -> NgControl:
     return NgControl(ng, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
 
 

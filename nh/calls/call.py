@@ -34,7 +34,7 @@ class Call:
         created: monotonic seconds.
         next_expiry: monotonic seconds before which nothing of the call can expire. Packets only postpone
             expiry; each command resets this.
-        transactions: by (idfrom, cseq); empty in a call of ng's.
+        transactions: each with another (idfrom, cseq), in the order of their begin; () in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
         journal: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
@@ -56,7 +56,7 @@ class Call:
         self.call_id = call_id
         self.created = now
         self.next_expiry = now
-        self.transactions: dict[tuple[bytes, int], Transaction] = {}
+        self.transactions: tuple[Transaction, ...] = ()
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
         self.journal = CallJournal(begin=now + wall_offset_s)
@@ -71,7 +71,7 @@ class Call:
     @property
     def sessions(self) -> Iterator[tuple[int, Session]]:
         """All sessions that relay, each with its cseq (0 for those of ng's offer and answer)."""
-        for transaction in self.transactions.values():
+        for transaction in self.transactions:
             for session in transaction.running:
                 yield transaction.cseq, session
         if self.offers is not None:
@@ -81,7 +81,7 @@ class Call:
     @property
     def groups(self) -> Iterator[tuple[int, SocketGroup]]:
         """All socket groups, each with its cseq as in `sessions`."""
-        for transaction in self.transactions.values():
+        for transaction in self.transactions:
             for group in transaction.groups:
                 yield transaction.cseq, group
         if self.offers is not None:
@@ -94,6 +94,10 @@ class Call:
         if not self.transactions:
             return [] if self.offers is None else self.offers.running
         return [session for _, session in self.sessions]
+
+    def find_transaction(self, id_from: bytes, cseq: int) -> Transaction | None:
+        """The transaction of one request."""
+        return next((t for t in self.transactions if t.cseq == cseq and t.id_from == id_from), None)
 
     def note(self, *, now: float) -> None:
         """Bring counters and times of packets up to date, before they are shown or decide on expiry."""
@@ -146,10 +150,10 @@ class Call:
             StaleTransaction: the cseq is unknown and below a known one of the same sender.
             LimitReached, PortsExhausted, AddressUnavailable: then no socket is left open.
         """
-        transaction = self.transactions.get((id_from, cseq))
-        if transaction is None:
+        known = self.find_transaction(id_from, cseq)
+        if known is None:
             self._refuse_older(id_from, cseq)
-            transaction = Transaction(id_from, cseq)
+        transaction = known or Transaction(id_from, cseq)
         group = transaction.find_group(side, id_to)
         if group is None:
             self._refuse_too_many()
@@ -161,7 +165,8 @@ class Call:
                 now=now,
             )
             transaction.add_group(group)
-            self.transactions[id_from, cseq] = transaction
+            if known is None:
+                self.transactions += (transaction,)
             self.next_expiry = now
         return group.relay_media
 
@@ -184,24 +189,23 @@ class Call:
             StaleTransaction: a newer session has replaced this one.
             SocketCountMismatch: request and response have different numbers of sockets.
         """
-        transaction = self.transactions.get((id_from, cseq))
+        transaction = self.find_transaction(id_from, cseq)
         if transaction is None:
             raise UnknownCall(f"the call has no transaction with cseq {cseq} from this sender")
-        if id_to in transaction.sessions:
+        if transaction.find_session(id_to) is not None:
             return False
-        group_from, group_to = transaction.group_from, transaction.groups_to.get(id_to)
+        group_from, group_to = transaction.group_from, transaction.find_group(Side.TO, id_to)
         if group_from is None or group_to is None:
             missing = "request" if group_from is None else "response"
             raise NotAllocated(f"the {missing} of cseq {cseq} has no sockets yet: allocate them first")
         if any(session.group_to is group_to for session in transaction.replaced):
             raise StaleTransaction(f"a newer session has replaced the one of cseq {cseq}")
         older = list(self._sessions_between({id_from, id_to}))
-        before = older[-1][0].sessions[older[-1][1]] if older else None
+        before = older[-1][1] if older else None
         session = self.resources.start_session(group_from, group_to, param=param, before=before, now=now)
-        for replaced, callee in older:
-            replaced.replace(callee, now=now)
-        # the group's own bytes, which are equal to id_to, so that the id is in memory once
-        transaction.sessions[group_to.id] = session
+        for of_transaction, replaced in older:
+            of_transaction.replace(replaced, now=now)
+        transaction.sessions += (session,)
         self.next_expiry = now
         return True
 
@@ -213,14 +217,14 @@ class Call:
         Returns:
             The session that ended, if there was one.
         """
-        transaction = self.transactions.get((id_from, cseq))
+        transaction = self.find_transaction(id_from, cseq)
         return [] if transaction is None else self._close_in(transaction, id_to, now=now)
 
     def close_between(self, *, id_from: bytes, id_to: bytes, now: float) -> list[SessionInfo]:
         """End all sessions between two ends, in both directions, because either end may send BYE."""
         closed: list[SessionInfo] = []
         for caller, callee in ((id_from, id_to), (id_to, id_from)):
-            for transaction in [t for t in self.transactions.values() if t.id_from == caller]:
+            for transaction in [t for t in self.transactions if t.id_from == caller]:
                 closed += self._close_in(transaction, callee, now=now)
         return closed
 
@@ -228,12 +232,12 @@ class Call:
         """End all sessions and close all sockets; returns the sessions."""
         closed = [
             self._info(transaction, session)
-            for transaction in self.transactions.values()
-            for session in transaction.sessions.values()
+            for transaction in self.transactions
+            for session in transaction.sessions
         ]
-        for transaction in self.transactions.values():
+        for transaction in self.transactions:
             transaction.close(self.resources, now=now)
-        self.transactions.clear()
+        self.transactions = ()
         if self.offers is not None:
             closed += [self._info_of_offered(session) for session in self.offers.running]
             self.offers.close(now=now)
@@ -242,15 +246,15 @@ class Call:
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets."""
         rules = self.resources.settings
-        for key, transaction in list(self.transactions.items()):
-            for id_to, session in list(transaction.sessions.items()):
+        for transaction in self.transactions:
+            for session in transaction.sessions:
                 if now >= session.expires_at(rules):
-                    del transaction.sessions[id_to]
+                    transaction.remove(session)
                     self.resources.stop_session(session, since=session.last_active, silent=True)
             transaction.expire_sockets(self.resources, now=now)
             if transaction.is_empty:
-                del self.transactions[key]
-        next_times = [transaction.next_expiry(rules) for transaction in self.transactions.values()]
+                self._forget(transaction)
+        next_times = [transaction.next_expiry(rules) for transaction in self.transactions]
         if self.offers is not None:
             self.offers.expire(now=now)
             next_times.append(self.offers.next_expiry(now=now))
@@ -261,24 +265,30 @@ class Call:
             raise LimitReached(f"the call has {MAX_GROUPS} socket groups, the limit")
 
     def _refuse_older(self, id_from: bytes, cseq: int) -> None:
-        newest = max((t.cseq for t in self.transactions.values() if t.id_from == id_from), default=cseq)
+        newest = max((t.cseq for t in self.transactions if t.id_from == id_from), default=cseq)
         if newest > cseq:
             raise StaleTransaction(f"cseq {cseq} is below {newest}, the latest one of the same sender")
 
-    def _sessions_between(self, ids: set[bytes]) -> Iterator[tuple[Transaction, bytes]]:
-        """The transactions with a current session between two ends, and the idto of that session."""
-        for transaction in self.transactions.values():
-            yield from ((transaction, to) for to in transaction.sessions if {transaction.id_from, to} == ids)
+    def _forget(self, transaction: Transaction) -> None:
+        self.transactions = tuple([each for each in self.transactions if each is not transaction])
+
+    def _sessions_between(self, ids: set[bytes]) -> Iterator[tuple[Transaction, Session]]:
+        """The current sessions between two ends, each with its transaction."""
+        for transaction in self.transactions:
+            for session in transaction.sessions:
+                if {transaction.id_from, session.group_to.id} == ids:
+                    yield transaction, session
 
     def _close_in(self, transaction: Transaction, id_to: bytes, *, now: float) -> list[SessionInfo]:
         closed: list[SessionInfo] = []
-        session = transaction.sessions.pop(id_to, None)
+        session = transaction.find_session(id_to)
         if session is not None:
+            transaction.remove(session)
             self.resources.stop_session(session, since=now)
             closed.append(self._info(transaction, session))
         if not transaction.sessions:
             transaction.close(self.resources, now=now)
-            del self.transactions[transaction.id_from, transaction.cseq]
+            self._forget(transaction)
         self.next_expiry = now
         return closed
 

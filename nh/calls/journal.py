@@ -5,6 +5,8 @@ are of the wall clock, because they are for people. Plain values; nh.shard.journ
 """
 
 import enum
+import struct
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -120,13 +122,30 @@ class CallEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     detail: _Text = ""
 
 
-class CallJournal(msgspec.Struct, array_like=True):
+_LENGTH: Final = struct.Struct("!BH")
+"""How an array begins in MessagePack that may have more than 15 items."""
+
+_ARRAY16: Final = 0xDC
+_NO_EVENTS: Final = msgspec.Raw(_LENGTH.pack(_ARRAY16, 0))
+
+_encode_event: Final = msgspec.msgpack.Encoder().encode
+_events_decoder: Final[msgspec.msgpack.Decoder[list[CallEvent]]] = msgspec.msgpack.Decoder(
+    Annotated[list[CallEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+)
+
+
+def _packed(events: Sequence[CallEvent]) -> msgspec.Raw:
+    return msgspec.Raw(_LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(_encode_event, events)))
+
+
+class CallJournal(msgspec.Struct, array_like=True, gc=False):
     """The journal of one call.
 
     Attributes:
         begin: wall-clock seconds of the first command.
         client: who sent it.
-        events: in their order.
+        packed_events: `events` as a snapshot has them: a third of what the objects would take, and a snapshot
+            takes them as they are.
         events_left_out: how many more there were, behind the first FIRST_EVENTS.
         packets, size: packets and bytes received in the sessions that have ended.
         ended: descriptions of the latest of them, as nh.shard.recorder encodes them.
@@ -140,27 +159,51 @@ class CallJournal(msgspec.Struct, array_like=True):
 
     begin: _Wall = 0.0
     client: Client = NO_CLIENT
-    events: Annotated[list[CallEvent], msgspec.Meta(max_length=MAX_EVENTS)] = []
+    packed_events: msgspec.Raw = _NO_EVENTS
     events_left_out: _Count = 0
     packets: _Count = 0
     size: _Count = 0
-    ended: Annotated[list[bytes], msgspec.Meta(max_length=MAX_ENDED)] = []
+    ended: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_ENDED)] = ()
     ended_left_out: _Count = 0
     on_hold: bool = False
     closer: Client | None = None
     latest_end: CallEnd | None = None
     end: CallEnd | None = None
 
+    def __post_init__(self) -> None:
+        """Check the events of a snapshot, and let go of its bytes."""
+        if self.packed_events is not _NO_EVENTS:
+            self.packed_events = _packed(self.events)
+
+    @property
+    def events(self) -> list[CallEvent]:
+        """The events in their order."""
+        return _events_decoder.decode(self.packed_events)
+
     def add(self, event: CallEvent) -> None:
         """Add an event."""
-        if len(self.events) >= MAX_EVENTS:
-            del self.events[FIRST_EVENTS]
+        packed = bytes(self.packed_events)
+        _, length = _LENGTH.unpack_from(packed)
+        if length < MAX_EVENTS:
+            before = packed[_LENGTH.size :]
+            self.packed_events = msgspec.Raw(
+                _LENGTH.pack(_ARRAY16, length + 1) + before + _encode_event(event)
+            )
+        else:
+            first, latest = self.events[:FIRST_EVENTS], self.events[FIRST_EVENTS + 1 :]
+            self.packed_events = _packed([*first, *latest, event])
             self.events_left_out += 1
-        self.events.append(event)
+
+    def replace_latest(self, before: CallEvent, event: CallEvent) -> None:
+        """Add an event in the place of `before`, if that is the latest one."""
+        events = self.events
+        if events and events[-1] == before:
+            self.packed_events = _packed(events[:-1])
+        self.add(event)
 
     def add_ended(self, description: bytes) -> None:
         """Add the description of a session that has ended."""
-        self.ended.append(description)
+        self.ended += (description,)
         self._leave_out(MAX_ENDED, MAX_ENDED_BYTES)
 
     def trim(self) -> None:
@@ -169,5 +212,5 @@ class CallJournal(msgspec.Struct, array_like=True):
 
     def _leave_out(self, most: int, most_bytes: int) -> None:
         while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:
-            del self.ended[0]
+            self.ended = self.ended[1:]
             self.ended_left_out += 1

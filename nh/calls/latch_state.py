@@ -5,10 +5,11 @@ The rules are nh.calls.latching_rules, what follows from them is nh.calls.latchi
 
 import abc
 import enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nh.calls.claims import Carried, Claim
 from nh.calls.media import Endpoint, is_private
+from nh.calls.rare import Rare
 from nh.calls.source import Rank, SourcePolicy
 
 GAP_S: Final = 0.5
@@ -92,18 +93,20 @@ class LatchState(abc.ABC):
     __slots__ = (
         "announced",
         "carried",
-        "met_at",
         "policy",
         "rank",
+        "rare",
         "relatch_s",
         "replaced",
         "signalled",
         "signalled_from",
         "source",
         "state",
-        "trials",
         "window_ends",
     )
+
+    met_at = Rare("")
+    trials = Rare[dict[Endpoint, Trial] | None](None)
 
     def __init__(
         self,
@@ -115,12 +118,11 @@ class LatchState(abc.ABC):
         relatch_s: float = 0.0,
         carried: Carried = Carried.OTHER,
     ) -> None:
+        self.rare: dict[str, Any] | None = None
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
         self.state = SourceState.LATCHING
-        self.trials: dict[Endpoint, Trial] | None = None
         self.replaced = False
-        self.met_at = ""
         self.announced = announced
         self.policy = policy
         self.signalled_from = signalled_from

@@ -16,6 +16,7 @@ from nh.calls.latch_state import SourceState
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
+from nh.calls.rare import Rare
 from nh.calls.reception import Reception
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
@@ -93,14 +94,10 @@ class Leg(Reception):
         "bundle",
         "bundled_on",
         "candidates",
-        "drops",
         "dtmf_blocked",
         "ice",
-        "kernel_folded",
         "muxed_on",
-        "muxed_reports",
         "not_offloaded",
-        "offender",
         "other",
         "receives",
         "rtcp",
@@ -110,9 +107,14 @@ class Leg(Reception):
         "socket",
         "taps",
         "transforms",
-        "unreachable",
-        "unreachable_at",
     )
+
+    drops = Rare[list[int] | None](None)
+    offender = Rare[Endpoint | None](None)
+    unreachable = Rare(0)
+    unreachable_at = Rare[float | None](None)
+    muxed_reports = Rare(0)
+    kernel_folded = Rare[tuple[int, int] | None](None)
 
     other: "Leg"
     rtp: "Leg | None"
@@ -155,13 +157,7 @@ class Leg(Reception):
         self.candidates: tuple[RelaySocket, ...] = ()
         self.transforms: tuple[Transform, ...] = ()
         self.taps: tuple[Tap, ...] = ()
-        self.drops: list[int] | None = None
-        self.offender: Endpoint | None = None
-        self.unreachable = 0
-        self.unreachable_at: float | None = None
         self.not_offloaded = ""
-        self.muxed_reports = 0
-        self.kernel_folded: tuple[int, int] | None = None
 
     # --- what its end says beside the media ------------------------------------------------------------
 
@@ -365,9 +361,10 @@ class Leg(Reception):
 
     def count_drop(self, reason: Drop) -> None:
         """Count one packet that was not passed on."""
-        if self.drops is None:
-            self.drops = [0] * len(Drop)
-        self.drops[reason] += 1
+        drops = self.drops
+        if drops is None:
+            drops = self.drops = [0] * len(Drop)
+        drops[reason] += 1
 
     def count_refused(self, source: Endpoint) -> None:
         """Count one packet whose source does not belong to the leg."""

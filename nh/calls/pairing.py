@@ -1,5 +1,6 @@
 """Pairing: the legs between the sockets of two groups, by what the media of both say. No I/O."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -44,6 +45,11 @@ def pair_sockets(
     return legs
 
 
+@functools.lru_cache(maxsize=4)  # all legs of a shard have the same number
+def _rtcp_silence(relatch_s: float) -> float:
+    return relatch_s * RTCP_SILENCES
+
+
 def _pair(
     group_from: SocketGroup,
     group_to: SocketGroup,
@@ -57,7 +63,7 @@ def _pair(
     in_from, in_to = group_from.components[index], group_to.components[index]
     said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
     # RTCP is silent for seconds between two reports
-    silence_s = relatch_s * (RTCP_SILENCES if in_from.component % 2 else 1)
+    silence_s = _rtcp_silence(relatch_s) if in_from.component % 2 else relatch_s
     from_ = Leg(
         side=Side.FROM,
         socket=group_to.sockets[index],

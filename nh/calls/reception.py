@@ -12,6 +12,7 @@ from nh.calls.earlier import EARLIER_S, EarlierSender
 from nh.calls.latch_state import Continuity
 from nh.calls.latching import Latch
 from nh.calls.media import Endpoint
+from nh.calls.rare import Rare
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.stream import RtpStream
@@ -69,10 +70,6 @@ class Reception(Latch):
 
     __slots__ = (
         "bytes",
-        "earlier",
-        "heard_at",
-        "heard_packets",
-        "inherited",
         "last_seen",
         "meter",
         "note_due",
@@ -83,8 +80,13 @@ class Reception(Latch):
         "payload_types",
         "place",
         "rtp",
-        "superseded_stream",
     )
+
+    heard_packets = Rare(-1)
+    heard_at = Rare(0.0)
+    earlier = Rare[EarlierSender | None](None)
+    inherited = Rare(False)
+    superseded_stream = Rare[RtpStream | None](None)
 
     def __init__(
         self,
@@ -114,12 +116,7 @@ class Reception(Latch):
         self.noted_packets = 0
         self.place = 0
         self.offloaded = 0
-        self.heard_packets = -1
-        self.heard_at = 0.0
         self.offload: Offload | None = None
-        self.earlier: EarlierSender | None = None
-        self.inherited = False
-        self.superseded_stream: RtpStream | None = None
         self.rtp: Reception | None = None
 
     # --- RTP streams ----------------------------------------------------------------------------------

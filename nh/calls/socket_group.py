@@ -6,7 +6,7 @@ It knows its media, its sockets, and when it was last in use. It does not know w
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nh.calls.candidates import Candidate, close_candidates, sockets_of
@@ -61,8 +61,7 @@ class SocketGroup:
         side: FROM for the request's SDP, TO for the response's.
         address: local IP address of `sockets`.
         media: the media that the SDP announced.
-        relay_media: the media that the proxy announces instead.
-        bases: the lowest port of each medium.
+        unannounced: the media whose ports the proxy does not announce, one bit for each.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
         further: the sockets of its only medium at further addresses, of which ICE lets the end choose; ()
@@ -79,7 +78,6 @@ class SocketGroup:
     __slots__ = (
         "_sharing",
         "address",
-        "bases",
         "components",
         "created",
         "dscp",
@@ -88,10 +86,10 @@ class SocketGroup:
         "id",
         "idle_since",
         "media",
-        "relay_media",
         "security",
         "side",
         "sockets",
+        "unannounced",
         "users",
     )
 
@@ -118,12 +116,8 @@ class SocketGroup:
         self.users = 0
         self.idle_since: float | None = None
         self._sharing: _Sharing | None = None
-        self.relay_media = tuple(
-            # port 0 for an inactive medium, although its sockets exist: its end may still send
-            RelayMedia(address, base if medium.active else 0, medium.range)
-            for medium, (base, _) in zip(media, runs, strict=True)
-        )
-        self.bases = [base for base, _ in runs]
+        # an inactive medium's is not, although its sockets exist: its end may still send
+        self.unannounced = _bits([not medium.active for medium in media])
         self.sockets = tuple([socket for _, sockets in runs for socket in sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
@@ -213,9 +207,27 @@ class SocketGroup:
     def set_media(self, media: Sequence[Media], announced: Sequence[bool]) -> None:
         """Restore its media, and for each of them, whether its port was announced."""
         self.renew(media)
-        self.relay_media = tuple(
-            RelayMedia(self.address, base if was_announced else 0, medium.range)
-            for medium, base, was_announced in zip(media, self.bases, announced, strict=True)
+        self.unannounced = _bits([not was_announced for was_announced in announced])
+
+    @property
+    def bases(self) -> list[int]:
+        """The lowest port of each medium."""
+        if len(self.media) == 1:  # as of all groups of ng
+            return [self.sockets[0].local.port]
+        return [
+            socket.local.port
+            for socket, place in zip(self.sockets, self.components, strict=True)
+            if place.component == 0
+        ]
+
+    @property
+    def relay_media(self) -> tuple[RelayMedia, ...]:
+        """The media that the proxy announces instead; port 0 for those that it does not announce."""
+        return tuple(
+            [
+                RelayMedia(self.address, 0 if self.unannounced >> index & 1 else base, medium.range)
+                for index, (base, medium) in enumerate(zip(self.bases, self.media, strict=True))
+            ]
         )
 
     @property
@@ -232,15 +244,11 @@ class SocketGroup:
     @property
     def announced(self) -> bool:
         """Whether the proxy announces any of its ports."""
-        return any(medium.port for medium in self.relay_media)
+        return self.unannounced != (1 << len(self.media)) - 1
 
     def announce(self) -> None:
         """Note that the proxy announces all its ports, those of inactive media too (ng)."""
-        if not all(medium.port for medium in self.relay_media):
-            self.relay_media = tuple(
-                RelayMedia(self.address, base, medium.range)
-                for base, medium in zip(self.bases, self.media, strict=True)
-            )
+        self.unannounced = 0
 
     def attach(self) -> None:
         """Count one more session that uses the group."""
@@ -295,6 +303,10 @@ class SocketGroup:
         close_sockets(list(self.sockets))
         for base, medium in zip(self.bases, self.media, strict=True):
             ports.release(self.address, base, medium.range)
+
+
+def _bits(flags: Iterable[bool]) -> int:
+    return sum(1 << index for index, flag in enumerate(flags) if flag)
 
 
 def _undo(runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets) -> None:

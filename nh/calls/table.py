@@ -134,7 +134,7 @@ class CallTable:
         policy: SourcePolicy | None,
         prepare: Prepare | None = None,
         now: float,
-    ) -> list[SocketGroup | None]:
+    ) -> Sequence[SocketGroup | None]:
         """Apply an offer of ng's; see Offers.offer().
 
         Raises:

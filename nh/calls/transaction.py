@@ -23,8 +23,8 @@ class Transaction:
 
     Attributes:
         group_from: the request's sockets, None before they are allocated.
-        groups_to: the responses' sockets by idto.
-        sessions: the active sessions by idto.
+        groups_to: the responses' sockets, one group for each idto.
+        sessions: the active sessions, one for each idto.
         replaced: sessions that newer ones have replaced; they relay packets in flight for `replaced_s`.
     """
 
@@ -34,9 +34,10 @@ class Transaction:
         self.id_from = id_from
         self.cseq = cseq
         self.group_from: SocketGroup | None = None
-        self.groups_to: dict[bytes, SocketGroup] = {}
-        self.sessions: dict[bytes, Session] = {}
-        self.replaced: list[Session] = []
+        # of nearly all there is one, so a tuple is a fraction of a dictionary, and searched as fast
+        self.groups_to: tuple[SocketGroup, ...] = ()
+        self.sessions: tuple[Session, ...] = ()
+        self.replaced: tuple[Session, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -48,47 +49,57 @@ class Transaction:
         """All socket groups, the request's first."""
         if self.group_from is not None:
             yield self.group_from
-        yield from self.groups_to.values()
+        yield from self.groups_to
 
     @property
     def running(self) -> Iterator[Session]:
         """All sessions that relay, including replaced ones."""
-        yield from self.sessions.values()
+        yield from self.sessions
         yield from self.replaced
 
     def find_group(self, side: Side, id_to: bytes) -> SocketGroup | None:
         """The socket group of the request (FROM), or of the response from `id_to` (TO)."""
-        return self.group_from if side is Side.FROM else self.groups_to.get(id_to)
+        if side is Side.FROM:
+            return self.group_from
+        return next((group for group in self.groups_to if group.id == id_to), None)
+
+    def find_session(self, id_to: bytes) -> Session | None:
+        """The active session with the answerer `id_to`."""
+        return next((session for session in self.sessions if session.group_to.id == id_to), None)
 
     def add_group(self, group: SocketGroup) -> None:
         """Add a socket group by its side and id."""
         if group.side is Side.FROM:
             self.group_from = group
         else:
-            self.groups_to[group.id] = group
+            self.groups_to += (group,)
 
-    def replace(self, id_to: bytes, *, now: float) -> None:
+    def remove(self, session: Session) -> None:
+        """Remove a session that has ended."""
+        self.sessions = tuple([each for each in self.sessions if each is not session])
+        self.replaced = tuple([each for each in self.replaced if each is not session])
+
+    def replace(self, session: Session, *, now: float) -> None:
         """Mark a session as replaced by a newer one; it relays packets in flight for `replaced_s`."""
-        session = self.sessions.pop(id_to)
+        self.remove(session)
         session.set_replaced(now)
-        self.replaced.append(session)
+        self.replaced += (session,)
 
     def close(self, resources: CallResources, *, now: float) -> None:
         """End all sessions and close all sockets."""
         for session in self.running:
             resources.stop_session(session, since=now)
-        self.sessions.clear()
-        self.replaced.clear()
+        self.sessions = self.replaced = ()
         for group in self.groups:
             resources.close_group(group)
         self.group_from = None
-        self.groups_to.clear()
+        self.groups_to = ()
 
     def expire_sockets(self, resources: CallResources, *, now: float) -> None:
         """End replaced sessions after `replaced_s`, then close unneeded groups."""
         rules = resources.settings
         for session in [s for s in self.replaced if now >= s.expires_at(rules)]:
-            self.replaced.remove(session)
+            self.remove(session)
             # idle since it was replaced, so its groups expire in this turn, too
             resources.stop_session(session, since=session.replaced_at or now)
         for group in list(self.groups):
@@ -97,7 +108,7 @@ class Transaction:
                 if group is self.group_from:
                     self.group_from = None
                 else:
-                    del self.groups_to[group.id]
+                    self.groups_to = tuple([each for each in self.groups_to if each is not group])
 
     def next_expiry(self, rules: RelaySettings) -> float:
         """Monotonic seconds before which nothing of the transaction can expire."""

@@ -28,6 +28,9 @@ from nh.command_table import INFO
 from nh.commands import DeleteAll, ListCalls, RelayCommand, TransactionKey
 from nh.errors import NhError
 
+MAX_CLIENTS: Final = 256
+"""Most clients whose texts calls share, each with each of its commands."""
+
 _CLOSING: Final = frozenset({"close", "delete"})
 """The families of commands that end calls."""
 
@@ -56,6 +59,7 @@ class JournalWriter(CallObserver):
         self.end_reason: CallEnd | None = None
         self._table = table
         self._now = now
+        self._clients: dict[Client, Client] = {}  # the latest: thousands of calls share them
         self._client: Client | None = None  # of the command that is being carried out
         self._event: CallEvent | None = None
         self._call_id = b""
@@ -71,23 +75,23 @@ class JournalWriter(CallObserver):
         info = INFO[type(command)]
         if not info.changes_call:
             return
-        self._client = client
+        self._client = self._clients.setdefault(client, client)
+        if len(self._clients) > MAX_CLIENTS:
+            self._clients.clear()
         self._call_id = command.call_id
         self._event = event = CallEvent(self._time(), info.counters, _tag_of(command))
         call = self._table.find_call(command.call_id)
         if call is not None:
             call.journal.add(event)
-            call.journal.closer = client if info.counters in _CLOSING else None
+            call.journal.closer = self._client if info.counters in _CLOSING else None
 
     def command_failed(self, error: NhError) -> None:
         """The command was refused, or failed."""
         call = self._table.find_call(self._call_id) if self._event is not None else None
         if call is not None and self._event is not None:
-            events = call.journal.events
-            if events and events[-1] is self._event:
-                del events[-1]
             event = self._event
-            call.journal.add(CallEvent(event.at, event.event, event.tag, detail=error.code))
+            failed = CallEvent(event.at, event.event, event.tag, detail=error.code)
+            call.journal.replace_latest(event, failed)
 
     def end_command(self) -> None:
         """The command is carried out, or refused; its call may be changed."""

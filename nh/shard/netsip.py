@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from nh.calls.media import Media, RelayMedia, Side, canonical_address
 from nh.calls.session import SessionInfo
@@ -9,6 +10,8 @@ from nh.calls.table import CallTable
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.errors import MalformedRequest
 from nh.results import Activated, Allocated, Closed, RelayResult
+
+_NO_PARAM: Final = {"uri_from": "", "uri_to": ""}
 
 
 class Transactions:
@@ -83,13 +86,12 @@ class Transactions:
         """
         if key.cseq is None:
             raise MalformedRequest("activate: cseq is missing")
-        uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
         return self._table.activate(
             call_id=key.call_id,
             id_from=key.id_from,
             id_to=key.id_to,
             cseq=key.cseq,
-            param={k: v.decode("utf-8", "backslashreplace") for k, v in uris.items()} | (param or {}),
+            param=_param(key, param or {}),
             now=time.monotonic(),
         )
 
@@ -120,3 +122,11 @@ class Transactions:
             UnknownCall: no call has this call-id.
         """
         return self._table.close_call(call_id, now=time.monotonic())
+
+
+def _param(key: TransactionKey, param: dict[str, str]) -> dict[str, str]:
+    """The data of the proxy for the session information; most clients give none, and sessions share that."""
+    if not (key.uri_from or key.uri_to or param):
+        return _NO_PARAM
+    uris = {"uri_from": key.uri_from, "uri_to": key.uri_to}
+    return {name: uri.decode("utf-8", "backslashreplace") for name, uri in uris.items()} | param

@@ -68,7 +68,8 @@ class Recorder(CallObserver):
         self._records[call_id] = self._encode(call_id, journal, CallEnd.LOST)
 
     def _encode(self, call_id: bytes, journal: CallJournal, end: CallEnd | None) -> bytes:
-        ended_at = journal.events[-1].at
+        events = journal.events
+        ended_at = events[-1].at
         record = CallRecord(
             call_id=call_id,
             shard=self._shard,
@@ -78,13 +79,13 @@ class Recorder(CallObserver):
             duration_s=round(max(0.0, ended_at - journal.begin), 3),
             reason=(end or CallEnd.CLOSED).value,
             ended_by=journal.closer if end is CallEnd.CLOSED else None,
-            tags=_tags(journal.events),
+            tags=_tags(events),
             packets=journal.packets,
             bytes=journal.size,
             # they are encoded already
             sessions=cast("tuple[SessionRecord, ...]", tuple(map(msgspec.Raw, journal.ended))),
             sessions_left_out=journal.ended_left_out,
-            events=tuple(journal.events),
+            events=tuple(events),
             events_left_out=journal.events_left_out,
         )
         return _encoder.encode(record)

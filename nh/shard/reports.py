@@ -69,9 +69,7 @@ def describe_ended(
         reason: why it ended.
         wall_offset_s, now: see describe_call().
     """
-    cseq = next(
-        (each.cseq for each in call.transactions.values() if session.group_to in each.groups_to.values()), 0
-    )
+    cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
     fields = _session_fields(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason.value)
 

@@ -110,7 +110,7 @@ def early_call() -> NgProxy:
     ng = make_ng_proxy()
     ng.connect()
     party, _ = ng.offers.parties
-    party.offered_ice = [OURS]
+    party.offered_ice = (OURS,)
     for group in ng.offers.groups:
         group.ice = IceAgent((OURS,), "")
     for session in ng.plane.running:
@@ -136,7 +136,7 @@ def test_a_successor_knows_credentials_and_sources() -> None:
         checks(leg, HOME)
         checks(leg, MOBILE, nominates=True)
     after = ng_moved(ng)
-    assert after.offers.parties[0].offered_ice == [OURS]
+    assert after.offers.parties[0].offered_ice == (OURS,)
     for leg in after.plane.running[0].legs[:2]:
         assert leg.destination == MOBILE and leg.latched
         assert admits(leg, HOME) and not admits(leg, MALLORY)

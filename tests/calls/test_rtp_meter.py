@@ -41,7 +41,7 @@ def jitter_ms(meter: RtpMeter, stream: int = 0) -> float:
 def test_what_is_no_rtp_is_passed_over(meter: RtpMeter, packet: bytes) -> None:
     sender = Sender(meter)
     meter.measure(packet, len(packet), 1.0)
-    assert meter.streams == []
+    assert not meter.streams
     sender.send(0, 1)
     meter.measure(packet, len(packet), 1.0)
     sender.send(2)
@@ -52,7 +52,7 @@ def test_what_is_no_rtp_is_passed_over(meter: RtpMeter, packet: bytes) -> None:
 def test_what_lies_in_the_buffer_behind_a_packet_is_not_read(meter: RtpMeter) -> None:
     buffer = bytearray(rtp_packet(5))
     meter.measure(buffer, 11, 1.0)
-    assert meter.streams == []
+    assert not meter.streams
     meter.measure(buffer, 12, 1.0)
     assert [stream.packets for stream in meter.streams] == [1]
 

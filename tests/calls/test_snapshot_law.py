@@ -4,7 +4,7 @@ Two relays get the same commands, packets and time. One of them is replaced agai
 restores its calls from their bytes. Everything that can be observed of the two stays equal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -78,7 +78,7 @@ def snapshot_of(call: Call, now: float) -> CallSnapshot:
     return decode_snapshot(encode_snapshot(take_snapshot(call, clock=Clock(now, now))))
 
 
-def announced_ports(groups: list[SocketGroup | None]) -> list[object]:
+def announced_ports(groups: Sequence[SocketGroup | None]) -> list[object]:
     return [None if group is None else (group.relay_media, group.sockets[0].local) for group in groups]
 
 
@@ -212,7 +212,7 @@ class TwinsMachine(RuleBasedStateMachine):
             offers = self.offers(proxy, call_id)
             assert offers is not None
             party = offers.participants.with_tag(tags[0])[0]
-            party.mux = [Mux(offered=latch, decided=expecting or None)]
+            party.mux = (Mux(offered=latch, decided=expecting or None),)
             party.label = "ä"
             party.interface = Interface("out", RELAY, RELAY, BOUNDS)
             return announced_ports(groups)

@@ -158,7 +158,7 @@ def opened(ports: range) -> Iterator[list[MediaSocket]]:
 
 
 def room(media_socket: MediaSocket) -> int:
-    return media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return media_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 @pytest.mark.parametrize("wanted", [buffers.VIDEO, buffers.OTHER])
@@ -192,7 +192,7 @@ def test_video_gets_more_than_sound_of_the_same_socket_too(opened: list[MediaSoc
 
 def test_what_is_sent_has_as_much_room(opened: list[MediaSocket]) -> None:
     buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)
-    assert opened[0].sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == buffers.VIDEO.most_bytes
+    assert opened[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == buffers.VIDEO.most_bytes
 
 
 def test_without_the_privilege_the_hosts_limit_holds(
@@ -207,7 +207,7 @@ def test_without_the_privilege_the_hosts_limit_holds(
 
 def test_a_larger_default_is_left_as_it_is(opened: list[MediaSocket]) -> None:
     try:
-        opened[0].sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+        opened[0].setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     except PermissionError:
         pytest.skip("needs the privilege of large buffers (CAP_NET_ADMIN)")
     buffers.MediaBuffers(TrafficTotals()).enlarge(opened[0], buffers.VIDEO)

@@ -6,7 +6,8 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
-from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.fast_readers import SocketReader
+from nh.shard.media.poll import MediaPoll
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, RelayTestbed, Where, audio, shuts_out
 from tools.harness.media_peer import MediaPeer
@@ -85,7 +86,7 @@ def test_one_more_answer_costs_no_look_at_the_sockets_of_the_others(
     set_reader = MediaPoll.set_reader
     looks: list[int] = []
 
-    def note(poll: MediaPoll, fd: int, reader: Reader) -> None:
+    def note(poll: MediaPoll, fd: int, reader: SocketReader) -> None:
         looks.append(fd)
         set_reader(poll, fd, reader)
 

@@ -22,8 +22,11 @@ class Paced:
         self.inbox.bind((V4, 0))
         self.outbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.received: list[bytes] = []
-        self.poll.add(self.inbox.fileno(), lambda: self.received.append(self.inbox.recv(100)))
+        self.poll.add(self.inbox.fileno(), self._read, self.inbox)
         self.pacer = Pacer(self.loop, self.poll, coalesce_s=coalesce_s)
+
+    def _read(self, sock: socket.socket) -> None:
+        self.received.append(sock.recv(100))
 
     def send(self, *payloads: bytes) -> None:
         for payload in payloads:
@@ -68,8 +71,8 @@ def test_after_a_pause_the_next_packet_is_served(paced: Paced) -> None:
 
 
 def test_a_reader_that_fails_does_not_end_the_service(paced: Paced, caplog: pytest.LogCaptureFixture) -> None:
-    def read() -> None:
-        payload = paced.inbox.recv(100)
+    def read(sock: socket.socket) -> None:
+        payload = sock.recv(100)
         if payload == b"bad":
             raise ZeroDivisionError
         paced.received.append(payload)
@@ -85,7 +88,7 @@ def test_more_sockets_than_a_batch_are_all_served() -> None:
     inboxes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2 * BATCH)]
     for inbox in inboxes:
         inbox.bind((V4, 0))
-        paced.poll.add(inbox.fileno(), lambda inbox=inbox: paced.received.append(inbox.recv(100)))  # type: ignore[misc]
+        paced.poll.add(inbox.fileno(), lambda sock: paced.received.append(sock.recv(100)), inbox)
     for _ in range(3):
         for inbox in inboxes:
             paced.outbox.sendto(b"x", inbox.getsockname())

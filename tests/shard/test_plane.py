@@ -80,7 +80,7 @@ def test_sockets_of_a_call_that_cannot_be_restored_are_held_no_longer(
 ) -> None:
     before = open_media_sockets(V4, ports[0], 2)
     events.add(stored := StoredSockets(set(ports[:2])))
-    plane.inherited = {each.local: each.sock.detach() for each in before}
+    plane.inherited = {each.local: each.detach() for each in before}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind((V4, ports[2]))
         with pytest.raises(PortInUse):
@@ -97,7 +97,7 @@ def test_sockets_of_a_call_that_cannot_be_watched_are_held_no_longer(
 
     before = open_media_sockets(V4, ports[0], 2)
     events.add(stored := StoredSockets(set(ports[:2])))
-    plane.inherited = {each.local: each.sock.detach() for each in before}
+    plane.inherited = {each.local: each.detach() for each in before}
     monkeypatch.setattr(plane._forwarding, "open", refuse)
     with pytest.raises(SocketsExhausted, match="memory"):
         plane.adopt_sockets(V4, ports[0], 2)

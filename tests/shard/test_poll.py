@@ -39,7 +39,7 @@ def is_readable(poll: MediaPoll) -> bool:
 
 def test_one_descriptor_tells_that_some_socket_is_readable(poll: MediaPoll, inbox: socket.socket) -> None:
     received: list[bytes] = []
-    poll.add(inbox.fileno(), lambda: received.append(inbox.recv(100)))
+    poll.add(inbox.fileno(), lambda sock: received.append(sock.recv(100)), inbox)
     assert not is_readable(poll)
     put(inbox, b"one", b"two")
     while is_readable(poll):
@@ -52,18 +52,18 @@ def test_a_reader_may_be_exchanged_while_packets_wait(poll: MediaPoll, inbox: so
     then: list[bytes] = []
     put(inbox, b"one", b"two")
 
-    def read_and_hand_over() -> None:
-        first.append(inbox.recv(100))
-        poll.set_reader(inbox.fileno(), lambda: then.append(inbox.recv(100)))
+    def read_and_hand_over(sock: socket.socket) -> None:
+        first.append(sock.recv(100))
+        poll.set_reader(inbox.fileno(), lambda sock: then.append(sock.recv(100)))
 
-    poll.add(inbox.fileno(), read_and_hand_over)
+    poll.add(inbox.fileno(), read_and_hand_over, inbox)
     poll.serve()
     poll.serve()
     assert (first, then) == ([b"one"], [b"two"])
 
 
 def test_what_is_removed_is_not_served(poll: MediaPoll, inbox: socket.socket) -> None:
-    poll.add(inbox.fileno(), lambda: pytest.fail("it was removed"))
+    poll.add(inbox.fileno(), lambda _: pytest.fail("it was removed"), None)
     put(inbox, b"one")
     poll.remove(inbox.fileno())
     assert not is_readable(poll)
@@ -72,9 +72,9 @@ def test_what_is_removed_is_not_served(poll: MediaPoll, inbox: socket.socket) ->
 
 def test_a_descriptor_number_may_come_back(poll: MediaPoll, inbox: socket.socket) -> None:
     received: list[bytes] = []
-    poll.add(inbox.fileno(), lambda: pytest.fail("this reader was removed"))
+    poll.add(inbox.fileno(), lambda _: pytest.fail("this reader was removed"), None)
     poll.remove(inbox.fileno())
-    poll.add(inbox.fileno(), lambda: received.append(inbox.recv(100)))
+    poll.add(inbox.fileno(), lambda sock: received.append(sock.recv(100)), inbox)
     put(inbox, b"one")
     poll.serve()
     assert received == [b"one"]
@@ -83,11 +83,11 @@ def test_a_descriptor_number_may_come_back(poll: MediaPoll, inbox: socket.socket
 def test_the_clock_is_read_once_a_batch(poll: MediaPoll, inbox: socket.socket) -> None:
     times: list[float] = []
 
-    def read() -> None:
-        inbox.recv(100)
+    def read(sock: socket.socket) -> None:
+        sock.recv(100)
         times.append(poll.now)
 
-    poll.add(inbox.fileno(), read)
+    poll.add(inbox.fileno(), read, inbox)
     before = time.monotonic()
     put(inbox, b"one")
     poll.serve()
@@ -103,8 +103,8 @@ def test_a_flood_on_one_socket_does_not_hold_up_the_others(poll: MediaPoll, inbo
             sock.recv(100)
             order.append(name)
 
-        poll.add(inbox.fileno(), lambda: read(inbox, "flood"))
-        poll.add(quiet.fileno(), lambda: read(quiet, "quiet"))
+        poll.add(inbox.fileno(), lambda sock: read(sock, "flood"), inbox)
+        poll.add(quiet.fileno(), lambda sock: read(sock, "quiet"), quiet)
         put(inbox, *[b"x"] * 200)
         put(quiet, b"y")
         poll.serve()
@@ -115,7 +115,7 @@ def test_a_flood_on_one_socket_does_not_hold_up_the_others(poll: MediaPoll, inbo
 def test_a_reader_that_fails_does_not_keep_the_others_from_being_served(
     poll: MediaPoll, inbox: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> None:
+    def fail(_: object) -> None:
         raise ZeroDivisionError
 
     received: list[bytes] = []
@@ -123,8 +123,8 @@ def test_a_reader_that_fails_does_not_keep_the_others_from_being_served(
         other.bind((V4, 0))
         put(inbox, b"one")
         put(other, b"two")
-        poll.add(inbox.fileno(), fail)
-        poll.add(other.fileno(), lambda: received.append(other.recv(100)))
+        poll.add(inbox.fileno(), fail, None)
+        poll.add(other.fileno(), lambda sock: received.append(sock.recv(100)), other)
         poll.serve()
         assert received == [b"two"]
     assert "could not be served" in caplog.text
@@ -135,14 +135,14 @@ def test_what_is_deferred_to_the_end_of_a_batch_runs_once_behind_its_packets(
 ) -> None:
     done: list[bytes] = []
 
-    def read() -> None:
-        done.append(inbox.recv(100))
+    def read(sock: socket.socket) -> None:
+        done.append(sock.recv(100))
         poll.call_after_batch(lambda: done.append(b"applied"))
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind((V4, 0))
-        poll.add(inbox.fileno(), read)
-        poll.add(other.fileno(), lambda: done.append(other.recv(100)))
+        poll.add(inbox.fileno(), read, inbox)
+        poll.add(other.fileno(), lambda sock: done.append(sock.recv(100)), other)
         put(inbox, b"one")
         put(other, b"two")
         poll.serve()

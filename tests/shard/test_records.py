@@ -204,7 +204,7 @@ def test_a_journal_and_ended_sessions_go_on_in_another_process(
     after = make_ng()
     restored = restore_call(after.relay.table, decode_snapshot(data), shift_s=0.0, now=time.monotonic())
     assert restored.journal.events == events
-    assert restored.journal.ended == [b"\x80"]
+    assert restored.journal.ended == (b"\x80",)
 
 
 def test_a_journal_is_bounded_and_keeps_its_begin(calls: Recorded, alice: MediaPeer, bob: MediaPeer) -> None:

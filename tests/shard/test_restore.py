@@ -157,7 +157,7 @@ def test_sockets_are_backed_up_in_parts_before_it_serves(phone: Phone) -> None:
     with restored(phone, count) as (after, _):
         assert len(after.held.sockets) == MAX_FDS
         after.serve()
-        expected = {each.local: each.fd for each in after.sockets}
+        expected = {each.local: each.fileno() for each in after.sockets}
         assert len(expected) == 4 * count
         assert after.held.sockets == expected
         assert after.held.largest == MAX_FDS
@@ -170,7 +170,7 @@ def test_sockets_for_which_the_link_has_no_room_are_backed_up_later(phone: Phone
         after.loop.turn(0.1)
         assert not after.held.sockets
         after.held.has_backlog = False
-        expected = {each.local: each.fd for each in after.sockets}
+        expected = {each.local: each.fileno() for each in after.sockets}
         after.turn_until(lambda: after.held.sockets == expected)
         assert after.held.largest == MAX_FDS
 
@@ -179,7 +179,7 @@ def test_sockets_that_were_closed_before_are_not_backed_up(phone: Phone) -> None
     with restored(phone, 2) as (after, _):
         after.relay.close_call(b"0")
         after.serve()
-        expected = {each.local: each.fd for each in after.sockets}
+        expected = {each.local: each.fileno() for each in after.sockets}
         assert len(expected) == 4
         after.turn_until(lambda: after.held.sockets == expected)
 

@@ -1,5 +1,6 @@
 """nh.shard.media.sockets: exclusive ports of this host, all of a run or none."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -24,12 +25,12 @@ def opened(ports: range) -> Iterator[list[MediaSocket]]:
 
 def test_sockets_are_consecutive_from_the_base_on(opened: list[MediaSocket], ports: range) -> None:
     assert [media_socket.local for media_socket in opened] == [Endpoint(V4, port) for port in ports[:4]]
-    assert [media_socket.sock.getsockname() for media_socket in opened] == [(V4, port) for port in ports[:4]]
+    assert [media_socket.getsockname() for media_socket in opened] == [(V4, port) for port in ports[:4]]
 
 
 def test_sockets_do_not_block_and_are_not_inherited(opened: list[MediaSocket]) -> None:
-    assert not any(media_socket.sock.getblocking() for media_socket in opened)
-    assert not any(media_socket.sock.get_inheritable() for media_socket in opened)
+    assert not any(media_socket.getblocking() for media_socket in opened)
+    assert not any(os.get_inheritable(media_socket.fileno()) for media_socket in opened)
 
 
 def test_a_port_of_another_program_is_not_shared_although_it_may_be_reused(ports: range) -> None:
@@ -98,37 +99,37 @@ assert len(os.listdir("/proc/self/fd")) == before, "some were kept"
 def test_a_connected_socket_hears_its_peer_only(opened: list[MediaSocket]) -> None:
     relay = opened[0]
     with _peer() as alice, _peer() as mallory:
-        assert relay.connect(Endpoint(*alice.getsockname()))
-        mallory.sendto(b"mallory", relay.sock.getsockname())
-        alice.sendto(b"alice", relay.sock.getsockname())
-        assert relay.sock.recv(100) == b"alice"
+        assert relay.connect_to(Endpoint(*alice.getsockname()))
+        mallory.sendto(b"mallory", relay.getsockname())
+        alice.sendto(b"alice", relay.getsockname())
+        assert relay.recv(100) == b"alice"
         with pytest.raises(BlockingIOError):
-            relay.sock.recv(100)
+            relay.recv(100)
 
 
 def test_a_disconnected_socket_keeps_its_port_and_hears_everybody(opened: list[MediaSocket]) -> None:
     relay = opened[0]
     with _peer() as alice, _peer() as bob:
-        relay.connect(Endpoint(*alice.getsockname()))
+        relay.connect_to(Endpoint(*alice.getsockname()))
         relay.disconnect()
         assert not relay.connected
-        assert relay.sock.getsockname() == (relay.local.address, relay.local.port)
+        assert relay.getsockname() == (relay.local.address, relay.local.port)
         bob.sendto(b"bob", (relay.local.address, relay.local.port))
-        assert relay.sock.recvfrom(100) == (b"bob", bob.getsockname())
+        assert relay.recvfrom(100) == (b"bob", bob.getsockname())
 
 
 def test_a_socket_can_be_connected_anew(opened: list[MediaSocket]) -> None:
     relay = opened[0]
     with _peer() as alice, _peer() as bob:
         for peer in (alice, bob, alice):
-            assert relay.connect(Endpoint(*peer.getsockname()))
-            relay.sock.send(b"hello")
+            assert relay.connect_to(Endpoint(*peer.getsockname()))
+            relay.send(b"hello")
             assert peer.recv(100) == b"hello"
             relay.disconnect()
 
 
 def test_where_the_kernel_will_not_connect_the_socket_stays_open_to_all(opened: list[MediaSocket]) -> None:
-    assert not opened[0].connect(Endpoint("127.255.255.255", 4000))
+    assert not opened[0].connect_to(Endpoint("127.255.255.255", 4000))
     assert not opened[0].connected
 
 
@@ -147,5 +148,5 @@ def test_a_code_point_decides_the_priority_of_what_is_sent(ipv6: None, ports: ra
             [media_socket] = open_media_sockets(address, ports[0], 1, dscp=dscp)
             reference.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
             expected = reference.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY)
-            assert media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == expected
+            assert media_socket.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == expected
             close_media_sockets([media_socket])

@@ -10,9 +10,10 @@ receives it until that is answered, as RFC 3264 8.3 requires of it.
 import itertools
 from collections.abc import Sequence
 
+from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.party import NO_HOLDS, MediumRequest, Party, of_media
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
@@ -56,21 +57,22 @@ class Announcer:
         party.signalled = now
         party.policy = policy
         self.set_groups(party, groups, completes=completes, now=now)
-        party.holds = {}
-        party.security = [request.security for request in requests]
-        party.ice = [request.ice for request in requests]
+        holds: dict[int, Media] = {}
+        party.security = of_media([request.security for request in requests])
+        party.ice = of_media([request.ice for request in requests])
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
-            holds = completes is None and group.media[0].active and not request.media.active
+            is_hold = completes is None and group.media[0].active and not request.media.active
             agreed = self._is_agreed(party, group)
-            if holds and agreed:
-                party.holds[index] = request.media
+            if is_hold and agreed:
+                holds[index] = request.media
             else:
                 group.renew([request.media])
             if completes is not None or not agreed:
                 group.security, group.ice = request.security, request.ice
             group.announce()
+        party.holds = holds or NO_HOLDS
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
@@ -87,7 +89,7 @@ class Announcer:
 
     def apply_holds(self, party: Party, *, now: float) -> None:
         """Put on hold what an offer of the party announced so; it has been answered."""
-        holds, party.holds = party.holds, {}
+        holds, party.holds = party.holds, NO_HOLDS
         for index, media in holds.items():
             group = party.find_group(index)
             if group is not None:
@@ -114,12 +116,12 @@ class Announcer:
             completes: the dialog in which this is an answer, if it is one.
             now: monotonic seconds.
         """
-        before, party.groups = party.groups, list(groups)
-        party.superseded = [(index, group) for index, group in party.superseded if group not in groups]
+        before, party.groups = party.groups, tuple(groups)
+        party.superseded = tuple([each for each in party.superseded if each[1] not in groups])
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
                 self._leave(party, index, announced=group.announced, completes=completes, now=now)
-                party.superseded.append((index, group))
+                party.superseded += ((index, group),)
         self._participants.close_superseded(party)
 
     def _leave(

@@ -315,8 +315,7 @@ class Dialog:
     ) -> None:
         resources.stop_session(session, since=now, silent=silent)
         for number, leg in enumerate(session.legs):
-            totals = self.party_on(leg.side).ended_totals
-            packets, size, dropped = totals.get((index, number // 2), ReceivedTotals())
-            totals[index, number // 2] = ReceivedTotals(
-                packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ())
-            )
+            party, place = self.party_on(leg.side), (index, number // 2)
+            packets, size, dropped = party.ended_totals.get(place, ReceivedTotals())
+            totals = ReceivedTotals(packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ()))
+            party.ended_totals = {**party.ended_totals, place: totals}

@@ -88,7 +88,7 @@ class Offers:
         policy: SourcePolicy | None,
         prepare: Prepare | None = None,
         now: float,
-    ) -> list[SocketGroup | None]:
+    ) -> Sequence[SocketGroup | None]:
         """Apply an offer.
 
         Args:
@@ -113,7 +113,7 @@ class Offers:
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         dialog = self.participants.find_joint(party, to_tag)
         early = early_dialog_of(self.participants, party, now=now) if expected else None
-        ready: list[SocketGroup | None] = []
+        ready: Sequence[SocketGroup | None] = ()
         with Opening(self._resources, now=now) as opening:
             groups = self._open_groups(opening, party, requests)
             if early is not None:
@@ -154,7 +154,7 @@ class Offers:
         bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ()),
         prepare: Prepare | None = None,
         now: float,
-    ) -> list[SocketGroup | None]:
+    ) -> Sequence[SocketGroup | None]:
         """Apply the answer of `to_tag` to the offer of `from_tag`, and relay media between the two.
 
         Args:
@@ -302,7 +302,7 @@ class Offers:
 
     def _open_groups(
         self, opening: Opening, party: Party, requests: Sequence[MediumRequest]
-    ) -> list[SocketGroup | None]:
+    ) -> Sequence[SocketGroup | None]:
         try:
             return opening.open_groups(party, requests)
         except LimitReached as exc:

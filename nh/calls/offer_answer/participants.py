@@ -275,7 +275,7 @@ class Participants:
             split.split_from = None
         self.drop_early(party, now=now)
         self.close_groups([*party.groups, *(group for _, group in party.superseded)])
-        party.groups, party.superseded = [], []
+        party.groups = party.superseded = ()
 
     def drop_early(self, party: Party, *, now: float) -> None:
         """End the early dialog of an offerer, if it has one, and close the sockets kept for the answerer."""
@@ -292,7 +292,7 @@ class Participants:
 
     def close_superseded(self, party: Party) -> None:
         """Close the superseded groups of one party that no session uses any more."""
-        needed = [(index, group) for index, group in party.superseded if group.users]
+        needed = tuple([each for each in party.superseded if each[1].users])
         self.close_groups(group for _, group in party.superseded if not group.users)
         party.superseded = needed
 

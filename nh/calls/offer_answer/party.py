@@ -6,8 +6,9 @@ ends in its place. A dialog (nh.calls.offer_answer.dialog) joins two parties.
 
 import enum
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
 
 from nh.calls.bundle import Bundle
 from nh.calls.dtls_security import OfferedDtls
@@ -20,6 +21,8 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import IceCredentials
+
+T = TypeVar("T")
 
 
 class MediumRequest(NamedTuple):
@@ -99,6 +102,16 @@ class ReceivedTotals(NamedTuple):
     dropped: int = 0
 
 
+NO_HOLDS: Final[Mapping[int, Media]] = MappingProxyType({})
+_NO_TOTALS: Final[Mapping[tuple[int, int], ReceivedTotals]] = MappingProxyType({})
+
+
+def of_media(values: Iterable[T]) -> tuple[T, ...]:
+    """What each medium has; () if none has anything, as most calls: they share that."""
+    found = tuple(values)
+    return found if any(found) else ()
+
+
 class Reference(enum.StrEnum):
     """What of rtpproxy's commands an offerer's media are for; they end when a delete takes the last one away.
 
@@ -144,8 +157,9 @@ class Party:
         mux: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
         bundled: indexes of the media that the relay has offered as a bundle in its place.
-        security: of each medium of its last SDP. That of an offer which changes an agreed medium is in force
-            with the answer; until then the end goes on with the keys before.
+        security: of each medium of its last SDP; () if none has any, as in the attributes below. That of an
+            offer which changes an agreed medium is in force with the answer; until then the end goes on with
+            the keys before.
         offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
         optional_keys: for each medium of its last offer, the key of an SRTP that it leaves to the other end
             (OSRTP). The relay may have SRTP with it, if the other end takes none.
@@ -210,21 +224,21 @@ class Party:
         self.silenced = False
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
-        self.groups: list[SocketGroup | None] = []
-        self.superseded: list[tuple[int, SocketGroup]] = []
-        self.holds: dict[int, Media] = {}
-        self.offered: list[OfferedMedium] = []
-        self.mux: list[Mux] = []
+        self.groups: tuple[SocketGroup | None, ...] = ()
+        self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
+        self.holds: Mapping[int, Media] = NO_HOLDS
+        self.offered: tuple[OfferedMedium, ...] = ()
+        self.mux: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.bundled: tuple[int, ...] = ()
-        self.security: list[MediaSecurity | None] = []
-        self.offered_keys: list[tuple[OfferedKey, ...]] = []
-        self.optional_keys: list[OptionalKey | None] = []
-        self.ice: list[IceAgent | None] = []
-        self.offered_ice: list[IceCredentials | None] = []
-        self.offered_dtls: list[OfferedDtls | None] = []
-        self.ended_totals: dict[tuple[int, int], ReceivedTotals] = {}
-        self.references: set[Reference] = set()
+        self.security: tuple[MediaSecurity | None, ...] = ()
+        self.offered_keys: tuple[tuple[OfferedKey, ...], ...] = ()
+        self.optional_keys: tuple[OptionalKey | None, ...] = ()
+        self.ice: tuple[IceAgent | None, ...] = ()
+        self.offered_ice: tuple[IceCredentials | None, ...] = ()
+        self.offered_dtls: tuple[OfferedDtls | None, ...] = ()
+        self.ended_totals: Mapping[tuple[int, int], ReceivedTotals] = _NO_TOTALS
+        self.references: frozenset[Reference] = frozenset()
         self.sent_origin: SentOrigin | None = None
         self.single = False
         self.split_from: Party | None = None
@@ -240,10 +254,10 @@ class Party:
         own.take_offer(self)
         own.waiting_since = None
         own.blocked, own.dtmf_blocked, own.silenced = self.blocked, self.dtmf_blocked, self.silenced
-        own.references, own.sent_origin = set(self.references), self.sent_origin
+        own.references, own.sent_origin = self.references, self.sent_origin
         own.single, own.split_from = True, self
-        own.groups = [None if group is None else group.share() for group in self.groups]
-        own.superseded = [(index, group.share()) for index, group in self.superseded]
+        own.groups = tuple([None if group is None else group.share() for group in self.groups])
+        own.superseded = tuple([(index, group.share()) for index, group in self.superseded])
         for session in sessions:
             for group, shared in zip(self.all_groups, own.all_groups, strict=True):
                 if shared is not None and session.group_from is group:
@@ -255,12 +269,12 @@ class Party:
         self.signalled, self.waiting_since = other.signalled, other.waiting_since
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
-        self.offered, self.mux, self.holds = list(other.offered), list(other.mux), {}
+        self.offered, self.mux, self.holds = other.offered, other.mux, NO_HOLDS
         self.bundles, self.bundled = other.bundles, other.bundled
-        self.security, self.offered_keys = list(other.security), list(other.offered_keys)
-        self.ice, self.offered_ice = list(other.ice), list(other.offered_ice)
-        self.offered_dtls = list(other.offered_dtls)
-        self.optional_keys = list(other.optional_keys)
+        self.security, self.offered_keys = other.security, other.offered_keys
+        self.ice, self.offered_ice = other.ice, other.offered_ice
+        self.offered_dtls = other.offered_dtls
+        self.optional_keys = other.optional_keys
 
     @property
     def all_groups(self) -> list[SocketGroup | None]:

@@ -59,7 +59,7 @@ def take_over(
     if early is not None:
         dialog.callee.sent_origin = early.callee.sent_origin or dialog.callee.sent_origin
     participants.drop_early(untagged, now=now)
-    groups, untagged.groups = untagged.groups, []
+    groups, untagged.groups = untagged.groups, ()
     announcer.set_groups(own, groups, now=now)
     own.take_offer(untagged)
     participants.close_party(untagged, now=now)

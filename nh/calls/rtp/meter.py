@@ -4,6 +4,7 @@ It is called for every packet. It measures jitter on one payload type at a time:
 The kernel program follows the same rules, but user space sets its payload type. No I/O; times are arguments.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Annotated, Final
@@ -29,6 +30,12 @@ _read_header: Final = Struct("!HHII").unpack_from
 
 # no packet has its `head`
 _NO_STREAM: Final = RtpStream(0, 0, 0)
+
+
+@functools.lru_cache(maxsize=64)  # all meters of a codec have the same number
+def _tick_of(clock_hz: int) -> float:
+    """Length of one unit of RTP timestamps in seconds; 0: unknown."""
+    return 1 / clock_hz if clock_hz else 0.0
 
 
 class MeterState(msgspec.Struct, array_like=True, frozen=True):
@@ -74,7 +81,7 @@ class RtpMeter:
     )
 
     def __init__(self, clocks: Mapping[int, int]) -> None:
-        self.streams: list[RtpStream] = []
+        self.streams: tuple[RtpStream, ...] = ()
         self.next_stream = 0
         self.payload_type = 0
         self.clock_hz = 0
@@ -166,19 +173,24 @@ class RtpMeter:
             fields: at most MAX_STREAMS, unused ones last.
         """
         before = {stream.ssrc: stream for stream in self.streams}
-        self.streams = [RtpStream.from_fields(each, before.get(each.ssrc)) for each in fields if each.used]
+        used = [each for each in fields if each.used]
+        self.streams = tuple([RtpStream.from_fields(each, before.get(each.ssrc)) for each in used])
         self.next_stream = next_stream
         self._current = _NO_STREAM
 
     def go_on_from(self, fields: StreamFields) -> None:
         """Go on from a later state of a stream that is known, or of the first one (`fields.used` is 1)."""
         self._current = _NO_STREAM
-        for index, stream in enumerate(self.streams):
-            if stream.ssrc == fields.ssrc:
-                self.streams[index] = RtpStream.from_fields(fields, stream)
         if not self.streams:
-            self.streams.append(RtpStream.from_fields(fields))
+            self.streams = (RtpStream.from_fields(fields),)
             self.next_stream = 1
+        else:
+            self.streams = tuple(
+                [
+                    RtpStream.from_fields(fields, each) if each.ssrc == fields.ssrc else each
+                    for each in self.streams
+                ]
+            )
         self.choose_payload_type(fields.payload_type)
 
     def sample(self, encodings: Mapping[int, str], opposite: "RtpMeter | None", now: float) -> None:
@@ -269,10 +281,10 @@ class RtpMeter:
         """A meter with this state; `shift_s` is added to its times."""
         meter = cls(clocks)
         meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
-        meter._tick_s = 1 / state.clock_hz if state.clock_hz else 0.0
+        meter._tick_s = _tick_of(state.clock_hz)
         meter.next_stream, meter.next_sample = state.next_stream, state.next_sample
         meter.deaf_reports, meter.reported_packets = state.deaf_reports, state.reported_packets
-        meter.streams = [RtpStream.from_state(stream, shift_s=shift_s) for stream in state.streams]
+        meter.streams = tuple([RtpStream.from_state(each, shift_s=shift_s) for each in state.streams])
         return meter
 
     def _measure_any(self, head: int, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
@@ -302,15 +314,16 @@ class RtpMeter:
     def _begin_stream(self, ssrc: int, sequence: int, payload_type: int) -> RtpStream:
         stream = RtpStream(ssrc, sequence, payload_type)
         if len(self.streams) < MAX_STREAMS:
-            self.streams.append(stream)
+            self.streams += (stream,)
         else:
-            self.streams[self.next_stream] = stream
+            at = self.next_stream
+            self.streams = (*self.streams[:at], stream, *self.streams[at + 1 :])
         self.next_stream = (self.next_stream + 1) % MAX_STREAMS
         return stream
 
     def _set_clock(self, payload_type: int, clock_hz: int) -> None:
         self.payload_type = payload_type
         self.clock_hz = clock_hz
-        self._tick_s = 1 / clock_hz if clock_hz else 0.0
+        self._tick_s = _tick_of(clock_hz)
         for stream in self.streams:
             stream.forget_reference()

@@ -5,6 +5,7 @@ Loss, reordering and duplicates come from sequence numbers (RFC 3550 A.1), jitte
 between the two. No I/O. RtpMeter knows which payload types have a clock.
 """
 
+import functools
 from typing import Final
 
 from nh.calls.rtp.quality import unpack
@@ -27,6 +28,12 @@ _WINDOW_MASK: Final = 2**WINDOW - 1
 _U32: Final = 2**32 - 1
 _JITTER_UNITS: Final = 16e9
 _NO_HEAD: Final = -1
+
+
+@functools.lru_cache(maxsize=256)  # most streams of a relay have one of a few
+def _without_marker(head: int) -> int:
+    """The first 16 bits of a header, without the marker bit."""
+    return head & 0xFF7F
 
 
 class RtpStream:
@@ -184,7 +191,7 @@ class RtpStream:
             head: the first 16 bits of the header of the latest packet; the marker bit is ignored.
         """
         self._catch_up()
-        self.head = head & 0xFF7F
+        self.head = _without_marker(head)
         # 65536 matches no packet: the wrap-around goes through receive()
         self.due = self._run_from = self._highest + 1
 

@@ -120,8 +120,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         groups=_take_groups(groups),
         sessions=[SessionSnapshot.take(session, group_indexes) for session in sessions],
         transactions=[
-            TransactionSnapshot.take(each, group_indexes, session_indexes)
-            for each in call.transactions.values()
+            TransactionSnapshot.take(each, group_indexes, session_indexes) for each in call.transactions
         ],
         offers=None
         if call.offers is None
@@ -181,9 +180,7 @@ def restore_call(
             each.rebuild(groups, times, latch_window_s=settings.latch_window_s, relatch_s=settings.relatch_s)
             for each in snapshot.sessions
         ]
-        for transaction in snapshot.transactions:
-            key = (transaction.id_from, transaction.cseq)
-            call.transactions[key] = transaction.rebuild(groups, sessions)
+        call.transactions = tuple([each.rebuild(groups, sessions) for each in snapshot.transactions])
         if snapshot.offers is not None:
             call.offers = snapshot.offers.rebuild(resources, groups, sessions, times)
             if secrets is not None:

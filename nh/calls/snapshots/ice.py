@@ -8,7 +8,7 @@ import msgspec
 
 from nh.calls.ice import EndIce
 from nh.calls.media import MAX_ADDRESS_CHARACTERS
-from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
 from nh.errors import SnapshotUnreadable
@@ -157,8 +157,10 @@ class IceSecrets(msgspec.Struct, array_like=True, frozen=True):
             for number in each.agents:
                 require(number is None or number < len(agents), "no such agent of ICE")
             party = parties[each.party]
-            party.ice = [None if number is None else agents[number] for number in each.agents]
-            party.offered_ice = [None if known is None else known.rebuild() for known in each.offered]
+            party.ice = of_media([None if number is None else agents[number] for number in each.agents])
+            party.offered_ice = of_media(
+                [None if known is None else known.rebuild() for known in each.offered]
+            )
 
 
 class ComponentSnapshot(msgspec.Struct, array_like=True, frozen=True):

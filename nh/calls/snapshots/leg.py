@@ -153,7 +153,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if leg.offload is not None and not flow_stays:
             leg.offload.load_meter()
         types = leg.payload_types
-        return cls(
+        taken = cls(
             None if announced is None else (announced.address, announced.port),
             leg.receives,
             leg.policy,
@@ -168,24 +168,33 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.bytes,
             leg.packets,
             leg.last_seen,
-            leg.drops,
+            None,
             leg.offloaded,
-            leg.offload.folded if leg.offload is not None else leg.kernel_folded,
+            None if leg.offload is None else leg.offload.folded,
             None if meter is None else meter.to_state(),
-            None if leg.offender is None else (leg.offender.address, leg.offender.port),
-            None if leg.heard_packets < 0 else (leg.heard_packets, leg.heard_at),
-            None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
-            None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
-            leg.carried.value,
-            leg.signalled,
-            leg.dtmf_blocked,
-            None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
-            leg.met_at,
-            leg.inherited,
-            leg.unreachable,
-            leg.unreachable_at,
-            leg.silenced,
-            None if leg.ice is None else ComponentSnapshot.take(leg.ice),
+            carried=leg.carried.value,
+            signalled=leg.signalled,
+            dtmf_blocked=leg.dtmf_blocked,
+            silenced=leg.silenced,
+            ice=None if leg.ice is None else ComponentSnapshot.take(leg.ice),
+        )
+        return taken if leg.rare is None else taken._with_rare(leg)
+
+    def _with_rare(self, leg: Leg) -> Self:
+        """The same with what few legs have (nh.calls.rare)."""
+        return msgspec.structs.replace(
+            self,
+            drops=leg.drops,
+            kernel=leg.kernel_folded if leg.offload is None else self.kernel,
+            offender=None if leg.offender is None else (leg.offender.address, leg.offender.port),
+            heard=None if leg.heard_packets < 0 else (leg.heard_packets, leg.heard_at),
+            trials=None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
+            earlier=None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
+            superseded_stream=None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
+            met_at=leg.met_at,
+            inherited=leg.inherited,
+            unreachable=leg.unreachable,
+            unreachable_at=leg.unreachable_at,
         )
 
     def check(self) -> None:

@@ -120,7 +120,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             group.dscp,
             [MediaSnapshot.take(media) for media in group.media],
             group.bases,
-            [media.port != 0 for media in group.relay_media],
+            [not group.unannounced >> index & 1 for index in range(len(group.media))],
             shares,
             [(each.address, each.base) for each in group.further],
         )

@@ -8,7 +8,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import MAX_MEDIA, Side, is_unicast
-from nh.calls.offer_answer.party import Mux, OfferedMedium, Party, ReceivedTotals, Reference
+from nh.calls.offer_answer.party import NO_HOLDS, Mux, OfferedMedium, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
@@ -77,7 +77,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             {medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
             [(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
             [(*key, *totals) for key, totals in party.ended_totals.items()],
-            party.offered,
+            list(party.offered),
             party.dtmf_blocked,
             sorted(party.references),
             party.sent_origin,
@@ -127,12 +127,13 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.dtmf_blocked = self.dtmf_blocked
         party.silenced = self.silenced
         party.interface, party.peer_interface = self.interface, self.peer_interface
-        party.groups = [None if index is None else groups[index] for index in self.groups]
-        party.superseded = [(medium, groups[index]) for medium, index in self.superseded]
-        party.holds = {medium: media.rebuild() for medium, media in self.holds.items()}
-        party.mux = [Mux(*mux) for mux in self.mux]
-        party.offered = list(self.offered)
-        party.references = set(self.references)
+        party.groups = tuple([None if index is None else groups[index] for index in self.groups])
+        party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
+        holds = {medium: media.rebuild() for medium, media in self.holds.items()}
+        party.holds = holds or NO_HOLDS
+        party.mux = tuple([Mux(*mux) for mux in self.mux])
+        party.offered = tuple(self.offered)
+        party.references = frozenset(self.references)
         party.single = self.single
         party.bundles, party.bundled = rebuild_bundles(self.bundles), tuple(self.bundled)
         party.ended_totals = {

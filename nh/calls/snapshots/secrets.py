@@ -11,7 +11,7 @@ import msgspec
 
 from nh.calls.dtls_security import DtlsSecurity, OfferedDtls
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
-from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
 from nh.calls.snapshots.values import Index, require, require_index
@@ -201,17 +201,21 @@ class SecretsRestorer:
             for number in keys.security:
                 require(number is None or number < len(self._security), "no such security")
             party = parties[keys.party]
-            party.security = [None if number is None else self._security[number] for number in keys.security]
-            party.offered_keys = [
-                tuple([self._rebuild_offered(tag, index) for tag, index in offered])
-                for offered in keys.offered
-            ]
-            party.offered_dtls = [
-                None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls
-            ]
-            party.optional_keys = [
-                None if each is None else OptionalKey(each[0], each[1].rebuild()) for each in keys.optional
-            ]
+            party.security = of_media(
+                [None if number is None else self._security[number] for number in keys.security]
+            )
+            party.offered_keys = of_media(
+                [
+                    tuple([self._rebuild_offered(tag, index) for tag, index in offered])
+                    for offered in keys.offered
+                ]
+            )
+            party.offered_dtls = of_media(
+                [None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls]
+            )
+            party.optional_keys = of_media(
+                [None if each is None else OptionalKey(each[0], each[1].rebuild()) for each in keys.optional]
+            )
         if self._secrets.ice is not None:
             self._secrets.ice.apply_to_parties(parties, self._agents)
 

@@ -31,8 +31,8 @@ class TransactionSnapshot(msgspec.Struct, array_like=True, frozen=True):
             id_from=transaction.id_from,
             cseq=transaction.cseq,
             group_from=None if group_from is None else groups[id(group_from)],
-            groups_to=[groups[id(group)] for group in transaction.groups_to.values()],
-            sessions=[sessions[id(session)] for session in transaction.sessions.values()],
+            groups_to=[groups[id(group)] for group in transaction.groups_to],
+            sessions=[sessions[id(session)] for session in transaction.sessions],
             replaced=[sessions[id(session)] for session in transaction.replaced],
         )
 
@@ -70,9 +70,7 @@ class TransactionSnapshot(msgspec.Struct, array_like=True, frozen=True):
         transaction = Transaction(self.id_from, self.cseq)
         if self.group_from is not None:
             transaction.group_from = groups[self.group_from]
-        for group in (groups[index] for index in self.groups_to):
-            transaction.groups_to[group.id] = group
-        for session in (sessions[index] for index in self.sessions):
-            transaction.sessions[session.group_to.id] = session
-        transaction.replaced = [sessions[index] for index in self.replaced]
+        transaction.groups_to = tuple([groups[index] for index in self.groups_to])
+        transaction.sessions = tuple([sessions[index] for index in self.sessions])
+        transaction.replaced = tuple([sessions[index] for index in self.replaced])
         return transaction

@@ -80,21 +80,23 @@ class MediaBuffers:
                 self._count_lost(leg, media_socket)
 
     def _count_lost(self, leg: Leg, media_socket: MediaSocket) -> None:
-        if media_socket.legs and leg is not media_socket.legs[-1]:
+        legs = media_socket.legs
+        if legs and leg is not legs[-1]:
             return  # a newer session's leg counts
-        lost = media_socket.lost_packets()
-        if media_socket.lost < 0:
+        lost, before = media_socket.lost_packets(), media_socket.lost
+        if before < 0:
             # adopted: the process before counted for the leg what the snapshot of the leg has
-            counted = leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0
-            media_socket.lost = min(lost, counted)
-        for _ in range(lost - media_socket.lost):
-            leg.count_drop(Drop.OVERFLOW)
-            self._traffic.drop(Drop.OVERFLOW, 0)
-        media_socket.lost = lost
+            before = min(lost, leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0)
+            media_socket.lost = lost
+        if lost > before:
+            for _ in range(lost - before):
+                leg.count_drop(Drop.OVERFLOW)
+                self._traffic.drop(Drop.OVERFLOW, 0)
+            media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
-        media_socket.enlarged += self._enlarge(media_socket.sock, room, room.most_bytes)
+        media_socket.enlarged += self._enlarge(media_socket, room, room.most_bytes)
 
     def fit_beside(self, media_socket: MediaSocket) -> None:
         """Give a new socket beside another one the room that this one has, as far as the budget goes.
@@ -103,10 +105,10 @@ class MediaBuffers:
         """
         assert media_socket.beside is not None
         self.left_bytes += media_socket.enlarged_beside
-        most = media_socket.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        most = media_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         media_socket.enlarged_beside = self._enlarge(media_socket.beside, OTHER, most)
 
-    def _enlarge(self, sock: socket.socket, room: Room, most_bytes: int) -> int:
+    def _enlarge(self, sock: socket.SocketType, room: Room, most_bytes: int) -> int:
         """Enlarge the buffers of a socket to at most `most_bytes`; returns what that took of the budget."""
         before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         free_bytes = max(0, self.left_bytes - int(room.reserve * self._budget_bytes))
@@ -120,7 +122,7 @@ class MediaBuffers:
         return taken
 
 
-def _set(sock: socket.socket, force: int, option: int, size_bytes: int) -> None:
+def _set(sock: socket.SocketType, force: int, option: int, size_bytes: int) -> None:
     """Set a buffer's size: beyond the host's limit (net.core.rmem_max) with CAP_NET_ADMIN, else up to it."""
     half = size_bytes // 2  # the kernel doubles it, for its own structures
     try:

@@ -18,7 +18,7 @@ from nh.calls.rtp.silence import Silencer
 from nh.shard.media import loop_guard
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket, Output, socket_of
 from nh.shard.media.srtp import UNSENT_DROPS, is_stun, seal_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
@@ -37,6 +37,19 @@ icmp_err_convert of Linux). Packet too big: then the next one goes in fragments.
 
 Send = Callable[[memoryview], object]
 """Sends one packet. Raises OSError if the kernel refuses it."""
+
+
+class _Function:
+    """An output that is a function.
+
+    Args:
+        send: see Output.
+    """
+
+    __slots__ = ("send",)
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
 
 
 class Egress:
@@ -69,6 +82,14 @@ class Egress:
         if events := leg.blocked_events:
             send = functools.partial(self._send_other_than, events, leg, send)
         return send
+
+    def output(self, leg: Leg) -> Output:
+        """What packets of a leg are sent with that ends here and there without SRTP; valid as sender()."""
+        target = leg.egress
+        out = socket_of(target)
+        if has_target(leg) and sends_all(leg) and self._is_connected(out, target.destination):
+            return out
+        return _Function(self.sender(leg))
 
     def plain_sender(self, leg: Leg, ttl: int = 0) -> Send:
         """The same for packets that are sent as they are: sealed already, or to an end without SRTP."""
@@ -107,13 +128,17 @@ class Egress:
         self._traffic.drop(Drop.SOURCE_MISMATCH, size_bytes)
 
     def _sender_to(self, leg: Leg, out: MediaSocket, destination: Endpoint, ttl: int) -> Send:
+        if self._is_connected(out, destination):
+            return out.send
         if destination in self._local_ports:
             return functools.partial(self._send_to_local_port, leg, out, destination, ttl)
-        if out.peer == destination:
-            return out.sock.send
         address = socket_address(destination)
-        send_to = out.sock.sendto
+        send_to = out.sendto
         return lambda packet: send_to(packet, address)
+
+    def _is_connected(self, out: MediaSocket, destination: Endpoint | None) -> bool:
+        """Whether a send() of the socket is all that it takes."""
+        return destination is not None and out.peer == destination and destination not in self._local_ports
 
     def _send_other_than(
         self, payload_types: frozenset[int], leg: Leg, send: Send, packet: memoryview
@@ -148,7 +173,7 @@ class Egress:
     ) -> None:
         left = min(ttl or loop_guard.MAX_HOPS, loop_guard.MAX_HOPS) - 1
         if left > 0:
-            loop_guard.send(out.sock, packet, destination, left)
+            loop_guard.send(out, packet, destination, left)
         else:
             self.drop(leg, Drop.LOOPED, len(packet))
 

@@ -1,8 +1,9 @@
-"""Fast readers: one closure for each socket of one latched leg, for the plans of almost every packet.
+"""Fast readers: the plans of almost every packet, in one function each.
 
-A closure finds everything in its cells, without a look-up. The readers of a factory share the cells of what
-all sockets of a shard have in common. What can be decided for a leg (does it have RTP statistics, and whose
-keys?) is decided when its reader is made, not for each packet. So the closures repeat a few lines, and no
+Those of the plain plan are functions that all sockets of a shard share: what differs from one to the next is
+in the socket (its leg and its output), so a call has no objects for them. Those that need more, such as keys,
+are closures, one for each socket. What can be decided for a leg (does it have RTP statistics, and whose
+keys?) is decided when its reader is chosen, not for each packet. So the functions repeat a few lines, and no
 packet pays for a call that another plan needs.
 """
 
@@ -15,17 +16,12 @@ from nh.calls.rtp.meter import RtpMeter
 from nh.shard.media.addresses import SocketAddress, endpoint_of
 from nh.shard.media.egress import Egress, Send, seals_first
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import MediaSocket
 from nh.shard.media.srtp import open_packet, seal_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 
-Receive = Callable[[bytearray], int]
-"""Reads one packet into a buffer; returns its bytes. Raises OSError if none waits, or for an ICMP error."""
-
-ReceiveFrom = Callable[[bytearray], tuple[int, SocketAddress]]
-"""The same, with the address that the packet came from."""
-
+SocketReader = Reader[MediaSocket]
 SendFailed = Callable[[Leg, Send, memoryview, OSError], None]
 NoteErrors = Callable[[MediaSocket], None]
 
@@ -33,7 +29,7 @@ NoteLeg = Callable[[Leg, float], None]
 """Called with a leg when a packet finds its `note_due` over, and the packet's monotonic seconds."""
 
 
-def forwarding_factory(
+def forwarding_reader(
     buffer: bytearray,
     traffic: TrafficTotals,
     poll: MediaPoll,
@@ -41,8 +37,8 @@ def forwarding_factory(
     *,
     note_errors: NoteErrors,
     note_leg: NoteLeg,
-) -> Callable[[Leg, Receive, Send], Reader]:
-    """A function that makes the readers of the plain plan for legs without RTP statistics.
+) -> SocketReader:
+    """The reader of the plain plan for legs without RTP statistics.
 
     Args:
         buffer: of all packets.
@@ -54,31 +50,29 @@ def forwarding_factory(
     """
     view = memoryview(buffer)
 
-    def new_reader(leg: Leg, receive: Receive, send: Send) -> Reader:
-        def forward() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                note_errors(socket_of(leg))
-                return
-            leg.packets += 1
-            leg.bytes += size
-            leg.last_seen = now = poll.now
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as error:
-                send_failed(leg, send, view[:size], error)
-            if now >= leg.note_due:
-                note_leg(leg, now)
+    def forward(media_socket: MediaSocket) -> None:
+        try:
+            size = media_socket.recv_into(buffer)
+        except OSError:
+            note_errors(media_socket)
+            return
+        leg, output = media_socket.leg, media_socket.output
+        leg.packets += 1  # type: ignore[union-attr]  # the plan says that there is one
+        leg.bytes += size  # type: ignore[union-attr]
+        leg.last_seen = now = poll.now  # type: ignore[union-attr]
+        traffic.received_packets += 1
+        traffic.received_bytes += size
+        try:
+            output.send(view[:size])  # type: ignore[union-attr]
+        except OSError as error:
+            send_failed(leg, output.send, view[:size], error)  # type: ignore[arg-type, union-attr]
+        if now >= leg.note_due:  # type: ignore[union-attr]
+            note_leg(leg, now)  # type: ignore[arg-type]
 
-        return forward
-
-    return new_reader
+    return forward
 
 
-def measuring_factory(
+def measuring_reader(
     buffer: bytearray,
     traffic: TrafficTotals,
     poll: MediaPoll,
@@ -86,36 +80,32 @@ def measuring_factory(
     *,
     note_errors: NoteErrors,
     note_leg: NoteLeg,
-) -> Callable[[Leg, Receive, Send, RtpMeter], Reader]:
-    """The same for legs of RTP, with their meter; see forwarding_factory()."""
+) -> SocketReader:
+    """The same for legs of RTP that have a meter; see forwarding_reader()."""
     view = memoryview(buffer)
 
-    def new_reader(leg: Leg, receive: Receive, send: Send, meter: RtpMeter) -> Reader:
-        measure = meter.measure
+    def forward_and_measure(media_socket: MediaSocket) -> None:
+        try:
+            size = media_socket.recv_into(buffer)
+        except OSError:
+            note_errors(media_socket)
+            return
+        leg, output = media_socket.leg, media_socket.output
+        leg.packets += 1  # type: ignore[union-attr]  # the plan says that there is one
+        leg.bytes += size  # type: ignore[union-attr]
+        leg.last_seen = now = poll.now  # type: ignore[union-attr]
+        traffic.received_packets += 1
+        traffic.received_bytes += size
+        try:
+            output.send(view[:size])  # type: ignore[union-attr]
+        except OSError as error:
+            send_failed(leg, output.send, view[:size], error)  # type: ignore[arg-type, union-attr]
+        if leg.meter.measure(buffer, size, now):  # type: ignore[union-attr]
+            note_reports(leg, view[:size], now=now)  # type: ignore[arg-type]
+        if now >= leg.note_due:  # type: ignore[union-attr]
+            note_leg(leg, now)  # type: ignore[arg-type]
 
-        def forward_and_measure() -> None:
-            try:
-                size = receive(buffer)
-            except OSError:
-                note_errors(socket_of(leg))
-                return
-            leg.packets += 1
-            leg.bytes += size
-            leg.last_seen = now = poll.now
-            traffic.received_packets += 1
-            traffic.received_bytes += size
-            try:
-                send(view[:size])
-            except OSError as error:
-                send_failed(leg, send, view[:size], error)
-            if measure(buffer, size, now):
-                note_reports(leg, view[:size], now=now)
-            if now >= leg.note_due:
-                note_leg(leg, now)
-
-        return forward_and_measure
-
-    return new_reader
+    return forward_and_measure
 
 
 def source_factory(
@@ -127,23 +117,20 @@ def source_factory(
     note_errors: NoteErrors,
     note_leg: NoteLeg,
     admit: Callable[[MediaSocket, int, Endpoint], None],
-) -> Callable[[MediaSocket, ReceiveFrom, Send, RtpMeter, SocketAddress], Reader]:
-    """The same as measuring_factory() for a socket that is not connected to the source of its leg.
+) -> Callable[[Leg, Send, RtpMeter, SocketAddress], SocketReader]:
+    """A function that makes readers as measuring_reader() for sockets that are not connected to their source.
 
     Args:
         admit: called with each packet in the buffer that has another source.
     """
     view = memoryview(buffer)
 
-    def new_reader(
-        media_socket: MediaSocket, receive: ReceiveFrom, send: Send, meter: RtpMeter, source: SocketAddress
-    ) -> Reader:
-        (leg,) = media_socket.legs
+    def new_reader(leg: Leg, send: Send, meter: RtpMeter, source: SocketAddress) -> SocketReader:
         measure = meter.measure
 
-        def forward_and_measure() -> None:
+        def forward_and_measure(media_socket: MediaSocket) -> None:
             try:
-                size, address = receive(buffer)
+                size, address = media_socket.recvfrom_into(buffer)
             except OSError:
                 note_errors(media_socket)
                 return
@@ -179,8 +166,8 @@ def secured_factory(
     note_leg: NoteLeg,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
-) -> Callable[[Leg, Receive, RtpMeter | None], Reader]:
-    """The same for the plan SECURED, with what SRTP needs; see forwarding_factory().
+) -> Callable[[Leg, RtpMeter | None], SocketReader]:
+    """The same for the plan SECURED, with what SRTP needs; see forwarding_reader().
 
     Args:
         egress: counts drops, and sends.
@@ -189,15 +176,15 @@ def secured_factory(
     """
     view = memoryview(buffer)
 
-    def new_reader(leg: Leg, receive: Receive, meter: RtpMeter | None) -> Reader:
+    def new_reader(leg: Leg, meter: RtpMeter | None) -> SocketReader:
         opens, seals = leg.security, seals_first(leg)
         send = egress.sender(leg) if seals is None else egress.plain_sender(leg)
 
-        def forward() -> None:
+        def forward(media_socket: MediaSocket) -> None:
             try:
-                size = receive(buffer)
+                size = media_socket.recv_into(buffer)
             except OSError:
-                note_errors(socket_of(leg))
+                note_errors(media_socket)
                 return
             packet = view[:size]
             if opens is not None:

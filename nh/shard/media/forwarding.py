@@ -18,17 +18,16 @@ legs want.
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from types import MethodType
 from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.shard.media.egress import Egress
-from nh.shard.media.fast_readers import NoteLeg
+from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sole_latched_source
-from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket, socket_of, sockets_of
@@ -96,7 +95,7 @@ class Forwarding:
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fd, self._readers.compile(media_socket, NO_SESSION))
+        self._poll.add(media_socket.fileno(), self._readers.compile(media_socket, NO_SESSION), media_socket)
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
@@ -106,11 +105,12 @@ class Forwarding:
         self.protocols.forget(media_socket)
         if media_socket.beside is not None:
             self._poll.remove(media_socket.beside.fileno())
-        self._poll.remove(media_socket.fd)
+        self._poll.remove(media_socket.fileno())
 
     def start(self, legs: Sequence[Leg]) -> None:
         """Let the legs of a session receive, beside the legs that share their sockets."""
         for leg in legs:
+            leg.not_offloaded = self._kernel_off
             for media_socket in leg.sockets:
                 if leg.receives_at(media_socket):
                     media_socket.legs += (leg,)
@@ -274,16 +274,14 @@ class Forwarding:
 
     def _update_flow(self, media_socket: MediaSocket) -> bool:
         """Bring the kernel flow of a socket in line with its legs; returns whether one has begun."""
-        if self._kernel is not None:
-            before = media_socket.flow is not None
-            begun = self._kernel.update(media_socket)
-            if before is not (media_socket.flow is not None):
-                for leg in media_socket.legs:
-                    self._path_changed(media_socket.call_id, leg)
-            return begun
-        for leg in media_socket.legs:
-            leg.not_offloaded = self._kernel_off
-        return False
+        if self._kernel is None:
+            return False
+        before = media_socket.flow is not None
+        begun = self._kernel.update(media_socket)
+        if before is not (media_socket.flow is not None):
+            for leg in media_socket.legs:
+                self._path_changed(media_socket.call_id, leg)
+        return begun
 
     def _serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
         """Serve the packets that wait at a socket, by its present plan; see Readers.serve_waiting()."""
@@ -297,16 +295,16 @@ class Forwarding:
         of a socket that is open to all is made for that packet.
         """
         if media_socket.is_open_to_all and not any(each.protocols for each in media_socket.legs):
-            media_socket.has_protocols = False
-            self._poll.set_reader(media_socket.fd, MethodType(self._read_first, media_socket))
+            media_socket.has_protocols, media_socket.output = False, None
+            self._poll.set_reader(media_socket.fileno(), self._read_first)
         else:  # its packets may come beside it; protocols have timers
             self._plan(media_socket)
 
     def _plan_and_read(self, media_socket: MediaSocket) -> None:
         """The reader of a socket without a plan."""
-        self._plan(media_socket)()
+        self._plan(media_socket)(media_socket)
 
-    def _plan(self, media_socket: MediaSocket) -> Reader:
+    def _plan(self, media_socket: MediaSocket) -> SocketReader:
         """Make the plan of a socket, and its reader."""
         plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
@@ -314,7 +312,7 @@ class Forwarding:
         if plan.protocols:
             self.protocols.watch(media_socket)
         reader = self._readers.compile(media_socket, plan)
-        self._poll.set_reader(media_socket.fd, reader)
+        self._poll.set_reader(media_socket.fileno(), reader)
         return reader
 
     def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:
@@ -323,7 +321,9 @@ class Forwarding:
         Returns:
             Whether it has just been connected.
         """
-        wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
+        wanted = None
+        if media_socket.leg is not None and media_socket.leg.latched:
+            wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
         if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
             return False
         if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
@@ -345,7 +345,7 @@ class Forwarding:
         """
         if wanted is None or not (media_socket.beside or self._open_beside(media_socket)):
             return False
-        return media_socket.connect(wanted)
+        return media_socket.connect_to(wanted)
 
     def _disconnect(self, media_socket: MediaSocket, *, certain: bool = True) -> None:
         """Let a socket get the packets of all sources; see MediaSocket.disconnect."""
@@ -360,7 +360,7 @@ class Forwarding:
         if sock is None:
             return False
         try:
-            self._poll.add(sock.fileno(), self._readers.beside(media_socket))
+            self._poll.add(sock.fileno(), self._readers.beside, media_socket)
         except OSError:
             media_socket.close_beside()
             return False

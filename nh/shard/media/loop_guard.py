@@ -47,7 +47,7 @@ class LocalPorts:
         )
 
 
-def enable_ttl(sock: socket.socket) -> None:
+def enable_ttl(sock: socket.SocketType) -> None:
     """Have the kernel report the TTL of each packet of a UDP socket to receive()."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
@@ -55,7 +55,7 @@ def enable_ttl(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
 
 
-def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, Endpoint, int]:
+def receive(sock: socket.SocketType, buffer: bytearray) -> tuple[int, Endpoint, int]:
     """Read the next packet into `buffer`.
 
     Returns:
@@ -69,7 +69,7 @@ def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, Endpoint, int]
     return size, endpoint_of(address), ttl
 
 
-def send(sock: socket.socket, packet: memoryview, destination: Endpoint, ttl: int) -> None:
+def send(sock: socket.SocketType, packet: memoryview, destination: Endpoint, ttl: int) -> None:
     """Send a packet with a TTL of 1 to 255.
 
     Raises:

@@ -297,6 +297,8 @@ class SocketPlane:
         """Latch all legs whose window is over (monotonic seconds)."""
         for session in list(self._latching):
             self._close_windows(session, now=now)
+        if not self._latching:
+            self._latching = set()  # an emptied set is as large as it ever was
 
     def close(self) -> None:
         """Close the poll, the path in the kernel and the memory. All groups have to be closed before."""

@@ -9,31 +9,35 @@ import logging
 import select
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 128
 """Most packets served before the event loop has its turn again."""
 
-Reader = Callable[[], object]
-"""Reads and handles one packet."""
+Subject = TypeVar("Subject")
+
+Reader = Callable[[Subject], object]
+"""Reads and handles one packet of a subject, which is a MediaSocket in a relay."""
 
 
 class MediaPoll:
-    """An epoll object with one reader for each descriptor.
+    """An epoll object with a reader and its subject for each descriptor.
 
-    A reader may set other readers. It must not remove descriptors: the batch may still hold them.
+    Thousands of sockets share a reader: what differs from one to the next is in its subject. A reader may set
+    other readers. It must not remove descriptors: the batch may still hold them.
 
     Attributes:
         now: monotonic seconds of the current batch: the only clock reading of the packet path.
     """
 
-    __slots__ = ("_after_batch", "_epoll", "_readers", "now")
+    __slots__ = ("_after_batch", "_epoll", "_readers", "_subjects", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._readers: list[Reader] = []  # by descriptor
+        self._readers: list[Reader[Any]] = []  # by descriptor
+        self._subjects: list[Any] = []
         self._after_batch: list[Callable[[], object]] = []
         self.now = time.monotonic()
 
@@ -41,20 +45,22 @@ class MediaPoll:
         """The descriptor that is readable while a media socket is."""
         return self._epoll.fileno()
 
-    def add(self, fd: int, reader: Reader) -> None:
-        """Watch `fd`; `reader` is called while it is readable."""
+    def add(self, fd: int, reader: Reader[Subject], subject: Subject) -> None:
+        """Watch `fd`; `reader` is called with `subject` while it is readable."""
         self._epoll.register(fd, select.EPOLLIN)
-        self._readers += [_no_reader] * (fd + 1 - len(self._readers))
-        self._readers[fd] = reader
+        if (more := fd + 1 - len(self._readers)) > 0:
+            self._readers += [_no_reader] * more
+            self._subjects += [None] * more
+        self._readers[fd], self._subjects[fd] = reader, subject
 
-    def set_reader(self, fd: int, reader: Reader) -> None:
-        """Replace the reader of a watched descriptor."""
+    def set_reader(self, fd: int, reader: Reader[Any]) -> None:
+        """Replace the reader of a watched descriptor; its subject stays."""
         self._readers[fd] = reader
 
     def remove(self, fd: int) -> None:
         """Stop watching. To be called before the descriptor is closed."""
         self._epoll.unregister(fd)
-        self._readers[fd] = _no_reader
+        self._readers[fd], self._subjects[fd] = _no_reader, None
 
     def call_after_batch(self, callback: Callable[[], object]) -> None:
         """Call `callback` once, after the last packet of the current batch. To be called by readers."""
@@ -66,12 +72,12 @@ class MediaPoll:
         Returns:
             How many sockets were readable, at most BATCH.
         """
-        readers = self._readers
+        readers, subjects = self._readers, self._subjects
         ready = self._epoll.poll(0, BATCH)
         self.now = time.monotonic()
         for fd, _ in ready:
             try:
-                readers[fd]()
+                readers[fd](subjects[fd])
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("media socket (fd %d) could not be served: its packet is lost", fd)
@@ -84,5 +90,5 @@ class MediaPoll:
         self._epoll.close()
 
 
-def _no_reader() -> None:
+def _no_reader(_: object) -> None:
     """What a descriptor has that is not watched."""

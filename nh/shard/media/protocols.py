@@ -251,7 +251,7 @@ class EndProtocols:
         media_socket = answering or leg.socket_towards(destination)
         assert isinstance(media_socket, MediaSocket)
         try:
-            media_socket.sock.sendto(payload, socket_address(destination))
+            media_socket.sendto(payload, socket_address(destination))
         except OSError as error:
             # as if it were lost on the way: the end, or a timer, repeats it
             logger.debug("a packet from %s to %s was not sent: %s", media_socket.local, destination, error)

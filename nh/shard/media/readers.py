@@ -1,6 +1,6 @@
 """Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
 
-Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a closure of
+Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a reader of
 nh.shard.media.fast_readers; ports that RTP shares, one of nh.shard.media.shared_ports. This module has the
 readers whose packets go stage by stage (nh.shard.media.stages): one for every other connected socket, one
 that admits by source, one that drops.
@@ -8,7 +8,6 @@ that admits by source, one that drops.
 
 import socket
 from collections.abc import Callable, Sequence
-from types import MethodType
 from typing import Final
 
 from nh.calls.classify import MediaKind, classify
@@ -21,8 +20,9 @@ from nh.shard.media.addresses import endpoint_of, received_address
 from nh.shard.media.egress import Egress, sends_all
 from nh.shard.media.fast_readers import (
     NoteLeg,
-    forwarding_factory,
-    measuring_factory,
+    SocketReader,
+    forwarding_reader,
+    measuring_reader,
     secured_factory,
     source_factory,
 )
@@ -36,7 +36,7 @@ from nh.shard.media.pipeline import (
     Plan,
     sole_latched_source,
 )
-from nh.shard.media.poll import MediaPoll, Reader
+from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
 from nh.shard.media.shared_ports import has_fast_ways, shared_port_factory
 from nh.shard.media.sockets import MediaSocket, connected_socket_of, socket_of
@@ -64,6 +64,9 @@ class Readers:
         changed: called with legs whose source or state changed, after the packet that did it was sent.
         save: called with a leg before its packet is sent, if no other packet shows what this one has.
         note_leg: see NoteLeg.
+
+    Attributes:
+        beside: the reader of the socket beside a connected one: it admits by source.
     """
 
     def __init__(
@@ -86,10 +89,10 @@ class Readers:
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
-        self._new_forwarding = forwarding_factory(
+        self._forward = forwarding_reader(
             buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
         )
-        self._new_measuring = measuring_factory(
+        self._forward_and_measure = measuring_reader(
             buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
         )
         self._new_by_source = source_factory(
@@ -122,43 +125,38 @@ class Readers:
             refused=self._refuse,
             process=self._stages.process_alone,
         )
-        # one bound method each, which all sockets share: bound once more to a socket, it takes a third of a
-        # functools.partial
-        self._read_beside: Final = self._latch_beside
+        self.beside: Final = self._latch_beside  # one bound method for all sockets
         self._readers: Final = {
             Admit.NO_SESSION: self._drop_next,
             Admit.BY_SOURCE: self._latch_next,
             Admit.BY_KERNEL: self._pass_next,
         }
 
-    def compile(self, media_socket: MediaSocket, plan: Plan) -> Reader:
-        """The reader that carries out `plan` at a socket, one packet a call."""
-        fast = self._fast_reader(media_socket, media_socket.legs[0], plan) if media_socket.legs else None
-        return fast or MethodType(self._readers[plan.admit], media_socket)
+    def compile(self, media_socket: MediaSocket, plan: Plan) -> SocketReader:
+        """The reader that carries out `plan` at a socket, one packet a call; its output is set."""
+        leg = media_socket.leg
+        media_socket.output = self._egress.output(leg) if leg is not None and plan == PLAIN else None
+        fast = self._fast_reader(media_socket, leg, plan) if leg is not None else None
+        return fast or self._readers[plan.admit]
 
-    def _fast_reader(self, media_socket: MediaSocket, leg: Leg, plan: Plan) -> Reader | None:
-        """The closure that carries out `plan`; None: it goes stage by stage."""
-        sock, meter = media_socket.sock, leg.find_meter()
+    def _fast_reader(self, media_socket: MediaSocket, leg: Leg, plan: Plan) -> SocketReader | None:
+        """The fast reader that carries out `plan`; None: it goes stage by stage."""
+        meter = leg.find_meter()
         if plan == PLAIN:
-            send = self._egress.sender(leg)
-            if meter is None:
-                return self._new_forwarding(leg, sock.recv_into, send)
-            return self._new_measuring(leg, sock.recv_into, send, meter)
+            return self._forward if meter is None else self._forward_and_measure
         if plan == SECURED or (plan == SECURED_BY_DTLS and leg.security is not None):
-            return self._new_secured(leg, sock.recv_into, meter) if sends_all(leg) else None
+            return self._new_secured(leg, meter) if sends_all(leg) else None
         if plan._replace(secured=False, protocols=False) == SHARED_PORT and has_fast_ways(leg):
-            return self._new_shared_port(leg, sock.recv_into) if leg.security or not plan.protocols else None
-        source = sole_latched_source(media_socket.legs, media_socket) if plan == BY_SOURCE else None
-        if source is None or meter is None:
+            return self._new_shared_port(leg) if leg.security or not plan.protocols else None
+        if plan != BY_SOURCE or meter is None or not leg.latched:
+            return None
+        source = sole_latched_source(media_socket.legs, media_socket)
+        if source is None:
             return None
         send = self._egress.sender(leg)
-        return self._new_by_source(media_socket, sock.recvfrom_into, send, meter, received_address(source))
+        return self._new_by_source(leg, send, meter, received_address(source))
 
-    def beside(self, media_socket: MediaSocket) -> Reader:
-        """The reader of the socket beside a connected one: it admits by source."""
-        return MethodType(self._read_beside, media_socket)
-
-    def serve_waiting(self, media_socket: MediaSocket, sock: socket.socket | None = None) -> list[Leg]:
+    def serve_waiting(self, media_socket: MediaSocket, sock: socket.SocketType | None = None) -> list[Leg]:
         """Serve the packets that wait at a socket, each by its source, in their order.
 
         Args:
@@ -170,7 +168,7 @@ class Readers:
         """
         changed: list[Leg] = []
         for _ in range(MAX_WAITING):
-            legs = self._admit_next(media_socket, sock or media_socket.sock)
+            legs = self._admit_next(media_socket, sock or media_socket)
             if legs is None:
                 break
             changed += legs
@@ -180,14 +178,14 @@ class Readers:
 
     def _drop_next(self, media_socket: MediaSocket) -> None:
         try:
-            size = media_socket.sock.recv_into(self._buffer)
+            size = media_socket.recv_into(self._buffer)
         except OSError:
             self._note_errors(media_socket)
             return
         self._traffic.drop(Drop.NO_SESSION, size)
 
     def _latch_next(self, media_socket: MediaSocket) -> None:
-        if changed := self._admit_next(media_socket, media_socket.sock):
+        if changed := self._admit_next(media_socket, media_socket):
             self._changed(changed)
 
     def _latch_beside(self, media_socket: MediaSocket) -> None:
@@ -204,9 +202,9 @@ class Readers:
         ttl = 0
         try:
             if media_socket.reads_ttl:
-                size, _, ttl = loop_guard.receive(media_socket.sock, self._buffer)
+                size, _, ttl = loop_guard.receive(media_socket, self._buffer)
             else:
-                size = media_socket.sock.recv_into(self._buffer)
+                size = media_socket.recv_into(self._buffer)
         except OSError:
             self._note_errors(media_socket)
             return
@@ -220,7 +218,7 @@ class Readers:
 
     # --- admission ------------------------------------------------------------------------------------
 
-    def _admit_next(self, media_socket: MediaSocket, sock: socket.socket) -> Sequence[Leg] | None:
+    def _admit_next(self, media_socket: MediaSocket, sock: socket.SocketType) -> Sequence[Leg] | None:
         """Collect the next packet, and admit it.
 
         Returns:
@@ -267,7 +265,7 @@ class Readers:
 
     def _note_errors(self, media_socket: MediaSocket) -> None:
         """Note for the ends that a socket sends to what ICMP says of them."""
-        for destination in read_unreachable(media_socket.sock):
+        for destination in read_unreachable(media_socket):
             for leg in media_socket.legs:
                 if leg.destination == destination:
                     leg.note_unreachable(now=self._poll.now)

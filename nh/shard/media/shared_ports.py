@@ -12,9 +12,9 @@ from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
 from nh.shard.media.egress import Egress, Send, seals_first, sends_all
-from nh.shard.media.fast_readers import NoteErrors, NoteLeg, Receive
-from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import socket_of
+from nh.shard.media.fast_readers import NoteErrors, NoteLeg, SocketReader
+from nh.shard.media.poll import MediaPoll
+from nh.shard.media.sockets import MediaSocket
 from nh.shard.media.srtp import open_packet, seal_packet
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
@@ -41,7 +41,7 @@ def shared_port_factory(
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
     process: Callable[[Leg, memoryview], None],
-) -> Callable[[Leg, Receive], Reader]:
+) -> Callable[[Leg], SocketReader]:
     """A function that makes the reader of a leg with others at its port.
 
     Args:
@@ -50,15 +50,15 @@ def shared_port_factory(
     """
     view = memoryview(buffer)
 
-    def new_reader(leg: Leg, receive: Receive) -> Reader:
+    def new_reader(leg: Leg) -> SocketReader:
         opens, bundle = leg.security, leg.bundle
         ways = {each: _way_of(each, egress) for each in media_at(leg)}
 
-        def forward() -> None:
+        def forward(media_socket: MediaSocket) -> None:
             try:
-                size = receive(buffer)
+                size = media_socket.recv_into(buffer)
             except OSError:
-                note_errors(socket_of(leg))
+                note_errors(media_socket)
                 return
             packet = view[:size]
             if opens is not None:

@@ -15,11 +15,12 @@ import resource
 import socket
 import struct
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, Protocol
 
 from nh.calls.leg import Leg
 from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
 from nh.calls.ports import PortInUse
+from nh.calls.rare import Rare
 from nh.errors import AddressUnavailable, SocketsExhausted
 from nh.shard.media.addresses import endpoint_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
@@ -50,16 +51,26 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED = (ctypes.c_char * 16)()
 
 
-class MediaSocket:
-    """One UDP port of the relay.
+class Output(Protocol):
+    """What packets of a leg are sent with: a socket that is connected to their destination, or a function."""
+
+    def send(self, packet: memoryview, /) -> object:
+        """Send one packet. Raises OSError if the kernel refuses it."""
+
+
+class MediaSocket(socket.SocketType):
+    """One UDP port of the relay: a socket of the system, non-blocking, and what the relay knows of it.
+
+    One object, because a relay has thousands of them: Python's own class would be a second one for each.
 
     Args:
-        sock: a bound, non-blocking UDP socket.
-        local: where it is bound.
+        local: where it is bound, or is to be bound.
         dscp: DiffServ code point of what it sends, 0 to 63.
+        fd: descriptor of an open socket; None: open a new one.
 
     Attributes:
-        legs: the legs that receive here.
+        leg: the leg that receives here, the oldest of several; None: no leg does. See `legs`.
+        output: of its only leg, if fast readers send what comes (nh.shard.media.fast_readers).
         peer: the source that the socket is connected to, None: it gets the packets of all sources.
         beside: the socket that gets the packets of other sources than `peer`; None unless `peer` is set or
             `keeps_peer`. It is not handed over: what it carries is nothing that a call needs.
@@ -77,42 +88,55 @@ class MediaSocket:
     """
 
     __slots__ = (
-        "_lost_beside",
-        "adopted",
+        "_further_legs",
         "beside",
         "call_id",
         "dscp",
         "enlarged",
         "enlarged_beside",
-        "fd",
         "flow",
         "has_protocols",
         "keeps_peer",
-        "legs",
+        "leg",
         "local",
-        "lost",
+        "output",
         "peer",
-        "reads_ttl",
-        "sock",
+        "rare",
     )
 
-    def __init__(self, sock: socket.socket, local: Endpoint, dscp: int = 0) -> None:
-        self.sock = sock
+    adopted = Rare(False)
+    lost = Rare(0)
+    reads_ttl = Rare(False)
+    _lost_beside = Rare(0)  # by sockets beside that are closed
+
+    def __init__(self, local: Endpoint, dscp: int = 0, *, fd: int | None = None) -> None:
+        if fd is None:
+            socket.SocketType.__init__(self, _family_of(local), _KIND)
+        else:
+            socket.SocketType.__init__(self, fileno=fd)
+        self.rare: dict[str, Any] | None = None
         self.dscp = dscp
         self.call_id = b""
-        self.adopted = False
-        self.lost = 0
         self.enlarged = self.enlarged_beside = 0
-        self._lost_beside = 0  # by sockets beside that are closed
         self.flow: KernelFlow | None = None
-        self.fd = sock.fileno()
         self.local = local
-        self.legs: tuple[Leg, ...] = ()
+        self.leg: Leg | None = None
+        self._further_legs: tuple[Leg, ...] = ()
+        self.output: Output | None = None
         self.peer: Endpoint | None = None
-        self.beside: socket.socket | None = None
+        self.beside: socket.SocketType | None = None
         self.keeps_peer = False
-        self.reads_ttl = False
         self.has_protocols = False
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs that receive here."""
+        return () if self.leg is None else (self.leg, *self._further_legs)
+
+    @legs.setter
+    def legs(self, legs: tuple[Leg, ...]) -> None:
+        self.leg = legs[0] if legs else None
+        self._further_legs = legs[1:]
 
     @property
     def connected(self) -> bool:
@@ -126,13 +150,15 @@ class MediaSocket:
 
     def read_ttl(self, wanted: bool) -> None:
         """Choose whether the TTL of packets is read from now on."""
-        if wanted and not self.reads_ttl:
-            enable_ttl(self.sock)
+        if wanted == self.reads_ttl:
+            return
+        if wanted:
+            enable_ttl(self)
             if self.beside is not None:
                 enable_ttl(self.beside)
         self.reads_ttl = wanted
 
-    def connect(self, peer: Endpoint) -> bool:
+    def connect_to(self, peer: Endpoint) -> bool:
         """Let the kernel give this socket the packets of `peer` only, and those of others to `beside`.
 
         Returns:
@@ -140,21 +166,22 @@ class MediaSocket:
         """
         try:
             # connect(2) replaces the peer of a socket, with no moment in between
-            self.sock.connect(socket_address(peer))
+            self.connect(socket_address(peer))
         except OSError:
             return False
         self.peer = peer
         self.keeps_peer = ":" in self.local.address
         return True
 
-    def open_beside(self) -> socket.socket | None:
+    def open_beside(self) -> socket.SocketType | None:
         """Open `beside`, before the socket is connected, or because it `keeps_peer`.
 
         Returns:
             It; None if the system has no room for it.
         """
         try:
-            sock = _bind(self.local, shared=True)
+            sock = socket.SocketType(_family_of(self.local), _KIND)
+            _bind(sock, self.local, shared=True)
         except OSError:
             return None
         if sock.fileno() > _most_fds() * BESIDE_SHARE:
@@ -172,7 +199,7 @@ class MediaSocket:
             certain: False: another process may have connected the socket meanwhile.
         """
         if self.peer is not None or not certain:
-            _libc.connect(self.fd, _UNSPECIFIED, len(_UNSPECIFIED))
+            _libc.connect(self.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
             self.peer = None
 
     def close_beside(self) -> None:
@@ -184,11 +211,15 @@ class MediaSocket:
 
     def lost_packets(self) -> int:
         """How many packets the kernel has lost here, and beside, for lack of room or for wrong checksums."""
-        lost = _lost_packets(self.sock) + self._lost_beside
+        lost = _lost_packets(self) + self._lost_beside
         return lost if self.beside is None else lost + _lost_packets(self.beside)
 
 
-def _lost_packets(sock: socket.socket) -> int:
+def _family_of(local: Endpoint) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in local.address else socket.AF_INET
+
+
+def _lost_packets(sock: socket.SocketType) -> int:
     info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
     # kernels before Linux 4.12 do not count
     return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
@@ -238,20 +269,20 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
     Raises:
         OSError: the descriptor is not that socket.
     """
-    sock = socket.socket(fileno=fd)
+    media_socket = MediaSocket(local, dscp, fd=fd)
     try:
-        if sock.type != socket.SOCK_DGRAM or sock.getsockname()[:2] != (local.address, local.port):
+        is_at = media_socket.getsockname()[:2] == (local.address, local.port)
+        if media_socket.type != socket.SOCK_DGRAM or not is_at:
             raise OSError(errno.EBADF, f"descriptor {fd} is not the socket at {local}")
-        sock.setblocking(False)
+        media_socket.setblocking(False)
     except OSError:
-        sock.close()
+        media_socket.close()
         raise
-    media_socket = MediaSocket(sock, local, dscp)
     media_socket.adopted = True
     media_socket.lost = -1
     media_socket.keeps_peer = ":" in local.address  # perhaps
     with contextlib.suppress(OSError):  # ENOTCONN
-        media_socket.peer = endpoint_of(sock.getpeername())
+        media_socket.peer = endpoint_of(media_socket.getpeername())
     return media_socket
 
 
@@ -283,12 +314,13 @@ def close_media_sockets(sockets: list[MediaSocket]) -> None:
     """Close all of `sockets`."""
     for media_socket in sockets:
         media_socket.close_beside()
-        media_socket.sock.close()
+        media_socket.close()
 
 
 def _open(local: Endpoint, dscp: int) -> MediaSocket:
     v6 = ":" in local.address
-    sock = _bind(local, shared=False)
+    sock = MediaSocket(local, dscp)
+    _bind(sock, local, shared=False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         queue_errors(sock, v6=v6)
@@ -301,7 +333,7 @@ def _open(local: Endpoint, dscp: int) -> MediaSocket:
     except OSError:
         sock.close()
         raise
-    return MediaSocket(sock, local, dscp)
+    return sock
 
 
 def tos_priority(tos: int) -> int:
@@ -309,16 +341,14 @@ def tos_priority(tos: int) -> int:
     return (0, 2, 6, 4)[tos >> 3 & 3]
 
 
-def _bind(local: Endpoint, *, shared: bool) -> socket.socket:
-    """A socket bound to `local`; shared: beside one that is bound there.
+def _bind(sock: socket.SocketType, local: Endpoint, *, shared: bool) -> None:
+    """Bind a new socket to `local`; shared: beside one that is bound there.
 
     Raises:
-        OSError: the system refuses.
+        OSError: the system refuses; the socket is closed.
     """
-    v6 = ":" in local.address
-    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, _KIND)
     try:
-        if v6:
+        if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -326,7 +356,6 @@ def _bind(local: Endpoint, *, shared: bool) -> socket.socket:
     except OSError:
         sock.close()
         raise
-    return sock
 
 
 def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:

@@ -26,7 +26,7 @@ _UNREACHABLE: Final = {_ICMP: 3, _ICMP6: 1}
 _FRAGMENTATION_NEEDED: Final = 4
 
 
-def queue_errors(sock: socket.socket, *, v6: bool) -> None:
+def queue_errors(sock: socket.SocketType, *, v6: bool) -> None:
     """Have the kernel queue the messages of ICMP about what a UDP socket, of IPv6 or IPv4, sent."""
     if v6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
@@ -34,7 +34,7 @@ def queue_errors(sock: socket.socket, *, v6: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
 
 
-def read_unreachable(sock: socket.socket) -> Iterator[Endpoint]:
+def read_unreachable(sock: socket.SocketType) -> Iterator[Endpoint]:
     """Empty the queue; yields for each "destination unreachable" where its packet had been sent to."""
     for _ in range(MAX_MESSAGES):
         try:

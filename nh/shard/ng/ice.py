@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from msgspec import structs
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.party import MediumRequest, Party, of_media
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import IceCredentials, new_credentials
@@ -226,9 +226,10 @@ def ice_of_answer(
 def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:
     """Have no ICE with an offerer whose answer has none, because its client has removed it."""
     if answer.action is IceAction.OWN:
-        for index, medium in enumerate(answer.media[: len(offerer.ice)]):
-            if medium.written is None:
-                offerer.ice[index] = None
+        unanswered = {index for index, medium in enumerate(answer.media) if medium.written is None}
+        offerer.ice = of_media(
+            [None if index in unanswered else agent for index, agent in enumerate(offerer.ice)]
+        )
 
 
 # --- agents and credentials -----------------------------------------------------------------------

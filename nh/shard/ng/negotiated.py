@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
+from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party, of_media
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
@@ -145,12 +145,13 @@ class NegotiatedOffer(NamedTuple):
 
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
-        sender.mux, sender.offered = self.muxes, self.offered
+        sender.mux, sender.offered = tuple(self.muxes), tuple(self.offered)
         sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
-        sender.offered_keys = [each.offered for each in self.secured]
-        sender.offered_ice = [each.offered for each in self.ice.media]
-        sender.optional_keys = optional_keys(self.description, self.secured, self.options.sdes)
-        sender.offered_dtls = [each.offered_dtls for each in self.secured]
+        sender.offered_keys = of_media([each.offered for each in self.secured])
+        sender.offered_ice = of_media([each.offered for each in self.ice.media])
+        keys = optional_keys(self.description, self.secured, self.options.sdes)
+        sender.optional_keys = of_media(keys)
+        sender.offered_dtls = of_media([each.offered_dtls for each in self.secured])
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
 

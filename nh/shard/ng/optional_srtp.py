@@ -7,7 +7,7 @@ client says so, the answer is completed: the offerer has SRTP with nh, and the o
 from collections.abc import Sequence
 
 from nh.calls.media_security import MediaSecurity, OptionalKey, require_srtp
-from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.party import Party, of_media
 from nh.commands import SdesOptions
 from nh.sdp.crypto import CryptoAttribute
 from nh.sdp.description import SessionDescription
@@ -61,6 +61,12 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
 
 def note_completed(offerer: Party, secured: Sequence[Secured]) -> None:
     """Note at an offerer with which of its open media it has SRTP: the latest answer counts."""
-    for index, each in enumerate(secured[: len(offerer.security)]):
-        if is_open(offerer, index):
-            offerer.security[index] = each.completed
+    before = dict(enumerate(offerer.security))
+    offerer.security = of_media(
+        [
+            secured[index].completed
+            if index < len(secured) and is_open(offerer, index)
+            else before.get(index)
+            for index in range(len(offerer.groups))
+        ]
+    )

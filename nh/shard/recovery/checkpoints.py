@@ -236,7 +236,7 @@ class Checkpointer(CallObserver):
         for call in list(self._table):
             # forks share groups
             sockets = {
-                each.fd: each
+                each.fileno(): each
                 for _, group in call.groups
                 for each in group.all_sockets
                 if isinstance(each, MediaSocket)
@@ -263,7 +263,9 @@ class Checkpointer(CallObserver):
         now = time.monotonic()
         for call_id in list(self._changed)[:SAVED_A_TURN]:
             self.save(call_id, now=now)
-        if self._changed and self._loop is not None:
+        if not self._changed:
+            self._changed = {}  # an emptied dictionary is as large as it ever was
+        elif self._loop is not None:
             self._loop.call_later(0, self._save_changed)
 
     @property

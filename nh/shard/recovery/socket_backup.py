@@ -43,11 +43,11 @@ class SocketBackup(CallObserver):
         """See CallObserver. The sockets are in the next snapshot of their call."""
         ours = [each for each in sockets if isinstance(each, MediaSocket) and not each.adopted]
         if self._loop is None:
-            self._left.update((each.local, each.fd) for each in ours)
+            self._left.update((each.local, each.fileno()) for each in ours)
             if len(self._left) >= MAX_FDS:
                 self._store_some()
         elif ours:
-            self._sink.store_sockets([each.local for each in ours], [each.fd for each in ours])
+            self._sink.store_sockets([each.local for each in ours], [each.fileno() for each in ours])
 
     def sockets_closing(self, sockets: Sequence[RelaySocket]) -> None:
         """See CallObserver."""

@@ -153,7 +153,7 @@ class Sessions:
         for party in named:
             # rtpproxy's rule: an end removes the weak reference of the other one
             weak = Reference.WEAK_FAR if party.tag == command.from_tag else Reference.WEAK_NEAR
-            party.references.discard(weak if command.weak else Reference.STRONG)
+            party.references -= {weak if command.weak else Reference.STRONG}
         ended = [party for party in named if not party.references]
         self._table.delete_offered(call, ended, now=now)
         return Closed(len(ended))
@@ -277,6 +277,6 @@ def _refer(offers: Offers, party: Party, options: SessionOptions, *, near_port: 
         first = dialog.caller
     if options.weak:
         at_first = near_port is (first is party)
-        first.references.add(Reference.WEAK_NEAR if at_first else Reference.WEAK_FAR)
+        first.references |= {Reference.WEAK_NEAR if at_first else Reference.WEAK_FAR}
     elif near_port:
-        first.references.add(Reference.STRONG)
+        first.references |= {Reference.STRONG}

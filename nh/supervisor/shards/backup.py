@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import (
     MAX_SNAPSHOT_BYTES,
@@ -23,6 +25,7 @@ from nh.ipc.backup_messages import (
 )
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.routing import ShardMap
+from nh.supervisor.shards.stored_sockets import StoredSockets
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,20 @@ class FdBudget:
         )
 
 
+class _CallBackup(msgspec.Struct, gc=False):
+    """What is stored of one call.
+
+    Attributes:
+        call_id: the call.
+        snapshot: the latest one.
+        of_this_run: whether a process of this run took it.
+    """
+
+    call_id: bytes
+    snapshot: bytes = b""
+    of_this_run: bool = True
+
+
 class ShardBackup:
     """The sockets and calls of one shard.
 
@@ -107,29 +124,29 @@ class ShardBackup:
         self._store = store
         self._shard = shard
         self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
-        # descriptors by address and port: half as many bytes as by Endpoint, of which each has its own text
-        self._sockets: dict[str, dict[int, int]] = {}
-        self._calls: dict[bytes, bytes] = {}
-        self._from_before: set[bytes] = set()  # calls whose snapshot no process of this run took
+        self._sockets = StoredSockets()
+        self._calls: dict[bytes, _CallBackup] = {}
         self._partial: tuple[bytes, list[bytes]] | None = None
 
     @property
     def sockets(self) -> Mapping[Endpoint, int]:
         """Where each stored socket is bound, and its descriptor, which belongs to the backup."""
-        return {
-            Endpoint(address, port): fd
-            for address, by_port in self._sockets.items()
-            for port, fd in by_port.items()
-        }
+        return dict(self._sockets)
 
     @property
     def calls(self) -> Mapping[bytes, bytes]:
         """The latest snapshot of each call, in the order in which the calls began."""
-        return self._calls
+        return {call_id: call.snapshot for call_id, call in self._calls.items()}
+
+    @property
+    def call_count(self) -> int:
+        """Number of calls."""
+        return len(self._calls)
 
     def is_of_this_run(self, call_id: bytes) -> bool:
         """Whether a process of this run took the latest snapshot of a call."""
-        return call_id not in self._from_before
+        call = self._calls.get(call_id)
+        return call is None or call.of_this_run
 
     def apply_all(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """Carry out the messages of one record, in order; see apply().
@@ -176,28 +193,32 @@ class ShardBackup:
 
     def save(self, call_id: bytes, snapshot: bytes) -> None:
         """Save a call of an earlier run, with a snapshot of an orphan or of the store."""
-        self._from_before.add(call_id)
-        self._save(call_id, snapshot)
+        self._save(call_id, snapshot, of_this_run=False)
 
     def load(self, call_id: bytes, snapshot: bytes) -> None:
         """Take a call of an earlier run that is in the store as it is."""
-        self._from_before.add(call_id)
-        self._take(call_id, snapshot)
+        self._take(call_id, snapshot, of_this_run=False)
 
-    def _take(self, call_id: bytes, snapshot: bytes) -> None:
-        if call_id not in self._calls:
+    def _take(self, call_id: bytes, snapshot: bytes, *, of_this_run: bool) -> bytes:
+        """Take a snapshot in the place of what is known of its call; returns the call-id that is stored.
+
+        A message has a call-id of its own, which is not to be in memory as often as there are messages.
+        """
+        call = self._calls.get(call_id)
+        if call is None:
             self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
-        self._calls[call_id] = snapshot
+            call = self._calls[call_id] = _CallBackup(call_id)
+        call.snapshot, call.of_this_run = snapshot, of_this_run
+        return call.call_id
 
-    def _save(self, call_id: bytes, snapshot: bytes) -> None:
-        self._take(call_id, snapshot)
+    def _save(self, call_id: bytes, snapshot: bytes, *, of_this_run: bool) -> None:
+        stored_id = self._take(call_id, snapshot, of_this_run=of_this_run)
         if self._store is not None:
-            self._store.put(call_id, snapshot)
+            self._store.put(stored_id, snapshot)
 
     def drop(self, call_id: bytes) -> None:
         """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
-        self._from_before.discard(call_id)
         if self._calls.pop(call_id, None) is not None:
             self._status.calls_saved -= 1
             self._shard_map.remove(call_id, self._shard)
@@ -226,10 +247,9 @@ class ShardBackup:
 
     def close(self) -> None:
         """Close all sockets and forget all calls; the store keeps them."""
-        for endpoint in self.sockets:
+        for endpoint, _ in list(self._sockets):
             self._release(endpoint)
         self._calls.clear()
-        self._from_before.clear()
         self._status.calls_saved = 0
         self._partial = None
 
@@ -248,11 +268,11 @@ class ShardBackup:
                 self._status.sockets_not_held += 1
 
     def _hold(self, endpoint: Endpoint, fd: int) -> None:
-        self._sockets.setdefault(endpoint.address, {})[endpoint.port] = fd
+        self._sockets.add(endpoint, fd)
         self._status.sockets_held += 1
 
     def _release(self, endpoint: Endpoint) -> None:
-        fd = self._sockets.get(endpoint.address, {}).pop(endpoint.port, None)
+        fd = self._sockets.pop(endpoint)
         if fd is not None:
             os.close(fd)
             self._budget.give_back()
@@ -269,5 +289,4 @@ class ShardBackup:
             raise ProtocolViolation(f"a snapshot of more than {MAX_SNAPSHOT_BYTES} bytes")
         if message.last:
             self._partial = None
-            self._from_before.discard(call_id)
-            self._save(call_id, b"".join(parts))
+            self._save(call_id, b"".join(parts), of_this_run=True)

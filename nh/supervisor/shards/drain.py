@@ -67,7 +67,7 @@ class DrainPolicy:
     @property
     def calls(self) -> int:
         """Number of calls, of which each shard reports the beginning and the end before it replies."""
-        return sum(len(slot.recovery.backup.calls) for slot in self._slots)
+        return sum(slot.recovery.backup.call_count for slot in self._slots)
 
     @property
     def left_s(self) -> float | None:

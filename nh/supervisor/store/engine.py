@@ -13,7 +13,7 @@ from nh.errors import NhError, StoreUnavailable
 from nh.supervisor.store.lease import Lease
 
 
-class StoredCall(msgspec.Struct, frozen=True):
+class StoredCall(msgspec.Struct, frozen=True, gc=False):
     """A call as it is stored.
 
     Attributes:

@@ -42,6 +42,7 @@ _TABLES: Final = (
 
 _SETTINGS: Final = (
     "PRAGMA synchronous = NORMAL",
+    "PRAGMA cache_size = -128",  # KiB; the kernel has the file in memory, once for all
     f"PRAGMA journal_size_limit = {WAL_BYTES}",
     "PRAGMA wal_autocheckpoint = 1000",
     "PRAGMA secure_delete = OFF",  # ON in some builds; it overwrites each deleted page
