@@ -63,6 +63,7 @@ from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
 from nh.shard.replies import Replies
 from nh.shard.rtcp_watch import RtcpWatch
+from nh.shard.time_slice import ask_for_short_slices
 from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
 from nh.version import __version__
@@ -251,6 +252,7 @@ class Control(CallObserver):
         self._configure = configure
         self._on_configured(configure.relay.shard)
         configure_logging(configure.log)
+        ask_for_short_slices()
         if configure.deadline_path:
             self._lease_end = LeaseEnd(self._loop, Path(configure.deadline_path), self._on_lease_over)
         segment = self._segment = attach_segment(configure.stats_segment)

@@ -11,7 +11,7 @@ from typing import Final
 from nh.loop import Loop
 from nh.stats import ShardStats, resident_bytes
 
-BEAT_S: Final = 0.1
+BEAT_S: Final = 0.25
 """How often the lateness of the loop is measured."""
 
 

@@ -254,8 +254,9 @@ class Relay:
         """Count on from the counters of a process that had the calls before; see StatsCollector."""
         self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
 
-    def _watch(self, now: float) -> None:
+    def _watch(self, now: float) -> bool:
         self.plane.watch(since_s=WATCH_S, now=now)
+        return self.plane.has_to_watch
 
     def _housekeeping(self, now: float) -> None:
         self.plane.close_windows(now=now)

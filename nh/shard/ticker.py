@@ -15,7 +15,7 @@ HOUSEKEEPING_S: Final = 0.5
 """How often sessions expire and statistics are brought up to date."""
 
 WATCH_S: Final = 0.1
-"""How often the media plane looks at the next part of what tells of no change."""
+"""How often the media plane looks at the next part of what tells of no change, while there is anything."""
 
 
 class Ticker:
@@ -25,7 +25,8 @@ class Ticker:
         loop: the loop.
         poll: the media sockets to serve.
         coalesce_s: see Pacer.
-        watch: called every WATCH_S with monotonic seconds.
+        watch: called every WATCH_S with monotonic seconds, and only with each housekeeping after it has
+            returned False: there is nothing to look at.
         housekeeping: called every HOUSEKEEPING_S, after `watch`, with monotonic seconds.
     """
 
@@ -35,7 +36,7 @@ class Ticker:
         poll: MediaPoll,
         *,
         coalesce_s: float,
-        watch: Callable[[float], None],
+        watch: Callable[[float], bool],
         housekeeping: Callable[[float], None],
     ) -> None:
         self._loop = loop
@@ -57,8 +58,8 @@ class Ticker:
         if self._timer is None:
             return
         now = time.monotonic()
-        self._timer = self._loop.call_later(until_next(WATCH_S, now=now), self._tick)
-        self._watch(now)
+        period_s = WATCH_S if self._watch(now) else HOUSEKEEPING_S
+        self._timer = self._loop.call_later(until_next(period_s, now=now), self._tick)
         if now >= self._housekeeping_due - WATCH_S / 2:  # at the nearest tick
             self._housekeeping_due = now + HOUSEKEEPING_S
             self._housekeeping(now)

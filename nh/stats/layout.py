@@ -142,7 +142,7 @@ class ShardStats:
     cpu_s: float = counter("CPU time of all processes of the shard so far", "s")
 
     loop_late_s: Histogram = histogram(
-        "s", "delay of the event loop, measured ten times a second", *_MILLISECONDS
+        "s", "delay of the event loop, measured four times a second", *_MILLISECONDS
     )
     stream_loss: Histogram = histogram(
         "ratio", "lost packets by packets sent of RTP streams that ended", *_LOSS

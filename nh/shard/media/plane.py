@@ -256,6 +256,11 @@ class SocketPlane:
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
 
+    @property
+    def has_to_watch(self) -> bool:
+        """Whether watch() has a part of a round to look at the next time."""
+        return bool(self._round) or (self.kernel is not None and self.kernel.flows > 0)
+
     def _count_some_lost(self) -> None:
         """Ask the next few sockets what they lost, in a round over all, if any of the host has lost packets:
         to ask the four of a call takes as long as to relay several packets."""

@@ -44,13 +44,13 @@ SAVED_A_TURN: Final = 20
 """Most snapshots in one turn of the loop: about a millisecond, as a batch of packets takes."""
 
 TURN_S: Final = 0.1
-"""Time between two turns of a refresh."""
+"""Least time between two turns of a refresh, and what it is a multiple of."""
 
 FIRST_TURN_S: Final = 0.02
 """Time between two turns of the first refresh, each of SAVED_A_TURN."""
 
-LEAST_A_TURN: Final = 2
-"""Calls that a turn of another refresh saves, at least."""
+LEAST_A_TURN: Final = 10
+"""Calls that a turn of another refresh saves, at least: each turn wakes the supervisor up."""
 
 SNAPSHOTS_A_ROUND: Final = 200
 """At most about so many calls are refreshed in a round; the others have their turn in another."""
@@ -177,7 +177,9 @@ class Checkpointer(CallObserver):
             self._round = list(due | self._outdated)
             if self._rounds > 1:
                 share = math.ceil(len(self._round) * TURN_S / REFRESH_S)
-                self._a_turn, self._turn_s = min(max(LEAST_A_TURN, share), SAVED_A_TURN), TURN_S
+                self._a_turn = min(max(LEAST_A_TURN, share), SAVED_A_TURN)
+                turns = math.ceil(len(self._round) / self._a_turn)
+                self._turn_s = max(1, REFRESH_S / TURN_S // max(1, turns)) * TURN_S
             self._refresh_some()
 
     # --- saving -----------------------------------------------------------------------------------

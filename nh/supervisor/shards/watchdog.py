@@ -19,7 +19,7 @@ from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
-POLL_S: Final = 0.1
+POLL_S: Final = 0.25
 """How often heartbeats are read; a shard publishes one every 0.5 s."""
 
 LOG_INTERVAL_S: Final = 60.0
