@@ -15,6 +15,7 @@ from nh.verdict.judge import judge_call
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
 from tests.shard.secure_calls import TO_WEB, DtlsCall
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
@@ -139,6 +140,32 @@ def test_dtls_on_both_sides_passes_through(testbed: NgTestbed, alice: MediaPeer,
     testbed.turn_until(lambda: caller.step() & callee.step(), "the phones agree with each other")
     callee.send(rtp(1, b"through"))
     assert caller.open(testbed.receive(alice)[0]) == rtp(1, b"through")
+
+
+def test_a_plain_phone_rejects_the_data_channel_of_a_browser_and_the_audio_goes_on(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    phone = DtlsPhone(alice, mux=True, extra=["mid:0"])
+    head, audio = phone.sdp().split(b"m=audio")
+    said = b"".join(
+        each + b"\r\n" for each in audio.split(b"\r\n") if each.startswith((b"a=setup", b"a=fing"))
+    )
+    channel = b"m=application %d UDP/DTLS/SCTP webrtc-datachannel\r\n" % alice.port
+    channel += b"c=IN IP4 %s\r\na=mid:1\r\n" % alice.address.encode() + said
+    bundle = head + b"a=group:BUNDLE 0 1\r\nm=audio" + audio + channel
+    offer = testbed.offer(bundle, transport_protocol="RTP/AVP", mux_demux=True)
+    speech, data = read_sdp(offer.decode())
+    assert (speech.proto, data.proto) == ("RTP/AVP", "UDP/DTLS/SCTP")
+    assert speech.port != data.port
+    assert b"BUNDLE" not in offer
+    rejected = MediaLine(bob.address, 0, "application", "UDP/DTLS/SCTP")
+    answer = testbed.answer(write_sdp([MediaLine(bob.address, bob.port), rejected]).encode())
+    assert read_sdp(answer.decode())[1].port == 0
+    assert b"a=group:BUNDLE 0\r\n" in answer
+    phone.begin(client=phone.read(answer.split(b"m=application")[0]) == "passive")
+    testbed.turn_until(phone.step, "there are keys")
+    phone.send(rtp(1, b"speech"))
+    assert testbed.receive(bob)[0] == rtp(1, b"speech")
 
 
 def test_keys_in_sdp_on_one_side_and_dtls_on_the_other(

@@ -44,6 +44,7 @@ my $json = JSON::PP->new->latin1->allow_nonref->canonical;
 my $run = "$$-" . time;
 my ($call_id, $from_tag, $to_tag, $relay, @sockets, @failures);
 my $number = 0;
+my %answered;  # dialogs: call-id and both tags
 
 # --- outcomes ---------------------------------------------------------------------------------------------
 
@@ -123,12 +124,21 @@ sub rtpe_req {
     return $reply;
 }
 
-sub offer { return offer_answer('offer', @_) }
+# rtpengine finds the dialog of an offer by itself; proxies give the to-tag of a re-INVITE, and so does this.
+sub offer {
+    my ($name, $request, $sdps) = @_;
+    my $from = $request->{'from-tag'} // $from_tag;
+    my ($other) = grep { $_ ne $from } $from_tag, $to_tag;
+    $request->{'to-tag'} //= $other if $answered{"$call_id $from_tag $to_tag"} || $answered{"$call_id $to_tag $from_tag"};
+    return offer_answer('offer', $name, $request, $sdps);
+}
 
 sub answer {
     my ($name, $request, $sdps) = @_;
     $request->{'to-tag'} //= $to_tag;
-    return offer_answer('answer', $name, $request, $sdps);
+    my @found = offer_answer('answer', $name, $request, $sdps);
+    $answered{ join ' ', $call_id, $request->{'from-tag'}, $request->{'to-tag'} } = 1;
+    return @found;
 }
 
 sub offer_answer {
@@ -186,7 +196,8 @@ sub completed {
     push @lines, grep { /^c=/ } @$session unless grep { /^c=/ } @lines;
     my $direction = qr/^a=(?:sendrecv|sendonly|recvonly|inactive)$/;
     push @lines, (grep { /$direction/ } @$session)[0] // 'a=sendrecv' unless grep { /$direction/ } @lines;
-    push @lines, 'a=rtcp:' . ($port + 1) unless grep { /^a=rtcp:/ } @lines;
+    my $muxed = grep { $_ eq 'a=rtcp-mux' } @lines;
+    push @lines, 'a=rtcp:' . ($muxed ? $port : $port + 1) unless grep { /^a=rtcp:/ } @lines;
     return @lines;
 }
 
