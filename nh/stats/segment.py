@@ -159,6 +159,10 @@ def attach_segment(name: str) -> Segment:
         memory = _open(name)
     except FileNotFoundError as exc:
         raise StatsUnavailable(f"no statistics at /dev/shm/{name}: nh is not running there") from exc
+    except PermissionError as exc:
+        raise StatsUnavailable(
+            f"statistics at /dev/shm/{name}: permission denied; run as the relay's user, or as root"
+        ) from exc
     except OSError as exc:
         raise StatsUnavailable(f"statistics at /dev/shm/{name} cannot be opened: {exc.strerror}") from exc
     except ValueError as exc:  # its maker has not set its length yet

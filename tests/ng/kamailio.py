@@ -5,12 +5,12 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.sip.message import SipMessage, new_token
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
@@ -93,18 +93,18 @@ def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[K
     """
     path = _find("kamailio")
     assert path is not None
-    with claim_ports(1) as claimed, tempfile.TemporaryDirectory(prefix="nh-test-") as directory:
+    with claim_ports(1) as claimed, own_directory() as directory:
         near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
-        control = Path(directory) / "ctl"
+        control = directory / "ctl"
         listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}"
         text = _blocks(document)[0]
         for documented, here in {LISTEN: listen, CONTROL: str(control), **changes}.items():
             assert text.count(documented) == 1, f"not once in {document}: {documented}"
             text = text.replace(documented, here)
-        configuration = Path(directory) / "kamailio.cfg"
+        configuration = directory / "kamailio.cfg"
         configuration.write_text(text)
         arguments = [path, "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
-        arguments += ["-Y", directory, "-w", directory]
+        arguments += ["-Y", str(directory), "-w", str(directory)]
         with Program(arguments) as program:
             eventually(lambda: answers(near) and answers(far), "Kamailio answers")
             yield Kamailio(near, far, control, program)

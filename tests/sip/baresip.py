@@ -3,11 +3,11 @@
 import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
@@ -66,7 +66,7 @@ def running_baresip(
     program = shutil.which("baresip")
     assert installed is not None
     assert program is not None
-    with claim_ports(_PORTS) as ports, tempfile.TemporaryDirectory(prefix="nh-test-") as directory:
+    with claim_ports(_PORTS) as ports, own_directory() as directory:
         sip, rtp = ports[0], next(port for port in ports[2:] if port % 2 == 0)
         lines = [
             f"sip_listen {ADDRESS}:{sip}",
@@ -81,14 +81,14 @@ def running_baresip(
             *(f"module {name}.so" for name in _MODULES),
             *(f"module_app {name}.so" for name in _APPLICATIONS),
         ]
-        (Path(directory) / "config").write_text("".join(f"{line}\n" for line in lines))
+        (directory / "config").write_text("".join(f"{line}\n" for line in lines))
         account = [f"<sip:phone@{ADDRESS}:{sip}>", "regint=0", "answermode=auto", "audio_codecs=PCMA"]
         if media:
             account.append(f"mediaenc={media}")
         if outbound is not None:
             account.append('outbound="sip:{}:{}"'.format(*outbound))
-        (Path(directory) / "accounts").write_text(";".join(account) + "\n")
-        arguments = [program, "-4", "-f", directory]
+        (directory / "accounts").write_text(";".join(account) + "\n")
+        arguments = [program, "-4", "-f", str(directory)]
         if dial:
             arguments += ["-e", f"/dial {dial}"]
         with Program(arguments) as running:

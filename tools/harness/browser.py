@@ -5,13 +5,13 @@ import contextlib
 import itertools
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tools.harness.own_directory import own_directory
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
@@ -110,8 +110,10 @@ def running_browser(program: str, *options: str) -> Iterator[Tab]:
         options: further ones of its command line.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="nh-browser-", ignore_cleanup_errors=True) as profile,
-        Program([program, *OPTIONS, *options, f"--user-data-dir={profile}"], {"HOME": profile}) as browser,
+        own_directory() as profile,
+        Program(
+            [program, *OPTIONS, *options, f"--user-data-dir={profile}"], {"HOME": str(profile)}
+        ) as browser,
     ):
         line = browser.wait_for_line("DevTools listening on", timeout_s=START_S)
         found = re.search(r"ws://\S+", line)

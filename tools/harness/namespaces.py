@@ -35,12 +35,22 @@ def missing() -> str:
     """Why there can be no network namespaces here; "" if there can."""
     if shutil.which("ip") is None:
         return "needs ip: apt-get install iproute2"
+    remove_leftovers()
     name = f"nhtest-{os.getpid()}-probe"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         return f"needs the privilege to make network namespaces: {made.stderr.strip()}"
     subprocess.run(["ip", "netns", "delete", name], check=True)
     return ""
+
+
+def remove_leftovers() -> None:
+    """Remove the namespaces of processes that were killed; a process in one of them stays there."""
+    for path in Path("/run/netns").glob("nhtest-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            # another process may do the same
+            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
 
 
 class Namespace:

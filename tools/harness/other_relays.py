@@ -3,11 +3,11 @@
 import contextlib
 import gzip
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from tools.harness.own_directory import own_directory
 from tools.harness.program import Program
 
 NATHELPER: Final = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")
@@ -54,7 +54,7 @@ def running_nathelper(
         perl: the interpreter with its options.
         cpus: the CPUs that it may use; None: those of this process.
     """
-    with tempfile.TemporaryDirectory(prefix="nh-nathelper-") as directory:
+    with own_directory() as directory:
         script = NATHELPER
         if not script.exists():
             script = Path(directory, "nathelper.pl")

@@ -1,8 +1,8 @@
 """One `nh run`: started as an operator starts it, with ports and a runtime directory of its own."""
 
 import contextlib
+import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,10 @@ from nh.client import NativeClient
 from nh.commands import ListCalls, ShowCall
 from nh.errors import StatsUnavailable
 from nh.results import CallDetail, CallList
-from nh.stats import ShardState, read_once, segment_name
+from nh.stats import ShardState, read_once
 from nh.stats.reading import StatsReading
 from tools.harness import HarnessError
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports, free_port, min_max
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
@@ -69,7 +70,8 @@ class Relay:
         self.arguments += ["--runtime-dir", str(self.directory), "--ports", min_max(self.ports)]
         self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address, *words]
         self.started_ns = time.monotonic_ns()
-        self.program = Program(self.arguments, environment, cpus=cpus)
+        own = {} if "NH_STATE" in os.environ else {"NH_STATE": str(self.directory / "state")}
+        self.program = Program(self.arguments, own | dict(environment or {}), cpus=cpus)
 
     def wait_until_ready(self) -> None:
         """Return when it reports that every shard is up. Raises HarnessError if it does not."""
@@ -161,9 +163,7 @@ def place_for_relay(ports: int | range = PORTS) -> Iterator[Place]:
         ports: how many media ports that no other program uses; or which ports.
     """
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nh-test-")))
-        # a killed nh leaves its statistics to the next one, and there is none
-        stack.callback(Path("/dev/shm", segment_name(directory)).unlink, missing_ok=True)
+        directory = stack.enter_context(own_directory())
         if isinstance(ports, range):
             yield Place(directory, ports, free_port())
         else:

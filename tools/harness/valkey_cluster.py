@@ -1,11 +1,10 @@
 """A cluster of Valkey's protocol on this host: three primaries, and a replica of one if wanted."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import free_port
 from tools.harness.valkey_server import ValkeyServer
 from tools.harness.waiting import eventually
@@ -58,7 +57,7 @@ def fail_over(replica: ValkeyServer) -> None:
 
 
 def _start_node(ends: contextlib.ExitStack) -> ValkeyServer:
-    directory = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="nh-valkey-")))
+    directory = ends.enter_context(own_directory())
     options = {
         "cluster-enabled": "yes",
         "cluster-config-file": "nodes.conf",

@@ -3,11 +3,11 @@
 import contextlib
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import free_port
 from tools.harness.program import Program
 
@@ -95,8 +95,8 @@ class ValkeyServer:
 @contextlib.contextmanager
 def valkey_server(options: Mapping[str, object] | None = None, **more: Any) -> Iterator[ValkeyServer]:
     """A server for the duration of the block; see ValkeyServer."""
-    with tempfile.TemporaryDirectory(prefix="nh-valkey-") as directory:
-        server = ValkeyServer(Path(directory), options, **more)
+    with own_directory() as directory:
+        server = ValkeyServer(directory, options, **more)
         try:
             yield server
         finally:
