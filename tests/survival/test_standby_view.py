@@ -76,7 +76,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("scene")
     with valkey_server({"requirepass": PASSWORD}) as server:
         scene = Scene(server, directory, None)  # type: ignore[arg-type]  # which needs it
-        with deployment(scene, "a", state=f"valkey://:{PASSWORD}@{scene.location}") as active:
+        state = f"valkey://:{PASSWORD}@{scene.location}"
+        with deployment(scene, "a", state=state, silent_s=3600) as active:  # its call has no media
             active.start()
             with RelayedCall(active.address, b"call"):
                 yield scene._replace(active=active)
