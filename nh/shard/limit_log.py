@@ -31,23 +31,28 @@ class _Rule(NamedTuple):
             other call is refused.
         by_grant: whether it is over only with a request that got sockets: nothing else shows that there is
             room.
+        known_s: for how long after a refusal it is known to be reached; 0: LoadMeter's measurement shows it.
         remedy: what to do; "" where the error says it.
     """
 
     quiet_s: float
     by_grant: bool
+    known_s: float = 0.0
     remedy: str = ""
 
 
 _MORE: Final = "`nh reload` applies it; or have the proxy use a second relay"
 
 RULES: Final[Mapping[str, _Rule]] = {
-    "max_calls": _Rule(10.0, False, f"raise max_calls, {_MORE}"),
-    "max_sockets": _Rule(10.0, False, f"raise max_sockets, {_MORE}"),
-    "max_cpu": _Rule(10.0, False, "give nh more CPUs and shards, or have the proxy use a second relay"),
-    "max_bandwidth": _Rule(10.0, False, f"raise max_bandwidth, {_MORE}"),
-    "ports": _Rule(1.0, True),
-    "descriptors": _Rule(1.0, True),
+    "max_calls": _Rule(10.0, False, remedy=f"raise max_calls, {_MORE}"),
+    # refuses calls of more sockets than its share has left, before that is used up
+    "max_sockets": _Rule(10.0, False, known_s=10.0, remedy=f"raise max_sockets, {_MORE}"),
+    "max_cpu": _Rule(
+        10.0, False, remedy="give nh more CPUs and shards, or have the proxy use a second relay"
+    ),
+    "max_bandwidth": _Rule(10.0, False, remedy=f"raise max_bandwidth, {_MORE}"),
+    "ports": _Rule(1.0, True, known_s=FORGET_S),
+    "descriptors": _Rule(1.0, True, known_s=FORGET_S),
 }
 """The limits by name: `nh.stats.layout.LIMITS`."""
 
@@ -122,13 +127,13 @@ class LimitLog:
             self._end(by_grant=True)
 
     def look(self) -> frozenset[str]:
-        """End measured limits that are over; returns the names of all others that refused a call lately."""
+        """End measured limits that are over; returns the names of those that a refusal has shown lately."""
         self._end(by_grant=False)
-        since = self._now() - FORGET_S
+        now = self._now()
         return frozenset(
             name
             for name, reached in self._reached.items()
-            if RULES[name].by_grant and reached.seen_at > since
+            if reached.refused and now < reached.seen_at + RULES[name].known_s
         )
 
     def _see(self, name: str) -> _Reached:

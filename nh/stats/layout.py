@@ -165,7 +165,9 @@ class ShardStats:
     )
     at_limit: int = gauge("1 while one of the limits below refuses new calls, otherwise 0", "shards")
     at_max_calls: int = gauge("1 while max_calls is reached, otherwise 0", "shards")
-    at_max_sockets: int = gauge("1 while max_sockets is reached, otherwise 0", "shards")
+    at_max_sockets: int = gauge(
+        "1 while max_sockets is reached, and 10 s after it has refused a request, otherwise 0", "shards"
+    )
     at_max_cpu: int = gauge("1 while max_cpu is reached, otherwise 0", "shards")
     at_max_bandwidth: int = gauge("1 while max_bandwidth is reached, otherwise 0", "shards")
     at_ports: int = gauge("1 while calls are refused for want of media ports, otherwise 0", "shards")

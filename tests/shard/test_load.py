@@ -154,6 +154,21 @@ def test_want_of_ports_is_a_limit_until_a_call_gets_some() -> None:
     assert shard.limits_reached() == set(), "no call has come, so it is not known"
 
 
+def test_max_sockets_is_reached_where_the_rest_of_its_share_is_too_few_for_a_call() -> None:
+    shard = Shard(RelaySettings(max_sockets=5))
+    for number in range(2):
+        shard.proxy.offer(ALICE_AUDIO, call_id=b"%d" % number)
+    shard.pass_seconds(1)
+    assert shard.limits_reached() == set()
+    with pytest.raises(LimitReached) as refused:
+        shard.proxy.offer(ALICE_AUDIO, call_id=b"new")
+    shard.limits.refused(refused.value)
+    shard.pass_seconds(1)
+    assert shard.limits_reached() == {"limit", "max_sockets"}
+    shard.pass_seconds(10)
+    assert shard.limits_reached() == set()
+
+
 def test_a_limit_that_is_changed_holds_from_the_next_measurement_on() -> None:
     shard = Shard(RelaySettings(max_cpu=50))
     shard.pass_seconds(1, percent=60)
