@@ -44,7 +44,7 @@ class Ticker:
         self._housekeeping = housekeeping
         self._pacer = Pacer(loop, poll, coalesce_s=coalesce_s)
         now = time.monotonic()
-        self._housekeeping_due = now + HOUSEKEEPING_S
+        self._housekeeping_due = now + until_next(HOUSEKEEPING_S, now=now)
         self._timer: Timer | None = loop.call_later(until_next(WATCH_S, now=now), self._tick)
 
     def stop(self) -> None:
@@ -60,6 +60,7 @@ class Ticker:
         now = time.monotonic()
         period_s = WATCH_S if self._watch(now) else HOUSEKEEPING_S
         self._timer = self._loop.call_later(until_next(period_s, now=now), self._tick)
-        if now >= self._housekeeping_due - WATCH_S / 2:  # at the nearest tick
-            self._housekeeping_due = now + HOUSEKEEPING_S
+        nearest = now + WATCH_S / 2  # for the nearest tick to what is due
+        if nearest >= self._housekeeping_due:
+            self._housekeeping_due = nearest + until_next(HOUSEKEEPING_S, now=nearest)
             self._housekeeping(now)
