@@ -170,6 +170,23 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
     assert many.saved.how_often[b"0"] == 2
 
 
+def test_a_call_that_cannot_be_saved_does_not_end_the_rounds(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_more: object) -> bytes:
+        raise RuntimeError("a bug")
+
+    calls.begin(3)
+    calls.saved.how_often.clear()
+    calls.talk()
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(checkpoints, "encode_snapshot", fail)
+        calls.round()
+    calls.talk()
+    calls.round()
+    assert calls.saved.how_often == {b"%d" % number: 1 for number in range(3)}
+
+
 def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None:
     """Several legs of a call say so at different times."""
     proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()

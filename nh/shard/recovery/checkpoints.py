@@ -281,11 +281,13 @@ class Checkpointer(CallObserver):
 
     def _refresh_some(self) -> None:
         now = time.monotonic()
-        for call_id in self._round[-self._a_turn :]:
-            self._refresh(call_id, now=now)
+        some = self._round[-self._a_turn :]
+        # first: a call that fails must not keep the others from being saved for ever
         del self._round[-self._a_turn :]
         if self._round and self._loop is not None:
             self._loop.call_later(until_next(self._turn_s, now=now), self._refresh_some)
+        for call_id in some:
+            self._refresh(call_id, now=now)
 
     def _refresh(self, call_id: bytes, *, now: float) -> None:
         """Save a call if packets have come since it was saved."""
