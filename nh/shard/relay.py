@@ -79,7 +79,7 @@ class Relay:
             config.settings, _local_ports(config), kernel, kernel_off, self._events, memory=memory
         )
         self.table = CallTable(
-            _resources(config, self.plane, self._events), wall_offset_s=time.time() - time.monotonic()
+            _resources(config, self.plane, self._events, memory), wall_offset_s=time.time() - time.monotonic()
         )
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._journals = JournalWriter(self.table)
@@ -274,10 +274,14 @@ def _local_ports(config: RelayConfig) -> LocalPorts:
     return LocalPorts([config.ports, *config.relay_ports, *own], addresses)
 
 
-def _resources(config: RelayConfig, plane: SocketPlane, events: CallEvents) -> Resources:
+def _resources(
+    config: RelayConfig, plane: SocketPlane, events: CallEvents, memory: LegMemory | None
+) -> Resources:
     low, high = config.ports
     session_ids = SessionIds(config.shard + 1, config.shards)
     session_ids.advance_past(config.known_session)
+    if memory is not None:
+        session_ids.advance_past(memory.known_session)
     ports = PortSpace(
         low + low % 2,
         high - (high + 1) % 2,

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
+from nh.calls.media import Media, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.session import Session
+from nh.calls.settings import RelayConfig
+from nh.commands import TransactionKey
 from nh.shard.media.leg_memory import _PLACE_BYTES, LegMemory
+from nh.shard.relay import Relay
 from tests.calls.fakes import START, Proxy, make_proxy, receive
 from tests.calls.rtp import Sender
 from tests.calls.test_snapshot import moved
+from tests.shard.testbed import V4
 
 PLACES = 9
 """For two sessions of four legs; place 0 is no leg's."""
@@ -35,6 +40,12 @@ def talk(leg: Leg, *numbers: int, at: float = START) -> None:
 
 def session_in(proxy: Proxy, number: int = 0) -> Session:
     return proxy.plane.running[number]
+
+
+def session_in_new_call(proxy: Proxy) -> Session:
+    number = len(proxy.plane.running)
+    proxy.connect(call_id=b"%d" % number)
+    return session_in(proxy, number)
 
 
 def seen(leg: Leg) -> object:
@@ -139,6 +150,48 @@ def test_what_was_not_restored_gives_way(memory: mmap.mmap) -> None:
         successor.begin(session)
         assert all(leg.place for leg in session.legs)
         assert {leg.packets for leg in session.legs} == {0}, "not the counters of those before"
+
+
+def test_a_clear_that_a_kill_tore_leaves_nothing_to_the_next_leg(memory: mmap.mmap) -> None:
+    proxy = make_proxy()
+    places, session = LegMemory(memory), session_in_new_call(proxy)
+    places.begin(session)
+    for leg in session.legs:
+        receive(leg, 172)
+        places.save(leg)
+        # the owner is gone, the counters are not
+        memory[leg.place * _PLACE_BYTES : leg.place * _PLACE_BYTES + 16] = bytes(16)
+    other = session_in_new_call(proxy)
+    LegMemory(memory).begin(other)
+    after = session_in(moved(proxy), 1)
+    LegMemory(memory).begin(after)
+    assert {leg.packets for leg in after.legs} == {0}
+
+
+def test_a_call_that_waits_keeps_its_counters_and_new_calls_have_none(ports: range) -> None:
+    """Its sockets may not be there when the next process begins; its session has a number all the same."""
+    memory, before = mmap.mmap(-1, 20 * _PLACE_BYTES), make_proxy()
+    places = LegMemory(memory)
+    session = [before.connect(call_id=b"%d" % number) for number in range(3)][-1]
+    places.begin(session)
+    waiting = session_in(moved(before), 2)
+    receive(session.legs[0], 172)
+    places.save(session.legs[0])
+    del places  # the memory is in use by one at a time, and closed with the relay
+
+    config = RelayConfig(ports=(ports[0], ports[-1]))
+    successor = LegMemory(memory)
+    relay = Relay(config, memory=successor)
+    for number in range(3):
+        key = TransactionKey(b"new %d" % number, 1, b"from", b"to")
+        for side in Side:
+            relay.allocate_sockets(key, side, V4, [Media(V4, 9, 1, "RTP/AVP", "audio")])
+        relay.activate_session(key)
+    assert {leg.packets for each in relay.table.running for leg in each.legs} == {0}
+    assert session.id not in {each.id for each in relay.table.running}
+    successor.begin(waiting)
+    assert waiting.legs[0].packets == 1
+    relay.close()
 
 
 def test_what_a_place_has_no_room_for_needs_one_snapshot_and_srtp_always_does(memory: mmap.mmap) -> None:

@@ -18,15 +18,16 @@ from nh.calls.rtp.stream_state import StreamFields
 from nh.calls.session import Session
 from nh.fastpath.layout import NO_STREAM
 
-_OWNER: Final = Struct("=QQ")
-"""Number of the session, index of the leg."""
+_PLACE_BYTES: Final = 128
+
+_OWNER: Final = Struct(f"=QQ{_PLACE_BYTES - 16}x")
+"""Number of the session, index of the leg. To write them clears the rest of the place first."""
 
 _COUNTERS: Final = Struct("=QQdQQQQIIIIIIIHBB")
 """Packets, bytes, time of the last packet, a number that changes with what a place has no room for (drops,
 further streams, messages of ICMP), the stream."""
 
-_PLACE_BYTES: Final = 128
-_BODY: Final = slice(_OWNER.size, _OWNER.size + _COUNTERS.size)
+_BODY: Final = slice(16, 16 + _COUNTERS.size)
 _WORDS: Final = _PLACE_BYTES // 8
 _OTHERS: Final = 5
 """Word of a place with the number of _COUNTERS."""
@@ -42,6 +43,10 @@ class LegMemory:
 
     Args:
         memory: the shard's own; zeroes, or what the process before left.
+
+    Attributes:
+        known_session: the highest number of a session of which the process before left counters. A new
+            session needs a higher one, or it goes on from the counters of one that is not restored (yet).
     """
 
     def __init__(self, memory: mmap.mmap) -> None:
@@ -59,6 +64,7 @@ class LegMemory:
                 self._left[session, index] = place
             else:
                 self._free.append(place)
+        self.known_session = max((session for session, _ in self._left), default=0)
 
     def begin(self, session: Session) -> None:
         """Give each leg of a session a place: the one that it had in the process before, with what is there,
@@ -133,8 +139,7 @@ class LegMemory:
         return 0
 
     def _clear(self, place: int) -> None:
-        start = place * _PLACE_BYTES
-        self._bytes[start : start + _PLACE_BYTES] = bytes(_PLACE_BYTES)
+        _OWNER.pack_into(self._memory, place * _PLACE_BYTES, 0, 0)
 
     def _complete_copy(self) -> None:
         place = self._words[_WRITTEN]
