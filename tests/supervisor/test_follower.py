@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.record import encode
 from nh.supervisor.store.writer import StoreWriter
 from tests.profiles import examples
@@ -280,6 +281,83 @@ def test_a_relay_that_reconnects_learns_that_the_standby_has_the_group(group: Gr
     with pytest.raises(StoreHeld):
         relay.open()
     assert relay.lease.lost_to == "standby"
+    successor.close()
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """The server executes a script, and the connection is lost before its answer has come."""
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    run = ValkeyEngine._run
+
+    def lossy(engine: "ValkeyEngine", body: str, *arguments: bytes | int) -> object:
+        answer = run(engine, body, *arguments)
+        if body == script:
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(ValkeyEngine, "_run", lossy)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_relay_learns_whether_the_standby_has_the_group_if_the_answer_was_lost(
+    group: Group, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    relay, standby = group.engine("relay-1"), group.follower("standby")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    relay.lease.give_to = "standby"
+    with monkeypatch.context() as lossy:
+        lose_answers(lossy, scripts.GIVE)
+        with pytest.raises(StoreUnavailable):
+            relay.check()
+    relay.close()
+    assert relay.lease.given_to == "standby", "it may have the calls"
+    assert standby.is_free(standby.poll())
+    successor = group.engine("standby", follower=standby)
+    if taken:
+        assert successor.open() == [call(b"a")]
+        with pytest.raises(StoreHeld):
+            relay.open()
+        assert relay.lease.lost_to == "standby"
+    else:
+        relay.lease.give_to = ""
+        assert relay.open() == [call(b"a")]
+        assert not relay.lease.lost_to
+        with pytest.raises(StoreHeld):
+            successor.open()
+    relay.close()
+    successor.close()
+
+
+@pytest.mark.parametrize("state", ["before the group was given", "before it was taken"])
+@pytest.mark.parametrize("knows", [False, True], ids=["the relay does not know", "the relay knows"])
+def test_one_relay_has_a_group_whose_taking_the_server_has_lost(
+    group: Group, state: str, knows: bool
+) -> None:
+    relay, standby = group.engine("relay-1"), group.follower("standby")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    before = group.client.dump(group.key("group"))
+    relay.lease.give_to = "standby"
+    relay.check()
+    if state == "before it was taken":
+        before = group.client.dump(group.key("group"))
+    successor = StoreWriter(group.engine("standby", follower=standby))
+    if knows:
+        with pytest.raises(StoreHeld):
+            relay.check()
+    group.client.restore(group.key("group"), 0, before, replace=True)
+    assert not successor.write({}), "the server has not got its last writes"
+    assert successor.write({b"b": call(b"b")})
+    with pytest.raises(StoreHeld):
+        relay.check()
+    relay.close()
+    with pytest.raises(StoreHeld):
+        relay.open()
+    assert group.contents() == {b"a": b"snapshot", b"b": b"snapshot"}
     successor.close()
 
 

@@ -60,12 +60,15 @@ class Deadline:
 
     def set_moving(self, moving: bool) -> None:
         """A standby may take the calls from now on, or not any more: they end with the lease meanwhile."""
-        self._is_moving = moving
+        with self._lock:
+            self._is_moving = moving
         self._renewed(self._lease.ends_at)
 
     def set_past(self) -> None:
         """Another relay has the calls: nothing may be sent any more."""
-        self._set(_PAST_NS, final=True)
+        with self._lock:
+            self._set(_PAST_NS)
+            self._is_final = True
 
     def close(self) -> None:
         """Pass on no more. The deadline stands."""
@@ -76,17 +79,16 @@ class Deadline:
                 self._shared = None
 
     def _renewed(self, ends_at: float) -> None:
-        self._set(int(ends_at * NS) if self._may_run_out or self._is_moving else NEVER_NS)
+        with self._lock:  # set_moving() may change meanwhile whether they end
+            self._set(int(ends_at * NS) if self._may_run_out or self._is_moving else NEVER_NS)
 
-    def _set(self, at_ns: int, *, final: bool = False) -> None:
-        with self._lock:
-            if self._shared is None or self._is_final:
-                return
-            self._is_final = final
-            self._at_ns = at_ns
-            self._shared.write_ns(at_ns)
-            if self._tell_kernel is not None:
-                self._tell_kernel(at_ns)
+    def _set(self, at_ns: int) -> None:
+        if self._shared is None or self._is_final:
+            return
+        self._at_ns = at_ns
+        self._shared.write_ns(at_ns)
+        if self._tell_kernel is not None:
+            self._tell_kernel(at_ns)
 
 
 def lift_deadline(directory: Path) -> None:

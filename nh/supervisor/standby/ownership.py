@@ -167,7 +167,7 @@ class Ownership:
         store.give(self._to)
         when_idle(
             self._runtime.loop,
-            lambda: store.works and not lease.lost_to,
+            lambda: store.works and not lease.lost_to and _left_s(lease) > 0,
             timeout_s=TAKE_S,
             then=lambda: self._take_back(store, lease),
         )
@@ -176,11 +176,10 @@ class Ownership:
         """The standby has had its time; _look() goes on if it has the calls."""
         store.give("")
         # a server that does not answer may have given them to the standby: until the lease is over
-        left_s = lease.ends_at - EARLY_S - LOOK_S - boottime()
         when_idle(
             self._runtime.loop,
             lambda: bool(lease.given_to) and not lease.lost_to,
-            timeout_s=max(0.0, min(TAKE_S, left_s)),
+            timeout_s=max(0.0, min(TAKE_S, _left_s(lease))),
             then=lambda: self._end_without(lease),
         )
 
@@ -214,6 +213,11 @@ class Ownership:
             "the standby %s has the calls now; relaying on for %.1f s", escaped(self._to), relay_on_s
         )
         self._runtime.loop.call_later(max(0.0, relay_on_s), self._reactions.on_over)
+
+
+def _left_s(lease: Lease) -> float:
+    """For how long the shards and the kernel relay without a further renewal, less what a look takes."""
+    return lease.ends_at - EARLY_S - LOOK_S - boottime()
 
 
 def _choose(to: str, standbys: Mapping[str, int]) -> tuple[str, int]:

@@ -25,7 +25,7 @@ class Lease:
     Attributes:
         is_kept: whether the end of this process does not end the lease, because the next one goes on with it.
         give_to: the standby that may have the calls from now on, and at the end of this process; "": none.
-        given_to: what the server knows of that.
+        given_to: what the server knows of that, or may know: its answer can be lost.
         wanted_by: the standby that asks for the calls; "": none does.
         standbys: those that follow the calls, and how many calls each has, as the server said last. All
             names are as relays name themselves; nh.printable shows them.

@@ -106,6 +106,8 @@ class ValkeyEngine:
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
         """
+        if self._fenced_by:
+            raise self._fenced(self._fenced_by)
         try:
             self._server = connect(self._target)
             with self._failures():
@@ -166,6 +168,7 @@ class ValkeyEngine:
     def _give(self, standby: str) -> None:
         """Let a standby have the group; "": take it back."""
         holder, token = (standby, "") if standby else (self._holder, self._token)
+        self.lease.given_to = standby or self.lease.given_to  # also if the server's answer is lost
         self._run(scripts.GIVE, holder.encode(errors=_UNDECODED), token.encode())
         self.lease.given_to = standby
 
@@ -267,8 +270,6 @@ class ValkeyEngine:
                 )
 
     def _try_to_acquire(self, server: Valkey) -> tuple[bytes, list[Any]]:
-        if self._fenced_by:
-            raise self._fenced(self._fenced_by)
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
         verdict, *said = server.eval(scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check)

@@ -34,7 +34,8 @@ end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local number = redis.call('HGET', KEYS[1], 'number')
-if token and token ~= ARGV[2] and ARGV[6] ~= 'force' then
+local is_older = (tonumber(epoch) or 0) < tonumber(ARGV[4])
+if token and token ~= ARGV[2] and ARGV[6] ~= 'force' and not is_older then
   if tonumber(ARGV[4]) > 0 then return {'fenced', holder} end
   if holder ~= ARGV[3] and tonumber(ends) > now then return {'held', holder, tonumber(ends) - now} end
 end
@@ -58,12 +59,14 @@ Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
 program's; key, the caller's key does not open the calls.
+A server that knows an older epoch than the caller has lost its last writes: the group is the caller's.
 The caller is no standby any more: it would be told of itself, and could give the calls to itself.
 """
 
 _OWNED: Final = """
 local epoch, holder = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'holder'))
 if not epoch then return redis.error_reply('NHGONE') end
+if (tonumber(epoch) or 0) < tonumber(ARGV[1]) then return redis.error_reply('NHGONE') end
 if epoch ~= ARGV[1] then return redis.error_reply('NHFENCED ' .. (holder or '')) end
 local clock = redis.call('TIME')
 local ends = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[2])
