@@ -92,6 +92,25 @@ def test_an_end_that_answers_without_the_bundle_has_its_ports(
     call.goes_both_ways()
 
 
+def test_without_room_for_a_party_more_the_ports_stay_for_other_ends(
+    make_ng: MakeNg,
+    phone: BundlePhone,
+    plain: list[MediaPeer],
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nh.calls.offer_answer.participants.MAX_PARTIES", 2)
+    call = begin(make_ng, phone, plain)
+    call.goes_both_ways()
+    monkeypatch.undo()
+    carol = [make_peer("127.0.0.33"), make_peer("127.0.0.33")]
+    call.testbed.answer(plain_sdp(carol).encode(), tag=b"carol")
+    for medium in (AUDIO, VIDEO):
+        packet = plain_packet(medium, 2, b"of carol")
+        call.testbed.passes(carol[medium], call.phone_sends_to[medium], plain[medium], RTP, packet)
+    call.goes_both_ways()
+
+
 def test_a_later_offer_may_end_the_bundle(
     make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer], make_peer: MakePeer
 ) -> None:

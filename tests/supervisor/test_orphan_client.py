@@ -59,3 +59,15 @@ def test_an_orphan_that_sleeps_or_runs_and_says_nothing_hangs(orphan: LateOrphan
     with pytest.raises(HandoverFailed, match=r"it sent nothing for 0\.1 s"):
         OrphanClient(orphan.ours, PID)
     assert orphan.looks <= 2
+
+
+def test_an_orphan_that_gets_little_of_a_cpu_hangs_once_it_had_time_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orphan = LateOrphan(0.02, says_hello_at=100)
+    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_client, "cpu_use", orphan.cpu_use)
+    with pytest.raises(HandoverFailed, match=r"it sent nothing for 0\.1 s"):
+        OrphanClient(orphan.ours, PID)
+    assert 6 <= orphan.looks <= 7
+    orphan.close()

@@ -120,3 +120,11 @@ def test_a_shard_that_was_late_before_has_its_whole_time_again() -> None:
     ward.pass_s(0.5, 0, 1)
     ward.pass_s(8.0, 1)
     assert ward.hung == []
+
+
+def test_a_shard_that_runs_hangs_also_if_its_time_becomes_shorter_meanwhile() -> None:
+    ward = Ward(hang_s=20.0, share=1.0)
+    ward.pass_s(9.0, 1)
+    ward.watchdog.hang_s = 3.0
+    ward.pass_s(1.5, 1)
+    assert ward.hung == [0]

@@ -1,5 +1,6 @@
 """What a killed program leaves is removed by a later one, and what lives stays."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -57,6 +58,36 @@ def test_where_a_shard_still_listens_everything_stays(tmp_path: Path) -> None:
         listener.bind(str(directory / "shard-0.sock"))
         assert remove_leftovers(tmp_path, settled_s=0) == []
     assert remove_leftovers(tmp_path, settled_s=0) == [directory]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["names it", "is in it"])
+def test_what_another_program_still_uses_stays(tmp_path: Path, named: bool) -> None:
+    directory = tmp_path / f"{PREFIX}x"
+    directory.mkdir()
+    command = [sys.executable, "-c", "import sys; print('up', flush=True); sys.stdin.read()"]
+    command += [f"--dir={directory}"] if named else []
+    with subprocess.Popen(
+        command, cwd="/" if named else directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"up\n"
+        assert remove_leftovers(tmp_path, settled_s=0) == []
+        program.communicate()
+    assert remove_leftovers(tmp_path, settled_s=0) == [directory]
+
+
+def test_a_process_that_only_has_the_number_of_a_relay_is_not_ended(tmp_path: Path) -> None:
+    """A relay in a container has another number there, and the directory may be shared."""
+    directory = tmp_path / f"{PREFIX}x"
+    directory.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as stranger, (directory / LOCK_NAME).open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(stranger.pid))
+        lock.flush()
+        assert remove_leftovers(tmp_path, settled_s=0) == []
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.2)
+        stranger.kill()
 
 
 def test_the_directory_goes_with_its_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

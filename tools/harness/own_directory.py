@@ -2,7 +2,7 @@
 
 The owner holds a lock on its directory, which the kernel drops when the owner ends, however it ends. A
 directory without a lock, and older than it takes to lock one, is left over: with it go the shared memory and
-the relay that it belonged to. What still listens there stays: an orphaned shard relays calls.
+the relay that it belonged to. What a process still uses stays: an orphaned shard relays calls.
 """
 
 import contextlib
@@ -47,7 +47,9 @@ def remove_leftovers(parent: Path, *, settled_s: float = SETTLED_S) -> list[Path
         parent: where they are.
         settled_s: see SETTLED_S.
     """
-    return [path for path in sorted(parent.glob(f"{PREFIX}*")) if _is_left(path, settled_s) and _end(path)]
+    left = [path for path in sorted(parent.glob(f"{PREFIX}*")) if _is_left(path, settled_s)]
+    names = _names_in_use() if left else b""
+    return [path for path in left if _end(path, names)]
 
 
 @functools.cache
@@ -69,16 +71,40 @@ def _is_left(path: Path, settled_s: float) -> bool:
     return False
 
 
-def _end(path: Path) -> bool:
+def _end(path: Path, names_in_use: bytes) -> bool:
     """End the relay of a directory, and remove what it had; returns whether nothing is left."""
-    if pid := running_pid(path):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)  # it ends in seconds; a later run removes the directory
+    pid = running_pid(path)
+    if pid is not None:
+        _terminate(pid, path)  # it ends in seconds; a later run removes the directory
         return False
-    if f"{path}/" in Path("/proc/net/unix").read_text():
+    if os.fsencode(path) in names_in_use:
         return False
     _remove(path)
     return True
+
+
+def _terminate(pid: int, path: Path) -> None:
+    """End the relay of a directory, and no other process: `pid` may be one of another container."""
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if os.fsencode(path) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        finally:
+            os.close(pidfd)
+
+
+def _names_in_use() -> bytes:
+    """What all processes were started with, where they are, and the sockets of their networks."""
+    names, seen = [], set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            names.append((process / "cmdline").read_bytes())
+            names.append(os.fsencode((process / "cwd").readlink()))
+            if (namespace := (process / "ns" / "net").readlink()) not in seen:
+                names.append((process / "net" / "unix").read_bytes())
+                seen.add(namespace)
+    return b"\n".join(names)
 
 
 def _remove(path: Path) -> None:

@@ -40,6 +40,8 @@ def share_transports(
     if not _shared_groups(offerer, bundles):
         return offerer
     own = participants.split_for(dialog, offerer, now=now)
+    if own is dialog.caller and not own.single:
+        return offerer  # the call has no room for a party more, and others may answer the same offer
     if own is not offerer:
         offerer.waiting_since = None
     groups = list(own.groups)

@@ -170,14 +170,16 @@ class OrphanClient:
             raise HandoverFailed(f"it sent an invalid message: {reason(exc)}") from exc
 
     def _receive_record(self) -> tuple[bytes, list[int]]:
-        """The next record. Raises TimeoutError if the orphan hangs."""
+        """The next record. Raises TimeoutError if the orphan hangs, also one that gets little of a CPU."""
+        first: CpuUse | None = None
         before: CpuUse | None = None
         while True:
             try:
                 return receive_record(self._sock)
             except TimeoutError:
                 use = cpu_use(self.pid)
-                if not use.is_starved(before or use, ANSWER_S):
+                first, before = first or use, before or use
+                if not use.is_starved(before, ANSWER_S) or use.used_s - first.used_s >= ANSWER_S:
                     raise
                 before = use
 

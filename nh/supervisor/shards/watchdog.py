@@ -52,7 +52,8 @@ class Watchdog:
         self.hang_s = hang_s
         self._read_cpu_use = read_cpu_use
         self._starved = RateLimitedLogger(logger, loop.now, LOG_INTERVAL_S)
-        self._uses: dict[ShardSlot, CpuUse] = {}  # of shards that may hang, when half of the time was over
+        # of shards that may hang, when half of the time was over; later, if `hang_s` has changed meanwhile
+        self._uses: dict[ShardSlot, CpuUse] = {}
         self._timer: Timer | None = loop.call_later(POLL_S, self._poll)
 
     def close(self) -> None:
@@ -67,7 +68,9 @@ class Watchdog:
         most = math.ceil(self.hang_s / POLL_S)
         for slot in self._slots:
             unchanged = slot.poll_heartbeat()
-            if unchanged == math.ceil(most / 2):
+            if not unchanged:
+                self._uses.pop(slot, None)
+            elif unchanged == math.ceil(most / 2):
                 self._uses[slot] = self._read_cpu_use(slot.pid)
             elif unchanged >= most and not self._is_starved(slot, is_news=unchanged == most):
                 slot.kill_hanging()
@@ -80,7 +83,7 @@ class Watchdog:
             is_news: whether to log it.
         """
         use = self._read_cpu_use(slot.pid)
-        starved = use.is_starved(self._uses.get(slot, use), self.hang_s)
+        starved = use.is_starved(self._uses.setdefault(slot, use), self.hang_s)
         if starved and is_news:
             self._starved.log(
                 logging.WARNING,
