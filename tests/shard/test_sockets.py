@@ -11,7 +11,12 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable
-from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets
+from nh.shard.media.sockets import (
+    MediaSocket,
+    adopt_media_socket,
+    close_media_sockets,
+    open_media_sockets,
+)
 from tests.shard.testbed import V4
 
 
@@ -138,6 +143,25 @@ def _peer() -> socket.socket:
     peer.bind((V4, 0))
     peer.settimeout(5)
     return peer
+
+
+def test_a_descriptor_that_is_not_the_socket_is_refused_and_closed(
+    opened: list[MediaSocket], ports: range
+) -> None:
+    pipe, other_end = os.pipe()
+    os.close(other_end)
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    for fd in (pipe, tcp.detach(), opened[1].detach()):
+        with pytest.raises(OSError):
+            adopt_media_socket(fd, Endpoint(V4, ports[0]))
+        with pytest.raises(OSError):
+            os.fstat(fd)
+
+
+def test_a_socket_that_was_not_closed_is_a_warning(ports: range) -> None:
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        open_media_sockets(V4, ports[0], 1)
+    close_media_sockets(open_media_sockets(V4, ports[0], 1))
 
 
 @pytest.mark.parametrize("address", [V4, "::1"])

@@ -269,7 +269,11 @@ def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocke
     Raises:
         OSError: the descriptor is not that socket.
     """
-    media_socket = MediaSocket(local, dscp, fd=fd)
+    try:
+        media_socket = MediaSocket(local, dscp, fd=fd)
+    except OSError:  # it is no socket, so there is none to close it
+        os.close(fd)
+        raise
     try:
         is_at = media_socket.getsockname()[:2] == (local.address, local.port)
         if media_socket.type != socket.SOCK_DGRAM or not is_at:
