@@ -25,11 +25,11 @@ from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.leg_notes import LegNotes
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.poll import MediaPoll
+from nh.shard.media.socket_errors import exhausted
 from nh.shard.media.sockets import (
     MediaSocket,
     adopt_media_socket,
     close_media_sockets,
-    exhausted,
     open_media_sockets,
     sockets_of,
 )

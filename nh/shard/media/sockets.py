@@ -19,23 +19,13 @@ from typing import Any, Final, Protocol
 
 from nh.calls.leg import Leg
 from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
-from nh.calls.ports import PortInUse
 from nh.calls.rare import Rare
-from nh.errors import AddressUnavailable, SocketsExhausted
+from nh.errors import AddressUnavailable
 from nh.shard.media.addresses import endpoint_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.loop_guard import enable_ttl
+from nh.shard.media.socket_errors import refused_port
 from nh.shard.media.unreachable import queue_errors
-
-_NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"
-_REMEDIES: Final = {
-    errno.EMFILE: "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
-    errno.ENFILE: "raise the host's limit on descriptors (fs.file-max)",
-    errno.ENOSPC: "raise fs.epoll.max_user_watches",
-    errno.ENOBUFS: _NO_MEMORY,
-    errno.ENOMEM: _NO_MEMORY,
-}
-"""The remedy for a shortage, by errno."""
 
 BESIDE_SHARE: Final = 0.75
 """Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
@@ -254,7 +244,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
             sockets.append(_open(Endpoint(address, port), dscp))
     except OSError as exc:
         close_media_sockets(sockets)
-        raise _explain(exc, address, base + len(sockets)) from exc
+        raise refused_port(exc, address, base + len(sockets)) from exc
     return sockets
 
 
@@ -360,25 +350,3 @@ def _bind(sock: socket.SocketType, local: Endpoint, *, shared: bool) -> None:
     except OSError:
         sock.close()
         raise
-
-
-def exhausted(exc: OSError, what: str) -> SocketsExhausted | None:
-    """The error for a shortage of a system resource; None if `exc` reports something else.
-
-    Args:
-        exc: the error of the system call.
-        what: what was not possible, for people.
-    """
-    remedy = _REMEDIES.get(exc.errno or 0)
-    if remedy is None:
-        return None
-    return SocketsExhausted(f"{what}: {os.strerror(exc.errno or 0)}; {remedy}")
-
-
-def _explain(exc: OSError, address: str, port: int) -> Exception:
-    if exc.errno == errno.EADDRINUSE:
-        return PortInUse(f"{address} port {port}")
-    if shortage := exhausted(exc, f"no socket for {address} port {port}"):
-        return shortage
-    reason = os.strerror(exc.errno or 0)
-    return AddressUnavailable(f"{address} cannot be bound: {reason}; it has to be an address of this host")
