@@ -82,7 +82,7 @@ def move(
             typer.echo(text, err=True)
 
     tell(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
-    _wait_until_given(settings, moving.to)
+    _wait_until_given(settings, before.supervisor.pid, moving.to)
     tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
     standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
     done = Moved(moving.to, calls, standby, round(time.monotonic() - began, 3))
@@ -105,10 +105,24 @@ def _begin(client: "NativeClient", to: str) -> "Demoting":
         time.sleep(POLL_S)
 
 
-def _wait_until_given(settings: Settings, to: str) -> None:
-    """Wait until the standby has the calls. Raises Unavailable if they stay here."""
+def _wait_until_given(settings: Settings, pid: int, to: str) -> None:
+    """Wait until the standby has the calls.
+
+    Args:
+        settings, pid, to: see _wait_until_over().
+
+    Raises:
+        Unavailable: they stay here, or it is not known where they are.
+    """
     deadline = time.monotonic() + GIVEN_S
-    while (reading := _read(settings)) is not None and reading.supervisor.serving:
+    while (reading := _read(settings)) is not None:
+        if reading.supervisor.pid != pid:
+            raise Unavailable(
+                f"nh on this host was killed and started anew before it said whether {to} has the calls; ask"
+                " `nh health` on both hosts"
+            )
+        if not reading.supervisor.serving:
+            return
         if not reading.supervisor.handing_over:
             why = reading.supervisor.handover_fault
             raise Unavailable(f"the calls stay here, and this host relays on: {why}")

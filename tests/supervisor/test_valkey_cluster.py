@@ -90,6 +90,12 @@ def test_a_standby_of_several_relays_follows_each_at_its_node(nodes: Nodes) -> N
     assert announced() == len(names)
     standby.leave()
     assert announced() == 0
+    prefix = f"pool-{names[0]}"
+    node_with(nodes, prefix).client().set(f"{{{prefix}}}:group", "no hash")
+    refused, *others = [outcome for _, outcome in standby.poll()]
+    assert isinstance(refused, StoreUnavailable), "it hides no other"
+    assert [getattr(outcome, "holder", "") for outcome in others] == names[1:]
+    standby.leave()
     for relay in relays:
         relay.close()
 

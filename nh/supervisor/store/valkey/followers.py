@@ -35,14 +35,15 @@ class Followers:
         """Read what has changed since the last poll.
 
         Yields:
-            Each group: how it stands, or why the server has refused to say.
+            Each group: how it stands, or why the server has refused to say; on a cluster, also why the node
+            of the group does not answer.
 
         Raises:
             StoreUnavailable, StoreRefused: the server does not answer, or not this relay.
         """
         if self._target.cluster:
             for follower in self._followers:
-                yield follower, follower.poll()
+                yield follower, self._poll_alone(follower)
             return
         try:
             if self._server is None:
@@ -75,6 +76,12 @@ class Followers:
                         pipeline.hdel(*follower.announcement)
                     pipeline.execute(raise_on_error=False)
         self._close()
+
+    def _poll_alone(self, follower: Follower) -> Standing | StoreUnavailable:
+        try:
+            return follower.poll()
+        except StoreUnavailable as exc:  # other nodes may answer
+            return exc
 
     def _ask_all(self, server: Valkey) -> list[object]:
         """The reply for each group; one that the server refuses is an exception."""
