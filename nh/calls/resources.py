@@ -111,7 +111,8 @@ class CallResources:
         limit = shared.settings.max_sockets
         if limit and shared.sockets + wanted > limit:
             raise LimitReached(
-                f"{wanted} more sockets exceed max_sockets: it has {shared.sockets}, its share is {limit}",
+                f"{wanted} more sockets exceed max_sockets: this shard has {shared.sockets}, and its share is"
+                f" {limit}",
                 "max_sockets",
             )
         open_sockets = functools.partial(shared.plane.open_sockets, dscp=dscp, call_id=self.call_id)
