@@ -58,8 +58,12 @@ class Ticker:
         if self._timer is None:
             return
         now = time.monotonic()
-        period_s = WATCH_S if self._watch(now) else HOUSEKEEPING_S
-        self._timer = self._loop.call_later(until_next(period_s, now=now), self._tick)
+        period_s = WATCH_S
+        try:
+            if not self._watch(now):
+                period_s = HOUSEKEEPING_S
+        finally:  # a bug that one socket meets must not end the work for all
+            self._timer = self._loop.call_later(until_next(period_s, now=now), self._tick)
         nearest = now + WATCH_S / 2  # for the nearest tick to what is due
         if nearest >= self._housekeeping_due:
             self._housekeeping_due = nearest + until_next(HOUSEKEEPING_S, now=nearest)

@@ -26,3 +26,17 @@ def test_a_late_tick_delays_no_other_housekeeping(
     assert len(done) == pytest.approx(10 / HOUSEKEEPING_S, abs=1)
     each.stop()
     poll.close()
+
+
+def test_a_look_that_fails_does_not_end_the_work() -> None:
+    def fail(_now: float) -> bool:
+        raise RuntimeError("a bug")
+
+    loop, poll, done = FakeLoop(), FakePoll(), list[float]()
+    each = Ticker(loop, poll, coalesce_s=0, watch=fail, housekeeping=done.append)
+    for timers in (1, 2):
+        assert len(loop.timers) == timers
+        with pytest.raises(RuntimeError):
+            loop.due()
+    each.stop()
+    poll.close()
