@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 import pytest
 
+from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.source import SourcePolicy
 from nh.fastpath.loader import LoadedProgram
+from nh.shard.media.fast_readers import SocketReader
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import PLAIN, Admit, Plan, plan_for
-from nh.shard.media.sockets import socket_of
+from nh.shard.media.sockets import MediaSocket, socket_of
 from tests.calls.legs import make_leg
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakePeer, MakeTestbed
@@ -199,3 +201,26 @@ def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(
         assert "could not follow its source" in caplog.text
         assert socket_of(leg_of(testbed, call, Side.TO)).connected
         testbed.passes(alice, call.for_caller, bob, payload=b"by source, as before")
+
+
+def test_a_socket_that_gets_no_plan_drops_its_packet_once(
+    ports: range, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(RelayTestbed(ports)) as testbed:
+        alice, bob = make_peer(), make_peer()
+        call = testbed.call(alice, bob)
+        broken = socket_of(leg_of(testbed, call, Side.FROM))
+        forwarding = testbed.relay.plane._forwarding
+        plan = forwarding._plan
+
+        def fail_for_one(media_socket: MediaSocket) -> SocketReader:
+            if media_socket is broken:
+                raise ZeroDivisionError
+            return plan(media_socket)
+
+        monkeypatch.setattr(forwarding, "_plan", fail_for_one)
+        alice.send(PACKET, call.for_caller)
+        testbed.turn_until(lambda: testbed.relay.plane.traffic.drops[Drop.NO_SESSION] == 1, "drop")
+        for _ in range(3):
+            testbed.passes(bob, call.for_callee, alice)
+        assert caplog.text.count("could not be served") == 1

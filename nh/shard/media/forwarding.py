@@ -26,7 +26,7 @@ from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import NO_SESSION, legs_at, peer_for, plan_for, sole_latched_source
+from nh.shard.media.pipeline import legs_at, peer_for, plan_for, sole_latched_source
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
@@ -95,7 +95,7 @@ class Forwarding:
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fileno(), self._readers.compile(media_socket, NO_SESSION), media_socket)
+        self._poll.add(media_socket.fileno(), self._readers.drop, media_socket)
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
@@ -301,7 +301,12 @@ class Forwarding:
             self._plan(media_socket)
 
     def _plan_and_read(self, media_socket: MediaSocket) -> None:
-        """The reader of a socket without a plan."""
+        """The reader of a socket without a plan.
+
+        If a bug keeps it from having one, its packets are dropped: one that waited there would keep the poll
+        busy.
+        """
+        self._poll.set_reader(media_socket.fileno(), self._readers.drop)
         self._plan(media_socket)(media_socket)
 
     def _plan(self, media_socket: MediaSocket) -> SocketReader:

@@ -67,6 +67,7 @@ class Readers:
 
     Attributes:
         beside: the reader of the socket beside a connected one: it admits by source.
+        drop: the reader of a socket where no leg receives.
     """
 
     def __init__(
@@ -126,8 +127,9 @@ class Readers:
             process=self._stages.process_alone,
         )
         self.beside: Final = self._latch_beside  # one bound method for all sockets
+        self.drop: Final = self._drop_next
         self._readers: Final = {
-            Admit.NO_SESSION: self._drop_next,
+            Admit.NO_SESSION: self.drop,
             Admit.BY_SOURCE: self._latch_next,
             Admit.BY_KERNEL: self._pass_next,
         }
