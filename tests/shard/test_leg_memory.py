@@ -152,6 +152,23 @@ def test_what_was_not_restored_gives_way(memory: mmap.mmap) -> None:
         assert {leg.packets for leg in session.legs} == {0}, "not the counters of those before"
 
 
+def test_two_sessions_of_one_number_have_counters_of_their_own(memory: mmap.mmap) -> None:
+    """From two shards, of a relay that had more of them."""
+    proxy = make_proxy()
+    places = LegMemory(memory)
+    sessions = [session_in_new_call(proxy) for _ in range(2)]
+    sessions[1].id = sessions[0].id
+    after = moved(proxy).plane.running
+    for session in sessions:
+        places.begin(session)
+    receive(sessions[1].legs[0], 172)
+    places.save(sessions[1].legs[0])
+    successor = LegMemory(memory)
+    for session in after:
+        successor.begin(session)
+    assert [session.legs[0].packets for session in after] == [0, 1]
+
+
 def test_a_clear_that_a_kill_tore_leaves_nothing_to_the_next_leg(memory: mmap.mmap) -> None:
     proxy = make_proxy()
     places, session = LegMemory(memory), session_in_new_call(proxy)

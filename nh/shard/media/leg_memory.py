@@ -2,8 +2,9 @@
 
 Each leg has a place in memory that outlives the process (nh.ipc.counter_file), as each flow in the kernel has
 one. A place has what packets change in any leg: the counters, the time of the last packet, and the latest RTP
-stream in the kernel program's form. It says whose it is by the number of the session and the index of the
-leg, which a snapshot has, too.
+stream in the kernel program's form. It says whose it is by what a snapshot has, too: the number of the
+session, the port and the index of the leg. Shards number their sessions apart, but another number of shards
+may have brought two of one number to one shard.
 
 A kill may hit the middle of a write. So what is written goes to one place for all first, and then, when that
 is whole, to the leg's own: a successor that finds it whole completes the copy.
@@ -21,7 +22,7 @@ from nh.fastpath.layout import NO_STREAM
 _PLACE_BYTES: Final = 128
 
 _OWNER: Final = Struct(f"=QQ{_PLACE_BYTES - 16}x")
-"""Number of the session, index of the leg. To write them clears the rest of the place first."""
+"""Number of the session, port and index of the leg. To write them clears the rest of the place first."""
 
 _COUNTERS: Final = Struct("=QQdQQQQIIIIIIIHBB")
 """Packets, bytes, time of the last packet, a number that changes with what a place has no room for (drops,
@@ -70,7 +71,7 @@ class LegMemory:
         """Give each leg of a session a place: the one that it had in the process before, with what is there,
         or a new one. If all are in use, a leg has none."""
         for index, leg in enumerate(session.legs):
-            owner = (session.id, index)
+            owner = (session.id, leg.socket.local.port << 32 | index)
             left = self._left.pop(owner, 0)
             leg.place = left or self._take()
             if left:
