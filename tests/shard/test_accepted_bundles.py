@@ -1,7 +1,10 @@
 """A bundle that the relay has offered and that is taken: ports that nothing comes to any more are closed."""
 
 import pytest
+from msgspec.structs import replace
 
+from nh.calls.offer_answer.participants import Participants
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import BundleOptions
 from tests.shard.bundled_call import OFFER, BundledCall, plain_sdp
 from tests.shard.conftest import MakeNg, MakePeer
@@ -90,6 +93,31 @@ def test_an_end_that_answers_without_the_bundle_has_its_ports(
         packet = plain_packet(medium, 2, b"of carol")
         call.testbed.passes(carol[medium], call.phone_sends_to[medium], plain[medium], RTP, packet)
     call.goes_both_ways()
+
+
+def test_dialogs_of_one_offer_that_go_on_by_themselves_survive_the_shard(
+    make_ng: MakeNg,
+    phone: BundlePhone,
+    plain: list[MediaPeer],
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call = begin(make_ng, phone, plain)
+    carol = [make_peer("127.0.0.33"), make_peer("127.0.0.33")]
+    call.testbed.answer(plain_sdp(carol).encode(), tag=b"carol")
+    call.goes_both_ways()
+    # no further end may answer the offer
+    monkeypatch.setattr(Participants, "answerable_until", lambda *_: 0.0)
+    call.testbed.offer(plain_sdp(plain).encode(), to=b"carol")
+    (snapshot,) = call.testbed.snapshots()
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+    offers = snapshot.offers
+    assert offers is not None
+    callers = [index for index, party in enumerate(offers.parties) if party.tag == b"alice"]
+    assert [offers.parties[index].split_from for index in callers] == [None, None]
+    # as nh wrote it once
+    offers.parties[callers[1]] = replace(offers.parties[callers[1]], split_from=callers[0])
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
 
 
 def test_without_room_for_a_party_more_the_ports_stay_for_other_ends(

@@ -232,6 +232,7 @@ class Participants:
             return party
         if len(self.dialogs_of(party)) <= 1 and now >= self.answerable_until(party):
             party.single = True
+            self._release_splits(party)
             return party
         dialog.caller = party.split([session for _, session in dialog.running], now=now)
         self.parties.append(dialog.caller)
@@ -271,11 +272,15 @@ class Participants:
     def close_party(self, party: Party, *, now: float) -> None:
         """Close all sockets of a party that is in no established dialog, and remove it."""
         self.parties.remove(party)
-        for split in self.splits_of(party):
-            split.split_from = None
+        self._release_splits(party)
         self.drop_early(party, now=now)
         self.close_groups([*party.groups, *(group for _, group in party.superseded)])
         party.groups = party.superseded = ()
+
+    def _release_splits(self, party: Party) -> None:
+        """No end answers the offer of a party any more: those that were split from it are on their own."""
+        for split in self.splits_of(party):
+            split.split_from = None
 
     def drop_early(self, party: Party, *, now: float) -> None:
         """End the early dialog of an offerer, if it has one, and close the sockets kept for the answerer."""

@@ -179,7 +179,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if party.split_from is not None:
             require_index(party.split_from, self.parties, "party")
             first = self.parties[party.split_from]
-            is_split = party.single and not first.single and party.tag == first.tag
+            is_split = party.single and first.split_from is None and party.tag == first.tag
             require(is_split, "a party is split from one that it cannot be split from")
 
     def rebuild(
