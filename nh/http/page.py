@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 _FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
+    "/call.js": ("call.js", "text/javascript; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/uplot.js": ("uPlot.iife.min.js", "text/javascript; charset=utf-8"),
