@@ -1,0 +1,82 @@
+"""nh.supervisor.standby.ownership: what a relay does if the server falls silent while it gives its calls."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nh.commands import Demote
+from nh.results import Demoting, Result
+from nh.stats.layout import SupervisorStats
+from nh.supervisor.standby import ownership
+from nh.supervisor.standby.ownership import Ownership, Reactions
+from nh.supervisor.store.lease import Lease
+from tests.supervisor.manual_loop import ManualLoop
+
+
+class Giver:
+    """A relay with one standby, whose server executes GIVE and answers nothing from then on.
+
+    Arguments:
+        lease_s: of the calls; the server has renewed it just now.
+    """
+
+    def __init__(self, lease_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loop = ManualLoop()
+        monkeypatch.setattr(ownership, "boottime", self.loop.now)
+        self.lease = Lease(lease_s)
+        self.lease.renewed(sent_at=self.loop.now())
+        self.lease.told("", {"standby": 1})
+        self.stats = SupervisorStats()
+        self.moving: list[bool] = []
+        self.kept_at: float | None = None
+        self.replies: list[Result] = []
+        store = SimpleNamespace(lease=self.lease, works=True, pending=0, give=self._give)
+        runtime: Any = SimpleNamespace(
+            loop=self.loop,
+            store=store,
+            stats=self.stats,
+            deadline=SimpleNamespace(set_moving=self.moving.append),
+            why_not_ours=lambda: "",
+        )
+        manager: Any = SimpleNamespace(all_up=True, busy=False, stopping=False, save_all=self._save_all)
+        unexpected: Callable[..., None] = pytest.fail
+        self.ownership = Ownership(
+            runtime,
+            manager,
+            Reactions(
+                is_leaving=lambda: False,
+                on_lost=unexpected,
+                on_begun=lambda: None,
+                on_kept=self._on_kept,
+                on_given=unexpected,
+                on_over=unexpected,
+            ),
+        )
+        self.ownership.start()
+
+    def _save_all(self, then: Callable[[], None]) -> None:
+        self.loop.call_later(0, then)
+
+    def _give(self, standby: str) -> None:
+        self.lease.give_to = standby
+        self.lease.given_to = self.lease.given_to or standby
+
+    def _on_kept(self) -> None:
+        self.kept_at = self.loop.now()
+
+
+@pytest.mark.parametrize("lease_s", [1.0, 2.0, 5.0])
+def test_it_keeps_the_calls_before_its_shards_end_by_their_deadline(
+    lease_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    giver = Giver(lease_s, monkeypatch)
+    giver.ownership.demote(Demote("standby"), giver.replies.append)
+    assert giver.replies == [Demoting("standby", 1)]
+    for _ in range(800):
+        giver.loop.advance(0.01)
+    assert giver.kept_at is not None
+    assert giver.kept_at < giver.lease.ends_at
+    assert giver.moving == [True, False]
+    assert giver.stats.handover_fault == "the store's server does not answer; the standby may have the calls"
