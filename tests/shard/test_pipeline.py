@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -224,3 +225,20 @@ def test_a_socket_that_gets_no_plan_drops_its_packet_once(
         for _ in range(3):
             testbed.passes(bob, call.for_callee, alice)
         assert caplog.text.count("could not be served") == 1
+
+
+def test_packets_that_waited_have_the_time_at_which_they_are_served(
+    ports: range, make_peer: MakePeer
+) -> None:
+    """Not that of the last batch, which may be long ago on an idle relay."""
+    with contextlib.closing(RelayTestbed(ports)) as testbed:
+        alice, bob = make_peer(), make_peer()
+        call = testbed.call(alice, bob)
+        leg = leg_of(testbed, call, Side.FROM)
+        plane = testbed.relay.plane
+        plane.poll.now = before = time.monotonic() - 3600
+        alice.send(PACKET, call.for_caller)
+        plane._forwarding.apply(plane._forwarding._serve_waiting(socket_of(leg)))
+        assert leg.packets == 1
+        assert leg.last_seen is not None
+        assert leg.last_seen > before + 3500

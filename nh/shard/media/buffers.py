@@ -1,8 +1,8 @@
 """Buffers of media sockets: room for a burst of video, and what was lost for lack of room.
 
 A key frame is a few hundred packets at the speed of the wire, more than a socket holds by default (about 90).
-What a socket loses is read from the kernel when its session is polled and the host has lost packets
-(nh.shard.media.udp_errors), so that no packet costs more for it.
+What a socket loses is read from the kernel in a round over all, if the host has lost packets
+(nh.shard.media.udp_errors), and when its session is shown or ends. So no packet costs more for it.
 """
 
 import contextlib

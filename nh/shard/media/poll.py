@@ -29,7 +29,8 @@ class MediaPoll:
     other readers. It must not remove descriptors: the batch may still hold them.
 
     Attributes:
-        now: monotonic seconds of the current batch: the only clock reading of the packet path.
+        now: monotonic seconds of the current batch: the only clock reading of the packet path, but for
+            packets that are served outside of a batch (Readers.serve_waiting).
     """
 
     __slots__ = ("_after_batch", "_epoll", "_readers", "_subjects", "now")

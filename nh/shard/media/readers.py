@@ -7,6 +7,7 @@ that admits by source, one that drops.
 """
 
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -168,6 +169,7 @@ class Readers:
         Returns:
             The legs whose source or state changed.
         """
+        self._poll.now = time.monotonic()  # a command may cause this, long after the last batch
         changed: list[Leg] = []
         for _ in range(MAX_WAITING):
             legs = self._admit_next(media_socket, sock or media_socket)
