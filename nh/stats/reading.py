@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from nh.stats import layout
 from nh.stats.fields import FieldInfo, Total, to_builtins
 from nh.stats.layout import (
-    LIMITS,
     SHARD_HISTOGRAMS,
     SHARD_TABLE,
     STATUS_HISTOGRAMS,
@@ -80,7 +80,8 @@ class StatsReading(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def limits(self) -> dict[str, int]:
         """The limits that refuse new calls now, and in how many shards."""
-        return {name: number for name in LIMITS if (number := getattr(self.totals, f"at_{name}"))}
+        # not imported by name: a supervisor of a release before may load this module beside its own layout
+        return {name: number for name in layout.LIMITS if (number := getattr(self.totals, f"at_{name}"))}
 
     def to_builtins(self) -> dict[str, object]:
         """The reading as dicts, lists, numbers and text, for JSON."""

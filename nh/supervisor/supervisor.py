@@ -5,6 +5,7 @@ whether its supervisor was killed, has left (nh.supervisor.handover.upgrade) or 
 """
 
 import contextlib
+import importlib
 import logging
 import signal
 from collections.abc import Callable
@@ -193,6 +194,8 @@ class Supervisor:
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
             print("\n".join([self._ready_line(), *runtime.next_steps]), flush=True)
         runtime.notifier.ready(self._status_line())
+        # what `nh upgrade` reads needs it, when another version may be on the disk already
+        importlib.import_module("nh.stats.reading")
         if runtime.promoted:
             self._run_hook("on_promote")
 

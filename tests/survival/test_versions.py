@@ -63,6 +63,16 @@ def add_a_field(version: Version) -> None:
     )
 
 
+def add_statistics(version: Version) -> None:
+    """A name in one module of the statistics that another one needs: a process cannot have both versions."""
+    version.append("nh/stats/layout.py", "\n\nNEWER: Final = 1\n")
+    version.change(
+        "nh/stats/reading.py",
+        "from nh.stats.layout import (",
+        "from nh.stats.layout import (\n    NEWER,",
+    )
+
+
 def read_no_old_snapshots(version: Version) -> None:
     version.change(VERSION_FILE, f"VERSION: Final = {VERSION}", f"VERSION: Final = {VERSION + 1}")
     version.change(VERSION_FILE, f"READABLE: Final = ({VERSION},)", f"READABLE: Final = ({VERSION + 1},)")
@@ -72,6 +82,7 @@ def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) 
     calls = host.deployment.make_calls(CALLS)
     new = host.make_new()
     add_a_field(new)
+    add_statistics(new)
     for version in (new, host.old):
         before = [host.deployment.relay.call(call.call_id) for call in calls]
         host.versions.install(version)
