@@ -45,11 +45,11 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
         "nh.supervisor.shards",
         *("nh.supervisor.shard_slots", "nh.supervisor.dispatch"),
         "nh.shard.recovery",
-        "nh.shard.lease_end",
+        *("nh.shard.lease_end", "nh.shard.time_slice"),
     ),
     "store": ("nh.supervisor.store", "nh.supervisor.standby"),
     "handover": ("nh.supervisor.handover", "nh.ipc"),
-    "host": ("nh.supervisor.host",),
+    "host": ("nh.supervisor.host", "nh.supervisor.runtime"),
     "http": ("nh.http", "nh.supervisor.http"),
 }
 """Areas with a level of their own: the loggers of each, with all below them."""

@@ -13,7 +13,7 @@ BEFORE_S: Final = 3.0
 """How long plain calls have media before the browsers are set up, for comparison."""
 
 SELDOM_MS: Final = 1000.0
-"""Browsers hardly send: it is their handshakes that are measured."""
+"""Browsers hardly send, and have no video: it is their handshakes that are measured."""
 
 AFTER_S: Final = 1.5
 UP_S: Final = 120.0
@@ -61,6 +61,7 @@ def play_burst(relay: RelayUnderLoad, ng: str, suite: str, *, browsers: int, cal
         nice=0,
         packet_ms=SELDOM_MS,
         payload_bytes=160,
+        video=False,
     )
     with background_load(plain) as load:
         wait_until_latched(relay, load, calls)

@@ -38,10 +38,22 @@ def _refuse(fault: str) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def _refuse_socket(kind: int, fileno: int | None) -> None:
+    if fileno is None and kind & 0xF == socket.SOCK_DGRAM:
+        _refuse("socket")
+
+
 class Socket(socket.socket):
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
-        if fileno is None and type & 0xF == socket.SOCK_DGRAM:
-            _refuse("socket")
+        _refuse_socket(type, fileno)
+        super().__init__(family, type, proto, fileno)
+
+
+class SocketType(socket.SocketType):
+    """What media sockets are."""
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        _refuse_socket(type, fileno)
         super().__init__(family, type, proto, fileno)
 
 
@@ -69,6 +81,7 @@ def read_text(path: pathlib.Path, encoding: str | None = None, errors: str | Non
 if _FAULTS:
     select_epoll = select.epoll
     socket.socket = Socket  # type: ignore[misc]
+    socket.SocketType = SocketType  # type: ignore[assignment]
     select.epoll = Epoll  # type: ignore[assignment,misc]
     selectors.EpollSelector._selector_cls = Epoll  # type: ignore[attr-defined]  # it has the other already
     pathlib.Path.read_text = read_text  # type: ignore[assignment]
