@@ -1,6 +1,7 @@
 """What the relay says of its calls: ports, sources, sessions and counters, to be compared over a fault."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -73,9 +74,9 @@ def _changed(old: CallState, new: CallState, staying: int, *, counters: bool) ->
         yield f"ports {old.ports} became {new.ports}"
     if new.sessions != old.sessions:
         yield f"sessions {old.sessions} became {new.sessions}"
-    now = {leg.local: leg for leg in new.legs}
-    for leg in old.legs:
-        if (later := now.get(leg.local)) is None:
+    now = _by_place(new.legs)
+    for place, leg in _by_place(old.legs).items():
+        if (later := now.get(place)) is None:
             yield f"no leg is at {leg.local} any more"
             continue
         if leg.source not in (None, later.source):
@@ -84,6 +85,16 @@ def _changed(old: CallState, new: CallState, staying: int, *, counters: bool) ->
             yield f"the source at {leg.local} was latched and is no more"
         if counters and later.packets < leg.packets:
             yield f"the counter at {leg.local} went back from {leg.packets} to {later.packets}"
+
+
+def _by_place(legs: Iterable[LegState]) -> dict[tuple[str, int], LegState]:
+    """Legs by where they receive; media of one bundle share that, and have their order there."""
+    found: dict[tuple[str, int], LegState] = {}
+    at: Counter[str] = Counter()
+    for leg in legs:
+        found[leg.local, at[leg.local]] = leg
+        at[leg.local] += 1
+    return found
 
 
 def _state(call: CallDetail) -> CallState:

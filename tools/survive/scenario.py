@@ -192,7 +192,7 @@ def play_while(
     options = options or load_options(relay.address, calls=calls)
     calls = options.calls
     with background_load(options) as load:
-        wait_until_latched(relay, load, calls)
+        wait_until_latched(relay, load, calls, video=options.video)
         before, handshakes = read_calls(relay.address), relay.stats().totals.dtls_ok
         time.sleep(ASK_EVERY_S + rng.uniform(0, 1))  # any instant of the pacing and of the relay's own rounds
         fault = happen()
@@ -209,8 +209,19 @@ def play_while(
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)), again)
 
 
-def wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) -> None:
-    """Return once the RTP of every call flows both ways, in the kernel if it shall."""
+def wait_until_latched(
+    relay: RelayUnderLoad, load: BackgroundLoad, calls: int, *, video: bool = False
+) -> None:
+    """Return once the RTP of every call flows both ways, in the kernel if it shall.
+
+    Args:
+        relay: it.
+        load: of the calls.
+        calls: how many there are.
+        video: whether their callers have video at a port of its own, and browsers at that of their audio. The
+            sessions of the ports that the relay offered for it besides end a moment after the answer.
+    """
+    ports = (3 if video else 2) * calls
 
     def latched() -> bool:
         try:
@@ -218,8 +229,8 @@ def wait_until_latched(relay: RelayUnderLoad, load: BackgroundLoad, calls: int) 
         except Unavailable:  # a shard is replaced
             return False
         rtp = [leg for call in states for leg in call.legs if _is_rtp(leg.local)]
-        there = [leg for leg in rtp if leg.latched and (leg.kernel or not relay.kernel)]
-        return len(there) == 2 * calls
+        there = {leg.local for leg in rtp if leg.latched and (leg.kernel or not relay.kernel)}
+        return len(there) == ports and (not video or len(rtp) == 4 * calls)
 
     load.wait_until_up()
     eventually(
