@@ -84,15 +84,15 @@ class MediaBuffers:
         if legs and leg is not legs[-1]:
             return  # a newer session's leg counts
         lost, before = media_socket.lost_packets(), media_socket.lost
+        if lost == before:
+            return
         if before < 0:
             # adopted: the process before counted for the leg what the snapshot of the leg has
             before = min(lost, leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0)
-            media_socket.lost = lost
-        if lost > before:
-            for _ in range(lost - before):
-                leg.count_drop(Drop.OVERFLOW)
-                self._traffic.drop(Drop.OVERFLOW, 0)
-            media_socket.lost = lost
+        for _ in range(lost - before):
+            leg.count_drop(Drop.OVERFLOW)
+            self._traffic.drop(Drop.OVERFLOW, 0)
+        media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""

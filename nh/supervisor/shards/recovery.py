@@ -81,10 +81,11 @@ class Recovery:
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See RecoverySource."""
         counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
-        self._sent, self._at = list(self.backup.calls), None
+        snapshots = self.backup.calls
+        self._sent, self._at = list(snapshots), None
         self.recorded = 0
         sockets = list(self.backup.sockets.items())
-        calls = [(each, data, self.backup.is_of_this_run(each)) for each, data in self.backup.calls.items()]
+        calls = [(each, data, self.backup.is_of_this_run(each)) for each, data in snapshots.items()]
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
