@@ -13,14 +13,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from benchmarks.command_latency import measure_commands
-from benchmarks.kernel_calls import measure_kernel_calls
 from benchmarks.markdown import put_between_markers, write_markdown
-from benchmarks.one_way import measure_one_way
+from benchmarks.one_goal import MEASUREMENTS
 from benchmarks.peers.registry import NAMES, peers_by_name
 from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
-from benchmarks.set_up import measure_set_ups
 from benchmarks.suite import Plan, Suite, make_levels
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
@@ -66,14 +63,8 @@ def _measure(options: argparse.Namespace) -> tuple[Results, int]:
         except KeyboardInterrupt:
             suite.results.levels[-1:] = []  # it is not complete
             return suite.results, 130
-    if options.commands:
-        suite.results.commands = measure_commands()
-    if options.set_up:
-        suite.results.set_ups = measure_set_ups()
-    if options.one_way:
-        suite.results.one_way = measure_one_way()
-    if options.kernel_calls:
-        suite.results.kernel_calls = measure_kernel_calls()
+    for name in options.also:
+        MEASUREMENTS[name].add_to(suite.results)
     return suite.results, 0
 
 
@@ -94,18 +85,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each peer at each number of calls")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
-    parser.add_argument(
-        "--commands", action="store_true", help="also time a shard's commands while it is flooded"
-    )
-    parser.add_argument(
-        "--set-up", action="store_true", help="also measure set-up and tear-down over ng beside rtpengine"
-    )
-    parser.add_argument("--one-way", action="store_true", help="also measure packets to ends that never send")
-    parser.add_argument(
-        "--kernel-calls",
-        action="store_true",
-        help="also measure nh's own processes with 10,000 calls in the kernel",
-    )
+    for name, each in MEASUREMENTS.items():
+        parser.add_argument(
+            f"--{name}",
+            dest="also",
+            action="append_const",
+            const=name,
+            default=[],
+            help=f"also {each.what}",
+        )
     parser.add_argument("--json", type=Path, help=f"write the results to this file, such as {LATEST}")
     parser.add_argument("--plot", type=Path, help="draw a chart into this file; needs matplotlib")
     parser.add_argument("--quick", action="store_true", help="10 calls, one round: does everything work?")

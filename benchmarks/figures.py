@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from benchmarks.peers.names import DIRECT, NH, NH_SHARDS
-from benchmarks.results import Level, PeerFigures, Round, SetUpRound
+from benchmarks.results import Level, PeerFigures, Round, SetUpRound, SetUpTime
 
 
 class Spread(NamedTuple):
@@ -43,14 +43,9 @@ def loss_percent(rounds: Sequence[Round]) -> float:
     return 100 * (sent - sum(each.arrived for each in rounds)) / max(1, sent)
 
 
-def set_up_rates(figures: PeerFigures) -> list[float]:
-    """Calls per second, of each row of calls."""
-    return [row.calls / row.duration_s for row in figures.set_ups if row.duration_s]
-
-
-def rates_of(rounds: Iterable[SetUpRound]) -> list[float]:
-    """Calls per second, of each round."""
-    return [each.calls / each.duration_s for each in rounds]
+def rates_of(set_ups: Iterable[SetUpTime | SetUpRound]) -> list[float]:
+    """Calls per second, of each set-up of some calls."""
+    return [each.calls / each.duration_s for each in set_ups if each.duration_s]
 
 
 def cpu_ms_of(rounds: Iterable[SetUpRound]) -> list[float]:
@@ -96,6 +91,6 @@ METRICS: Final = (
     Metric("CPU per relayed packet: the whole machine, minus the direct path", "µs", machine_us),
     Metric("Latency, p50", "µs", lambda at, who: [each.p50_us for each in at.peers[who].rounds]),
     Metric("Latency, p99", "µs", lambda at, who: [each.p99_us for each in at.peers[who].rounds]),
-    Metric("Set-up", "calls/s", lambda at, who: set_up_rates(at.peers[who]), more_is_better=True),
+    Metric("Set-up", "calls/s", lambda at, who: rates_of(at.peers[who].set_ups), more_is_better=True),
     Metric("Resident memory per call", "kB", lambda at, who: [memory_per_call(at, who) / 1000]),
 )

@@ -10,7 +10,6 @@ from benchmarks.figures import (
     memory_per_call,
     rates_of,
     ratios,
-    set_up_rates,
     spread,
 )
 from benchmarks.peers.names import FLOOR_C, FLOOR_PYTHON, NATHELPER, NH, NH_SHARDS, RTPENGINE
@@ -79,7 +78,9 @@ def _set_up(results: Results) -> Goal | None:
     if not both or results.clients[NH] != results.clients[NATHELPER]:
         return None
     found = spread(
-        ratio for peers in both for ratio in ratios(set_up_rates(peers[NH]), set_up_rates(peers[NATHELPER]))
+        ratio
+        for peers in both
+        for ratio in ratios(rates_of(peers[NH].set_ups), rates_of(peers[NATHELPER].set_ups))
     )
     if found is None:
         return None

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.command_latency import measure_commands
 from benchmarks.goals import CALLS, judge_goals
@@ -27,6 +27,39 @@ SECONDS: Final = 2.0
 PACKETS_PER_S: Final = 20_000.0
 
 
+class Measurement(NamedTuple):
+    """What is measured without a level of calls and packets.
+
+    Attributes:
+        field: of Results, where it goes.
+        what: in words.
+        run: measures it.
+    """
+
+    field: str
+    what: str
+    run: Callable[[], object]
+
+    def add_to(self, results: Results) -> None:
+        """Measure it."""
+        setattr(results, self.field, self.run())
+
+
+MEASUREMENTS: Final = {
+    "commands": Measurement("commands", "time a shard's commands while it is flooded", measure_commands),
+    "set-up": Measurement(
+        "set_ups", "measure set-up and tear-down over ng beside rtpengine", measure_set_ups
+    ),
+    "one-way": Measurement("one_way", "measure packets to ends that never send", measure_one_way),
+    "kernel-calls": Measurement(
+        "kernel_calls",
+        "measure nh's own processes with 10,000 calls in the kernel",
+        measure_kernel_calls,
+    ),
+}
+"""By name."""
+
+
 def measure(name: str) -> Results:
     """The results with what the goal `name` needs."""
     if name == "latency":
@@ -36,38 +69,14 @@ def measure(name: str) -> Results:
     results = Results(
         taken=datetime.now(UTC).isoformat(timespec="seconds"), machine=describe_machine(), seconds=SECONDS
     )
-    _MEASUREMENTS[name](results)
+    MEASUREMENTS[name].add_to(results)
     return results
-
-
-def _commands(results: Results) -> None:
-    results.commands = measure_commands()
-
-
-def _one_way(results: Results) -> None:
-    results.one_way = measure_one_way()
-
-
-def _kernel_calls(results: Results) -> None:
-    results.kernel_calls = measure_kernel_calls()
-
-
-def _set_up(results: Results) -> None:
-    results.set_ups = measure_set_ups()
-
-
-_MEASUREMENTS: Final[dict[str, Callable[[Results], None]]] = {
-    "commands": _commands,
-    "one-way": _one_way,
-    "kernel-calls": _kernel_calls,
-    "set-up": _set_up,
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print each goal with what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("goal", choices=["latency", *_MEASUREMENTS])
+    parser.add_argument("goal", choices=["latency", *MEASUREMENTS])
     for goal in judge_goals(measure(parser.parse_args(arguments).goal)):
         print(f"{goal.what}: {goal.figure}, goal {goal.limit}: {'met' if goal.met else 'missed'}")
 
