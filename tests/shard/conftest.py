@@ -10,6 +10,7 @@ from nh.calls.settings import RelaySettings
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.kernel_path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
+from tests.shard.clock import Clock
 from tests.shard.ng_testbed import NgTestbed
 from tests.shard.testbed import V4, RelayTestbed
 from tools.harness.media_peer import MediaPeer
@@ -19,6 +20,12 @@ MakeTestbed = Callable[..., RelayTestbed]
 MakeNg = Callable[..., NgTestbed]
 MakeKernelPath = Callable[[], KernelPath | None]
 MakePeer = Callable[..., MediaPeer]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test advances."""
+    return Clock()
 
 
 @pytest.fixture(scope="session")

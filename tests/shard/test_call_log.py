@@ -9,19 +9,7 @@ from nh.calls.journal import CallEnd, CallJournal, Client
 from nh.commands import CloseCall, ListCalls
 from nh.errors import LimitReached, UnknownCall
 from nh.shard.call_log import CALLS_A_SECOND, CallLog, log_refusal
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.shard.clock import Clock
 
 
 def test_a_refused_command_names_its_call_for_debugging(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,22 +7,10 @@ import pytest
 from nh.errors import AddressUnavailable, LimitReached, PortsExhausted, SocketsExhausted, UnknownCall
 from nh.shard.limit_log import LOG_INTERVAL_S, RULES, LimitLog
 from nh.stats.layout import LIMITS, SHARD_TABLE
+from tests.shard.clock import Clock
 
 PORTS, SOCKETS = PortsExhausted("no ports; widen --ports"), SocketsExhausted("no descriptors; raise ulimit")
 QUIET_S = RULES["ports"].quiet_s
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -51,16 +51,21 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_name(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
-    options = {
+def tls_options(certificate: Path, key: Path, port: int, *, auth_clients: str) -> dict[str, object]:
+    """Of a server that speaks TLS at `port`; auth_clients: `yes`: clients need a certificate."""
+    return {
         "tls-cert-file": certificate,
         "tls-key-file": key,
         "tls-ca-cert-file": certificate,
-        "tls-auth-clients": "no",
-        "tls-port": (port := free_port()),
+        "tls-auth-clients": auth_clients,
+        "tls-port": port,
     }
-    with valkey_server(options):
+
+
+def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_name(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    port = free_port()
+    with valkey_server(tls_options(certificate, key, port, auth_clients="no")):
         opened = engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}")
         assert opened.open() == []
         opened.write({b"a": StoredCall(b"a", b"1", 1.5)})
@@ -76,14 +81,8 @@ def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_nam
 
 def test_a_server_that_wants_a_certificate_of_nh_gets_it(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
-    options = {
-        "tls-cert-file": certificate,
-        "tls-key-file": key,
-        "tls-ca-cert-file": certificate,
-        "tls-auth-clients": "yes",
-        "tls-port": (port := free_port()),
-    }
-    with valkey_server(options):
+    port = free_port()
+    with valkey_server(tls_options(certificate, key, port, auth_clients="yes")):
         opened = engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}&cert={certificate}&key={key}")
         assert opened.open() == []
         opened.close()
