@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from tools.harness import valkey_server
 os.environ["NH_KERNEL"] = "off"
 # nor do they leave anything in the host's state directory
 os.environ["NH_STATE"] = "off"
+# a shell without job control has what it starts in the background ignore SIGINT; programs under test must not
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
