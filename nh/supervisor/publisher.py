@@ -30,10 +30,12 @@ class Publisher:
         self._stats = stats
         self._update = update
         self._timer: Timer
+        self._stopped = False
         self._tick()
 
     def stop(self) -> None:
-        """Stop publishing."""
+        """Stop publishing: the statistics are the next supervisor's."""
+        self._stopped = True
         self._timer.cancel()
 
     def _tick(self) -> None:
@@ -41,7 +43,9 @@ class Publisher:
         self.publish()
 
     def publish(self) -> None:
-        """Publish now, as well."""
+        """Publish now, as well. No effect after stop()."""
+        if self._stopped:
+            return
         self._stats.heartbeat = time.monotonic()
         with contextlib.suppress(OSError):  # no descriptor left: the last value stays
             self._stats.memory_bytes = resident_bytes()

@@ -108,6 +108,7 @@ class Supervisor:
         """Start, serve, end; returns the exit status."""
         runtime = self._runtime
         self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
+        self._publish_states_of_shards()
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
             parts = HandoverParts(
                 loop=runtime.loop,
@@ -144,6 +145,16 @@ class Supervisor:
         """Whether this relay is to be started anew after run(): it is a standby, its calls are given away."""
         ends = self._told_to_end or self._status
         return self._demoted and not ends and bool(self._runtime.settings.groups)
+
+    def _publish_states_of_shards(self) -> None:
+        """Publish each change at once.
+
+        The next process of a shard publishes its pid itself as it starts. So before the start it is published
+        that the last process is gone: nobody takes the next one for up before it is.
+        """
+        for slot in self._slots.all:
+            slot.on_exit.insert(0, lambda _slot, _why: self._publisher.publish())
+            slot.on_up.append(lambda _slot: self._publisher.publish())
 
     def _update_stats(self) -> None:
         self._runtime.update_stats()
