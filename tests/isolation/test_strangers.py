@@ -37,7 +37,8 @@ from tools.latching.scenarios import (
 )
 from tools.latching.talk import IPV4, IPV6, IPV6_ADDRESSES, Hosts, Talk
 
-SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "relatch_s": 0.3, "replaced_s": 10}
+SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "replaced_s": 10}
+"""relatch_s stays at its default: a busy host must not make a source fall silent for that long."""
 LATCHED_S = 0.6
 PATIENCE_S = 10.0
 
@@ -173,10 +174,9 @@ def test_a_phone_behind_a_nat_gets_its_place_from_a_stranger_who_was_first(
         assert outcome.received_s is not None
         assert outcome.answered_s is not None
         assert outcome.received_s + outcome.answered_s <= 1.0
-        leaked = outcome.leaked
         talk.spray(100)
         talk.talk(talk.alice, talk.bob, seconds=0.2)
-        assert (talk.passed, talk.leaked) == (1, leaked)
+        assert (talk.passed, talk.leaked) == (outcome.passed, outcome.leaked)
         talk.hang_up()
 
 
