@@ -144,6 +144,13 @@ class Connection:
         return StreamSender(self._sock)
 
     @property
+    def stalled(self) -> str:
+        """What the client has left unfinished, as a predicate for log lines; empty for an idle one."""
+        if self._output:
+            return "does not read its replies"
+        return "stopped within a request" if self._protocol.pending_bytes else ""
+
+    @property
     def _full(self) -> bool:
         """Whether the next request has to wait until earlier ones have replies, or replies are read."""
         return self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
@@ -152,6 +159,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         if self._full:  # only now: most clients wait for their reply before they send more
+            self._context.counter.count_pause()
             self._pause()
             return
         try:

@@ -24,8 +24,8 @@ MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4, in bytes. Replies over TCP keep to it, as a retransmission may use UDP."""
 
 REPEAT_S = 60.0
-"""Least seconds between two log lines about what the settings leave out, or that too many requests wait: each
-call may show it."""
+"""Least seconds between two log lines about what the settings leave out, that too many requests wait, or that
+replies are forgotten early: each call may show it."""
 
 _LOGGED: Final = frozenset(
     error.code for error in (IncompleteSdp, SdpTooLong, Unsupported, UnusableSdp, WrongDialog)
@@ -97,6 +97,7 @@ class CookieHandler:
         self._limited_log = limited_log
         self._left_out_log = RateLimitedLogger(logger, now, REPEAT_S)
         self._overload_log = RateLimitedLogger(logger, now, REPEAT_S)
+        self._full_cache_log = RateLimitedLogger(logger, now, REPEAT_S)
         self._replies = replies or ReplyCache()
 
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
@@ -143,6 +144,7 @@ class CookieHandler:
             send(request.encode(command))
         elif self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
+            self._counter.count_overload()
             self._overload_log.log(logging.WARNING, "%s: requests are refused: %s", self._codec.name, error)
             send(request.encode(Failure.of(error)))
         elif key is None or isinstance(command, Ping):  # executing a Ping again is cheaper than its reply
@@ -153,8 +155,17 @@ class CookieHandler:
 
     def _finish(self, key: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
         reply = self._reply(request, sender, result)
-        for send in self._replies.finish(key, reply, self._now()):
+        replies, dropped_before = self._replies, self._replies.dropped
+        for send in replies.finish(key, reply, self._now()):
             send(reply)
+        if dropped := replies.dropped - dropped_before:
+            self._counter.count_dropped_replies(dropped)
+            self._full_cache_log.log(
+                logging.WARNING,
+                "%s: the cache of replies is full, so the oldest are forgotten early: a retransmission of"
+                " their requests is executed again; spread the load over more relays",
+                self._codec.name,
+            )
 
     def _reply(self, request: CookieRequest, sender: Hashable, result: Result) -> bytes:
         if isinstance(result, Failure) and result.code in _LOGGED:

@@ -148,6 +148,18 @@ class RequestCounter:
         """Count a request that was sent again."""
         self._stats.rpc_retransmissions += 1
 
+    def count_pause(self) -> None:
+        """Count a connection that is read no further until earlier requests have their replies."""
+        self._stats.rpc_paused += 1
+
+    def count_overload(self) -> None:
+        """Count a request that is refused because too many are under way."""
+        self._stats.rpc_overloaded += 1
+
+    def count_dropped_replies(self, number: int) -> None:
+        """Count replies that were forgotten before their time."""
+        self._stats.rpc_replies_dropped += number
+
     def count_error(self, code: str) -> None:
         """Count a request that is malformed or names an unknown command."""
         if code == UnknownCommand.code:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.commands import Feature
+from nh.logs import about
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.rpc.connection import Connection, ConnectionContext
@@ -258,8 +259,22 @@ class Frontend:
             self._loop.now(), idle_s=self._idle_client_s, partial_frame_s=self._partial_frame_s
         )
         for connection in overdue:
+            self._close_overdue(connection)
+
+    def _close_overdue(self, connection: Connection) -> None:
+        if stalled := connection.stalled:
+            self._stats.rpc_stalled += 1
+            self._limited_log.log(
+                logging.WARNING,
+                "the connection from %s is closed: the client %s; it has to connect again",
+                connection.client,
+                stalled,
+                extra=about(client=connection.client),
+            )
+        else:
             self._stats.rpc_evicted += 1
-            connection.close()
+            logger.debug("the connection from %s is closed: it was idle too long", connection.client)
+        connection.close()
 
 
 def _is_readable(listener: socket.socket) -> bool:

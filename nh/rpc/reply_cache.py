@@ -29,11 +29,15 @@ class ReplyCache:
 
     Args:
         keep_s, max_replies, max_bytes: see KEEP_S, MAX_REPLIES, MAX_REPLY_BYTES.
+
+    Attributes:
+        dropped: replies so far that were forgotten before their time, for want of room.
     """
 
     def __init__(
         self, *, keep_s: float = KEEP_S, max_replies: int = MAX_REPLIES, max_bytes: int = MAX_REPLY_BYTES
     ) -> None:
+        self.dropped = 0
         self._keep_s = keep_s
         self._max_replies = max_replies
         self._max_bytes = max_bytes
@@ -90,5 +94,6 @@ class ReplyCache:
             full = len(self._kept) > self._max_replies or self._kept_bytes > self._max_bytes
             if until > now and not full:
                 return
+            self.dropped += until > now
             del self._kept[cookie]
             self._kept_bytes -= len(cookie) + len(reply)

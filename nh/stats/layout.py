@@ -243,6 +243,14 @@ class SupervisorStats:
     rpc_evicted: int = counter(
         "RPC connections closed because they were idle, or to make room", "connections"
     )
+    rpc_stalled: int = counter(
+        "RPC connections closed because the client stopped within a request, or left replies unread",
+        "connections",
+    )
+    rpc_paused: int = counter(
+        "pauses in reading an RPC connection, because too many requests waited, or replies were unread",
+        "pauses",
+    )
     rpc_malformed: int = counter("malformed RPC frames and requests", "requests")
     rpc_unknown_commands: int = counter("requests for a command that does not exist", "requests")
     rpc_requests_netsip: int = counter("requests in Net::SIP's protocol", "requests")
@@ -253,6 +261,12 @@ class SupervisorStats:
     )
     rpc_retransmissions: int = counter(
         "retransmitted requests of ng and rtpproxy, answered without another execution", "requests"
+    )
+    rpc_replies_dropped: int = counter(
+        "replies forgotten before their time for want of room: a retransmission is executed again", "replies"
+    )
+    rpc_overloaded: int = counter(
+        "requests of ng and rtpproxy refused because too many were under way", "requests"
     )
     rpc_send_failed: int = counter("replies over UDP that the kernel refused to send", "replies")
     timeouts_reported: int = counter("messages that told others of timed-out calls", "messages")

@@ -150,7 +150,7 @@ class Supervisor:
         """Publish each change at once.
 
         The next process of a shard publishes its pid itself as it starts. So before the start it is published
-        that the last process is gone: nobody takes the next one for up before it is.
+        that the last process is gone: the next one counts as up only when it is.
         """
         for slot in self._slots.all:
             slot.on_exit.insert(0, lambda _slot, _why: self._publisher.publish())

@@ -398,11 +398,13 @@ def test_a_client_that_does_not_read_is_not_read_from_either(testbed: FrontendTe
     testbed.settle()
     stuck_at = len(testbed.commands)
     assert stuck_at * 20_000 < 4 * MAX_OUTPUT_BYTES  # the kernel's buffers and nh's own
+    peer.send(shout)
+    testbed.turn_until(lambda: testbed.stats.rpc_paused == 1)
     other.send(shout)
     assert other.native_reply(ExtensionResult)[0] == 1
-    for _ in range(400):
+    for _ in range(401):
         assert peer.native_reply(ExtensionResult)[0] == 1
-    assert len(testbed.commands) == 401
+    assert len(testbed.commands) == 402
 
 
 def test_thousands_of_requests_answered_at_once_do_not_nest(testbed: FrontendTestbed) -> None:
@@ -437,6 +439,7 @@ def test_a_client_that_does_not_read_its_replies_is_closed_in_time(tmp_path: Pat
         peer = testbed.connect()
         peer.send(*[native.encode_request(1, Extension("shout"))] * 400)
         testbed.turn_until(lambda: testbed.frontend.clients == 0)
+        assert (testbed.stats.rpc_stalled, testbed.stats.rpc_evicted) == (1, 0)
 
 
 def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path: Path) -> None:
@@ -452,6 +455,7 @@ def test_half_a_frame_is_waited_for_for_a_while_however_slowly_it_drips(tmp_path
         drip()
         dripping.wait_until_closed()
         assert not quiet.closed
+        assert (testbed.stats.rpc_stalled, testbed.stats.rpc_evicted) == (1, 0)
 
 
 def test_the_longest_idle_client_makes_room_for_a_new_one(tmp_path: Path) -> None:

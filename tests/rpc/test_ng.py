@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nh.commands import Delete, Feature, Offer
 from nh.results import Closed, Failure, Pong, Rewritten
 from nh.rpc.connection import MAX_IN_FLIGHT
+from nh.rpc.reply_cache import ReplyCache
 from nh.wire.ng import bencode
 from tests.profiles import examples
 from tests.rpc.ng_testbed import NgTestbed, open_ng
@@ -226,6 +227,31 @@ def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgTes
     answer(Closed(1))
     assert [testbed.receive(each) for each in (client, other, stream)] == [b"1 " + OK] * 3
     assert not testbed.has_reply(client)
+
+
+def test_replies_that_make_room_before_their_time_are_counted_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("nh.rpc.cookies.ReplyCache", lambda: ReplyCache(max_replies=1))
+    with open_ng() as small:
+        client = small.client()
+        for cookie in (b"1", b"2", b"1"):
+            assert small.ask(client, cookie + b" " + DELETE) == cookie + b" " + OK
+        assert len(small.commands) == 3
+        assert small.stats.rpc_replies_dropped == 2
+    assert "ng: the cache of replies is full" in caplog.text
+
+
+def test_requests_beyond_those_that_may_be_under_way_are_refused_and_counted(
+    monkeypatch: pytest.MonkeyPatch, testbed: NgTestbed
+) -> None:
+    monkeypatch.setattr("nh.rpc.reply_cache.MAX_PENDING", 1)
+    testbed.holding = True
+    client = testbed.client()
+    client.send(b"1 " + DELETE)
+    testbed.turn_until(lambda: testbed.held)
+    assert b"overloaded" in testbed.ask(client, b"2 " + DELETE)
+    assert testbed.stats.rpc_overloaded == 1
 
 
 def test_a_failure_is_the_reply_to_the_same_request_too(testbed: NgTestbed) -> None:

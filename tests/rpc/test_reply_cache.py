@@ -23,6 +23,7 @@ def test_a_reply_is_forgotten_after_its_time() -> None:
     keep(replies, b"2", b"two", now=30)
     assert (replies.find(b"1", 59.9), replies.find(b"2", 59.9)) == (b"one", b"two")
     assert (replies.find(b"1", 60), replies.find(b"2", 60)) == (None, b"two")
+    assert replies.dropped == 0
 
 
 @pytest.mark.parametrize("replies", [ReplyCache(max_replies=2), ReplyCache(max_bytes=8)])
@@ -30,6 +31,7 @@ def test_the_oldest_replies_make_room(replies: ReplyCache) -> None:
     for number in (b"1", b"2", b"3"):
         keep(replies, number, b"xyz")
     assert [replies.find(number, 1) for number in (b"1", b"2", b"3")] == [None, b"xyz", b"xyz"]
+    assert replies.dropped == 1
 
 
 def test_a_reply_larger_than_all_room_is_not_kept() -> None:

@@ -72,14 +72,31 @@ def _of_supervisor(supervisor: SupervisorStats) -> Iterator[_Row]:
             (supervisor.rpc_unknown_commands, "unknown"),
         ),
     )
-    yield "unserved", _line((supervisor.rpc_timeouts, "timeouts"), (supervisor.rpc_unroutable, "unroutable"))
+    yield (
+        "unserved",
+        _line(
+            (supervisor.rpc_timeouts, "timeouts"),
+            (supervisor.rpc_unroutable, "unroutable"),
+            (supervisor.rpc_overloaded, "too many under way"),
+        ),
+    )
     yield (
         "datagrams",
         _line(
-            (supervisor.rpc_retransmissions, "retransmissions"), (supervisor.rpc_send_failed, "send failed")
+            (supervisor.rpc_retransmissions, "retransmissions"),
+            (supervisor.rpc_replies_dropped, "replies forgotten early"),
+            (supervisor.rpc_send_failed, "send failed"),
         ),
     )
-    yield "connections", _line((supervisor.rpc_accepted, "accepted"), (supervisor.rpc_evicted, "evicted"))
+    yield (
+        "connections",
+        _line(
+            (supervisor.rpc_accepted, "accepted"),
+            (supervisor.rpc_evicted, "evicted"),
+            (supervisor.rpc_stalled, "stalled"),
+            (supervisor.rpc_paused, "pauses"),
+        ),
+    )
 
 
 def _line(*counted: tuple[int, str]) -> Text:
