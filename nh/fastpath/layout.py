@@ -39,6 +39,9 @@ _COUNTERS_HEAD: Final = struct.Struct("=QQQI4x")
 
 _TOO_BIG: Final = struct.Struct("=I")
 
+FORMAT: Final = " ".join(each.format for each in (KEY, FLOW, STREAM, _COUNTERS_HEAD, _TOO_BIG))
+"""What the maps look like; a process with another one must leave them alone."""
+
 TOO_BIG_AT: Final = 28
 """Where the counters at index 0 say how many ICMP messages "packet too big" came, in 32 bits."""
 

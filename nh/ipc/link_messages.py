@@ -9,7 +9,8 @@ answered in any order.
 The shard backs up what must outlive it (nh.ipc.backup_messages): what a command changes, with its Executed;
 all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
 
-Both ends run the same version of nh, so a record that cannot be decoded is a bug, and raises.
+A record that cannot be decoded is a bug, and raises. Both ends run the same version of nh, unless nh was
+upgraded on the disk and a shard was started since: so a new field has a default.
 """
 
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ import msgspec
 from nh.calls.journal import NO_CLIENT, Client
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig, RelaySettings
+from nh.calls.snapshots.version import VERSION
 from nh.commands import RelayCommand
 from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
@@ -37,6 +39,7 @@ class KernelMaps(msgspec.Struct, frozen=True):
         flows_fd, counters_fd: the maps of nh.fastpath.
         first_index, indexes: the range of the counters map that belongs to the shard.
         identity: differs between maps that cannot be exchanged: by program, size and number of shards.
+        format: of the maps (nh.fastpath.layout); "": that of the shard.
     """
 
     flows_fd: int
@@ -44,6 +47,7 @@ class KernelMaps(msgspec.Struct, frozen=True):
     first_index: int
     indexes: int
     identity: str = ""
+    format: str = ""
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
@@ -69,6 +73,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
             the shard ends with its supervisor.
         deadline_path: file with the deadline at which the shard must have ended, because another relay may
             have its calls then (nh.ipc.shared_deadline); "": no other relay can get them.
+        snapshots: the version of the snapshots that the shard may have to restore.
     """
 
     relay: RelayConfig
@@ -82,6 +87,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     records: bool = False
     rtcp: bool = False
     deadline_path: str = ""
+    snapshots: int = VERSION
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):

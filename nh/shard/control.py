@@ -55,6 +55,7 @@ from nh.shard.lease_end import LeaseEnd
 from nh.shard.link_reports import LinkReports
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
+from nh.shard.other_version import refuse_foreign_calls
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
@@ -252,6 +253,7 @@ class Control(CallObserver):
         self._configure = configure
         self._on_configured(configure.relay.shard)
         configure_logging(configure.log)
+        refuse_foreign_calls(configure)
         ask_for_short_slices()
         if configure.deadline_path:
             self._lease_end = LeaseEnd(self._loop, Path(configure.deadline_path), self._on_lease_over)

@@ -54,6 +54,13 @@ class FieldInfo(NamedTuple):
     label: str = ""
     text_bytes: int = 0
 
+    @property
+    def format(self) -> str:
+        """How the value is packed; see the module struct."""
+        if self.text_bytes:
+            return f"{self.text_bytes}s"
+        return "d" if self.unit == "s" else "q"
+
 
 def _field(kind: Kind, total: Total, unit: str, help: str, zero: int = 0, *, label: str = "") -> Any:
     default = float(zero) if unit == "s" else zero
@@ -135,7 +142,7 @@ class Record:
     def __init__(self, fields: Sequence[FieldInfo], histograms: tuple[HistogramInfo, ...] = ()) -> None:
         self.fields = tuple(fields)
         self.histograms = HistogramRecord(histograms)
-        self._struct = struct.Struct("=" + "".join(map(_format, fields)))
+        self._struct = struct.Struct("=" + "".join(field.format for field in fields))
         self._has_text = any(field.text_bytes for field in fields)
         self._values = attrgetter(*(field.name for field in fields))
         self.size_bytes = self._struct.size + self.histograms.size_bytes
@@ -157,12 +164,6 @@ class Record:
             for field, value in zip(self.fields, values, strict=True)
         }
         return unpacked | self.histograms.unpack(data, offset + self._struct.size)
-
-
-def _format(field: FieldInfo) -> str:
-    if field.text_bytes:
-        return f"{field.text_bytes}s"
-    return "d" if field.unit == "s" else "q"
 
 
 def _text(value: bytes) -> str:

@@ -3,20 +3,19 @@
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nh.errors import StatsUnavailable
 from nh.stats.block import Block
 from nh.stats.fields import Kind
 from nh.stats.layout import (
-    SHARD_RECORD,
     SHARD_TABLE,
     STATUS_HISTOGRAMS,
     STATUS_TABLE,
     ShardState,
     ShardStatus,
 )
-from nh.stats.segment import Segment, attach_segment, segment_name, unpack_supervisor
+from nh.stats.segment import Segment, attach_segment, segment_name
 
 if TYPE_CHECKING:
     from nh.stats.reading import ShardReading, StatsReading, SupervisorReading
@@ -42,6 +41,7 @@ class StatsReader:
     def __init__(self, segment: Segment) -> None:
         self._version = segment.version
         self._groups = segment.groups
+        self._tables = segment.tables
         self._supervisor = _BlockReader(segment.supervisor_block(), f"{segment.name}: the supervisor")
         self._shards = [
             _BlockReader(segment.shard_block(shard), f"{segment.name}: shard {shard}")
@@ -61,7 +61,7 @@ class StatsReader:
 
         supervisor = self._read_supervisor()
         shards = tuple(
-            _shard_reading(number, block.read(), supervisor.shards[number])
+            _shard_reading(number, self._tables.shard.unpack(block.read()), supervisor.shards[number])
             for number, block in enumerate(self._shards)
         )
         clock = time.monotonic()  # after the readings, so that no age is negative
@@ -80,7 +80,7 @@ class StatsReader:
     def _read_supervisor(self) -> "SupervisorReading":
         from nh.stats.reading import SupervisorReading  # noqa: PLC0415
 
-        values, groups, statuses = unpack_supervisor(self._supervisor.read(), self._groups)
+        values, groups, statuses = self._tables.unpack_supervisor(self._supervisor.read(), self._groups)
         return SupervisorReading(**values, groups=groups, shards=statuses)
 
 
@@ -123,10 +123,9 @@ def _age_s(heartbeat: float, clock: float) -> float | None:
     return max(0.0, clock - heartbeat) if heartbeat else None
 
 
-def _shard_reading(shard: int, payload: bytes, status: ShardStatus) -> "ShardReading":
+def _shard_reading(shard: int, values: dict[str, Any], status: ShardStatus) -> "ShardReading":
     from nh.stats.reading import ShardReading  # noqa: PLC0415
 
-    values = SHARD_RECORD.unpack(payload)
     state = ShardState(status.state)
     if state is ShardState.DOWN:
         values |= {field.name: field.zero for field in SHARD_TABLE if field.kind is Kind.GAUGE}

@@ -2,8 +2,8 @@
 
 A segment has a header, the supervisor's block, and one block for each shard. One `nh run` makes it for one
 number of shards, and of groups of calls that it may be a standby for; it belongs to that user (mode 0600).
-The header has a fingerprint of the tables, so a reader of another version of nh reports an error instead of
-wrong values.
+Behind the header it describes its tables, so that processes of another version of nh can use it, too
+(nh.stats.tables).
 
 The memory is multiprocessing.shared_memory's, without its resource tracker: a separate process, started by
 the first use, which unlinks registered segments when the process that registered them ends. So a reader that
@@ -16,35 +16,17 @@ import contextlib
 import errno
 import hashlib
 import os
-import struct
 import sys
 import threading
-import zlib
 from collections.abc import Iterator
 from multiprocessing import shared_memory
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nh.errors import StatsUnavailable
-from nh.stats.block import Block, block_bytes
-from nh.stats.fields import FieldInfo
-from nh.stats.layout import (
-    GROUP_RECORD,
-    MAX_GROUPS,
-    MAX_SHARDS,
-    SHARD_RECORD,
-    STATUS_RECORD,
-    SUPERVISOR_RECORD,
-    ShardStats,
-    ShardStatus,
-    StandbyGroup,
-    SupervisorStats,
-)
-from nh.version import __version__
-
-_MAGIC: Final = b"nh-stats"
-_HEADER: Final = struct.Struct("=8s I I I I 32s I")  # magic, tables, shards, two sizes, version of nh, groups
-_HEADER_BYTES: Final = 64
+from nh.stats.block import Block
+from nh.stats.header import MAGIC_BYTES, Header
+from nh.stats.layout import MAX_SHARDS, ShardStats, SupervisorStats
 
 
 def segment_name(runtime_dir: Path) -> str:
@@ -59,23 +41,21 @@ class Segment:
     Args:
         memory: the open shared memory.
         name: its name.
-        shards: number of shard blocks, 1 to MAX_SHARDS.
-        groups: number of groups in the supervisor's block, 0 to MAX_GROUPS.
-        version: of the nh that made it.
+        header: what its head says.
     """
 
-    def __init__(
-        self, memory: shared_memory.SharedMemory, name: str, shards: int, groups: int, version: str
-    ) -> None:
+    def __init__(self, memory: shared_memory.SharedMemory, name: str, header: Header) -> None:
         self._memory = memory
+        self._header = header
         self.name = name
-        self.shards = shards
-        self.groups = groups
-        self.version = version
+        self.shards = header.shards
+        self.groups = header.groups
+        self.version = header.version
+        self.tables = header.tables
 
     def supervisor_block(self) -> Block:
         """The supervisor's block: its own values, then its groups, then one status for each shard."""
-        return Block(self._buffer, _HEADER_BYTES, _supervisor_payload(self.shards, self.groups))
+        return Block(self._buffer, self._header.supervisor_at, self._header.supervisor_bytes)
 
     def shard_block(self, shard: int) -> Block:
         """The block of shard `shard`.
@@ -85,10 +65,7 @@ class Segment:
         """
         if not 0 <= shard < self.shards:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
-        size = block_bytes(SHARD_RECORD.size_bytes)
-        supervisor = block_bytes(_supervisor_payload(self.shards, self.groups))
-        start = _HEADER_BYTES + supervisor + shard * size
-        return Block(self._buffer, start, SHARD_RECORD.size_bytes)
+        return Block(self._buffer, self._header.shard_at(shard), self.tables.shard.size_bytes)
 
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
@@ -116,25 +93,26 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise ValueError(f"shards: {shards} is not in 1..{MAX_SHARDS}")
-    size_bytes = _segment_bytes(shards, groups)
+    header = Header(shards, groups)
     try:
         _unlink(name)
-        _allocate(name, size_bytes)
+        _allocate(name, header.size_bytes)
         memory = _open(name)
     except OSError as exc:
         remedy = "if it belongs to another user, remove it or choose another runtime directory"
         if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
-            remedy = f"{size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
+            remedy = f"{header.size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
         raise StatsUnavailable(
             f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
         ) from exc
-    segment = Segment(memory, name, shards, groups, __version__)
-    supervisor, shard_stats = SupervisorStats(), SHARD_RECORD.pack(ShardStats())
-    segment.supervisor_block().write(0, pack_supervisor(supervisor, shards, groups))
+    segment = Segment(memory, name, header)
+    tables, head = header.tables, header.pack()
+    segment.supervisor_block().write(0, tables.pack_supervisor(SupervisorStats(), shards, groups))
     for shard in range(shards):
-        segment.shard_block(shard).write(0, shard_stats)
-    # last, so that a reader that sees the magic sees valid blocks
-    segment._buffer[: _HEADER.size] = _header(shards, groups)
+        segment.shard_block(shard).write(0, tables.shard.pack(ShardStats()))
+    # the magic last, so that a reader that sees it sees valid blocks
+    for part in (slice(MAGIC_BYTES, len(head)), slice(MAGIC_BYTES)):
+        segment._buffer[part] = head[part]
     return segment
 
 
@@ -153,7 +131,7 @@ def attach_segment(name: str) -> Segment:
     """Open the segment of a running nh.
 
     Raises:
-        StatsUnavailable: there is none, or it belongs to another version or another user.
+        StatsUnavailable: there is none, or it belongs to another user, or is damaged.
     """
     try:
         memory = _open(name)
@@ -168,77 +146,10 @@ def attach_segment(name: str) -> Segment:
     except ValueError as exc:  # its maker has not set its length yet
         raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting; try again") from exc
     try:
-        shards, groups, version = _read_header(bytes(_buffer_of(memory)[:_HEADER_BYTES]), name, memory.size)
+        return Segment(memory, name, Header.parse(_buffer_of(memory), name))
     except StatsUnavailable:
         memory.close()
         raise
-    return Segment(memory, name, shards, groups, version)
-
-
-def pack_supervisor(stats: SupervisorStats, shards: int, groups: int) -> bytes:
-    """The payload of the supervisor's block for so many shards and groups."""
-    parts = [SUPERVISOR_RECORD.pack(stats), *map(GROUP_RECORD.pack, stats.groups[:groups])]
-    return b"".join([*parts, *map(STATUS_RECORD.pack, stats.shards[:shards])])
-
-
-def unpack_supervisor(
-    payload: bytes, groups: int
-) -> tuple[dict[str, Any], list[StandbyGroup], list[ShardStatus]]:
-    """What pack_supervisor() packed: the supervisor's own values by name, its groups, the shards."""
-    shards_at = SUPERVISOR_RECORD.size_bytes + groups * GROUP_RECORD.size_bytes
-    group_places = range(SUPERVISOR_RECORD.size_bytes, shards_at, GROUP_RECORD.size_bytes)
-    shard_places = range(shards_at, len(payload), STATUS_RECORD.size_bytes)
-    return (
-        SUPERVISOR_RECORD.unpack(payload),
-        [StandbyGroup(**GROUP_RECORD.unpack(payload, place)) for place in group_places],
-        [ShardStatus(**STATUS_RECORD.unpack(payload, place)) for place in shard_places],
-    )
-
-
-def _supervisor_payload(shards: int, groups: int) -> int:
-    each = groups * GROUP_RECORD.size_bytes + shards * STATUS_RECORD.size_bytes
-    return SUPERVISOR_RECORD.size_bytes + each
-
-
-def _segment_bytes(shards: int, groups: int) -> int:
-    supervisor = block_bytes(_supervisor_payload(shards, groups))
-    return _HEADER_BYTES + supervisor + shards * block_bytes(SHARD_RECORD.size_bytes)
-
-
-def _line(field: FieldInfo) -> str:
-    return f"{field.name} {field.unit} {field.text_bytes or ''}"
-
-
-_RECORDS: Final = (SUPERVISOR_RECORD, GROUP_RECORD, STATUS_RECORD, SHARD_RECORD)
-
-_FINGERPRINT: Final = zlib.crc32(
-    "\n".join(
-        [_line(field) for record in _RECORDS for field in record.fields]
-        + [f"{info.name} {info.bounds}" for record in _RECORDS for info in record.histograms.table]
-    ).encode()
-)
-
-
-def _header(shards: int, groups: int) -> bytes:
-    sizes = _supervisor_payload(shards, groups), SHARD_RECORD.size_bytes
-    return _HEADER.pack(_MAGIC, _FINGERPRINT, shards, *sizes, __version__.encode()[:32], groups)
-
-
-def _read_header(data: bytes, name: str, size_bytes: int) -> tuple[int, int, str]:
-    header = _HEADER.unpack_from(data.ljust(_HEADER_BYTES, b"\0"))
-    magic, fingerprint, shards, *sizes, version, groups = header
-    if magic != _MAGIC:
-        raise StatsUnavailable(f"statistics at /dev/shm/{name} are incomplete: nh is starting; try again")
-    text = version.rstrip(b"\0").decode("ascii", "replace")
-    if fingerprint != _FINGERPRINT or sizes != [_supervisor_payload(shards, groups), SHARD_RECORD.size_bytes]:
-        raise StatsUnavailable(
-            f"statistics at /dev/shm/{name} are those of nh {text}, this is nh {__version__} "
-            "with other tables: use the version that runs"
-        )
-    known = 1 <= shards <= MAX_SHARDS and groups <= MAX_GROUPS
-    if not known or size_bytes < _segment_bytes(shards, groups):
-        raise StatsUnavailable(f"statistics at /dev/shm/{name} are damaged: restart nh")
-    return shards, groups, text
 
 
 def _buffer_of(memory: shared_memory.SharedMemory) -> memoryview:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nh.stats.block import Block
 from nh.stats.fields import Kind
-from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_RECORD, SHARD_TABLE, ShardStats, SupervisorStats
-from nh.stats.segment import Segment, pack_supervisor
+from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, ShardStats, SupervisorStats
+from nh.stats.segment import Segment
 
 
 class ShardWriter:
@@ -25,6 +25,7 @@ class ShardWriter:
 
     def __init__(self, segment: Segment, shard: int) -> None:
         self._block = segment.shard_block(shard)
+        self._record = segment.tables.shard
         self._sequence = _last_sequence(self._block)
 
     def resume(self) -> ShardStats:
@@ -35,7 +36,7 @@ class ShardWriter:
         """
         stats = ShardStats()
         if newest := self._block.find_newest():
-            values = SHARD_RECORD.unpack(newest[1])
+            values = self._record.unpack(newest[1])
             for field in SHARD_TABLE:
                 if field.kind is Kind.COUNTER:
                     setattr(stats, field.name, values[field.name])
@@ -47,7 +48,7 @@ class ShardWriter:
     def publish(self, stats: ShardStats) -> None:
         """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
-        self._block.write(self._sequence, SHARD_RECORD.pack(stats))
+        self._block.write(self._sequence, self._record.pack(stats))
 
 
 class SupervisorWriter:
@@ -59,13 +60,14 @@ class SupervisorWriter:
 
     def __init__(self, segment: Segment) -> None:
         self._block = segment.supervisor_block()
-        self._shards, self._groups = segment.shards, segment.groups
+        self._tables, self._shards, self._groups = segment.tables, segment.shards, segment.groups
         self._sequence = _last_sequence(self._block)
 
     def publish(self, stats: SupervisorStats) -> None:
         """Publish `stats` as they are now; readers see all values or none."""
         self._sequence += 1
-        self._block.write(self._sequence, pack_supervisor(stats, self._shards, self._groups))
+        payload = self._tables.pack_supervisor(stats, self._shards, self._groups)
+        self._block.write(self._sequence, payload)
 
 
 def resident_bytes() -> int:

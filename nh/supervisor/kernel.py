@@ -16,6 +16,7 @@ from nh.errors import KernelPathUnavailable
 from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach.clsact import remove_leftovers
 from nh.fastpath.bpf import attach_tcx
+from nh.fastpath.layout import FORMAT
 from nh.fastpath.loader import load, program_digest
 from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.fastpath.probe import explained, this_host
@@ -102,6 +103,7 @@ class KernelService:
             first_index=1 + shard * self._indexes,
             indexes=self._indexes,
             identity=self._identity,
+            format=FORMAT,
         )
 
     def stop_at(self, at_ns: int) -> None:

@@ -14,6 +14,7 @@ from nh.calls.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.settings import RelayConfig
 from nh.commands import TransactionKey
+from nh.shard.media import leg_memory
 from nh.shard.media.leg_memory import _PLACE_BYTES, LegMemory
 from nh.shard.relay import Relay
 from tests.calls.fakes import START, Proxy, make_proxy, receive
@@ -74,6 +75,26 @@ def test_a_successor_counts_on(first: list[int], more: list[int], then: list[int
     for each in (leg, after.legs[0]):
         talk(each, *then, at=START + 9)
     assert seen(after.legs[0]) == seen(leg)
+
+
+def test_what_another_version_wrote_is_not_read(memory: mmap.mmap, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = make_proxy()
+    leg = proxy.connect().legs[0]
+    places = LegMemory(memory)
+    places.begin(session_in(proxy))
+    talk(leg, 1, 2, 3)
+    places.save(leg)
+    after = session_in(moved(proxy))
+    before = seen(after.legs[0])
+    monkeypatch.setattr(leg_memory, "_OWN_FORMAT", 7)
+    successor = LegMemory(memory)
+    successor.begin(after)
+    assert (successor.known_session, seen(after.legs[0])) == (0, before)
+    talk(after.legs[0], 4)
+    successor.save(after.legs[0])
+    again = session_in(moved(proxy))
+    LegMemory(memory).begin(again)
+    assert again.legs[0].packets == after.legs[0].packets, "and then it counts on"
 
 
 def test_a_snapshot_that_is_later_counts(memory: mmap.mmap) -> None:

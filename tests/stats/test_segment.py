@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nh.errors import StatsUnavailable
 from nh.stats import (
@@ -17,6 +19,7 @@ from nh.stats import (
     create_segment,
     segment_name,
 )
+from tests.profiles import examples
 
 
 def shm(name: str) -> Path:
@@ -95,14 +98,20 @@ def test_a_segment_without_its_header_is_not_read(segment: Segment) -> None:
         attach_segment(segment.name)
 
 
-def test_a_segment_of_another_version_is_not_read(segment: Segment) -> None:
+@given(garbage=st.binary(max_size=60), at=st.integers(8, 6000))
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damage_is_an_error_or_another_table(segment: Segment, garbage: bytes, at: int) -> None:
+    whole = shm(segment.name).read_bytes()
     with shm(segment.name).open("r+b") as file:
-        file.seek(8)
-        file.write(b"\xde\xad\xbe\xef")
-        file.seek(24)
-        file.write(b"9.9.9".ljust(32, b"\0"))
-    with pytest.raises(StatsUnavailable, match=r"those of nh 9\.9\.9"):
-        attach_segment(segment.name)
+        file.write((whole[:at] + garbage + whole[at + len(garbage) :])[: len(whole)])
+    try:
+        attached = attach_segment(segment.name)
+        StatsReader(attached).read()
+        attached.close()
+    except StatsUnavailable as exc:
+        assert "damaged" in str(exc) or "cannot be read" in str(exc)
+    finally:
+        shm(segment.name).write_bytes(whole)
 
 
 def test_a_segment_that_is_too_short_is_not_read(segment: Segment) -> None:

@@ -40,13 +40,25 @@ class Host:
             return client.request(Ping()).version
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    versions = Versions(tmp_path)
+@contextlib.contextmanager
+def running_host(directory: Path, **settings: object) -> Iterator[Host]:
+    versions = Versions(directory)
     with place_for_relay() as place:
-        deployment = Deployment(place, {}, options=("-P",), environment=versions.environment)
+        deployment = Deployment(place, settings, options=("-P",), environment=versions.environment)
         with contextlib.closing(deployment):
             yield Host(versions, deployment)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with running_host(tmp_path) as host:
+        yield host
+
+
+@pytest.fixture
+def host_without_zygote(tmp_path: Path) -> Iterator[Host]:
+    with running_host(tmp_path, prefork=0) as host:
+        yield host
 
 
 def add_a_field(version: Version) -> None:
@@ -70,6 +82,20 @@ def add_statistics(version: Version) -> None:
         "nh/stats/reading.py",
         "from nh.stats.layout import (",
         "from nh.stats.layout import (\n    NEWER,",
+    )
+
+
+def count_more(version: Version) -> None:
+    """Other tables of statistics: a counter and a gauge more, in the midst of each table."""
+    version.change(
+        "nh/stats/layout.py",
+        "\n    bytes_in: int = counter(",
+        '\n    newer: int = counter("what nh 2 counts", "packets")\n    bytes_in: int = counter(',
+    )
+    version.change(
+        "nh/stats/layout.py",
+        "\n    rpc_clients: int = gauge(",
+        '\n    mood: str = text("how nh 2 feels", 8)\n    rpc_clients: int = gauge(',
     )
 
 
@@ -145,6 +171,50 @@ def test_shards_whose_calls_are_not_read_are_left_alone_until_their_version_is_b
         call.talk()
         assert call.end() == 1
     eventually(lambda: all(map(has_ended, shards)), "the shards that were left have ended")
+
+
+def test_a_shard_that_dies_after_a_new_version_was_installed_goes_on_as_that_version(
+    host_without_zygote: Host,
+) -> None:
+    deployment = host_without_zygote.deployment
+    calls = deployment.make_calls(CALLS)
+    before = [deployment.relay.call(call.call_id) for call in calls]
+    packets = deployment.stats().totals.packets_in
+    new = host_without_zygote.make_new()
+    add_a_field(new)
+    add_statistics(new)
+    count_more(new)
+    host_without_zygote.versions.install(new)
+    deployment.relay.shard_processes()[0].kill()
+    deployment.relay.program.wait_for_line("shard 0 runs nh 2.0.0, the supervisor nh 1.0.0")
+    for call, then in zip(calls, before, strict=True):
+        assert_goes_on(then, deployment.relay.call(call.call_id))
+        call.talk()
+    eventually(lambda: deployment.stats().totals.packets_in > packets, "the counters go on")
+    assert "nh 2.0.0 runs" in nh_ok(deployment.place, "upgrade").stdout
+    assert host_without_zygote.answering_version() == "2.0.0"
+    for call in calls:
+        call.talk()
+    assert deployment.stats().totals.packets_in > packets
+    assert [call.end() for call in calls] == [1] * CALLS
+
+
+@pytest.mark.full
+def test_a_shard_that_cannot_read_the_calls_of_the_running_version_waits_for_that_one(
+    host_without_zygote: Host,
+) -> None:
+    deployment = host_without_zygote.deployment
+    calls = deployment.make_calls(CALLS)
+    new = host_without_zygote.make_new()
+    read_no_old_snapshots(new)
+    host_without_zygote.versions.install(new)
+    deployment.relay.shard_processes()[0].kill()
+    deployment.relay.program.wait_for_line("cannot read the calls of that one")
+    host_without_zygote.versions.install(host_without_zygote.old)
+    deployment.relay.program.wait_for_line("shard 0 has restored 2 calls; 0 could not be restored")
+    for call in calls:
+        call.talk()
+    assert [call.end() for call in calls] == [1] * CALLS
 
 
 @pytest.mark.parametrize(

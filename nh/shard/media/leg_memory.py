@@ -8,9 +8,12 @@ may have brought two of one number to one shard.
 
 A kill may hit the middle of a write. So what is written goes to one place for all first, and then, when that
 is whole, to the leg's own: a successor that finds it whole completes the copy.
+
+A successor of another version, which may run until `nh upgrade`, begins anew where places have another form.
 """
 
 import mmap
+import zlib
 from struct import Struct
 from typing import Final
 
@@ -35,8 +38,11 @@ _OTHERS: Final = 5
 
 _END: Final = 0
 _WRITTEN: Final = 1
-"""Words of place 0, which no leg has: how many places were ever used, and the place to which the body beside
-them is to be copied."""
+_FORMAT: Final = _WORDS - 1
+"""Words of place 0, which no leg has: how many places were ever used, the place to which the body beside them
+is to be copied, and what form all have."""
+
+_OWN_FORMAT: Final = zlib.crc32(f"{_PLACE_BYTES} {_OWNER.format} {_COUNTERS.format}".encode())
 
 
 class LegMemory:
@@ -57,6 +63,10 @@ class LegMemory:
         self._places = len(memory) // _PLACE_BYTES
         self._free: list[int] = []
         self._left: dict[tuple[int, int], int] = {}  # those of the process before, by their owners
+        if self._words[_FORMAT] != _OWN_FORMAT:
+            if self._words[_FORMAT]:  # a process of another version was before
+                memory.madvise(mmap.MADV_REMOVE)
+            self._words[_FORMAT] = _OWN_FORMAT
         self._complete_copy()
         self._end = min(max(1, self._words[_END]), self._places)
         for place in range(self._end - 1, 0, -1):
