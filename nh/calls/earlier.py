@@ -4,6 +4,7 @@ An end whose BYE was lost sends on after its call has ended. Its packets must no
 call at that port.
 """
 
+from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from nh.calls.claims import Claim
@@ -39,7 +40,8 @@ class EarlierSenders:
     """The latest sender to each port of a relay."""
 
     def __init__(self) -> None:
-        self._senders: dict[Endpoint, EarlierSender] = {}  # in the order of `until`
+        # in the order of `until`; the first key of a dictionary whose first ones go is ever further away
+        self._senders: OrderedDict[Endpoint, EarlierSender] = OrderedDict()
 
     def add(
         self, local: Endpoint, source: Endpoint, ssrcs: frozenset[int], *, call_id: bytes, now: float

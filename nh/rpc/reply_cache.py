@@ -5,6 +5,7 @@ cookies here is true of any key that makes out a request. Knows no sockets and n
 in.
 """
 
+from collections import deque
 from collections.abc import Hashable
 from typing import Final
 
@@ -41,7 +42,9 @@ class ReplyCache:
         self._keep_s = keep_s
         self._max_replies = max_replies
         self._max_bytes = max_bytes
-        self._kept: dict[bytes, tuple[float, bytes]] = {}  # until when; in the order of their times
+        self._kept: dict[bytes, bytes] = {}
+        # until when, and the cookie: the first key of a dictionary whose first ones go is ever further away
+        self._ends: deque[tuple[float, bytes]] = deque()
         self._kept_bytes = 0
         self._pending: dict[bytes, dict[Hashable, Send]] = {}
 
@@ -52,13 +55,8 @@ class ReplyCache:
 
     def find(self, cookie: bytes, now: float) -> bytes | None:
         """The kept reply to an earlier request with this cookie; None if there is none."""
-        kept = self._kept.get(cookie)
-        if kept is None:
-            return None
-        if kept[0] <= now:
-            self._forget(now)
-            return None
-        return kept[1]
+        self._forget(now)
+        return self._kept.get(cookie)
 
     def is_pending(self, cookie: bytes) -> bool:
         """Whether a request with this cookie is under way."""
@@ -83,17 +81,19 @@ class ReplyCache:
     def finish(self, cookie: bytes, reply: bytes, now: float) -> tuple[Send, ...]:
         """Keep the reply to a pending request; returns the `send` of every sender that waits for it."""
         senders = self._pending.pop(cookie)
-        self._kept[cookie] = (now + self._keep_s, reply)
+        self._kept[cookie] = reply
+        self._ends.append((now + self._keep_s, cookie))
         self._kept_bytes += len(cookie) + len(reply)
         self._forget(now)
         return tuple(senders.values())
 
     def _forget(self, now: float) -> None:
-        while self._kept:
-            cookie, (until, reply) = next(iter(self._kept.items()))
-            full = len(self._kept) > self._max_replies or self._kept_bytes > self._max_bytes
+        kept, ends = self._kept, self._ends
+        while ends:
+            until, cookie = ends[0]
+            full = len(kept) > self._max_replies or self._kept_bytes > self._max_bytes
             if until > now and not full:
                 return
             self.dropped += until > now
-            del self._kept[cookie]
-            self._kept_bytes -= len(cookie) + len(reply)
+            ends.popleft()
+            self._kept_bytes -= len(cookie) + len(kept.pop(cookie))
