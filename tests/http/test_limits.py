@@ -26,10 +26,9 @@ LONG_S = 20.0
 PING = b"c d7:command4:pinge"
 
 
-@pytest.fixture(autouse=True)
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "REQUEST_S", SHORT_S)
-    monkeypatch.setattr(server, "WEBSOCKET_SEND_S", SHORT_S)
 
 
 @pytest.fixture
@@ -59,6 +58,17 @@ def get(address: tuple[str, int], path: str = "/") -> httpx.Response:
     return httpx.get(f"http://{host}:{port}{path}", timeout=LONG_S, trust_env=False)
 
 
+def until_served(address: tuple[str, int]) -> None:
+    """Wait until a request is answered: on a busy host it may take longer than a short limit, and fails."""
+
+    def is_served() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return get(address).status_code == 200
+        return False
+
+    eventually(is_served, "another client is served")
+
+
 def post(address: tuple[str, int], body: bytes = PING) -> httpx.Response:
     host, port = address
     url = f"http://{host}:{port}/ng"
@@ -76,6 +86,7 @@ def was_closed(sock: socket.socket) -> bool:
 # --- time -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_requests")
 @pytest.mark.parametrize(
     "begin",
     [
@@ -89,26 +100,28 @@ def was_closed(sock: socket.socket) -> bool:
 def test_a_client_that_stops_within_its_request_is_disconnected(tmp_path: Path, begin: bytes) -> None:
     with played(tmp_path, lambda message: message) as address, connected(address) as slow:
         slow.sendall(begin)
-        assert get(address).status_code == 200
+        until_served(address)
         assert was_closed(slow)
 
 
+@pytest.mark.usefixtures("short_requests")
 def test_a_client_that_trickles_is_disconnected(address: tuple[str, int]) -> None:
     with connected(address) as slow:
         with pytest.raises(ConnectionError):
             for _ in range(int(LONG_S / 0.02)):
                 slow.sendall(b"G")
                 time.sleep(0.02)  # a slow client is what this is about
-        assert get(address).status_code == 200
+        until_served(address)
 
 
+@pytest.mark.usefixtures("short_requests")
 def test_a_client_that_reads_no_replies_is_disconnected(address: tuple[str, int]) -> None:
     with connected(address) as slow:
         sending = threading.Thread(target=send_without_reading, args=(slow,))
         sending.start()
         sending.join(LONG_S)
         assert not sending.is_alive()
-        assert get(address).status_code == 200
+        until_served(address)
 
 
 def send_without_reading(sock: socket.socket) -> None:
@@ -139,7 +152,6 @@ def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_ser
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 10)
-    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
     with served(tmp_path) as address:
         with contextlib.ExitStack() as stack:
             for _ in range(15):
@@ -151,7 +163,6 @@ def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_ser
 def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
     monkeypatch.setattr(relay, "MAX_RPC_WAITING", 2)
     monkeypatch.setattr(relay, "RPC_WAIT_S", SHORT_S)
     hanging = socket.socket(socket.AF_UNIX)
@@ -175,7 +186,10 @@ def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
 # --- ng -------------------------------------------------------------------------------------------
 
 
-def test_a_websocket_whose_client_reads_nothing_is_closed_and_others_are_served(tmp_path: Path) -> None:
+def test_a_websocket_whose_client_reads_nothing_is_closed_and_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "WEBSOCKET_SEND_S", SHORT_S)
     long_reply = b"c " + b"x" * 60_000
     with played(tmp_path, lambda _: long_reply) as address, open_websocket(address) as slow:
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -197,10 +211,7 @@ def ask_without_reading(sock: socket.socket) -> None:
             sock.sendall(message * 100)
 
 
-def test_a_relay_that_does_not_answer_ng_is_a_time_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
+def test_a_relay_that_does_not_answer_ng_is_a_time_out(tmp_path: Path) -> None:
     silent = threading.Event()
 
     def answer(_message: bytes) -> bytes | None:
@@ -229,7 +240,6 @@ def test_without_a_relay_ng_is_unavailable(tmp_path: Path) -> None:
 
 def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 1)
-    monkeypatch.setattr(server, "REQUEST_S", LONG_S)
     asked, release = threading.Event(), threading.Event()
 
     def answer(message: bytes) -> bytes:

@@ -419,9 +419,10 @@ def test_thousands_of_requests_answered_at_once_do_not_nest(testbed: FrontendTes
 
 def test_idle_clients_are_closed_in_time_but_not_those_that_wait(tmp_path: Path) -> None:
     with open_frontend(tmp_path / "rpc", idle_client_s=0.2) as testbed:
-        idle, waiting = testbed.connect(), testbed.connect()
         testbed.holding = True
-        waiting.send(close_call(1))
+        waiting = testbed.knock()
+        waiting.send(close_call(1))  # before it is accepted: no pause of a busy host makes it idle
+        idle = testbed.connect()
         idle.wait_until_closed()
         later: list[bool] = []
         testbed.loop.call_later(0.4, lambda: later.append(True))

@@ -254,7 +254,8 @@ def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
 
 def test_a_list_says_which_shard_is_missing(tmp_path: Path) -> None:
     bad = misbehaving(b"hang")
-    with running(tmp_path, command_timeout_s=0.2) as run, run.client() as client:
+    # the other shard answers within that time, also on a busy host
+    with running(tmp_path, command_timeout_s=1.0) as run, run.client() as client:
         with pytest.raises(NhError):
             client.request(CloseCall(b"hang"))
         with pytest.raises(NhError, match=f"the list is incomplete: shard {bad}"):

@@ -10,7 +10,7 @@ from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import parse_url
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
-from tools.harness.valkey_cluster import fail_over, replica_of, valkey_cluster
+from tools.harness.valkey_cluster import fail_over, kill, replica_of, valkey_cluster
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 
 pytestmark = pytest.mark.valkey
@@ -148,7 +148,7 @@ def test_calls_are_written_on_when_their_node_is_killed() -> None:
         until_written(store)
         primary = node_with(nodes, "killed")
         with replica_of(primary, nodes) as replica:
-            primary.stop()
+            kill(primary, [*nodes, replica])
             store.put(b"b", b"2")
             until_written(store)
             assert Group(replica, "killed").contents() == {b"a": b"1", b"b": b"2"}

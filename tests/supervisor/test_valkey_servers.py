@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,9 +94,19 @@ def test_a_server_that_wants_a_certificate_of_nh_gets_it(tmp_path: Path) -> None
             engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}").open()
 
 
+PATIENCE_MS = 60_000
+"""A busy host keeps a server waiting; its Sentinel does not take it for dead."""
+
+
+def kill(primary: ValkeyServer, sentinel: Any) -> None:
+    """End a primary at once; its Sentinel notices that soon, and promotes the replica."""
+    primary.stop()
+    sentinel.sentinel_set("main", "down-after-milliseconds", 500)
+
+
 @contextlib.contextmanager
 def sentinel_of(primary: ValkeyServer, directory: Path, password: str = "") -> Iterator[int]:
-    """The port of a Sentinel that knows `primary` by the name main, and promotes a replica by itself.
+    """The port of a Sentinel that knows `primary` by the name main.
 
     Args:
         primary: the server.
@@ -106,7 +117,7 @@ def sentinel_of(primary: ValkeyServer, directory: Path, password: str = "") -> I
     file.write_text(
         f"bind 127.0.0.1\nport {port}\ndir {directory}\n"
         f"sentinel monitor main {primary.host} {primary.port} 1\n"
-        "sentinel down-after-milliseconds main 500\n"
+        f"sentinel down-after-milliseconds main {PATIENCE_MS}\n"
         "sentinel failover-timeout main 1000\n"
         + (f"requirepass {password}\nsentinel auth-pass main {password}\n" if password else "")
     )
@@ -131,7 +142,7 @@ def test_the_primary_of_sentinels_is_found_and_its_successor_gets_all_calls(tmp_
         store.put(b"a", b"1")
         until_written(store)
         assert Group(primary, "nh").contents() == {b"a": b"1"}
-        primary.stop()
+        kill(primary, sentinel)
         store.put(b"b", b"2")
         until_written(store)
         assert Group(replica, "nh").contents() == {b"a": b"1", b"b": b"2"}
@@ -173,7 +184,7 @@ def test_sentinels_and_servers_with_passwords_lead_a_standby_to_the_primary_and_
             return {*follower.copy.calls} == {*call_ids}
 
         eventually(lambda: is_warm(b"a"), "it is warm")
-        primary.stop()
+        kill(primary, sentinel)
         store.put(b"b", b"2")
         until_written(store)
         eventually(lambda: is_warm(b"a", b"b"), "it is warm again", 30.0)

@@ -76,6 +76,7 @@ def test_a_standby_takes_the_calls_of_a_host_that_dies_over(network: Hosts) -> N
         for call in calls:
             until_heard(network, call)
         two.deployment.relay.program.wait_for_line("5 calls found in the store")
+        two.deployment.relay.wait_until_ready()  # media are relayed before its supervisor knows it
         assert health(two).ready
         assert "the warm copy is incomplete" not in output(two)
         assert two.deployment.stop() == 0

@@ -82,12 +82,13 @@ class LossyRelay:
     def run(self) -> None:
         """Relay until `end`."""
         while not self._ended.is_set():
-            for key, _ in self._selector.select(0.005):
-                if key.fileobj is self._control:
-                    self._answer()
-                else:
-                    call, port = key.data
-                    self._relay(call, port)
+            ready = [key for key, _ in self._selector.select(0.005)]
+            # packets that came before a request are relayed before it, also if this thread was kept waiting
+            for key in ready:
+                if key.fileobj is not self._control:
+                    self._relay_all(*key.data)
+            if any(key.fileobj is self._control for key in ready):
+                self._answer()
             while self._later and self._later[0][0] <= time.monotonic():
                 _, reply, client = self._later.pop(0)
                 self._control.sendto(reply, client)
@@ -153,8 +154,12 @@ class LossyRelay:
 
     # --- media ------------------------------------------------------------------------------------
 
-    def _relay(self, call: FaultyCall, port: Port) -> None:
-        packet = port.sock.recv(2048)
+    def _relay_all(self, call: FaultyCall, port: Port) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._relay(call, port, port.sock.recv(2048))
+
+    def _relay(self, call: FaultyCall, port: Port, packet: bytes) -> None:
         identity = find_identity(packet)
         assert identity is not None
         assert port.peer is not None

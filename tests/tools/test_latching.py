@@ -31,6 +31,6 @@ def test_a_relay_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]
 def test_a_phone_that_its_nat_moves_is_not_received_where_the_source_is_strict() -> None:
     with running_nh(latch_window_s=0.3, policy="learned") as relay:
         for scenario in (REBOUND, ROAMS):
-            with call_for(relay.ng, scenario, latched_s=0.6, limit_s=0.5) as talk:
+            with call_for(relay.ng, scenario, latched_s=1.5, limit_s=0.5) as talk:
                 moved = scenario.run(talk)
                 assert (moved.received_s, moved.answered_s) == (None, None)

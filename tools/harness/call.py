@@ -10,6 +10,7 @@ from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.results import Activated
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
+from tools.harness.waiting import TIMEOUT_S
 
 LOOPBACK: Final = "127.0.0.1"
 MEDIA_S: Final = 0.05
@@ -48,7 +49,7 @@ class RelayedCall:
         self._payloads = (b"%s %d" % (self.call_id, number) for number in itertools.count())
         with contextlib.ExitStack() as undo:
             self.alice, self.bob = (undo.enter_context(MediaPeer(phones)) for _ in range(2))
-            with NativeClient(address) as client:
+            with NativeClient(address, TIMEOUT_S) as client:
                 self.for_bob = self._allocate(client, Side.FROM, self.alice)
                 self.for_alice = self._allocate(client, Side.TO, self.bob)
                 assert client.request(Activate(self.key)) == Activated(True)
@@ -78,12 +79,12 @@ class RelayedCall:
 
     def end(self) -> int:
         """Close it as a proxy does after a BYE. Returns how many sessions that ended."""
-        with NativeClient(self._address) as client:
+        with NativeClient(self._address, TIMEOUT_S) as client:
             return client.request(Close(TransactionKey(self.call_id, None, b"alice", b"bob"))).sessions
 
     def close_by_operator(self) -> int:
         """Close it as an operator does. Returns how many sessions that ended."""
-        with NativeClient(self._address) as client:
+        with NativeClient(self._address, TIMEOUT_S) as client:
             return client.request(CloseCall(self.call_id)).sessions
 
     def hang_up(self) -> None:

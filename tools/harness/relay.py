@@ -20,7 +20,7 @@ from tools.harness import HarnessError
 from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports, free_port, min_max
 from tools.harness.program import Program
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 PORTS: Final = 400
 
@@ -115,12 +115,12 @@ class Relay:
 
     def calls(self, contains: bytes = b"") -> CallList:
         """The calls whose call-id contains `contains`."""
-        with NativeClient(self.unix_address) as client:
+        with NativeClient(self.unix_address, TIMEOUT_S) as client:
             return client.request(ListCalls(contains=contains))
 
     def call(self, call_id: bytes) -> CallDetail:
         """All about one call. Raises UnknownCall if there is none."""
-        with NativeClient(self.unix_address) as client:
+        with NativeClient(self.unix_address, TIMEOUT_S) as client:
             return client.request(ShowCall(call_id))
 
     def wait_until_gone(self, call_id: bytes) -> None:

@@ -12,7 +12,10 @@ from tools.harness.waiting import eventually
 SLOTS: Final = ((0, 5460), (5461, 10922), (10923, 16383))
 """Of each primary, first and last."""
 
-NODE_TIMEOUT_MS: Final = 1000
+NODE_TIMEOUT_MS: Final = 5000
+"""So long a busy host may keep a node waiting; the others take it for dead only then."""
+
+SOON_MS: Final = 1000
 
 
 @contextlib.contextmanager
@@ -41,6 +44,13 @@ def replica_of(primary: ValkeyServer, nodes: Sequence[ValkeyServer]) -> Iterator
         eventually(lambda: client.info()["master_link_status"] == "up", "the replica has the data")
         _wait_until_ok([*nodes, replica])
         yield replica
+
+
+def kill(primary: ValkeyServer, nodes: Sequence[ValkeyServer]) -> None:
+    """End a node at once; the others (of `nodes`) notice it soon, and its replica takes its place."""
+    for node in nodes:
+        node.client().config_set("cluster-node-timeout", SOON_MS)
+    primary.stop()
 
 
 def fail_over(replica: ValkeyServer) -> None:
