@@ -13,6 +13,7 @@ from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
 from tests.dtls.ends import CLIENT, SERVER, Pair, fingerprints_of, identity
+from tools.harness.waiting import TIMEOUT_S
 from tools.rtpload.openssl_end import OpensslEnd
 
 ALERT = bytes.fromhex("15fefd0000000000000001000202") + b"\x28"
@@ -391,7 +392,7 @@ def test_what_is_repeated_does_not_follow_a_stranger() -> None:
     first = relay.take_output()
     for forged in (ALERT, bytes.fromhex("14fefd0000000000000005000101")):
         relay.receive(forged, "stranger", validated=False, now=0.0)
-    until = time.monotonic() + 10
+    until = time.monotonic() + TIMEOUT_S
     while not (repeated := relay.take_output()):
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -409,7 +410,7 @@ def test_a_lost_flight_is_repeated(lost: int) -> None:
     flights = iter(range(100))
     pair.begin()
     pair.exchange(lambda datagrams: [] if datagrams and next(flights) == lost else datagrams)
-    until = time.monotonic() + 10
+    until = time.monotonic() + TIMEOUT_S
     while not (pair.server.established and pair.client.established):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -161,7 +161,8 @@ def test_clients_that_cannot_be_watched_are_turned_away_until_there_is_room(faul
             with pytest.raises(Unavailable), NativeClient(relay.unix_address, 0.3) as client:
                 client.request(Ping())
         one.talk()
-        [line] = lines_with(relay, "new clients have to wait")
+        line = relay.program.wait_for_line("new clients have to wait")
+        assert len(lines_with(relay, "new clients have to wait")) == 1
         assert "cannot be watched: No space left on device; raise" in line
         assert "fs.epoll.max_user_watches" in line
         faults.end("watch_rpc")

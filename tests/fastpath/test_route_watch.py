@@ -83,12 +83,12 @@ def test_a_storm_of_changes_is_told_ever_more_rarely_and_its_end_is_not_missed(
     while len(listener.called_at) < 4:
         flap_routes(namespace, tmp_path, 1000)
         loop.turn(0)
-        assert time.monotonic() < began + 20
+        assert time.monotonic() < began + 60
     gaps = [later - before for before, later in zip(listener.called_at, listener.called_at[1:], strict=False)]
     assert min(gaps) >= PAUSE_S
     assert gaps[-1] > PAUSE_S * 2
-    last = time.monotonic()
     flap_routes(namespace, tmp_path, 1)
+    last = time.monotonic()
     turn_until(loop, lambda: listener.called_at[-1] >= last, "the last change is told")
     assert listener.called_at[-1] - last <= LONGEST_PAUSE_S + 0.5
 

@@ -11,7 +11,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 
-pytestmark = [pytest.mark.perl, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.perl, pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(900)]
 
 CALLS = 2000
 SOCKETS_PER_CALL = 4

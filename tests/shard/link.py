@@ -29,7 +29,7 @@ from nh.ipc.link_messages import (
 from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult
 
-ANSWER_S = 10.0
+ANSWER_S = 30.0
 
 
 class Link:

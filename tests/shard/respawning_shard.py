@@ -39,7 +39,7 @@ from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from tests.shard.testbed import V4
 
-ANSWER_S = 10.0
+ANSWER_S = 30.0
 FLOWS = 64
 
 

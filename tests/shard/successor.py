@@ -20,7 +20,7 @@ from nh.ipc.handover_messages import (
     encode,
 )
 
-ANSWER_S = 10.0
+ANSWER_S = 30.0
 
 
 class ScriptedSuccessor:

@@ -20,7 +20,7 @@ from tests.shard.testbed import V4, audio
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
 
-END_S = 10
+END_S = 30
 
 
 class ShardProcess:

@@ -25,6 +25,8 @@ TO_PLAIN: dict[str, Any] = {
 TO_BROWSER: dict[str, Any] = {"flags": ["trust-address", "WebRTC"]}
 BUNDLED: dict[str, Any] = {**TO_BROWSER, "bundle": ["offer"]}
 
+RESTARTS = 2
+
 MORE = 50
 """Packets of each medium after which it goes on: a second of speech."""
 
@@ -170,15 +172,17 @@ def test_the_browser_notices_nothing_of_a_restart(
             call.goes_on()
             call.is_heard_and_seen()
         states = web.states()
-        for _ in range(2):
+        for _ in range(RESTARTS):
             happen(deployment)
             with ng_client(deployment) as again:
                 call.call.client = again
                 eventually(call.call.is_known, "the call is known again")
                 call.goes_on()
         assert web.states() == states, "neither ICE nor DTLS has begun again"
-        assert [plain.heard(medium).lost for medium in (AUDIO, VIDEO)] == [0, 0]
-        assert [web.received(kind).lost for kind in ("audio", "video")] == [0, 0]
+        # a shard that is killed between reading a packet and sending it takes that one along
+        most_lost = RESTARTS if happen is kill_shards else 0
+        assert sum(plain.heard(medium).lost for medium in (AUDIO, VIDEO)) <= most_lost
+        assert sum(web.received(kind).lost for kind in ("audio", "video")) <= most_lost
         with ng_client(deployment) as again:
             call.call.client = again
             call.call.delete()

@@ -1,7 +1,10 @@
 """A child process: started, read line by line, ended by its process id."""
 
+import codecs
 import contextlib
+import io
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -17,10 +20,11 @@ STOP_S: Final = 5.0
 
 READY_S: Final = 30.0
 LAST_LINES: Final = 20
+READ_BYTES: Final = 65_536
 
 
 class Program:
-    """A running program whose output (both streams) is collected in `lines`.
+    """A running program whose output (both streams) is collected.
 
     It is a process group of its own: Ctrl-C in the terminal reaches the caller, which ends the program. As a
     context manager it sends SIGTERM at the end, and SIGKILL if the program does not end by that.
@@ -41,7 +45,9 @@ class Program:
         interactive: bool = False,
     ) -> None:
         self.arguments = list(arguments)
-        self.lines: list[str] = []
+        self._lines: list[str] = []
+        self._unfinished = ""
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
         self._changed = threading.Condition()
         self._ended = False
         with running_on(cpus) if cpus is not None else contextlib.nullcontext():
@@ -50,11 +56,11 @@ class Program:
                 stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
+                bufsize=0,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 process_group=0,
             )
+        os.set_blocking(self._stream.fileno(), False)
         self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
         self._reader.start()
 
@@ -69,6 +75,17 @@ class Program:
         return self._process.poll() is not None
 
     @property
+    def lines(self) -> list[str]:
+        """The lines of its output, with all that it had written when this is asked.
+
+        What it writes before it answers a request is there once the answer is, however late the thread is
+        that reads.
+        """
+        with self._changed:
+            self._take()
+            return list(self._lines)
+
+    @property
     def output(self) -> str:
         """Its output so far."""
         return "\n".join(self.lines)
@@ -81,8 +98,7 @@ class Program:
         """Write to the standard input of an interactive program."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended, which the next reading shows
-            self._process.stdin.write(text)
-            self._process.stdin.flush()
+            self._process.stdin.write(text.encode())
 
     def wait_for_line(self, text: str = "", *, first: int = 0, timeout_s: float = READY_S) -> str:
         """Return the first line that contains `text`.
@@ -97,7 +113,7 @@ class Program:
         """
 
         def found() -> str | None:
-            return next((line for line in self.lines[first:] if text in line), None)
+            return next((line for line in self._lines[first:] if text in line), None)
 
         with self._changed:
             self._changed.wait_for(lambda: self._ended or found() is not None, timeout_s)
@@ -164,18 +180,31 @@ class Program:
         self.close()
 
     @property
-    def _stream(self) -> IO[str]:
+    def _stream(self) -> IO[bytes]:
         assert self._process.stdout is not None
         return self._process.stdout
 
     def _read(self) -> None:
-        for line in self._stream:
+        """Read what it writes as soon as it does: it never waits for room in the pipe."""
+        readable = select.poll()
+        readable.register(self._stream, select.POLLIN)
+        while not self._ended:
+            readable.poll()
             with self._changed:
-                self.lines.append(line.rstrip("\n"))
+                self._take()
+
+    def _take(self) -> None:
+        """Take what it has written so far. To be called with the lock."""
+        with contextlib.suppress(BlockingIOError):
+            while not self._ended:
+                data = os.read(self._stream.fileno(), READ_BYTES)
+                self._ended = not data
+                text = self._unfinished + self._decoder.decode(data, final=self._ended)
+                *lines, self._unfinished = text.split("\n")
+                if self._ended and self._unfinished:
+                    lines.append(self._unfinished)
+                self._lines += lines
                 self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
 
 
 @contextlib.contextmanager
