@@ -4,6 +4,7 @@ An operator gets `Address already in use`, not `[Errno 98]`, and `limit: is abov
 `Expected int <= 1000 - at $.limit`.
 """
 
+import errno
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -50,6 +51,17 @@ def reason(error: BaseException) -> str:
     if isinstance(error, msgspec.MsgspecError | UnicodeError | RecursionError):
         return decode_fault(error, "")
     return str(error) or type(error).__name__
+
+
+def shortage(error: OSError) -> str:
+    """Why a process, a socket or a descriptor was refused, and which limit to raise, where it is a limit."""
+    remedies = {
+        errno.EMFILE: "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+        errno.ENFILE: "raise the limit on descriptors of the host (fs.file-max)",
+        errno.EAGAIN: "raise the limit on processes (ulimit -u, TasksMax= of the service)",
+    }
+    remedy = remedies.get(error.errno or 0)
+    return f"{reason(error)}; {remedy}" if remedy else reason(error)
 
 
 def decode_fault(error: Exception, whole: str) -> str:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from nh.errors import Refused
-from nh.reasons import decode_fault, reason
+from nh.reasons import decode_fault, reason, shortage
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,3 +88,10 @@ def test_what_msgspec_may_say_some_day_is_not_shown() -> None:
 )
 def test_a_reason_has_neither_numbers_nor_names_of_files(error: Exception, expected: str) -> None:
     assert reason(error) == expected
+
+
+def test_a_shortage_says_which_limit_to_raise() -> None:
+    assert shortage(OSError(errno.EMFILE, "Too many open files")) == (
+        "Too many open files; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)"
+    )
+    assert shortage(OSError(errno.EIO, "Input/output error")) == "Input/output error"

@@ -63,8 +63,9 @@ def _name(param: Any) -> str:
 
 
 def _remedy(name: str, known: Iterable[str], more: str) -> str:
-    similar = difflib.get_close_matches(name[:_SHOWN], list(known), n=1, cutoff=0.6)
-    return f"did you mean {similar[0]}?" if similar else more
+    bare = {each.lstrip("-"): each for each in known}  # the dashes make all options similar
+    similar = difflib.get_close_matches(name[:_SHOWN].lstrip("-"), list(bare), n=1, cutoff=0.6)
+    return f"did you mean {bare[similar[0]]}?" if similar else more
 
 
 def _cut(text: str) -> str:

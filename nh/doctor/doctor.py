@@ -35,6 +35,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "shared_memory": resources.check_shared_memory,
     "state_disk": resources.check_state_disk,
     "store_server": check_store_server,
+    "records": resources.check_records,
     "clock": resources.check_clock,
     "leftovers": resources.check_leftovers,
 }

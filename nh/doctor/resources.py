@@ -14,6 +14,7 @@ from nh.stats import segment_name
 from nh.supervisor.handover.orphan_client import PATTERN
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
 from nh.supervisor.host.port_slices import port_slices
+from nh.supervisor.records.targets import fault_of
 
 Findings = Iterator[Finding]
 
@@ -131,6 +132,17 @@ def check_state_disk(patient: Patient) -> Findings:
         )
     else:
         yield ok(f"the disk of {path} has room")
+
+
+def check_records(patient: Patient) -> Findings:
+    """Whether the targets of the records can take some."""
+    targets = patient.settings.records
+    for target in targets:
+        if fault := fault_of(target):
+            found, _, remedy = fault.partition("; ")
+            yield warning(f"{target}: {found}", "the records of calls that end are lost", remedy)
+    if not any(map(fault_of, targets)):
+        yield ok("all targets take records" if targets else "records are written nowhere (records)")
 
 
 def check_clock(patient: Patient) -> Findings:

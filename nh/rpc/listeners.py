@@ -255,4 +255,9 @@ def _cannot_listen(setting: str, address: TcpAddress, exc: OSError, transport: s
         return NotNow(
             f"{setting}: {address}: this host does not have the address; `ip address` lists those that it has"
         )
+    if exc.errno == errno.EACCES:
+        return ConfigError(
+            f"{setting}: {address}: {transport}the user of nh may not listen on that port; choose one of 1024"
+            " or above, or give nh CAP_NET_BIND_SERVICE"
+        )
     return ConfigError(f"{setting}: {address}: {transport}{reason(exc)}; choose another address")

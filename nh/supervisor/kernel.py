@@ -157,7 +157,11 @@ def start_kernel_service(
                 " that or use --kernel auto",
                 errno=refusal.errno or 0,
             ) from refusal
-        logger.warning("media are relayed in user space, not inside the kernel: %s", reason(refusal))
+        logger.warning(
+            "media are relayed in user space, not inside the kernel: %s; that costs CPU and nothing else;"
+            " `nh doctor` says what to do, --kernel off ends this line",
+            reason(refusal),
+        )
         _remove_leftovers(settings)
         return None, reason(refusal)
 

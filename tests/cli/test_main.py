@@ -74,6 +74,7 @@ def test_every_command_has_help(command: str) -> None:
         (["\x1b[2J"], r"nh has no command '\x1b[2J'; `nh --help` lists all"),
         (["run", "--xyzzy"], "nh run has no option --xyzzy; `nh run --help` lists all"),
         (["run", "--silents"], "nh run has no option --silents; did you mean --silent-s?"),
+        (["config", "--file", "x"], "nh config has no option --file; `nh config --help` lists all"),
         (["run", "-x"], "nh run has no option -x; `nh run --help` lists all"),
         (["run", "--shards"], "--shards needs a value; `--help` says which"),
         (["run", "--takeover=5"], "--takeover takes no value; `--help` says which"),

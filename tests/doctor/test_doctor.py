@@ -79,7 +79,7 @@ def found(check: str, host: Host, settings: Settings, pid: int | None = None) ->
 HOST_CHECKS = [
     *("ephemeral_ports", "used_ports", "socket_buffers", "conntrack", "firewall", "network_cards"),
     *("descriptors", "cpus", "shared_memory", "state_disk", "clock", "leftovers"),
-    *("nat", "running", "secure_media"),
+    *("nat", "running", "secure_media", "records"),
 ]
 
 

@@ -124,7 +124,7 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_whe
         with supervisors_descriptors_left(relay):
             shard.kill()
             line = relay.program.wait_for_line("shard 0 cannot be started")
-            assert "Too many open files" in line
+            assert "Too many open files; raise the limit on descriptors" in line
         relay.program.wait_for_line("has restored 1 call")
         one.talk()
         assert "Traceback" not in relay.program.output

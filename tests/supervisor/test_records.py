@@ -112,7 +112,24 @@ def test_a_full_disk_loses_records_with_one_log_line(caplog: pytest.LogCaptureFi
         full.counted(0, 5)
         assert len(full.records.history) == 5
     assert [each for each in caplog.messages if "No space left" in each] == [
-        "records: /dev/full: No space left on device; the records of calls that end now are lost"
+        "records: /dev/full: No space left on device; the records of calls that end now are lost until that"
+        " changes (records_lost counts them)"
+    ]
+
+
+def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = tmp_path / "calls.json"
+    wrong = (f"{tmp_path}/none/calls.json", str(tmp_path), f"unix:{tmp_path}/reader")
+    with contextlib.closing(Running(records=(str(sound), *wrong))):
+        assert not sound.exists()
+    lost = "till then the records of calls are lost"
+    assert caplog.messages == [
+        f"records: {wrong[0]}: there is no directory {tmp_path}/none; make it: {lost}",
+        f"records: {wrong[1]}: it is a directory; name a file in it: {lost}",
+        f"records: {wrong[2]}: {tmp_path}/reader: No such file or directory; start the program that reads it,"
+        f" or name another target: {lost}",
     ]
 
 

@@ -105,11 +105,11 @@ def print_ended(client: NativeClient, contains: bytes, limit: int, as_json: bool
         as_json: a line of JSON a call.
     """
     console = Console()
-    if not as_json:
-        console.print(TITLES, soft_wrap=True)
     before = 0
     while limit > 0:
         page = client.request(ListEnded(contains, before, min(limit, MAX_LIST)))
+        if not before and not as_json:
+            console.print(TITLES, soft_wrap=True)
         for call in page.calls:
             if as_json:
                 typer.echo(json_text(call))

@@ -1,6 +1,7 @@
 """Records: takes the records of calls from the shards, for the history and for the targets."""
 
 import functools
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +17,10 @@ from nh.ipc.report_messages import RtcpSeen
 from nh.results import CallRecord, EndedCall
 from nh.stats import SupervisorStats
 from nh.supervisor.records.history import History
+from nh.supervisor.records.targets import fault_of
 from nh.supervisor.records.writer import RecordWriter
+
+logger = logging.getLogger(__name__)
 
 GRACE_S: Final = 1.0
 """How long the end waits for records that are to be written."""
@@ -44,6 +48,9 @@ class Records:
     def __init__(self, settings: Settings, stats: SupervisorStats) -> None:
         self.history = History(settings.history)
         self._writers = [RecordWriter(target) for target in settings.records]
+        for target in settings.records:
+            if fault := fault_of(target):
+                logger.warning("records: %s: %s: till then the records of calls are lost", target, fault)
         self._rtcp_writer: RecordWriter | None = None
         if settings.hep:
             writer, self._rtcp_writer = _hep_writers(settings)

@@ -7,6 +7,8 @@ import struct
 from pathlib import Path
 from typing import Final, Protocol
 
+from nh.reasons import reason
+
 FILE_MODE: Final = 0o640
 """Permissions of a file of records: who may read it reads who called whom."""
 
@@ -121,6 +123,32 @@ class JournalTarget(DatagramTarget):
     def _datagram(self, line: bytes) -> bytes:
         size = struct.pack("<Q", len(line))
         return b"SYSLOG_IDENTIFIER=nh\nPRIORITY=6\nNH_RECORD=1\nMESSAGE\n" + size + line + b"\n"
+
+
+def fault_of(text: str) -> str:
+    """Why the target that an entry of the setting `records` names can take no record now; "" if it can.
+
+    Nothing is made or sent. Says what to do, too, in one line without a full stop.
+    """
+    paths = {SYSLOG: SYSLOG_PATH, JOURNAL: JOURNAL_PATH}
+    if text in paths or text.startswith(UNIX):
+        return _fault_of_reader(paths.get(text) or text.removeprefix(UNIX))
+    path = Path(text)
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}; make it"
+    if path.is_dir():
+        return "it is a directory; name a file in it"
+    writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    return "" if writable else "the user of nh may not write it; change its owner or its permissions"
+
+
+def _fault_of_reader(path: str) -> str:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(path)
+    except OSError as exc:
+        return f"{path}: {reason(exc)}; start the program that reads it, or name another target"
+    return ""
 
 
 def open_target(text: str) -> Target:

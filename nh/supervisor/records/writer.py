@@ -130,7 +130,13 @@ class RecordWriter:
     def _lose(self, why: str) -> None:
         with self._lock:
             self._lost += 1
-        self._log.log(logging.ERROR, "records: %s: %s; %s are lost", self._name, why, self._what)
+        self._log.log(
+            logging.ERROR,
+            "records: %s: %s; %s are lost until that changes (records_lost counts them)",
+            self._name,
+            why,
+            self._what,
+        )
 
 
 def json_line(record: bytes) -> bytes:

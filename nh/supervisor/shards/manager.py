@@ -11,6 +11,7 @@ from typing import Final
 
 from nh.ipc.link_messages import Detach, SaveAll
 from nh.loop import Loop
+from nh.reasons import shortage
 from nh.stats.layout import ShardState
 from nh.supervisor.shards.slot import ShardSlot
 
@@ -137,7 +138,7 @@ class ShardManager:
         try:
             slot.start()
         except OSError as exc:
-            self._on_death(slot, f"cannot be started: {exc.strerror}")
+            self._on_death(slot, f"cannot be started: {shortage(exc)}")
             return
         slot.timer = self._loop.call_later(START_S, lambda: self._on_slow_start(slot))
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from nh.ipc.link_messages import Waiting
 from nh.loop import Loop, Timer
+from nh.reasons import shortage
 from nh.supervisor.shards.process import NotForked, ShardProcess
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Zygote:
             self._loop.add_reader(self._zygote.pidfd, lambda: self._discard("died"))
             self._loop.add_reader(self._zygote.link.fileno(), self._on_message)
         except OSError as exc:
-            self._discard(f"cannot be started: {exc.strerror}")
+            self._discard(f"cannot be started: {shortage(exc)}")
             return
         self._timer = self._loop.call_later(
             LOAD_S, lambda: self._discard(f"did not load within {LOAD_S:g} s")
@@ -117,8 +118,8 @@ class Zygote:
         """Kill a zygote that cannot be used, and start another one later."""
         pid, how = self._zygote.pid if self._zygote is not None else -1, self._end()
         logger.warning(
-            "zygote (pid %d) %s%s; another one is started in %g s",
-            pid,
+            "zygote%s %s%s; another one is started in %g s",
+            f" (pid {pid})" if pid > 0 else "",
             why,
             f" ({how})" if how else "",
             self._restart_s,
