@@ -269,8 +269,8 @@ def make_proxy(
     return Proxy(CallTable(resources, wall_offset_s=wall_offset_s), plane)
 
 
-def receive(leg: Leg, *sizes_bytes: int, at: float = START) -> None:
-    """Packets that a leg took, in user space (monotonic seconds)."""
+def receive(leg: Leg, *sizes_bytes: int, at: float) -> None:
+    """Packets that a leg took, in user space, at that time (monotonic seconds)."""
     leg.packets += len(sizes_bytes)
     leg.bytes += sum(sizes_bytes)
     leg.last_seen = at

@@ -271,13 +271,13 @@ def test_the_address_of_the_signalling_ranks_before_strangers(ng: NgProxy) -> No
 
 def test_what_was_counted_outlasts_the_ports(ng: NgProxy) -> None:
     session = ng.connect()
-    receive(session.legs[0], 100, 100)
-    receive(session.legs[1], 50)
+    receive(session.legs[0], 100, 100, at=ng.now)
+    receive(session.legs[1], 50, at=ng.now)
     ng.outwait_forks()
     ng.offer(A_MOVED, to=B)
     ng.answer(B_AUDIO)
     (session,) = ng.plane.running
-    receive(session.legs[0], 30)
+    receive(session.legs[0], 30, at=ng.now)
     ng.offer(A_AUDIO, to=B)
     ng.answer(B_AUDIO)
     (alice,), (bob,) = (ng.offers.participants.with_tag(tag) for tag in (A, B))

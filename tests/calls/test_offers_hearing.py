@@ -70,7 +70,7 @@ class PlayedPlane(FakePlane):
         leg = self._admit(socket, source, packet, now=now) if socket is not None else None
         if leg is None:
             return 0, None
-        receive(leg, len(packet))
+        receive(leg, len(packet), at=now)
         meter = leg.find_meter()
         assert meter is not None
         meter.measure(packet, len(packet), now)

@@ -139,7 +139,7 @@ class OffersMachine(RuleBasedStateMachine):
         if self.ng.plane.running:
             session = data.draw(st.sampled_from(self.ng.plane.running))
             for leg in session.legs:
-                receive(leg, 172)
+                receive(leg, 172, at=self.ng.now)
             session.note(now=self.ng.now)
 
     # --- Net::SIP beside it ---------------------------------------------------------------------------

@@ -185,9 +185,9 @@ def test_session_information_is_that_of_net_sip() -> None:
     proxy.answer(BOB_AUDIO, BOB_VIDEO, cseq=7)
     proxy.activate(cseq=7, param={"uri_from": "sip:alice@example.org", "tenant": "blue"})
     rtp, rtcp, video, _ = proxy.plane.running[0].pairs
-    receive(rtp.from_, 172, 172)
-    receive(rtcp.from_, 80)
-    receive(video.to, 1000)
+    receive(rtp.from_, 172, 172, at=START)
+    receive(rtcp.from_, 80, at=START)
+    receive(video.to, 1000, at=START)
     (info,) = proxy.cancel(7)
     assert info.call_id == CALL
     assert info.cseq == 7

@@ -80,7 +80,7 @@ def test_a_latched_leg_stays_latched_with_what_was_counted() -> None:
     assert speaks(alice, NAT, now=START, for_s=ELSEWHERE_S)
     proxy.now += 5
     assert alice.close_window(now=proxy.now)
-    receive(alice, 172, 172)
+    receive(alice, 172, 172, at=proxy.now)
     bob.count_drop(Drop.NO_TARGET)
     legs = moved(proxy).plane.running[0].legs
     assert legs[0].source == legs[0].destination == NAT

@@ -91,7 +91,7 @@ class TableMachine(RuleBasedStateMachine):
             return
         session = data.draw(st.sampled_from(self.proxy.plane.running))
         for leg in session.legs:
-            receive(leg, 172)
+            receive(leg, 172, at=self.now)
         session.note(now=self.now)
 
     @invariant()

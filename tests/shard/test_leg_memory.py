@@ -163,7 +163,7 @@ def test_what_was_not_restored_gives_way(memory: mmap.mmap) -> None:
         session = before.connect(call_id=b"%d" % number)
         places.begin(session)
         for leg in session.legs:
-            receive(leg, 172)
+            receive(leg, 172, at=START)
             places.save(leg)
     successor, after = LegMemory(memory), make_proxy()
     others = [after.connect(call_id=b"other %d" % number) for number in range(4)][2:]
@@ -182,7 +182,7 @@ def test_two_sessions_of_one_number_have_counters_of_their_own(memory: mmap.mmap
     after = moved(proxy).plane.running
     for session in sessions:
         places.begin(session)
-    receive(sessions[1].legs[0], 172)
+    receive(sessions[1].legs[0], 172, at=START)
     places.save(sessions[1].legs[0])
     successor = LegMemory(memory)
     for session in after:
@@ -195,7 +195,7 @@ def test_a_clear_that_a_kill_tore_leaves_nothing_to_the_next_leg(memory: mmap.mm
     places, session = LegMemory(memory), session_in_new_call(proxy)
     places.begin(session)
     for leg in session.legs:
-        receive(leg, 172)
+        receive(leg, 172, at=START)
         places.save(leg)
         # the owner is gone, the counters are not
         memory[leg.place * _PLACE_BYTES : leg.place * _PLACE_BYTES + 16] = bytes(16)
@@ -213,7 +213,7 @@ def test_a_call_that_waits_keeps_its_counters_and_new_calls_have_none(ports: ran
     session = [before.connect(call_id=b"%d" % number) for number in range(3)][-1]
     places.begin(session)
     waiting = session_in(moved(before), 2)
-    receive(session.legs[0], 172)
+    receive(session.legs[0], 172, at=START)
     places.save(session.legs[0])
     del places  # the memory is in use by one at a time, and closed with the relay
 
@@ -236,7 +236,7 @@ def test_what_a_place_has_no_room_for_needs_one_snapshot_and_srtp_always_does(me
     session = make_proxy().connect()
     places, leg = LegMemory(memory), session.legs[0]
     places.begin(session)
-    receive(leg, 172)
+    receive(leg, 172, at=START)
     assert places.save(leg)
     talk(leg, 1)
     assert [places.save(leg), places.save(leg)] == [False, True], "a stream"
@@ -255,7 +255,7 @@ def test_any_bytes_are_a_memory() -> None:
         session = make_proxy().connect()
         places = LegMemory(memory)
         places.begin(session)
-        receive(session.legs[0], 172)
+        receive(session.legs[0], 172, at=START)
         places.save(session.legs[0])
         places.end(session)
         places.close()
