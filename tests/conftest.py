@@ -15,7 +15,7 @@ from nh.stats import Segment, own_segment, segment_name
 from tests.kernel_support import proved_obstacle, required
 from tests.ng.kamailio import kamailio_has_websocket, kamailio_is_installed
 from tests.ng.node_clients import node_clients_are_installed
-from tests.profiles import VARIABLE, examples
+from tests.profiles import VARIABLE, examples, is_repeatable
 from tests.sip import baresip
 from tools.harness import valkey_server
 
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile(
         profile,
         max_examples=examples(100),
+        derandomize=is_repeatable(),
         # a busy host draws and runs examples slowly, which is no fault of the test
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
         deadline=None,

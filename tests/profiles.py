@@ -23,6 +23,15 @@ def is_quick() -> bool:
     return os.environ.get(VARIABLE) == "quick"
 
 
+def is_repeatable() -> bool:
+    """Whether property tests draw the same examples each time.
+
+    They do in a quick run and, as in hypothesis's own profile for it, in CI: its result is of the change that
+    it judges. Elsewhere `make test-all` draws others each time.
+    """
+    return is_quick() or "CI" in os.environ
+
+
 def examples(full: int) -> int:
     """How many examples a property test draws.
 
