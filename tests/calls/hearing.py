@@ -126,7 +126,7 @@ class HearingMachine(RuleBasedStateMachine):
     def offer(self, name: bytes, moves: bool) -> None:
         branch = self.find(name)
         phone = self.home if branch is None else branch.caller
-        if branch is not None and moves:
+        if branch is not None and moves and (name or not branch.ways):  # else it is another offer
             phone = self.relay.new_phone(moved=phone)
         port = self.relay.offer(phone, tag=A, to=b"", branch=name)
         if branch is None:
@@ -195,8 +195,8 @@ class HearingMachine(RuleBasedStateMachine):
         """A re-INVITE whose to-tag the client leaves out; who answers tells whose it was."""
         ways = [each for each in self.ways if not each[0].name]
         branch, tag, way = choose(data, ways)
-        if self.find(b"") is not None or way.reoffer:
-            return  # it is an offer for others, or another one is open
+        if way.reoffer or any(not each.name and not each.ways for each in self.branches):
+            return  # another one is open, or it is an offer for others
         phone = self.relay.new_phone(moved=way.caller)
         port = self.relay.offer(phone, tag=A, to=b"", branch=b"")
         assert port not in self.given, "who moves gets other ports"
@@ -319,9 +319,15 @@ class HearingMachine(RuleBasedStateMachine):
     def find(self, name: bytes) -> Branch | None:
         """The branch that an offer without to-tag belongs to; None: a new one."""
         named = [branch for branch in self.branches if branch.name == name]
-        if not name:
-            named = [branch for branch in named if not branch.ways]
+        if not name:  # one that waits, or one that has said the same before and is not deleted soon
+            goes_on = [each for each in named if each.due is None]
+            goes_on = [each for each in goes_on if any(map(self.is_as_offered, each.ways.values()))]
+            named = [branch for branch in named if not branch.ways] or goes_on
         return named[-1] if named else None
+
+    def is_as_offered(self, way: Way) -> bool:
+        """Whether the caller is still where an offer for others says, in a dialog that goes on."""
+        return way.caller is self.home and way.due is None
 
     def is_elsewhere(self, tag: bytes, branch: Branch) -> bool:
         """Whether a callee has answered on another branch: each branch has callees of its own."""

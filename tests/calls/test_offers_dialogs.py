@@ -206,16 +206,30 @@ def test_a_hold_whose_to_tag_is_left_out_is_agreed(ng: NgProxy) -> None:
     assert not between(ng, B).on_hold
 
 
-def test_an_attempt_that_says_the_same_is_of_who_comes_next(ng: NgProxy) -> None:
-    """A proxy adds a branch while Bob rings; his 200 repeats what his 183 said."""
+def test_an_attempt_that_says_the_same_has_the_ports_that_were_announced(ng: NgProxy) -> None:
+    """A proxy adds a branch while Bob rings; his 200 repeats what his 183 said. As rtpengine."""
     for_bob = ng.offer(A_AUDIO, expecting=True)
     for_alice = ng.answer(B_AUDIO)
-    for_carol = ng.offer(A_AUDIO, expecting=True)
-    assert for_carol != for_bob, "the port tells phones behind one NAT apart"
+    assert ng.offer(A_AUDIO, expecting=True) == for_bob
     assert ng.answer(B_AUDIO) == for_alice
-    assert [sends_to(ng, B)] == for_bob
-    ng.answer(C_AUDIO, tag=C)
-    assert [sends_to(ng, C)] == for_carol
+    assert ng.answer(C_AUDIO, tag=C) != for_alice
+    assert [sends_to(ng, each) for each in (B, C)] == for_bob * 2
+
+
+def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy) -> None:
+    for_bob = ng.offer(A_AUDIO, expecting=True)
+    for_alice = ng.answer(B_AUDIO)
+    running = ng.plane.running
+    for to in (b"", B, b""):
+        assert ng.offer(A_AUDIO, to=to, expecting=True) == for_bob
+        assert ng.answer(B_AUDIO) == for_alice
+    assert (ng.plane.running, len(ng.plane.open)) == (running, 4)
+    ng.offer(A_MOVED, to=B)
+    ng.answer(B_AUDIO)
+    moved = ng.offer(A_MOVED, expecting=True)
+    ng.answer(B_AUDIO)
+    assert [sends_to(ng, B)] == moved
+    assert alice_is_at(ng, B) == ALICE_MOVED
 
 
 def test_an_attempt_from_another_place_leaves_an_end_alone_that_does_not_answer_it(ng: NgProxy) -> None:

@@ -74,10 +74,14 @@ def test_an_answer_that_rejects_a_medium_frees_what_was_ready_for_it(ng: NgProxy
     assert len(ng.plane.running) == 1
 
 
-def test_an_offer_without_to_tag_after_an_answer_hunts_on_with_ports_of_its_own(ng: NgProxy) -> None:
+def test_an_offer_without_to_tag_after_an_answer_is_the_same_or_hunts_on_with_ports_of_its_own(
+    ng: NgProxy,
+) -> None:
     first = ng.offer(A_AUDIO, expecting=True)
     ng.answer(B_AUDIO)
-    assert ng.offer(A_AUDIO, expecting=True) != first
+    assert ng.offer(A_AUDIO, expecting=True) == first
+    assert len(ng.plane.open) == 4
+    assert ng.offer(A_MOVED, expecting=True) != first
     assert len(ng.plane.open) == 8
     ng.answer(C_AUDIO, tag=C)
     assert len(ng.plane.open) == 8

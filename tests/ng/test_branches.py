@@ -120,6 +120,33 @@ def test_a_caller_with_another_tag_on_a_known_branch_is_heard(nh_call: NgCall, a
         say(bob, alice)
 
 
+@pytest.mark.parametrize("branch", [{}, {"via_branch": "z1"}], ids=["no branch", "branch"])
+def test_an_offer_that_comes_once_more_without_to_tag_changes_nothing(
+    call: NgCall, alice: End, bob: End, branch: dict[str, str]
+) -> None:
+    """A refresh whose to-tag the client leaves out, or an INVITE that comes twice."""
+    first = call.offer(alice.describe(), **branch)
+    bob.read(first)
+    answered = call.answer(bob.describe(), **branch)
+    alice.read(answered)
+    talk(alice, bob)
+    for _ in range(2):
+        assert read_sdp(call.offer(alice.describe(), **branch)) == read_sdp(first)
+        talk(alice, bob)
+        assert read_sdp(call.answer(bob.describe(), **branch)) == read_sdp(answered)
+        talk(alice, bob)
+
+
+@pytest.mark.parametrize("branch", [{}, {"via_branch": "z1"}], ids=["no branch", "branch"])
+def test_another_end_that_is_tried_with_the_same_offer_is_heard(
+    nh_call: NgCall, alice: End, bob: End, carol: End, branch: dict[str, str]
+) -> None:
+    for end, tag in ((bob, "b"), (carol, "c")):
+        end.read(nh_call.offer(alice.describe(), **branch))
+        alice.read(nh_call.answer(end.describe(), to_tag=tag, **branch))
+        talk(alice, end)
+
+
 # --- rtcp-mux ---------------------------------------------------------------------------------------------
 
 

@@ -1,17 +1,41 @@
-"""Offers without a to-tag of an end that has a dialog already: their answer tells whether they are of it.
+"""Offers without a to-tag of an end that has a dialog already: which of its offers they are.
 
-An offer with neither a to-tag nor a Via branch, after an answer, is the next attempt of a proxy that hunts,
-and begins a branch. Or a client has left the to-tag of a re-INVITE out. If the end of a known dialog answers
-it, and it announces something else than the offerer has announced there, it was an offer in that dialog: the
-attempts of a proxy announce the same to all. rtpengine has one state for all and tells neither.
+An offer with neither a to-tag nor a Via branch, after an answer, may say what the end has said there: then it
+is that offer once more, as in rtpengine. A client has left the to-tag of a re-INVITE out, or an INVITE came
+twice, or a proxy tries another end with it: all of them have the ports that were announced.
+
+If it says something else, its answer tells. If the end of a known dialog answers it, it was an offer in that
+dialog; if another one does, it is the next attempt of a proxy, on a branch of its own. rtpengine has one
+state for all and tells neither.
 """
 
-from nh.calls.media import Media
+import math
+from collections.abc import Iterable
+
+from nh.calls.media import Media, Side
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
+
+
+def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media | None]) -> Party | None:
+    """The party whose answered offer, without a Via branch, said the same; None: it is another offer.
+
+    One that is deleted soon is over: what follows is the next attempt.
+
+    Args:
+        participants: those of the call.
+        tag: the tag of the offerer.
+        media: of the offer; None where a medium is not relayed.
+    """
+    places = [None if medium is None else _place(medium) for medium in media]
+    same = [party for party in participants.with_tag(tag) if _is_repeated(participants, party, places)]
+    party = max(same, key=lambda each: (not each.single, each.signalled), default=None)
+    if party is not None and party.split_from is not None and _are_same(_announced(party.split_from), places):
+        return party.split_from  # which other ends may answer, too
+    return party
 
 
 def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) -> tuple[Dialog, Party] | None:
@@ -64,6 +88,18 @@ def take_over(
     own.take_offer(untagged)
     participants.close_party(untagged, now=now)
     dialog.refresh(resources, own, now=now)
+
+
+def _is_repeated(participants: Participants, party: Party, places: list[tuple[object, ...] | None]) -> bool:
+    dialogs = [each for each in participants.dialogs if each.has(party) and each.delete_at == math.inf]
+    offered = party.side is Side.FROM and not party.branch and party.delete_at == math.inf
+    return offered and bool(dialogs) and _are_same(_announced(party), places)
+
+
+def _are_same(known: list[tuple[object, ...] | None], places: list[tuple[object, ...] | None]) -> bool:
+    """Whether an offer has no other media than the known one, as far as both are relayed."""
+    both = [each for each in zip(known, places, strict=False) if None not in each]
+    return bool(both) and len(places) <= len(known) and all(one == other for one, other in both)
 
 
 def _announced(party: Party) -> list[tuple[object, ...] | None]:

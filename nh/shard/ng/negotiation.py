@@ -4,7 +4,7 @@ Pure functions between the views of nh.sdp and the requests of the domain; no ca
 SDP announces is in nh.shard.ng.media_plans.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -142,13 +142,9 @@ def _request_for(
     shares: int | None,
 ) -> MediumRequest:
     """What one medium of an SDP requests of the relay, with sockets on `towards`."""
-    if medium.rejected or not medium.relayable:
+    media = _media_of(medium, options, muxed=muxed)
+    if media is None:
         return MediumRequest(None, towards.address, security=security, shares=shares)
-    believed = options.received_from if options.trust_received and not medium.ice else None
-    try:
-        media = medium.to_media(believed or None, muxed=muxed, signalled_from=options.received_from)
-    except NhError as exc:
-        raise IncompleteSdp(str(exc)) from exc
     # with ICE the announced endpoint is one of many candidates, and a paused medium is not received there at
     # all: a change of it says nothing, as in rtpengine
     keeps = medium.ice or media.paused
@@ -156,6 +152,21 @@ def _request_for(
     return MediumRequest(
         media, towards.address, latch=latch, dscp=options.dscp, security=security, shares=shares
     )
+
+
+def announced_media(description: SessionDescription, options: OfferOptions) -> Iterator[Media | None]:
+    """What an offer announces of each medium; None where it is not relayed. Raises IncompleteSdp."""
+    return (_media_of(medium, options) for medium in description.media)
+
+
+def _media_of(medium: Medium, options: OfferOptions, *, muxed: bool = False) -> Media | None:
+    if medium.rejected or not medium.relayable:
+        return None
+    believed = options.received_from if options.trust_received and not medium.ice else None
+    try:
+        return medium.to_media(believed or None, muxed=muxed, signalled_from=options.received_from)
+    except NhError as exc:
+        raise IncompleteSdp(str(exc)) from exc
 
 
 def expected_of(

@@ -34,7 +34,7 @@ from nh.shard.ng.negotiated import (
     negotiate_answer,
     negotiate_offer,
 )
-from nh.shard.ng.negotiation import family_of, leave_out, policy_for, read_sdp
+from nh.shard.ng.negotiation import announced_media, family_of, leave_out, policy_for, read_sdp
 from nh.shard.ng.queries import query_call
 
 
@@ -92,7 +92,7 @@ class Signalling:
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
         left_out = leave_out(description, command.options)
-        ends = self._ends_of(command)
+        ends = self._ends_of(command, description)
         interfaces = self._interfaces.for_offer(
             command.options,
             family_of(description),
@@ -104,7 +104,7 @@ class Signalling:
             description, command.options, interfaces, ends, certificate=self._certificates.current
         )
         sdp = self._apply_offer(command, negotiated, ends.sender)
-        sender, receiver, _ = self._ends_of(command)
+        sender, receiver, _ = self._ends_of(command, description)
         assert sender is not None, "the offer has made it"
         negotiated.note(sender, receiver)
         warnings = (interfaces.warning, negotiated.bundles.warning)
@@ -230,13 +230,14 @@ class Signalling:
             wall_offset_s=time.time() - time.monotonic(),
         )
 
-    def _ends_of(self, offer: Offer) -> OfferEnds:
+    def _ends_of(self, offer: Offer, description: SessionDescription) -> OfferEnds:
         """The ends of an offer, as far as the call knows them."""
         call = self._table.find_call(offer.call_id)
         if call is None or call.offers is None:
             return OfferEnds()
         participants = call.offers.participants
-        sender = participants.find_offerer(offer.from_tag, offer.to_tag, offer.via_branch)
+        media = announced_media(description, offer.options)
+        sender = call.offers.find_offerer(offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
         receiver = dialog.party_with(offer.to_tag) if dialog is not None else None
         return OfferEnds(sender, receiver, participants.with_tag(offer.from_tag))

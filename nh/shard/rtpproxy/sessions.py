@@ -80,7 +80,8 @@ class Sessions:
         offers = call.offers if call is not None else None
         if offers is not None and _is_answer(offers, command):
             return self._look_up(_as_lookup(command))
-        sender, receiver = _ends(offers, command.from_tag, command.to_tag)
+        media = [*[None] * command.medium, _media_of(command)]
+        sender, receiver = _ends(offers, command.from_tag, command.to_tag, media)
         options = command.options
         interfaces = self._interfaces.for_offer(
             OfferOptions(direction=self._bridge.names(options)),
@@ -105,7 +106,7 @@ class Sessions:
         call = self._table.get_call(command.call_id)
         call.timeout_target = command.timeout_target
         offers = call.get_offers(now=now)
-        sender, receiver = _ends(offers, command.from_tag, command.to_tag)
+        sender, receiver = _ends(offers, command.from_tag, command.to_tag, media)
         assert sender is not None, "the offer has made it"
         interfaces.note(sender, receiver)
         _refer(offers, sender, options, near_port=True)
@@ -186,11 +187,17 @@ def _request(command: Update | Lookup, towards: Interface, *, known: bool = True
     Args:
         known: False: for the other end, of which nothing is known yet.
     """
-    if not command.port:
+    media = _media_of(command, known=known)
+    if media is None:
         return MediumRequest(None, towards.address)
-    address, port = (command.address, command.port) if known else ("0.0.0.0", 0)
-    media = Media(address, port, 2, "RTP/AVP", handshakes=_ANY_HANDSHAKE)
     return MediumRequest(media, towards.address, latch=True, fresh=known and command.options.new_port)
+
+
+def _media_of(command: Update | Lookup, *, known: bool = True) -> Media | None:
+    if not command.port:
+        return None
+    address, port = (command.address, command.port) if known else ("0.0.0.0", 0)
+    return Media(address, port, 2, "RTP/AVP", handshakes=_ANY_HANDSHAKE)
 
 
 def _with(party: Party | None, medium: int, request: MediumRequest) -> list[MediumRequest]:
@@ -219,11 +226,13 @@ def _port(group: SocketGroup | None, towards: Interface) -> RelayPort:
 # --- what a call knows ----------------------------------------------------------------------------
 
 
-def _ends(offers: Offers | None, from_tag: bytes, to_tag: bytes) -> tuple[Party | None, Party | None]:
-    """The parties of two tags, as far as the call knows them."""
+def _ends(
+    offers: Offers | None, from_tag: bytes, to_tag: bytes, media: Sequence[Media | None] = ()
+) -> tuple[Party | None, Party | None]:
+    """The parties of two tags, as far as the call knows them; `media` are those that the first one offers."""
     if offers is None:
         return None, None
-    sender = offers.participants.find_offerer(from_tag, to_tag, b"")
+    sender = offers.find_offerer(from_tag, to_tag, b"", media)
     dialog = offers.participants.find_joint(sender, to_tag) if sender is not None else None
     return sender, dialog.party_with(to_tag) if dialog is not None else None
 
