@@ -34,9 +34,9 @@ def own_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def no_children_left() -> Iterator[None]:
     """The test leaves no processes behind beside those that it found."""
-    before = set(psutil.Process().children())
+    found = set(psutil.Process().children())
     yield
-    assert set(psutil.Process().children()) <= before
+    assert set(psutil.Process().children()) <= found
 
 
 @pytest.mark.full
