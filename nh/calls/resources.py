@@ -11,7 +11,7 @@ from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
-from nh.calls.session import Session
+from nh.calls.session import NO_PARAM, Session
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
@@ -241,7 +241,7 @@ class CallResources:
         group_from: SocketGroup,
         group_to: SocketGroup,
         *,
-        param: dict[str, str],
+        param: dict[str, str] = NO_PARAM,
         policies: tuple[SourcePolicy | None, SourcePolicy | None] = (None, None),
         before: Session | None = None,
         now: float,

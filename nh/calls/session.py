@@ -4,7 +4,7 @@ What the FROM end sends arrives at the sockets of the TO end's group, and the ot
 each group were announced to the opposite end. No I/O; the media plane starts and stops the legs.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,9 @@ from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
+
+NO_PARAM: Final[dict[str, str]] = {}
+"""The data of a proxy that gives none: thousands of sessions share it, and none changes it."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True):

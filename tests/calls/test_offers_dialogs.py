@@ -31,7 +31,9 @@ def between(ng: NgProxy, other: bytes) -> Session:
     """Alice's current session with another end."""
     dialog = ng.offers.participants.find_dialog(A, other)
     assert dialog is not None
-    return dialog.sessions[0]
+    session = dialog.find_session(0)
+    assert session is not None
+    return session
 
 
 def alice_is_at(ng: NgProxy, other: bytes) -> Endpoint | None:

@@ -207,7 +207,7 @@ class OffersMachine(RuleBasedStateMachine):
     def who_is_blocked_is_blocked_in_all_that_it_sends(self) -> None:
         for call in self.table:
             for dialog in call.offers.dialogs if call.offers is not None else []:
-                for session in dialog.sessions.values():
+                for session in dialog.all_sessions:
                     for leg in session.legs:
                         party = dialog.party_on(leg.side)
                         assert (leg.blocked, leg.dtmf_blocked) == (party.blocked, party.dtmf_blocked)
@@ -258,9 +258,9 @@ class OffersMachine(RuleBasedStateMachine):
             for index in range(3):
                 groups = dialog.caller.find_group(index), dialog.callee.find_group(index)
                 sizes = [len(group.components) for group in groups if group is not None]
-                assert (index in dialog.sessions) == (len(sizes) == 2 and sizes[0] == sizes[1])
-                if index in dialog.sessions:
-                    session = dialog.sessions[index]
+                session = dialog.find_session(index)
+                assert (session is not None) == (len(sizes) == 2 and sizes[0] == sizes[1])
+                if session is not None:
                     assert (session.group_from, session.group_to) == groups
 
 

@@ -257,7 +257,7 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     (dialog,) = after.offers.dialogs
     assert dialog.superseded[0].group_from is dialog.caller.superseded[0][1]
     after.offer(A_AUDIO, to=B)
-    assert [session.id for session in dialog.sessions.values()] == [1], "back to what was agreed"
+    assert [session.id for _, session in dialog.current] == [1], "back to what was agreed"
 
 
 def test_an_unanswered_hold_still_waits() -> None:

@@ -6,6 +6,9 @@ groups. Groups and sessions are of the same kind as in Net::SIP's model.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
@@ -16,8 +19,10 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 
-MAX_REPLACED = 64
+MAX_REPLACED: Final = 64
 """Most replaced sessions of a dialog: signalling that changes its ports again and again ends the oldest."""
+
+_NO_SESSIONS: Final[Mapping[int, Session]] = MappingProxyType({})
 
 
 class Dialog:
@@ -32,7 +37,8 @@ class Dialog:
     Attributes:
         signalled: monotonic seconds of the last offer or answer.
         delete_at: monotonic seconds at which a delete removes the dialog; infinite without one.
-        sessions: the current session of each medium, by the medium's index.
+        sessions: the current session of each medium, by the medium's index; None, or the tuple ends, where a
+            medium has none.
         superseded: the sessions that an unanswered offer replaced, by the medium's index. They relay until
             the answer, and stay if the offer is refused (RFC 3261 14.1).
         bundles: of the caller and of the callee, the bundles that have been agreed on.
@@ -59,11 +65,11 @@ class Dialog:
         self.caller = caller
         self.callee = callee
         self.branch = branch
-        self.sessions: dict[int, Session] = {}
-        self.superseded: dict[int, Session] = {}
-        self.replaced: list[tuple[int, Session]] = []
+        self.sessions: tuple[Session | None, ...] = ()
+        self.superseded: Mapping[int, Session] = _NO_SESSIONS
+        self.replaced: tuple[tuple[int, Session], ...] = ()
         self.bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
-        self._left: dict[int, Session] = {}  # by medium, until the session that replaces it is there
+        self._left: Mapping[int, Session] = _NO_SESSIONS  # until another session replaces it
 
     @property
     def tags(self) -> frozenset[bytes]:
@@ -73,12 +79,12 @@ class Dialog:
     @property
     def running(self) -> list[tuple[int, Session]]:
         """All sessions that relay, each with the index of its medium."""
-        return [*self._current, *self.replaced]
+        return [*self._unreplaced, *self.replaced]
 
     @property
     def all_sessions(self) -> list[Session]:
         """The sessions of `running`."""
-        found = list(self.sessions.values())
+        found = [session for session in self.sessions if session is not None]
         if self.superseded:
             found += self.superseded.values()
         if self.replaced:
@@ -86,8 +92,25 @@ class Dialog:
         return found
 
     @property
-    def _current(self) -> list[tuple[int, Session]]:
-        return [*self.sessions.items(), *self.superseded.items()]
+    def current(self) -> list[tuple[int, Session]]:
+        """The sessions of `sessions`, each with the index of its medium."""
+        return [(index, session) for index, session in enumerate(self.sessions) if session is not None]
+
+    def find_session(self, index: int) -> Session | None:
+        """The current session of medium `index`, None if it has none."""
+        return self.sessions[index] if index < len(self.sessions) else None
+
+    def set_session(self, index: int, session: Session | None) -> None:
+        """Set the current session of medium `index`."""
+        missing = (None,) * (index - len(self.sessions))
+        self.sessions = (*self.sessions[:index], *missing, session, *self.sessions[index + 1 :])
+
+    @property
+    def _unreplaced(self) -> list[tuple[int, Session]]:
+        current = self.current
+        if self.superseded:
+            current += self.superseded.items()
+        return current
 
     def side_of(self, party: Party) -> Side:
         """The side of the sessions that `party`, one of the two, is on."""
@@ -111,7 +134,7 @@ class Dialog:
 
     def relays_at(self, group: SocketGroup) -> bool:
         """Whether a session that is not replaced has this group."""
-        return any(group in (session.group_from, session.group_to) for _, session in self._current)
+        return any(group in (session.group_from, session.group_to) for _, session in self._unreplaced)
 
     def supersede(self, resources: CallResources, index: int, *, now: float) -> None:
         """Let the session of medium `index` relay until the next answer: an offer has other sockets for it.
@@ -120,7 +143,7 @@ class Dialog:
         """
         session = self._leave(index)
         if session is not None and index not in self.superseded:
-            self.superseded[index] = session
+            self.superseded = {**self.superseded, index: session}
         elif session is not None:
             self._stop(resources, index, session, now=now)
 
@@ -132,28 +155,35 @@ class Dialog:
 
     def _leave(self, index: int) -> Session | None:
         """Take out the current session of medium `index`; the next one learns from it where its ends are."""
-        session = self.sessions.pop(index, None)
+        session = self._take_out(index)
         if session is not None:
-            self._left[index] = session
+            self._left = {**self._left, index: session}
+        return session
+
+    def _take_out(self, index: int) -> Session | None:
+        session = self.find_session(index)
+        if session is not None:
+            self.set_session(index, None)
         return session
 
     def discard(self, resources: CallResources, index: int, *, now: float) -> None:
         """Stop the session of medium `index` now."""
-        session = self.sessions.pop(index, None)
+        session = self._take_out(index)
         if session is not None:
             self._stop(resources, index, session, now=now)
 
     def commit(self, resources: CallResources, *, now: float) -> None:
         """Replace the superseded sessions: the offer that has other sockets has been answered."""
-        superseded, self.superseded = self.superseded, {}
+        superseded, self.superseded = self.superseded, _NO_SESSIONS
         for index, session in superseded.items():
             self._replace(resources, index, session, now=now)
 
     def expire_replaced(self, resources: CallResources, *, now: float) -> None:
         """Stop the replaced sessions that are due."""
         due = [each for each in self.replaced if now >= each[1].expires_at(resources.settings)]
+        if due:
+            self.replaced = tuple([each for each in self.replaced if each not in due])
         for index, session in due:
-            self.replaced.remove((index, session))
             self._stop(resources, index, session, now=now)
 
     def stop_all(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
@@ -164,9 +194,7 @@ class Dialog:
         """
         for index, session in self.running:
             self._stop(resources, index, session, now=now, silent=silent)
-        self.sessions.clear()
-        self.superseded.clear()
-        self.replaced.clear()
+        self.sessions, self.superseded, self.replaced = (), _NO_SESSIONS, ()
 
     def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
         """Relay each medium that both parties have, after `signalled` announced its media again.
@@ -182,19 +210,19 @@ class Dialog:
             if len(group_from.sockets) != len(group_to.sockets):
                 continue
             self._reinstate(index, group_from, group_to)
-            session = self.sessions.get(index)
+            session = self.find_session(index)
             if session is not None:
                 resources.renew_session(session, self.side_of(signalled), policy=signalled.policy, now=now)
             else:
-                self.sessions[index] = resources.start_session(
+                session = resources.start_session(
                     group_from,
                     group_to,
-                    param={},
                     policies=(self.caller.policy, self.callee.policy),
-                    before=self._left.pop(index, None) or self.superseded.get(index),
+                    before=self._left.get(index) or self.superseded.get(index),
                     now=now,
                 )
-        self._left.clear()  # of a medium that was rejected, which nothing replaces
+                self.set_session(index, session)
+        self._left = _NO_SESSIONS  # that of a medium that was rejected is replaced by none
         for _, session in self.running:
             for leg in session.legs:
                 leg.signalled = self.party_on(leg.side).signalled
@@ -209,7 +237,7 @@ class Dialog:
             offerer: one of the two parties.
             muxes: whether the offerer does, and whether the answerer does.
         """
-        session = self.sessions.get(index)
+        session = self.find_session(index)
         if session is not None:
             caller, callee = muxes if offerer is self.caller else muxes[::-1]
             if session.set_mux(from_muxes=caller, to_muxes=callee):
@@ -239,7 +267,7 @@ class Dialog:
 
         What was agreed before an unanswered offer is in force until its answer.
         """
-        agreed = {**self.sessions, **self.superseded}
+        agreed = dict(self._unreplaced)
         return {each for side in Side for each in bundle_legs(agreed, side, self.bundles[side])}
 
     def block(self, resources: CallResources) -> None:
@@ -264,14 +292,15 @@ class Dialog:
         """
         for _, session in self.running:
             session.note(now=now)
-        on_hold = bool(self.sessions) and all(session.on_hold for session in self.sessions.values())
+        current = self.current
+        on_hold = bool(current) and all(session.on_hold for _, session in current)
         active = max([self.signalled, *(session.last_active for _, session in self.running)])
         return on_hold, self._has_received, active
 
     def expires_at(self, rules: RelaySettings) -> float:
         """Monotonic seconds at which the dialog ends unless a packet arrives."""
         # one medium may be silent for long while another talks: the dialog ends when all are
-        times = [session.expires_at(rules) for _, session in self._current]
+        times = [session.expires_at(rules) for _, session in self._unreplaced]
         if not times or not self._has_received:
             # with early media announced, a phone may ring for minutes before the first packet
             times.append(self.signalled + rules.unused_s)
@@ -294,20 +323,23 @@ class Dialog:
         """Make a superseded or replaced session the current one again if an SDP returns to its groups."""
         superseded = self.superseded.get(index)
         if superseded is not None and (superseded.group_from, superseded.group_to) == (group_from, group_to):
-            self.sessions[index] = self.superseded.pop(index)
+            self.set_session(index, superseded)
+            left = {medium: each for medium, each in self.superseded.items() if medium != index}
+            self.superseded = left or _NO_SESSIONS
             return
         for medium, session in self.replaced:
             if medium == index and (session.group_from, session.group_to) == (group_from, group_to):
-                self.replaced.remove((medium, session))
+                self.replaced = tuple([each for each in self.replaced if each[1] is not session])
                 session.set_replaced(None)
-                self.sessions[index] = session
+                self.set_session(index, session)
                 return
 
     def _replace(self, resources: CallResources, index: int, session: Session, *, now: float) -> None:
         session.set_replaced(now)
-        self.replaced.append((index, session))
+        self.replaced += ((index, session),)
         if len(self.replaced) > MAX_REPLACED:
-            self._stop(resources, *self.replaced.pop(0), now=now)
+            oldest, self.replaced = self.replaced[0], self.replaced[1:]
+            self._stop(resources, *oldest, now=now)
         self.expire_replaced(resources, now=now)
 
     def _stop(

@@ -58,6 +58,6 @@ def relay_early(
         if group is not None:
             group.security, group.ice = request.security, request.ice
     if early not in participants.early:
-        participants.early.append(early)
+        participants.early += (early,)
     announcer.set_groups(early.callee, groups, now=now)
     early.refresh(resources, early.callee, now=now)

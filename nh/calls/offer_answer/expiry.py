@@ -62,7 +62,7 @@ def _expires_alone_at(participants: Participants, party: Party, rules: RelaySett
     times = [party.created if party.waiting_since is None else party.waiting_since]
     early = participants.find_early(party)
     if early is not None:
-        times += [session.last_active for session in early.sessions.values()]
+        times += [session.last_active for _, session in early.current]
     elif party.waiting_since is None:
         unneeded = [
             group.expires_at(unused_s=rules.unused_s, replaced_s=rules.replaced_s)

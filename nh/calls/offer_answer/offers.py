@@ -53,12 +53,12 @@ class Offers:
         self.delete_at = math.inf
 
     @property
-    def parties(self) -> list[Party]:
+    def parties(self) -> tuple[Party, ...]:
         """The parties of the call."""
         return self.participants.parties
 
     @property
-    def dialogs(self) -> list[Dialog]:
+    def dialogs(self) -> tuple[Dialog, ...]:
         """The established dialogs."""
         return self.participants.dialogs
 
@@ -300,7 +300,7 @@ class Offers:
         self.delete_at = math.inf
         for dialog in self.dialogs:
             dialog.stop_all(self._resources, now=now)
-        self.dialogs.clear()
+        self.participants.dialogs = ()
         for party in list(self.parties):
             self.participants.close_party(party, now=now)
 

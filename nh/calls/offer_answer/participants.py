@@ -4,6 +4,7 @@ This module finds and removes them; nh.calls.offer_answer.offers has the rules o
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final, TypeVar
 
 from nh.calls.media import Side
 from nh.calls.offer_answer.dialog import Dialog
@@ -13,8 +14,10 @@ from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
 from nh.errors import UnknownCall
 
-MAX_PARTIES = 256
+MAX_PARTIES: Final = 256
 """Most parties of one call: forks and hunting need some, and a client may invent tags and branches."""
+
+T = TypeVar("T")
 
 
 class Participants:
@@ -35,9 +38,9 @@ class Participants:
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
-        self.parties: list[Party] = []
-        self.dialogs: list[Dialog] = []
-        self.early: list[Dialog] = []
+        self.parties: tuple[Party, ...] = ()
+        self.dialogs: tuple[Dialog, ...] = ()
+        self.early: tuple[Dialog, ...] = ()
 
     # --- look-ups ---------------------------------------------------------------------------------
 
@@ -195,7 +198,7 @@ class Participants:
         """
         if len(self.parties) >= MAX_PARTIES:
             self._give_way(sparing, now=now)
-        self.parties.append(party)
+        self.parties += (party,)
 
     def establish(self, dialog: Dialog, tag: bytes, *, offerer: Party, now: float) -> None:
         """Let a dialog be an established one: an early one, or a new one, if it is not one already.
@@ -209,13 +212,13 @@ class Participants:
         if dialog in self.dialogs:
             return
         if dialog in self.early:
-            self.early.remove(dialog)
+            self.early = _without(self.early, dialog)
             # the first answerer takes over the sockets that were kept for it
             dialog.callee.set_tag(tag)
         else:
             dialog.callee.sent_origin = self.find_origin_sent_by(offerer.tag)
         self.add(dialog.callee, sparing=offerer, now=now)
-        self.dialogs.append(dialog)
+        self.dialogs += (dialog,)
 
     def split_for(self, dialog: Dialog, party: Party, *, now: float) -> Party:
         """The party that an end has in a dialog in which it signals again.
@@ -235,7 +238,7 @@ class Participants:
             self._release_splits(party)
             return party
         dialog.caller = party.split([session for _, session in dialog.running], now=now)
-        self.parties.append(dialog.caller)
+        self.parties += (dialog.caller,)
         return dialog.caller
 
     def answerable_until(self, party: Party) -> float:
@@ -267,11 +270,11 @@ class Participants:
             silent: it ends because no packet came, not by a command.
         """
         dialog.stop_all(self._resources, now=now, silent=silent)
-        self.dialogs.remove(dialog)
+        self.dialogs = _without(self.dialogs, dialog)
 
     def close_party(self, party: Party, *, now: float) -> None:
         """Close all sockets of a party that is in no established dialog, and remove it."""
-        self.parties.remove(party)
+        self.parties = _without(self.parties, party)
         self._release_splits(party)
         self.drop_early(party, now=now)
         self.close_groups([*party.groups, *(group for _, group in party.superseded)])
@@ -286,7 +289,7 @@ class Participants:
         """End the early dialog of an offerer, if it has one, and close the sockets kept for the answerer."""
         early = self.find_early(party)
         if early is not None:
-            self.early.remove(early)
+            self.early = _without(self.early, early)
             early.stop_all(self._resources, now=now)
             self.close_groups(early.callee.groups)
 
@@ -306,3 +309,7 @@ class Participants:
         for group in groups:
             if group is not None:
                 self._resources.close_group(group)
+
+
+def _without(members: tuple[T, ...], gone: T) -> tuple[T, ...]:
+    return tuple([each for each in members if each is not gone])

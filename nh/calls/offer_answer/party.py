@@ -124,6 +124,9 @@ class Reference(enum.StrEnum):
     WEAK_FAR = "weak_far"
 
 
+NO_REFERENCES: Final[frozenset[Reference]] = frozenset()
+
+
 class Party:
     """One end of a call, as one branch of it knows this end.
 
@@ -238,7 +241,7 @@ class Party:
         self.offered_ice: tuple[IceCredentials | None, ...] = ()
         self.offered_dtls: tuple[OfferedDtls | None, ...] = ()
         self.ended_totals: Mapping[tuple[int, int], ReceivedTotals] = _NO_TOTALS
-        self.references: frozenset[Reference] = frozenset()
+        self.references = NO_REFERENCES
         self.sent_origin: SentOrigin | None = None
         self.single = False
         self.split_from: Party | None = None

@@ -55,7 +55,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             branch=dialog.branch,
             signalled=dialog.signalled,
             delete_at=dialog.delete_at,
-            sessions=[(medium, sessions[id(session)]) for medium, session in dialog.sessions.items()],
+            sessions=[(medium, sessions[id(session)]) for medium, session in dialog.current],
             superseded=[(medium, sessions[id(session)]) for medium, session in dialog.superseded.items()],
             replaced=[(medium, sessions[id(session)]) for medium, session in dialog.replaced],
             bundles=(take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
@@ -99,9 +99,10 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             now=times.past(self.signalled),
         )
         dialog.delete_at = times.future(self.delete_at)
-        dialog.sessions = {medium: sessions[index] for medium, index in self.sessions}
+        for medium, index in self.sessions:
+            dialog.set_session(medium, sessions[index])
         dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
-        dialog.replaced = [(medium, sessions[index]) for medium, index in self.replaced]
+        dialog.replaced = tuple([(medium, sessions[index]) for medium, index in self.replaced])
         dialog.bundles = (rebuild_bundles(self.bundles[0]), rebuild_bundles(self.bundles[1]))
         dialog.bundle()
         return dialog
@@ -197,7 +198,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         for party, snapshot in zip(parties, self.parties, strict=False):
             party.split_from = None if snapshot.split_from is None else parties[snapshot.split_from]
         participants = offers.participants
-        participants.parties.extend(parties[: len(self.parties)])
-        participants.dialogs.extend(each.rebuild(parties, sessions, times) for each in self.dialogs)
-        participants.early.extend(each.rebuild(parties, sessions, times) for each in self.early)
+        participants.parties = tuple(parties[: len(self.parties)])
+        participants.dialogs = tuple([each.rebuild(parties, sessions, times) for each in self.dialogs])
+        participants.early = tuple([each.rebuild(parties, sessions, times) for each in self.early])
         return offers

@@ -8,8 +8,17 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import MAX_MEDIA, Side, is_unicast
-from nh.calls.offer_answer.party import NO_HOLDS, Mux, OfferedMedium, Party, ReceivedTotals, Reference
+from nh.calls.offer_answer.party import (
+    NO_HOLDS,
+    NO_REFERENCES,
+    Mux,
+    OfferedMedium,
+    Party,
+    ReceivedTotals,
+    Reference,
+)
 from nh.calls.origin import Origin, SentOrigin
+from nh.calls.rtp.payload_types import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
@@ -131,9 +140,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
         holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.holds = holds or NO_HOLDS
-        party.mux = tuple([Mux(*mux) for mux in self.mux])
-        party.offered = tuple(self.offered)
-        party.references = frozenset(self.references)
+        party.mux = shared(tuple([Mux(*mux) for mux in self.mux]))
+        party.offered = shared(tuple(self.offered))
+        party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles, party.bundled = rebuild_bundles(self.bundles), tuple(self.bundled)
         party.ended_totals = {

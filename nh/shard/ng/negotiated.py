@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party, of_media
+from nh.calls.rtp.payload_types import shared
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
@@ -145,7 +146,7 @@ class NegotiatedOffer(NamedTuple):
 
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
-        sender.mux, sender.offered = tuple(self.muxes), tuple(self.offered)
+        sender.mux, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
         sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
         sender.offered_keys = of_media([each.offered for each in self.secured])
         sender.offered_ice = of_media([each.offered for each in self.ice.media])
