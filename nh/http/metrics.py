@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from nh.http.refused import REFUSALS
 from nh.stats import ShardState
 from nh.stats.fields import FieldInfo, Kind
 from nh.stats.histograms import Histogram, HistogramInfo
@@ -129,6 +130,11 @@ class _Reading(Collector):
         yield GaugeMetricFamily("nh_shards", "number of shards", len(reading.shards))
         text = "requests over HTTP with a wrong token, since the HTTP process started"
         yield CounterMetricFamily("nh_http_wrong_tokens", text, self._wrong_tokens)
+        text = "what limits of the HTTP process refused, since it started"
+        refused = CounterMetricFamily("nh_http_refused", text, labels=["limit"])
+        for limit, refusals in REFUSALS.counts.items():
+            refused.add_metric([limit], refusals)
+        yield refused
         for family in _SHARDS:
             metric = _metric(family, ("shard",))
             for shard in reading.shards:

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nh.errors import CommandTimeout, NhError
 from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS
 from nh.http.ng_link import NgLink
+from nh.http.refused import REFUSALS
 from nh.wire.ng import split_cookie
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
@@ -75,6 +76,7 @@ class NgGateway:
             await websocket.close(_PROTOCOL_ERROR)
             return
         if self._websockets >= MAX_WEBSOCKETS:
+            REFUSALS.note("websockets")
             await websocket.close(_TRY_AGAIN_LATER)
             return
         self._websockets += 1

@@ -6,6 +6,7 @@ from collections import deque
 
 from nh.errors import CommandTimeout, MalformedFrame, ShardUnavailable, Unavailable
 from nh.http.limits import MAX_NG_IN_FLIGHT
+from nh.http.refused import REFUSALS
 from nh.wire.framing import Framer, frame
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
@@ -38,6 +39,7 @@ class NgLink:
             Unavailable: nh does not answer, or too many requests are under way.
         """
         if self._in_flight >= MAX_NG_IN_FLIGHT:
+            REFUSALS.note("ng")
             raise ShardUnavailable(f"{MAX_NG_IN_FLIGHT} requests of ng wait; try again later")
         self._in_flight += 1
         try:

@@ -12,6 +12,7 @@ from nh.client import NativeClient
 from nh.commands import BaseCommand
 from nh.errors import ShardUnavailable
 from nh.http.limits import MAX_RPC, MAX_RPC_WAITING, RPC_RATE, RPC_WAIT_S
+from nh.http.refused import REFUSALS
 from nh.results import Result
 from nh.stats import Segment, StatsReader, attach_segment, segment_name
 from nh.stats.reading import StatsReading
@@ -101,4 +102,5 @@ class RpcClient:
 
 
 def _busy() -> ShardUnavailable:
+    REFUSALS.note("requests")
     return ShardUnavailable("too many requests of the API wait; try again later")

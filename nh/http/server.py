@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from nh.http.limits import (
     SHUTDOWN_S,
     WEBSOCKET_SEND_S,
 )
+from nh.http.refused import REFUSALS, ConcurrencyFilter
 from nh.ipc.http_config import (
     HEARTBEAT,
     HEARTBEAT_S,
@@ -41,7 +43,12 @@ class _Deadline:
     def begin(self, transport: asyncio.Transport, seconds: float) -> None:
         """Abort `transport` in so many seconds; no effect if the time runs already."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._abort, transport)
+
+    @staticmethod
+    def _abort(transport: asyncio.Transport) -> None:
+        REFUSALS.note("stalled")
+        transport.abort()
 
     def end(self) -> None:
         """It is done; no effect without a begin()."""
@@ -158,6 +165,8 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         on_end: called when it is time to end; requests under way still get their replies.
     """
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
+    refused = ConcurrencyFilter()
+    logging.getLogger("uvicorn.error").addFilter(refused)
     server = uvicorn.Server(_server_config(config))
 
     def end() -> None:
@@ -168,7 +177,10 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         _ = _Supervision(link, end)
         await server.serve(sockets)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        logging.getLogger("uvicorn.error").removeFilter(refused)
 
 
 def _server_config(config: HttpConfig) -> uvicorn.Config:

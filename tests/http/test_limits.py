@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from nh.http import ng, ng_link, relay, server
+from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.log_settings import LogFormat, LogLevel, LogSettings
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
@@ -83,6 +84,14 @@ def was_closed(sock: socket.socket) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def counted(limit: str) -> Iterator[None]:
+    """What goes on meanwhile is refused at this limit, and counted."""
+    before = REFUSALS.counts[limit]
+    yield
+    eventually(lambda: REFUSALS.counts[limit] > before, f"a refusal is counted: {limit}")
+
+
 # --- time -----------------------------------------------------------------------------------------
 
 
@@ -98,7 +107,11 @@ def was_closed(sock: socket.socket) -> bool:
     ids=["nothing", "half a head", "half a body"],
 )
 def test_a_client_that_stops_within_its_request_is_disconnected(tmp_path: Path, begin: bytes) -> None:
-    with played(tmp_path, lambda message: message) as address, connected(address) as slow:
+    with (
+        counted("stalled"),
+        played(tmp_path, lambda message: message) as address,
+        connected(address) as slow,
+    ):
         slow.sendall(begin)
         until_served(address)
         assert was_closed(slow)
@@ -153,7 +166,7 @@ def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_ser
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 10)
     with served(tmp_path) as address:
-        with contextlib.ExitStack() as stack:
+        with counted("connections"), contextlib.ExitStack() as stack:
             for _ in range(15):
                 stack.enter_context(connected(address))
             eventually(lambda: get(address).status_code == 503, "a request is refused")
@@ -174,10 +187,11 @@ def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
             threading.Thread(target=lambda: statuses.append(get(address, "/api/calls").status_code))
             for _ in range(8)
         ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with counted("requests"):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         assert set(statuses) <= {503, 504}
         assert len(statuses) == 8
         assert get(address).status_code == 200
@@ -252,7 +266,8 @@ def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest
         first.start()
         try:
             assert asked.wait(LONG_S)
-            assert post(address).status_code == 503
+            with counted("ng"):
+                assert post(address).status_code == 503
         finally:
             release.set()
             first.join()
@@ -265,6 +280,7 @@ def test_beyond_the_most_websockets_another_one_is_refused(
     monkeypatch.setattr(ng, "MAX_WEBSOCKETS", 0)
     with (
         played(tmp_path, lambda message: message) as address,
+        counted("websockets"),
         pytest.raises(InvalidStatus, match="403"),
         open_websocket(address),
     ):

@@ -1,0 +1,55 @@
+"""What the limits of the HTTP process refuse: counted by limit, logged once a minute for each.
+
+One object for the process, as uvicorn makes the connections: see REFUSALS.
+"""
+
+import logging
+import time
+from typing import Final
+
+from nh.throttle import RateLimitedLogger
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S: Final = 60.0
+"""Least time between two log lines about one limit."""
+
+LIMITS: Final = {
+    "connections": "requests get 503: too many connections are open; close idle clients, or ask less often",
+    "websockets": "WebSockets get 403: too many are open; spread them over more relays",
+    "requests": "requests of the API get 503: too many wait for nh; ask less often",
+    "ng": "requests of ng get 503: too many are under way; spread the calls over more relays",
+    "stalled": "connections are closed: their clients stopped within a request, or do not read",
+}
+"""What happens at each limit and what to do, for the log."""
+
+
+class Refusals:
+    """The numbers of refusals since the process started.
+
+    Attributes:
+        counts: by limit.
+    """
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(LIMITS, 0)
+        self._logs = {limit: RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S) for limit in LIMITS}
+
+    def note(self, limit: str) -> None:
+        """Count one refusal, and log it."""
+        self.counts[limit] += 1
+        self._logs[limit].log(logging.WARNING, "http: %s", LIMITS[limit])
+
+
+class ConcurrencyFilter(logging.Filter):
+    """Counts what uvicorn refuses for its limit on connections, in the place of its log line for each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        if record.msg != "Exceeded concurrency limit.":
+            return True
+        REFUSALS.note("connections")
+        return False
+
+
+REFUSALS: Final = Refusals()
