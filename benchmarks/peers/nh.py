@@ -17,7 +17,7 @@ DESCRIPTORS_PER_CALL: Final = 8
 """With which all RTP sockets are connected: two more, and three quarters of the limit are used for those."""
 
 PORTS: Final = range(15_000, 65_536)
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 20.0
 
 UNEVEN: Final = 1.05
 """Calls are hashed: a shard of three gets up to so many times its share of 10,000."""

@@ -21,12 +21,12 @@ def call_of(shard: int, number: int) -> bytes:
 
 @pytest.mark.full
 def test_a_shard_that_does_not_move_delays_its_own_calls_only() -> None:
-    # on a busy host all this takes longer than a shard may show no life
-    with running_relay(command_timeout_s=0.5, unused_s=1, hang_s=0) as relay:
+    # on a busy host all this takes longer than a shard may show no life, and the other shard takes its time
+    with running_relay(command_timeout_s=2, unused_s=1, hang_s=0) as relay:
         stopped = psutil.Process(relay.stats().shards[SLOW].pid)
         stopped.suspend()
         try:
-            for number in range(3):
+            for number in range(2):
                 # undef, because the Perl client dies of a connection that closes without a reply
                 assert ask_perl(relay.unix_address, allocate(call_of(SLOW, number))) is None
                 assert_calls_are_served(relay.unix_address, call_of(WELL, number))

@@ -44,6 +44,11 @@ class Phone:
         """Where it receives RTP."""
         return int(self.sockets[RTP].getsockname()[1])
 
+    @property
+    def ports(self) -> set[int]:
+        """Where it sends from and has sent from."""
+        return {int(endpoint.rpartition(":")[2]) for endpoint in self.endpoints}
+
     def open(self, address: str) -> dict[int, socket.socket]:
         """Its sockets, by component."""
         return _prepared(dict(enumerate(open_pair(address))))

@@ -18,7 +18,7 @@ from tools.rtpload.controls.netsip import NetsipControl
 from tools.rtpload.controls.ng import NgControl
 
 LOOPBACK: Final = "127.0.0.1"
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 20.0
 PORTS: Final = 400
 
 SIP_SOURCES: Final = {hosts.private: hosts.caller for hosts in (IPV4, IPV6)}

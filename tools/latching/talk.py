@@ -134,9 +134,15 @@ class Talk:
             self.attacks += 1
 
     def stranger(self) -> Phone:
-        """One more stranger, who knows where Alice sends to."""
-        phone = Stranger(self.hosts.stranger, self.component)
-        self._exit.callback(phone.close)
+        """One more stranger, who knows where Alice sends to.
+
+        It has none of her ports by chance: a relay that knows nothing else of her takes that for a sign.
+        """
+        while True:
+            phone = Stranger(self.hosts.stranger, self.component)
+            self._exit.callback(phone.close)
+            if not phone.ports & self.alice.ports:
+                break
         phone.target = self.alice.target
         self.strangers.append(phone)
         return phone
