@@ -163,7 +163,7 @@ class HearingMachine(RuleBasedStateMachine):
             branch.ways[tag] = way
         else:
             assert (port == way.for_caller) is (phone is way.callee)
-            if moves:
+            if phone is not way.callee:  # it may move to where it is: the phone answers under two tags
                 self.replace(way, way.caller, way.for_caller, way.callee)
             self.take_up(way)
         way.callee, way.for_caller, way.described = phone, port, next(self.count)

@@ -7,8 +7,8 @@ import httpx
 from nh.address import TcpAddress, parse_rpc_address
 from tools.harness.relay import Relay
 
-TIMEOUT_S = 20.0
-"""Longer than anything here takes: a busy host may start the HTTP process late."""
+TIMEOUT_S = 60.0
+"""Longer than anything here takes: the HTTP process has a low priority, so a busy host starts it late."""
 
 
 def http_address(relay: Relay) -> tuple[str, int]:

@@ -33,7 +33,8 @@ class Verdict:
         faults: what was done.
         kernel: whether the media went through the kernel.
         hang_s: nh's setting.
-        patience_s: how much longer gaps and starts may be than promised, as the host is busy.
+        patience_s: how much longer gaps and starts may be than promised, as the host is busy, and how long a
+            packet may have waited there when a fault took it along.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Verdict:
     ) -> None:
         self._faults = [(fault, promise(fault.kind, kernel=kernel, hang_s=hang_s)) for fault in faults]
         self._patience_s = patience_s
+        self._patience_ns = round(patience_s * 1e9)
         self._quiet_s = QUIET_GAP_S[kernel]
         self._kernel = kernel
         self._in_hand = sum(KILLS.get(fault.kind, 0) for fault in faults)
@@ -77,10 +79,20 @@ class Verdict:
             return hole.packets * PACKET_NS <= max(away_ns, default=0)
         return any(
             not record.media
-            or fault.began_ns - AFTERMATH_NS // 10 <= hole.sent_ns <= self._back_ns(fault, told)
+            or (self._began_in_time(fault, hole) and hole.sent_ns <= self._back_ns(fault, told))
             for fault, told in self._faults
             if told.back_s is not None
         )
+
+    def _began_in_time(self, fault: Injected, hole: Hole) -> bool:
+        """Whether the first packet of a hole was sent after a fault, or waited at a busy host when it came.
+
+        What waited is lost together with what follows: a packet that was lost earlier has a hole of its own.
+        """
+        earlier_ns = fault.began_ns - AFTERMATH_NS // 10
+        if hole.sent_ns + hole.packets * PACKET_NS > fault.began_ns:
+            earlier_ns -= self._patience_ns
+        return hole.sent_ns >= earlier_ns
 
     def _was_in_hand(self, record: StreamRecord, lost: Sequence[Hole]) -> bool:
         """Whether it is the one packet that a shard had read and not sent yet when it was killed.

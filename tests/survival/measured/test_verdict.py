@@ -38,8 +38,15 @@ def fault(kind: FaultKind, *, began_s: float = 10.0, over_s: float = 10.2, start
     return Injected(kind, int(began_s * S), int(over_s * S), int(started_s * S), "shard 0")
 
 
-def judge(kind: FaultKind, told: StreamRecord, *, kernel: bool = False, started_s: float = 0) -> list[str]:
-    verdict = Verdict([fault(kind, started_s=started_s)], kernel=kernel, hang_s=HANG_S)
+def judge(
+    kind: FaultKind,
+    told: StreamRecord,
+    *,
+    kernel: bool = False,
+    started_s: float = 0,
+    patience_s: float = 0,
+) -> list[str]:
+    verdict = Verdict([fault(kind, started_s=started_s)], kernel=kernel, hang_s=HANG_S, patience_s=patience_s)
     return list(verdict.findings([told]))
 
 
@@ -115,3 +122,9 @@ def test_where_everything_stopped_packets_are_lost_until_it_is_back_and_no_longe
     assert len(judge(kind, record(holes=(Hole(1, 1, int(9.5 * S)),)), started_s=started_s)) == 1
     assert len(judge(kind, record(holes=(Hole(1, 1, 13 * S),)), started_s=started_s)) == 1
     assert len(judge(kind, record(gaps=gap(9.99, 2.2)), started_s=started_s)) == 1
+
+
+def test_what_waited_at_a_busy_host_is_lost_with_it_and_nothing_that_was_sent_before() -> None:
+    waited, earlier = record(holes=(Hole(1, 40, int(9.8 * S)),)), record(holes=(Hole(1, 9, int(9.8 * S)),))
+    for told, patience_s, findings in ((waited, 0.3, 0), (waited, 0.1, 1), (waited, 0, 1), (earlier, 0.3, 1)):
+        assert len(judge(FaultKind.KILL_ALL, told, started_s=10.5, patience_s=patience_s)) == findings
