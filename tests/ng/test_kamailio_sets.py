@@ -71,8 +71,8 @@ def running_set(
         script: what is other in the configuration of Kamailio's page.
     """
     nodes = {f"{FIRST}=2": f"{node(first)}=100000", f"{SECOND}=1": f"{node(second)}=1"}
-    times = {'"rtpengine_tout_ms", 500': '"rtpengine_tout_ms", 300', '_disable_tout", 5': '_disable_tout", 1'}
-    block = replaced(documented_block(SETS_DOCUMENT, "rtpengine_retr"), changes or nodes | times)
+    soon = {'_disable_tout", 5': '_disable_tout", 1'}
+    block = replaced(documented_block(SETS_DOCUMENT, "rtpengine_retr"), changes or nodes | soon)
     with running_documented(DOCUMENT, {NODES_LINE: block + more, **(script or {})}) as kamailio:
         yield kamailio
 

@@ -67,7 +67,7 @@ def test_voice_comes_back(relay: NgRelay, kamailio: Kamailio, tmp_path: Path) ->
     with claim_ports(20) as ports:
         echo = ["-mp", str(ports[2]), "-rtp_echo"]
         called = sipp(SCENARIOS / "callee.xml", FAR, ports[0], *echo)
-        calling = sipp(caller_scenario, NEAR, ports[1], "-r", "20", "-timeout", "20s")
+        calling = sipp(caller_scenario, NEAR, ports[1], "-r", "20", "-timeout", "60s")
         calling += ["-mp", str(ports[4])]
         calling += ["-key", "callee", f"{FAR}:{ports[0]}"]
         calling.append(f"{kamailio.near[0]}:{kamailio.near[1]}")
@@ -83,6 +83,6 @@ def test_voice_comes_back(relay: NgRelay, kamailio: Kamailio, tmp_path: Path) ->
                 )
 
             eventually(all_hear_themselves, "every call has 10 packets each way")
-            assert caller.wait(20) == 0, caller.output
-            assert callee.wait(20) == 0, callee.output
+            assert caller.wait(60) == 0, caller.output
+            assert callee.wait(60) == 0, callee.output
     assert set(call_ids(relay)) <= before

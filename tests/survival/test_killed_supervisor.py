@@ -16,7 +16,7 @@ from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import eventually
 
 CALLS = 4
-SILENT_S = 3
+SILENT_S = 5
 """A busy host makes calls, and kills a supervisor, within that time."""
 
 

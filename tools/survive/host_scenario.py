@@ -120,6 +120,7 @@ def play_on_hosts(
     Raises HarnessError if the other host does not serve, and what a load raises.
     """
     one, two = network.hosts
+    stored_after_ns = round((STORED_AFTER_S + min(patience_s, BUSY_HOST_S)) * 1e9)
     with network.phones.entered(), taps(network) as (first, second):
         with background_load(host_load(calls)) as load:
             wait_until_latched(one.deployment, load, calls)
@@ -127,14 +128,18 @@ def play_on_hosts(
             before = read_calls(one.deployment.address)
             with Answers(one) as answers:
                 time.sleep(1.0 + rng.uniform(0, 0.5))
+                eventually(
+                    lambda: answers.until(time.monotonic_ns() - stored_after_ns),
+                    "a call is answered and stored",
+                    STORED_S,
+                )
                 fault = strike(kind, network, one, two, rng)
             time.sleep(MEDIA_AFTERWARDS_S)
             after = read_calls((two if kind in MOVES else one).deployment.address)
             report = load.stop()
         sent = first.close(), second.close()
     verdict = Verdict([fault], kernel=one.deployment.kernel, hang_s=HANG_S, patience_s=patience_s)
-    stored_after_s = STORED_AFTER_S + min(patience_s, BUSY_HOST_S)
-    early = answers.until(fault.began_ns - round(stored_after_s * 1e9))
+    early = answers.until(fault.began_ns - stored_after_ns)
     return HostOutcome(
         Outcome(
             fault,
