@@ -130,11 +130,7 @@ class _Reading(Collector):
         yield GaugeMetricFamily("nh_shards", "number of shards", len(reading.shards))
         text = "requests over HTTP with a wrong token, since the HTTP process started"
         yield CounterMetricFamily("nh_http_wrong_tokens", text, self._wrong_tokens)
-        text = "what limits of the HTTP process refused, since it started"
-        refused = CounterMetricFamily("nh_http_refused", text, labels=["limit"])
-        for limit, refusals in REFUSALS.counts.items():
-            refused.add_metric([limit], refusals)
-        yield refused
+        yield _refused()
         for family in _SHARDS:
             metric = _metric(family, ("shard",))
             for shard in reading.shards:
@@ -184,6 +180,14 @@ def _histogram_name(info: HistogramInfo) -> str:
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     ends = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
     return list(zip(ends, itertools.accumulate(histogram.counts), strict=True))
+
+
+def _refused() -> CounterMetricFamily:
+    text = "what limits of the HTTP process refused, since it started"
+    metric = CounterMetricFamily("nh_http_refused", text, labels=["limit"])
+    for limit, number in REFUSALS.counts.items():
+        metric.add_metric([limit], number)
+    return metric
 
 
 def _metric(family: _Family, labels: tuple[str, ...]) -> CounterMetricFamily | GaugeMetricFamily:
