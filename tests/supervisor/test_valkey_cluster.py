@@ -1,15 +1,21 @@
 """A store on a cluster: the calls of a relay are at one node, which is found again when they move."""
 
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from nh.address import TcpAddress
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoredCall, StoreEngine, StoreHeld, StoreRefused
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import parse_url
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
+from tests.supervisor.valkey_tls import make_certificate, tls_options
+from tools.harness.ports import free_port
 from tools.harness.valkey_cluster import fail_over, kill, replica_of, valkey_cluster
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 
@@ -100,6 +106,71 @@ def test_a_standby_of_several_relays_follows_each_at_its_node(nodes: Nodes) -> N
         relay.close()
 
 
+def test_a_cluster_over_tls_is_used_as_one_without(tmp_path: Path) -> None:
+    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+
+    certificate, key = make_certificate(tmp_path)
+
+    def tls() -> dict[str, object]:
+        return {**tls_options(certificate, key, free_port(), auth_clients="yes"), "tls-cluster": "yes"}
+
+    prefixes = ("relay-0", "relay-1", "relay-2")
+    with valkey_cluster(tls) as nodes:
+        for node, prefix in zip(nodes, prefixes, strict=True):
+            place = f"{node.host}:{node.option('tls-port')}/0?prefix={prefix}"
+            target = parse_url("valkeys+cluster", f"{place}&ca={certificate}&cert={certificate}&key={key}")
+            opened = ValkeyEngine(target, "relay-1")
+            opened.open()
+            opened.write({b"a": StoredCall(b"a", b"1", 1.5)})
+            opened.close()
+        with_calls = {node_with(nodes, prefix).port: prefix for prefix in prefixes}
+        assert len(with_calls) > 1, "they are not all where the URL says"
+        for prefix in prefixes:
+            assert Group(node_with(nodes, prefix), prefix).contents() == {b"a": b"1"}
+
+
+def test_a_node_that_does_not_answer_costs_a_standby_one_wait_and_the_others_are_asked_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nh.supervisor.store.valkey import connection  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
+    from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
+
+    waited: list[TcpAddress] = []
+
+    class Counted(connection.SilentNodes):
+        def add(self, node: TcpAddress) -> None:
+            waited.append(node)
+            super().add(node)
+
+    monkeypatch.setattr(connection, "silent_nodes", Counted())
+    monkeypatch.setattr(connection, "SILENT_S", 600.0)
+    names = [f"relay-{number}" for number in range(8)]
+    patient = {"cluster-node-timeout": 600_000, "cluster-require-full-coverage": "no"}
+    with valkey_cluster(lambda: patient) as nodes:
+        for name in names:
+            opened = engine(nodes, name)
+            opened.open()
+            opened.close()
+        silent = node_with(nodes, names[0])
+        there = {name for name in names if node_with(nodes, name) is silent}
+        assert len(there) > 1
+        others = [node for node in nodes if node is not silent]
+        hosts = ",".join(f"{each.host}:{each.port}" for each in (silent, *others))
+        targets = [parse_url("valkey+cluster", f"{hosts}/0?prefix={name}") for name in names]
+        standby = Followers([Follower(target, "standby") for target in targets])
+        _ = [*standby.poll()]
+        os.kill(silent.program.pid, signal.SIGSTOP)
+        for _ in range(3):
+            failed = {each.group for each, outcome in standby.poll() if isinstance(outcome, StoreUnavailable)}
+            assert failed == there
+        os.kill(silent.program.pid, signal.SIGCONT)
+        assert waited == [TcpAddress(silent.host, silent.port)]
+        monkeypatch.setattr(connection, "silent_nodes", Counted())
+        assert not [outcome for _, outcome in standby.poll() if isinstance(outcome, StoreUnavailable)]
+        standby.leave()
+
+
 def test_a_url_of_one_node_says_that_it_is_one_of_a_cluster(nodes: Nodes) -> None:
     engine(nodes, "somewhere").open()
     others = [node for node in nodes if node is not node_with(nodes, "somewhere")]
@@ -118,7 +189,10 @@ def test_a_cluster_whose_nodes_do_not_answer_is_away() -> None:
 
 
 def test_a_single_server_is_no_cluster() -> None:
-    with valkey_server() as server, pytest.raises(StoreRefused, match="the server is no cluster, or its ACL"):
+    with (
+        valkey_server() as server,
+        pytest.raises(StoreRefused, match="the server is no cluster; a URL with valkey://"),
+    ):
         engine([server], "alone").open()
 
 

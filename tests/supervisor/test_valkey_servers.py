@@ -1,7 +1,6 @@
 """Servers over TLS, and a primary that Sentinels know: found, and found again after a failover."""
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import parse_url
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
+from tests.supervisor.valkey_tls import make_certificate, tls_options
 from tools.harness.ports import free_port
 from tools.harness.program import Program
 from tools.harness.valkey_server import ValkeyServer, program_name, valkey_server
@@ -26,41 +26,6 @@ def engine(scheme: str, location: str) -> StoreEngine:
     from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
     return ValkeyEngine(parse_url(scheme, location), "relay-1")
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that it signs itself, and its key."""
-    certificate, key = directory / "certificate.pem", directory / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=store.example"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-def tls_options(certificate: Path, key: Path, port: int, *, auth_clients: str) -> dict[str, object]:
-    """Of a server that speaks TLS at `port`; auth_clients: `yes`: clients need a certificate."""
-    return {
-        "tls-cert-file": certificate,
-        "tls-key-file": key,
-        "tls-ca-cert-file": certificate,
-        "tls-auth-clients": auth_clients,
-        "tls-port": port,
-    }
 
 
 def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_name(tmp_path: Path) -> None:

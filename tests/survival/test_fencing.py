@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from tests.netns import needs_namespaces
@@ -28,6 +29,9 @@ PATIENCE_S = 60.0
 ENDED_S = 30.0
 LEASE_S = 6
 """Twice that of other hosts: a busy host renews it late, and media must go on for a while after a fault."""
+SHORT_LEASE_S = 1.5
+STALL_S = 1.9
+"""Longer than that lease, and shorter than the time that a relay waits for the server's answer."""
 LEAST_GOES_ON_NS = 500_000_000
 """Most of the lease is left when the fault begins; a busy host is late."""
 
@@ -194,3 +198,25 @@ def test_the_old_host_sends_nothing_once_another_has_its_calls(pair: Pair, fault
     assert not late, f"{len(late)} packets, up to {max(late) / 1e6:.0f} ms late"
     if FAULTS[fault].shards_run or pair.one.deployment.kernel:
         assert sent.times[-1] > sent.began_ns + LEAST_GOES_ON_NS, "media did not go on meanwhile"
+
+
+@pytest.mark.full
+def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls() -> None:
+    """The server stalls for longer than the lease, but not for as long as the relay waits for its answer."""
+    needs_namespaces()
+    with some_hosts(lease_s=SHORT_LEASE_S) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        one.start()
+        two.start_standby()
+        two.deployment.relay.program.wait_for_line("waiting until it ends")
+        server = psutil.Process(network.server.program.pid)
+
+        def resume(_one: Host) -> None:
+            time.sleep(STALL_S)
+            server.resume()
+
+        with network.make_call(one, "call") as call:
+            sent = Pair(network, [call]).strike(Fault(lambda _one: server.suspend(), resume))
+        assert sent.times[-1] < sent.promoted_ns
+        assert "the lease of 1.5 s ran out" in one.deployment.relay.program.output

@@ -15,7 +15,8 @@ from nh.commands import Allocate, Demote, Ping, Reload, TransactionKey
 from nh.errors import Draining, Refused
 from nh.supervisor.store.valkey.url import parse_url
 from tests.profiles import quick_first
-from tests.supervisor.test_valkey_servers import make_certificate, sentinel_of
+from tests.supervisor.test_valkey_servers import sentinel_of
+from tests.supervisor.valkey_tls import make_certificate
 from tests.survival.test_restart import Where, begin
 from tools.harness.call import RelayedCall
 from tools.harness.media_peer import MediaPeer

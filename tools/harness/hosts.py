@@ -210,7 +210,7 @@ def some_hosts(
     shards: int = 1,
     ports: range = PORTS,
     nice: int = 0,
-    lease_s: int = LEASE_S,
+    lease_s: float = LEASE_S,
     **settings: object,
 ) -> Iterator[Hosts]:
     """Hosts without a relay yet. Behind the context all that ran there has ended.

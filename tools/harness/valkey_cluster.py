@@ -1,7 +1,7 @@
 """A cluster of Valkey's protocol on this host: three primaries, and a replica of one if wanted."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tools.harness.own_directory import own_directory
@@ -19,10 +19,14 @@ SOON_MS: Final = 1000
 
 
 @contextlib.contextmanager
-def valkey_cluster() -> Iterator[list[ValkeyServer]]:
-    """The primaries of a cluster, by their slots."""
+def valkey_cluster(options: Callable[[], Mapping[str, object]] = dict) -> Iterator[list[ValkeyServer]]:
+    """The primaries of a cluster, by their slots.
+
+    Args:
+        options: makes further settings of a node.
+    """
     with contextlib.ExitStack() as ends:
-        nodes = [_start_node(ends) for _ in SLOTS]
+        nodes = [_start_node(ends, options()) for _ in SLOTS]
         for node, (first, last) in zip(nodes, SLOTS, strict=True):
             node.client().execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             if node is not nodes[0]:
@@ -66,7 +70,7 @@ def fail_over(replica: ValkeyServer) -> None:
     eventually(is_primary, "the replica is the primary", 60.0, poll_s=1.0)
 
 
-def _start_node(ends: contextlib.ExitStack) -> ValkeyServer:
+def _start_node(ends: contextlib.ExitStack, more: Mapping[str, object] | None = None) -> ValkeyServer:
     directory = ends.enter_context(own_directory())
     options = {
         "cluster-enabled": "yes",
@@ -75,13 +79,14 @@ def _start_node(ends: contextlib.ExitStack) -> ValkeyServer:
         "cluster-port": free_port(),
         "repl-diskless-sync-delay": 0,
     }
-    node = ValkeyServer(directory, options)
+    node = ValkeyServer(directory, options | dict(more or {}))
     ends.callback(node.stop)
     return node
 
 
 def _meet(node: ValkeyServer, other: ValkeyServer) -> None:
-    node.client().execute_command("CLUSTER", "MEET", other.host, other.port, other.option("cluster-port"))
+    port = other.option("tls-port") or other.port
+    node.client().execute_command("CLUSTER", "MEET", other.host, port, other.option("cluster-port"))
 
 
 def _wait_until_ok(nodes: Sequence[ValkeyServer]) -> None:

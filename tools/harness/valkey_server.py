@@ -68,8 +68,8 @@ class ValkeyServer:
         return self._program
 
     def option(self, name: str) -> object:
-        """One of its settings."""
-        return self._options[name]
+        """One of its settings; None: it has its default."""
+        return self._options.get(name)
 
     def client(self, **options: Any) -> Any:
         """A client of it."""

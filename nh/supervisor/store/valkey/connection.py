@@ -2,18 +2,20 @@
 
 nh retries by itself (nh.supervisor.store.writer), so the client does not. All keys of a group are in one slot
 of a cluster, so a client of the node that has this slot is enough. When the slot moves, or the node is lost,
-that client fails; the next connect() finds the slot again.
+that client fails; the next connect() finds the slot again. A node that let a request wait in vain is
+remembered for a while: others are asked first, and a standby of several relays leaves its groups alone.
 """
 
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from valkey import Valkey
 from valkey.backoff import NoBackoff
-from valkey.cluster import ClusterNode, ValkeyCluster
+from valkey.crc import key_slot
 from valkey.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -23,7 +25,6 @@ from valkey.exceptions import (
     ReadOnlyError,
     ResponseError,
     TimeoutError,
-    ValkeyClusterException,
     ValkeyError,
 )
 from valkey.retry import Retry
@@ -41,15 +42,13 @@ CONNECT_S: Final = 1.0
 REPLY_S: Final = 2.0
 """How long a reply may take."""
 
+SILENT_S: Final = 5.0
+"""So long a node of a cluster that has not answered in time comes last."""
+
 MAX_PASSWORD_BYTES: Final = 4096
 _MOST_TEXT: Final = 200
 
 _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
-
-_NO_CLUSTER: Final = (
-    "Valkey Cluster cannot be connected. Please provide at least one"
-    " reachable node: Cluster mode is not enabled"
-)
 
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
@@ -68,12 +67,11 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
     (OutOfMemoryError, "", StoreUnavailable, "the server's memory is full; raise its maxmemory"),
     (BusyLoadingError, "", StoreUnavailable, "the server is still loading its data"),
     (
-        ValkeyClusterException,
-        _NO_CLUSTER,
+        ResponseError,
+        "This instance has cluster support disabled",
         StoreRefused,
-        "the server is no cluster, or its ACL refuses cluster|slots; a URL with valkey:// is for one server",
+        "the server is no cluster; a URL with valkey:// is for one server",
     ),
-    (ValkeyClusterException, "", StoreUnavailable, "no node of the cluster can be used now ({})"),
     (
         ResponseError,
         "MOVED",
@@ -84,6 +82,28 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
     (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
 )
 """By the client's error and the beginning of its text: the store's error, and what it says."""
+
+
+class SilentNodes:
+    """The nodes of clusters that let a request wait in vain, for SILENT_S each. All threads use it."""
+
+    def __init__(self) -> None:
+        self._until: dict[TcpAddress, float] = {}
+
+    def add(self, node: TcpAddress) -> None:
+        """A node has not answered in time."""
+        self._until[node] = time.monotonic() + SILENT_S
+
+    def has(self, node: TcpAddress) -> bool:
+        """Whether it has not answered lately."""
+        return time.monotonic() < self._until.get(node, 0.0)
+
+    def last(self, nodes: Sequence[TcpAddress]) -> list[TcpAddress]:
+        """The nodes in their order, with those that have not answered lately behind the others."""
+        return sorted(nodes, key=self.has)
+
+
+silent_nodes: Final = SilentNodes()
 
 
 def connect(target: ValkeyTarget) -> Valkey:
@@ -122,11 +142,56 @@ def connect(target: ValkeyTarget) -> Valkey:
 
 
 def _node(target: ValkeyTarget, options: Mapping[str, Any]) -> TcpAddress:
-    """The node of a cluster that has the keys of the group now."""
-    nodes = [ClusterNode(each.host, each.port) for each in target.hosts]
-    with failures(target.name), ValkeyCluster(startup_nodes=nodes, **options) as cluster:
-        node = cluster.get_node_from_key(f"{{{target.prefix}}}")
-        return TcpAddress(node.host, node.port)
+    """The node of a cluster that has the keys of the group now, by the first node that answers.
+
+    The client's own view of a cluster asks more: for a node that is away it waits once more.
+    """
+    failure = StoreUnavailable(f"{target.name}: no node of the cluster has the calls now")
+    for host in silent_nodes.last(target.hosts):
+        try:
+            with failures(target.name), Valkey(host=host.host, port=host.port, **options) as client:
+                sections = client.execute_command("CLUSTER SLOTS")
+        except StoreRefused:
+            raise
+        except StoreUnavailable as exc:
+            if _has_waited(exc):
+                silent_nodes.add(host)
+            failure = exc
+            continue
+        slot = key_slot(f"{{{target.prefix}}}".encode())
+        for first, last, (address, port, *_), *_ in sections:
+            if first <= slot <= last:
+                return TcpAddress(address.decode() or host.host, port)
+    raise failure
+
+
+@contextlib.contextmanager
+def unless_silent(target: ValkeyTarget, server: Valkey) -> Iterator[None]:
+    """Ask a node of a cluster within the block, unless it has let a request wait in vain lately.
+
+    Raises:
+        StoreUnavailable: it has.
+    """
+    at = server.connection_pool.connection_kwargs
+    node = TcpAddress(at["host"], at["port"])
+    if silent_nodes.has(node):
+        raise StoreUnavailable(
+            f"{target.name}: the node {node} has not answered in time; it is asked again in {SILENT_S:g} s"
+        )
+    try:
+        yield
+    except StoreUnavailable as exc:
+        if _has_waited(exc):
+            silent_nodes.add(node)
+        raise
+
+
+def _has_waited(failure: BaseException | None) -> bool:
+    while failure is not None:
+        if isinstance(failure, TimeoutError):
+            return True
+        failure = failure.__cause__ or failure.__context__
+    return False
 
 
 @contextlib.contextmanager
@@ -138,7 +203,7 @@ def failures(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValkeyError, ValkeyClusterException, OSError) as exc:
+    except (ValkeyError, OSError) as exc:
         raise _failure(name, exc) from exc
 
 

@@ -17,7 +17,7 @@ from nh.errors import StoreUnavailable
 from nh.printable import counted, escaped
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
-from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.connection import connect, failures, unless_silent
 from nh.supervisor.store.valkey.url import ValkeyTarget
 from nh.supervisor.store.valkey.warm_copy import Changes, Position, WarmCopy
 
@@ -144,7 +144,8 @@ class Follower:
         """
         try:
             server = self._server = self._server or connect(self.target)
-            with failures(self.target.name):
+            alone = unless_silent(self.target, server) if self.target.cluster else contextlib.nullcontext()
+            with alone, failures(self.target.name):
                 return self.take(server, self._ask(server, self.question()))
         except BaseException:
             self.close()

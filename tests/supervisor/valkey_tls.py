@@ -1,0 +1,39 @@
+"""Servers of Valkey's protocol over TLS: a certificate for them, and their settings."""
+
+import subprocess
+from pathlib import Path
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that it signs itself, and its key."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ),
+            *("-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=store.example"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def tls_options(certificate: Path, key: Path, port: int, *, auth_clients: str) -> dict[str, object]:
+    """Of a server that speaks TLS at `port`; auth_clients: `yes`: clients need a certificate."""
+    return {
+        "tls-cert-file": certificate,
+        "tls-key-file": key,
+        "tls-ca-cert-file": certificate,
+        "tls-auth-clients": auth_clients,
+        "tls-port": port,
+    }
