@@ -132,7 +132,7 @@ def answers(address: tuple[str, int]) -> bool:
     """Whether an OPTIONS is answered."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.2)
+        sock.settimeout(1.0)
         sock.connect(address)
         host, port = sock.getsockname()[:2]
         at, uri = (f"[{host}]" if ":" in host else host), f"sip:{_bracketed(address)}"

@@ -27,7 +27,7 @@ def test_a_call_in_either_encoding(any_client: NgClient, alice: End, bob: End) -
 
 def test_tcp(relay: NgRelay) -> None:
     """Bencode after a cookie, one reply after the other on one connection."""
-    with socket.create_connection(relay.address, timeout=5) as stream:
+    with socket.create_connection(relay.address, timeout=20) as stream:
         for cookie in (b"first", b"second"):
             stream.sendall(cookie + b" " + bencode({"command": "ping"}))
             reply = b""

@@ -25,7 +25,7 @@ def test_a_script_that_records_keeps_its_calls(lenient: NgRelay, alice: End, bob
         assert started["warning"] == "Not supported by nh: start recording (nh records nothing)"
         talk(alice, bob)
         call.delete()
-    assert f"for call '{call.call_id}' from 127.0.0.1:" in lenient.program.output
+    lenient.program.wait_for_line(f"for call '{call.call_id}' from 127.0.0.1:")
 
 
 def test_another_feature_is_refused(lenient: NgRelay) -> None:

@@ -201,7 +201,7 @@ def test_a_planned_promotion_moves_the_calls_while_both_relay_and_the_other_rela
         eventually(lambda: sorted(told.read_text().splitlines()) == events, "each hook has run", WAIT_S)
         failed = "its failure is counted"
         eventually(lambda: two.deployment.stats().supervisor.hooks_failed == 1, failed, WAIT_S)
-        assert "on_demote: sh -c" in output(one)
+        one.deployment.relay.program.wait_for_line("on_demote: sh -c")
         nh_ok(one.deployment.place, "promote", "--force")
         network.move_address(one)
         for call in calls:

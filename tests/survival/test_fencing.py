@@ -17,6 +17,7 @@ from tools.harness.call import RelayedCall
 from tools.harness.deployment import has_ended
 from tools.harness.hosts import PREFIX, Host, Hosts, Link, some_hosts
 from tools.harness.waiting import eventually
+from tools.rtpload.worker.phone import wall_clock_offset_ns
 from tools.survive.host_faults import serves
 from tools.survive.host_scenario import host_path
 from tools.survive.taps import Tap
@@ -101,7 +102,7 @@ class Pair:
         """An epoch is the server's clock, in milliseconds, when it gave the calls to a relay."""
         with self.network.phones.entered():
             epoch_ms = self.network.server.client().hget(f"{{{PREFIX}}}:group", "epoch")
-        return int(epoch_ms or 0) * 1_000_000 - (time.time_ns() - time.monotonic_ns())
+        return int(epoch_ms or 0) * 1_000_000 - wall_clock_offset_ns()
 
     def _flows(self) -> bool:
         stats = self.one.deployment.stats().totals

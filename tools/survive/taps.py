@@ -8,11 +8,11 @@ import select
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tools.harness.hosts import VIRTUAL, Host, Hosts, Link
+from tools.rtpload.worker.phone import wall_clock_offset_ns
 
 _ETH_P_IP: Final = 0x0800
 _ETH_P_ALL: Final = 0x0003
@@ -45,7 +45,7 @@ class Tap:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((f"{Link.MEDIA}{host.number}", _ETH_P_ALL))
         self._source = socket.inet_aton(VIRTUAL)
-        self._offset_ns = time.monotonic_ns() - time.time_ns()
+        self._offset_ns = -wall_clock_offset_ns()
         self._times: dict[int, list[int]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tap of host {host.number}")
