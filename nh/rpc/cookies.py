@@ -194,6 +194,6 @@ class CookieHandler:
             request.subject,
             sender,
             what,
-            failure.message,
+            ("nh does not do that: " if failure.code == Unsupported.code else "") + failure.message,
             extra=about(request.subject.call_id, sender),
         )

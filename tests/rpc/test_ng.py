@@ -82,12 +82,17 @@ def test_what_cannot_be_read_is_answered_with_an_error(testbed: NgTestbed) -> No
             r"ng: the command 'fl\x0ay' from {client} was rejected: Unrecognized command",
         ),
         (
+            b"1 " + payload("play media", call_id="c"),
+            "ng: the command 'play media' for call 'c' from {client} was rejected:"
+            " nh does not do that: play media",
+        ),
+        (
             b"1 " + payload("offer", call_id="c\n" * 200),
             r"ng: the command 'offer' for call '%s…' from {client} was rejected: No SDP body"
             % (r"c\x0a" * 64),
         ),
     ],
-    ids=["no cookie", "no dictionary", "no such command", "no sdp"],
+    ids=["no cookie", "no dictionary", "no such command", "not supported", "no sdp"],
 )
 def test_a_rejected_request_is_logged_with_client_command_and_call(
     testbed: NgTestbed, caplog: pytest.LogCaptureFixture, message: bytes, logged: str
@@ -108,7 +113,7 @@ def test_a_refusal_of_a_shard_is_logged_with_client_command_and_call(
     host, port = client.getsockname()
     assert caplog.messages == [
         f"ng: the command 'offer' for call 'call' from {host}:{port} was refused:"
-        " ICE=force: nh has no ICE agent"
+        " nh does not do that: ICE=force: nh has no ICE agent"
     ]
 
 

@@ -54,7 +54,7 @@ def test_what_is_no_file_is_refused_and_a_fifo_blocks_nothing(tmp_path: Path) ->
     for path in (fifo, tmp_path):
         with pytest.raises(ConfigError, match="is not a regular file"):
             read_secret("key", path)
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; the user of nh"):
         read_secret("key", tmp_path / "gone")
 
 

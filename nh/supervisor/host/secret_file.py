@@ -24,18 +24,23 @@ def read_secret(setting: str, path: Path) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO without a writer blocks
     except OSError as exc:
-        raise ConfigError(f"{setting}: {path} cannot be read: {exc.strerror}") from exc
+        raise _unreadable(setting, path, exc) from exc
     try:
         _check_rights(setting, path, os.fstat(fd))
         content = os.read(fd, MAX_SECRET_BYTES + 1)
     except OSError as exc:
-        raise ConfigError(f"{setting}: {path} cannot be read: {exc.strerror}") from exc
+        raise _unreadable(setting, path, exc) from exc
     finally:
         os.close(fd)
     text = content.decode("ascii", "replace").rstrip("\r\n")
     if not text or len(content) > MAX_SECRET_BYTES or not (text.isascii() and text.isprintable()):
         raise ConfigError(f"{setting}: {path} is not one line of printable ASCII")
     return text
+
+
+def _unreadable(setting: str, path: Path, exc: OSError) -> ConfigError:
+    remedy = "the user of nh has to be able to read it; correct that or name another file"
+    return ConfigError(f"{setting}: {path} cannot be read: {exc.strerror}; {remedy}")
 
 
 def _check_rights(setting: str, path: Path, status: os.stat_result) -> None:
