@@ -15,6 +15,7 @@ neither connected nor read, and kernel flows continue. activate() brings all of 
 legs want.
 """
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,7 +27,7 @@ from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import legs_at, peer_for, plan_for, sole_latched_source
+from nh.shard.media.pipeline import legs_at, peer_for, plan_for, sends_enough, sole_latched_source
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
@@ -34,6 +35,9 @@ from nh.shard.media.sockets import MediaSocket, socket_of, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_S: Final = 2.0
+"""How long after its first packet a leg is asked whether the end that it sends to is silent."""
 
 
 class Forwarding:
@@ -87,8 +91,9 @@ class Forwarding:
             self.protocols,
             self._apply_after_batch,
             save=self._save,
-            note_leg=note_leg,
+            note_leg=self._note,
         )
+        self._note_leg = note_leg
         self._read_first: Final = self._plan_and_read  # one bound method, which all sockets share
 
     # --- sockets and sessions -------------------------------------------------------------------------
@@ -229,6 +234,24 @@ class Forwarding:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""
         self.apply(self._refresh([media_socket]))
 
+    def _note(self, leg: Leg, now: float) -> None:
+        """Note a leg (see NoteLeg), and connect the socket that its packets leave from to a silent end."""
+        self._note_leg(leg, now)
+        towards = leg.egress
+        out = socket_of(towards)
+        if out.peer is not None or towards.latched or leg.payload_types is None or leg.offload is not None:
+            return
+        if peer_for(out.legs, out, offloaded=out.flow is not None) is not None:
+            self._poll.call_after_batch(functools.partial(self._connect_output, out))
+        else:
+            leg.note_due = min(leg.note_due, now + LOOK_AGAIN_S)
+
+    def _connect_output(self, media_socket: MediaSocket) -> None:
+        try:
+            self.route_changed(media_socket)
+        except Exception:
+            logger.exception("the media socket at %s could not be connected", media_socket.local)
+
     def _apply_after_batch(self, legs: Sequence[Leg]) -> None:
         if not self._changed_legs:
             self._poll.call_after_batch(self._apply_batch)
@@ -311,7 +334,9 @@ class Forwarding:
 
     def _plan(self, media_socket: MediaSocket) -> SocketReader:
         """Make the plan of a socket, and its reader."""
-        plan = plan_for(media_socket.legs, connected=media_socket.connected, local_ports=self._local_ports)
+        legs, peer = media_socket.legs, media_socket.peer
+        connected = peer is not None and peer == sole_latched_source(legs, media_socket)
+        plan = plan_for(legs, connected=connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
         media_socket.has_protocols = plan.protocols
         if plan.protocols:
@@ -321,13 +346,13 @@ class Forwarding:
         return reader
 
     def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the source that its legs want, or disconnect it.
+        """Connect a socket to the end that its legs want, or disconnect it.
 
         Returns:
             Whether it has just been connected.
         """
-        wanted = None
-        if media_socket.leg is not None and media_socket.leg.latched:
+        wanted, leg = None, media_socket.leg
+        if leg is not None and (leg.latched or sends_enough(leg)):
             wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
         if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
             return False
@@ -339,11 +364,11 @@ class Forwarding:
         return False
 
     def _connect(self, media_socket: MediaSocket, wanted: Endpoint | None) -> bool:
-        """Connect a socket to the source that its legs want, with another one beside it.
+        """Connect a socket to the end that its legs want, with another one beside it.
 
         Args:
             media_socket: the socket.
-            wanted: the source; None: they want none.
+            wanted: the end; None: they want none.
 
         Returns:
             Whether it is connected to it. If not, every packet is admitted by its source.

@@ -22,13 +22,17 @@ from nh.calls.leg import Leg, RelaySocket
 from nh.calls.media import Endpoint
 from nh.shard.media.loop_guard import LocalPorts
 
+ENOUGH_PACKETS: Final = 50
+"""Packets to an end that has no latched source after which its socket is connected: to open the socket beside
+it takes as long as a connection saves with so many."""
+
 
 class Admit(enum.IntEnum):
     """Who decides whether a packet is admitted.
 
     NO_SESSION: no leg receives at the socket, so every packet is dropped.
     BY_SOURCE: the rules of latching, packet by packet.
-    BY_KERNEL: the socket is connected, so only packets of the latched source arrive.
+    BY_KERNEL: the socket is connected to the latched source, so only its packets arrive.
     """
 
     NO_SESSION = enum.auto()
@@ -115,10 +119,12 @@ def sole_latched_source(legs: Sequence[Leg], socket: RelaySocket) -> Endpoint | 
 
 
 def peer_for(legs: Sequence[Leg], socket: RelaySocket, *, offloaded: bool) -> Endpoint | None:
-    """The source that a socket is to be connected to, None: none.
+    """The end that a socket is to be connected to, None: none.
 
     A connected socket saves time for each packet and needs one more descriptor. So only a socket of RTP is
-    connected: few packets of RTCP come, and few of what the kernel forwards.
+    connected: few packets of RTCP come, and few of what the kernel forwards. It is connected to the latched
+    source, or to where an end is sent media that does not answer: what is sent is cheaper then, and what
+    comes is admitted by its source as before.
 
     Args:
         legs: the legs that receive at the socket.
@@ -127,4 +133,17 @@ def peer_for(legs: Sequence[Leg], socket: RelaySocket, *, offloaded: bool) -> En
     """
     if offloaded or not legs or legs[0].payload_types is None:
         return None
-    return sole_latched_source(legs, socket)
+    return sole_latched_source(legs, socket) or _unlatched_end(legs, socket)
+
+
+def sends_enough(leg: Leg) -> bool:
+    """Whether so much is sent to the end of a leg in user space that a connection pays."""
+    return leg.other.packets >= ENOUGH_PACKETS and leg.other.offload is None
+
+
+def _unlatched_end(legs: Sequence[Leg], socket: RelaySocket) -> Endpoint | None:
+    """Where the end of the only leg at a socket is sent to, although it has no latched source."""
+    leg = legs[0]
+    if len(legs) > 1 or leg.socket is not socket or leg.ice is not None or not sends_enough(leg):
+        return None
+    return leg.destination
