@@ -191,7 +191,11 @@ class Session:
         """
         changed = False
         for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
-            for place, leg in zip(group.components, self.legs[side::2], strict=True):
+            legs = self.legs[side::2]
+            secured = group.security is not None or group.ice is not None
+            if not secured and not any(leg.security or leg.ice for leg in legs):
+                continue  # as in nearly all sessions
+            for place, leg in zip(group.components, legs, strict=True):
                 security = group.security
                 if security is not None:
                     security = security.of_component(place.component)

@@ -7,7 +7,7 @@ messages. Knows no sockets and no calls.
 import functools
 import logging
 from collections.abc import Callable, Hashable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 from nh.commands import Command, Ping
 from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
@@ -134,20 +134,22 @@ class CookieHandler:
 
     def _execute(self, key: bytes | None, request: CookieRequest, sender: Hashable, send: Send) -> None:
         """Execute a request; `key` is None if it does not come again."""
-        command, origin = request.command, Origin(self._codec.name, sender)
         self._log_left_out(request, sender, request.left_out)
-        if isinstance(command, Failure):
-            self._counter.count_error(command.code)
-            self._log_failure("was rejected", request, sender, command)
-            send(request.encode(command))
-        elif isinstance(command, LeftOut):
-            send(request.encode(command))
-        elif self._replies.full:
+        if type(request.command) is Failure:
+            self._counter.count_error(request.command.code)
+            self._log_failure("was rejected", request, sender, request.command)
+            send(request.encode(request.command))
+            return
+        if type(request.command) is LeftOut:
+            send(request.encode(request.command))
+            return
+        command, origin = cast("Command", request.command), Origin(self._codec.name, sender)
+        if self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
             self._counter.count_overload()
             self._overload_log.log(logging.WARNING, "%s: requests are refused: %s", self._codec.name, error)
             send(request.encode(Failure.of(error)))
-        elif key is None or isinstance(command, Ping):  # executing a Ping again is cheaper than its reply
+        elif key is None or type(command) is Ping:  # executing a Ping again is cheaper than its reply
             self._dispatch(command, lambda result: send(self._reply(request, sender, result)), origin)
         else:
             self._replies.begin(key, sender, send)
@@ -168,9 +170,9 @@ class CookieHandler:
             )
 
     def _reply(self, request: CookieRequest, sender: Hashable, result: Result) -> bytes:
-        if isinstance(result, Failure) and result.code in _LOGGED:
+        if type(result) is Failure and result.code in _LOGGED:
             self._log_failure("was refused", request, sender, result)
-        if isinstance(result, Rewritten):
+        if type(result) is Rewritten:
             self._log_left_out(request, sender, result.left_out)
         return request.encode(result)
 

@@ -30,7 +30,12 @@ class DatagramSender(NamedTuple):
     peer: tuple[Any, ...]
 
     def __str__(self) -> str:
-        return str(TcpAddress(*self.peer[:2]))
+        return _text_of(*self.peer[:2])
+
+
+@functools.lru_cache(maxsize=256)  # proxies keep their sockets; each command of calls notes its client
+def _text_of(host: str, port: int) -> str:
+    return str(TcpAddress(host, port))
 
 
 class DatagramSocket:

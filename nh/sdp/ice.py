@@ -144,6 +144,8 @@ def _make_candidate(address: str, port: int, component: int, rank: int) -> bytes
 
 
 def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+    if section.attributes.keys().isdisjoint(names):
+        return
     for name in names:
         for index, _ in section.attributes.get(name, ()):
             edits.drop(index)

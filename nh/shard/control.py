@@ -230,7 +230,7 @@ class Control(CallObserver):
         self._loop.call_later(0.001, lambda: self._end_calls(recovery))
 
     def _on_command(self, request_id: int, command: RelayCommand, client: Client) -> None:
-        if not isinstance(command, ListCalls):  # which changes nothing, and is answered later
+        if type(command) is not ListCalls:  # which changes nothing, and is answered later
             self._sink.hold()
         self._execute(command, client, functools.partial(self._replies.send, request_id))
         self._report_if_empty()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 from nh.calls.events import CallEvents
 from nh.calls.journal import Client
@@ -11,6 +12,7 @@ from nh.command_table import INFO
 from nh.commands import (
     Activate,
     Allocate,
+    CallCommand,
     Close,
     CloseCall,
     DeleteAll,
@@ -74,6 +76,15 @@ class Executor:
         self._signalling = Signalling(table, config.interfaces)
         self._sessions = Sessions(table, config.interfaces)
         self.transactions = Transactions(table)
+        # a table, because isinstance() is slow for each msgspec struct that a command is not
+        self._executions: dict[type, Callable[[Any], RelayResult]] = {
+            **dict.fromkeys((Allocate, Activate, Close, CloseCall), self.transactions.execute),
+            **dict.fromkeys(
+                (Update, Lookup, QuerySession, DeleteSessions, DeleteAll), self._sessions.execute
+            ),
+            ListCalls: self._lister.make,
+            ShowCall: self._show,
+        }
 
     def close(self) -> None:
         """Lists that are being made get no reply."""
@@ -118,17 +129,7 @@ class Executor:
         return result
 
     def _execute(self, command: RelayCommand) -> RelayResult:
-        match command:
-            case Allocate() | Activate() | Close() | CloseCall():
-                return self.transactions.execute(command)
-            case Update() | Lookup() | QuerySession() | DeleteSessions() | DeleteAll():
-                return self._sessions.execute(command)
-            case ListCalls():
-                return self._lister.make(command)
-            case ShowCall():
-                return self._show(command)
-            case _:
-                return self._signalling.execute(command)
+        return self._executions.get(type(command), self._signalling.execute)(command)
 
     def _show(self, command: ShowCall) -> CallDetail:
         now = time.monotonic()
@@ -143,6 +144,4 @@ class Executor:
 
 def _changed_by(command: RelayCommand) -> bytes | None:
     """The call-id of the call that a command may change; None: it changes none, or is about many."""
-    if isinstance(command, ListCalls | DeleteAll) or not INFO[type(command)].changes_call:
-        return None
-    return command.call_id
+    return cast("CallCommand", command).call_id if INFO[type(command)].changes_call else None

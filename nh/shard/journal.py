@@ -5,7 +5,7 @@ It costs a call a few appended values for each event, and no packet anything.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from nh.calls.call import Call
 from nh.calls.events import CallObserver, EndReason
@@ -25,7 +25,7 @@ from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import INFO
-from nh.commands import DeleteAll, ListCalls, RelayCommand, TransactionKey
+from nh.commands import CallCommand, DeleteAll, RelayCommand, TransactionKey
 from nh.errors import NhError
 
 MAX_CLIENTS: Final = 256
@@ -68,13 +68,12 @@ class JournalWriter(CallObserver):
 
     def begin_command(self, command: RelayCommand, client: Client) -> None:
         """A command that may change calls is about to be carried out; others are left out."""
-        if isinstance(command, ListCalls | DeleteAll):
-            if isinstance(command, DeleteAll):
-                self._client = client
-            return
         info = INFO[type(command)]
         if not info.changes_call:
+            if type(command) is DeleteAll:
+                self._client = client
             return
+        command = cast("CallCommand", command)
         self._client = self._clients.setdefault(client, client)
         if len(self._clients) > MAX_CLIENTS:
             self._clients.clear()

@@ -213,7 +213,7 @@ class Relay:
         Raises:
             Refused, ProtocolError: see execute(); then there is no reply.
         """
-        if isinstance(command, ListCalls) and self._loop is not None:
+        if type(command) is ListCalls and self._loop is not None:
             self._executor.begin_list(self._loop, command, reply)
         else:
             reply(self.execute(command, client))

@@ -138,6 +138,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
     """
     streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
     latest = leg.meter.latest if leg.meter is not None else None
+    drops, offender, unreachable_at = leg.drops, leg.offender, leg.unreachable_at  # rare, so slow to read
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -145,19 +146,19 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         latched=leg.latched,
         packets=leg.packets,
         bytes=leg.bytes,
-        dropped={} if leg.drops is None else _dropped(leg.drops),
+        dropped={} if drops is None else _dropped(drops),
         idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
         kernel=leg.offload is not None,
         user_space_because=leg.not_offloaded,
         kernel_packets=leg.offloaded,
         streams=streams,
-        refused_from=str(leg.offender) if leg.offender else None,
+        refused_from=str(offender) if offender else None,
         direction=said.direction,
         payload_type=None if latest is None else latest.payload_type,
         allowed=() if leg.payload_types is None else leg.payload_types.allowed,
         deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
         unreachable=leg.unreachable,
-        unreachable_s=None if leg.unreachable_at is None else round(now - leg.unreachable_at, 3),
+        unreachable_s=None if unreachable_at is None else round(now - unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
         ice=_ice((leg.bundled_on or leg).ice, now=now),
         dtls=leg.security.handshake if leg.security is not None and not leg.is_muxed else "",

@@ -157,7 +157,7 @@ class Dispatcher:
         self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client
     ) -> None:
         def count_and_reply(result: RelayResult) -> None:
-            if isinstance(result, Failure) and result.code in _UNSERVED:
+            if type(result) is Failure and result.code in _UNSERVED:
                 self._count_unserved(result)
             reply(result)
 

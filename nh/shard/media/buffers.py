@@ -74,10 +74,14 @@ class MediaBuffers:
             media_socket.enlarged = media_socket.enlarged_beside = 0
 
     def count_lost(self, session: Session) -> None:
-        """Count what the sockets of a session have lost since the last call."""
+        """Count what the sockets of a session have lost since the last call.
+
+        The buffer of a socket from which no packet came has never been full.
+        """
         for leg in session.legs:
             for media_socket in sockets_of([leg]):
-                self._count_lost(leg, media_socket)
+                if any(each.packets or each.drops is not None for each in media_socket.legs):
+                    self._count_lost(leg, media_socket)
 
     def _count_lost(self, leg: Leg, media_socket: MediaSocket) -> None:
         legs = media_socket.legs

@@ -148,8 +148,9 @@ class Forwarding:
         now or no longer is, if they may be in the kernel, or if media are bundled.
         """
         media_sockets = sockets_of(legs)
-        bundled = any(each.bundle or each.bundled_on for each in legs)
-        if self._active and self._kernel is None and not bundled:
+        if self._wait_for_first(legs, media_sockets):
+            return
+        if self._active and self._kernel is None and not _bundled(legs):
             peers = [each.peer for each in media_sockets]
             self.apply(self._bring_in_line(media_sockets))
             if peers == [each.peer for each in media_sockets]:
@@ -175,11 +176,32 @@ class Forwarding:
 
         That a leg without a source goes on without one is no event: its command is one already.
         """
-        found = self._refresh(sockets_of(legs))
+        media_sockets = sockets_of(legs)
+        found = [] if self._wait_for_first(legs, media_sockets) else self._refresh(media_sockets)
         for leg in legs:
             if leg.source is not None:
                 self._save(leg)
         self.apply(found)
+
+    def _wait_for_first(self, legs: Sequence[Leg], media_sockets: Iterable[MediaSocket]) -> bool:
+        """Whether the next packet of each socket of a session makes its plan, as signalling left them.
+
+        So there is nothing to do for them, unless a leg wants a source before, or has timers. Nor is there
+        for others: without bundles, all send through the sockets of their own sessions.
+
+        Args:
+            legs: of the session.
+            media_sockets: theirs.
+        """
+        if self._kernel is not None or not self._active or _bundled(legs):
+            return False
+        for media_socket in media_sockets:
+            if self._poll.get_reader(media_socket.fileno()) is not self._read_first:
+                return False
+            for leg in media_socket.legs:
+                if leg.latched or leg.ice or leg.security or leg.bundle:
+                    return False
+        return True
 
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
@@ -403,6 +425,10 @@ class Forwarding:
             self._readers.serve_waiting(media_socket, media_socket.beside)
             self._poll.remove(media_socket.beside.fileno())
             media_socket.close_beside()
+
+
+def _bundled(legs: Sequence[Leg]) -> bool:
+    return any(each.bundle or each.bundled_on for each in legs)
 
 
 def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, None]:

@@ -54,6 +54,10 @@ class MediaPoll:
             self._subjects += [None] * more
         self._readers[fd], self._subjects[fd] = reader, subject
 
+    def get_reader(self, fd: int) -> Reader[Any]:
+        """The reader of a watched descriptor."""
+        return self._readers[fd]
+
     def set_reader(self, fd: int, reader: Reader[Any]) -> None:
         """Replace the reader of a watched descriptor; its subject stays."""
         self._readers[fd] = reader

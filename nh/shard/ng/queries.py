@@ -120,6 +120,7 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
     course: tuple[StreamQuality, ...] = ()
     if heard is not None and heard.average is not None:
         course = describe_course(leg.other, heard.ssrc, wall_offset_s=wall_offset_s)
+    drops, offender = leg.drops, leg.offender  # rare, so slow to read
     return StreamReading(
         local_port=leg.socket.local.port,
         component=component,
@@ -127,10 +128,10 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         source=str(leg.source) if leg.source else None,
         packets=leg.packets,
         bytes=leg.bytes,
-        errors=sum(leg.drops or ()),
+        errors=sum(drops or ()),
         last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
-        refused=leg.drops[Drop.SOURCE_MISMATCH] if leg.drops else 0,
-        refused_from=str(leg.offender) if leg.offender else None,
+        refused=drops[Drop.SOURCE_MISMATCH] if drops else 0,
+        refused_from=str(offender) if offender else None,
         rtp=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
         ssrc=_latest_ssrc(leg),
         heard=heard,

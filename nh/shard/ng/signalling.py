@@ -61,12 +61,10 @@ class Signalling:
             AddressUnavailable.
         """
         match command:
-            case Offer() | Answer():
-                result = self.offer(command) if isinstance(command, Offer) else self.answer(command)
-                call = self._table.find_call(command.call_id)
-                if call is not None and command.options.timeout_callback:
-                    call.timeout_target = TimeoutTarget(callback=command.options.timeout_callback)
-                return result
+            case Offer():
+                return self._with_target(command, self.offer(command))
+            case Answer():
+                return self._with_target(command, self.answer(command))
             case Delete():
                 return self._delete(command)
             case Query():
@@ -75,6 +73,14 @@ class Signalling:
                 offers = self._offers(command.call_id)
                 offers.block(command.from_tag, command.what, blocked=command.blocked)
                 return Blocked()
+
+    def _with_target(self, command: Offer | Answer, result: Rewritten) -> Rewritten:
+        """Note who wants to know that the media of the call have timed out; returns the result."""
+        if command.options.timeout_callback:
+            call = self._table.find_call(command.call_id)
+            if call is not None:
+                call.timeout_target = TimeoutTarget(callback=command.options.timeout_callback)
+        return result
 
     def offer(self, command: Offer) -> Rewritten:
         """The offer with the relay's ports, for the other party.

@@ -159,7 +159,10 @@ class ShardBackup:
         unused: list[int] = []
         try:
             for message in messages:
-                count = len(message.endpoints) if isinstance(message, StoreSockets) else 0
+                if type(message) is not StoreSockets:
+                    self.apply(message, [])
+                    continue
+                count = len(message.endpoints)
                 its_own, fds[:] = fds[:count], fds[count:]
                 try:
                     self.apply(message, its_own)
@@ -180,16 +183,16 @@ class ShardBackup:
         Raises:
             ProtocolViolation: the message makes no sense; the backup is unchanged.
         """
-        match message:
+        match message:  # the most frequent first
+            case SaveCall():
+                self._save_part(message)
+            case DropCall(call_id):
+                self.drop(call_id)
             case StoreSockets(endpoints):
                 self._store_sockets(endpoints, fds)
             case ReleaseSockets(endpoints):
                 for endpoint in endpoints:
                     self._release(endpoint)
-            case SaveCall():
-                self._save_part(message)
-            case DropCall(call_id):
-                self.drop(call_id)
 
     def save(self, call_id: bytes, snapshot: bytes) -> None:
         """Save a call of an earlier run, with a snapshot of an orphan or of the store."""
@@ -279,6 +282,10 @@ class ShardBackup:
             self._status.sockets_held -= 1
 
     def _save_part(self, message: SaveCall) -> None:
+        if message.part == 0 and message.last:  # as nearly all are
+            self._partial = None
+            self._save(message.call_id, message.snapshot, of_this_run=True)
+            return
         if message.part == 0:
             self._partial = (message.call_id, [])
         call_id, parts = self._partial or (b"", [])

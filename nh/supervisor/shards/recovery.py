@@ -92,7 +92,7 @@ class Recovery:
         """See RecoverySource."""
         self.backup.apply_all(messages, fds)
         for message in messages:
-            if isinstance(message, DropCall) and message.record and self._records is not None:
+            if type(message) is DropCall and message.record and self._records is not None:
                 self.recorded = message.number
                 self._records.add(message.call_id, message.record)
 

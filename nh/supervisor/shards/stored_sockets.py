@@ -14,6 +14,7 @@ BLOCK_PORTS: Final = 256
 """Ports of one array: of a few sockets, a kilobyte."""
 
 _FREE: Final = -1
+_EMPTY: Final = array.array("i", [_FREE] * BLOCK_PORTS)
 
 
 class StoredSockets:
@@ -28,7 +29,7 @@ class StoredSockets:
         number, port = divmod(endpoint.port, BLOCK_PORTS)
         key = (endpoint.address, number)
         if key not in self._blocks:
-            self._blocks[key] = array.array("i", [_FREE] * BLOCK_PORTS)
+            self._blocks[key] = _EMPTY[:]
         self._blocks[key][port] = fd
         self._used[key] = self._used.get(key, 0) + 1
 

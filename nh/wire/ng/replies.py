@@ -94,11 +94,7 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
 def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
     reply: dict[Any, Any] = {"result": "ok"}
     left_out, warning, write = request.left_out, "", writer_of(request.encoding)
-    match result:
-        case Failure():
-            return _failure(request, result)
-        case Pong():
-            return {"result": "pong"}
+    match result:  # the most frequent first
         case Rewritten():
             reply |= {"sdp": write(result.sdp)} if result.sdp else {}
             left_out = ", ".join(filter(None, (left_out, result.left_out)))
@@ -106,6 +102,10 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
         case Queried():
             reply |= {} if request.fast else _queried(result, write)
             warning = "" if result.complete or request.fast else SHORTENED
+        case Failure():
+            return _failure(request, result)
+        case Pong():
+            return {"result": "pong"}
         case CallList(calls):
             reply["calls"] = [write(call.call_id) for call in calls]
         case Stats(values):

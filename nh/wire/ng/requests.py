@@ -80,7 +80,7 @@ def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> Request
         payload: the dictionary behind the cookie.
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
     """
-    encoding = Encoding.JSON if payload[:1] == Encoding.JSON.value else Encoding.BENCODE
+    encoding = Encoding.JSON if payload[:1] == b"{" else Encoding.BENCODE
     dictionary = None
     try:
         dictionary = decode(payload)
@@ -114,7 +114,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
         fast="fast" in parsed.switches,
         ignored=parsed.ignored,
         # other commands ask for nothing by their flags: scripts send the same ones with each command
-        left_out=parsed.left_out if isinstance(command, Offer | Answer) else "",
+        left_out=parsed.left_out if type(command) in (Offer, Answer) else "",
         subject=Subject(name, dictionary.find(b"call-id")),
     )
 
