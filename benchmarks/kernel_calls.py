@@ -2,6 +2,9 @@
 
 The shards poll the counters of the flows, expire calls and save what a successor needs. A pause of a shard,
 such as a collection of garbage, shows in the delay of its loop.
+
+All sources latch within seconds here, and each such call is saved at once or in the next round of
+checkpoints. So the measurement begins a round after the last has latched.
 """
 
 import contextlib
@@ -19,12 +22,16 @@ from benchmarks.results import KernelCalls
 from benchmarks.streams import Phones
 from nh.client import NativeClient
 from nh.commands import GetStats
+from nh.shard.recovery.checkpoints import REFRESH_S
 from tools.harness.program import running_on
 
 CALLS: Final = 10_000
 PACKETS_PER_S: Final = 20_000.0
 WARM_UP: Final = 3
-"""Packets of each stream before the measurement: they latch, and calls are saved with their sources."""
+"""Packets of each stream before the measurement, at least: they latch."""
+
+SETTLE_S: Final = REFRESH_S + 2.0
+"""Time after that until all calls are saved with their sources."""
 
 LATE_S: Final = 0.005
 TIMEOUT_S: Final = 10.0
@@ -51,7 +58,7 @@ def measure_kernel_calls(calls: int = CALLS, *, seconds: float = 20.0) -> Kernel
         nh.start(Site(cpus[-1], cpus[0], "127.0.1.102", Path(directory)))
         client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
         streams = nh.set_up(range(calls), phones).streams
-        warm_up_s = WARM_UP * len(streams) / PACKETS_PER_S
+        warm_up_s = WARM_UP * len(streams) / PACKETS_PER_S + SETTLE_S
         phones.play(streams, number=1, packets_per_s=PACKETS_PER_S, duration_s=warm_up_s)
         meter, before = TreeMeter(nh.pids()), _totals(client)
         cpu_s, begun_s = meter.cpu_s(), time.monotonic()

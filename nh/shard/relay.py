@@ -100,6 +100,7 @@ class Relay:
         self.observe(LoadMeter(self.stats, self.table, limits))  # reads what the collector has counted
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
+        self._watched_at = time.monotonic()
 
     def observe(self, observer: CallObserver) -> None:
         """Report the events of calls to `observer` from now on."""
@@ -255,7 +256,8 @@ class Relay:
         self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
 
     def _watch(self, now: float) -> bool:
-        self.plane.watch(since_s=WATCH_S, now=now)
+        since_s, self._watched_at = max(now - self._watched_at, WATCH_S), now
+        self.plane.watch(since_s=since_s, now=now)
         return self.plane.has_to_watch
 
     def _housekeeping(self, now: float) -> None:

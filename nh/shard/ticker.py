@@ -15,7 +15,7 @@ HOUSEKEEPING_S: Final = 0.5
 """How often sessions expire and statistics are brought up to date."""
 
 WATCH_S: Final = 0.1
-"""How often the media plane looks at the next part of what tells of no change, while there is anything."""
+"""How often the media plane looks at the next part of what tells of no change, while there is much of it."""
 
 
 class Ticker:
@@ -26,7 +26,7 @@ class Ticker:
         poll: the media sockets to serve.
         coalesce_s: see Pacer.
         watch: called every WATCH_S with monotonic seconds, and only with each housekeeping after it has
-            returned False: there is nothing to look at.
+            returned False: there is little to look at.
         housekeeping: called every HOUSEKEEPING_S, after `watch`, with monotonic seconds.
     """
 

@@ -15,7 +15,9 @@ from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
 from nh.results import LegDetail
+from nh.shard.media import kernel_path
 from nh.shard.media.kernel_path import FULL
+from nh.shard.media.plane import ROUND_S
 from tests.calls.rtp import rtp_packet
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakeKernelPath, MakeNg, MakePeer, MakeTestbed
@@ -332,6 +334,26 @@ def test_an_interval_of_quality_ends_although_no_one_looks_at_the_call(
     meter = testbed.relay.table.get_call(call.key.call_id).running[0].legs[0].meter
     assert meter is not None
     testbed.turn_until(lambda: meter.streams[0].quality, "the interval has a sample")
+
+
+def test_flows_have_turns_of_their_own_only_while_much_is_looked_at(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_path, "FEW_LOOKS_A_SECOND", 0)
+    call, plane = testbed.call(alice, bob), testbed.relay.plane
+    testbed.converse(alice, bob, call)
+    assert not plane.has_to_watch, "no interval of quality has ended"
+    for number in range(INTERVAL_PACKETS):
+        alice.send(RtpPacket(77, number, 160 * number).encode(), call.for_caller)
+    plane.watch(since_s=ROUND_S, now=time.monotonic())
+    assert plane.has_to_watch
+    plane.watch(since_s=ROUND_S, now=time.monotonic())
+    assert not plane.has_to_watch
+    assert plane.kernel is not None
+    plane.kernel.routes_changed()
+    assert plane.has_to_watch, "the routes of all directions are looked up"
+    plane.watch(since_s=ROUND_S, now=time.monotonic())
+    assert not plane.has_to_watch
 
 
 def test_packets_bear_the_code_point_of_their_socket(

@@ -37,6 +37,9 @@ MAX_KNOWN_ROUTES: Final = 4096
 MAX_RETRIED: Final = 200
 """Most directions that are retried in one sweep, so that a lasting refusal costs little."""
 
+FEW_LOOKS_A_SECOND: Final = 40
+"""Most looks at flows that housekeeping does, in a millisecond each time; more have turns of their own."""
+
 MAX_WARNINGS: Final = 16
 """Most different warnings that a shard logs in its life."""
 
@@ -64,6 +67,7 @@ class KernelPath:
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
         self._stale: list[MediaSocket] = []
+        self._looks_a_second = 0.0
         self._known_routes: dict[tuple[str, str], Route] = {}
         self._warned: set[str] = set()
 
@@ -129,15 +133,23 @@ class KernelPath:
             del self._waiting[media_socket]
             self._stale.append(media_socket)
 
-    def poll(self, *, share: float, now: float) -> None:
+    def poll(self, *, since_s: float, round_s: float, now: float) -> None:
         """Look at flows that ask for it (KernelFlow.look), in one part of a round over all.
 
         Args:
-            share: the part of all flows, 0 to 1.
+            since_s: seconds since the last call, at most `round_s`.
+            round_s: the time of a round.
             now: monotonic seconds.
         """
-        for flow in self._flows.find_due(share):
+        due = self._flows.find_due(since_s / round_s)
+        for flow in due:
             flow.look(now=now)
+        self._looks_a_second = len(due) / since_s
+
+    @property
+    def has_to_poll(self) -> bool:
+        """Whether poll(), or take_stale(), has so much to do that it needs turns of its own."""
+        return bool(self._stale) or self._looks_a_second > FEW_LOOKS_A_SECOND
 
     def routes_changed(self) -> None:
         """Look up the route of every direction again: routing has changed."""

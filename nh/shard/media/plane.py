@@ -104,7 +104,7 @@ class SocketPlane:
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
         self._round: list[Session] = []
-        self._slice = 1
+        self._round_sessions = 0
 
     def change_settings(self, settings: RelaySettings) -> None:
         """Use these settings from now on; open sockets keep their code point."""
@@ -241,31 +241,32 @@ class SocketPlane:
         Each call looks at a part, so that thousands of sessions do not delay the packets.
 
         Args:
-            since_s: seconds since the last call. A round over all takes ROUND_S.
+            since_s: seconds since the last call, above 0. A round over all takes ROUND_S.
             now: monotonic seconds.
         """
-        if self._running and now >= self._losses_due:
+        since_s = min(since_s, ROUND_S)
+        if self._round:
+            self._count_some_lost(math.ceil(self._round_sessions * since_s / ROUND_S))
+        elif self._running and now >= self._losses_due:
             self._losses_due = now + ROUND_S
             if self._udp_errors.grew():
                 self._round = list(self._running)
-                self._slice = math.ceil(len(self._round) * since_s / ROUND_S)
-        if self._round:
-            self._count_some_lost()
+                self._round_sessions = len(self._round)
         if self.kernel is not None:
-            self.kernel.poll(share=min(1.0, since_s / ROUND_S), now=now)
+            self.kernel.poll(since_s=since_s, round_s=ROUND_S, now=now)
             for media_socket in self.kernel.take_stale(ROUTES_PER_POLL):
                 self._forwarding.route_changed(media_socket)
 
     @property
     def has_to_watch(self) -> bool:
-        """Whether watch() has a part of a round to look at the next time."""
-        return bool(self._round) or (self.kernel is not None and self.kernel.flows > 0)
+        """Whether watch() has so much to look at that it needs turns of its own, beside housekeeping."""
+        return bool(self._round) or (self.kernel is not None and self.kernel.has_to_poll)
 
-    def _count_some_lost(self) -> None:
+    def _count_some_lost(self, most: int) -> None:
         """Ask the next few sockets what they lost, in a round over all, if any of the host has lost packets:
         to ask the four of a call takes as long as to relay several packets."""
-        asked = self._round[-self._slice :]
-        del self._round[-self._slice :]  # first: a session that fails must not be asked for ever
+        asked = self._round[-most:]
+        del self._round[-most:]  # first: a session that fails must not be asked for ever
         for session in asked:
             if session in self._running:  # it may have ended since the round began
                 self.count_lost(session)

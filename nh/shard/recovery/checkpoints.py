@@ -190,10 +190,16 @@ class Checkpointer(CallObserver):
         if call is None:
             self._drop(call_id)
             return
+        call.note(now=now)
+        self._save(call, call.last_active, now=now)
+
+    def _save(self, call: Call, last_active: float, *, now: float) -> None:
+        """Save a call that has just been noted."""
+        call_id = call.call_id
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
         snapshot = _snapshot(call, now=now, grace_s=2 * (self._snapshot_every - 1) * REFRESH_S)
-        self._saved[call_id] = call.last_active
+        self._saved[call_id] = last_active
         self._sink.save_call(call_id, snapshot)
 
     def save_all(self) -> None:
@@ -236,6 +242,8 @@ class Checkpointer(CallObserver):
     def checkpoints(self) -> Iterator[CallCheckpoint]:
         """Each call as it is at the moment, for a handover."""
         for call in list(self._table):
+            now = time.monotonic()
+            call.note(now=now)
             # forks share groups
             sockets = {
                 each.fileno(): each
@@ -246,7 +254,7 @@ class Checkpointer(CallObserver):
             yield CallCheckpoint(
                 call.call_id,
                 [(each.local, fd) for fd, each in sockets.items()],
-                _snapshot(call, now=time.monotonic()),
+                _snapshot(call, now=now),
             )
 
     def _drop(self, call_id: bytes) -> None:
@@ -292,10 +300,12 @@ class Checkpointer(CallObserver):
     def _refresh(self, call_id: bytes, *, now: float) -> None:
         """Save a call if packets have come since it was saved."""
         call = self._table.find_call(call_id)
-        if call is not None:
-            call.note(now=now)
-            if call.last_active != self._saved.get(call_id):
-                self.save(call_id, now=now)
+        if call is None:
+            return
+        call.note(now=now)
+        last_active = call.last_active
+        if last_active != self._saved.get(call_id):
+            self._save(call, last_active, now=now)
 
 
 def _shows_once(leg: Leg) -> bool:
@@ -303,5 +313,4 @@ def _shows_once(leg: Leg) -> bool:
 
 
 def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
-    call.note(now=now)
     return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s))
