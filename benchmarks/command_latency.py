@@ -2,6 +2,7 @@
 
 The media are more than the shard can carry, so its queues are always full: what is measured is whether a
 command has to wait behind them. Packets that the shard cannot take are lost in the kernel.
+An echo beside the shard shows what of that is the host's (benchmarks.echo); a command passes two processes.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.echo import echo_on
 from benchmarks.peers.interface import Site
 from benchmarks.peers.nh import Nh
 from benchmarks.peers.signalling import set_up_by_control
@@ -57,6 +59,8 @@ def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTime
         stopwatch = Stopwatch()
         control = NativeControl(client, site.address, stopwatch)
         streams = set_up_by_control(control, range(calls), phones).streams
+        echoes = Histogram()
+        exchange = undo.enter_context(echo_on(site.cpu, echoes))
         undo.enter_context(_flood(streams))
         time.sleep(1.0)  # until sources are latched and queues are full
         stopwatch = Stopwatch()
@@ -65,13 +69,16 @@ def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTime
         cpu_s, packets, start_s = meter.cpu_s(), _packets_out(client), time.monotonic()
         while (elapsed_s := time.monotonic() - start_s) < seconds:
             set_up_by_control(control, range(calls, calls + 1), phones, tear_down=True)
+            exchange()
             time.sleep(PAUSE_S)
         load = (meter.cpu_s() - cpu_s) / elapsed_s
         relayed_per_s = (_packets_out(client) - packets) / elapsed_s
-    return _summary(calls, relayed_per_s, load, stopwatch)
+    return _summary(calls, relayed_per_s, load, stopwatch, echoes)
 
 
-def _summary(calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch) -> CommandTimes:
+def _summary(
+    calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch, echoes: Histogram
+) -> CommandTimes:
     every = Histogram()
     for histogram in stopwatch.histograms().values():
         every.merge(histogram.filled())
@@ -84,6 +91,7 @@ def _summary(calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch
         p50_ms=p50_ms,
         p99_ms=p99_ms,
         max_ms=max_ms,
+        echo_p99_ms=echoes.percentiles([99])[0] / 1e6,
     )
 
 

@@ -125,7 +125,8 @@ def _commands(results: Results) -> Goal | None:
     if found is None:
         return None
     return Goal(
-        f"A command's p99 in a shard with {found.calls:,} calls at {found.relayed_per_s:,.0f} packets/s",
+        f"A command's p99 in a shard with {found.calls:,} calls at {found.relayed_per_s:,.0f} packets/s"
+        + (f" (an echo's beside it: {found.echo_p99_ms:.1f} ms)" if found.echo_p99_ms else ""),
         f"{found.p99_ms:.1f} ms",
         "under 5 ms",
         found.p99_ms < 5,

@@ -79,6 +79,7 @@ class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
         relay_load: share of its CPU that it used, 0 to 1.
         commands: how many were timed.
         p50_ms, p99_ms, max_ms: of a command, as its client sees it.
+        echo_p99_ms: of an exchange with a process on the same CPU that sends back what it gets.
     """
 
     calls: int
@@ -88,6 +89,7 @@ class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     p99_ms: float
     max_ms: float
+    echo_p99_ms: float = 0.0
 
 
 class OneWay(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
         "nh.supervisor.shards",
         *("nh.supervisor.shard_slots", "nh.supervisor.dispatch"),
         "nh.shard.recovery",
-        *("nh.shard.lease_end", "nh.shard.time_slice"),
+        *("nh.shard.lease_end", "nh.time_slice"),
     ),
     "store": ("nh.supervisor.store", "nh.supervisor.standby"),
     "handover": ("nh.supervisor.handover", "nh.ipc"),

@@ -64,9 +64,9 @@ from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.relay import Relay
 from nh.shard.replies import Replies
 from nh.shard.rtcp_watch import RtcpWatch
-from nh.shard.time_slice import ask_for_short_slices
 from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import Segment, ShardStats, ShardWriter, attach_segment
+from nh.time_slice import ask_for_short_slices
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -29,6 +29,7 @@ from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.watchdog import Watchdog
 from nh.supervisor.standby.hooks import Hook
 from nh.supervisor.standby.ownership import Ownership, Reactions
+from nh.time_slice import ask_for_short_slices
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, serve, end; returns the exit status."""
         runtime = self._runtime
+        ask_for_short_slices()
         self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         self._publish_states_of_shards()
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:

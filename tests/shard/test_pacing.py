@@ -64,9 +64,12 @@ class FakePoll(MediaPoll):
     def __init__(self) -> None:
         super().__init__()
         self.ready: Callable[[], int] = lambda: 0
+        self.served = 0
 
-    def serve(self) -> int:
-        return self.ready()
+    def serve(self, most: int = BATCH) -> int:
+        packets = min(self.ready(), most)
+        self.served += packets
+        return packets
 
     def will_serve(self, packets: int, *, now: float) -> None:
         def serve() -> int:
@@ -113,6 +116,18 @@ def test_a_full_batch_is_followed_by_the_next_at_once(loop: FakeLoop) -> None:
     poll.will_serve(BATCH, now=10.0015)
     loop.due()
     assert loop.timers[-1].delay_s == 0
+    poll.close()
+
+
+def test_a_command_waits_for_one_batch_at_most(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.served = 0
+    poll.will_serve(BATCH - 1, now=10.0015)
+    loop.due()
+    assert poll.served == BATCH
     poll.close()
 
 
@@ -170,7 +185,7 @@ def test_a_closed_pacer_serves_no_more(loop: FakeLoop) -> None:
 
 
 def test_many_packets_at_one_socket_are_served_in_one_turn(loop: FakeLoop) -> None:
-    waiting = 100
+    waiting = BATCH // 2
 
     def serve_one() -> int:
         nonlocal waiting

@@ -83,7 +83,7 @@ class Pacer:
         """
         served = 0
         while served < BATCH:
-            packets = self._poll.serve()
+            packets = self._poll.serve(BATCH - served)
             if not packets:
                 break
             served += packets

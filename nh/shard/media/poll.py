@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 128
-"""Most packets served before the event loop has its turn again."""
+BATCH: Final = 64
+"""Most packets served before the event loop has its turn again: a millisecond."""
 
 Subject = TypeVar("Subject")
 
@@ -71,14 +71,17 @@ class MediaPoll:
         """Call `callback` once, after the last packet of the current batch. To be called by readers."""
         self._after_batch.append(callback)
 
-    def serve(self) -> int:
+    def serve(self, most: int = BATCH) -> int:
         """Serve one batch.
 
+        Args:
+            most: most packets.
+
         Returns:
-            How many sockets were readable, at most BATCH.
+            How many sockets were readable, at most `most`.
         """
         readers, subjects = self._readers, self._subjects
-        ready = self._epoll.poll(0, BATCH)
+        ready = self._epoll.poll(0, most)
         self.now = time.monotonic()
         for fd, _ in ready:
             try:

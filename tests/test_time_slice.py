@@ -1,4 +1,4 @@
-"""nh.shard.time_slice: a shard has short slices, and keeps the rest of what the scheduler knows of it."""
+"""nh.time_slice: slices are short, and the rest of what the scheduler knows of a process stays."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 READ_BACK = """
 import ctypes, os, struct
 os.nice(3)
-from nh.shard.time_slice import _SCHED_SETATTR, _libc, ask_for_short_slices
+from nh.time_slice import _SCHED_SETATTR, _libc, ask_for_short_slices
 taken = ask_for_short_slices()
 found = ctypes.create_string_buffer(56)
 number = {"x86_64": 315, "aarch64": 275}[os.uname().machine]

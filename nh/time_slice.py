@@ -1,8 +1,9 @@
-"""The time slice of a shard: it asks the scheduler for short ones, and so has a CPU sooner when packets come.
+"""Short time slices: with them shards and the supervisor have a CPU sooner when packets and commands come.
 
 Linux gives a CPU to the task whose slice would end first (EEVDF), and since 6.12 a task that wakes up takes
 the place of one with a longer slice. A shard needs a fraction of a millisecond at a time, where the default
-is some. Its share of the CPU stays what it is, and no privilege is needed. Older kernels ignore the request.
+is some. A supervisor with longer slices would wait for the shards on its CPU twice in each command. The share
+of the CPU stays what it is, and no privilege is needed. Older kernels ignore the request.
 """
 
 import ctypes
