@@ -30,7 +30,12 @@ class RateLimitedLogger:
         self._suppressed = 0
 
     def log(
-        self, level: int, message: str, *arguments: object, extra: Mapping[str, object] | None = None
+        self,
+        level: int,
+        message: str,
+        *arguments: object,
+        extra: Mapping[str, object] | None = None,
+        exc_info: bool = False,
     ) -> bool:
         """Log a line as logging.Logger.log does, or suppress and count it; returns whether it was logged."""
         if self.suppresses():
@@ -38,10 +43,10 @@ class RateLimitedLogger:
         self._left -= 1
         if self._suppressed:
             message += " (%d similar lines suppressed)"
-            self._logger.log(level, message, *arguments, self._suppressed, extra=extra)
+            self._logger.log(level, message, *arguments, self._suppressed, extra=extra, exc_info=exc_info)
             self._suppressed = 0
         else:
-            self._logger.log(level, message, *arguments, extra=extra)
+            self._logger.log(level, message, *arguments, extra=extra, exc_info=exc_info)
         return True
 
     def suppresses(self) -> bool:

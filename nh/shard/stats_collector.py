@@ -141,6 +141,7 @@ class StatsCollector(CallObserver):
         self._count_packets()
         stats, resources, kernel = self.stats, self._table.resources, self._plane.kernel
         stats.media_multicast = self._base.media_multicast + resources.multicast
+        stats.legs_not_held = self._base.legs_not_held + self._plane.legs_not_held
         stats.calls = len(self._table)
         stats.sessions = resources.sessions
         stats.sockets = resources.sockets

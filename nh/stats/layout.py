@@ -139,6 +139,9 @@ class ShardStats:
     media_multicast: int = counter(
         "media announced at a multicast or broadcast address, where nh sends nothing", "media"
     )
+    legs_not_held: int = counter(
+        "legs for which the memory of counters that outlives the shard had no place", "legs"
+    )
     cpu_s: float = counter("CPU time of all processes of the shard so far", "s")
 
     loop_late_s: Histogram = histogram(

@@ -144,6 +144,7 @@ def test_places_are_used_again_and_a_leg_without_one_needs_snapshots(memory: mma
         places.begin(session)
     assert len({leg.place for session in sessions[:2] for leg in session.legs}) == PLACES - 1
     assert {leg.place for leg in sessions[2].legs} == {0}
+    assert places.missing == 4
     assert not places.save(sessions[2].legs[0])
     places.end(sessions[0])
     places.begin(sessions[2])

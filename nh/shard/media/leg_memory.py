@@ -54,6 +54,7 @@ class LegMemory:
     Attributes:
         known_session: the highest number of a session of which the process before left counters. A new
             session needs a higher one, or it goes on from the counters of one that is not restored (yet).
+        missing: how many legs were given no place, because all were in use.
     """
 
     def __init__(self, memory: mmap.mmap) -> None:
@@ -61,6 +62,7 @@ class LegMemory:
         self._bytes = memoryview(memory)
         self._words = self._bytes.cast("Q")
         self._places = len(memory) // _PLACE_BYTES
+        self.missing = 0
         self._free: list[int] = []
         self._left: dict[tuple[int, int], int] = {}  # those of the process before, by their owners
         if self._words[_FORMAT] != _OWN_FORMAT:
@@ -84,6 +86,7 @@ class LegMemory:
             owner = (session.id, leg.socket.local.port << 32 | index)
             left = self._left.pop(owner, 0)
             leg.place = left or self._take()
+            self.missing += not leg.place
             if left:
                 self._load(leg)
             elif leg.place:

@@ -272,6 +272,11 @@ class SocketPlane:
                 self.count_lost(session)
 
     @property
+    def legs_not_held(self) -> int:
+        """How many legs the memory that outlives the process had no place for."""
+        return 0 if self._memory is None else self._memory.missing
+
+    @property
     def checks(self) -> Mapping[CheckResult, int]:
         """Packets of STUN of ends that have ICE with the relay, by what became of them."""
         return self._forwarding.protocols.checks

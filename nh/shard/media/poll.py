@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from nh.throttle import RateLimitedLogger
+
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 64
 """Most packets served before the event loop has its turn again: a millisecond."""
+
+FAILURES_S: Final = 10.0
+"""Time between two lines of sockets that a bug keeps from being served."""
 
 Subject = TypeVar("Subject")
 
@@ -33,13 +38,15 @@ class MediaPoll:
             packets that are served outside of a batch (Readers.serve_waiting).
     """
 
-    __slots__ = ("_after_batch", "_epoll", "_readers", "_subjects", "now")
+    __slots__ = ("_after_batch", "_epoll", "_failures", "_readers", "_subjects", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: list[Reader[Any]] = []  # by descriptor
         self._subjects: list[Any] = []
         self._after_batch: list[Callable[[], object]] = []
+        # each packet of a socket may meet the bug
+        self._failures = RateLimitedLogger(logger, time.monotonic, FAILURES_S)
         self.now = time.monotonic()
 
     def fileno(self) -> int:
@@ -88,7 +95,12 @@ class MediaPoll:
                 readers[fd](subjects[fd])
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
-                logger.exception("media socket (fd %d) could not be served: its packet is lost", fd)
+                self._failures.log(
+                    logging.ERROR,
+                    "media socket (fd %d) could not be served: its packet is lost",
+                    fd,
+                    exc_info=True,
+                )
         while self._after_batch:
             self._after_batch.pop()()
         return len(ready)
