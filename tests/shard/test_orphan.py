@@ -209,6 +209,7 @@ def test_another_user_is_told_nothing(shard: LeftShard) -> None:
             stranger.connect(str(shard.path))
         finally:
             os.seteuid(0)
+            shard.path.chmod(0o600)
         assert stranger.recv(1000) == b""
     shard.assert_goes_on()
     assert speaks(shard.path)
