@@ -97,7 +97,6 @@ class LatchState(abc.ABC):
         "rank",
         "rare",
         "relatch_s",
-        "replaced",
         "signalled",
         "signalled_from",
         "source",
@@ -105,6 +104,7 @@ class LatchState(abc.ABC):
         "window_ends",
     )
 
+    replaced = Rare(False)
     met_at = Rare("")
     trials = Rare[dict[Endpoint, Trial] | None](None)
 
@@ -122,7 +122,6 @@ class LatchState(abc.ABC):
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
         self.state = SourceState.LATCHING
-        self.replaced = False
         self.announced = announced
         self.policy = policy
         self.signalled_from = signalled_from

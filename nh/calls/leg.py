@@ -105,10 +105,10 @@ class Leg(Reception):
         "side",
         "silenced",
         "socket",
-        "taps",
-        "transforms",
     )
 
+    transforms = Rare[tuple[Transform, ...]](())
+    taps = Rare[tuple[Tap, ...]](())
     drops = Rare[list[int] | None](None)
     offender = Rare[Endpoint | None](None)
     unreachable = Rare(0)
@@ -155,8 +155,6 @@ class Leg(Reception):
         self.security: MediaSecurity | None = None
         self.ice: EndIce | None = None
         self.candidates: tuple[RelaySocket, ...] = ()
-        self.transforms: tuple[Transform, ...] = ()
-        self.taps: tuple[Tap, ...] = ()
         self.not_offloaded = ""
 
     # --- what its end says beside the media ------------------------------------------------------------

@@ -43,8 +43,10 @@ class ReplyCache:
         self._max_replies = max_replies
         self._max_bytes = max_bytes
         self._kept: dict[bytes, bytes] = {}
-        # until when, and the cookie: the first key of a dictionary whose first ones go is ever further away
-        self._ends: deque[tuple[float, bytes]] = deque()
+        # beside `_kept`: the first key of a dictionary whose first ones go is ever further away; two, because
+        # pairs would be as many objects more
+        self._ends: deque[float] = deque()
+        self._cookies: deque[bytes] = deque()
         self._kept_bytes = 0
         self._pending: dict[bytes, dict[Hashable, Send]] = {}
 
@@ -82,7 +84,8 @@ class ReplyCache:
         """Keep the reply to a pending request; returns the `send` of every sender that waits for it."""
         senders = self._pending.pop(cookie)
         self._kept[cookie] = reply
-        self._ends.append((now + self._keep_s, cookie))
+        self._ends.append(now + self._keep_s)
+        self._cookies.append(cookie)
         self._kept_bytes += len(cookie) + len(reply)
         self._forget(now)
         return tuple(senders.values())
@@ -90,10 +93,11 @@ class ReplyCache:
     def _forget(self, now: float) -> None:
         kept, ends = self._kept, self._ends
         while ends:
-            until, cookie = ends[0]
+            until = ends[0]
             full = len(kept) > self._max_replies or self._kept_bytes > self._max_bytes
             if until > now and not full:
                 return
             self.dropped += until > now
             ends.popleft()
+            cookie = self._cookies.popleft()
             self._kept_bytes -= len(cookie) + len(kept.pop(cookie))

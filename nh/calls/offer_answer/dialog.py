@@ -79,7 +79,10 @@ class Dialog:
     @property
     def running(self) -> list[tuple[int, Session]]:
         """All sessions that relay, each with the index of its medium."""
-        return [*self._unreplaced, *self.replaced]
+        found = self._unreplaced
+        if self.replaced:
+            found += self.replaced
+        return found
 
     @property
     def all_sessions(self) -> list[Session]:
