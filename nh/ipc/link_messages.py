@@ -10,10 +10,11 @@ The shard backs up what must outlive it (nh.ipc.backup_messages): what a command
 all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
 
 A record that cannot be decoded is a bug, and raises. Both ends run the same version of nh, unless nh was
-upgraded on the disk and a shard was started since: so a new field has a default.
+upgraded on the disk and a shard was started since: so a new field has a default, and a message of a type
+that only the sender knows (UnknownMessage) is left alone.
 """
 
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -309,6 +310,21 @@ T = TypeVar("T")
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
 _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder(FromShard)
+_TO_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(ToShard))
+_FROM_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(FromShard))
+
+
+class UnknownMessage(msgspec.DecodeError):
+    """A message of a type that this version of nh does not have; the text is the type."""
+
+
+class _Tagged(msgspec.Struct):
+    """What every message has."""
+
+    type: str
+
+
+_tagged: Final = msgspec.msgpack.Decoder(_Tagged)
 
 
 def encode(message: ToShard | FromShard) -> bytes:
@@ -317,13 +333,23 @@ def encode(message: ToShard | FromShard) -> bytes:
 
 
 def decode_to_shard(record: bytes) -> ToShard:
-    """Decode a message of the supervisor. Raises msgspec.DecodeError if it is invalid."""
-    return decoded(_to_shard, record)
+    """Decode a message of the supervisor.
+
+    Raises:
+        UnknownMessage: it is one of another version.
+        msgspec.DecodeError: it is invalid.
+    """
+    return _decoded(_to_shard, _TO_SHARD_TYPES, record)
 
 
 def decode_from_shard(record: bytes) -> FromShard:
-    """Decode a message of a shard. Raises msgspec.DecodeError if it is invalid."""
-    return decoded(_from_shard, record)
+    """Decode a message of a shard.
+
+    Raises:
+        UnknownMessage: it is one of another version.
+        msgspec.DecodeError: it is invalid.
+    """
+    return _decoded(_from_shard, _FROM_SHARD_TYPES, record)
 
 
 def decoded(decoder: msgspec.msgpack.Decoder[T], record: bytes) -> T:
@@ -332,3 +358,13 @@ def decoded(decoder: msgspec.msgpack.Decoder[T], record: bytes) -> T:
         return decoder.decode(record)
     except (UnicodeDecodeError, RecursionError) as exc:  # msgspec passes these on as they are
         raise msgspec.DecodeError(reason(exc)) from exc
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[T], known: frozenset[object], record: bytes) -> T:
+    try:
+        return decoded(decoder, record)
+    except msgspec.DecodeError:
+        kind = decoded(_tagged, record).type
+        if kind in known:
+            raise
+        raise UnknownMessage(kind) from None

@@ -42,6 +42,7 @@ from nh.ipc.link_messages import (
     TakeNewCalls,
     TakeSockets,
     ToShard,
+    UnknownMessage,
     decode_to_shard,
     encode,
 )
@@ -163,7 +164,13 @@ class Control(CallObserver):
     # --- messages of the supervisor ---------------------------------------------------------------
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
-        message = decode_to_shard(record)
+        try:
+            message = decode_to_shard(record)
+        except UnknownMessage as exc:
+            logger.warning(
+                "the supervisor's message %s is left alone: this version of nh does not know it", exc
+            )
+            return
         match message:
             case Execute(id=request_id, command=command, client=client):
                 self._on_command(request_id, command, client)

@@ -9,7 +9,8 @@ from nh.stats.layout import MAX_GROUPS, MAX_SHARDS
 from nh.stats.tables import Tables, describe
 from nh.version import __version__
 
-_MAGIC: Final = b"nh-stats"
+_MAGIC: Final = b"nh-stat2"
+"""Another head has another one."""
 _FIXED: Final = struct.Struct(
     "=8s I I I 32s"
 )  # magic, shards, groups, length of the description, version of nh
@@ -75,12 +76,17 @@ class Header:
             name: of the segment, for errors.
 
         Raises:
-            StatsUnavailable: it is incomplete or damaged.
+            StatsUnavailable: it is incomplete or damaged, or of a version of nh with another head.
         """
         fixed = bytes(memory[: _FIXED.size]).ljust(_FIXED.size, b"\0")
         magic, shards, groups, description_bytes, version = _FIXED.unpack(fixed)
-        if magic != _MAGIC:
+        if not any(magic):
             raise StatsUnavailable(f"statistics at /dev/shm/{name} are incomplete: nh is starting; try again")
+        if magic != _MAGIC:
+            raise StatsUnavailable(
+                f"statistics at /dev/shm/{name} are those of another version of nh: run `nh upgrade`, or use"
+                " the version that runs"
+            )
         damaged = StatsUnavailable(f"statistics at /dev/shm/{name} are damaged: restart nh")
         if not (1 <= shards <= MAX_SHARDS and groups <= MAX_GROUPS):
             raise damaged

@@ -186,11 +186,15 @@ class ShardStats:
 
 
 class ShardState(enum.IntEnum):
-    """The state of a shard, as the supervisor sees it."""
+    """The state of a shard, as the supervisor sees it. One that only another version of nh knows: not up."""
 
     STARTING = 0
     UP = 1
     DOWN = 2
+
+    @classmethod
+    def _missing_(cls, _value: object) -> "ShardState":
+        return cls.STARTING
 
 
 @dataclasses.dataclass  # no slots, because ShardReading inherits this and ShardStats

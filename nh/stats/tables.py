@@ -60,8 +60,8 @@ class ForeignRecord:
         values = [_value(item) for item, equals, _ in items if not equals]
         histograms = [_histogram(name, bounds) for name, equals, bounds in items if equals]
         names = {field.name for field in values} | {info.name for info in histograms}
-        if len(values) < 2 or len(names) < len(items):
-            raise ValueError("a table with too few names, or with one twice")
+        if len(values) < 2 or len(names) < len(items) or not all(map(str.isidentifier, names)):
+            raise ValueError("a table with too few names, or with one twice, or with one that is none")
         self._own = own
         self._theirs = Record(values, tuple(histograms))
         self.size_bytes = self._theirs.size_bytes

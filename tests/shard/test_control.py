@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -173,6 +174,14 @@ def test_commands_are_executed_and_answered_under_their_ids(shard: Shard) -> Non
     assert isinstance(shard.do(Allocate(KEY, Side.TO, V4, AUDIO)), Allocated)
     assert shard.do(Activate(KEY)) == Activated(created=True)
     assert shard.do(CloseCall(b"call")) == Closed(1)
+
+
+def test_a_message_that_only_another_version_knows_is_left_alone(
+    shard: Shard, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard.link.ours.send(msgspec.msgpack.encode({"type": "mood", "how": "fine"}))
+    assert shard.do(ListCalls()) == CallList(())
+    assert "the supervisor's message mood is left alone" in caplog.text
 
 
 def test_many_commands_in_flight_are_all_answered(shard: Shard) -> None:

@@ -44,6 +44,13 @@ def test_every_field_of_a_shard_arrives(segment: Segment) -> None:
     assert reading.shard == 1
 
 
+def test_a_state_that_only_another_version_knows_is_not_up(segment: Segment) -> None:
+    stats = SupervisorStats()
+    stats.shards[0].state = 7
+    SupervisorWriter(segment).publish(stats)
+    assert StatsReader(segment).read().shards[0].state is ShardState.STARTING
+
+
 def test_every_field_of_the_supervisor_and_each_shards_state_arrive(segment: Segment) -> None:
     stats = SupervisorStats()
     for value, field in enumerate(SUPERVISOR_TABLE, start=1):

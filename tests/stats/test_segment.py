@@ -98,6 +98,13 @@ def test_a_segment_without_its_header_is_not_read(segment: Segment) -> None:
         attach_segment(segment.name)
 
 
+def test_a_segment_with_the_header_of_another_version_is_not_called_damaged(segment: Segment) -> None:
+    with shm(segment.name).open("r+b") as file:
+        file.write(b"nh-stats")
+    with pytest.raises(StatsUnavailable, match="another version of nh: run `nh upgrade`"):
+        attach_segment(segment.name)
+
+
 @given(garbage=st.binary(max_size=60), at=st.integers(8, 6000))
 @settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_is_an_error_or_another_table(segment: Segment, garbage: bytes, at: int) -> None:

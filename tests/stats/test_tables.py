@@ -66,7 +66,17 @@ def test_the_supervisors_block_of_another_version_is_read_part_by_part() -> None
 
 @pytest.mark.parametrize(
     "description",
-    ["", "pid:q", "pid:x cpu:q", "pid:0s cpu:q", "pid:5000s cpu:q", "pid:q pid:q", "a:q b:q c=x", "a b"],
+    [
+        "",
+        "pid:q",
+        "pid:x cpu:q",
+        "pid:0s cpu:q",
+        "pid:5000s cpu:q",
+        "pid:q pid:q",
+        "a:q b:q c=x",
+        "a b",
+        "a.b:q c:q",
+    ],
 )
 def test_a_damaged_description_is_refused(description: str) -> None:
     with pytest.raises(ValueError):

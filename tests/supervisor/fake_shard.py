@@ -7,8 +7,9 @@ the answer, and has it held and the call kept; CloseCall of it is answered with 
 and has it let go. Such calls are restored, all but `unreadable`; of `poison` it dies (status 7).
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
-(answers everything but this), `late` (answers with the next command), `garbage` (sends what is no message),
-`unlink` (closes the link and lives on), `half` (dies in the middle of a snapshot of two parts). All other
+(answers everything but this), `late` (answers with the next command), `newer` (sends a message of a later
+version first), `garbage` (sends what is no message), `unlink` (closes the link and lives on), `half` (dies
+in the middle of a snapshot of two parts). All other
 call-ids get an answer that tells the shard, such as Closed(its number); to an offer it is the interfaces that
 it was given, in JSON. Told to drain, it says at once that it has no calls.
 """
@@ -170,6 +171,8 @@ class FakeShard:
             case b"late":
                 self.late.append(answer)
                 return
+            case b"newer":
+                self.link.send(msgspec.msgpack.encode({"type": "mood", "how": "fine"}))
             case b"garbage":
                 self.link.send(b"\xc1")
                 return

@@ -224,6 +224,14 @@ def test_a_shard_that_sends_nonsense_is_ended(caplog: pytest.LogCaptureFixture) 
         assert "invalid message" in caplog.text
 
 
+def test_a_message_that_only_a_later_version_knows_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with up("--version", "9.0.0") as shard:
+        shard.ask(b"newer", b"newer", b"call")
+        shard.turn_until(lambda: len(shard.results) == 3)
+        assert codes(shard.results) == ["ok"] * 3
+        assert caplog.text.count("a message that this version of nh does not know: mood") == 1
+
+
 def test_a_shard_that_loses_its_link_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handle_module, "LOST_LINK_S", 0.1)
     with up() as shard:

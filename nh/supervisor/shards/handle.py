@@ -25,11 +25,13 @@ from nh.ipc.backup_messages import (
 from nh.ipc.channel import Channel
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
+from nh.printable import escaped
 from nh.reasons import reason
 from nh.results import Failure, RelayResult
 from nh.supervisor.host.cpus import pin
 from nh.supervisor.shards.backup import ProtocolViolation
 from nh.supervisor.shards.process import ShardProcess
+from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ Announcement = (
 
 MAX_IN_FLIGHT: Final = 4096
 """Most commands of one shard in flight."""
+
+UNKNOWN_INTERVAL_S: Final = 600.0
+"""Least time between two lines about messages of a shard that only another version knows."""
 
 LOST_LINK_S: Final = 2.0
 """A shard that lives on so long after its link has ended is killed: it could not even be told to end."""
@@ -143,6 +148,7 @@ class ShardHandle:
         self.state = HandleState.STARTING
         self._loop = loop
         self._name = f"shard {spec.configure.relay.shard}"
+        self._unknown_log = RateLimitedLogger(logger, loop.now, UNKNOWN_INTERVAL_S)
         self._timeout_s = spec.command_timeout_s
         self._calls_stay = spec.calls_stay
         self._recovery = recovery
@@ -242,6 +248,15 @@ class ShardHandle:
                     self._recovery.restoring(message)
                 case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
                     self._recovery.back_up((message,), fds)
+        except link.UnknownMessage as exc:
+            self._unknown_log.log(
+                logging.WARNING,
+                "%s (pid %d) sent a message that this version of nh does not know: %s; run `nh upgrade`",
+                self._name,
+                self.pid,
+                escaped(str(exc)),
+            )
+            return
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error(
                 "%s (pid %d) sent an invalid message: %s; it is killed", self._name, self.pid, reason(exc)
