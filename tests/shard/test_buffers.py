@@ -12,8 +12,12 @@ from nh.commands import TransactionKey
 from nh.shard.media import buffers
 from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets, socket_of
 from nh.shard.media.totals import TrafficTotals
+from tests.shard.bundled_call import BundledCall
 from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.ng_testbed import NgTestbed
+from tests.shard.test_forks import Fork
 from tests.shard.testbed import V4, V6, Conversation, RelayTestbed
+from tests.webrtc.bundle_phone import BundlePhone
 from tools.harness.media_peer import RTP, MediaPeer
 from tools.harness.waiting import turn_until
 
@@ -235,3 +239,31 @@ def test_what_an_adopted_socket_lost_is_counted_once(
         assert testbed.leg(conversation.key, Side.FROM).dropped == {"overflow": missing}
     finally:
         testbed.close()
+
+
+def test_what_a_medium_of_a_bundle_loses_is_counted_when_the_call_ends(
+    ng: NgTestbed, make_peer: MakePeer
+) -> None:
+    """Although nothing came of the medium whose port it is."""
+    call = BundledCall(ng, BundlePhone(make_peer("127.0.0.11")), [make_peer(), make_peer()])
+    call.begin_by_phone()
+    for _ in range(3000):
+        call.phone.peer.send_raw(call.phone.packet(1, bytes(1200), "v"), call.one_port)
+    ng.turn_until(lambda: ng.stats().packets_in > 10, "packets are relayed")
+    ng.delete()
+    assert ng.stats().drop_overflow > 0
+
+
+def test_what_a_fork_lost_is_counted_although_it_ends_first(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    fork = Fork(testbed, alice)
+    fork.answer(b"bob", bob)
+    fork.answer(b"carol", make_peer("127.0.0.33"))
+    for _ in range(3000):
+        bob.send(bytes(1200), fork.for_callees)
+    testbed.turn_until(lambda: testbed.stats().packets_in > 10, "packets are relayed")
+    fork.end(b"bob")
+    fork.end(b"carol")
+    assert testbed.stats().drop_overflow > 0

@@ -75,19 +75,14 @@ class MediaBuffers:
             media_socket.enlarged = media_socket.enlarged_beside = 0
 
     def count_lost(self, session: Session) -> None:
-        """Count what the sockets of a session have lost since the last call.
-
-        The buffer of a socket from which no packet came has never been full.
-        """
+        """Count what the sockets of a session have lost since the last call."""
         for leg in session.legs:
             for media_socket in sockets_of([leg]):
-                if any(each.packets or each.drops is not None for each in media_socket.legs):
-                    self._count_lost(leg, media_socket)
+                self._count_lost(leg, media_socket)
 
     def _count_lost(self, leg: Leg, media_socket: MediaSocket) -> None:
-        legs = media_socket.legs
-        if legs and leg is not legs[-1]:
-            return  # a newer session's leg counts
+        if media_socket.legs:
+            leg = media_socket.legs[-1]  # of those that share the socket, the newest session's counts
         lost, before = media_socket.lost_packets(), media_socket.lost
         if lost == before:
             return

@@ -205,7 +205,8 @@ class SocketPlane:
 
     def stop(self, session: Session) -> None:
         """See MediaPlane."""
-        self.count_lost(session)
+        if any(leg.packets or leg.drops is not None for leg in session.legs):
+            self.count_lost(session)  # else no buffer was full
         del self._running[session]
         self._latching.discard(session)
         self._forwarding.stop(session.legs)
