@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import os
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +12,13 @@ import pytest
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Side
 from nh.shard.media import forwarding, sockets
+from nh.shard.media.leg_notes import NOTE_S
 from nh.shard.media.pipeline import ENOUGH_PACKETS
 from nh.shard.media.sockets import MediaSocket, socket_of
 from tests.calls.rtp import rtp_packet
 from tests.shard.conftest import MakePeer, errors_in
 from tests.shard.ng_testbed import NgTalk, NgTestbed
+from tests.shard.test_forks import Fork
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -166,6 +170,49 @@ def test_an_end_that_is_gone_is_noted_and_heard_when_it_is_back(
         alice.send(PACKET, call.for_caller)
         testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).packets == ENOUGH_PACKETS + 12, "it came")
         assert back.recv(2048) == PACKET
+
+
+def test_a_call_may_end_before_its_socket_is_connected(
+    ports: range, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command serves packets that wait, and the next one deletes the call: other calls notice nothing."""
+    monkeypatch.setattr(forwarding, "LOOK_AGAIN_S", 0.0)
+    alice, moved, bob, mallory = make_peer(), make_peer(), make_peer(), make_peer(ELSEWHERE)
+    with contextlib.closing(NgTestbed(ports, interfaces=[Interface("default", V4, V4)])) as testbed:
+        to_alice = testbed.connect(alice, bob).alice_sends_to[0]
+        testbed.passes(alice, to_alice, bob)
+        carol, dave = make_peer(), make_peer()
+        other = testbed.call(carol, dave)
+        later = [os.dup(0) for _ in range(20)]
+        testbed.converse(carol, dave, other)  # the sockets beside them have the highest descriptors of all
+        for descriptor in later:
+            os.close(descriptor)
+        for number in range(ENOUGH_PACKETS + 10):
+            moved.send_raw(rtp_packet(number, number * 160), to_alice)
+        testbed.offer(moved, to=b"bob")
+        testbed.answer(bob)
+        assert output(testbed).leg.other.packets > ENOUGH_PACKETS  # type: ignore[union-attr]
+        testbed.delete()
+        for count, place in enumerate((other.for_caller, other.for_callee), 1):
+            mallory.send(b"hello", place)
+            testbed.turn_until(
+                lambda n=count: testbed.stats().drop_source_mismatch == n,  # type: ignore[misc]
+                "she is counted",
+            )
+
+
+def test_where_two_may_answer_speech_is_looked_at_no_more_often_than_without(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    """The socket of a forked offer is connected to none of its ends."""
+    alice = make_peer()
+    fork = Fork(testbed, alice)
+    to_bob = fork.answer(b"bob", bob := make_peer())
+    fork.answer(b"carol", make_peer(ELSEWHERE))
+    for number in range(ENOUGH_PACKETS + 10):
+        testbed.passes(alice, to_bob, bob, payload=rtp_packet(number, number * 160))
+    leg = next(iter(testbed.relay.plane._running)).legs[Side.FROM]
+    assert leg.note_due > time.monotonic() + NOTE_S / 2
 
 
 def test_the_end_of_the_call_closes_both_sockets(testbed: RelayTestbed, make_peer: MakePeer) -> None:

@@ -27,7 +27,14 @@ from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import legs_at, peer_for, plan_for, sends_enough, sole_latched_source
+from nh.shard.media.pipeline import (
+    ENOUGH_PACKETS,
+    legs_at,
+    peer_for,
+    plan_for,
+    sends_enough,
+    sole_latched_source,
+)
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
@@ -37,7 +44,7 @@ from nh.shard.media.totals import TrafficTotals
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 2.0
-"""How long after its first packet a leg is asked whether the end that it sends to is silent."""
+"""How long after one of its first packets a leg is asked again whether the end that it sends to is silent."""
 
 
 class Forwarding:
@@ -265,10 +272,12 @@ class Forwarding:
             return
         if peer_for(out.legs, out, offloaded=out.flow is not None) is not None:
             self._poll.call_after_batch(functools.partial(self._connect_output, out))
-        else:
+        elif leg.packets < ENOUGH_PACKETS:
             leg.note_due = min(leg.note_due, now + LOOK_AGAIN_S)
 
     def _connect_output(self, media_socket: MediaSocket) -> None:
+        if media_socket.fileno() < 0:  # a command served a packet, and the next one has ended the call
+            return
         try:
             self.route_changed(media_socket)
         except Exception:
@@ -282,6 +291,8 @@ class Forwarding:
     def _apply_batch(self) -> None:
         legs, self._changed_legs = self._changed_legs, {}
         for leg in legs:
+            if socket_of(leg).fileno() < 0:  # as in _connect_output()
+                continue
             try:
                 self.apply((leg,))
             except Exception:
