@@ -121,7 +121,12 @@ def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sound = tmp_path / "calls.json"
-    wrong = (f"{tmp_path}/none/calls.json", str(tmp_path), f"unix:{tmp_path}/reader")
+    wrong = (
+        f"{tmp_path}/none/calls.json",
+        str(tmp_path),
+        f"unix:{tmp_path}/reader",
+        f"{tmp_path}/{'x' * 300}",
+    )
     with contextlib.closing(Running(records=(str(sound), *wrong))):
         assert not sound.exists()
     lost = "till then the records of calls are lost"
@@ -130,6 +135,7 @@ def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(
         f"records: {wrong[1]}: it is a directory; name a file in it: {lost}",
         f"records: {wrong[2]}: {tmp_path}/reader: No such file or directory; start the program that reads it,"
         f" or name another target: {lost}",
+        f"records: {wrong[3]}: File name too long; correct the path, or let the user of nh reach it: {lost}",
     ]
 
 

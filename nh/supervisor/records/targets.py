@@ -134,11 +134,14 @@ def fault_of(text: str) -> str:
     if text in paths or text.startswith(UNIX):
         return _fault_of_reader(paths.get(text) or text.removeprefix(UNIX))
     path = Path(text)
-    if not path.parent.is_dir():
-        return f"there is no directory {path.parent}; make it"
-    if path.is_dir():
-        return "it is a directory; name a file in it"
-    writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    try:
+        if not path.parent.is_dir():
+            return f"there is no directory {path.parent}; make it"
+        if path.is_dir():
+            return "it is a directory; name a file in it"
+        writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError as exc:  # a directory that the user of nh may not search, or a name that is too long
+        return f"{reason(exc)}; correct the path, or let the user of nh reach it"
     return "" if writable else "the user of nh may not write it; change its owner or its permissions"
 
 
