@@ -70,6 +70,21 @@ def test_a_relay_finds_its_calls_through_any_node_and_late_writes_of_another_are
     second.close()
 
 
+def test_nodes_that_announce_no_address_are_where_the_url_says(nodes: Nodes) -> None:
+    for node in nodes:
+        node.client().config_set("cluster-preferred-endpoint-type", "unknown-endpoint")
+    try:
+        for prefix in ("far-0", "far-1", "far-2"):
+            opened = engine(nodes[:1], prefix)
+            opened.open()
+            opened.write({b"a": StoredCall(b"a", b"1", 1.5)})
+            opened.close()
+            assert Group(node_with(nodes, prefix), prefix).contents() == {b"a": b"1"}
+    finally:
+        for node in nodes:
+            node.client().config_set("cluster-preferred-endpoint-type", "ip")
+
+
 def test_a_standby_of_several_relays_follows_each_at_its_node(nodes: Nodes) -> None:
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
     from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
@@ -164,6 +179,9 @@ def test_a_node_that_does_not_answer_costs_a_standby_one_wait_and_the_others_are
         for _ in range(3):
             failed = {each.group for each, outcome in standby.poll() if isinstance(outcome, StoreUnavailable)}
             assert failed == there
+        alone = parse_url("valkey+cluster", f"{silent.host}:{silent.port}/0?prefix=relay-0")
+        with pytest.raises(StoreUnavailable, match="no node answers"):
+            Follower(alone, "standby").poll()
         os.kill(silent.program.pid, signal.SIGCONT)
         assert waited == [TcpAddress(silent.host, silent.port)]
         monkeypatch.setattr(connection, "silent_nodes", Counted())

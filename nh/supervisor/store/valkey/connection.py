@@ -98,6 +98,10 @@ class SilentNodes:
         """Whether it has not answered lately."""
         return time.monotonic() < self._until.get(node, 0.0)
 
+    def without(self, nodes: Sequence[TcpAddress]) -> list[TcpAddress]:
+        """The nodes that are not silent, in their order."""
+        return [node for node in nodes if not self.has(node)]
+
     def last(self, nodes: Sequence[TcpAddress]) -> list[TcpAddress]:
         """The nodes in their order, with those that have not answered lately behind the others."""
         return sorted(nodes, key=self.has)
@@ -106,8 +110,12 @@ class SilentNodes:
 silent_nodes: Final = SilentNodes()
 
 
-def connect(target: ValkeyTarget) -> Valkey:
+def connect(target: ValkeyTarget, *, asks_silent: bool = True) -> Valkey:
     """A client; it connects with its first command.
+
+    Args:
+        target: the server.
+        asks_silent: whether nodes of a cluster that have not answered lately are asked for the group's node.
 
     Raises:
         StoreRefused: a file with a password or a certificate cannot be read.
@@ -132,7 +140,10 @@ def connect(target: ValkeyTarget) -> Valkey:
         "password": _secret(target.password_file) or target.password or None,
     }
     if not target.sentinel:
-        (host,) = [_node(target, account | options)] if target.cluster else target.hosts
+        host = target.hosts[0]  # the only one, but of a cluster
+        if target.cluster:
+            nodes = silent_nodes.last(target.hosts) if asks_silent else silent_nodes.without(target.hosts)
+            host = _node(target, nodes, account | options)
         return Valkey(host=host.host, port=host.port, db=target.database, **account, **options)
     sentinel_account = {"password": _secret(target.sentinel_password_file) or None}
     sentinels = Sentinel(
@@ -141,13 +152,18 @@ def connect(target: ValkeyTarget) -> Valkey:
     return sentinels.master_for(target.sentinel, db=target.database, **account, **options)
 
 
-def _node(target: ValkeyTarget, options: Mapping[str, Any]) -> TcpAddress:
-    """The node of a cluster that has the keys of the group now, by the first node that answers.
+def _node(target: ValkeyTarget, nodes: Sequence[TcpAddress], options: Mapping[str, Any]) -> TcpAddress:
+    """The node of a cluster that has the keys of the group now, by the first of `nodes` that answers.
 
     The client's own view of a cluster asks more: for a node that is away it waits once more.
     """
-    failure = StoreUnavailable(f"{target.name}: no node of the cluster has the calls now")
-    for host in silent_nodes.last(target.hosts):
+    why = (
+        "no node of the cluster has the calls now"
+        if nodes
+        else f"no node answers; asked again in {SILENT_S:g} s"
+    )
+    failure = StoreUnavailable(f"{target.name}: {why}")
+    for host in nodes:
         try:
             with failures(target.name), Valkey(host=host.host, port=host.port, **options) as client:
                 sections = client.execute_command("CLUSTER SLOTS")
@@ -161,8 +177,13 @@ def _node(target: ValkeyTarget, options: Mapping[str, Any]) -> TcpAddress:
         slot = key_slot(f"{{{target.prefix}}}".encode())
         for first, last, (address, port, *_), *_ in sections:
             if first <= slot <= last:
-                return TcpAddress(address.decode() or host.host, port)
+                return TcpAddress(_announced(address) or host.host, port)
     raise failure
+
+
+def _announced(address: bytes | None) -> str:
+    """The address that a node announces; "": it leaves that to its clients, which have reached it."""
+    return "" if address in (None, b"?") else address.decode()
 
 
 @contextlib.contextmanager

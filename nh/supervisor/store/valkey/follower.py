@@ -143,7 +143,7 @@ class Follower:
             StoreUnavailable, StoreRefused: the server does not answer, or not this relay.
         """
         try:
-            server = self._server = self._server or connect(self.target)
+            server = self._server = self._server or connect(self.target, asks_silent=False)
             alone = unless_silent(self.target, server) if self.target.cluster else contextlib.nullcontext()
             with alone, failures(self.target.name):
                 return self.take(server, self._ask(server, self.question()))
