@@ -11,6 +11,7 @@ import heapq
 import itertools
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -25,8 +26,9 @@ from nh.loop import Loop, Timer
 from nh.shard.media.addresses import socket_address
 from nh.shard.media.early_dtls import EarlyDtls
 from nh.shard.media.fair_queue import FairQueue, Step
-from nh.shard.media.poll import MediaPoll
+from nh.shard.media.poll import FAILURES_S, MediaPoll
 from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,8 @@ class EndProtocols:
         self._batch_at = 0.0
         self._answered = 0
         self._early = EarlyDtls()
+        # each packet of an end may meet the bug
+        self._failures = RateLimitedLogger(logger, time.monotonic, FAILURES_S)
         self._turn: Timer | None = None
         self._due: list[tuple[float, int, Leg, PacketProtocol]] = []
         self._armed: dict[PacketProtocol, float] = {}
@@ -197,7 +201,12 @@ class EndProtocols:
                 if changed := self._answer_check(media_socket, packet, source):
                     self._apply(changed)
             except Exception:  # as in _carry_out()
-                logger.exception("a check at %s could not be answered: it is lost", media_socket.local)
+                self._failures.log(
+                    logging.ERROR,
+                    "a check at %s could not be answered: it is lost",
+                    media_socket.local,
+                    exc_info=True,
+                )
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
@@ -228,7 +237,12 @@ class EndProtocols:
             self._finish(leg, protocol)
         except Exception:
             # a bug that one end meets must not keep the others from being served
-            logger.exception("what an end said at %s could not be handled: it is lost", leg.socket.local)
+            self._failures.log(
+                logging.ERROR,
+                "what an end said at %s could not be handled: it is lost",
+                leg.socket.local,
+                exc_info=True,
+            )
         return True
 
     def _finish(self, leg: Leg, protocol: PacketProtocol, answering: MediaSocket | None = None) -> None:
