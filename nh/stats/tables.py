@@ -60,7 +60,7 @@ class ForeignRecord:
         values = [_value(item) for item, equals, _ in items if not equals]
         histograms = [_histogram(name, bounds) for name, equals, bounds in items if equals]
         names = {field.name for field in values} | {info.name for info in histograms}
-        if len(values) < 2 or len(names) < len(items) or not all(map(str.isidentifier, names)):
+        if len(values) < 2 or len(names) < len(items) or not all(map(_is_name, names)):
             raise ValueError("a table with too few names, or with one twice, or with one that is none")
         self._own = own
         self._theirs = Record(values, tuple(histograms))
@@ -148,6 +148,10 @@ def _describe(record: Record) -> str:
     values = [f"{field.name}:{field.format}" for field in record.fields]
     histograms = [f"{info.name}={','.join(map(repr, info.bounds))}" for info in record.histograms.table]
     return " ".join(values + histograms)
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
 
 
 def _value(item: str) -> FieldInfo:

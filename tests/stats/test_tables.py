@@ -76,6 +76,7 @@ def test_the_supervisors_block_of_another_version_is_read_part_by_part() -> None
         "a:q b:q c=x",
         "a b",
         "a.b:q c:q",
+        "__class__:q a:q",
     ],
 )
 def test_a_damaged_description_is_refused(description: str) -> None:
