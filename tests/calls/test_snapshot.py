@@ -248,6 +248,15 @@ def test_early_media_go_on_and_their_sockets_are_the_first_answers() -> None:
     assert after.talking == {frozenset((A, B))}
 
 
+def test_what_few_calls_have_takes_no_memory_of_the_others() -> None:
+    ng = make_ng_proxy()
+    session = ng.connect()
+    after = ng_moved(ng)
+    (dialog,), (known,) = after.offers.dialogs, ng.offers.dialogs
+    assert dialog.superseded is known.superseded
+    assert after.plane.running[0].param is session.param
+
+
 def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     ng = make_ng_proxy()
     ng.connect()

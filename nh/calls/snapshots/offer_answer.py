@@ -101,7 +101,8 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         dialog.delete_at = times.future(self.delete_at)
         for medium, index in self.sessions:
             dialog.set_session(medium, sessions[index])
-        dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
+        if self.superseded:
+            dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
         dialog.replaced = tuple([(medium, sessions[index]) for medium, index in self.replaced])
         dialog.bundles = (rebuild_bundles(self.bundles[0]), rebuild_bundles(self.bundles[1]))
         dialog.bundle()

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 import msgspec
 
 from nh.calls.pairing import payload_types
-from nh.calls.session import Session
+from nh.calls.session import NO_PARAM, Session
 from nh.calls.snapshots.leg import LegSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.values import Index, Indexes, Time, TimeShift, require, require_index
@@ -91,7 +91,7 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
             id=self.id,
             group_from=groups[self.group_from],
             group_to=groups[self.group_to],
-            param=self.param,
+            param=self.param or NO_PARAM,
             policies=policies,  # type: ignore[arg-type]  # a session without legs uses none
             latch_window_s=0.0,
             relatch_s=relatch_s,
