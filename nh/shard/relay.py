@@ -38,7 +38,7 @@ from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
 from nh.shard.stats_collector import StatsCollector
-from nh.shard.ticker import WATCH_S, Ticker
+from nh.shard.ticker import HOUSEKEEPING_S, WATCH_S, Ticker
 from nh.stats import ShardStats
 from nh.stats.fields import Counters
 
@@ -256,7 +256,8 @@ class Relay:
         self._collector.continue_counters(counters, kernel_has_them=kernel_has_them)
 
     def _watch(self, now: float) -> bool:
-        since_s, self._watched_at = max(now - self._watched_at, WATCH_S), now
+        # after a pause, the round takes longer, and not this turn
+        since_s, self._watched_at = min(max(now - self._watched_at, WATCH_S), HOUSEKEEPING_S), now
         self.plane.watch(since_s=since_s, now=now)
         return self.plane.has_to_watch
 

@@ -16,6 +16,7 @@ from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
 from nh.results import LegDetail
 from nh.shard.media import kernel_path
+from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.kernel_path import FULL
 from nh.shard.media.plane import ROUND_S
 from tests.calls.rtp import rtp_packet
@@ -25,6 +26,7 @@ from tests.shard.ng_testbed import NgTalk, NgTestbed, line, rtcp
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel
@@ -349,6 +351,7 @@ def test_flows_have_turns_of_their_own_only_while_much_is_looked_at(
     assert not plane.kernel.has_to_poll, "no interval of quality has ended"
     for number in range(INTERVAL_PACKETS):
         alice.send(RtpPacket(77, number, 160 * number).encode(), call.for_caller)
+    eventually(lambda: kernel_packets(testbed) == INTERVAL_PACKETS, "the kernel has forwarded all")
     plane.watch(since_s=ROUND_S, now=time.monotonic())
     assert plane.kernel.has_to_poll
     plane.watch(since_s=ROUND_S, now=time.monotonic())
@@ -357,6 +360,34 @@ def test_flows_have_turns_of_their_own_only_while_much_is_looked_at(
     assert plane.kernel.has_to_poll, "the routes of all directions are looked up"
     plane.watch(since_s=ROUND_S, now=time.monotonic())
     assert not plane.kernel.has_to_poll
+
+
+def test_flows_that_ask_for_it_all_at_once_are_looked_at_in_several_turns(
+    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pause of the shard, or in a new process: media in user space wait for each turn."""
+    monkeypatch.setattr(kernel_path, "FEW_LOOKS_A_SECOND", 0)
+    looked_at: list[KernelFlow] = []
+
+    def look(flow: KernelFlow, *, now: float) -> None:
+        looked_at.append(flow)
+
+    monkeypatch.setattr(KernelFlow, "look", look)
+    callers: list[tuple[MediaPeer, Where]] = []
+    for _ in range(3):
+        caller, callee = make_peer(), make_peer()
+        call = testbed.call(caller, callee)
+        testbed.converse(caller, callee, call)
+        callers.append((caller, call.for_caller))
+    for number in range(INTERVAL_PACKETS):
+        for caller, to in callers:
+            caller.send(RtpPacket(77, number, 160 * number).encode(), to)
+    eventually(lambda: kernel_packets(testbed) == 3 * INTERVAL_PACKETS, "the kernel has forwarded all")
+    plane = testbed.relay.plane
+    for turn in range(3):
+        plane.watch(since_s=ROUND_S, now=time.monotonic())
+        assert len(set(looked_at)) == len(looked_at) == turn + 1
+        assert plane.has_to_watch
 
 
 def test_packets_bear_the_code_point_of_their_socket(

@@ -40,6 +40,10 @@ MAX_RETRIED: Final = 200
 FEW_LOOKS_A_SECOND: Final = 40
 """Most looks at flows that housekeeping does, in a millisecond each time; more have turns of their own."""
 
+SHARE_AT_ONCE: Final = 0.025
+"""The part of all flows that a poll looks at before it asks whether that was much: after a pause, or in a new
+process, all of them may ask for a look."""
+
 MAX_WARNINGS: Final = 16
 """Most different warnings that a shard logs in its life."""
 
@@ -141,10 +145,14 @@ class KernelPath:
             round_s: the time of a round.
             now: monotonic seconds.
         """
-        due = self._flows.find_due(since_s / round_s)
-        for flow in due:
-            flow.look(now=now)
-        self._looks_a_second = len(due) / since_s
+        left, looks = since_s / round_s, 0
+        while left > 0 and looks <= FEW_LOOKS_A_SECOND * since_s:  # the next call goes on from there
+            share = min(left, SHARE_AT_ONCE)
+            left -= share
+            for flow in self._flows.find_due(share):
+                flow.look(now=now)
+                looks += 1
+        self._looks_a_second = looks / since_s
 
     @property
     def has_to_poll(self) -> bool:

@@ -242,10 +242,9 @@ class SocketPlane:
         Each call looks at a part, so that thousands of sessions do not delay the packets.
 
         Args:
-            since_s: seconds since the last call, above 0. A round over all takes ROUND_S.
+            since_s: seconds since the last call, above 0, at most ROUND_S: the time of a round over all.
             now: monotonic seconds.
         """
-        since_s = min(since_s, ROUND_S)
         if self._round:
             self._count_some_lost(math.ceil(self._round_sessions * since_s / ROUND_S))
         elif self._running and now >= self._losses_due:
