@@ -1,12 +1,15 @@
 """A shard is killed, and its successor goes on: nothing that phones sent is lost or doubled."""
 
+import contextlib
 import itertools
+import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from nh.calls.latch_state import SourceState
-from nh.calls.media import Side
+from nh.calls.media import Endpoint, Side
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import (
     Activate,
@@ -147,6 +150,34 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
         # a shard that is killed between reading a packet and sending it takes that one along
         assert len(lost) <= (0 if shard.in_kernel else 1)
         assert lost <= {numbered(number) for number in range(first, first + 20)}
+
+
+@pytest.mark.full
+def test_an_end_that_has_been_silent_is_heard_after_a_death_from_anywhere(
+    ports: range, segment: Segment, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """The successor gets the socket that is connected to where Alice's packets went (2 s after the first)."""
+    with RespawningShard(ports, segment, None) as shard, MediaPeer(V4) as elsewhere:
+        for_alice, for_bob = set_up(shard, alice, bob)
+        numbers = itertools.count()
+
+        def is_connected() -> bool:
+            number = next(numbers) % 256
+            say(alice, for_alice, bob, range(number, number + 1))
+            shard.listen()
+            held = dict(shard.backup.sockets)[Endpoint(*for_bob)]
+            with socket.socket(fileno=os.dup(held)) as sock, contextlib.suppress(OSError):
+                return bool(sock.getpeername() == (V4, bob.port))
+            return False
+
+        eventually(is_connected, "the socket towards Bob is connected")
+        wait_until_saved(shard, 1)
+        for _ in range(2):
+            shard.kill()
+            assert shard.start().restored == 1
+            say(alice, for_alice, bob, range(10))
+        say(elsewhere, for_bob, alice, range(10))
+        say(alice, for_alice, elsewhere, range(10))
 
 
 def test_a_successor_says_soon_that_its_calls_are_alive(
