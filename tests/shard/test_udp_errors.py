@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from nh.calls.drop import Drop
-from nh.calls.settings import RelaySettings
 from nh.shard.media.udp_errors import UdpErrors
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import V4, V6, RelayTestbed
@@ -80,7 +79,7 @@ def test_what_a_socket_loses_is_in_the_kernels_counters(address: str, ipv6: None
 
 
 def test_a_poll_counts_what_a_socket_has_lost(ports: range, make_peer: MakePeer) -> None:
-    testbed = RelayTestbed(ports, RelaySettings(silent_s=1.0))  # so that a round of polls is short
+    testbed = RelayTestbed(ports)
     try:
         alice, bob = make_peer(V4), make_peer(V4)
         conversation = testbed.call(alice, bob)
