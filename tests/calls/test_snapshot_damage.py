@@ -6,12 +6,12 @@ import zlib
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.calls.snapshots.version import VERSION
+from nh.calls.snapshots.version import SECRETS, VERSION
 from nh.errors import Refused, SnapshotUnreadable
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
 from tests.calls.legs import PACKET
@@ -139,6 +139,7 @@ def test_any_bytes_are_no_snapshot(data: bytes) -> None:
 
 
 @given(st.integers(0, len(RICH) - 1), st.integers(1, 255))
+@example(0, SECRETS)
 def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
     data = bytearray(RICH)
     data[position] ^= change

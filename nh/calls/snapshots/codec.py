@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.snapshots.call import CallSnapshot
-from nh.calls.snapshots.version import READABLE, SECRETS, VERSION
+from nh.calls.snapshots.version import READABLE, SECRETS, VERSION, has_secrets
 from nh.errors import SnapshotUnreadable
 from nh.reasons import decode_fault
 
@@ -47,6 +47,9 @@ def decode_snapshot(data: bytes) -> CallSnapshot:
     if zlib.crc32(body) != _HEADER.unpack_from(data)[1]:
         raise SnapshotUnreadable("snapshot: damaged, checksum mismatch")
     try:
-        return _decoder.decode(body)
+        snapshot = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise SnapshotUnreadable(decode_fault(exc, "snapshot")) from exc
+    if has_secrets(data) != bool(snapshot.secrets):  # the checksum does not cover the first byte
+        raise SnapshotUnreadable("snapshot: damaged, its first byte and its secrets contradict each other")
+    return snapshot
