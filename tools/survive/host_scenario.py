@@ -37,6 +37,9 @@ SHARDS: Final = 2
 STORED_AFTER_S: Final = 0.2
 """A call that was answered so long before the death of its host outlives it."""
 
+COMMAND_TIMEOUT_S: Final = 20.0
+"""What is judged is media: a command of the tool may wait for a busy host."""
+
 PAUSE_S: Final = 0.02
 STORED_S: Final = 10.0
 
@@ -97,7 +100,8 @@ def hosts_with_relays(*, kernel: bool = False) -> Iterator[Hosts]:
     Args:
         kernel: whether media go through the kernel.
     """
-    with some_hosts(shards=SHARDS, nice=RELAY_NICE, hang_s=HANG_S, **host_path(kernel)) as network:
+    settings = {"hang_s": HANG_S, "command_timeout_s": COMMAND_TIMEOUT_S, **host_path(kernel)}
+    with some_hosts(shards=SHARDS, nice=RELAY_NICE, **settings) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()
