@@ -137,11 +137,11 @@ def check_state_disk(patient: Patient) -> Findings:
 def check_records(patient: Patient) -> Findings:
     """Whether the targets of the records can take some."""
     targets = patient.settings.records
-    for target in targets:
-        if fault := fault_of(target):
-            found, _, remedy = fault.partition("; ")
-            yield warning(f"{target}: {found}", "the records of calls that end are lost", remedy)
-    if not any(map(fault_of, targets)):
+    faults = [(target, fault) for target in targets if (fault := fault_of(target))]
+    for target, fault in faults:
+        found, _, remedy = fault.partition("; ")
+        yield warning(f"{target}: {found}", "the records of calls that end are lost", remedy)
+    if not faults:
         yield ok("all targets take records" if targets else "records are written nowhere (records)")
 
 

@@ -147,19 +147,19 @@ def test_a_cluster_over_tls_is_used_as_one_without(tmp_path: Path) -> None:
 def test_a_node_that_does_not_answer_costs_a_standby_one_wait_and_the_others_are_asked_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nh.supervisor.store.valkey import connection  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey import cluster  # noqa: PLC0415  needs the extra valkey
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
     from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
 
     waited: list[TcpAddress] = []
 
-    class Counted(connection.SilentNodes):
+    class Counted(cluster.SilentNodes):
         def add(self, node: TcpAddress) -> None:
             waited.append(node)
             super().add(node)
 
-    monkeypatch.setattr(connection, "silent_nodes", Counted())
-    monkeypatch.setattr(connection, "SILENT_S", 600.0)
+    monkeypatch.setattr(cluster, "silent_nodes", Counted())
+    monkeypatch.setattr(cluster, "SILENT_S", 600.0)
     names = [f"relay-{number}" for number in range(8)]
     patient = {"cluster-node-timeout": 600_000, "cluster-require-full-coverage": "no"}
     with valkey_cluster(lambda: patient) as nodes:
@@ -184,7 +184,7 @@ def test_a_node_that_does_not_answer_costs_a_standby_one_wait_and_the_others_are
             Follower(alone, "standby").poll()
         os.kill(silent.program.pid, signal.SIGCONT)
         assert waited == [TcpAddress(silent.host, silent.port)]
-        monkeypatch.setattr(connection, "silent_nodes", Counted())
+        monkeypatch.setattr(cluster, "silent_nodes", Counted())
         assert not [outcome for _, outcome in standby.poll() if isinstance(outcome, StoreUnavailable)]
         standby.leave()
 

@@ -16,7 +16,7 @@ from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
 from nh.supervisor.store.journal import Journal, JournalRecord
 from nh.supervisor.store.store import Store
-from nh.supervisor.store.valkey.connection import failures
+from nh.supervisor.store.valkey.failures import failures
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
 from tools.harness.waiting import eventually

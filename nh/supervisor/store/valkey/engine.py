@@ -24,7 +24,8 @@ from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreH
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
-from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.connection import connect
+from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.follower import Follower
 from nh.supervisor.store.valkey.record import decode, encode, head
 from nh.supervisor.store.valkey.url import ValkeyTarget

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.connection import connect
+from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.url import ValkeyTarget
 
 _PINGS: Final = 5

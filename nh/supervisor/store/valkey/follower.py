@@ -17,7 +17,9 @@ from nh.errors import StoreUnavailable
 from nh.printable import counted, escaped
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
-from nh.supervisor.store.valkey.connection import connect, failures, unless_silent
+from nh.supervisor.store.valkey.cluster import unless_silent
+from nh.supervisor.store.valkey.connection import connect
+from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.url import ValkeyTarget
 from nh.supervisor.store.valkey.warm_copy import Changes, Position, WarmCopy
 

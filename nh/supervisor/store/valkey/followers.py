@@ -12,7 +12,8 @@ from valkey.exceptions import NoScriptError, ResponseError
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.valkey import scripts
-from nh.supervisor.store.valkey.connection import connect, failures
+from nh.supervisor.store.valkey.connection import connect
+from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.follower import Follower, Standing
 
 

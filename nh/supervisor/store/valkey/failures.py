@@ -1,0 +1,103 @@
+"""The store's errors in place of those of the server's client."""
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+from valkey.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+    ValkeyError,
+)
+from valkey.sentinel import MasterNotFoundError
+
+from nh.errors import StoreUnavailable
+from nh.printable import escaped
+from nh.supervisor.store.engine import StoreRefused
+
+REPLY_S: Final = 2.0
+"""How long a reply may take."""
+
+_MOST_TEXT: Final = 200
+
+_NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
+
+_SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
+    (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
+    (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
+    (ResponseError, "Protocol error: unauthenticated", StoreRefused, _NO_PASSWORD),  # of a long command
+    (AuthenticationError, "", StoreRefused, "the server refuses user and password ({}); correct them"),
+    (NoPermissionError, "", StoreRefused, "the server's ACL refuses a command ({}); permit it"),
+    (ResponseError, "DB index", StoreRefused, "the server has no such database ({}); choose another"),
+    (MasterNotFoundError, "", StoreUnavailable, "no Sentinel that answers knows the primary ({})"),
+    (
+        ReadOnlyError,
+        "",
+        StoreUnavailable,
+        "the server is a read-only replica, as after a failover; name the primary, or say ?sentinel=NAME",
+    ),
+    (OutOfMemoryError, "", StoreUnavailable, "the server's memory is full; raise its maxmemory"),
+    (BusyLoadingError, "", StoreUnavailable, "the server is still loading its data"),
+    (
+        ResponseError,
+        "This instance has cluster support disabled",
+        StoreRefused,
+        "the server is no cluster; a URL with valkey:// is for one server",
+    ),
+    (
+        ResponseError,
+        "MOVED",
+        StoreUnavailable,
+        "the calls are at another node of a cluster ({}), which a URL with valkey+cluster:// finds",
+    ),
+    (ConnectionError, "Error ", StoreUnavailable, "there is no connection to the server ({})"),
+    (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
+)
+"""By the client's error and the beginning of its text: the store's error, and what it says."""
+
+
+@contextlib.contextmanager
+def failures(name: str) -> Iterator[None]:
+    """Turn errors of the client within the block into those of the engine.
+
+    Args:
+        name: of the store; begins each message.
+    """
+    try:
+        yield
+    except (ValkeyError, OSError) as exc:
+        raise _failure(name, exc) from exc
+
+
+def _failure(name: str, exc: Exception) -> StoreUnavailable:
+    said = escaped(" ".join(str(exc).split()))[:_MOST_TEXT] or type(exc).__name__
+    if "certificate required" in said.lower().replace("_", " "):
+        return StoreRefused(
+            f"{name}: TLS: {said}; the server wants a certificate: add cert=PATH and key=PATH to the URL"
+        )
+    if _comes_from(exc, ssl.SSLCertVerificationError):
+        return StoreRefused(f"{name}: TLS: {said}; ca=PATH in the URL trusts the issuer of a certificate")
+    for kind, beginning, error, sentence in _SENTENCES:
+        if isinstance(exc, kind) and said.startswith(beginning):
+            return error(f"{name}: {sentence.format(said)}")
+    return StoreUnavailable(f"{name}: {said}")
+
+
+def has_waited(failure: StoreUnavailable) -> bool:
+    """Whether a request waited in vain for its reply, or for its connection."""
+    return _comes_from(failure, TimeoutError)
+
+
+def _comes_from(exc: BaseException | None, kind: type[Exception]) -> bool:
+    while exc is not None:
+        if isinstance(exc, kind):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
