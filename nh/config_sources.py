@@ -23,6 +23,8 @@ ENVIRONMENT_PREFIX: Final = "NH_"
 MAX_FILE_BYTES: Final = 1 << 20
 """Longest file of settings; a device such as /dev/zero is no such file."""
 
+_LONGEST_DECIMAL: Final = 256
+"""Bits; a file may have longer numbers in hexadecimal, which Python refuses to write in decimal."""
 DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
 
@@ -172,9 +174,19 @@ def _remedy(name: str, known: Iterable[str]) -> str:
 
 def _shown(value: object) -> str:
     """A value for people, as TOML would have it, cut where it is long."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value[:80]) if isinstance(value, str) else str(value)[:80]
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return repr(value[:80])
+        case int() if value.bit_length() > _LONGEST_DECIMAL:
+            return hex(value)[:80]
+        case list():
+            return f"[{', '.join(map(_shown, value))}]"[:80]
+        case dict():
+            return f"{{{', '.join(f'{key!r} = {_shown(each)}' for key, each in value.items())}}}"[:80]
+        case _:
+            return str(value)[:80]
 
 
 def _from_file(file: Path | None) -> dict[str, _Given]:
