@@ -197,6 +197,35 @@ PLAIN_TEXT: Final = SdpText()
 """Nothing but what a relay must change."""
 
 
+class CodecChoice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which codecs of an SDP its receiver sees (ng's `codec`, nh.sdp.codecs), in rtpengine's words.
+
+    Names are as in a=rtpmap, also with clock rate and channels, or payload types.
+
+    Attributes:
+        strip: those that it does not see; `all` or `full` for all of them.
+        mask: the same, of offers only.
+        keep: those that `all` and `full` do not concern (`except`).
+        offer: those that come back, in this order.
+        transcode: what `offer` has, and what the receiver can do: in an offer of other codecs only, the relay
+            would have to transcode.
+        single: the receiver of an answer sees the first codec only.
+        reject_empty: a medium of which nothing is left is rejected; else it keeps its codecs.
+    """
+
+    strip: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    offer: tuple[str, ...] = ()
+    transcode: tuple[str, ...] = ()
+    single: bool = False
+    reject_empty: bool = False
+
+
+EVERY_CODEC: Final = CodecChoice()
+"""All, as they come."""
+
+
 class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The options of an ng offer or answer that nh implements (docs/reference/ng.md).
 
@@ -231,6 +260,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         text: what else is to be changed in the text of the SDP.
         timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
         escaped: whether the reply has the SDP as a string of JSON, where some of its bytes take more room.
+        codecs: which codecs of the SDP the receiver sees.
     """
 
     received_from: str = ""
@@ -267,6 +297,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     escaped: bool = False
     osrtp_offer: bool = False
     osrtp_accept: bool = False
+    codecs: CodecChoice = EVERY_CODEC
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

@@ -10,6 +10,7 @@ scanned once.
 
 import functools
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -165,6 +166,14 @@ def write_medium_proto(text: bytes, proto: str) -> bytes:
     if match is None:
         return text
     return text[: match.start("proto")] + proto.encode() + text[match.end("proto") :]
+
+
+def write_medium_formats(text: bytes, formats: Sequence[bytes]) -> bytes:
+    """The m= line with other formats."""
+    match = _MEDIUM.match(text)
+    if match is None:
+        return text
+    return b" ".join((text[: match.start("formats")], *formats))
 
 
 def find_rtcp(text: bytes) -> RtcpField | None:

@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import MAX_FORWARDED_BYTES, AttributeEdit, RtcpAttribute, SdpText
-from nh.errors import SdpTooLong, UnusableSdp
+from nh.commands import (
+    MAX_FORWARDED_BYTES,
+    AttributeEdit,
+    CodecChoice,
+    Feature,
+    Offer,
+    OfferOptions,
+    RtcpAttribute,
+    SdpText,
+)
+from nh.errors import SdpTooLong, Unsupported, UnusableSdp
+from nh.results import Rewritten
 from nh.sdp.parse import MAX_LINES
 from tests.sdp.samples import crlf
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTalk, NgTestbed
+from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed
 from tests.shard.testbed import V4
 from tools.harness.media_peer import MediaPeer
 
@@ -224,6 +234,76 @@ def test_an_offer_that_hides_nothing_shows_all_media_again(ng: NgTestbed) -> Non
     ng.offer(media(*CALLER), text=NO_VIDEO)
     ng.offer(media(*CALLER))
     assert seen(ng.answer(media("audio 5000 RTP/AVP 0"))) == ["audio", "no video", "no text"]
+
+
+# --- codecs -----------------------------------------------------------------------------------------------
+
+GATEWAY = CodecChoice(mask=("all",), transcode=("PCMA", "PCMU"))
+"""What a script has for a gateway that knows G.711 alone."""
+
+
+def codecs(sdp: bytes) -> bytes:
+    [formats] = re.findall(rb"^m=audio \d+ RTP/AVP (.*)\r", sdp, re.MULTILINE)
+    return bytes(formats)
+
+
+def speaking(peer: MediaPeer, formats: str) -> bytes:
+    return media(f"audio {peer.port} RTP/AVP {formats}", session=f"c=IN IP4 {peer.address}\n")
+
+
+def test_a_gateway_sees_the_codecs_that_it_has_and_the_media_flow(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, gateway = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    to_gateway = ng.offer(speaking(alice, "9 0 18"), codecs=GATEWAY)
+    assert codecs(to_gateway) == b"0"
+    to_alice = ng.answer(speaking(gateway, "0"), codecs=GATEWAY)
+    assert codecs(to_alice) == b"0"
+    ng.talk(alice, gateway, NgTalk(to_alice, to_gateway))
+    assert codecs(ng.offer(speaking(alice, "9 0 18"), to=b"bob")) == b"9 0 18"
+
+
+def test_an_answer_of_many_codecs_may_be_one_of_one(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    ng.offer(speaking(alice, "0 8"))
+    assert codecs(ng.answer(speaking(bob, "8 0"), codecs=CodecChoice(single=True))) == b"8"
+
+
+def test_branches_have_codecs_of_their_own(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice = make_peer("127.0.0.11")
+    assert codecs(ng.offer(speaking(alice, "9 8"), branch=b"phone")) == b"9 8"
+    assert codecs(ng.offer(speaking(alice, "9 8"), branch=b"gateway", codecs=GATEWAY)) == b"8"
+
+
+def test_an_offer_that_would_need_transcoding_changes_nothing(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice = make_peer("127.0.0.11")
+    with pytest.raises(Unsupported, match="codec-transcode=PCMA, PCMU"):
+        ng.offer(speaking(alice, "9 18"), codecs=GATEWAY)
+    assert not list(ng.relay.table)
+
+
+@pytest.mark.parametrize(
+    ("formats", "lenient", "warning", "left_out"),
+    [
+        (
+            "9 0",
+            (),
+            "Ignored by nh: codec-transcode=PCMA (nh does not transcode, and the offer lacks it)",
+            "",
+        ),
+        (
+            "9 18",
+            (Feature.CODECS,),
+            "",
+            "codec-transcode=PCMA, PCMU (nh does not transcode, and the offer lacks it)",
+        ),
+    ],
+)
+def test_what_is_not_transcoded_is_named(
+    ng: NgTestbed, formats: str, lenient: tuple[Feature, ...], warning: str, left_out: str
+) -> None:
+    options = OfferOptions(codecs=GATEWAY, lenient=frozenset(lenient))
+    told = ng.relay.execute(Offer(CALL, b"alice", b"", b"", media(f"audio 4000 RTP/AVP {formats}"), options))
+    assert isinstance(told, Rewritten)
+    assert (told.warning, told.left_out) == (warning, left_out)
 
 
 # --- rejected media -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from nh.commands import Feature
 from nh.results import Failure
-from nh.wire.ng import decode_request, flags, options, replies, requests, unsupported
+from nh.wire.ng import codecs, decode_request, flags, options, replies, requests, unsupported
 from tests.wire.ng import offer
 from tests.wire.rtpengine_names import FLAGS, KEYS
 
@@ -46,7 +46,9 @@ def test_every_feature_has_its_row(feature: Feature) -> None:
     assert f"`{feature}`" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", sorted({*flags._OPTIONS, *flags._SWITCHES, *flags._NO_EFFECT}))
+@pytest.mark.parametrize(
+    "name", sorted({*flags._OPTIONS, *flags._SWITCHES, *flags._NO_EFFECT, *codecs.CHOICE_FLAGS})
+)
 def test_what_is_granted_is_said_to_be(name: bytes) -> None:
     assert f"`{name.decode()}`" in DONE
 
@@ -55,7 +57,8 @@ def test_what_is_granted_is_said_to_be(name: bytes) -> None:
     "name",
     sorted(
         {*options._READERS, *unsupported.NOT_OPTIONS}
-        - {b"flags", b"all", b"command", *(b"codec-" + option for option in unsupported.CODEC_OPTIONS)}
+        - {b"flags", b"all", b"command"}
+        - {b"codec-" + option for option in (*codecs.CHOICES, *unsupported.CODEC_OPTIONS)}
     ),
 )
 def test_every_key_is_explained(name: bytes) -> None:
@@ -79,6 +82,11 @@ def test_every_option_of_codecs_is_refused_or_left_out(option: bytes) -> None:
     assert f"`{option.decode()}`" in place
 
 
+@pytest.mark.parametrize("option", sorted(codecs.CHOICES))
+def test_every_choice_of_codecs_is_explained(option: bytes) -> None:
+    assert f"| `{option.decode()}` |" in DONE
+
+
 @pytest.mark.parametrize("name", sorted(flags._IGNORED))
 def test_every_flag_that_is_left_out_is_listed(name: bytes) -> None:
     left_out = SPELLED[SPELLED.index("### what nh leaves out") : SPELLED.index("### what nh refuses")]
@@ -88,7 +96,7 @@ def test_every_flag_that_is_left_out_is_listed(name: bytes) -> None:
 SAMPLES: Mapping[str, object] = {
     "address-family": "IP4",
     "bundle": "offer",
-    "codec": {"transcode": ["PCMU"]},
+    "codec": {"strip": ["PCMU"]},
     "drop-traffic": "start",
     "endpoint-learning": "off",
     "extmap": {"strip": ["all"]},

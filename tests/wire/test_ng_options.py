@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.commands import (
+    CodecChoice,
     Delete,
     DtlsOptions,
     EndpointLearning,
@@ -109,6 +110,21 @@ def rejected(**fields: Any) -> Failure:
         ({"record-call": "no", "generate-RTCP": "off"}, OfferOptions()),
         ({"codec": {"transcode": []}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
         (
+            {"flags": ["codec-strip-all", "codec-strip-EVS", "codec-offer-AMR/8000/1///mode--7"]},
+            OfferOptions(codecs=CodecChoice(strip=("all", "EVS"), offer=("AMR/8000/1///mode=7",))),
+        ),
+        (
+            {"codec": {"mask": "all", "except": ["PCMU", "G722"]}, "flags": ["codec-except-PCMU"]},
+            OfferOptions(codecs=CodecChoice(mask=("all",), keep=("PCMU", "G722"))),
+        ),
+        (
+            {"rtpp-flags": "codec=[transcode=[PCMA PCMU] strip=[EVS]] transcode-G722 allow-no-codec-media"},
+            OfferOptions(
+                codecs=CodecChoice(strip=("EVS",), transcode=("G722", "PCMA", "PCMU"), reject_empty=True)
+            ),
+        ),
+        ({"flags": ["single codec"]}, OfferOptions(codecs=CodecChoice(single=True))),
+        (
             {"flags": ["WebRTC"]},
             OfferOptions(
                 ice=IceHandling.FORCE,
@@ -207,13 +223,12 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
         ({"received-from": ["IP4", "here"]}, "received-from"),
         ({"direction": ["a", "b", "c"]}, "direction beyond the second"),
         (
-            {"flags": ["inject DTMF", "single codec", "reuse codecs"]},
-            "inject DTMF, single codec, reuse codecs",
+            {"flags": ["inject DTMF", "always transcode", "reuse codecs"]},
+            "inject DTMF, always transcode, reuse codecs",
         ),
-        ({"flags": ["codec-strip-all", "codec-strip-EVS"]}, "codec-strip"),
-        ({"codec": {"accept": ["PCMU", "PCMA"], "except": ["PCMU"]}}, "codec-accept, codec-except"),
+        ({"codec": {"accept": ["PCMU", "PCMA"], "set": ["PCMU"]}}, "codec-accept, codec-set"),
         ({"codec-accept": ["PCMU"]}, "codec-accept"),
-        ({"rtpp-flags": "codec=[offer=[PCMA] strip=[EVS AMR-WB]]"}, "codec-offer, codec-strip"),
+        ({"flags": ["codec-ignore-EVS"]}, "codec-ignore"),
     ],
 )
 def test_what_changes_nothing_is_named_in_a_warning(fields: dict[str, Any], named: str) -> None:
@@ -232,14 +247,10 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"codec": {"transcode": ["PCMA"]}},
-        {"flags": ["codec-transcode-PCMA"]},
         {"flags": ["codec-consume-all"]},
-        {"codec": {"accept": ["PCMU"], "transcode": ["PCMA"]}},
+        {"codec": {"accept": ["PCMU"], "consume": ["PCMA"]}},
         {"codec": {"play": ["PCMU"]}},
         {"codec": "PCMU"},
-        {"flags": ["transcode-PCMA"]},
-        {"flags": ["always-transcode"]},
         {"flags": ["record-call"]},
         {"record-call": "yes"},
         {"flags": ["recrypt"]},
@@ -255,7 +266,7 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"extmap": {"mask": ["all"]}},
         {"media-echo": "both"},
         {"drop-traffic": "start"},
-        {"rtpp-flags": "replace-origin codec=[transcode=[PCMA PCMU] strip=[EVS]]"},
+        {"rtpp-flags": "replace-origin codec=[consume=[PCMA PCMU] strip=[EVS]]"},
     ],
 )
 def test_what_a_relay_cannot_do_is_never_passed_over(fields: dict[str, Any]) -> None:
@@ -276,13 +287,13 @@ def test_what_the_settings_leave_out_is_named_and_the_request_goes_on() -> None:
         offer(flags=["record-call", "fly"], ptime=20), frozenset({Feature.RECORDING, Feature.CODECS})
     )
     assert isinstance(lenient.command, Offer)
-    assert lenient.left_out == "record-call (nh records nothing), ptime (nh does not look into codecs)"
+    assert lenient.left_out == "record-call (nh records nothing), ptime (nh does not transcode)"
     assert lenient.ignored == "fly"
 
 
 def test_another_feature_is_refused_all_the_same() -> None:
     lenient = decode_request(offer(flags=["record-call"], ptime=20), frozenset({Feature.RECORDING}))
-    assert lenient.command == Failure("unsupported", "ptime (nh does not look into codecs)")
+    assert lenient.command == Failure("unsupported", "ptime (nh does not transcode)")
 
 
 @pytest.mark.parametrize("name", sorted({*UNSUPPORTED_FLAGS}))

@@ -44,6 +44,7 @@ from nh.shard.ng.negotiation import (
 from nh.shard.ng.optional_srtp import note_completed, optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import secure_answer, secure_offer
+from nh.shard.ng.shown_codecs import ShownSdp, show_codecs
 from nh.shard.ng.srtp_means import wanted_transports
 
 
@@ -86,6 +87,7 @@ class NegotiatedOffer(NamedTuple):
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         bundles: what becomes of its bundles.
         ice: what becomes of its ICE.
+        shown: the offer with the codecs that the receiver sees.
     """
 
     description: SessionDescription
@@ -97,6 +99,12 @@ class NegotiatedOffer(NamedTuple):
     muxes: list[Mux]
     bundles: OfferedBundles
     ice: NegotiatedIce
+    shown: ShownSdp
+
+    @property
+    def warning(self) -> str:
+        """What the client is told of it; "" for nothing."""
+        return "; ".join(filter(None, (self.interfaces.warning, self.bundles.warning, self.shown.warning)))
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -129,7 +137,7 @@ class NegotiatedOffer(NamedTuple):
     def forward(self, groups: Sequence[SocketGroup | None], receiver: Party | None, *, mark: str) -> bytes:
         """The offer for the other end, see forward_offer()."""
         return forward_offer(
-            self.description,
+            self.shown.description,
             groups,
             self.options,
             muxes=self.muxes,
@@ -175,7 +183,7 @@ def negotiate_offer(
         certificate: of the relay, for a new call.
 
     Raises:
-        Unsupported: it needs SRTP, and `cryptography` or pyOpenSSL is not installed.
+        Unsupported: it needs SRTP, and `cryptography` or pyOpenSSL is not installed, or it needs transcoding.
         UnusableSdp: its bundles contradict its media.
     """
     receiver = ends.receiver
@@ -207,8 +215,9 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
+    shown = show_codecs(description, options, offer=True)
     return NegotiatedOffer(
-        description, options, interfaces, offered, transports, secured, muxes, bundles, ice
+        description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown
     )
 
 
@@ -225,6 +234,7 @@ class NegotiatedAnswer(NamedTuple):
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
         bundles: what becomes of its bundles.
         ice: what becomes of its ICE.
+        shown: the answer with the codecs that the offerer sees.
     """
 
     description: SessionDescription
@@ -236,6 +246,7 @@ class NegotiatedAnswer(NamedTuple):
     muxes: list[tuple[bool, bool]]
     bundles: AnsweredBundles
     ice: NegotiatedIce
+    shown: ShownSdp
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -258,7 +269,7 @@ class NegotiatedAnswer(NamedTuple):
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
         """The answer for the offerer, see forward_answer()."""
         body = forward_answer(
-            self.description,
+            self.shown.description,
             groups,
             self.options,
             offerer=self.offerer,
@@ -310,4 +321,5 @@ def negotiate_answer(
     ice = ice_of_answer(shared, options, offerer=offerer, answerer=answerer)
     secured, ice = share_security(secured, ice, bundles.answerer)
     further = () if options.media_address else further
-    return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice)
+    shown = show_codecs(description, options, offer=False)
+    return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice, shown)

@@ -113,8 +113,8 @@ class Signalling:
         sender, receiver, _ = self._ends_of(command, description)
         assert sender is not None, "the offer has made it"
         negotiated.note(sender, receiver)
-        warnings = (interfaces.warning, negotiated.bundles.warning)
-        return Rewritten(sdp, "; ".join(filter(None, warnings)), left_out)
+        left_out = "; ".join(filter(None, (left_out, negotiated.shown.left_out)))
+        return Rewritten(sdp, negotiated.warning, left_out)
 
     def _apply_offer(self, command: Offer, negotiated: NegotiatedOffer, known: Party | None) -> bytes:
         """Change the call by an offer; returns the SDP for the other end."""

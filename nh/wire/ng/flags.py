@@ -7,6 +7,7 @@ are returned as that key and value. docs/reference/ng.md describes these tables.
 from collections.abc import Mapping
 from typing import Final
 
+from nh.wire.ng.codecs import CHOICE_FLAGS, read_choice_flag
 from nh.wire.ng.dictionary import normalize_key, text_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdp_text import TEXT_FLAGS
@@ -40,10 +41,6 @@ _NO_EFFECT: Final = frozenset(
         b"allow-asymmetric-codecs",
         b"asymmetric-codecs",
         b"symmetric-codecs",
-        b"allow-no-codec-media",
-        b"allow-no-codec-medias",
-        b"allow-empty-codec-media",
-        b"allow-empty-codec-medias",
         b"block-egress",
         b"early-media",
         b"no-player",
@@ -66,7 +63,7 @@ _NO_EFFECT: Final = frozenset(
 _IGNORED: Final = frozenset(
     {
         b"inject-dtmf",
-        b"single-codec",
+        b"always-transcode",
         b"static-codec",
         b"static-codecs",
         b"reorder-codecs",
@@ -115,6 +112,8 @@ def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object],
         parsed.set(*_OPTIONS[word])
     elif word in TEXT_FLAGS:
         parsed.set_text(*TEXT_FLAGS[word])
+    elif word in CHOICE_FLAGS:
+        read_choice_flag(CHOICE_FLAGS[word], parsed)
     elif word in _SWITCHES:
         parsed.switches.add(word.decode())
     elif word == b"webrtc":

@@ -6,11 +6,12 @@ nh.wire.ng.unsupported has the keys that fail whatever their value asks for.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
+from nh.wire.ng.codecs import CHOICES, read_codec, read_codec_option
+from nh.wire.ng.dictionary import normalized_words, text_of, words_of
 from nh.wire.ng.dtls import read_dtls, read_dtls_fingerprint
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
-from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS, OSRTP_TWICE, RECORDING, RTCP, T38, TRAFFIC, Gap
+from nh.wire.ng.unsupported import CODEC_OPTIONS, OSRTP_TWICE, RECORDING, RTCP, T38, TRAFFIC, Gap
 
 Reader = Callable[[object, ParsedOptions], None]
 """Adds the value of one key to what a request asks for."""
@@ -67,33 +68,9 @@ def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
     return read
 
 
-def _read_codec(value: object, parsed: ParsedOptions) -> None:
-    """`{accept: [PCMU]}`, or words such as `accept-PCMU`."""
-    if isinstance(value, dict):
-        names = [name for name, codecs in items_of(value) if codecs]
-        unknown = bool(names)
-    else:
-        names = [word.partition(b"-")[0] for word in normalized_words(value)]
-        unknown = says_something(value)
-    for option in dict.fromkeys(name for name in names if name in CODEC_OPTIONS):
-        _read_codec_option(option, parsed)
-        unknown = False
-    if unknown:
-        parsed.unsupported("codec", CODECS)
-
-
-def _read_codec_option(option: bytes, parsed: ParsedOptions) -> None:
-    gap = CODEC_OPTIONS[option]
-    if gap is None:
-        parsed.ignore(f"codec-{text_of(option)}")
-    else:
-        parsed.unsupported(f"codec-{text_of(option)}", gap)
-
-
 def _reader_of_codec_option(option: bytes) -> Reader:
     def read(value: object, parsed: ParsedOptions) -> None:
-        if says_something(value):
-            _read_codec_option(option, parsed)
+        read_codec_option(option, words_of(value), parsed)
 
     return read
 
@@ -106,8 +83,9 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"dtls": read_dtls,
     b"dtls-reverse": read_dtls,
     b"dtls-fingerprint": read_dtls_fingerprint,
-    b"codec": _read_codec,
-    **{b"codec-" + option: _reader_of_codec_option(option) for option in CODEC_OPTIONS},
+    b"codec": read_codec,
+    **{b"codec-" + option: _reader_of_codec_option(option) for option in (*CHOICES, *CODEC_OPTIONS)},
+    b"transcode": _reader_of_codec_option(b"transcode"),
     b"record-call": _unsupported_words(_YES, "record-call", RECORDING),
     b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", RTCP),
     b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", TRAFFIC),

@@ -18,7 +18,7 @@ class Gap(NamedTuple):
 
 
 RECORDING: Final = Gap(Feature.RECORDING, "nh records nothing")
-CODECS: Final = Gap(Feature.CODECS, "nh does not look into codecs")
+CODECS: Final = Gap(Feature.CODECS, "nh does not transcode")
 DTMF: Final = Gap(Feature.DTMF, "nh neither detects nor plays DTMF")
 PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
 SRTP: Final = Gap(Feature.SRTP, "nh hands SRTP through as it is")
@@ -37,7 +37,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
     b"recording-announcement": RECORDING,
     b"recording-vsc": RECORDING,
     b"siprec": RECORDING,
-    b"always-transcode": CODECS,
     b"force-transcoding": CODECS,
     b"no-passthrough": CODECS,
     b"block-dtmf": DTMF,
@@ -54,7 +53,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
 
 UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
     b"codecs": CODECS,
-    b"transcode": CODECS,
     b"ptime": CODECS,
     b"ptime-reverse": CODECS,
     b"reverse-ptime": CODECS,
@@ -77,18 +75,13 @@ UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
 """Keys that make a request fail unless their value is empty or off."""
 
 CODEC_OPTIONS: Final[Mapping[bytes, Gap | None]] = {
-    b"transcode": CODECS,
-    b"mask": CODECS,
     b"consume": CODECS,
     b"accept": None,
-    b"except": None,
     b"ignore": None,
-    b"offer": None,
     b"set": None,
-    b"strip": None,
 }
-"""What the key `codec` may ask for. None: a call works without it, so it is ignored with a warning: it needs
-no transcoding, or only says how to transcode."""
+"""What the key `codec` may ask for beside a choice of codecs (nh.wire.ng.codecs). None: a call works without
+it, so it is ignored with a warning: it needs no transcoding, or only says how to transcode."""
 
 UNSUPPORTED_COMMANDS: Final[Mapping[bytes, Gap | None]] = {
     b"start recording": RECORDING,

@@ -1,0 +1,189 @@
+"""Choosing codecs: which of those in an SDP its receiver sees, and in which order (ng's key `codec`).
+
+Only what an SDP says changes, no packet. rtpengine's rules, where they need no transcoding.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from nh.calls.rtp.payload_types import MAX_FORMATS, STATIC
+from nh.commands import CodecChoice
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.fields import write_medium_formats, write_medium_port
+from nh.sdp.lines import Edits
+from nh.sdp.parse import parse_own
+
+_ALL: Final = frozenset({"all", "full"})
+
+_STATIC: Final = {str(each.payload_type): f"{each.encoding}/{each.clock_hz}" for each in STATIC}
+"""By payload type: what its a=rtpmap would say."""
+
+_SUPPLEMENTS: Final = frozenset({"telephone-event", "cn"})
+"""Encodings of no use without a codec of their clock rate (RFC 4733, RFC 3389)."""
+
+_OF_ONE_TYPE: Final = ("rtpmap", "fmtp", "rtcp-fb")
+"""Attributes whose value begins with a payload type."""
+
+
+class _Codec(NamedTuple):
+    """A payload type of a medium: its number, and what its a=rtpmap says, in small letters.
+
+    Attributes:
+        repairs: the payload type that it retransmits (RFC 4588), "" for none.
+    """
+
+    number: str
+    name: str
+    clock: str
+    channels: str
+    repairs: str
+
+    def matches(self, wanted: Iterable[str]) -> bool:
+        """Whether any of some names is that of the codec; see CodecChoice."""
+        return any(map(self._is, wanted))
+
+    def _is(self, wanted: str) -> bool:
+        name, *details = wanted.lower().split("/")
+        if name.isdigit():
+            return name == self.number
+        clock, channels = (*details, "", "")[:2]
+        if name != self.name or not name:
+            return False
+        return clock in ("", self.clock) and (not clock or (channels or "1") == self.channels)
+
+
+class ChosenCodecs(NamedTuple):
+    """An SDP with the codecs that its receiver sees.
+
+    Attributes:
+        description: the SDP.
+        missing: names in CodecChoice.transcode that no medium has.
+        transcoded: whether a medium of audio has none of them, so that they would need transcoding.
+    """
+
+    description: SessionDescription
+    missing: tuple[str, ...] = ()
+    transcoded: bool = False
+
+
+def choose_codecs(description: SessionDescription, choice: CodecChoice, *, offer: bool) -> ChosenCodecs:
+    """The SDP with the codecs of a choice; the same object if that changes nothing.
+
+    Args:
+        description: the SDP.
+        choice: what a client wants.
+        offer: whether it is an offer.
+    """
+    edits = Edits(description.lines)
+    changed = False
+    wanted = choice.transcode if offer else ()
+    missing, transcoded = set(wanted), False
+    spoken = False
+    for medium in description.media:
+        codecs = _codecs_of(medium)
+        if not codecs:
+            continue
+        left = _choose(codecs, choice, offer=offer)
+        if medium.kind == "audio":
+            lacking = {name for name in wanted if not any(each.matches((name,)) for each in left)}
+            missing &= lacking
+            spoken = True
+            transcoded |= bool(wanted) and len(lacking) == len(set(wanted))
+        if left != codecs:
+            _write(edits, medium, left, codecs, choice)
+            changed = True
+    named = tuple(name for name in dict.fromkeys(wanted) if name in missing) if spoken else ()
+    return ChosenCodecs(parse_own(edits.render()) if changed else description, named, transcoded)
+
+
+def _choose(codecs: Sequence[_Codec], choice: CodecChoice, *, offer: bool) -> list[_Codec]:
+    """What is left of the codecs of a medium, in their order; none if all go."""
+    left = list(codecs)
+    unwanted = (*choice.strip, *(choice.mask if offer else ()))
+    for name in unwanted:
+        if name.lower() in _ALL:
+            left = [each for each in left if each.matches(choice.keep)]
+        else:
+            left = [each for each in left if not each.matches((name,))]
+    restored = choice.transcode if offer and "all" in unwanted else ()
+    for name in (*choice.offer, *restored):
+        if not any(each.matches((name,)) for each in left):
+            present = frozenset(left)
+            left += [each for each in codecs if each.matches((name,)) and each not in present]
+    if len(left) < len(codecs):
+        left = _with_their_own(left)
+    if choice.single and not offer:
+        left = _first_of(left)
+    return left
+
+
+def _with_their_own(codecs: list[_Codec]) -> list[_Codec]:
+    """The codecs without those that belong to none of them any more.
+
+    telephone-event stays if there is none at the clock rate of a codec: some phones send all events at 8,000.
+    """
+    numbers = {each.number for each in codecs}
+    codecs = [each for each in codecs if not each.repairs or each.repairs in numbers]
+    clocks = {each.clock for each in codecs if each.name not in _SUPPLEMENTS}
+    if not clocks:
+        return []
+    events = {each.clock for each in codecs if each.name == "telephone-event"}
+    gone = events - clocks if events & clocks else set()
+    return [each for each in codecs if each.name != "telephone-event" or each.clock not in gone]
+
+
+def _first_of(codecs: list[_Codec]) -> list[_Codec]:
+    """The first codec, with the supplements at its clock rate."""
+    first = next((each for each in codecs if each.name not in _SUPPLEMENTS), None)
+    return [
+        each
+        for each in codecs
+        if first is None or each == first or (each.name in _SUPPLEMENTS and each.clock == first.clock)
+    ]
+
+
+def _write(
+    edits: Edits, medium: Medium, left: list[_Codec], codecs: Sequence[_Codec], choice: CodecChoice
+) -> None:
+    """Have a medium show the codecs that are left; one without any is rejected, or keeps all."""
+    title = edits.text(medium.first)
+    if not left:
+        if choice.reject_empty:
+            edits.replace(medium.first, write_medium_port(title, 0))
+        return
+    edits.replace(medium.first, write_medium_formats(title, [each.number.encode() for each in left]))
+    gone = {each.number for each in codecs}.difference(each.number for each in left)
+    for name in _OF_ONE_TYPE:
+        for line, value in medium.attributes.get(name, ()):
+            if value.partition(b" ")[0].decode("ascii", "replace") in gone:
+                edits.drop(line)
+
+
+def _codecs_of(medium: Medium) -> list[_Codec]:
+    """The payload types of an m= line, in its order, each once; none of media that are not RTP."""
+    if not medium.rtp or medium.rejected or len(medium.field.formats) > MAX_FORMATS:
+        return []
+    mapped = dict(_STATIC)
+    for _, value in medium.attributes.get("rtpmap", ()):
+        number, _, encoding = value.decode("utf-8", "backslashreplace").partition(" ")
+        mapped[number] = encoding.strip()
+    numbers = dict.fromkeys(each.decode("ascii", "backslashreplace") for each in medium.field.formats)
+    repairs = _repairs_of(medium)
+    return [_codec(number, mapped.get(number, ""), repairs.get(number, "")) for number in numbers]
+
+
+def _codec(number: str, encoding: str, repairs: str) -> _Codec:
+    name, clock, channels = (*encoding.lower().split("/"), "", "")[:3]
+    return _Codec(number, name, clock, channels or "1", repairs)
+
+
+def _repairs_of(medium: Medium) -> Mapping[str, str]:
+    """By payload type of retransmissions (RFC 4588): the payload type that they are of."""
+    found = {}
+    for _, value in medium.attributes.get("fmtp", ()):
+        number, _, parameters = value.decode("ascii", "replace").partition(" ")
+        for parameter in parameters.split(";"):
+            name, _, repaired = parameter.strip().partition("=")
+            if name == "apt":
+                found[number] = repaired.strip()
+    return found
