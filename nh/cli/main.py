@@ -7,6 +7,7 @@ help builds all of them.
 
 import importlib
 import inspect
+import io
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -85,6 +86,13 @@ class _Group(TyperGroup):
         """The parameters, as typer's parser takes them."""
         return take_text_as_it_is(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        from nh.cli.help import keep_names_whole  # noqa: PLC0415  only help draws tables
+
+        keep_names_whole()
+        super().format_help(ctx, formatter)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The subcommand of this name. Raises ConfigError if there is none."""
         command = super().get_command(ctx, cmd_name)
@@ -98,6 +106,7 @@ class _Group(TyperGroup):
         """Run a command line; its errors become one line in nh's words."""
         standalone = options.get("standalone_mode", True)
         options["standalone_mode"] = False
+        _print_in_any_locale()
         try:
             status = super().main(*args, **options)
         except NhError as exc:
@@ -115,6 +124,12 @@ class _Group(TyperGroup):
         if standalone:
             sys.exit(status)
         return status
+
+
+def _print_in_any_locale() -> None:
+    """A character that the encoding of standard output does not have, such as an arrow, becomes a `?`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 app = typer.Typer(

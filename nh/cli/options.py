@@ -166,6 +166,13 @@ class Command(TyperCommand):
         """The parameters, as typer's parser takes them."""
         return take_text_as_it_is(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        from nh.cli.help import keep_names_whole  # noqa: PLC0415  only help draws tables
+
+        keep_names_whole()
+        super().format_help(ctx, formatter)
+
 
 def take_text_as_it_is(params: list[Any]) -> list[Any]:
     """Let typer convert only numbers and paths that are given.
@@ -191,12 +198,21 @@ class _Option(TyperOption):
 
     def display_type_rich(self, ctx: Any) -> Any:
         """What the help shows beside the option: nothing beside one that takes no value."""
-        return None if getattr(self, "is_flag", False) else super().display_type_rich(ctx)
+        if getattr(self, "is_flag", False):
+            return None
+        kind = super().display_type_rich(ctx)
+        from nh.cli.help import KINDS  # noqa: PLC0415  as above
+
+        return KINDS.get(str(kind), kind)
 
 
 class _Argument(TyperArgument):
     def process_value(self, ctx: Any, value: Any) -> Any:
         return _processed(self, ctx, value) if _is_plain(self, value) else super().process_value(ctx, value)
+
+    def display_type_rich(self, ctx: Any) -> Any:  # noqa: ARG002
+        """What the help shows beside the argument: nothing, because its text says what it is."""
+        return None
 
 
 def _is_plain(param: TyperOption | TyperArgument, value: object) -> bool:

@@ -10,6 +10,7 @@ from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError
 from nh.fastpath.probe import Verdict, probe
 from nh.supervisor.host.check import CHECKS, Check
+from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
 
 Findings = Iterator[Finding]
 
@@ -49,7 +50,24 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
     return examine
 
 
-START_CHECKS = {name: start_check(name, check) for name, check in CHECKS.items()}
+def check_state(patient: Patient) -> Findings:
+    """Whether calls can be stored; nh starts without a store if its default directory cannot be used."""
+    settings = patient.settings
+    if settings.state or settings.state_path is None:
+        yield from start_check("state", CHECKS["state"])(patient)
+        return
+    try:
+        check_dir(settings.state_path, STATE_DIR, named=False)
+    except ConfigError as exc:
+        found, _, remedy = str(exc).partition("; ")
+        yield warning(found, "calls are not stored: a restart of the host loses them", remedy)
+    else:
+        yield ok("the directory can be used")
+
+
+START_CHECKS: Final = {name: start_check(name, check) for name, check in CHECKS.items()} | {
+    "state": check_state
+}
 
 
 def check_running(patient: Patient) -> Findings:

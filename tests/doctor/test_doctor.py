@@ -283,6 +283,28 @@ def test_a_setting_that_would_end_a_start_may_not_be_that_of_the_nh_that_runs(tm
     assert beside.remedy.startswith("give nh doctor the flags, environment and file of nh run; else ")
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_default_store_that_nh_would_run_without_is_a_warning(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = tmp_path / "default"
+    default.mkdir()
+    monkeypatch.setattr("nh.config._default_state_path", lambda: default)
+    monkeypatch.setattr("nh.config._default_runtime_path", lambda: tmp_path / "run")
+    default.chmod(mode)
+
+    (finding,) = found(
+        "state", PlayedHost(tmp_path / "root", {}), Settings(runtime_dir=str(tmp_path / "run"))
+    )
+
+    if mode == 0o700:
+        assert (finding.status, finding.found) == (Status.OK, "the directory can be used")
+    else:
+        assert finding.status is Status.WARNING
+        assert finding.found.startswith(f"state: every user can write to {default}")
+        assert finding.remedy.startswith(f"`chmod o-w {default}`")
+
+
 def test_what_a_killed_run_left_is_said(base: Settings, tmp_path: Path) -> None:
     directory = base.runtime_path
     directory.mkdir()

@@ -1,13 +1,13 @@
-"""Calls by sipp through Kamailio, whose voice comes back by echo: RTP both ways through the relay."""
+"""Calls by sipp, with the commands of the page on Kamailio: the voice comes back by echo, RTP both ways."""
 
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ng.client import NgClient
-from tests.ng.kamailio import Kamailio, running_kamailio
+from tests.ng.kamailio import DOCUMENT, Kamailio, replaced, running_kamailio
 from tests.ng.relays import NgRelay, call_ids
 from tests.sip.proxy import FAR, NEAR
 from tools.harness.ports import claim_ports
@@ -16,7 +16,7 @@ from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.kamailio, pytest.mark.sipp]
 
-SCENARIOS = Path(__file__).parent / "sipp"
+ROOT = Path(__file__).parents[2]
 
 CALLS = 4
 
@@ -27,21 +27,23 @@ def kamailio(relay: NgRelay) -> Iterator[Kamailio]:
         yield running
 
 
-def sipp(scenario: Path, address: str, port: int, *arguments: str) -> list[str]:
-    """The command line of one side; sipp ends by itself behind CALLS calls."""
-    path = shutil.which("sipp")
-    assert path is not None
-    files = ["-sf", str(scenario), "-nostdin", "-m", str(CALLS)]
-    return [path, *files, "-i", address, "-mi", address, "-p", str(port), *arguments]
+def documented(scenario: str, directory: Path, changes: dict[str, str]) -> list[str]:
+    """What runs the block of the page that has one side of the calls; sipp ends by itself behind CALLS calls.
 
-
-def _with_voice(directory: Path) -> Path:
-    """The caller's scenario with something to say: sipp takes the file's name from the scenario only."""
-    voice = directory / "voice.ul"
-    voice.write_bytes(bytes(range(256)) * 64)
-    scenario = directory / "caller.xml"
-    scenario.write_text((SCENARIOS / "caller.xml").read_text().replace("voice.ul", str(voice)))
-    return scenario
+    Arguments:
+        scenario: the file of that side.
+        directory: where it runs.
+        changes: what is other than on the page.
+    """
+    [block] = [
+        each
+        for each in re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
+        if scenario in each
+    ]
+    script = replaced(
+        block, {"tests/ng/sipp": str(ROOT / "tests/ng/sipp"), "-m 1": f"-m {CALLS} -nostdin", **changes}
+    )
+    return ["sh", "-e", "-c", f"cd {directory}\n{script}"]
 
 
 def heard(relay: NgRelay) -> dict[str, list[int]]:
@@ -62,15 +64,24 @@ def heard(relay: NgRelay) -> dict[str, list[int]]:
 
 def test_voice_comes_back(relay: NgRelay, kamailio: Kamailio, tmp_path: Path) -> None:
     before = set(call_ids(relay))
-    caller_scenario = _with_voice(tmp_path)
     most: dict[str, list[int]] = {}
     with claim_ports(20) as ports:
-        echo = ["-mp", str(ports[2]), "-rtp_echo"]
-        called = sipp(SCENARIOS / "callee.xml", FAR, ports[0], *echo)
-        calling = sipp(caller_scenario, NEAR, ports[1], "-r", "20", "-timeout", "60s")
-        calling += ["-mp", str(ports[4])]
-        calling += ["-key", "callee", f"{FAR}:{ports[0]}"]
-        calling.append(f"{kamailio.near[0]}:{kamailio.near[1]}")
+        there = f"{FAR}:{ports[0]}"
+        called = documented(
+            "callee.xml",
+            tmp_path,
+            {"-i 192.0.2.10": f"-i {FAR} -mi {FAR}", "-p 5070": f"-p {ports[0]} -mp {ports[2]}"},
+        )
+        calling = documented(
+            "caller.xml",
+            tmp_path,
+            {
+                "callee 192.0.2.10:5070": f"callee {there}",
+                "-i 192.0.2.10": f"-i {NEAR} -mi {NEAR}",
+                "-p 5071": f"-p {ports[1]} -mp {ports[4]} -r 20 -timeout 60s",
+                "192.0.2.10:5060": f"{kamailio.near[0]}:{kamailio.near[1]}",
+            },
+        )
         with Program(called) as callee, Program(calling) as caller:
 
             def all_hear_themselves() -> bool:

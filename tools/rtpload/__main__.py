@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nh.cli.options import USAGE_ERROR
+from nh.cli.options import USAGE_ERROR, Command
 from nh.cli.usage import usage_message
 from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 @takes_load_options
 def main(
     address: Annotated[

@@ -87,7 +87,10 @@ def takes_load_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, (panel, text) in HELP.items():
         kind, default = _AS_TYPED.get(name, (hints[name], getattr(defaults, name)))
         option = typer.Option(
-            _NAMES.get(name, _flag(name, kind)), help=text, rich_help_panel=panel, show_default=default != ""
+            _NAMES.get(name, _flag(name, default)),
+            help=text,
+            rich_help_panel=panel,
+            show_default=default != "",
         )
         flags.append(
             inspect.Parameter(
@@ -152,6 +155,6 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(cpus))
 
 
-def _flag(name: str, kind: Any) -> str:
+def _flag(name: str, default: Any) -> str:
     flag = "--" + name.replace("_", "-")
-    return f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    return f"{flag}/--no-{flag[2:]}" if default is True else flag

@@ -105,8 +105,8 @@ def open_store(
                 kind = ConfigError if isinstance(exc, ConfigError | StoreRefused) else NotNow
                 raise kind(f"state: {why}; --no-state runs without a store") from exc
             logger.warning(
-                "state: %s; calls are not stored, so a restart of everything loses them; name another"
-                " directory with --state, or run with --no-state",
+                "state: calls are not stored, so a restart of everything loses them: %s,"
+                " or run with --no-state",
                 why,
             )
             yield OpenedStore()

@@ -1,0 +1,71 @@
+"""The help in terminals of all widths, and output where the encoding has no arrows."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from nh.cli.main import app
+from tools.rtpload.__main__ import app as load_app
+
+GROUP: Any = get_command(app)
+COMMANDS = sorted(set(GROUP.commands) - {"load"})  # that executes another program
+
+
+def help_of(name: str, columns: int) -> str:
+    program, words = (load_app, []) if name == "load" else (app, [name])
+    shown = CliRunner().invoke(program, [*words, "--help"], env={"COLUMNS": str(columns)})
+    assert shown.exit_code == 0
+    return shown.stdout
+
+
+def options_of(name: str) -> list[str]:
+    command: Any = get_command(load_app) if name == "load" else GROUP.commands[name]
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    return [text for each in shown for text in each.opts if text.startswith("--")]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("name", [*COMMANDS, "load"])
+def test_the_help_has_every_option_whole(name: str, columns: int) -> None:
+    shown = help_of(name, columns)
+
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= columns
+    assert not {option for option in options_of(name) if f"{option} " not in shown}
+
+
+@pytest.mark.parametrize("name", ["calls", "run", "load"])
+def test_a_narrow_terminal_has_the_whole_names_on_several_lines(name: str) -> None:
+    shown = help_of(name, 40)
+    first = [row[1:14] for row in shown.splitlines() if row.startswith("│ ")]
+    names = "".join(re.sub(r"[ │].*", "", cell.strip()) for cell in first)
+
+    assert max(map(len, shown.splitlines())) <= 40
+    assert not {option for option in options_of(name) if option not in names}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "load"])
+def test_the_help_says_what_a_value_is_in_words(name: str) -> None:
+    assert not re.search(r"<(str|int|float|bool|path)>", help_of(name, 200))
+
+
+def test_an_encoding_without_arrows_is_no_reason_to_fail(tmp_path: Path) -> None:
+    """Such as that of LC_ALL=de_DE, which is Latin-1."""
+    file = tmp_path / "→.toml"
+    file.write_text("shards = 3\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "nh", "config", "--config", str(file)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1:strict"},
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?.toml" in done.stdout
