@@ -11,6 +11,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
+from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tools.harness.waiting import eventually
@@ -42,7 +43,7 @@ class MemoryEngine:
 
     name = "memory"
     check_s = 5.0
-    lease = None
+    lease: Lease | None = None
     continues = True
 
     def __init__(self, server: MemoryServer) -> None:

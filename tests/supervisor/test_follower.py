@@ -290,8 +290,8 @@ def lose_answers(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
     run = ValkeyEngine._run
 
-    def lossy(engine: "ValkeyEngine", body: str, *arguments: bytes | int) -> object:
-        answer = run(engine, body, *arguments)
+    def lossy(engine: "ValkeyEngine", body: str, *arguments: bytes | int, **options: bool) -> object:
+        answer = run(engine, body, *arguments, **options)
         if body == script:
             raise ConnectionResetError
         return answer

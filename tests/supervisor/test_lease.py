@@ -21,6 +21,7 @@ from nh.supervisor.store.lease import EARLY_S, Lease
 from tests.profiles import examples
 
 LENGTH_S = 5.0
+REPLY_S = 2.0
 RELAYS = st.integers(0, 1)
 
 
@@ -31,6 +32,7 @@ class Message(NamedTuple):
     process: int
     sent_at: float
     epoch: int
+    acquires: bool
     answer: str = ""
 
 
@@ -45,6 +47,7 @@ class Supervisor:
         self.epoch = 0
         self.ended = False
         self.giving = self.given = False
+        self.reopens = False
         self.paused = False
 
     @property
@@ -188,7 +191,8 @@ class TwoRelays(RuleBasedStateMachine):
         supervisor = self.hosts[relay].supervisor
         waits = supervisor.standby and not supervisor.epoch and self._is_anothers(relay)
         if supervisor.runs and not supervisor.given and not waits:
-            self._send(Message(relay, supervisor.number, self.now, supervisor.epoch))
+            acquires = not supervisor.epoch or supervisor.reopens
+            self._send(Message(relay, supervisor.number, self.now, supervisor.epoch, acquires))
 
     def _is_anothers(self, relay: int) -> bool:
         return self.holder is not None and self.holder[0] != relay and self.until > self.now
@@ -211,23 +215,35 @@ class TwoRelays(RuleBasedStateMachine):
             self._on_request(message)
 
     def _on_request(self, message: Message) -> None:
-        sender = (message.relay, message.process)
-        if message.epoch and message.epoch == self.epoch:  # RENEW or WRITE, also while it may be taken
-            self.until = self.now + LENGTH_S
-            self.written.append(message.epoch)
-            answer = "renewed"
-        elif message.epoch and self.holder not in (None, sender):
-            answer = "fenced"
-        elif self._is_anothers(message.relay):
-            answer = "held"
-        else:  # ACQUIRE
-            if self.is_given and self.holder == (message.relay, -1):
-                self.both_until = self.now + LENGTH_S
-            self.is_given = False
-            self.epoch = max(self.epoch + 1, message.epoch + 1, int(self.now * 1000))
-            self.holder, self.until = sender, self.now + LENGTH_S
-            answer = "renewed"
+        answer = self._acquire(message) if message.acquires else self._renew(message)
         self._send(message._replace(epoch=self.epoch, answer=answer))
+
+    def _renew(self, message: Message) -> str:
+        """RENEW or WRITE, also while the calls may be taken."""
+        if self.epoch < message.epoch:
+            return "gone"
+        if self.epoch != message.epoch:
+            return "fenced"
+        if self.until <= self.now:
+            return "expired"
+        self.until = self.now + LENGTH_S
+        self.written.append(message.epoch)
+        return "renewed"
+
+    def _acquire(self, message: Message) -> str:
+        sender = (message.relay, message.process)
+        if self.now > message.sent_at + REPLY_S:
+            return "late"
+        if message.epoch and message.epoch <= self.epoch and self.holder not in (None, sender):
+            return "fenced"
+        if self._is_anothers(message.relay) and message.epoch <= self.epoch:
+            return "held"
+        if self.is_given and self.holder == (message.relay, -1):
+            self.both_until = self.now + LENGTH_S
+        self.is_given = False
+        self.epoch = max(self.epoch + 1, message.epoch + 1, int(self.now * 1000))
+        self.holder, self.until = sender, self.now + LENGTH_S
+        return "renewed"
 
     def _on_answer(self, message: Message) -> None:
         host = self.hosts[message.relay]
@@ -236,9 +252,12 @@ class TwoRelays(RuleBasedStateMachine):
             return
         if message.answer == "fenced":
             supervisor.lease.lost("the other")
+        elif message.answer in ("gone", "expired"):
+            supervisor.reopens = True
         elif message.answer == "renewed" and message.epoch >= supervisor.epoch:
             supervisor.lease.renewed(sent_at=message.sent_at)
             supervisor.epoch = message.epoch
+            supervisor.reopens = False
             if supervisor.deadline is None:
                 supervisor.deadline = Deadline(host.directory, supervisor.lease, may_run_out=True)
                 supervisor.deadline.tell_kernel(host.stop_kernel_at)
@@ -250,7 +269,6 @@ class TwoRelays(RuleBasedStateMachine):
         if supervisor.runs and supervisor.deadline is not None and serves and supervisor.giving == back:
             supervisor.giving = self.is_given = not back
             supervisor.deadline.set_moving(not back)
-            self.until = self.now + LENGTH_S
             self.holder = (relay, supervisor.number) if back else (1 - relay, -1)
 
     # --- what supervisors and shards do from time to time -----------------------------------------

@@ -203,7 +203,8 @@ class Store:
                 flushed_at, flushed = time.monotonic(), self._writer.written
                 works = self._writer.flush()
             if not works:
-                self._closing.wait(RETRY_S)
+                # a standby may have the calls already: both relay until this one knows
+                self._closing.wait(BATCH_S if self._lease is not None and self._lease.given_to else RETRY_S)
         self._write(until=self._deadline)
         self._writer.close()
 

@@ -25,7 +25,7 @@ from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect
-from nh.supervisor.store.valkey.failures import failures
+from nh.supervisor.store.valkey.failures import REPLY_S, failures
 from nh.supervisor.store.valkey.follower import Follower
 from nh.supervisor.store.valkey.record import decode, encode, head
 from nh.supervisor.store.valkey.url import ValkeyTarget
@@ -148,12 +148,12 @@ class ValkeyEngine:
         """Renew the lease and count the calls, and read them all from time to time. See StoreEngine.
 
         While a standby may take the calls, the lease is renewed each time: that tells that it has them.
+        Before the calls change hands it is renewed, too: they are relayed on for its whole length.
         """
         _ = self._connected
-        if self.lease.give_to != self.lease.given_to:
-            with self._failures():
-                self._give(self.lease.give_to)
-        if time.monotonic() < self._checked_at + self.check_s and not self.lease.given_to:
+        changes_hands = self.lease.give_to != self.lease.given_to
+        is_due = time.monotonic() >= self._checked_at + self.check_s or self.lease.given_to
+        if not is_due and not changes_hands:
             return
         with self._failures():
             count = self._renew()
@@ -162,6 +162,8 @@ class ValkeyEngine:
                 raise StoreUnavailable(
                     f"{self.name}: it has {counted(count, 'call')} instead of {len(self._heads)}"
                 )
+            if changes_hands:
+                self._give(self.lease.give_to)
             if self._renewed_at >= self._reconciled_at + RECONCILE_S:
                 self._reconciled_at = self._renewed_at
                 self._reconcile()
@@ -170,7 +172,7 @@ class ValkeyEngine:
         """Let a standby have the group; "": take it back."""
         holder, token = (standby, "") if standby else (self._holder, self._token)
         self.lease.given_to = standby or self.lease.given_to  # also if the server's answer is lost
-        self._run(scripts.GIVE, holder.encode(errors=_UNDECODED), token.encode())
+        self._run(scripts.GIVE, holder.encode(errors=_UNDECODED), token.encode(), renews=False)
         self.lease.given_to = standby
 
     def _renew(self) -> int:
@@ -221,20 +223,20 @@ class ValkeyEngine:
             raise StoreUnavailable(f"{self.name}: is not open")
         return self._server
 
-    def _run(self, script: str, *arguments: bytes | int) -> Any:
-        """Run a script that begins with the rule of ownership."""
+    def _run(self, script: str, *arguments: bytes | int, renews: bool = True) -> Any:
+        """Run a script that begins with the rule of ownership, and renews the lease or does not."""
         server = self._connected
         owned = (self._epoch, self._lease_ms, EXPIRE_S)
         sent_at = boottime()
         result = server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
-        self.lease.renewed(sent_at=sent_at)
+        if renews:
+            self.lease.renewed(sent_at=sent_at)
         return result
 
     def _acquire(self, server: Valkey) -> Position:
         """Acquire the group; returns the last write of the relay that had it before."""
         is_first = not self._epoch
-        sent_at = boottime()
-        verdict, said = self._try_to_acquire(server)
+        sent_at, verdict, said = self._try_to_acquire(server)
         if verdict == b"held" and is_first and self._follower is None:
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
             wait_s = min(said[1] / 1000, self._target.lease_s) + 0.05
@@ -243,8 +245,7 @@ class ValkeyEngine:
                 *(self.name, _text(said[0]), wait_s),
             )
             time.sleep(wait_s)
-            sent_at = boottime()
-            verdict, said = self._try_to_acquire(server)
+            sent_at, verdict, said = self._try_to_acquire(server)
         match verdict:
             case b"acquired":
                 self._epoch, self._number = int(said[0]), 0
@@ -263,6 +264,8 @@ class ValkeyEngine:
                 raise StoreDamaged(
                     f"was written by another version of nh (format {_text(said[0])}, not {scripts.FORMAT})"
                 )
+            case b"late":
+                raise StoreUnavailable(f"{self.name}: the server was too slow, or its clock was set")
             case b"key":
                 raise StoreRefused(f"{self.name}: {KEY_DIFFERS if self._key_check else KEY_MISSING}")
             case _:
@@ -270,11 +273,17 @@ class ValkeyEngine:
                     f"{self.name}: key {_text(said[0])} is another program's; choose another prefix"
                 )
 
-    def _try_to_acquire(self, server: Valkey) -> tuple[bytes, list[Any]]:
+    def _try_to_acquire(self, server: Valkey) -> tuple[float, bytes, list[Any]]:
+        """Run ACQUIRE; returns when it was sent (boot time), and what it returned."""
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
-        verdict, *said = server.eval(scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check)
-        return verdict, said
+        seconds, microseconds = server.time()
+        waits_until_ms = seconds * 1000 + microseconds // 1000 + int(REPLY_S * 1000)
+        sent_at = boottime()
+        verdict, *said = server.eval(
+            scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check, waits_until_ms
+        )
+        return sent_at, verdict, said
 
     def _fenced(self, holder: str) -> StoreHeld:
         self._fenced_by = holder
@@ -339,6 +348,11 @@ class ValkeyEngine:
             said = str(exc.__cause__) if isinstance(exc.__cause__, ResponseError) else ""
             if said.startswith("NHFENCED"):
                 raise self._fenced(escaped(said.removeprefix("NHFENCED "))) from exc
+            if said.startswith("NHEXPIRED"):
+                raise StoreUnavailable(
+                    f"{self.name}: the lease was over when the server renewed it; the server was too slow, or"
+                    " its clock was set"
+                ) from exc
             if said.startswith("NHGONE"):
                 self.lease.given_to = ""
                 raise StoreUnavailable(f"{self.name}: the server has lost its data") from exc

@@ -35,6 +35,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local number = redis.call('HGET', KEYS[1], 'number')
 local is_older = (tonumber(epoch) or 0) < tonumber(ARGV[4])
+if now > tonumber(ARGV[8]) then return {'late'} end
 if token and token ~= ARGV[2] and ARGV[6] ~= 'force' and not is_older then
   if tonumber(ARGV[4]) > 0 then return {'fenced', holder} end
   if holder ~= ARGV[3] and tonumber(ends) > now then return {'held', holder, tonumber(ends) - now} end
@@ -53,31 +54,39 @@ redis.call('HDEL', KEYS[4], ARGV[3])
 return {'acquired', new, token == '' and '?' or holder or '', epoch or 0, number or 0}
 """
 """KEYS: group, calls, changes, standbys. ARGV: format, token, holder, epoch that the caller had (0: none),
-lease in ms, `force` for a group that is held, check value of the key that encrypts its calls ("": none).
+lease in ms, `force` for a group that is held, check value of the key that encrypts its calls ("": none),
+until when the caller waits for the reply (server's clock, ms).
 
 Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
-program's; key, the caller's key does not open the calls.
+program's; key, the caller's key does not open the calls; late, the caller has given up, or died, long ago.
 A server that knows an older epoch than the caller has lost its last writes: the group is the caller's.
 The caller is no standby any more: it would be told of itself, and could give the calls to itself.
 """
 
 _OWNED: Final = """
-local epoch, holder = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'holder'))
+local epoch, holder, ends = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'holder', 'until'))
 if not epoch then return redis.error_reply('NHGONE') end
 if (tonumber(epoch) or 0) < tonumber(ARGV[1]) then return redis.error_reply('NHGONE') end
 if epoch ~= ARGV[1] then return redis.error_reply('NHFENCED ' .. (holder or '')) end
-local clock = redis.call('TIME')
-local ends = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[2])
 """
 
-RENEW: Final = (
+_RENEWED: Final = (
     _OWNED
     + """
-redis.call('HSET', KEYS[1], 'until', ends)
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if tonumber(ends) <= now then return redis.error_reply('NHEXPIRED') end
+redis.call('HSET', KEYS[1], 'until', string.format('%.0f', now + ARGV[2]))
+"""
+)
+"""The server may execute a request long after its relay has given up: a lease that is over stays over."""
+
+RENEW: Final = (
+    _RENEWED
+    + """
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
 local ends, wanted = string.match(redis.call('HGET', KEYS[1], 'wanted') or '', '^(%d+) (.*)$')
 if not ends or tonumber(ends) < now then wanted = '' end
 local standbys = {}
@@ -101,11 +110,10 @@ Returns the number of calls; that of writes; which standby wants the calls, or "
 calls it has."""
 
 WRITE: Final = (
-    _OWNED
+    _RENEWED
     + """
 local first_removed = 6 + 2 * ARGV[5]
 local number = redis.call('HINCRBY', KEYS[1], 'number', 1)
-redis.call('HSET', KEYS[1], 'until', ends)
 local entry = {}
 for at = 6, first_removed - 1, 2 do
   redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
@@ -135,12 +143,12 @@ if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[
 GIVE: Final = (
     _OWNED
     + """
-redis.call('HSET', KEYS[1], 'holder', ARGV[4], 'token', ARGV[5], 'until', ends)
+redis.call('HSET', KEYS[1], 'holder', ARGV[4], 'token', ARGV[5])
 """
 )
 """KEYS: group. ARGV: epoch, lease in ms, expiry in s, holder, token. With a standby and no token: only that
 standby gets the group at once, any other relay after the lease; until then the caller renews the lease and
-writes as before. With the caller and its token: it takes the group back."""
+writes as before. With the caller and its token: it takes the group back. The lease is as it was."""
 
 FOLLOW: Final = """
 local format, epoch, holder, ends, number, key =
