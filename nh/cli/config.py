@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import typer
 
-from nh.cli.flags import takes_settings
 from nh.cli.options import AsJson, SettingsFile
+from nh.cli.setting_options import takes_settings
 from nh.config import Settings
 from nh.config_addresses import URL_PASSWORD
 from nh.config_sources import DEFAULT, read_settings, unknown_variables

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from nh.cli.flags import takes_settings
 from nh.cli.options import AsJson, SettingsFile
+from nh.cli.setting_options import takes_settings
 from nh.config import check_served_addresses
 from nh.config_sources import load_settings
 

@@ -1,22 +1,11 @@
-"""One flag for each setting: the line of help that goes with each field of nh.config.Settings.
+"""What the help says of each setting: one line for each field of nh.config.Settings.
 
-Types and defaults come from Settings itself, so that there is one place for them. Validation is that of
-nh.config; the bounds here are what the help says, and tests hold the two together.
+Validation is that of nh.config; the bounds here are what the help says, and tests hold the two together.
 """
 
-import enum
-import functools
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from typing import Final, NamedTuple
 
-import typer
-
-from nh.cli.options import completing
 from nh.commands import Feature
-from nh.config import Settings
-from nh.config_table import NO_STATE
-from nh.errors import ConfigError
 from nh.log_settings import AREAS
 
 
@@ -41,7 +30,7 @@ class Flag(NamedTuple):
     default: str = ""
 
 
-_PROCESS: Final = "Processes"
+PROCESS: Final = "Processes"
 _RPC: Final = "RPC (what SIP proxies connect to)"
 _HTTP: Final = "HTTP (what operators and their tools connect to)"
 _RECORDS: Final = "Records of calls that have ended"
@@ -52,59 +41,56 @@ _LIMITS: Final = "Limits"
 _LOG: Final = "The log"
 _WEEK_S: Final = 7 * 86_400
 
-_HINTS: Final = get_type_hints(Settings)
-_DEFAULTS: Final = Settings()
-
 FLAGS: Final[dict[str, Flag]] = {
-    "shards": Flag(_PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
-    "prefork": Flag(_PROCESS, "Loaded processes that wait to replace a shard that dies", 0, 1),
+    "shards": Flag(PROCESS, "Number of shard processes; 0: one for each usable CPU", 0, 256),
+    "prefork": Flag(PROCESS, "Loaded processes that wait to replace a shard that dies", 0, 1),
     "hang_s": Flag(
-        _PROCESS, "Kill and replace a shard whose heartbeat stands still so long; 0: never", 0, 60, "s"
+        PROCESS, "Kill and replace a shard whose heartbeat stands still so long; 0: never", 0, 60, "s"
     ),
     "runtime_dir": Flag(
-        _PROCESS,
+        PROCESS,
         "Directory for the lock and the RPC socket; the other commands find nh by it",
         metavar="DIR",
         default="/run/nh for root, else nh in $XDG_RUNTIME_DIR",
     ),
     "state": Flag(
-        _PROCESS,
+        PROCESS,
         "Where calls are stored, so that they survive a restart of the host: a directory, or "
         "valkey://HOST/0?prefix=NAME for a server of Valkey or Redis (needs the extra valkey); off: none",
         metavar="DIR|URL",
         default="/var/lib/nh for root, else nh in $XDG_STATE_HOME or ~/.local/state",
     ),
     "state_key_file": Flag(
-        _PROCESS,
+        PROCESS,
         "File of the key with which stored calls are encrypted; only its owner may read it (needs the extra "
         "srtp)",
         metavar="FILE",
         default="none: they are not",
     ),
     "state_away": Flag(
-        _PROCESS,
+        PROCESS,
         "While the server of --state is away. take: take new calls, store them later; refuse: refuse them; "
         "end: end when the lease runs out, because another relay may have the calls",
         metavar="WORD",
     ),
     "standby": Flag(
-        _PROCESS, "Follow the calls of --state until no other relay has them; then take them over"
+        PROCESS, "Follow the calls of --state until no other relay has them; then take them over"
     ),
     "standby_for": Flag(
-        _PROCESS,
+        PROCESS,
         "The same for the calls of several relays, by the prefixes of their stores: take over those of the "
         "first relay that ends; separated by commas, or given several times",
         metavar="NAME",
         default="none",
     ),
     "on_promote": Flag(
-        _PROCESS,
+        PROCESS,
         "Program with arguments, run without a shell when a standby serves the calls that it took over",
         metavar="COMMAND",
         default="none",
     ),
     "on_demote": Flag(
-        _PROCESS,
+        PROCESS,
         "The same when a relay with --standby or --standby-for has lost or given away its calls",
         metavar="COMMAND",
         default="none",
@@ -299,77 +285,3 @@ FLAGS: Final[dict[str, Flag]] = {
         _LIMITS, "Refuse new calls while more media arrive; 0: no limit", 0, 2**40, "bytes/s"
     ),
 }
-
-
-def help_text(name: str) -> str:
-    """What `nh run --help` says of a setting: its meaning, range, unit and default."""
-    flag = FLAGS[name]
-    default = getattr(_DEFAULTS, name)
-    text = flag.help
-    if flag.low is not None and flag.high is not None:
-        text += f"; {flag.low:g} to {flag.high:.15g} {flag.unit}".rstrip()
-    if flag.default:
-        return f"{text} (default: {flag.default})"
-    if isinstance(default, bool):
-        return f"{text} (default: {'yes' if default else 'no'})"
-    number = isinstance(default, int | float)
-    return f"{text} (default: {f'{default:g} {flag.unit}'.rstrip() if number else str(default)})"
-
-
-_NO_STATE: Final = inspect.Parameter(
-    "no_state",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=False,
-    annotation=Annotated[
-        bool,
-        typer.Option(
-            "--no-state",
-            help=f"Store no calls: the same as --state {NO_STATE}.",
-            show_default=False,
-            rich_help_panel=_PROCESS,
-        ),
-    ],
-)
-
-
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` a keyword-only option for each setting, None where it was not given, and --no-state.
-
-    Args:
-        command: takes them as **settings, after options of its own.
-    """
-
-    @functools.wraps(command)
-    def with_settings(*, no_state: bool, **options: Any) -> None:
-        if no_state:
-            if options["state"] not in (None, NO_STATE):
-                raise ConfigError(
-                    "command line: --state and --no-state contradict each other; say one of them"
-                )
-            options["state"] = NO_STATE
-        command(**options)
-
-    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    flags = [(name, _parameter(name)) for name in FLAGS]
-    settings = [each for name, flag in flags for each in ((flag, _NO_STATE) if name == "state" else (flag,))]
-    vars(with_settings)["__signature__"] = inspect.Signature([*own, *settings])
-    return with_settings
-
-
-def _parameter(name: str) -> inspect.Parameter:
-    flag = FLAGS[name]
-    setting = _HINTS[name]
-    # numbers and words are text here: nh.config_sources converts them, as it does those of the environment
-    hint: Any = bool if setting is bool else list[str] if setting == tuple[str, ...] else str
-    words: list[str] = list(setting) if isinstance(setting, enum.EnumMeta) else []
-    metavar = flag.metavar or ("TIME" if flag.unit == "s" else "N" if flag.low is not None else None)
-    option = typer.Option(
-        help=help_text(name),
-        rich_help_panel=flag.panel,
-        metavar=metavar,
-        show_default=False,
-        autocompletion=completing(words) if words else None,
-    )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, option]
-    )

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nh.cli.flags import takes_settings
 from nh.cli.options import SettingsFile
+from nh.cli.setting_options import takes_settings
 from nh.config import Settings, check_served_addresses
 from nh.config_sources import load_settings, unknown_variables
 

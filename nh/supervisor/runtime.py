@@ -118,6 +118,13 @@ class Runtime:
         claim.serve(self.loop)
         self.notifier = Notifier(self.loop)
         stack.callback(self.notifier.close)
+        self._prepare_services(inherited)
+        inherited.close()
+        self._prepare_shards(takes_over=bool(inherited), standby=standby)
+
+    def _prepare_services(self, inherited: Inherited) -> None:
+        """What clients and others are served with, besides media."""
+        settings, stack = self.settings, self._stack
         self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
         self.timeouts = _timeout_reports(settings, self.stats)
@@ -129,11 +136,14 @@ class Runtime:
         self.recorded = inherited.message.recorded
         self.http = HttpService(self.loop, settings, self.stats, inherited)
         stack.callback(self.http.close)
-        inherited.close()
+
+    def _prepare_shards(self, *, takes_over: bool, standby: bool) -> None:
+        """What shards need, and those of an earlier run."""
+        settings, stack, path = self.settings, self._stack, self.settings.runtime_path
         become_subreaper()
         stack.enter_context(reap_children_after_exec(self.loop))
         self.orphans = find_orphans(path)
-        check_addresses(settings.interfaces, takes_over=bool(inherited or self.orphans))
+        check_addresses(settings.interfaces, takes_over=takes_over or bool(self.orphans))
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards, len(settings.groups)))
         self._start_kernel_service(standby=standby)
         self.counters_fd = _counter_file(self.shards, stack)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nh.cli.flags import FLAGS, help_text
+from nh.cli.flags import FLAGS
 from nh.cli.main import app
+from nh.cli.setting_options import help_text
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.errors import ConfigError
