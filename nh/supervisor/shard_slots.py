@@ -19,6 +19,7 @@ from nh.supervisor.shards.handle import Answer, ShardSpec
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.slot import ShardSlot
+from nh.supervisor.store.packing import SnapshotPacker
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,11 @@ class ShardSlots:
         self._runtime = runtime
         self.shard_map = ShardMap(runtime.shards)
         budget = FdBudget(runtime.held_sockets)
+        packer = SnapshotPacker()
         backups = [
-            ShardBackup(status, budget, store=runtime.store, shard=shard, shard_map=self.shard_map)
+            ShardBackup(
+                status, budget, store=runtime.store, shard=shard, shard_map=self.shard_map, packer=packer
+            )
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
         self.orphans = OrphanedShards(

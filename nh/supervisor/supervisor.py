@@ -26,6 +26,7 @@ from nh.supervisor.runtime import Runtime
 from nh.supervisor.shard_slots import ShardSlots
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.manager import ShardManager
+from nh.supervisor.shards.packing_turns import PackingTurns
 from nh.supervisor.shards.watchdog import Watchdog
 from nh.supervisor.standby.hooks import Hook
 from nh.supervisor.standby.ownership import Ownership, Reactions
@@ -79,6 +80,7 @@ class Supervisor:
             on_change=self._on_drain_changed,
         )
         self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=settings.hang_s)
+        self._packing = PackingTurns(runtime.loop, self._slots.all)
         self._reloader = Reloader(
             runtime.loop,
             settings,
@@ -163,6 +165,7 @@ class Supervisor:
         if self._runtime.stats.serving:
             self._drain.refuse_without_store(self._runtime.needs_store)
             self._restore_adopted()
+            self._packing.begin()
         for slot in self._slots.all:
             slot.confirm_records()
 

@@ -37,6 +37,7 @@ from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.store.packing import plain
 from tests.shard.testbed import V4
 
 ANSWER_S = 30.0
@@ -95,8 +96,8 @@ class RespawningShard:
         for at in range(0, len(held), MAX_FDS):
             some = held[at : at + MAX_FDS]
             self._say(TakeSockets(tuple(where for where, _ in some)), [fd for _, fd in some])
-        for call_id, snapshot in self.backup.calls.items():
-            self._say(RestoreCall(call_id, snapshot, of_this_run=self.backup.is_of_this_run(call_id)))
+        for call_id, snapshot, of_this_run in self.backup.saved:
+            self._say(RestoreCall(call_id, plain(snapshot), of_this_run=of_this_run))
         self._say(Restore())
         while not isinstance(restored := self._listen(), Restored):
             pass

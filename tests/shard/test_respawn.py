@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -80,6 +81,14 @@ def leg(shard: RespawningShard, call_id: bytes = b"call", component: int = RTP) 
     detail = shard.execute(ShowCall(call_id))
     assert isinstance(detail, CallDetail)
     return detail.sessions[0].pairs[component].from_
+
+
+def pack_snapshots(shard: RespawningShard) -> None:
+    """Have the backup hold its snapshots packed, as after some seconds."""
+    for _ in range(2):
+        while shard.backup.pack(math.inf):
+            pass
+    assert shard.backup.packed
 
 
 def wait_until_saved(shard: RespawningShard, legs: int) -> None:
@@ -201,6 +210,7 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
     wait_until_saved(shard, 1)
     for death in range(1, 3):
         shard.kill()
+        pack_snapshots(shard)
         assert shard.start().restored == 1 + OTHERS
         say(alice, for_alice, bob, range(10))
         wait_until_counted(10 * death)

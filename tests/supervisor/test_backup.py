@@ -11,6 +11,7 @@ from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import PART_BYTES, DropCall, ReleaseSockets, SaveCall, StoreSockets, parts
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
+from nh.supervisor.store.packing import Packed
 
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 
@@ -18,12 +19,17 @@ ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 class RecordingStore:
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, bytes | None]] = []
+        self.packed: list[bytes] = []
 
     def put(self, call_id: bytes, snapshot: bytes) -> None:
         self.entries.append((call_id, snapshot))
 
     def delete(self, call_id: bytes) -> None:
         self.entries.append((call_id, None))
+
+    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        assert packed.unpack() == snapshot
+        self.packed.append(call_id)
 
 
 class Room:

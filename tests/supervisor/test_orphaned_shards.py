@@ -13,6 +13,7 @@ from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.store.engine import StoredCall
+from nh.supervisor.store.packing import Packed
 from tests.supervisor.scripted_shard import ScriptedShard
 
 
@@ -29,6 +30,9 @@ class CallStore:
     def delete(self, call_id: bytes) -> None:
         self.calls.pop(call_id, None)
         self.deleted.append(call_id)
+
+    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        raise NotImplementedError
 
 
 class OrphansTestbed:

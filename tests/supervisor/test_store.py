@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import Changes, StoredCall
+from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import BATCH_S, Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
@@ -64,6 +65,22 @@ def test_what_was_loaded_stays_in_the_file_and_is_handed_over_once(path: Path) -
         assert [call.call_id for call in store.load()] == [b"a"]
         assert store.load() == []
     assert contents(path) == {b"a": b"1"}
+
+
+def test_snapshots_that_the_store_holds_packed_come_back_as_they_were_put(path: Path) -> None:
+    packer, calls = (
+        SnapshotPacker(),
+        {b"%d" % number: b"%d is like others" % number * 30 for number in range(300)},
+    )
+    with opened(path) as store:
+        for call_id, snapshot in calls.items():
+            store.put(call_id, snapshot)
+            packed = packer.pack(snapshot)
+            assert isinstance(packed, Packed)
+            store.hold_packed(call_id, snapshot, packed)
+        until_written(store)
+        store.put(b"0", b"newer")
+    assert contents(path) == calls | {b"0": b"newer"}
 
 
 _CALL_IDS = st.sampled_from([b"", b"a", b"b", b"c", b"\0\xff"])
@@ -199,6 +216,7 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 _WRITES_FOR_EVER = """
 import itertools, sys, time
 from pathlib import Path
+from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 store = Store(SqliteEngine(Path(sys.argv[1]), b"/run/nh"))

@@ -9,6 +9,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreEngine, StoreFull
+from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
@@ -137,6 +138,32 @@ def test_a_removed_store_is_written_again_with_all_calls(host: Host) -> None:
     writer.close()
     with opened(make()) as found:
         assert {each.call_id for each in found} == (calls.keys() - {b"0"}) | {b"new"}
+
+
+def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
+    make, _, remove = host
+    writer, packer = StoreWriter(make()), SnapshotPacker()
+    snapshots = {b"%d" % number: b"%d has much in common with others" % number * 20 for number in range(5)}
+    assert writer.write({call_id: call(call_id, snapshot) for call_id, snapshot in snapshots.items()})
+    for call_id, snapshot in snapshots.items():
+        packed = packer.pack(snapshot)
+        assert isinstance(packed, Packed)
+        writer.hold_packed(call_id, snapshot, packed)
+        writer.hold_packed(b"unknown", snapshot, packed)
+    late = packer.pack(snapshots[b"0"])
+    assert isinstance(late, Packed)
+    assert writer.write({b"0": call(b"0", b"newer"), b"1": None})
+    writer.hold_packed(b"0", snapshots.pop(b"0"), late)
+    writer.hold_packed(b"1", snapshots.pop(b"1"), late)
+    snapshots[b"0"] = b"newer"
+    assert {each.call_id: each.snapshot for each in writer.calls} == snapshots
+    assert {each.call_id: each.snapshot for each in writer.expected()} == snapshots
+    remove()
+    writer.write({})
+    assert writer.write({})
+    writer.close()
+    with opened(make()) as found:
+        assert {each.call_id: each.snapshot for each in found} == snapshots
 
 
 def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:

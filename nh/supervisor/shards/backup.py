@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-import msgspec
-
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import (
     MAX_SNAPSHOT_BYTES,
@@ -25,7 +23,9 @@ from nh.ipc.backup_messages import (
 )
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.routing import ShardMap
+from nh.supervisor.shards.saved_calls import SavedCalls
 from nh.supervisor.shards.stored_sockets import StoredSockets
+from nh.supervisor.store.packing import Held, Packed, SnapshotPacker, plain
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ class CallStore(Protocol):
 
     def delete(self, call_id: bytes) -> None:
         """A call has ended."""
+
+    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        """A snapshot that was put may be held packed from now on, as the backup does."""
 
 
 class FdBudget:
@@ -85,20 +88,6 @@ class FdBudget:
         )
 
 
-class _CallBackup(msgspec.Struct, gc=False):
-    """What is stored of one call.
-
-    Attributes:
-        call_id: the call.
-        snapshot: the latest one.
-        of_this_run: whether a process of this run took it.
-    """
-
-    call_id: bytes
-    snapshot: bytes = b""
-    of_this_run: bool = True
-
-
 class ShardBackup:
     """The sockets and calls of one shard.
 
@@ -108,6 +97,7 @@ class ShardBackup:
         store: where calls are stored too; None: nowhere.
         shard: the shard's number.
         shard_map: where the shard's calls are noted.
+        packer: packs the snapshots of all backups.
     """
 
     def __init__(
@@ -118,6 +108,7 @@ class ShardBackup:
         store: CallStore | None = None,
         shard: int = 0,
         shard_map: ShardMap | None = None,
+        packer: SnapshotPacker | None = None,
     ) -> None:
         self._status = status
         self._budget = budget
@@ -125,7 +116,7 @@ class ShardBackup:
         self._shard = shard
         self._shard_map = shard_map if shard_map is not None else ShardMap(shard + 1)
         self._sockets = StoredSockets()
-        self._calls: dict[bytes, _CallBackup] = {}
+        self._calls = SavedCalls(packer or SnapshotPacker(), self._on_packed)
         self._partial: tuple[bytes, list[bytes]] | None = None
 
     @property
@@ -136,17 +127,26 @@ class ShardBackup:
     @property
     def calls(self) -> Mapping[bytes, bytes]:
         """The latest snapshot of each call, in the order in which the calls began."""
-        return {call_id: call.snapshot for call_id, call in self._calls.items()}
+        return {call_id: plain(snapshot) for call_id, snapshot, _ in self.saved}
+
+    @property
+    def saved(self) -> list[tuple[bytes, Held, bool]]:
+        """Of each call in that order: call-id, snapshot, and whether a process of this run took it."""
+        return [(call.call_id, call.snapshot, call.of_this_run) for call in self._calls]
 
     @property
     def call_count(self) -> int:
         """Number of calls."""
         return len(self._calls)
 
-    def is_of_this_run(self, call_id: bytes) -> bool:
-        """Whether a process of this run took the latest snapshot of a call."""
-        call = self._calls.get(call_id)
-        return call is None or call.of_this_run
+    @property
+    def packed(self) -> int:
+        """How many snapshots were packed so far."""
+        return self._calls.packed
+
+    def pack(self, now: float) -> bool:
+        """See SavedCalls."""
+        return self._calls.pack(now)
 
     def apply_all(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """Carry out the messages of one record, in order; see apply().
@@ -207,12 +207,12 @@ class ShardBackup:
 
         A message has a call-id of its own, which is not to be in memory as often as there are messages.
         """
-        call = self._calls.get(call_id)
+        call = self._calls.find(call_id)
         if call is None:
             self._status.calls_saved += 1
             self._shard_map.add(call_id, self._shard)
-            call = self._calls[call_id] = _CallBackup(call_id)
-        call.snapshot, call.of_this_run = snapshot, of_this_run
+            call = self._calls.add(call_id)
+        self._calls.save(call, snapshot, of_this_run=of_this_run)
         return call.call_id
 
     def _save(self, call_id: bytes, snapshot: bytes, *, of_this_run: bool) -> None:
@@ -220,9 +220,13 @@ class ShardBackup:
         if self._store is not None:
             self._store.put(stored_id, snapshot)
 
+    def _on_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        if self._store is not None:
+            self._store.hold_packed(call_id, snapshot, packed)
+
     def drop(self, call_id: bytes) -> None:
         """Drop a call; no effect if it is unknown. Its sockets are released by messages of their own."""
-        if self._calls.pop(call_id, None) is not None:
+        if self._calls.drop(call_id):
             self._status.calls_saved -= 1
             self._shard_map.remove(call_id, self._shard)
             if self._store is not None:

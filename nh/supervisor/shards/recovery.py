@@ -18,6 +18,7 @@ from nh.logs import about
 from nh.printable import counted, short_id
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
+from nh.supervisor.store.packing import Held, plain
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,10 @@ class Recovery:
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See RecoverySource."""
         counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
-        snapshots = self.backup.calls
-        self._sent, self._at = list(snapshots), None
+        calls = self.backup.saved
+        self._sent, self._at = [call_id for call_id, _, _ in calls], None
         self.recorded = 0
         sockets = list(self.backup.sockets.items())
-        calls = [(each, data, self.backup.is_of_this_run(each)) for each, data in snapshots.items()]
         return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
@@ -152,12 +152,12 @@ class Recovery:
     def _messages(
         self,
         sockets: list[tuple[Endpoint, int]],
-        calls: list[tuple[bytes, bytes, bool]],
+        calls: list[tuple[bytes, Held, bool]],
         restore: Restore,
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
         for call_id, snapshot, of_this_run in calls:
-            for _, data, last in parts(snapshot):
+            for _, data, last in parts(plain(snapshot)):
                 yield RestoreCall(call_id, data, last, of_this_run), []
         yield restore, []

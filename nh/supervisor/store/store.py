@@ -12,6 +12,7 @@ bytes, nothing of calls.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal, JournalRecord
 from nh.supervisor.store.lease import Lease
+from nh.supervisor.store.packing import Packed
 from nh.supervisor.store.writer import StoreWriter
 from nh.throttle import RateLimitedLogger
 
@@ -38,6 +40,12 @@ FLUSH_S: Final = 5.0
 
 RETRY_S: Final = 1.0
 """How long after a failure the engine is tried again."""
+
+ENOUGH_PACKED: Final = 100
+"""So many packed snapshots wake the thread; fewer wait until it wakes up for something else."""
+
+MAX_PACKED: Final = 10_000
+"""Most packed snapshots that wait for the thread; of more, the writer keeps what it has."""
 
 CLOSE_S: Final = 1.0
 """How long close() waits for the engine; nh has to end within 5 s, the grace of its shards included."""
@@ -63,6 +71,7 @@ class Store:
         self._check_s = min(FLUSH_S, engine.check_s)
         self._behind_since: float | None = None
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journal = _open_journal(journal_dir)
         stored = {call.call_id: call for call in self._writer.calls}
@@ -102,6 +111,15 @@ class Store:
     def delete(self, call_id: bytes) -> None:
         """Remove a call from the store, if it is there."""
         self._change(JournalRecord(call_id, None, time.time()))
+
+    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        """Hold a snapshot that was put, packed, as the caller does from now on.
+
+        No effect if another one was put meanwhile. What is written stays the snapshot itself.
+        """
+        self._packed.append((call_id, snapshot, packed))
+        if len(self._packed) % ENOUGH_PACKED == 0:
+            self._wake.set()
 
     @property
     def pending(self) -> int:
@@ -218,6 +236,8 @@ class Store:
                 self._journal.begin_batch()
         self._writer.add(changes)
         self._taken = 0
+        while self._packed:
+            self._writer.hold_packed(*self._packed.popleft())
         works = self._writer.write({}, until=until)
         if works and not self._writer.unwritten:
             with self._lock:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from nh.errors import StoreUnavailable
 from nh.printable import counted
 from nh.supervisor.store.engine import (
@@ -24,6 +26,7 @@ from nh.supervisor.store.engine import (
     StoreRefused,
 )
 from nh.supervisor.store.journal import JournalRecord
+from nh.supervisor.store.packing import Packed
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,23 @@ ROWS: Final = 500
 
 REPEAT_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
+
+
+class _PackedCall(msgspec.Struct, frozen=True, gc=False):
+    """A StoredCall whose snapshot is packed."""
+
+    call_id: bytes
+    snapshot: Packed
+    written_at: float
+
+
+_HeldCall = StoredCall | _PackedCall
+
+
+def _plain(call: _HeldCall) -> StoredCall:
+    if isinstance(call, _PackedCall):
+        return StoredCall(call.call_id, call.snapshot.unpack(), call.written_at)
+    return call
 
 
 class StoreWriter:
@@ -61,14 +81,14 @@ class StoreWriter:
         self._was_open = False
         self._failing = False
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
-        self._wanted: dict[bytes, StoredCall] = {}
-        self._unwritten: dict[bytes, StoredCall | None] = {}
+        self._wanted: dict[bytes, _HeldCall] = {}
+        self._unwritten: dict[bytes, _HeldCall | None] = {}
         try:
-            self._wanted = _by_id(engine.open())
+            self._wanted |= _by_id(engine.open())
             self._is_open = self._was_open = True
         except StoreDamaged as exc:
             self._quarantine(exc)
-            self._wanted = _by_id(exc.calls)
+            self._wanted |= _by_id(exc.calls)
             self._was_open = True
             self.write({})
         except StoreFull as exc:
@@ -83,12 +103,12 @@ class StoreWriter:
     @property
     def calls(self) -> list[StoredCall]:
         """What the engine should hold."""
-        return list(self._wanted.values())
+        return [_plain(call) for call in self._wanted.values()]
 
     def expected(self) -> Iterator[JournalRecord]:
         """What the engine should hold, and what it should not: the latest of each call."""
         now = time.time()
-        for call in self._wanted.values():
+        for call in map(_plain, self._wanted.values()):
             yield JournalRecord(call.call_id, call.snapshot, call.written_at)
         for call_id, call_or_none in self._unwritten.items():
             if call_or_none is None:
@@ -116,6 +136,12 @@ class StoreWriter:
                 self._wanted.pop(call_id, None)
             else:
                 self._wanted[call_id] = call
+
+    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
+        """Hold the snapshot of a call packed, if it is still the one that was added."""
+        call = self._wanted.get(call_id)
+        if type(call) is StoredCall and call.snapshot is snapshot:
+            self._wanted[call_id] = _PackedCall(call.call_id, packed, call.written_at)
 
     def write(self, changes: Changes, *, until: float | None = None) -> bool:
         """Write changes, those of add(), and those that could not be written before.
@@ -159,7 +185,10 @@ class StoreWriter:
         self._engine.close()
 
     def _write_part(self) -> None:
-        part = dict(itertools.islice(self._unwritten.items(), ROWS))
+        part = {
+            call_id: None if call is None else _plain(call)
+            for call_id, call in itertools.islice(self._unwritten.items(), ROWS)
+        }
         self._engine.write(part)
         self.written += len(part)
         for call_id in part:
@@ -196,7 +225,7 @@ class StoreWriter:
             )
         self._was_open = True
         self._unwritten = {
-            call_id: call for call_id, call in self._wanted.items() if stored.get(call_id) != call
+            call_id: call for call_id, call in self._wanted.items() if stored.get(call_id) != _plain(call)
         } | strangers
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
