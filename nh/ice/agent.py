@@ -117,13 +117,6 @@ class IceAgent:
         self.earlier_ufrag = earlier_ufrag
         self.remote_lite = remote_lite
 
-    def is_like(self, other: "IceAgent | None") -> bool:
-        """Whether it has the credentials of another one, for the same end."""
-        return other is not None and (
-            (self.credentials, self.remote_ufrag, self.remote_lite)
-            == (other.credentials, other.remote_ufrag, other.remote_lite)
-        )
-
     def knows(self, packet: bytes) -> bool:
         """Whether a packet is a message of STUN whose user name is for this agent."""
         try:

@@ -288,10 +288,6 @@ class Party:
         """The socket group of its medium `index`, None if that is not relayed."""
         return self.groups[index] if index < len(self.groups) else None
 
-    def owns(self, group: SocketGroup | None) -> bool:
-        """Whether it has this group, or had it before its unanswered offer."""
-        return group in self.groups or any(group is each for _, each in self.superseded)
-
     def block(self, what: Block, *, blocked: bool) -> None:
         """Block something of what this end sends, or no longer."""
         match what:

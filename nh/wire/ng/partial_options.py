@@ -52,14 +52,6 @@ def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
 
-def _ignored_words(name: str) -> Reader:
-    def read(value: object, parsed: ParsedOptions) -> None:
-        for word in words_of(value):
-            parsed.ignore(f"{name}={text_of(word[:64])}")
-
-    return read
-
-
 def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
     def read(value: object, parsed: ParsedOptions) -> None:
         if words & set(normalized_words(value)):
