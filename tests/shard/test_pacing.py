@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from nh.loop import Callback, Timer
-from nh.shard.media.pacing import QUIET_TURNS, Pacer
+from nh.shard.media.pacing import BUSY_TURNS, QUIET_TURNS, Pacer
 from nh.shard.media.poll import BATCH, MediaPoll
 
 COALESCE_S = 0.001
@@ -200,4 +200,33 @@ def test_many_packets_at_one_socket_are_served_in_one_turn(loop: FakeLoop) -> No
     loop.due()
     assert waiting == 0
     assert loop.timers[-1].delay_s == COALESCE_S
+    poll.close()
+
+
+def test_a_shard_that_is_busy_all_the_time_yields_the_cpu_after_each_batch(loop: FakeLoop) -> None:
+    poll, yields = FakePoll(), list[int]()
+    Pacer(loop, poll, coalesce_s=COALESCE_S, yield_cpu=lambda: yields.append(1))
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.will_serve(BATCH, now=10.0015)
+    for _ in range(BUSY_TURNS):
+        loop.due()
+    assert not yields, "these packets may have waited while the shard had no CPU"
+    loop.due()
+    loop.due()
+    assert len(yields) == 2
+    poll.ready = iter([BATCH - 1, 0]).__next__
+    loop.due()
+    poll.will_serve(BATCH, now=10.02)
+    loop.due()
+    assert len(yields) == 2, "it has had nothing to do in between"
+    poll.close()
+
+
+def test_a_shard_without_coalescing_yields_the_cpu_too(loop: FakeLoop) -> None:
+    poll, yields = FakePoll(), list[int]()
+    Pacer(loop, poll, coalesce_s=0, yield_cpu=lambda: yields.append(1))
+    for _ in range(BUSY_TURNS + 1):
+        served_at(poll, loop, 10.0, packets=BATCH)
+    assert len(yields) == 1
     poll.close()
