@@ -21,6 +21,7 @@ def test_activity_makes_a_client_the_last_in_line(clients: IdleTracker[str]) -> 
     clients.active("a", 5.0)
     assert clients.find_longest_idle() == "b"
     assert clients.overdue(7.0, idle_s=3.0, partial_frame_s=1.0) == ["b", "c"]
+    assert clients.overdue(4.0, idle_s=3.0, partial_frame_s=1.0) == []
 
 
 def test_a_busy_client_is_never_idle_until_its_answers_are_out(clients: IdleTracker[str]) -> None:
@@ -30,6 +31,8 @@ def test_a_busy_client_is_never_idle_until_its_answers_are_out(clients: IdleTrac
     assert clients.overdue(1000.0, idle_s=1.0, partial_frame_s=1.0) == []
     assert len(clients) == 3
     clients.end("b", 1000.0)
+    assert len(clients) == 3
+    assert sorted(clients) == ["a", "b", "c"]
     assert clients.find_longest_idle() == "b"
     assert clients.overdue(1000.5, idle_s=1.0, partial_frame_s=1.0) == []
 

@@ -411,6 +411,10 @@ def test_a_password_is_needed_read_from_a_file_and_never_shown(
     with pytest.raises(StoreRefused, match="cannot be read"):
         own_group.engine(options=f"&password_file={file}").open()
     file.write_text(f"{SECRET}\n")
+    file.chmod(0o640)
+    with pytest.raises(StoreRefused, match=r"open to other users \(mode 0640\); chmod 600"):
+        own_group.engine(options=f"&password_file={file}").open()
+    file.chmod(0o600)
     for engine in (
         own_group.engine(options=f"&password_file={file}"),
         own_group.engine(account=f":{SECRET}@"),
@@ -425,6 +429,7 @@ def test_a_password_that_changes_while_nh_runs_stops_the_store_until_the_file_ha
     own_group: Group, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "password"
+    file.touch(0o600)
     file.write_text("first")
     own_group.client.config_set("requirepass", "first")
     store = Store(own_group.engine(options=f"&password_file={file}"))

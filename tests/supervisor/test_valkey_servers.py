@@ -124,6 +124,7 @@ def test_sentinels_and_servers_with_passwords_lead_a_standby_to_the_primary_and_
     from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
 
     password, file = "secret", tmp_path / "password"
+    file.touch(0o600)
     file.write_text(password)
     file.chmod(0o600)
     secured = {"requirepass": password, "masterauth": password}

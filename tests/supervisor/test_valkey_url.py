@@ -106,6 +106,13 @@ def test_a_password_is_taken_from_the_environment_and_not_from_the_command_line(
     assert SECRET not in str(refused.value)
 
 
+def test_a_target_shows_no_password() -> None:
+    target = parse_url("valkey", f"nh:{SECRET}@host/0?prefix=pair-1")
+    assert target.password == SECRET
+    assert f"{target} {target!r} {[target]}".count("prefix=pair-1") == 3
+    assert SECRET not in f"{target} {target!r} {[target]}"
+
+
 def test_where_the_password_ends_is_plain() -> None:
     with pytest.raises(ConfigError, match="as %40 and %2F") as refused:
         load_settings(flags={}, environment={"NH_STATE": f"valkey://nh:{SECRET}/more@host/0"})

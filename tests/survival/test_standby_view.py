@@ -38,6 +38,7 @@ class Scene(NamedTuple):
     def standby(self, key: str, **settings: object) -> Iterator[Deployment]:
         """A standby of it, with another key or the same."""
         self.set_password(PASSWORD)
+        (self.directory / "password").touch(0o600)
         (self.directory / "password").write_text(f"{PASSWORD}\n")
         state = f"valkey://{USER}@{self.location}&password_file={self.directory}/password"
         with deployment(self, key, standby=True, state=state, **settings) as standby:

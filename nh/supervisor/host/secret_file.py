@@ -19,7 +19,24 @@ def read_secret(setting: str, path: Path) -> str:
         path: the file.
 
     Raises:
-        ConfigError: it cannot be read, others may read or change it, or it holds no line of printable ASCII.
+        ConfigError: see read_private(); or it holds no line of printable ASCII.
+    """
+    content = read_private(setting, path)
+    text = content.decode("ascii", "replace").rstrip("\r\n")
+    if not text or len(content) > MAX_SECRET_BYTES or not (text.isascii() and text.isprintable()):
+        raise ConfigError(f"{setting}: {path} is not one line of printable ASCII")
+    return text
+
+
+def read_private(setting: str, path: Path) -> bytes:
+    """The first MAX_SECRET_BYTES + 1 bytes of a file.
+
+    Args:
+        setting: the setting that names the file, for the error message.
+        path: the file.
+
+    Raises:
+        ConfigError: it cannot be read, or others may read or change it.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO without a writer blocks
@@ -27,15 +44,11 @@ def read_secret(setting: str, path: Path) -> str:
         raise _unreadable(setting, path, exc) from exc
     try:
         _check_rights(setting, path, os.fstat(fd))
-        content = os.read(fd, MAX_SECRET_BYTES + 1)
+        return os.read(fd, MAX_SECRET_BYTES + 1)
     except OSError as exc:
         raise _unreadable(setting, path, exc) from exc
     finally:
         os.close(fd)
-    text = content.decode("ascii", "replace").rstrip("\r\n")
-    if not text or len(content) > MAX_SECRET_BYTES or not (text.isascii() and text.isprintable()):
-        raise ConfigError(f"{setting}: {path} is not one line of printable ASCII")
-    return text
 
 
 def _unreadable(setting: str, path: Path, exc: OSError) -> ConfigError:

@@ -8,6 +8,8 @@ from valkey.backoff import NoBackoff
 from valkey.retry import Retry
 from valkey.sentinel import Sentinel
 
+from nh.errors import ConfigError
+from nh.supervisor.host.secret_file import MAX_SECRET_BYTES, read_private
 from nh.supervisor.store.engine import StoreRefused
 from nh.supervisor.store.valkey.cluster import find_node
 from nh.supervisor.store.valkey.failures import REPLY_S
@@ -15,8 +17,6 @@ from nh.supervisor.store.valkey.url import ValkeyTarget
 
 CONNECT_S: Final = 1.0
 """How long a connection may take."""
-
-MAX_PASSWORD_BYTES: Final = 4096
 
 
 def connect(target: ValkeyTarget, *, asks_silent: bool = True) -> Valkey:
@@ -60,14 +60,13 @@ def connect(target: ValkeyTarget, *, asks_silent: bool = True) -> Valkey:
 
 
 def _secret(path: str) -> str:
-    """The first line of a file; "" if there is no file to read."""
+    """The first line of a file that no other user may read; "" if there is no file to read."""
     if not path:
         return ""
     try:
-        with Path(path).open("rb") as stream:
-            text = stream.read(MAX_PASSWORD_BYTES).decode()
-    except OSError as exc:
-        raise StoreRefused(f"state: password file {path} cannot be read: {exc.strerror}") from exc
+        text = read_private("state", Path(path))[:MAX_SECRET_BYTES].decode()
+    except ConfigError as exc:
+        raise StoreRefused(str(exc)) from exc
     except UnicodeDecodeError as exc:
         raise StoreRefused(f"state: password file {path} is no text in UTF-8") from exc
     lines = text.splitlines()

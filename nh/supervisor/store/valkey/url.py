@@ -67,6 +67,10 @@ class ValkeyTarget(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     lease_s: float = DEFAULT_LEASE_S
 
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"ValkeyTarget({self.name})"
+
     def group_key(self, name: str) -> str:
         """A key of the group. The braces put all of them into one slot of a cluster."""
         return f"{{{self.prefix}}}:{name}"
