@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from nh.calls.snapshots.version import VERSION
-from nh.ipc.handover_messages import Hello, encode
+from nh.ipc.backup_messages import SaveCall
+from nh.ipc.handover_messages import EndedCall, HandedOver, Hello, encode
 from nh.supervisor.handover import orphan_client
 from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
 from nh.supervisor.host.cpu_use import CpuUse
@@ -71,3 +72,20 @@ def test_an_orphan_that_gets_little_of_a_cpu_hangs_once_it_had_time_enough(
         OrphanClient(orphan.ours, PID)
     assert 6 <= orphan.looks <= 7
     orphan.close()
+
+
+def test_descriptors_that_come_with_a_call_or_a_record_are_closed(no_descriptor_leaks: None) -> None:
+    """Another version of nh may send some there."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    taken: list[bytes] = []
+    with ours, theirs:
+        theirs.send(encode(HELLO))
+        for message in (SaveCall(b"call", b"snapshot"), EndedCall(b"{}", 1), HandedOver({"restarts": 1})):
+            socket.send_fds(theirs, [encode(message)], [theirs.fileno()])
+        orphan = OrphanClient(ours, PID)
+        counters = orphan.transfer(
+            lambda _call_id, snapshot, _sockets: taken.append(snapshot),
+            lambda record, _number: taken.append(record),
+        )
+    assert counters == {"restarts": 1}
+    assert taken == [b"snapshot", b"{}"]

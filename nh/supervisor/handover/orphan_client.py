@@ -111,6 +111,9 @@ class OrphanClient:
         try:
             while True:
                 message, fds = self._receive()
+                if not isinstance(message, CallSockets):  # another version may send some with others
+                    close_all(fds)
+                    fds = []
                 match message:
                     case CallSockets(_, endpoints) if len(endpoints) == len(fds):
                         sockets += zip(endpoints, fds, strict=True)
