@@ -99,10 +99,17 @@ class Call:
         """The transaction of one request."""
         return next((t for t in self.transactions if t.cseq == cseq and t.id_from == id_from), None)
 
-    def note(self, *, now: float) -> None:
-        """Bring counters and times of packets up to date, before they are shown or decide on expiry."""
+    def note(self, *, now: float) -> float:
+        """Bring counters and times of packets up to date, before they are shown or decide on expiry.
+
+        Returns:
+            See `last_active`.
+        """
+        latest = self.created
         for session in self.running:
             session.note(now=now)
+            latest = max(latest, session.last_active)
+        return latest
 
     @property
     def last_active(self) -> float:

@@ -357,6 +357,11 @@ class Leg(Reception):
 
     # --- what is counted ------------------------------------------------------------------------------
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no packet has ever come here, so there is nothing to count."""
+        return not self.packets and self.rare is None and self.meter is None and self.offload is None
+
     def count_drop(self, reason: Drop) -> None:
         """Count one packet that was not passed on."""
         drops = self.drops

@@ -1,14 +1,13 @@
 """Pairing: the legs between the sockets of two groups, by what the media of both say. No I/O."""
 
 import functools
-from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nh.calls.claims import carried_by
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
-from nh.calls.socket_group import Component, SocketGroup
+from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 
 RTCP_SILENCES: Final = 10
@@ -40,8 +39,9 @@ def pair_sockets(
             )
         ]
     )
-    for rtp, rtcp in _with_rtcp(legs, group_from.components):
-        rtcp.rtp = rtp
+    for index, place in enumerate(group_from.components):
+        if place.component % 2:
+            legs[2 * index].rtp, legs[2 * index + 1].rtp = legs[2 * index - 2], legs[2 * index - 1]
     return legs
 
 
@@ -93,14 +93,6 @@ def _pair(
     return from_, to
 
 
-def _with_rtcp(legs: Sequence[Leg], places: Sequence[Component]) -> Iterator[tuple[Leg, Leg]]:
-    """The RTP and the RTCP leg of each end, for each pair of ports."""
-    for index, place in enumerate(places):
-        if place.component % 2:
-            for side in Side:
-                yield legs[2 * index - 2 + side], legs[2 * index + side]
-
-
 def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
     """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
     if component % 2 or not sender.rtp:
@@ -108,9 +100,14 @@ def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTyp
     return agreed(sender.formats, receiver.formats, receiver.payload_types)
 
 
-def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> Iterator[PayloadTypes | None]:
+def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> list[PayloadTypes | None]:
     """The payload types of each leg by the present media of both groups, in the order of the legs."""
+    found: list[PayloadTypes | None] = []
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
+        if in_from.component % 2:  # as _payload_types() says
+            found += (None, None)
+            continue
         said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
-        yield _payload_types(said_from, said_to, in_from.component)
-        yield _payload_types(said_to, said_from, in_to.component)
+        found.append(_payload_types(said_from, said_to, in_from.component))
+        found.append(_payload_types(said_to, said_from, in_to.component))
+    return found

@@ -126,6 +126,15 @@ class Session:
         places = zip(self.group_from.components, self.legs[::2], self.legs[1::2], strict=True)
         return tuple([Pair(*place, from_, to) for place, from_, to in places])
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no packet has ever come to its legs, so there is nothing to count: as of a call that is
+        not answered."""
+        for leg in self.legs:  # noqa: SIM110 -- a generator takes a call for each leg
+            if not leg.untouched:
+                return False
+        return True
+
     def known(self, side: Side) -> bool:
         """Whether the media of the end on `side` are known; for sessions of ng.
 
@@ -192,8 +201,9 @@ class Session:
         changed = False
         for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
             legs = self.legs[side::2]
-            secured = group.security is not None or group.ice is not None
-            if not secured and not any(leg.security or leg.ice for leg in legs):
+            # all legs of an end have security, or ICE, if one has
+            secured = group.security or group.ice or (legs and (legs[0].security or legs[0].ice))
+            if not secured:
                 continue  # as in nearly all sessions
             for place, leg in zip(group.components, legs, strict=True):
                 security = group.security
@@ -283,11 +293,10 @@ class Session:
 
 def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
     """Whether there are media, but none that both ends want to receive."""
-    wanted = (
-        group_from.media[one.medium].wanted and group_to.media[other.medium].wanted
-        for one, other in zip(group_from.components, group_to.components, strict=True)
-    )
-    return bool(group_from.sockets) and not any(wanted)
+    for one, other in zip(group_from.components, group_to.components, strict=True):
+        if group_from.media[one.medium].wanted and group_to.media[other.medium].wanted:
+            return False
+    return bool(group_from.sockets)
 
 
 def _media_text(media: tuple[Media, ...]) -> str:

@@ -145,8 +145,9 @@ class JournalWriter(CallObserver):
         if journal is None:
             return
         self._add(journal, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason.value)
-        journal.packets += sum(leg.packets for leg in session.legs)
-        journal.size += sum(leg.bytes for leg in session.legs)
+        if not session.untouched:
+            journal.packets += sum([leg.packets for leg in session.legs])
+            journal.size += sum([leg.bytes for leg in session.legs])
         journal.latest_end = _WHY.get(reason, journal.latest_end)
 
     def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:

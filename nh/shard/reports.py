@@ -115,7 +115,9 @@ def _session_fields(
         "created": info.created,
         "param": info.param,
         "state": state,
-        "pairs": tuple(_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs),
+        "pairs": tuple(
+            [_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
+        ),
     }
 
 
@@ -138,7 +140,10 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
     """
     streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
     latest = leg.meter.latest if leg.meter is not None else None
-    drops, offender, unreachable_at = leg.drops, leg.offender, leg.unreachable_at  # rare, so slow to read
+    drops, offender, unreachable, unreachable_at = None, None, 0, None
+    if leg.rare is not None:
+        drops, offender = leg.drops, leg.offender
+        unreachable, unreachable_at = leg.unreachable, leg.unreachable_at
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -157,7 +162,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         payload_type=None if latest is None else latest.payload_type,
         allowed=() if leg.payload_types is None else leg.payload_types.allowed,
         deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
-        unreachable=leg.unreachable,
+        unreachable=unreachable,
         unreachable_s=None if unreachable_at is None else round(now - unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
         ice=_ice((leg.bundled_on or leg).ice, now=now),
@@ -193,8 +198,10 @@ def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[Stre
         kind: media type of its medium; only audio has a MOS.
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
+    if leg.payload_types is None:
+        return ()
     streams = leg.streams
-    if leg.payload_types is None or not streams:
+    if not streams:
         return ()
     opposite = leg.other.meter.latest if leg.other.meter is not None else None
     beyond_s = opposite.round_trip_s if opposite is not None else None

@@ -111,7 +111,7 @@ class StatsCollector(CallObserver):
         stats.expired_silent += reason is EndReason.EXPIRED
         stats.expired_hold += reason is EndReason.HOLD
         stats.expired_replaced += reason is EndReason.REPLACED
-        for pair in session.pairs:
+        for pair in session.pairs if not session.untouched else ():
             kind = session.group_from.media[pair.medium].kind
             self._count_streams(pair.from_, kind)
             self._count_streams(pair.to, kind)

@@ -101,7 +101,7 @@ def calls() -> Iterator[Calls]:
 @pytest.fixture
 def many(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """So many that each has its turn in one round of four."""
-    monkeypatch.setattr(checkpoints, "SNAPSHOTS_A_ROUND", CALLS / 4)
+    monkeypatch.setattr(checkpoints, "SNAPSHOTS_A_ROUND", CALLS // 4)
     calls.begin(CALLS)
     calls.saved.how_often.clear()
     return calls

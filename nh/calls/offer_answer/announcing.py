@@ -117,7 +117,8 @@ class Announcer:
             now: monotonic seconds.
         """
         before, party.groups = party.groups, tuple(groups)
-        party.superseded = tuple([each for each in party.superseded if each[1] not in groups])
+        if party.superseded:
+            party.superseded = tuple([each for each in party.superseded if each[1] not in groups])
         for index, group in enumerate(before):
             if group is not None and party.find_group(index) is not group:
                 self._leave(party, index, announced=group.announced, completes=completes, now=now)

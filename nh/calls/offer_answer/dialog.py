@@ -79,7 +79,9 @@ class Dialog:
     @property
     def running(self) -> list[tuple[int, Session]]:
         """All sessions that relay, each with the index of its medium."""
-        found = self._unreplaced
+        found = self.current
+        if self.superseded:
+            found += self.superseded.items()
         if self.replaced:
             found += self.replaced
         return found
@@ -226,9 +228,9 @@ class Dialog:
                 )
                 self.set_session(index, session)
         self._left = _NO_SESSIONS  # that of a medium that was rejected is replaced by none
-        for _, session in self.running:
-            for leg in session.legs:
-                leg.signalled = self.party_on(leg.side).signalled
+        for session in self.all_sessions:
+            for from_, to in zip(session.legs[::2], session.legs[1::2], strict=True):
+                from_.signalled, to.signalled = self.caller.signalled, self.callee.signalled
         self.block(resources)
 
     def set_mux(
@@ -275,15 +277,15 @@ class Dialog:
 
     def block(self, resources: CallResources) -> None:
         """Apply what is blocked of each party to the legs that receive from it; video has no sound."""
-        for _, session in self.running:
+        for session in self.all_sessions:
             audible = session.group_from.media[0].kind.lower() == "audio"
             changed = False
-            for leg in session.legs:
-                party = self.party_on(leg.side)
-                before = leg.blocked, leg.dtmf_blocked, leg.silenced
-                leg.blocked, leg.dtmf_blocked = party.blocked, party.dtmf_blocked
-                leg.silenced = party.silenced and audible
-                changed = changed or before != (leg.blocked, leg.dtmf_blocked, leg.silenced)
+            for side, party in ((Side.FROM, self.caller), (Side.TO, self.callee)):
+                blocked = party.blocked, party.dtmf_blocked, party.silenced and audible
+                for leg in session.legs[side::2]:
+                    if blocked != (leg.blocked, leg.dtmf_blocked, leg.silenced):
+                        leg.blocked, leg.dtmf_blocked, leg.silenced = blocked
+                        changed = True
             if changed:
                 resources.refresh_session(session)
 
@@ -349,6 +351,8 @@ class Dialog:
         self, resources: CallResources, index: int, session: Session, *, now: float, silent: bool = False
     ) -> None:
         resources.stop_session(session, since=now, silent=silent)
+        if session.untouched:
+            return
         for number, leg in enumerate(session.legs):
             party, place = self.party_on(leg.side), (index, number // 2)
             packets, size, dropped = party.ended_totals.get(place, ReceivedTotals())

@@ -70,7 +70,10 @@ class Offers:
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
-        return [session for dialog in self.participants.all_dialogs for session in dialog.all_sessions]
+        found: list[Session] = []
+        for dialog in self.participants.all_dialogs:
+            found += dialog.all_sessions
+        return found
 
     @property
     def groups(self) -> list[SocketGroup]:

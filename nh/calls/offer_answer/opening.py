@@ -79,6 +79,8 @@ class Opening:
 
 def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGroup | None:
     """A group of the party that serves: the present one, or one from before an offer that was refused."""
+    if not party.groups and not party.superseded:  # as of each new party
+        return None
     candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
     return next((group for group in candidates if group is not None and _serves(group, request)), None)
 

@@ -112,16 +112,24 @@ class Participants:
 
         Of several, the one on `branch` comes first, then the last one that was signalled.
         """
+        if not self.dialogs:  # as before each first answer
+            return None
         between = [dialog for dialog in self.dialogs if dialog.tags == {one, other}]
         return max(between, key=lambda each: (each.branch == branch, each.signalled), default=None)
 
     def find_joint(self, party: Party, tag: bytes) -> Dialog | None:
         """The established dialog of a party with the end that has this tag, None if there is none."""
-        return next((each for each in self.dialogs if each.has(party) and tag in each.tags), None)
+        for dialog in self.dialogs:
+            if dialog.has(party) and tag in dialog.tags:
+                return dialog
+        return None
 
     def find_early(self, offerer: Party) -> Dialog | None:
         """The early dialog of an offerer, None if it has none."""
-        return next((dialog for dialog in self.early if dialog.caller is offerer), None)
+        for dialog in self.early:
+            if dialog.caller is offerer:
+                return dialog
+        return None
 
     def find_receiver(self, offerer: Party, tag: bytes) -> Party | None:
         """The party that an offer goes to: that with this tag, or the one that will answer a first offer."""
@@ -138,11 +146,11 @@ class Participants:
 
     def has_dialog(self, party: Party) -> bool:
         """Whether a party is in an established dialog."""
-        return any(dialog.has(party) for dialog in self.dialogs)
+        return bool(self.dialogs) and any(dialog.has(party) for dialog in self.dialogs)
 
     def is_answered(self, party: Party) -> bool:
         """Whether a party has an established dialog, or one has begun with its offer."""
-        return self.has_dialog(party) or bool(self.splits_of(party))
+        return self.has_dialog(party) or (len(self.parties) > 1 and bool(self.splits_of(party)))
 
     def splits_of(self, party: Party) -> list[Party]:
         """The parties that a party has become in single dialogs."""
@@ -277,7 +285,7 @@ class Participants:
         self.parties = _without(self.parties, party)
         self._release_splits(party)
         self.drop_early(party, now=now)
-        self.close_groups([*party.groups, *(group for _, group in party.superseded)])
+        self.close_groups(party.all_groups)
         party.groups = party.superseded = ()
 
     def _release_splits(self, party: Party) -> None:
@@ -300,6 +308,8 @@ class Participants:
 
     def close_superseded(self, party: Party) -> None:
         """Close the superseded groups of one party that no session uses any more."""
+        if not party.superseded:
+            return
         needed = tuple([each for each in party.superseded if each[1].users])
         self.close_groups(group for _, group in party.superseded if not group.users)
         party.superseded = needed

@@ -282,7 +282,9 @@ class Party:
     @property
     def all_groups(self) -> list[SocketGroup | None]:
         """Its current groups, then those that its unanswered offer replaced."""
-        return [*self.groups, *(group for _, group in self.superseded)]
+        if not self.superseded:
+            return list(self.groups)
+        return [*self.groups, *[group for _, group in self.superseded]]
 
     def find_group(self, index: int) -> SocketGroup | None:
         """The socket group of its medium `index`, None if that is not relayed."""

@@ -25,6 +25,8 @@ Bundles = Annotated[list[_Bundle], msgspec.Meta(max_length=MAX_MEDIA)]
 
 def take_bundles(bundles: Sequence[Bundle]) -> Bundles:
     """The snapshot of bundles."""
+    if not bundles:  # as of nearly all calls
+        return []
     return [
         ([(each.medium, each.mid, list(each.ssrcs)) for each in bundle.media], bundle.mid_extension)
         for bundle in bundles

@@ -109,8 +109,11 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         clock: the present time.
         grace_s: see CallSnapshot.
     """
-    groups = [group for _, group in call.groups]
-    sessions = sorted(call.running, key=lambda session: session.id)
+    offers = call.offers
+    groups = [group for _, group in call.groups] if call.transactions or offers is None else offers.groups
+    sessions = call.running
+    if len(sessions) > 1:
+        sessions = sorted(sessions, key=lambda session: session.id)
     group_indexes, session_indexes = indexes_of(groups), indexes_of(sessions)
     return CallSnapshot(
         call_id=call.call_id,
@@ -122,12 +125,10 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         transactions=[
             TransactionSnapshot.take(each, group_indexes, session_indexes) for each in call.transactions
         ],
-        offers=None
-        if call.offers is None
-        else OffersSnapshot.take(call.offers, group_indexes, session_indexes),
+        offers=None if offers is None else OffersSnapshot.take(offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
         journal=call.journal,
-        secrets=b"" if call.offers is None else take_secrets(groups, call.offers.participants.all_parties),
+        secrets=b"" if offers is None else take_secrets(groups, offers.participants.all_parties),
         grace_s=grace_s,
     )
 

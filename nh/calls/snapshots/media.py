@@ -17,6 +17,7 @@ from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
 PayloadType = Annotated[int, msgspec.Meta(ge=0, le=127)]
 Format = tuple[PayloadType, str, ClockHz]
+_Handshake = Annotated[str, msgspec.Meta(max_length=8)]
 
 
 class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -31,9 +32,9 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
     signalled_from: Address = ""
     paused: bool = False
     formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
-    handshakes: Annotated[list[Annotated[str, msgspec.Meta(max_length=8)]], msgspec.Meta(max_length=4)] = []
+    handshakes: Annotated[tuple[_Handshake, ...], msgspec.Meta(max_length=4)] = ()
     mute: bool = False
-    payload_types: Annotated[list[PayloadType], msgspec.Meta(max_length=MAX_FORMATS)] = []
+    payload_types: Annotated[tuple[PayloadType, ...], msgspec.Meta(max_length=MAX_FORMATS)] = ()
 
     @classmethod
     def take(cls, media: Media) -> Self:
@@ -49,9 +50,9 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             media.signalled_from,
             media.paused,
             [(each.payload_type, each.encoding, each.clock_hz) for each in media.formats],
-            list(media.handshakes),
+            media.handshakes,
             media.mute,
-            list(media.payload_types),
+            media.payload_types,
         )
 
     def check(self) -> None:
@@ -80,9 +81,9 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
             self.signalled_from,
             self.paused,
             tuple(PayloadFormat(*each) for each in self.formats),
-            tuple(self.handshakes),
+            self.handshakes,
             self.mute,
-            tuple(self.payload_types),
+            self.payload_types,
         )
 
 
@@ -122,7 +123,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
             group.bases,
             [not group.unannounced >> index & 1 for index in range(len(group.media))],
             shares,
-            [(each.address, each.base) for each in group.further],
+            [(each.address, each.base) for each in group.further] if group.further else [],
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

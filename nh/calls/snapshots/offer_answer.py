@@ -1,7 +1,7 @@
 """Snapshots of offers: the parties and dialogs of a call in ng's model, and how they belong together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -55,9 +55,9 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
             branch=dialog.branch,
             signalled=dialog.signalled,
             delete_at=dialog.delete_at,
-            sessions=[(medium, sessions[id(session)]) for medium, session in dialog.current],
-            superseded=[(medium, sessions[id(session)]) for medium, session in dialog.superseded.items()],
-            replaced=[(medium, sessions[id(session)]) for medium, session in dialog.replaced],
+            sessions=_take(dialog.current, sessions),
+            superseded=_take(dialog.superseded.items(), sessions) if dialog.superseded else [],
+            replaced=_take(dialog.replaced, sessions) if dialog.replaced else [],
             bundles=(take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
         )
 
@@ -109,6 +109,11 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return dialog
 
 
+def _take(members: Iterable[tuple[int, Session]], sessions: Indexes) -> list[tuple[int, int]]:
+    """(medium, index of a session) of sessions by their media."""
+    return [(medium, sessions[id(session)]) for medium, session in members]
+
+
 class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
     """Offers.
 
@@ -133,7 +138,7 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
         known = participants.parties
         early = participants.early
         expected = [dialog.callee for dialog in early]
-        parties = indexes_of(participants.all_parties)
+        parties = indexes_of((*known, *expected))
         return cls(
             last_signal=offers.last_signal,
             parties=[PartySnapshot.take(party, groups, parties) for party in known],

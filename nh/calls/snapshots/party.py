@@ -1,13 +1,13 @@
 """Snapshots of parties (ng's model of a call)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import MAX_MEDIA, Side, is_unicast
+from nh.calls.media import MAX_MEDIA, Media, Side, is_unicast
 from nh.calls.offer_answer.party import (
     NO_HOLDS,
     NO_REFERENCES,
@@ -24,6 +24,10 @@ from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
+
+
+def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:
+    return {medium: MediaSnapshot.take(media) for medium, media in holds.items()}
 
 
 class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -52,24 +56,24 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
     groups: list[Index | None]
     superseded: list[tuple[Index, Index]]
     holds: dict[Index, MediaSnapshot]
-    mux: list[tuple[bool, bool, bool | None]]
+    mux: tuple[Mux, ...]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
-    offered: list[OfferedMedium]
+    offered: tuple[OfferedMedium, ...]
     dtmf_blocked: bool = False
-    references: list[Reference] = []
+    references: tuple[Reference, ...] = ()
     sent_origin: tuple[tuple[bytes, bytes, bytes, bytes], bytes] | None = None
     signalled: Time = 0.0
     silenced: bool = False
     single: bool = False
     split_from: Index | None = None
     bundles: Bundles = []
-    bundled: Annotated[list[Index], msgspec.Meta(max_length=MAX_MEDIA)] = []
+    bundled: Annotated[tuple[Index, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
         """The snapshot of `party`."""
         return cls(
-            # by place: words cost a fifth of a snapshot
+            # by place: words cost a fifth of a snapshot; nothing is made of what nearly all parties lack
             party.tag,
             party.side,
             party.branch,
@@ -82,20 +86,20 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
             party.interface,
             party.peer_interface,
             [None if group is None else groups[id(group)] for group in party.groups],
-            [(medium, groups[id(group)]) for medium, group in party.superseded],
-            {medium: MediaSnapshot.take(media) for medium, media in party.holds.items()},
-            [(mux.offered, mux.passed_on, mux.decided) for mux in party.mux],
-            [(*key, *totals) for key, totals in party.ended_totals.items()],
-            list(party.offered),
+            [(medium, groups[id(group)]) for medium, group in party.superseded] if party.superseded else [],
+            _take_holds(party.holds) if party.holds else {},
+            party.mux,
+            [(*key, *totals) for key, totals in party.ended_totals.items()] if party.ended_totals else [],
+            party.offered,
             party.dtmf_blocked,
-            sorted(party.references),
+            tuple(sorted(party.references)) if party.references else (),
             party.sent_origin,
             party.signalled,
             party.silenced,
             party.single,
             None if party.split_from is None else parties[id(party.split_from)],
             take_bundles(party.bundles),
-            list(party.bundled),
+            party.bundled,
         )
 
     @property
@@ -140,11 +144,11 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
         holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.holds = holds or NO_HOLDS
-        party.mux = shared(tuple([Mux(*mux) for mux in self.mux]))
-        party.offered = shared(tuple(self.offered))
+        party.mux = shared(self.mux)
+        party.offered = shared(self.offered)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
-        party.bundles, party.bundled = rebuild_bundles(self.bundles), tuple(self.bundled)
+        party.bundles, party.bundled = rebuild_bundles(self.bundles), self.bundled
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

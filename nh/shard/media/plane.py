@@ -205,7 +205,7 @@ class SocketPlane:
 
     def stop(self, session: Session) -> None:
         """See MediaPlane."""
-        if any(leg.packets or leg.drops is not None for leg in session.legs):
+        if not session.untouched:
             self.count_lost(session)  # else no buffer was full
         del self._running[session]
         self._latching.discard(session)

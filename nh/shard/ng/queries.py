@@ -37,39 +37,43 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         for tag in dict.fromkeys(party.tag for party in offers.parties)
         if not from_tag or tag in linked
     )
-    streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(
         created=int(created + wall_offset_s),
         last_signal=int(offers.last_signal + wall_offset_s),
         tags=tags,
-        rtp=_total([stream for stream in streams if stream.component == 1]),
-        rtcp=_total([stream for stream in streams if stream.component != 1]),
+        rtp=_total(tags, rtcp=False),
+        rtcp=_total(tags, rtcp=True),
     )
 
 
-def _total(streams: Sequence[StreamReading]) -> StreamTotals:
+def _total(tags: Sequence[TagReading], *, rtcp: bool) -> StreamTotals:
     packets = size = errors = 0
-    for stream in streams:
-        packets += stream.packets
-        size += stream.bytes
-        errors += stream.errors
+    for tag in tags:
+        for medium in tag.media:
+            for stream in medium.streams:
+                if (stream.component != 1) is rtcp:
+                    packets += stream.packets
+                    size += stream.bytes
+                    errors += stream.errors
     return StreamTotals(packets, size, errors)
 
 
 def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: float) -> TagReading:
     """One end: its parties on all branches."""
     ours = [(party, dialog) for party in parties for dialog in dialogs if dialog.has(party)]
+    indexes: set[int] = set()
+    label = ""
+    for party in parties:
+        label = label or party.label
+        indexes.update([index for index, group in enumerate(party.groups) if group is not None])
+        indexes.update([index for index, _ in party.ended_totals])
     return TagReading(
         tag=parties[0].tag,
-        label=next((party.label for party in parties if party.label), ""),
+        label=label,
         created=int(parties[0].created + wall_offset_s),
         in_dialogue_with=ours[0][1].party_on(ours[0][1].side_of(ours[0][0]).other).tag if ours else b"",
         media=tuple(
-            _medium(parties, ours, index, wall_offset_s=wall_offset_s)
-            for index in sorted(
-                {index for party in parties for index, group in enumerate(party.groups) if group is not None}
-                | {index for party in parties for index, _ in party.ended_totals}
-            )
+            [_medium(parties, ours, index, wall_offset_s=wall_offset_s) for index in sorted(indexes)]
         ),
     )
 
@@ -87,12 +91,13 @@ def _medium(
         if medium == index
         for component, leg in enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
     ]
-    streams += [
-        _ended_stream(totals, component + 1)
-        for party in parties
-        for (medium, component), totals in sorted(party.ended_totals.items())
-        if medium == index and any(totals)
-    ]
+    for party in parties:
+        if party.ended_totals:
+            streams += [
+                _ended_stream(totals, component + 1)
+                for (medium, component), totals in sorted(party.ended_totals.items())
+                if medium == index and any(totals)
+            ]
     return MediumReading(
         index=index + 1,
         kind=kind,
@@ -116,16 +121,28 @@ def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
 
 
 def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
+    local, announced, source = leg.socket.local, leg.announced, leg.source
+    if leg.untouched and leg.other.untouched:  # as of a call whose media have not begun
+        return StreamReading(
+            local.port,
+            component,
+            None if announced is None else str(announced),
+            None if source is None else str(source),
+            0,
+            0,
+            0,
+            0,
+        )
     heard = _heard(leg, kind, wall_offset_s=wall_offset_s)
     course: tuple[StreamQuality, ...] = ()
     if heard is not None and heard.average is not None:
         course = describe_course(leg.other, heard.ssrc, wall_offset_s=wall_offset_s)
     drops, offender = leg.drops, leg.offender  # rare, so slow to read
     return StreamReading(
-        local_port=leg.socket.local.port,
+        local_port=local.port,
         component=component,
-        announced=str(leg.announced) if leg.announced else None,
-        source=str(leg.source) if leg.source else None,
+        announced=str(announced) if announced else None,
+        source=str(source) if source else None,
         packets=leg.packets,
         bytes=leg.bytes,
         errors=sum(drops or ()),

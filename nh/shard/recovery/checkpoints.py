@@ -190,8 +190,7 @@ class Checkpointer(CallObserver):
         if call is None:
             self._drop(call_id)
             return
-        call.note(now=now)
-        self._save(call, call.last_active, now=now)
+        self._save(call, call.note(now=now), now=now)
 
     def _save(self, call: Call, last_active: float, *, now: float) -> None:
         """Save a call that has just been noted."""
@@ -285,7 +284,7 @@ class Checkpointer(CallObserver):
         So a call whose turn it is once in 8 rounds has it once in 4, too: no call misses its turn because the
         number of calls changes.
         """
-        return 1 << max(0, math.ceil(math.log2(max(1, len(self._table)) / SNAPSHOTS_A_ROUND)))
+        return 1 << (max(0, len(self._table) - 1) // SNAPSHOTS_A_ROUND).bit_length()
 
     def _refresh_some(self) -> None:
         now = time.monotonic()
@@ -302,8 +301,7 @@ class Checkpointer(CallObserver):
         call = self._table.find_call(call_id)
         if call is None:
             return
-        call.note(now=now)
-        last_active = call.last_active
+        last_active = call.note(now=now)
         if last_active != self._saved.get(call_id):
             self._save(call, last_active, now=now)
 
