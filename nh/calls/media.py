@@ -142,19 +142,23 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def multicast(self) -> bool:
         """Whether it, or its RTCP, was announced at a multicast or broadcast address."""
-        announced = [self.address] if self.rtcp is None else [self.address, self.rtcp.address]
-        return self.active and any(is_address(each) and not is_unicast(each) for each in announced)
+        if self.rtcp is not None and self.active and _is_multicast(self.rtcp.address):
+            return True
+        return self.active and _is_multicast(self.address)
 
 
 def interned(media: Media) -> Media:
     """Equal media with shared strings: thousands of calls have the same few."""
+    address, proto, kind = sys.intern(media.address), sys.intern(media.proto), sys.intern(media.kind)
+    formats, payload_types = shared(media.formats), shared(media.payload_types)
+    if (
+        (address is media.address and proto is media.proto and kind is media.kind)
+        and formats is media.formats
+        and payload_types is media.payload_types
+    ):
+        return media  # as all that come of an SDP
     return msgspec.structs.replace(
-        media,
-        address=sys.intern(media.address),
-        proto=sys.intern(media.proto),
-        kind=sys.intern(media.kind),
-        formats=shared(media.formats),
-        payload_types=shared(media.payload_types),
+        media, address=address, proto=proto, kind=kind, formats=formats, payload_types=payload_types
     )
 
 
@@ -245,6 +249,12 @@ def is_private(text: str) -> bool:
     return any(address in network for network in _PRIVATE)
 
 
+def _is_multicast(text: str) -> bool:
+    """Whether packets that are sent there would multiply."""
+    return not is_unicast(text) and is_address(text)
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
 def _is_reachable(text: str) -> bool:
     """Whether packets can be sent to an announced address: a link-local one does not say by which link."""
     return is_unicast(text) and not is_link_local(text)

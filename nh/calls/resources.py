@@ -106,7 +106,7 @@ class CallResources:
             AddressUnavailable: the address cannot be bound.
         """
         shared = self.shared
-        wanted = sum(medium.range for medium in media)
+        wanted = sum([medium.range for medium in media])
         self.check_sdp(wanted)
         limit = shared.settings.max_sockets
         if limit and shared.sockets + wanted > limit:
@@ -130,7 +130,7 @@ class CallResources:
         shared.sockets += wanted
         if further:
             group.further = self._open_further(further, wanted, open_sockets)
-        shared.multicast += sum(medium.multicast for medium in media)
+        shared.multicast += sum([medium.multicast for medium in media])
         return group
 
     def _open_further(
@@ -270,7 +270,9 @@ class CallResources:
             now=now,
         )
         for leg in session.legs:
-            leg.earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
+            earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
+            if earlier is not None:
+                leg.earlier = earlier
         if before is not None:
             session.inherit(before)
         shared.sessions += 1

@@ -6,6 +6,7 @@ lines, by which a rewriter finds them.
 
 import enum
 import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,11 +16,10 @@ from nh.calls.media import (
     Endpoint,
     Media,
     canonical_address,
-    canonical_host,
     check_range,
     is_address,
 )
-from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
+from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps, shared
 from nh.errors import MalformedRequest
 from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.fields import MediumField, RtcpField
@@ -63,8 +63,8 @@ class Section(msgspec.Struct, frozen=True):
 
     first: int
     last: int
-    fields: dict[bytes, tuple[int, ...]]
-    attributes: dict[str, tuple[Attribute, ...]]
+    fields: Mapping[bytes, Sequence[int]]
+    attributes: Mapping[str, Sequence[Attribute]]
     own_connection: str | None
 
     def has(self, name: str) -> bool:
@@ -122,60 +122,71 @@ class Medium(Section, frozen=True):
         field: the parsed m= line.
         rtcp: the parsed a=rtcp (RFC 3605); None without it, if it is malformed, or with port/N.
         session: the session section; its c= and attributes apply where the medium has none.
+        kind, proto, port: of the m= line: the media type, such as audio; the transport, such as RTP/AVP; the
+            announced port, 0: rejected or bundle-only.
+        connection: address of its own c= line or else the session's; None if there is neither.
+        rtp: whether it is RTP or SRTP over UDP, which has RTCP.
+        relayable: whether it runs over UDP: RTP, SRTP, DTLS, udptl (T.38), and any proto that names UDP. TCP
+            (MSRP, BFCP, T.38 over TCP), DCCP and unknown protos do not: the relay leaves these untouched.
+        ice: whether its sender uses ICE: it has a user fragment (RFC 8839 5.4).
     """
 
     number: int
     field: MediumField
     rtcp: RtcpField | None
     session: Section
+    # what follows is asked for dozens of times for each SDP
+    kind: str
+    proto: str
+    port: int
+    connection: str | None
+    rtp: bool
+    relayable: bool
+    ice: bool
 
-    @property
-    def kind(self) -> str:
-        """The media type, such as audio."""
-        return self.field.kind
+    @classmethod
+    def of(
+        cls, own: Section, number: int, field: MediumField, rtcp: RtcpField | None, session: Section
+    ) -> "Medium":
+        """The medium with this section of its own; see the attributes."""
+        transport = _transport_of(field.proto)
+        connection = own.own_connection
+        return cls(
+            own.first,
+            own.last,
+            own.fields,
+            own.attributes,
+            connection,
+            number,
+            field,
+            rtcp,
+            session,
+            field.kind,
+            field.proto,
+            field.port,
+            connection if connection is not None else session.own_connection,
+            transport.rtp,
+            transport.relayable,
+            "ice-ufrag" in own.attributes or "ice-ufrag" in session.attributes,
+        )
 
-    @property
-    def proto(self) -> str:
-        """The transport, such as RTP/AVP."""
-        return self.field.proto
-
-    @property
-    def port(self) -> int:
-        """The announced port; 0: rejected or bundle-only."""
-        return self.field.port
-
-    @property
-    def connection(self) -> str | None:
-        """Address of its own c= line or else the session's; None if there is neither."""
-        return self.own_connection if self.own_connection is not None else self.session.own_connection
-
-    @property
-    def rtp(self) -> bool:
-        """Whether it is RTP or SRTP over UDP, which has RTCP."""
-        return _transport_of(self.field.proto).rtp
-
-    @property
-    def relayable(self) -> bool:
-        """Whether it runs over UDP: RTP, SRTP, DTLS, udptl (T.38), and any proto that names UDP.
-
-        TCP (MSRP, BFCP, T.38 over TCP), DCCP and unknown protos do not: the relay leaves these untouched.
-        """
-        return _transport_of(self.field.proto).relayable
+    def with_transport_of(self, tagged: "Medium", names: Collection[str]) -> "Medium":
+        """The medium at the port of another one, with its attributes of these names in place of its own."""
+        own = {name: each for name, each in self.attributes.items() if name not in names}
+        shared = {name: each for name, each in tagged.attributes.items() if name in names}
+        section = Section(self.first, self.last, self.fields, {**own, **shared}, tagged.own_connection)
+        field = msgspec.structs.replace(self.field, port=tagged.port)
+        return Medium.of(section, self.number, field, tagged.rtcp, self.session)
 
     @property
     def rejected(self) -> bool:
         """Whether port 0 rejects it (RFC 3264 6), which it does not with a=bundle-only (RFC 9143 6)."""
-        return self.port == 0 and not self.has("bundle-only")
+        return self.port == 0 and "bundle-only" not in self.attributes
 
     @property
     def direction(self) -> Direction:
         """Its own direction attribute, else the session's, else sendrecv."""
         return self.own_direction or self.session.own_direction or Direction.SENDRECV
-
-    @property
-    def ice(self) -> bool:
-        """Whether its sender uses ICE: it has a user fragment (RFC 8839 5.4)."""
-        return self.has("ice-ufrag") or self.session.has("ice-ufrag")
 
     @property
     def ice_ufrag(self) -> str:
@@ -194,9 +205,9 @@ class Medium(Section, frozen=True):
     @property
     def handshakes(self) -> tuple[str, ...]:
         """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
-        parts = _transport_of(self.field.proto).parts
-        secured = "TLS" in parts or self.has("fingerprint") or self.session.has("fingerprint")
-        zrtp = self.has("zrtp-hash") or self.session.has("zrtp-hash")
+        parts, own, session = _transport_of(self.proto).parts, self.attributes, self.session.attributes
+        secured = "TLS" in parts or "fingerprint" in own or "fingerprint" in session
+        zrtp = "zrtp-hash" in own or "zrtp-hash" in session
         if not (secured or zrtp or "DTLS" in parts or self.ice):
             return ()
         found = {"stun": self.ice, "dtls": secured or "DTLS" in parts, "zrtp": zrtp}
@@ -213,7 +224,7 @@ class Medium(Section, frozen=True):
     @property
     def rtcp_mux(self) -> bool:
         """Whether it has a=rtcp-mux (RFC 5761): an offer proposes it, an answer accepts it."""
-        return self.has("rtcp-mux") or self.rtcp_mux_only
+        return "rtcp-mux" in self.attributes or "rtcp-mux-only" in self.attributes
 
     @property
     def rtcp_mux_only(self) -> bool:
@@ -232,7 +243,9 @@ class Medium(Section, frozen=True):
     @property
     def payload_types(self) -> tuple[int, ...]:
         """The payload types of its m= line; none if it is not RTP, or if other media share its port."""
-        if not self.rtp or any(len(mids) > 1 for mids in self.session.bundles):
+        if not self.rtp:
+            return ()
+        if "group" in self.session.attributes and any(len(mids) > 1 for mids in self.session.bundles):
             return ()
         numbers = [int(each) for each in self.field.formats if len(each) <= 3 and each.isdigit()]
         return tuple(dict.fromkeys([number for number in numbers if number < MAX_FORMATS]))
@@ -264,7 +277,7 @@ class Medium(Section, frozen=True):
         range_ = field.count * (2 if self.rtp else 1)
         check_range(range_, where=where)
         media = Media(
-            canonical_host(self._peer_address(received_from, where), where=where),
+            self._peer_address(received_from, where),
             field.port,
             range_,
             field.proto,
@@ -272,10 +285,10 @@ class Medium(Section, frozen=True):
             None,
             signalled_from,
             direction in (Direction.SENDONLY, Direction.INACTIVE),
-            self.formats,
+            shared(self.formats),
             self.handshakes,
             direction in (Direction.RECVONLY, Direction.INACTIVE),
-            self.payload_types,
+            shared(self.payload_types),
         )
         rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
         if rtcp is None or rtcp == media.endpoint(1):
@@ -283,6 +296,7 @@ class Medium(Section, frozen=True):
         return msgspec.structs.replace(media, rtcp=rtcp)
 
     def _peer_address(self, received_from: str | None, where: str) -> str:
+        """The address of its sender, which is canonical, as those of c= lines are."""
         if self.held:
             return "::" if self.connection == "::" else "0.0.0.0"
         if received_from is not None:

@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nh.dtls.fingerprints import Fingerprint, read_fingerprints, write_fingerprint
@@ -57,7 +58,7 @@ def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str = "") -> tupl
     return (*lines, f"a=tls-id:{tls_id}".encode()) if tls_id else lines
 
 
-def applying(medium: Medium, name: str) -> tuple[Attribute, ...]:
+def applying(medium: Medium, name: str) -> Sequence[Attribute]:
     """The attributes of a name that apply to a medium: its own, else the session's."""
     return medium.attributes.get(name, ()) or medium.session.attributes.get(name, ())
 

@@ -10,6 +10,7 @@ scanned once.
 
 import functools
 import re
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -146,10 +147,10 @@ def read_medium(text: bytes) -> MediumField:
     if len(kind) > MAX_TOKEN_BYTES or len(proto) > MAX_TOKEN_BYTES:
         raise MalformedRequest(f"m= has a media type or proto longer than {MAX_TOKEN_BYTES} bytes")
     return MediumField(
-        kind.decode(),
+        sys.intern(kind.decode()),
         _number(port, 0, 65535, "port"),
         1 if count is None else _number(count, 1, MAX_RANGE, "number of ports"),
-        proto.decode(),
+        sys.intern(proto.decode()),
         tuple(formats.split()),
     )
 
@@ -218,7 +219,7 @@ def _address_type(address: str) -> bytes:
 
 
 def _with_host(text: bytes, match: re.Match[bytes], address: str) -> bytes:
-    if _canonical(match) == address and not match["address"].startswith(b"["):
+    if _has_host(match, address):
         return text
     return b"".join(
         (
@@ -229,6 +230,12 @@ def _with_host(text: bytes, match: re.Match[bytes], address: str) -> bytes:
             text[match.end("address") :],
         )
     )
+
+
+def _has_host(match: re.Match[bytes], address: str) -> bool:
+    if ":" not in address:  # there is one way to write an IPv4 address
+        return bool(match["address"].partition(b"/")[0] == address.encode())
+    return _canonical(match) == address and not match["address"].startswith(b"[")
 
 
 def _with_port(text: bytes, match: re.Match[bytes], port: int) -> bytes:

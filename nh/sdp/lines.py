@@ -4,12 +4,13 @@ The module knows line ends, not the meaning of lines.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 _CRLF = b"\r\n"
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line: its text and its end: CRLF, LF, a bare CR, or, for the last line, nothing."""
 
     text: bytes
@@ -23,13 +24,10 @@ class Line(NamedTuple):
 
 def split_lines(body: bytes) -> tuple[Line, ...]:
     """The lines of `body`; their texts and ends, joined, are `body`."""
-    return tuple(
-        [
-            # nearly all lines end so
-            Line(raw[:-2], _CRLF) if raw.endswith(_CRLF) else _make_line(raw)
-            for raw in body.splitlines(keepends=True)
-        ]
-    )
+    count = body.count(_CRLF)
+    if body.endswith(_CRLF) and body.count(b"\r") == count == body.count(b"\n"):  # as nearly all bodies
+        return tuple([Line(text, _CRLF) for text in body[:-2].split(_CRLF)])
+    return tuple([_make_line(raw) for raw in body.splitlines(keepends=True)])
 
 
 def _make_line(raw: bytes) -> Line:
@@ -77,8 +75,9 @@ class Edits:
         """The body with all changes."""
         texts, inserted = self._texts, self._inserted
         parts: list[bytes] = []  # texts and ends in turn
-        for index, (original, end) in enumerate(self._lines):
-            text = texts.get(index, original)
+        for index, line in enumerate(self._lines):
+            end = line.end
+            text = texts.get(index, line.text)
             if text is not None:
                 parts += (text, end)
             if index in inserted:

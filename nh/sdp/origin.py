@@ -74,7 +74,7 @@ def _find(lines: Sequence[Line], start: bytes) -> int | None:
 
 
 def _write(lines: list[Line], index: int, text: bytes) -> None:
-    lines[index] = lines[index]._replace(text=text)
+    lines[index] = Line(text, lines[index].end)
 
 
 def _join(lines: Sequence[Line]) -> bytes:

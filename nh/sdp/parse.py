@@ -22,6 +22,19 @@ MAX_LINES = 4096
 
 _TYPED = re.compile(rb"[a-zA-Z]=")
 
+_PLAIN = frozenset(b"%c=" % letter for letter in b"aosicbtrkuepz")
+"""How lines begin that are neither the first of an SDP nor of a medium (RFC 8866 5)."""
+
+_NAMES = {
+    name.encode(): name
+    for name in (
+        *("rtpmap", "fmtp", "ptime", "maxptime", "rtcp", "rtcp-fb", "rtcp-mux", "ssrc", "mid", "extmap"),
+        *("sendrecv", "sendonly", "recvonly", "inactive"),
+        *("candidate", "ice-ufrag", "ice-pwd", "fingerprint", "setup", "crypto", "group"),
+    )
+}
+"""Names of frequent attributes: to decode one takes longer."""
+
 
 def parse(body: bytes) -> SessionDescription:
     """Parse an SDP; the lines of the result, joined, are `body`.
@@ -85,12 +98,11 @@ def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
     parts: list[list[int]] = []
     media = 0
     after_blank = False
-    typed = _TYPED.match
     for index, line in enumerate(lines):
-        text = line[0]
-        if parts and text[:2] == b"a=":  # as nearly all are
+        text = line.text
+        if parts and text[:2] in _PLAIN:  # as nearly all are
             parts[-1].append(index)
-        elif not typed(text):
+        elif not _TYPED.match(text):
             if line.blank:
                 after_blank = True
             elif not after_blank:
@@ -117,21 +129,19 @@ def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
     fields: dict[bytes, list[int]] = {}
     attributes: dict[str, list[Attribute]] = {}
     for index in indexes:
-        text = lines[index][0]
+        text = lines[index].text
         if text[:2] == b"a=":
-            name, _, value = text[2:].partition(b":")
-            attributes.setdefault(name.strip().decode("ascii", "backslashreplace"), []).append(
-                Attribute(index, value.strip())
-            )
+            raw, _, value = text[2:].partition(b":")
+            name = _NAMES.get(raw) or raw.strip().decode("ascii", "backslashreplace")
+            attribute = Attribute(index, value.strip())
+            if name in attributes:
+                attributes[name].append(attribute)
+            else:
+                attributes[name] = [attribute]
         else:
             fields.setdefault(text[:1], []).append(index)
-    return Section(
-        indexes[0],
-        indexes[-1],
-        {letter: tuple(found) for letter, found in fields.items()},
-        {name: tuple(found) for name, found in attributes.items()},
-        _read_first(lines, fields[b"c"], read_connection) if b"c" in fields else None,
-    )
+    own_connection = _read_first(lines, fields[b"c"], read_connection) if b"c" in fields else None
+    return Section(indexes[0], indexes[-1], fields, attributes, own_connection)
 
 
 def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[[bytes], str]) -> str | None:
@@ -153,15 +163,6 @@ def _read_medium(lines: tuple[Line, ...], indexes: list[int], number: int, sessi
     except MalformedRequest as exc:
         raise _error(section.first, str(exc)) from None
     rtcp = section.attributes.get("rtcp")
-    return Medium(
-        section.first,
-        section.last,
-        section.fields,
-        section.attributes,
-        section.own_connection,
-        number,
-        field,
-        # a=rtcp has one port, so it does not apply to several pairs of ports
-        find_rtcp(lines[rtcp[0].line].text) if rtcp and field.count == 1 else None,
-        session,
-    )
+    # a=rtcp has one port, so it does not apply to several pairs of ports
+    found = find_rtcp(lines[rtcp[0].line].text) if rtcp and field.count == 1 else None
+    return Medium.of(section, number, field, found, session)

@@ -183,7 +183,7 @@ def _places(plan: MediumPlan, port: int) -> list[CandidatePlace]:
     """Where the components of a medium are, at each address."""
     if not port:
         return []
-    ports = tuple(each for each in dict.fromkeys((port, plan.rtcp_port)) if each)
+    ports = (port,) if plan.rtcp_port in (None, 0, port) else (port, plan.rtcp_port)
     further = [(address, tuple(range(base, base + len(ports)))) for address, base in plan.further]
     return [(plan.address, ports), *further]
 

@@ -45,7 +45,7 @@ class Opening:
             LimitReached, PortsExhausted, AddressUnavailable.
         """
         self._resources.check_sdp(
-            sum(request.media.range for request in requests if request.media is not None)
+            sum([request.media.range for request in requests if request.media is not None])
         )
         groups: list[SocketGroup | None] = []
         for index, request in enumerate(requests):

@@ -62,11 +62,12 @@ class MediaBuffers:
 
     def fit(self, session: Session) -> None:
         """Give the sockets of a session the room that its media need."""
-        for pair in session.pairs:
-            if pair.component == _RTP:
-                kind = session.group_from.media[pair.medium].kind
-                for media_socket in sockets_of((pair.from_, pair.to)):
-                    self.enlarge(media_socket, VIDEO if kind == "video" else OTHER)
+        group = session.group_from
+        for index, place in enumerate(group.components):
+            if place.component == _RTP:
+                room = VIDEO if group.media[place.medium].kind == "video" else OTHER
+                for media_socket in sockets_of(session.legs[2 * index : 2 * index + 2]):
+                    self.enlarge(media_socket, room)
 
     def release(self, media_sockets: Iterable[MediaSocket]) -> None:
         """Return what sockets that are closed had of the budget."""
@@ -115,9 +116,8 @@ class MediaBuffers:
         wanted = min(most_bytes, before + free_bytes // room.share)
         if wanted <= before:
             return 0
-        _set(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, wanted)
         _set(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, wanted)
-        taken = max(0, sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) - before)
+        taken = max(0, _set(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, wanted) - before)
         self.left_bytes -= taken
         return _same(taken)
 
@@ -128,8 +128,12 @@ def _same(size_bytes: int) -> int:
     return size_bytes
 
 
-def _set(sock: socket.SocketType, force: int, option: int, size_bytes: int) -> None:
-    """Set a buffer's size: beyond the host's limit (net.core.rmem_max) with CAP_NET_ADMIN, else up to it."""
+def _set(sock: socket.SocketType, force: int, option: int, size_bytes: int) -> int:
+    """Set a buffer's size: beyond the host's limit (net.core.rmem_max) with CAP_NET_ADMIN, else up to it.
+
+    Returns:
+        Its size now.
+    """
     half = size_bytes // 2  # the kernel doubles it, for its own structures
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, half)
@@ -137,3 +141,5 @@ def _set(sock: socket.SocketType, force: int, option: int, size_bytes: int) -> N
         if sock.getsockopt(socket.SOL_SOCKET, option) < size_bytes:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, option, half)
+        return sock.getsockopt(socket.SOL_SOCKET, option)
+    return 2 * half

@@ -101,13 +101,15 @@ class Forwarding:
             note_leg=self._note,
         )
         self._note_leg = note_leg
-        self._read_first: Final = self._plan_and_read  # one bound method, which all sockets share
+        # one bound method each, which all sockets share
+        self._drop: Final = self._readers.drop
+        self._read_first: Final = self._plan_and_read
 
     # --- sockets and sessions -------------------------------------------------------------------------
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fileno(), self._readers.drop, media_socket)
+        self._poll.add(media_socket.fileno(), self._drop, media_socket)
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
@@ -143,9 +145,8 @@ class Forwarding:
 
     def stop(self, legs: Sequence[Leg]) -> None:
         """Let the legs of a session receive no more; legs that share their sockets go on."""
-        for leg in legs:
-            for media_socket in leg.sockets:
-                media_socket.legs = tuple([other for other in media_socket.legs if other is not leg])
+        for media_socket in sockets_of(legs):
+            media_socket.leave(legs)
         self._legs_changed(legs)
 
     def _legs_changed(self, legs: Sequence[Leg]) -> None:
@@ -200,14 +201,24 @@ class Forwarding:
             legs: of the session.
             media_sockets: theirs.
         """
-        if self._kernel is not None or not self._active or _bundled(legs):
+        if self._kernel is not None or not self._active:
             return False
+        for leg in legs:
+            if leg.bundle or leg.bundled_on:
+                return False
+        new: list[int] = []  # those without a leg before
         for media_socket in media_sockets:
-            if self._poll.get_reader(media_socket.fileno()) is not self._read_first:
+            fd = media_socket.fileno()
+            reader = self._poll.get_reader(fd)
+            if reader is self._drop and media_socket.is_open_to_all:
+                new.append(fd)
+            elif reader is not self._read_first:
                 return False
             for leg in media_socket.legs:
                 if leg.latched or leg.ice or leg.security or leg.bundle:
                     return False
+        for fd in new:
+            self._poll.set_reader(fd, self._read_first)
         return True
 
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
@@ -362,7 +373,7 @@ class Forwarding:
         If a bug keeps it from having one, its packets are dropped: one that waited there would keep the poll
         busy.
         """
-        self._poll.set_reader(media_socket.fileno(), self._readers.drop)
+        self._poll.set_reader(media_socket.fileno(), self._drop)
         self._plan(media_socket)(media_socket)
 
     def _plan(self, media_socket: MediaSocket) -> SocketReader:

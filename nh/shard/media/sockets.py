@@ -14,7 +14,7 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from nh.calls.leg import Leg
@@ -127,6 +127,13 @@ class MediaSocket(socket.SocketType):
     def legs(self, legs: tuple[Leg, ...]) -> None:
         self.leg = legs[0] if legs else None
         self._further_legs = legs[1:]
+
+    def leave(self, legs: Sequence[Leg]) -> None:
+        """Let these legs receive here no more."""
+        if self._further_legs:
+            self.legs = tuple([other for other in self.legs if other not in legs])
+        elif self.leg in legs:
+            self.leg = None
 
     @property
     def connected(self) -> bool:

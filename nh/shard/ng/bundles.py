@@ -186,16 +186,8 @@ def share_transports(description: SessionDescription, bundles: Sequence[Bundle])
     media = list(description.media)
     for bundle in bundles:
         tagged = media[bundle.media[0].medium]
-        transport = {name: tagged.attributes[name] for name in _TRANSPORT if tagged.has(name)}
         for index in _indexes(bundle)[1:]:
-            own = {name: each for name, each in media[index].attributes.items() if name not in _TRANSPORT}
-            media[index] = msgspec.structs.replace(
-                media[index],
-                field=msgspec.structs.replace(media[index].field, port=tagged.port),
-                rtcp=tagged.rtcp,
-                attributes={**own, **transport},
-                own_connection=tagged.own_connection,
-            )
+            media[index] = media[index].with_transport_of(tagged, _TRANSPORT)
     return msgspec.structs.replace(description, media=tuple(media))
 
 

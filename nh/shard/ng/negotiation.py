@@ -4,6 +4,7 @@ Pure functions between the views of nh.sdp and the requests of the domain; no ca
 SDP announces is in nh.shard.ng.media_plans.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -73,6 +74,7 @@ def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:
     return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options)
 
 
+@functools.lru_cache(maxsize=256)  # there are hardly ten protos
 def differ_by_feedback(proto: str, other: str) -> bool:
     """Whether two RTP profiles are the same but for RTCP feedback (RFC 4585, RFC 5124), or equal.
 

@@ -4,6 +4,7 @@ nh prefers DTLS where an end has both, as rtpengine does. Where both sides have 
 passes through as it is: then the ends agree with each other, and the path in the kernel serves them.
 """
 
+import functools
 from typing import Final, NamedTuple
 
 from nh.calls.dtls_security import has_dtls
@@ -30,6 +31,10 @@ class Means(NamedTuple):
         return self.sdes or self.dtls
 
 
+_NOTHING: Final = Means(sdes=False, dtls=False)
+
+
+@functools.lru_cache(maxsize=256)  # there are hardly ten protos
 def converts(proto: str, other: str) -> bool:
     """Whether SRTP may end between two transports: at least one has it."""
     both = (proto.upper(), other.upper())
@@ -123,6 +128,7 @@ def _optional(options: OfferOptions, *, wanted: bool) -> Means:
     return offerable("RTP/SAVP", options) if wanted else Means(sdes=False, dtls=False)
 
 
+@functools.lru_cache(maxsize=256)
 def is_secure(proto: str) -> bool | None:
     """Whether a transport is SRTP; None: it is neither that nor plain RTP."""
     upper = proto.upper()
@@ -131,6 +137,8 @@ def is_secure(proto: str) -> bool | None:
 
 def taken(medium: Medium, options: OfferOptions) -> Means:
     """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
+    if not medium.attributes.get("crypto") and not applying(medium, "fingerprint"):
+        return _NOTHING  # as of nearly all media
     keys = (
         medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
         and sdes.find_preferred(medium, options.sdes) is not None
