@@ -154,6 +154,12 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     offerer_order: tuple[str, ...] = ()
     no_new: bool = False
 
+    def permits(self, suite: str) -> bool:
+        """Whether a suite may be offered and taken; `only` comes before `excluded`, as in rtpengine."""
+        if self.no_new:
+            return True
+        return suite in self.only if self.only else suite not in self.excluded
+
 
 class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """How DTLS agrees on keys of SRTP, where one side of a call has SRTP.
@@ -162,11 +168,13 @@ class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         off: it is not offered, and not taken where there are keys in the SDP, too.
         active: the relay begins, where an end leaves it the choice.
         algorithm: of the fingerprints that the relay writes, as SDP has it; "": that of the end, or SHA-256.
+        no_tls_id: the relay writes no a=tls-id.
     """
 
     off: bool = False
     active: bool = False
     algorithm: str = ""
+    no_tls_id: bool = False
 
 
 DEFAULT_SDES: Final = SdesOptions()
@@ -261,6 +269,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
         escaped: whether the reply has the SDP as a string of JSON, where some of its bytes take more room.
         codecs: which codecs of the SDP the receiver sees.
+        recrypt: SRTP ends at the relay on both sides, where it would pass through.
+        block_dtmf: as the command block DTMF of the sender.
     """
 
     received_from: str = ""
@@ -298,6 +308,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     osrtp_offer: bool = False
     osrtp_accept: bool = False
     codecs: CodecChoice = EVERY_CODEC
+    recrypt: bool = False
+    block_dtmf: bool = False
 
 
 class Offer(BaseCommand[Rewritten], frozen=True, tag="offer"):

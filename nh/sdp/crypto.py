@@ -2,10 +2,15 @@
 
 import base64
 import binascii
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from nh.commands import SdesOptions
+from nh.sdp.description import SessionDescription
+from nh.sdp.lines import Edits
+from nh.sdp.parse import parse_own
 from nh.srtp.keys import MasterKey
 from nh.srtp.suites import find_suite
 
@@ -52,6 +57,43 @@ def read_crypto(values: Sequence[bytes]) -> list[CryptoAttribute]:
     """
     found = (_read_line(value) for value in values[:MAX_LINES])
     return [each for each in found if each is not None]
+
+
+def suite_of(value: bytes) -> str:
+    """The name of the suite of an a=crypto line, as nh writes it; "" if the line is malformed."""
+    line = _LINE.match(value)
+    if line is None:
+        return ""
+    name = line["suite"].decode().upper()
+    suite = find_suite(name)
+    return name if suite is None else suite.name
+
+
+def limit_suites(
+    description: SessionDescription, media: Iterable[int], options: SdesOptions
+) -> SessionDescription:
+    """An SDP whose receiver sees the lines of the suites that a client permits, in its order.
+
+    Args:
+        description: the SDP.
+        media: indexes of the media that are concerned; one without any such line keeps all.
+        options: what a client permits.
+    """
+    edits = Edits(description.lines)
+    changed = False
+    for index in media:
+        lines = description.media[index].attributes.get("crypto", ())
+        suites = {each.line: suite_of(each.value) for each in lines}
+        kept = [each.line for each in lines if options.permits(suites[each.line])]
+        ranks = {name: rank for rank, name in enumerate(options.order)}
+        kept.sort(key=lambda line: ranks.get(suites[line], len(ranks)))
+        places = [each.line for each in lines]
+        if not kept or kept == places:
+            continue
+        changed = True
+        for place, line in itertools.zip_longest(places, kept):
+            edits.drop(place) if line is None else edits.replace(place, edits.text(line))
+    return parse_own(edits.render()) if changed else description
 
 
 def write_crypto(tag: int, key: MasterKey, *, pad: bool = False, lifetime: bool = False) -> bytes:

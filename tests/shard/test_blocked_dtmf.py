@@ -38,6 +38,22 @@ def leg(ng: NgTestbed, side: Side) -> LegDetail:
     return pair.from_ if side is Side.FROM else pair.to
 
 
+@pytest.mark.parametrize("author", [b"alice", b"bob"])
+def test_an_offer_or_answer_may_block_the_events_of_its_author(
+    author: bytes, ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    to_bob = ng.offer([line(alice, EVENTS)], block_dtmf=author == b"alice")
+    to_alice = ng.answer([line(bob, EVENTS)], block_dtmf=author == b"bob")
+    talk = NgTalk(to_alice, to_bob)
+    blocked, other = (alice, bob) if author == b"alice" else (bob, alice)
+    to, back = talk.alice_sends_to[0], talk.bob_sends_to[0]
+    to, back = (to, back) if author == b"alice" else (back, to)
+    blocked.send_raw(rtp(EVENT, 1), to)
+    ng.passes(blocked, to, other, 0, rtp(AUDIO, 2))
+    ng.passes(other, back, blocked, 0, rtp(EVENT, 1))
+    assert ng.stats().drop_dtmf_blocked == 1
+
+
 def test_events_are_dropped_and_the_rest_goes_on(
     ng: NgTestbed, talk: NgTalk, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -70,6 +70,84 @@ def test_srtp_on_both_sides_passes_through(testbed: NgTestbed, alice: MediaPeer,
     assert callee.read(sent) == packet(1)
 
 
+GCM = "AEAD_AES_128_GCM"
+
+
+def test_srtp_on_both_sides_ends_at_the_relay_if_the_client_wants_it(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """`recrypt`: each end has its own suite and key, also after a re-INVITE that does not say it again."""
+    caller, callee = SrtpPhone(alice), SrtpPhone(bob, GCM, fill=99)
+    to_bob = testbed.offer(caller.sdp(), recrypt=True)
+    callee.learn(to_bob)
+    to_alice = testbed.answer(callee.sdp())
+    caller.learn(to_alice)
+    for number in (1, 2):
+        assert protos(to_bob) == protos(to_alice) == ["RTP/SAVP"]
+        for sender, receiver, sdp in ((caller, callee, to_alice), (callee, caller, to_bob)):
+            sent = sender.send(packet(number), places(sdp)[0])
+            received, _ = testbed.receive(receiver.peer)
+            assert received != sent
+            assert receiver.read(received) == packet(number)
+        to_bob = testbed.offer(caller.sdp(), to=b"bob")
+        callee.learn(to_bob)
+        to_alice = testbed.answer(callee.sdp())
+        caller.learn(to_alice)
+    assert testbed.dropped() == 0
+
+
+def test_recrypt_without_a_key_that_nh_can_use_is_refused(testbed: NgTestbed, alice: MediaPeer) -> None:
+    unknown = SrtpPhone(alice).sdp().replace(b"AES_CM_128_HMAC_SHA1_80", b"F8_128_HMAC_SHA1_80")
+    with pytest.raises(Unsupported, match="recrypt: nh passes RTP/SAVP on as it is"):
+        testbed.offer(unknown, recrypt=True)
+    assert testbed.stats().sockets == 0
+
+
+def both_suites(peer: MediaPeer) -> tuple[SrtpPhone, bytes]:
+    """A phone that offers two suites, and its SDP."""
+    phone = SrtpPhone(peer)
+    return phone, phone.sdp(f"crypto:7 {GCM} inline:{base64.b64encode(bytes(28)).decode()}")
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        (SdesOptions(), ["7", "1"]),
+        (SdesOptions(only=("AES_CM_128_HMAC_SHA1_80",)), ["1"]),
+        (SdesOptions(excluded=(GCM,)), ["1"]),
+        (SdesOptions(excluded=(GCM,), only=(GCM,)), ["7"]),
+        (SdesOptions(order=("AES_CM_128_HMAC_SHA1_80",)), ["1", "7"]),
+        (SdesOptions(excluded=(GCM,), no_new=True), ["7", "1"]),
+    ],
+)
+def test_of_keys_that_pass_through_the_other_end_sees_those_that_the_client_permits(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, options: SdesOptions, seen: list[str]
+) -> None:
+    caller, sdp = both_suites(alice)
+    callee = SrtpPhone(bob, fill=99)
+    offer = testbed.offer(sdp, sdes=options)
+    assert [each.split()[0] for each in callee.learn(offer)] == seen
+    if "1" in seen:
+        answer = testbed.answer(callee.sdp())
+        caller.learn(answer)
+        sent = caller.send(packet(1), places(answer)[0])
+        assert testbed.receive(bob)[0] == sent
+        assert callee.read(sent) == packet(1)
+
+
+def test_srtp_ends_at_the_relay_where_the_caller_has_no_suite_that_the_client_permits(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """As in rtpengine: the callee is offered the permitted suite, and the caller keeps its own."""
+    caller, callee = SrtpPhone(alice), SrtpPhone(bob, GCM, fill=99)
+    offer = testbed.offer(caller.sdp(), sdes=SdesOptions(only=(GCM,)))
+    assert [each.split()[1] for each in callee.learn(offer)] == [GCM]
+    answer = testbed.answer(callee.sdp())
+    assert [each.split()[:2] for each in caller.learn(answer)] == [["1", caller.suite]]
+    caller.send(packet(1), places(answer)[0])
+    assert callee.read(testbed.receive(bob)[0]) == packet(1)
+
+
 def test_nothing_passes_before_the_key_of_the_answerer_is_known(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

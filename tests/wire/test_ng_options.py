@@ -123,6 +123,13 @@ def rejected(**fields: Any) -> Failure:
                 codecs=CodecChoice(strip=("EVS",), transcode=("G722", "PCMA", "PCMU"), reject_empty=True)
             ),
         ),
+        ({"flags": ["recrypt"]}, OfferOptions(recrypt=True)),
+        ({"flags": ["block DTMF"]}, OfferOptions(block_dtmf=True)),
+        (
+            {"flags": ["no tls id"], "DTLS": "active"},
+            OfferOptions(dtls=DtlsOptions(active=True, no_tls_id=True)),
+        ),
+        ({"alias-key": "off"}, OfferOptions()),
         ({"flags": ["single codec"]}, OfferOptions(codecs=CodecChoice(single=True))),
         (
             {"flags": ["WebRTC"]},
@@ -228,6 +235,7 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
         ),
         ({"codec": {"accept": ["PCMU", "PCMA"], "set": ["PCMU"]}}, "codec-accept, codec-set"),
         ({"codec-accept": ["PCMU"]}, "codec-accept"),
+        ({"alias-key": "SDP"}, "alias-key"),
         ({"flags": ["codec-ignore-EVS"]}, "codec-ignore"),
     ],
 )
@@ -253,7 +261,6 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"codec": "PCMU"},
         {"flags": ["record-call"]},
         {"record-call": "yes"},
-        {"flags": ["recrypt"]},
         {"flags": ["OSRTP-offer-legacy"]},
         {"OSRTP": ["accept-legacy"]},
         {"flags": ["T38-decode"]},

@@ -55,7 +55,7 @@ def dtls_to_offer(
 def offer_lines(offered: OfferedDtls, options: DtlsOptions) -> tuple[bytes, ...]:
     """The lines of an offer: its receiver chooses who begins (RFC 5763 5)."""
     fingerprint = fingerprint_of(offered.certificate.der, options.algorithm or DEFAULT_ALGORITHM)
-    return write_dtls(fingerprint, Setup.ACTPASS, offered.tls_id)
+    return write_dtls(fingerprint, Setup.ACTPASS, "" if options.no_tls_id else offered.tls_id)
 
 
 def security_of_offer(
@@ -109,7 +109,7 @@ def answer_lines(security: DtlsSecurity, options: DtlsOptions) -> tuple[bytes, .
     parameters = security.parameters
     algorithm = options.algorithm or parameters.fingerprints[0].algorithm
     setup = Setup.ACTIVE if parameters.active else Setup.PASSIVE
-    tls_id = parameters.tls_id if parameters.peer_tls_id else ""
+    tls_id = parameters.tls_id if parameters.peer_tls_id and not options.no_tls_id else ""
     return write_dtls(fingerprint_of(parameters.certificate.der, algorithm), setup, tls_id)
 
 

@@ -39,11 +39,14 @@ def medium_plan(
         further: whose addresses are those of further candidates.
 
     Returns:
-        None leaves the medium untouched: it is rejected, or does not run over UDP. A medium that the answer
-        accepts although the offer rejected it has port 0: its media would bypass the relay.
+        None leaves the medium untouched: it does not run over UDP. A rejected one says no address of its end.
+        A medium that the answer accepts although the offer rejected it has port 0: its media would bypass the
+        relay.
     """
+    if medium.rejected:
+        return MediumPlan(address, 0)
     if group is None:
-        return rejecting(address) if medium.relayable and not medium.rejected else None
+        return rejecting(address) if medium.relayable else None
     ports = [socket.local.port for socket in group.sockets]
     if not medium.rtp:
         return MediumPlan(address, ports[0])
@@ -86,7 +89,7 @@ def answer_plan(
     proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
     plan = medium_plan(medium, group, address, mux, proto=proto, secured=secured, further=further)
     written = proto_to_write(medium, proto, secured=True)
-    if plan is None and written not in ("", medium.proto):
+    if (plan is None or medium.rejected) and written not in ("", medium.proto):
         return rejecting(address, written)
     return plan
 

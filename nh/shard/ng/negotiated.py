@@ -12,6 +12,7 @@ from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.rtp.payload_types import shared
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
+from nh.sdp.crypto import limit_suites
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundles import (
     AnsweredBundles,
@@ -215,7 +216,8 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
-    shown = show_codecs(description, options, offer=True)
+    passing = [index for index, each in enumerate(secured) if each == UNCHANGED]
+    shown = show_codecs(limit_suites(description, passing, options.sdes), options, offer=True)
     return NegotiatedOffer(
         description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown
     )

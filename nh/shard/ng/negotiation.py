@@ -20,7 +20,7 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.parse import parse
 from nh.shard.ng.secured import Secured
-from nh.shard.ng.srtp_means import can_secure, wanted_transport, why_not
+from nh.shard.ng.srtp_means import can_secure, is_secure, wanted_transport, why_not
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -63,9 +63,15 @@ def leave_out(description: SessionDescription, options: OfferOptions) -> str:
 def _conversion(description: SessionDescription, options: OfferOptions) -> str:
     wanted = wanted_transport(options)
     for medium in description.media:
-        if wanted and medium.rtp and not medium.rejected and not _convertible(medium, wanted, options):
-            why = why_not(medium)
+        if not medium.rtp or medium.rejected:
+            continue
+        kept = ""
+        if wanted and not _convertible(medium, wanted, options):
             kept = f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
+        elif options.recrypt and is_secure(medium.proto) and not can_secure(medium, medium.proto, options):
+            kept = f"recrypt: nh passes {medium.proto[:32]} on as it is"
+        if kept:
+            why = why_not(medium)
             return f"{kept}: {why}" if why else kept
     return ""
 

@@ -60,12 +60,16 @@ def offer_lines(offered: Sequence[OfferedKey], options: SdesOptions) -> tuple[by
 
 
 def find_preferred(medium: Medium, options: SdesOptions) -> CryptoAttribute | None:
-    """The line that nh takes of those that a medium offers; None if it can use none."""
+    """The line that nh takes of those that a medium offers; None if it can use none.
+
+    Where the client permits none of them, the first one is taken, as in rtpengine: what it permits is about
+    the other end, too, and that one is offered others.
+    """
     lines = lines_of(medium)
     if not lines:
         return None
     names = _permitted(options, (*options.offerer_order, *options.order))
-    return next((line for name in names for line in lines if line.key.suite.name == name), None)
+    return next((line for name in names for line in lines if line.key.suite.name == name), lines[0])
 
 
 def security_of_offer(
@@ -116,7 +120,7 @@ def lines_of(medium: Medium) -> list[CryptoAttribute]:
 def _permitted(options: SdesOptions, order: Sequence[str]) -> Iterator[str]:
     """The suites that the client permits, in its order, then in nh's."""
     for name in dict.fromkeys((*order, *PREFERENCE)):
-        if options.no_new or (name not in options.excluded and (not options.only or name in options.only)):
+        if options.permits(name):
             yield name
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
+from nh.calls.media import Block
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
@@ -113,6 +114,7 @@ class Signalling:
         sender, receiver, _ = self._ends_of(command, description)
         assert sender is not None, "the offer has made it"
         negotiated.note(sender, receiver)
+        self._block_dtmf(command, command.from_tag)
         left_out = "; ".join(filter(None, (left_out, negotiated.shown.left_out)))
         return Rewritten(sdp, negotiated.warning, left_out)
 
@@ -177,6 +179,7 @@ class Signalling:
         answerer.label = command.options.label or answerer.label
         answerer.bundles = negotiated.bundles.answerer
         note_answerer(answerer, offerer, offerer.interface)
+        self._block_dtmf(command, command.to_tag)
         return Rewritten(sdp, left_out=left_out)
 
     def _apply_answer(
@@ -210,6 +213,11 @@ class Signalling:
 
     def _is_looped(self, description: SessionDescription, options: OfferOptions) -> bool:
         return options.loop_protect and self._mark in description.marks
+
+    def _block_dtmf(self, command: Offer | Answer, sender: bytes) -> None:
+        """Drop the DTMF events of the sender of an SDP from now on, if its options say so."""
+        if command.options.block_dtmf:
+            self._offers(command.call_id).block(sender, Block.DTMF, blocked=True)
 
     # --- calls ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from nh.calls.dtls_security import has_dtls
 from nh.calls.media_security import MediaSecurity
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
+from nh.sdp.crypto import suite_of
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, sdes
@@ -43,11 +44,14 @@ def converts(proto: str, other: str) -> bool:
 
 def can_secure(medium: Medium, wanted: str, options: OfferOptions) -> bool:
     """Whether a medium of an offer can have another transport, with SRTP that ends at the relay or passes."""
+    return _passes(medium, wanted, options) or _can_end(medium, wanted, options)
+
+
+def _can_end(medium: Medium, wanted: str, options: OfferOptions) -> bool:
+    """Whether SRTP of a medium can end at the relay, on one side or both."""
     here, there = is_secure(medium.proto), is_secure(wanted)
     if here is None or there is None or not (here or there):
         return False
-    if here and there and _passes(medium, wanted, options):
-        return True
     return bool((not here or taken(medium, options)) and (not there or offerable(wanted, options)))
 
 
@@ -71,13 +75,24 @@ def where_it_ends(
     """
     if medium.rejected:
         return None
+    secure = is_secure(medium.proto)
+    both = bool(secure) and agreed and towards is not None
+    if not wanted and secure and (both or not _passes(medium, medium.proto, options)):
+        wanted = medium.proto
     if wanted and converts(medium.proto, wanted):
-        if not can_secure(medium, wanted, options) or _passes(medium, wanted, options):
+        if not _can_end(medium, wanted, options) or (_passes(medium, wanted, options) and not both):
             return None
         required = offerable(wanted, options)
-        return bool(is_secure(medium.proto)), required or _optional(options, wanted=options.osrtp_offer)
-    if is_secure(medium.proto) is not False or is_secure(wanted or medium.proto) is not False:
+        return bool(secure), required or _optional(options, wanted=options.osrtp_offer)
+    if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
+    return _where_optional_ends(medium, options, agreed=agreed, towards=towards)
+
+
+def _where_optional_ends(
+    medium: Medium, options: OfferOptions, *, agreed: bool, towards: MediaSecurity | None
+) -> tuple[bool, Means] | None:
+    """The same of plain RTP on both sides, where either may have SRTP (OSRTP)."""
     ends = bool(taken(medium, options))
     if ends and not agreed:
         return None  # the ends may agree with each other
@@ -158,8 +173,11 @@ def offerable(wanted: str, options: OfferOptions) -> Means:
 
 def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
     """Whether the ends can agree with each other: what the medium offers may be on the other side, too."""
-    if not (is_secure(medium.proto) and is_secure(wanted)):
+    if options.recrypt or not (is_secure(medium.proto) and is_secure(wanted)):
         return False
-    keys = bool(medium.attributes.get("crypto")) and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    permitted = any(
+        options.sdes.permits(suite_of(each.value)) for each in medium.attributes.get("crypto", ())
+    )
+    keys = permitted and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
     handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off
     return keys or handshake

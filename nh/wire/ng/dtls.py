@@ -40,6 +40,11 @@ def read_dtls_fingerprint(value: object, parsed: ParsedOptions) -> None:
             parsed.ignore(f"DTLS-fingerprint={algorithm}")
 
 
+def read_no_tls_id(parsed: ParsedOptions) -> None:
+    """The flag `no-tls-id`."""
+    parsed.set("dtls", structs.replace(_present(parsed), no_tls_id=True))
+
+
 def _present(parsed: ParsedOptions) -> DtlsOptions:
     present: DtlsOptions = parsed.options.get("dtls", DEFAULT_DTLS)
     return present

@@ -9,6 +9,7 @@ from typing import Final
 
 from nh.wire.ng.codecs import CHOICE_FLAGS, read_choice_flag
 from nh.wire.ng.dictionary import normalize_key, text_of
+from nh.wire.ng.dtls import read_no_tls_id
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdp_text import TEXT_FLAGS
 from nh.wire.ng.unsupported import UNSUPPORTED_FLAGS
@@ -26,6 +27,8 @@ _OPTIONS: Final[Mapping[bytes, tuple[str, object]]] = {
     b"ice-reject": ("reject_ice", True),
     b"trickle-ice": ("trickle", True),
     b"fragment": ("fragment", True),
+    b"recrypt": ("recrypt", True),
+    b"block-dtmf": ("block_dtmf", True),
 }
 """Flags that set an option: the field of OfferOptions and its value."""
 
@@ -47,7 +50,6 @@ _NO_EFFECT: Final = frozenset(
         b"no-audio-player",
         b"no-jitter-buffer",
         b"no-redis-update",
-        b"no-tls-id",
         b"discard-recording",
         b"exclude-recording",
         b"skip-recording-db",
@@ -112,6 +114,8 @@ def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object],
         parsed.set(*_OPTIONS[word])
     elif word in TEXT_FLAGS:
         parsed.set_text(*TEXT_FLAGS[word])
+    elif word == b"no-tls-id":
+        read_no_tls_id(parsed)
     elif word in CHOICE_FLAGS:
         read_choice_flag(CHOICE_FLAGS[word], parsed)
     elif word in _SWITCHES:

@@ -283,6 +283,11 @@ def _read_learning(value: object, parsed: ParsedOptions) -> None:
             parsed.ignore(f"endpoint-learning={text_of(word[:64])}")
 
 
+def _read_alias_key(value: object, parsed: ParsedOptions) -> None:
+    if says_something(value):
+        parsed.ignore("alias-key")
+
+
 def _read_all(value: object, parsed: ParsedOptions) -> None:
     if b"all" in normalized_words(value):
         parsed.switches.add("all")
@@ -323,5 +328,6 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"endpoint-learning": _read_learning,
     b"supports": _read_supports,
     b"all": _read_all,
+    b"alias-key": _read_alias_key,
     **PARTIAL_READERS,
 }

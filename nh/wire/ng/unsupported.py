@@ -21,7 +21,6 @@ RECORDING: Final = Gap(Feature.RECORDING, "nh records nothing")
 CODECS: Final = Gap(Feature.CODECS, "nh does not transcode")
 DTMF: Final = Gap(Feature.DTMF, "nh neither detects nor plays DTMF")
 PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
-SRTP: Final = Gap(Feature.SRTP, "nh hands SRTP through as it is")
 OSRTP_TWICE: Final = Gap(Feature.SRTP, "nh has OSRTP as in RFC 8643, without media that are there twice")
 FULL_ICE: Final = Gap(Feature.ICE, "nh is a lite agent of ICE")
 TURN: Final = Gap(Feature.ICE, "nh is no candidate of TURN")
@@ -39,7 +38,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
     b"siprec": RECORDING,
     b"force-transcoding": CODECS,
     b"no-passthrough": CODECS,
-    b"block-dtmf": DTMF,
     b"detect-dtmf": DTMF,
     b"block-short": _MEDIA,
     b"block-shorts": _MEDIA,
@@ -47,7 +45,6 @@ UNSUPPORTED_FLAGS: Final[Mapping[bytes, Gap]] = {
     b"audio-player": PLAYING,
     b"player": PLAYING,
     b"generate-rtcp": RTCP,
-    b"recrypt": SRTP,
 }
 """Flags that make a request fail."""
 
@@ -122,7 +119,6 @@ NOT_OPTIONS: Final = frozenset(
         b"sip-code",
         b"sip-response-code",
         b"metadata",
-        b"alias-key",
         b"passthrough",
         b"passthru",
         b"address",
