@@ -1,6 +1,6 @@
 """What the memory of a call with media is, by process: what resident memory grows by, divided by the calls.
 
-    python -m benchmarks.memory [--calls 500 2000] [--ng]
+    python -m benchmarks.memory [--calls 500 2000] [--ng | --perl]
 
 One shard in user space. Every stream of each call has latched and has been measured, and the counters of each
 call have been saved, before memory is read.
@@ -18,9 +18,10 @@ import psutil
 
 from benchmarks.peers.interface import Site
 from benchmarks.peers.nh import TIMEOUT_S, Nh
-from benchmarks.peers.signalling import set_up_by_control
+from benchmarks.peers.signalling import set_up_by_control, set_up_by_perl
 from benchmarks.set_up import ng_control
 from benchmarks.streams import Phones, Stream
+from benchmarks.suite import IDLE_S
 from nh.client import NativeClient
 from nh.shard.recovery.checkpoints import REFRESH_S
 from tools.harness.ports import free_port
@@ -36,11 +37,9 @@ PACKETS: Final = 3
 """Of each stream in one round."""
 
 ROUNDS: Final = 3
-IDLE_S: Final = 2.0
-"""How long nh may take after it is ready until its memory does not grow any more."""
 
 
-def measure(levels: list[int], *, ng: bool) -> None:
+def measure(levels: list[int], *, ng: bool, perl: bool = False) -> None:
     """Print for each number of calls what a call takes in each process."""
     cpus = sorted(os.sched_getaffinity(0))
     port = free_port()
@@ -63,7 +62,11 @@ def measure(levels: list[int], *, ng: bool) -> None:
         for level in levels:
             for first in range(len(streams) // 2, level, SET_UP_IN_A_ROW):
                 numbers = range(first, min(level, first + SET_UP_IN_A_ROW))
-                streams += set_up_by_control(control, numbers, phones).streams
+                streams += (
+                    set_up_by_perl(nh.rpc, ADDRESS, cpus[0], numbers, phones)
+                    if perl
+                    else set_up_by_control(control, numbers, phones)
+                ).streams
             for number in range(ROUNDS):
                 duration_s = len(streams) * PACKETS / PACKETS_PER_S
                 phones.play(streams, number=number, packets_per_s=PACKETS_PER_S, duration_s=duration_s)
@@ -91,9 +94,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--calls", type=int, nargs="+", default=[500, 2000], help="numbers, ascending")
-    parser.add_argument("--ng", action="store_true", help="by offer and answer; else by Net::SIP's commands")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--ng", action="store_true", help="by offer and answer; else by Net::SIP's commands")
+    how.add_argument("--perl", action="store_true", help="by Perl's client of Net::SIP, as all benchmarks do")
     options = parser.parse_args()
-    measure(options.calls, ng=options.ng)
+    measure(options.calls, ng=options.ng, perl=options.perl)
 
 
 if __name__ == "__main__":

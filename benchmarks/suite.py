@@ -24,6 +24,9 @@ from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.harness.program import running_on
 
+IDLE_S: Final = 2.0
+"""How long a peer may take after it is ready until its memory does not change any more."""
+
 SET_UP_IN_A_ROW: Final = 250
 """Calls that one peer sets up before the others have their turn."""
 
@@ -143,6 +146,7 @@ class Suite:
             return
         try:
             peer.start(site)
+            time.sleep(IDLE_S)
             contestant = Contestant(name, peer)
         except (NotHere, HarnessError, psutil.Error) as exc:
             peer.stop()

@@ -5,6 +5,7 @@ cookies here is true of any key that makes out a request. Knows no sockets and n
 in.
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from typing import Final
@@ -45,7 +46,7 @@ class ReplyCache:
         self._kept: dict[bytes, bytes] = {}
         # beside `_kept`: the first key of a dictionary whose first ones go is ever further away; two, because
         # pairs would be as many objects more
-        self._ends: deque[float] = deque()
+        self._ends: deque[int] = deque()
         self._cookies: deque[bytes] = deque()
         self._kept_bytes = 0
         self._pending: dict[bytes, dict[Hashable, Send]] = {}
@@ -84,7 +85,9 @@ class ReplyCache:
         """Keep the reply to a pending request; returns the `send` of every sender that waits for it."""
         senders = self._pending.pop(cookie)
         self._kept[cookie] = reply
-        self._ends.append(now + self._keep_s)
+        end = math.ceil(now + self._keep_s)  # in whole seconds, so that many have the same object
+        ends = self._ends
+        ends.append(ends[-1] if ends and ends[-1] == end else end)
         self._cookies.append(cookie)
         self._kept_bytes += len(cookie) + len(reply)
         self._forget(now)

@@ -3,6 +3,7 @@
 It costs a call a few appended values for each event, and no packet anything.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Final, cast
@@ -74,7 +75,11 @@ class JournalWriter(CallObserver):
                 self._client = client
             return
         command = cast("CallCommand", command)
-        self._client = self._clients.setdefault(client, client)
+        known = self._clients.get(client)
+        if known is None:  # one of a new connection; most have the same protocol and command
+            known = Client(sys.intern(client.protocol), client.address, sys.intern(client.command))
+            self._clients[known] = known
+        self._client = known
         if len(self._clients) > MAX_CLIENTS:
             self._clients.clear()
         self._call_id = command.call_id

@@ -405,7 +405,7 @@ APART: dict[type, set[str]] = {
     Transaction: set(),
     # counted anew; `bases`; `announced`; the ranges of `media`; `secrets` of the call; `shares`
     SocketGroup: {"users", "sockets", "unannounced", "components", "security", "ice", "_sharing"},
-    Session: set(),
+    Session: {"packed_param"},  # `param`
     Leg: {
         "replaced",  # its session's
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),

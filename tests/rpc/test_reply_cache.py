@@ -26,6 +26,16 @@ def test_a_reply_is_forgotten_after_its_time() -> None:
     assert replies.dropped == 0
 
 
+def test_no_reply_is_forgotten_before_its_time_and_none_stays_a_second_longer() -> None:
+    replies = ReplyCache(keep_s=60)
+    for number in range(30):
+        keep(replies, b"%d" % number, b"reply", now=number / 10)
+    for number in range(30):
+        assert replies.find(b"%d" % number, number / 10 + 59.99) == b"reply"
+    assert replies.find(b"10", 62.0) is None
+    assert replies.find(b"29", 63.0) is None
+
+
 @pytest.mark.parametrize("replies", [ReplyCache(max_replies=2), ReplyCache(max_bytes=8)])
 def test_the_oldest_replies_make_room(replies: ReplyCache) -> None:
     for number in (b"1", b"2", b"3"):

@@ -21,7 +21,7 @@ UNLIKE: Final = 0.33
 NOT_WORTH_IT: Final = 0.8
 """A snapshot that would take a larger part of its bytes stays as it is."""
 
-_LEVEL: Final = 6
+_LEVEL: Final = 3
 _WINDOW_BITS: Final = -12  # negative: without zlib's header and checksum
 _MEMORY_LEVEL: Final = 5  # of 9: to begin is to copy some 30 KiB, not 260
 
