@@ -16,6 +16,11 @@ class AsyncioLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop if loop is not None else asyncio.get_running_loop()
 
+    @property
+    def is_behind(self) -> bool:
+        """See Loop; asyncio does not tell."""
+        return False
+
     def now(self) -> float:
         """Monotonic seconds, not those of loop.time(): the zero of uvloop's clock is another."""
         return time.monotonic()

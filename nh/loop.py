@@ -22,6 +22,9 @@ Callback = Callable[[], None]
 PROBE_TURNS: Final = 16
 """See TurnReads."""
 
+AT_ONCE_S: Final = 0.000_015
+"""A wait for events that took no longer has found them there already."""
+
 _APART_S: Final = 0.0137
 """How much the clocks of two processes with successive ids differ: see until_next()."""
 
@@ -46,16 +49,19 @@ class TurnReads:
     """How many messages a reader takes from its descriptor in one turn of the loop.
 
     A read that finds no message costs as much as one that finds one. So while messages come one by one, a
-    turn reads once, and only one turn in PROBE_TURNS tries again; while they come faster, a turn reads until
-    there is none. What a turn leaves makes the descriptor readable in the next turn.
+    turn reads once; while they come faster, a turn reads until there is none. They come faster if the loop
+    did not have to wait for this turn, and only one other turn in PROBE_TURNS tries. What a turn leaves makes
+    the descriptor readable in the next turn.
 
     Args:
+        loop: whose turns they are.
         most: most messages of one turn, so that other descriptors get their turn.
     """
 
-    __slots__ = ("_most", "_several", "_turns")
+    __slots__ = ("_loop", "_most", "_several", "_turns")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, loop: "Loop", most: int) -> None:
+        self._loop = loop
         self._most = most
         self._several = True
         self._turns = 0
@@ -63,7 +69,9 @@ class TurnReads:
     def begin(self) -> int:
         """The number of messages that this turn may read."""
         self._turns += 1
-        return self._most if self._several or self._turns % PROBE_TURNS == 0 else 1
+        if self._several or self._loop.is_behind or self._turns % PROBE_TURNS == 0:
+            return self._most
+        return 1
 
     def end(self, found: int) -> None:
         """A turn has tried to read more than once, and has found so many messages."""
@@ -72,6 +80,10 @@ class TurnReads:
 
 class Loop(Protocol):
     """The event loop that nh needs. All methods are called in the loop's own thread."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether events came before the loop could wait for them, as far as it knows."""
 
     def now(self) -> float:
         """Monotonic seconds; a loop may read the clock once a turn."""
@@ -132,8 +144,13 @@ class SelectorLoop:
         self._watches: dict[int, _Watch] = {}
         self._timers: list[tuple[float, int, _SelectorTimer]] = []
         self._order = itertools.count()
-        self._now = time.monotonic()
+        self._now = self._begun = time.monotonic()
         self._running = False
+
+    @property
+    def is_behind(self) -> bool:
+        """See Loop."""
+        return self._now - self._begun < AT_ONCE_S
 
     def now(self) -> float:
         """Monotonic seconds, read once a turn."""
@@ -224,9 +241,10 @@ class SelectorLoop:
         timers = self._timers
         while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
+        self._begun = time.monotonic()
         if not timers:
             return timeout_s
-        due_s = max(0.0, timers[0][0] - time.monotonic())
+        due_s = max(0.0, timers[0][0] - self._begun)
         return due_s if timeout_s is None else min(due_s, timeout_s)
 
     def _run_timers(self) -> None:

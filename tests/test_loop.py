@@ -17,6 +17,7 @@ import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
 from nh.loop import PROBE_TURNS, Loop, SelectorLoop, TurnReads
+from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import turn_until
 
 
@@ -372,7 +373,7 @@ def test_asyncio_loop_is_the_running_one_by_default() -> None:
 
 
 def test_a_turn_reads_once_while_messages_come_one_by_one() -> None:
-    reads = TurnReads(most=64)
+    reads = TurnReads(ManualLoop(), most=64)
     allowed = []
     for found in [1] * 3 * PROBE_TURNS:
         most = reads.begin()
@@ -387,3 +388,27 @@ def test_a_turn_reads_once_while_messages_come_one_by_one() -> None:
     reads.end(found=7)
 
     assert reads.begin() == 64
+
+
+def test_a_turn_that_the_loop_did_not_wait_for_reads_all_that_waits() -> None:
+    loop = ManualLoop()
+    reads = TurnReads(loop, most=64)
+    reads.begin()
+    reads.end(found=1)
+    assert reads.begin() == 1
+
+    loop.is_behind = True
+
+    assert reads.begin() == 64
+
+
+def test_a_loop_is_behind_if_events_came_before_it_could_wait_for_them(selector_loop: SelectorLoop) -> None:
+    seen: list[bool] = []
+    near, far = socket.socketpair()
+    with near, far:
+        selector_loop.add_reader(near.fileno(), lambda: seen.append(selector_loop.is_behind))
+        far.send(b"it is not read")
+        turn_until(selector_loop, lambda: True in seen, "a turn finds the event at once")  # unless preempted
+        near.recv(100)
+        selector_loop.turn(0.001)
+        assert not selector_loop.is_behind

@@ -29,7 +29,7 @@ KERNEL_BUFFER_BYTES: Final = 1024 * 1024
 """Wanted send buffer; the kernel gives less where net.core.wmem_max says so."""
 
 RECORDS_A_TURN: Final = 64
-"""Most records read before other descriptors get their turn."""
+"""Most records read before other descriptors get their turn, unless a channel has its own."""
 
 MAX_FDS: Final = 200
 """Most descriptors with one record; the kernel's limit is 253 (SCM_MAX_FD)."""
@@ -67,6 +67,8 @@ class Channel:
         sock: the socket; it becomes nonblocking and belongs to the channel.
         on_record: called with each record that arrives; see OnRecord.
         on_close: called once when the other side has closed, after its last record; not after close().
+        after_records: called behind the records of a turn.
+        most: most records of a turn, before other descriptors have theirs.
     """
 
     def __init__(
@@ -75,6 +77,9 @@ class Channel:
         sock: socket.socket,
         on_record: OnRecord,
         on_close: Callable[[], None],
+        *,
+        after_records: Callable[[], None] = lambda: None,
+        most: int = RECORDS_A_TURN,
     ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
@@ -82,6 +87,7 @@ class Channel:
         self._sock = sock
         self._on_record = on_record
         self._on_close = on_close
+        self._after_records = after_records
         self._stream: Iterator[Record] = iter(())
         self._on_stream_error: Callable[[ChannelFull], None]
         self._queue: deque[tuple[bytes, list[int]]] = deque()
@@ -90,7 +96,7 @@ class Channel:
         self._buffer = bytearray(MAX_MESSAGE_BYTES + 1)
         self._open = True
         self._too_many_in_flight = False
-        self._reads = TurnReads(RECORDS_A_TURN)
+        self._reads = TurnReads(loop, most)
         loop.add_reader(sock.fileno(), self._read)
 
     @property
@@ -148,6 +154,7 @@ class Channel:
         """Read every record that is there now, without waiting for the loop's next turn."""
         while self._open and self._read_one():
             pass
+        self._after_records()
 
     def close(self) -> None:
         """Close this end and drop what is queued. No effect if it is closed."""
@@ -164,10 +171,13 @@ class Channel:
     def _read(self) -> None:
         most = self._reads.begin()
         found = 0
-        while found < most and self._open and self._read_one():
-            found += 1
-        if most > 1:
-            self._reads.end(found)
+        try:
+            while found < most and self._open and self._read_one():
+                found += 1
+            if most > 1:
+                self._reads.end(found)
+        finally:  # one that cannot be decoded must not keep those before it waiting
+            self._after_records()
 
     def _read_one(self) -> bool:
         """Read one record; False if there is none now."""

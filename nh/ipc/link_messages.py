@@ -4,7 +4,7 @@ A process that has imported everything sends Waiting, and forks for each Fork. T
 supervisor sends Configure, and the shard answers Configured. Then the supervisor sends what there is to
 restore (TakeSockets, RestoreCall) and Restore; the shard restores it and answers Restored. At Serve it serves
 calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may be in flight,
-answered in any order.
+answered in any order. The results of commands that a shard has executed in a row are one record, an array.
 
 The shard backs up what must outlive it (nh.ipc.backup_messages): what a command changes, with its Executed;
 all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
@@ -14,6 +14,7 @@ upgraded on the disk and a shard was started since: so a new field has a default
 that only the sender knows (UnknownMessage) is left alone.
 """
 
+from collections.abc import Sequence
 from typing import Final, TypeVar, get_args
 
 import msgspec
@@ -75,6 +76,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         deadline_path: file with the deadline at which the shard must have ended, because another relay may
             have its calls then (nh.ipc.shared_deadline); "": no other relay can get them.
         snapshots: the version of the snapshots that the shard may have to restore.
+        together: whether the supervisor takes several Executed in one record.
     """
 
     relay: RelayConfig
@@ -89,6 +91,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     rtcp: bool = False
     deadline_path: str = ""
     snapshots: int = VERSION
+    together: bool = False
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
@@ -255,7 +258,8 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
         id: of the command.
         result: what becomes of it.
         backup: what it changed, in order; to be carried out before the client gets the result. One record, so
-            that the supervisor wakes up once for a command. The descriptors are those of all StoreSockets.
+            that the supervisor wakes up once for a command. The descriptors are those of all StoreSockets. Of
+            several results in one record, the first has what all commands changed.
     """
 
     id: int
@@ -310,6 +314,7 @@ T = TypeVar("T")
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
 _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder(FromShard)
+_results: Final[msgspec.msgpack.Decoder[list[Executed]]] = msgspec.msgpack.Decoder(list[Executed])
 _TO_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(ToShard))
 _FROM_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(FromShard))
 
@@ -330,6 +335,21 @@ _tagged: Final = msgspec.msgpack.Decoder(_Tagged)
 def encode(message: ToShard | FromShard) -> bytes:
     """Encode a message as a record."""
     return _encoder.encode(message)
+
+
+def encode_together(results: Sequence[Executed]) -> bytes:
+    """Encode several results as one record."""
+    return _encoder.encode(results)
+
+
+def are_together(record: bytes) -> bool:
+    """Whether a record is an array of results: by its first byte, which is another for a message."""
+    return record[0] & 0xF0 == 0x90 or record[0] == 0xDC
+
+
+def decode_together(record: bytes) -> list[Executed]:
+    """Decode several results in one record. Raises msgspec.DecodeError."""
+    return decoded(_results, record)
 
 
 def decode_to_shard(record: bytes) -> ToShard:

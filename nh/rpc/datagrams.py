@@ -67,7 +67,7 @@ class DatagramSocket:
         self._open = self._reading = True
         self._fd = sock.fileno()
         self._buffer = bytearray(_ROOM_BYTES)
-        self._reads = TurnReads(DATAGRAMS_A_TURN)
+        self._reads = TurnReads(loop, DATAGRAMS_A_TURN)
         loop.add_reader(sock.fileno(), self._on_readable)
 
     def stop_reading(self) -> None:

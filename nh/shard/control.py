@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.calls.journal import Client
-from nh.commands import ListCalls, RelayCommand
+from nh.commands import RelayCommand
 from nh.errors import KernelPathUnavailable, NhError
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import Routes
@@ -76,6 +76,9 @@ EXIT_OK: Final = 0
 EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
 
+COMMANDS_A_TURN: Final = 8
+"""Most commands in one turn of the loop: packets wait for so many, some 2 ms."""
+
 ENDED_A_TURN: Final = 50
 """Most calls that end in one turn of the loop, when nh ends."""
 
@@ -103,7 +106,15 @@ class Control(CallObserver):
         self.exit_status = EXIT_OK
         self._on_configured = on_configured
         self._loop = loop
-        self._channel = Channel(loop, link, self._on_record, self._on_lost)
+        self._channel = Channel(
+            loop,
+            link,
+            self._on_record,
+            self._on_lost,
+            after_records=self._execute_waiting,
+            most=COMMANDS_A_TURN,
+        )
+        self._waiting: list[Execute] = []  # read in this turn
         self._sink = LinkCheckpointSink(self._channel)
         self._replies = Replies(self._channel, self._sink)
         self._reports = LinkReports(self._channel)
@@ -171,9 +182,11 @@ class Control(CallObserver):
                 "the supervisor's message %s is left alone: this version of nh does not know it", exc
             )
             return
+        if type(message) is Execute:
+            self._waiting.append(message)
+            return
+        self._execute_waiting()
         match message:
-            case Execute(id=request_id, command=command, client=client):
-                self._on_command(request_id, command, client)
             case Configure() as configure:
                 self._or_exit(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
@@ -236,11 +249,16 @@ class Control(CallObserver):
             recovery.relay.end_calls(ENDED_A_TURN)
         self._loop.call_later(0.001, lambda: self._end_calls(recovery))
 
-    def _on_command(self, request_id: int, command: RelayCommand, client: Client) -> None:
-        if type(command) is not ListCalls:  # which changes nothing, and is answered later
-            self._sink.hold()
-        self._execute(command, client, functools.partial(self._replies.send, request_id))
-        self._report_if_empty()
+    def _execute_waiting(self) -> None:
+        """Execute the commands that have been read: the supervisor gets their results at once."""
+        together = self._configure is not None and self._configure.together
+        while self._waiting:
+            some, self._waiting = (self._waiting, []) if together else (self._waiting[:1], self._waiting[1:])
+            self._replies.hold()
+            for each in some:
+                self._execute(each.command, each.client, functools.partial(self._replies.send, each.id))
+            self._replies.flush()
+            self._report_if_empty()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
         if self.exit_status != EXIT_OK:
@@ -366,6 +384,7 @@ class Control(CallObserver):
             self._writer.publish(self._recovery.relay.stats)
 
     def _on_lost(self) -> None:
+        self._execute_waiting()
         if self._shutting_down:  # the supervisor may end before this shard
             return
         self.exit_status = EXIT_SUPERVISOR_GONE

@@ -145,6 +145,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 records=runtime.records is not None,
                 rtcp=bool(settings.hep),
                 deadline_path=str(runtime.deadline.path) if runtime.deadline is not None else "",
+                together=True,
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,

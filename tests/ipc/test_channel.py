@@ -118,6 +118,33 @@ def test_the_last_records_of_a_side_that_died_with_ours_unread_are_heard_too(end
     assert ends.heard[1] == [b"last", b"words"]
 
 
+def test_what_follows_the_records_of_a_turn_happens_once_behind_them() -> None:
+    loop = SelectorLoop()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    heard: list[bytes] = []
+    reader = Channel(
+        loop,
+        far,
+        lambda record, fds: heard.append(record),
+        lambda: None,
+        after_records=lambda: heard.append(b"|"),
+        most=3,
+    )
+    for number in range(5):
+        near.send(b"%d" % number)
+    turn_until(loop, lambda: b"4" in heard)
+    assert b"".join(heard) == b"012|34|"
+
+    for number in range(5):
+        near.send(b"%d" % number)
+    heard.clear()
+    reader.drain()
+    assert b"".join(heard) == b"01234|"
+    reader.close()
+    near.close()
+    loop.close()
+
+
 def test_the_end_is_told_once_and_only_by_the_other_side(ends: Participants) -> None:
     ends.near.close()
     ends.near.close()

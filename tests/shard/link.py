@@ -54,6 +54,7 @@ class Link:
         interfaces: tuple[Interface, ...] = (),
         start: bool = True,
         kernel: KernelMaps | None = None,
+        together: bool = False,
     ) -> None:
         """Give the shard its settings and, unless something is to come before that, have it start."""
         self.send(
@@ -68,6 +69,7 @@ class Link:
                 stats_segment=segment,
                 log=LogSettings(LogLevel.WARNING),
                 kernel=kernel,
+                together=together,
             )
         )
         if start:

@@ -44,7 +44,9 @@ from nh.ipc.link_messages import (
     Serve,
     TakeNewCalls,
     TakeSockets,
+    are_together,
     decode_from_shard,
+    decode_together,
     encode,
 )
 from nh.loop import SelectorLoop
@@ -99,6 +101,21 @@ class Shard:
         ready = self.next_message()
         assert isinstance(ready, Ready)
         return ready
+
+    def next_together(self) -> tuple[list[Executed], list[int]]:
+        """The results of the next record, and the descriptors that came with it."""
+        for _ in range(1000):
+            try:
+                record, fds, _, _ = socket.recv_fds(self.link.ours, 1_000_000, 250)
+            except BlockingIOError:
+                self.loop.turn(0.01)
+                continue
+            if are_together(record):
+                return decode_together(record), fds
+            message = decode_from_shard(record)
+            if isinstance(message, Executed):
+                return [message], fds
+        raise AssertionError("no results came")
 
     def do(self, command: RelayCommand) -> RelayResult:
         request_id = self.link.execute(command)
@@ -310,6 +327,93 @@ def test_statistics_are_published_twice_a_second(shard: Shard, segment: Segment)
         lambda: (last := reader.read().shards[1]).calls == last.allocate_ok == 1 and last.sockets == 2,
         "the call is published",
     )
+
+
+@pytest.fixture
+def together(unconfigured: Shard, segment: Segment, ports: range) -> Shard:
+    """A shard whose supervisor takes results together."""
+    unconfigured.link.configure(ports, segment.name, together=True)
+    unconfigured.become_ready()
+    return unconfigured
+
+
+def allocate(call_id: bytes, media: tuple[Media, ...] = AUDIO) -> Allocate:
+    return Allocate(TransactionKey(call_id, 1, b"alice"), Side.FROM, V4, media)
+
+
+def close_fds(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def test_results_of_commands_that_wait_come_in_one_record_with_all_that_they_changed(together: Shard) -> None:
+    commands: list[RelayCommand] = [
+        allocate(b"a"),
+        allocate(b"b"),
+        ShowCall(b"none"),
+        allocate(b"gone"),
+        CloseCall(b"gone"),
+    ]
+    ids = [together.link.execute(command) for command in commands]
+
+    results, fds = together.next_together()
+
+    assert [each.id for each in results] == ids
+    expected: list[type[RelayResult]] = [Allocated, Allocated, Failure, Allocated, Closed]
+    assert [type(each.result) for each in results] == expected
+    sockets, *calls = results[0].backup
+    assert isinstance(sockets, StoreSockets)
+    assert len(sockets.endpoints) == len(fds) == 4, "those that are closed again are not sent"
+    assert [(type(each), each.call_id) for each in calls if isinstance(each, SaveCall | DropCall)] == [
+        (SaveCall, b"a"),
+        (SaveCall, b"b"),
+        (DropCall, b"gone"),
+    ]
+    assert not any(each.backup for each in results[1:])
+    close_fds(fds)
+
+
+def test_a_list_among_commands_that_wait_is_answered_too(together: Shard) -> None:
+    ids = {together.link.execute(command) for command in (allocate(b"a"), ListCalls(), CloseCall(b"a"))}
+    answered: set[int] = set()
+    while answered != ids:
+        results, fds = together.next_together()
+        answered |= {each.id for each in results}
+        close_fds(fds)
+
+
+def test_what_one_record_has_no_room_for_comes_before_the_results(
+    together: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.shard.replies.MAX_FDS", 4)
+    for call_id in (b"a", b"b", b"c"):
+        together.link.execute(allocate(call_id))
+    backup = [together.next_message(backup=True) for _ in range(4)]
+    results, fds = together.next_together()
+    assert [type(message) for message in backup] == [StoreSockets, SaveCall, SaveCall, SaveCall]
+    assert [(type(each.result), each.backup) for each in results] == [(Allocated, ())] * 3
+    assert not fds
+
+
+def test_a_shard_says_that_it_is_empty_behind_the_result_of_the_last_command(together: Shard) -> None:
+    together.link.execute(allocate(b"a"))
+    close_fds(together.next_together()[1])
+    together.link.send(RefuseNewCalls(3))
+    together.link.execute(allocate(b"new"))
+    together.link.execute(CloseCall(b"a"))
+    results, _ = together.next_together()
+    assert [type(each.result) for each in results] == [Failure, Closed]
+    assert together.next_message() == NoCallsLeft(3)
+
+
+def test_a_supervisor_that_takes_no_results_together_gets_each_by_itself(shard: Shard) -> None:
+    ids = [shard.link.execute(command) for command in (allocate(b"a"), CloseCall(b"a"))]
+    found = []
+    for _ in ids:
+        results, fds = shard.next_together()
+        found.append(([each.id for each in results], len(results[0].backup)))
+        close_fds(fds)
+    assert found == [([ids[0]], 2), ([ids[1]], 2)]
 
 
 # --- what outlives a shard ------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class FakeTimer:
 class FakeLoop:
     """Keeps what it is asked for; the test says when a descriptor is readable and a timer due."""
 
+    is_behind = False
+
     def __init__(self) -> None:
         self.readers: dict[int, Callback] = {}
         self.has_no_watches = False

@@ -7,11 +7,11 @@ the answer, and has it held and the call kept; CloseCall of it is answered with 
 and has it let go. Such calls are restored, all but `unreadable`; of `poison` it dies (status 7).
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
-(answers everything but this), `late` (answers with the next command), `newer` (sends a message of a later
-version first), `garbage` (sends what is no message), `unlink` (closes the link and lives on), `half` (dies
-in the middle of a snapshot of two parts). All other
-call-ids get an answer that tells the shard, such as Closed(its number); to an offer it is the interfaces that
-it was given, in JSON. Told to drain, it says at once that it has no calls.
+(answers everything but this), `late` (answers with the next command), `together` (the same, in one record),
+`newer` (sends a message of a later version first), `garbage` (sends what is no message), `unlink` (closes the
+link and lives on), `half` (dies in the middle of a snapshot of two parts). All other call-ids get an answer
+that tells the shard, such as Closed(its number); to an offer it is the interfaces that it was given, in JSON.
+Told to drain, it says at once that it has no calls.
 """
 
 import argparse
@@ -49,6 +49,7 @@ from nh.ipc.link_messages import (
     TakeSockets,
     decode_to_shard,
     encode,
+    encode_together,
 )
 from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
 from nh.shard.zygote import wait_for_settings
@@ -69,6 +70,7 @@ class FakeShard:
         self.interfaces: tuple[Interface, ...] = ()
         self.call_ids: set[bytes] = set()
         self.late: list[Executed] = []
+        self.together = False
         self.sockets: dict[bytes, socket.socket] = {}
         self.taken: dict[Endpoint, int] = {}
         self.to_restore: list[RestoreCall] = []
@@ -168,8 +170,9 @@ class FakeShard:
                 sleep_for_ever()
             case b"ignore":
                 return
-            case b"late":
+            case b"late" | b"together":
                 self.late.append(answer)
+                self.together = call_id == b"together"
                 return
             case b"newer":
                 self.link.send(msgspec.msgpack.encode({"type": "mood", "how": "fine"}))
@@ -182,10 +185,12 @@ class FakeShard:
             case b"unlink":
                 self.link.close()
                 sleep_for_ever()
-        for late in self.late:
-            self.link.send(encode(late))
-        self.late.clear()
-        self.link.send(encode(answer))
+        records = [encode(each) for each in (*self.late, answer)]
+        if self.together:
+            records = [encode_together([*self.late, answer])]
+        self.late, self.together = [], False
+        for record in records:
+            self.link.send(record)
 
     def result(self, command: RelayCommand, call_id: bytes) -> RelayResult:
         match command:

@@ -17,6 +17,8 @@ class ManualTimer:
 class ManualLoop:
     """A loop whose time passes when the test says so; it watches no descriptors."""
 
+    is_behind = False
+
     def __init__(self) -> None:
         self._now = 1000.0
         self._order = itertools.count()

@@ -115,6 +115,14 @@ def test_commands_are_answered_in_whatever_order_they_are_done() -> None:
         assert shard.handle.state is HandleState.UP
 
 
+def test_results_that_come_together_answer_each_command_once() -> None:
+    with up() as shard:
+        shard.ask(b"together", b"together", b"ignore", b"last")
+        shard.turn_until(lambda: len(shard.results) == 3)
+        assert shard.results == [Closed(5)] * 3
+        assert shard.handle.busy, "a fourth command is under way"
+
+
 def test_a_shard_is_pinned_to_its_cpu() -> None:
     with up() as shard:
         assert psutil.Process(shard.handle.pid).cpu_affinity() == [min(os.sched_getaffinity(0))]

@@ -2,17 +2,24 @@
 
 import contextlib
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from nh.calls.media import Media, Side
 from nh.client import Client
+from nh.stats import ShardState
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import MediaPeer
+from tools.harness.ports import free_port
 from tools.harness.relay import Place, Relay, place_for_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
+
+BURST = 60
 
 Where = tuple[str, int]
 
@@ -109,6 +116,51 @@ def test_what_was_answered_just_before_everything_is_killed_comes_back(place: Pl
                 assert dave.receive()[0] == b"hello", "and nothing of the others"
                 assert carol.pending() == []
             stop(relay)
+
+
+def accepted(sock: socket.socket, most: int) -> set[bytes]:
+    """The call-ids of offers that were accepted, among up to `most` replies."""
+    found: set[bytes] = set()
+    with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+        for _ in range(most):
+            call_id, _, reply = sock.recv(65_535).partition(b" ")
+            if msgspec.json.decode(reply)["result"] == "ok":
+                found.add(call_id)
+    return found
+
+
+@pytest.mark.parametrize("all_processes", [True, False])
+def test_answered_calls_of_a_burst_outlive_a_kill_in_the_middle_of_it(
+    place: Place, tmp_path: Path, *, all_processes: bool
+) -> None:
+    ng = f"127.0.0.1:{free_port()}"
+    sdp = write_sdp([MediaLine("127.0.0.1", 4000)])
+    served = {"ng": ng, "address": "127.0.0.1"}
+    with (
+        running(place, tmp_path, **served) as relay,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.connect(("127.0.0.1", int(ng.rpartition(":")[2])))
+        sock.settimeout(TIMEOUT_S)
+        for number in range(BURST):
+            offer = {"command": "offer", "call-id": f"call-{number}", "from-tag": "alice", "sdp": sdp}
+            sock.send(b"call-%d " % number + msgspec.json.encode(offer))
+        answered = accepted(sock, BURST // 4)
+        assert len(answered) == BURST // 4
+        if all_processes:
+            relay.kill_all()
+        else:
+            for shard in relay.shard_processes():
+                shard.kill()
+            eventually(lambda: relay.stats().totals.restarts >= 2, "the shards were replaced")
+            eventually(lambda: all(each.state is ShardState.UP for each in relay.stats().shards), "up")
+        sock.settimeout(0.1)
+        answered |= accepted(sock, BURST)
+        if not all_processes:
+            assert answered <= {call.call_id for call in relay.calls().calls}
+    if all_processes:
+        with running(place, tmp_path) as relay:
+            assert answered <= {call.call_id for call in relay.calls().calls}
 
 
 @pytest.mark.full

@@ -240,6 +240,12 @@ class ShardHandle:
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
+            if link.are_together(record):
+                results = link.decode_together(record)
+                self._recovery.back_up([change for each in results for change in each.backup], fds)
+                for each in results:
+                    self._on_executed(each)
+                return
             message = link.decode_from_shard(record)
             match message:
                 case link.Executed():
@@ -265,11 +271,7 @@ class ShardHandle:
             return
         match message:
             case link.Executed():
-                waiting = self._in_flight.pop(message.id, None)
-                if waiting is not None:  # else it is late, and its client already has a Failure
-                    answer, deadline = waiting
-                    self._on_answered(self._loop.now() - deadline + self._timeout_s)
-                    answer(message.result)
+                self._on_executed(message)
             case link.Configured():
                 records = ((link.encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)
@@ -281,6 +283,13 @@ class ShardHandle:
                 self._on_shard_ready(message)
             case _:
                 self._on_report(message)
+
+    def _on_executed(self, message: link.Executed) -> None:
+        waiting = self._in_flight.pop(message.id, None)
+        if waiting is not None:  # else it is late, and its client already has a Failure
+            answer, deadline = waiting
+            self._on_answered(self._loop.now() - deadline + self._timeout_s)
+            answer(message.result)
 
     def _on_report(self, message: link.FromShard) -> None:
         match message:
