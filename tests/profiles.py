@@ -14,6 +14,9 @@ import pytest
 VARIABLE: Final = "TEST_PROFILE"
 """Environment variable, "quick" or "full": tests/conftest.py sets it by the markers that pytest selects."""
 
+TIMES: Final = "TEST_EXAMPLES"
+"""Environment variable: how many times as many examples property tests draw."""
+
 QUICK_PART: Final = 8
 LEAST_EXAMPLES: Final = 10
 
@@ -38,7 +41,8 @@ def examples(full: int) -> int:
     Args:
         full: how many in `make test-all`; a quick run draws an eighth of them, and 10 at least.
     """
-    return max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full
+    times = int(os.environ.get(TIMES, "1"))
+    return times * (max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full)
 
 
 def quick_first(entries: Iterable[object]) -> list[object]:

@@ -416,10 +416,6 @@ class TwinsMachine(RuleBasedStateMachine):
         rtcp = None if leg.rtcp is None else leg.rtcp.socket.local
         return leg.egress.destination, sockets, rtcp, leg.drops, leg.blocked, leg.latched, streams
 
-    def sources(self) -> object:
-        running = self.stays.plane.running
-        return [(leg.source, leg.state) for session in running for leg in session.legs]
-
     def find_session(self, proxy: Proxy, which: int) -> Session | None:
         running = sorted(proxy.plane.running, key=lambda session: session.id)
         return running[which] if which < len(running) else None

@@ -13,6 +13,7 @@ from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
 from tests.dtls.ends import CLIENT, SERVER, Pair, fingerprints_of, identity
+from tests.profiles import examples
 from tools.harness.waiting import TIMEOUT_S
 from tools.rtpload.openssl_end import OpensslEnd
 
@@ -366,7 +367,7 @@ def test_a_late_client_hello_begins_nothing() -> None:
     assert pair.from_server() == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(seed=st.integers(0, 2**32), validated=st.booleans())
 def test_flights_may_be_repeated_and_reordered(seed: int, validated: bool) -> None:
     order = random.Random(seed)

@@ -7,6 +7,7 @@ from pylibsrtp import Policy, Session
 
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import SrtpRefused
+from tests.profiles import examples
 from tests.srtp.packets import SSRC, key_of, protect, receiver, rtcp, rtp, sender, unprotect
 from tools.rtpload.libsrtp import PROFILES
 
@@ -92,7 +93,7 @@ def _sends(peer: Session | None, packet: bytes) -> bytes | None:
 
 
 @suites
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(journey=journeys(), data=st.data())
 def test_restored_ends_go_on_where_the_process_before_was(
     suite: str, journey: list[int], data: st.DataObject
@@ -119,7 +120,7 @@ def test_restored_ends_go_on_where_the_process_before_was(
 
 
 @suites
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(journey=journeys(), data=st.data())
 def test_a_restored_receiver_reads_on(suite: str, journey: list[int], data: st.DataObject) -> None:
     key = key_of(suite)

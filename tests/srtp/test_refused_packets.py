@@ -12,6 +12,7 @@ from nh.srtp.sender import SrtpSender
 from nh.srtp.state import DirectionState, StreamState
 from nh.srtp.suites import SUITES, find_suite
 from nh.srtp.window import MAX_INDEX, WINDOW_PACKETS
+from tests.profiles import examples
 from tests.srtp.packets import SSRC, key_of, protect, receiver, rtcp, rtp, sender, unprotect
 
 suites = pytest.mark.parametrize("suite", sorted(SUITES))
@@ -59,7 +60,7 @@ def test_a_changed_bit_is_found(suite: str, at: int, bit: int) -> None:
 
 
 @suites
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(packet=st.binary(max_size=60))
 def test_noise_is_refused(suite: str, packet: bytes) -> None:
     refusal(receiver(key_of(suite)), packet)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.srtp.window import CHECKPOINT_PACKETS, MAX_INDEX, WINDOW_PACKETS, PacketWindow
+from tests.profiles import examples
 
 starts = st.one_of(
     st.integers(0, 65_535),
@@ -22,7 +23,7 @@ def note(window: PacketWindow, index: int) -> bool:
     return window.note(index)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(start=starts, steps=steps)
 def test_an_index_is_new_unless_it_was_seen_or_is_far_behind(
     start: int, steps: list[tuple[int, int]]
