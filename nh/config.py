@@ -25,6 +25,7 @@ from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
 from nh.config_addresses import (
     HepAddress,
+    check_distinct,
     check_notify_socket,
     check_records_target,
     check_store_prefix,
@@ -61,16 +62,14 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
         self._check_ranges()
         self._check_needs()
         self._check_paths()
-        _ = (
-            self.rpc_mode_bits,
-            self.ng_addresses,
-            self.ng_lenient,
-            self.http_addresses,
-            self.rtpproxy_addresses,
-            self.log,
-        )
-        for text in self.rpc:
-            read_address("rpc", text)
+        _ = (self.rpc_mode_bits, self.ng_lenient, self.log)
+        served = {
+            "rpc": [read_address("rpc", text) for text in self.rpc],
+            "ng": self.ng_addresses,
+            "rtpproxy": self.rtpproxy_addresses,
+            "http": self.http_addresses,
+        }
+        check_distinct(served)
         if self.hep:
             _ = self.hep_target
         self._check_timeout_targets()

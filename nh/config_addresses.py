@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,6 +43,28 @@ def tcp_addresses(setting: str, texts: tuple[str, ...], example: str) -> tuple[T
     if len(found) < len(addresses):
         raise ValueError(f"{setting}: {', '.join(texts)}: a path; say HOST:PORT, such as {example}")
     return found
+
+
+def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
+    """Check that no two listening sockets have the same address; port 0 is any free one.
+
+    Args:
+        served: the addresses by setting.
+
+    Raises:
+        ValueError: an address is there twice.
+    """
+    owners: dict[RpcAddress, str] = {}
+    for setting, addresses in served.items():
+        for address in addresses:
+            if isinstance(address, TcpAddress) and address.port == 0:
+                continue
+            other = owners.get(address)
+            if other == setting:
+                raise ValueError(f"{setting}: {address} is named twice; leave one of them out")
+            if other is not None:
+                raise ValueError(f"{setting}: {address} is an address of {other}, too; choose another one")
+            owners[address] = setting
 
 
 def check_url(setting: str, url: str) -> None:

@@ -225,6 +225,26 @@ def test_a_path_for_rtpproxys_clients_may_have_its_prefix() -> None:
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
+        ({"ng": ["127.0.0.1:1", "127.0.0.1:1"]}, "ng: 127.0.0.1:1 is named twice"),
+        ({"rpc": ["/run/r", "/run/x", "/run/r"]}, "rpc: /run/r is named twice"),
+        ({"rpc": ["127.0.0.1:1"], "ng": ["127.0.0.1:1"]}, "ng: 127.0.0.1:1 is an address of rpc, too"),
+        ({"ng": ["[::1]:1"], "rtpproxy": ["[::1]:1"]}, r"rtpproxy: \[::1\]:1 is an address of ng, too"),
+        ({"rpc": ["/run/x"], "rtpproxy": ["unix:/run/x"]}, "rtpproxy: /run/x is an address of rpc, too"),
+        ({"rpc": ["127.0.0.1:1"], "http": ["127.0.0.1:1"]}, "http: 127.0.0.1:1 is an address of rpc, too"),
+    ],
+)
+def test_an_address_is_that_of_one_socket(flags: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"^command line: {named}; "):
+        load({**flags, "address": "192.0.2.1"})
+
+
+def test_port_0_may_be_named_twice_because_each_gets_a_port_of_its_own() -> None:
+    assert len(load({"rpc": ["127.0.0.1:0", "127.0.0.1:0"]}).rpc) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
         ({"timeout_url": ["ftp://127.0.0.1/"]}, "timeout_url: .*is not a URL"),
         ({"timeout_url": ["http://127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
         ({"timeout_url": ["http://[::1/"]}, "^command line: timeout_url: .*Invalid IPv6 URL"),

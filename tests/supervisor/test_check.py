@@ -40,6 +40,7 @@ def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, obje
         ({"shards": 200}, ConfigError, "is too small for 200 shards"),
         ({"runtime_dir": "TMP/rnu/nh"}, ConfigError, "there is no directory .*/rnu; make it"),
         ({"runtime_dir": "TMP/file"}, ConfigError, "file exists and is not a directory"),
+        ({"runtime_dir": "TMP/file/nh"}, ConfigError, "file is not a directory"),
         ({"runtime_dir": "TMP/open"}, ConfigError, "every user can write to .*open"),
         ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
         ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),

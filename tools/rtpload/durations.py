@@ -45,11 +45,11 @@ def _seconds(number: str, text: str) -> float:
     except ValueError:
         raise _unreadable(text) from None
     if not LEAST_S <= value <= 86_400:
-        raise ConfigError(f"duration {text!r}: {value} s is not in {LEAST_S}..86400")
+        raise ConfigError(f"duration: {value} s is not in {LEAST_S}..86400")
     return value
 
 
 def _unreadable(text: str) -> ConfigError:
     return ConfigError(
-        f"duration {text!r}: is neither seconds, such as 90, nor exp:MEAN nor uniform:LOW-HIGH"
+        f"duration: {text!r} is neither seconds, such as 90, nor exp:MEAN nor uniform:LOW-HIGH"
     )

@@ -101,6 +101,11 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
         _check_trust(path, purpose)
     elif named and existing != path.absolute().parent:
         raise _no_parent(path, purpose)
+    if not existing.is_dir():
+        raise ConfigError(
+            f"{purpose.setting}: {path} cannot be made: {existing} is not a directory;"
+            f" choose another with {purpose.flag}"
+        )
     if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         raise ConfigError(
             f"{purpose.setting}: this user cannot write to {existing}; choose another with {purpose.flag}"
