@@ -103,7 +103,14 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
     except NotRunning as exc:
         if settings.rpc or not isinstance(exc.__cause__, FileNotFoundError):
             raise
-        raise not_running(settings.runtime_path) from exc
+        from nh.supervisor.host.check import running_pid  # noqa: PLC0415  only this error needs it
+
+        if running_pid(settings.runtime_path) is None:
+            raise not_running(settings.runtime_path) from exc
+        raise Unavailable(
+            f"nh runs with runtime directory {settings.runtime_path}, and serves no RPC there: if it was"
+            " given --rpc, name the same with --rpc or NH_RPC; if it starts, try again"
+        ) from exc
 
 
 def not_running(runtime_path: Path) -> NotRunning:

@@ -1,4 +1,4 @@
-"""The help in terminals of all widths, and output where the encoding has no arrows."""
+"""The help in terminals of all widths, output where the encoding has no arrows, and a relay elsewhere."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from nh.cli.main import app
+from nh.supervisor.host.locked_dir import runtime_dir
 from tools.rtpload.__main__ import app as load_app
 
 GROUP: Any = get_command(app)
@@ -69,3 +70,12 @@ def test_an_encoding_without_arrows_is_no_reason_to_fail(tmp_path: Path) -> None
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"?.toml" in done.stdout
+
+
+def test_a_relay_whose_rpc_is_elsewhere_is_not_said_to_be_down(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    with runtime_dir(tmp_path / "run"):
+        result = CliRunner().invoke(app, ["calls", "--runtime-dir", str(tmp_path / "run")])
+
+    assert result.exit_code == 1
+    assert "and serves no RPC there: if it was given --rpc, name the same" in result.stderr
