@@ -311,8 +311,8 @@ class HearingMachine(RuleBasedStateMachine):
 
     @property
     def answerable(self) -> list[Branch]:
-        """The branches whose answers find them: by their name, or as the last offer that waits."""
-        waiting = [branch for branch in self.branches if branch.waiting]
+        """The branches whose answers find them: by their name, or as the last offer without that waits."""
+        waiting = [branch for branch in self.branches if branch.waiting and not branch.name]
         last = max(waiting, key=lambda branch: branch.offered, default=None)
         return [branch for branch in self.branches if branch.name or branch is last]
 
@@ -326,8 +326,10 @@ class HearingMachine(RuleBasedStateMachine):
         return named[-1] if named else None
 
     def is_as_offered(self, way: Way) -> bool:
-        """Whether the caller is still where an offer for others says, in a dialog that goes on."""
-        return way.caller is self.home and way.due is None
+        """Whether the caller said last what an offer for others says, in a dialog that goes on."""
+        offerer, phone, _ = way.reoffer or (b"", None, 0)
+        said = phone if offerer == A else way.caller
+        return said is self.home and way.due is None
 
     def is_elsewhere(self, tag: bytes, branch: Branch) -> bool:
         """Whether a callee has answered on another branch: each branch has callees of its own."""

@@ -218,6 +218,16 @@ def test_an_attempt_that_says_the_same_has_the_ports_that_were_announced(ng: NgP
     assert [sends_to(ng, each) for each in (B, C)] == for_bob * 2
 
 
+def test_the_attempt_that_was_offered_last_is_answered_by_another_end(ng: NgProxy) -> None:
+    """Its answer names no branch, and an older offer waits on one; the last offer was answered before."""
+    ng.offer(A_AUDIO, branch=b"z1", expecting=True)
+    for_bob = ng.offer(A_AUDIO, expecting=True)
+    ng.answer(B_AUDIO)
+    assert ng.offer(A_AUDIO, expecting=True) == for_bob
+    ng.answer(C_AUDIO, tag=C)
+    assert [sends_to(ng, C)] == for_bob
+
+
 def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy) -> None:
     for_bob = ng.offer(A_AUDIO, expecting=True)
     for_alice = ng.answer(B_AUDIO)

@@ -82,7 +82,8 @@ class Participants:
     def find_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
         """The party whose offer an answer belongs to.
 
-        Without a known branch that is the one that offered last of those that wait for an answer.
+        Without a known branch that is the one that offered last of those that wait for an answer, of these
+        the ones without a branch first.
 
         Args:
             from_tag: the tag of the offerer.
@@ -103,8 +104,10 @@ class Participants:
         chosen = named or own
         chosen = [party for party in chosen if not party.single] or chosen
         waiting = [party for party in chosen if party.waiting_since is not None]
+        # who names no branch here has named none in the offer, which may have other answers already;
         # another end does not answer an offer within a dialog
-        first = [party for party in waiting if not self.is_answered(party)]
+        unnamed = [party for party in waiting if party.side is Side.FROM and not party.branch]
+        first = unnamed or [party for party in waiting if not self.is_answered(party)]
         return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
 
     def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:

@@ -91,9 +91,10 @@ def take_over(
 
 
 def _is_repeated(participants: Participants, party: Party, places: list[tuple[object, ...] | None]) -> bool:
-    dialogs = [each for each in participants.dialogs if each.has(party) and each.delete_at == math.inf]
-    offered = party.side is Side.FROM and not party.branch and party.delete_at == math.inf
-    return offered and bool(dialogs) and _are_same(_announced(party), places)
+    if party.side is not Side.FROM or party.branch or party.delete_at != math.inf:
+        return False
+    goes_on = any(each.has(party) and each.delete_at == math.inf for each in participants.dialogs)
+    return goes_on and _are_same(_announced(party), places)
 
 
 def _are_same(known: list[tuple[object, ...] | None], places: list[tuple[object, ...] | None]) -> bool:
