@@ -18,7 +18,9 @@ def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> Non
     assert (path / LOCK_NAME).read_text() == ""
 
 
-def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(
+    tmp_path: Path, no_descriptor_leaks: None
+) -> None:
     with (
         runtime_dir(tmp_path),
         pytest.raises(DirectoryInUse, match=rf"another nh \(pid {os.getpid()}\)"),
@@ -30,7 +32,7 @@ def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) ->
 
 
 def test_a_lock_file_that_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / LOCK_NAME).write_text("1\n")
+    (tmp_path / LOCK_NAME).write_text(f"{os.getpid()}1\n")
     with runtime_dir(tmp_path):
         assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 

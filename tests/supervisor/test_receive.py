@@ -11,7 +11,7 @@ import pytest
 from nh.errors import NotNow
 from nh.ipc.channel import MAX_FDS
 from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
-from nh.ipc.inherited import Inherited
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
 
@@ -59,6 +59,8 @@ def test_a_lock_is_known_by_its_file_whatever_it_is_called(tmp_path: Path) -> No
 def test_a_lock_of_a_file_that_was_made_anew_is_not_that_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "nh.lock"
     inherited = Inherited(HandoverMessage(locks=(str(path),)), [opened(path)])
+    assert inherited, "the calls of an earlier run go on"
+    assert not NOTHING_INHERITED
     path.rename(tmp_path / "old")
     path.touch()
     assert inherited.take_lock(path) is None
