@@ -88,6 +88,7 @@ class LatchState(abc.ABC):
         state: see SourceState.
         trials: the streams on trial, by source; None: none yet.
         replaced: the leg's session was replaced. Other legs at the socket come first, and its source stays.
+        left: it was replaced by one at another socket: what its source still sends here is its own.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class LatchState(abc.ABC):
     )
 
     replaced = Rare(False)
+    left = Rare(False)
     met_at = Rare("")
     trials = Rare[dict[Endpoint, Trial] | None](None)
 

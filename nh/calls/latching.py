@@ -170,11 +170,14 @@ def admit(
 
 
 def _by_fit(legs: Sequence[AnyLatch], source: Endpoint) -> Sequence[AnyLatch]:
-    """The legs in the order of preference: current; `source` was announced, last of all; is known; fits."""
+    """The legs in the order of preference: current, or left by `source`; it was announced, last of all; is
+    known; fits.
+    """
 
     def preference(leg: AnyLatch) -> tuple[bool, float, bool, int]:
         how = leg.fits(source)
         announced_at = leg.signalled if how is Rank.EXACT else -math.inf
-        return not leg.replaced, announced_at, leg.source == source, how or 0
+        known = leg.source == source
+        return not leg.replaced or (leg.left and known), announced_at, known, how or 0
 
     return sorted(legs, key=preference, reverse=True)

@@ -150,5 +150,24 @@ class PlayedHearing(HearingMachine):
         return PlayedRelay()
 
 
+def test_what_is_on_its_way_to_a_port_of_before_counts_for_no_other_answer() -> None:
+    """One offer has two answers; the end of the first is silent yet. Towards the other one, Alice moves."""
+    relay = PlayedRelay()
+    alice, silent, bob = (relay.new_phone() for _ in range(3))
+    moved = relay.new_phone(moved=alice)
+    common = relay.offer(alice, tag=b"a", to=b"", branch=b"z1")
+    to_silent = relay.answer(silent, tag=b"c", to=b"a", branch=b"z1")
+    to_bob = relay.answer(bob, tag=b"b", to=b"a", branch=b"z1")
+    assert relay.say(bob, common, alice) == to_bob
+    own = relay.offer(moved, tag=b"a", to=b"b", branch=b"z1")
+    relay.answer(bob, tag=b"b", to=b"a", branch=b"z1")
+    for _ in range(2):
+        assert relay.say(bob, own, moved) == to_bob
+        assert relay.say(bob, common, alice) == to_bob
+        assert relay.say(alice, to_silent, silent) == common
+        relay.restart()
+    relay.close()
+
+
 PlayedHearing.TestCase.settings = settings(max_examples=examples(300), stateful_step_count=30, deadline=None)
 TestWhatEachEndHears = PlayedHearing.TestCase

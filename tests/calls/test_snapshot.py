@@ -408,6 +408,7 @@ APART: dict[type, set[str]] = {
     Session: {"packed_param"},  # `param`
     Leg: {
         "replaced",  # its session's
+        "left",  # `sessions` and `replaced` of its dialog
         *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
         *("bundle", "bundled_on"),  # `bundles` of its dialog
         "candidates",  # `further` of its group

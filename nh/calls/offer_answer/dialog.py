@@ -182,6 +182,7 @@ class Dialog:
         superseded, self.superseded = self.superseded, _NO_SESSIONS
         for index, session in superseded.items():
             self._replace(resources, index, session, now=now)
+        self.mark_left()
 
     def expire_replaced(self, resources: CallResources, *, now: float) -> None:
         """Stop the replaced sessions that are due."""
@@ -231,6 +232,7 @@ class Dialog:
         for session in self.all_sessions:
             for from_, to in zip(session.legs[::2], session.legs[1::2], strict=True):
                 from_.signalled, to.signalled = self.caller.signalled, self.callee.signalled
+        self.mark_left()
         self.block(resources)
 
     def set_mux(
@@ -323,6 +325,14 @@ class Dialog:
         return bool(self.caller.ended_totals or self.callee.ended_totals) or any(
             leg.packets for _, session in self.running for leg in session.legs
         )
+
+    def mark_left(self) -> None:
+        """Tell the legs of replaced sessions whether the session that replaced theirs has other sockets."""
+        for index, session in self.replaced:
+            newer = self.find_session(index)
+            used = () if newer is None else [leg.socket for leg in newer.legs]
+            for leg in session.legs:
+                leg.left = leg.socket not in used
 
     def _reinstate(self, index: int, group_from: SocketGroup, group_to: SocketGroup) -> None:
         """Make a superseded or replaced session the current one again if an SDP returns to its groups."""

@@ -104,6 +104,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
         if self.superseded:
             dialog.superseded = {medium: sessions[index] for medium, index in self.superseded}
         dialog.replaced = tuple([(medium, sessions[index]) for medium, index in self.replaced])
+        dialog.mark_left()
         dialog.bundles = (rebuild_bundles(self.bundles[0]), rebuild_bundles(self.bundles[1]))
         dialog.bundle()
         return dialog
