@@ -119,6 +119,35 @@ def test_a_newer_snapshot_takes_the_place_of_a_packed_one() -> None:
     assert not backup.pack(300.0)
 
 
+def test_a_call_that_is_saved_again_and_again_waits_once_until_it_is_quiet() -> None:
+    backup = ShardBackup(ShardStatus(), FdBudget(0))
+    save(backup, range(3))
+    pack_all(backup, 0.0)
+    for second in range(1, 10):
+        save(backup, [1, 2])
+        pack_all(backup, float(second))
+    assert backup.packed == 0
+    for second in range(10, 20):
+        pack_all(backup, float(second))
+    assert are_packed(backup) == [False, True, True]  # the first one is the dictionary
+    assert backup.packed == 2
+
+
+def test_a_shard_with_many_snapshots_to_pack_keeps_no_other_waiting() -> None:
+    loop = ManualLoop()
+    busy, other = slots = [FakeSlot(loop, number, 2, ShardStatus()) for number in range(2)]
+    turns = PackingTurns(loop, slots)
+    save(busy.recovery.backup, range(20 * IN_A_ROW))
+    save(other.recovery.backup, range(IN_A_ROW))
+    turns.begin()
+    turns.begin()  # each backup is asked first once
+    loop.advance(PACK_AFTER_S)
+    turns.begin()
+    loop.advance(4 * PAUSE_S)
+    assert busy.recovery.backup.pack(loop.now())
+    assert sum(are_packed(other.recovery.backup)) >= IN_A_ROW - 1
+
+
 def test_a_turn_packs_a_few_and_the_next_process_gets_the_snapshots_themselves() -> None:
     loop, calls = ManualLoop(), range(5 * IN_A_ROW)
     slot = FakeSlot(loop, 0, 1, ShardStatus())

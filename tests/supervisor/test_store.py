@@ -216,7 +216,6 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 _WRITES_FOR_EVER = """
 import itertools, sys, time
 from pathlib import Path
-from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 store = Store(SqliteEngine(Path(sys.argv[1]), b"/run/nh"))

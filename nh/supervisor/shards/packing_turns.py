@@ -35,6 +35,7 @@ class PackingTurns:
     def __init__(self, loop: Loop, slots: Sequence[ShardSlot]) -> None:
         self._loop = loop
         self._slots = slots
+        self._next = 0  # the shard whose turn it is
         self._goes_on = False
         self._started = False
         self._trim_at: float | None = None
@@ -54,8 +55,10 @@ class PackingTurns:
     def _turn(self) -> None:
         now = self._loop.now()
         backups = [slot.recovery.backup for slot in self._slots]
+        in_turn = backups[self._next :] + backups[: self._next]
+        self._next = (self._next + 1) % len(backups)  # a shard with many calls to pack keeps no other waiting
         before = sum(backup.packed for backup in backups)
-        self._goes_on = any(backup.pack(now) for backup in backups)
+        self._goes_on = any(backup.pack(now) for backup in in_turn)
         if self._trim_at is None and sum(backup.packed for backup in backups) > before:
             self._trim_at = now + TRIM_AFTER_S
         if self._goes_on:

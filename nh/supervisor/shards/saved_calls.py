@@ -13,7 +13,8 @@ import msgspec
 from nh.supervisor.store.packing import Held, Packed, SnapshotPacker
 
 PACK_AFTER_S: Final = 3.0
-"""How long after a save a snapshot is packed: most calls are saved several times in their first seconds."""
+"""How long after its call's last save a snapshot is packed: most calls are saved several times in their first
+seconds."""
 
 IN_A_ROW: Final = 10
 """Most snapshots that one call of pack() packs: a tenth of a millisecond."""
@@ -29,11 +30,13 @@ class SavedCall(msgspec.Struct, gc=False):
         call_id: the call.
         snapshot: the latest one; b"": the call has ended.
         of_this_run: whether a process of this run took it.
+        saves: how often it was saved since it began to wait to be packed; 0: it does not wait.
     """
 
     call_id: bytes
     snapshot: Held = b""
     of_this_run: bool = True
+    saves: int = 0
 
 
 class SavedCalls:
@@ -52,7 +55,7 @@ class SavedCalls:
         self._packer = packer
         self._on_packed = on_packed
         self._calls: dict[bytes, SavedCall] = {}
-        self._fresh: list[SavedCall] = []  # saved since the latest pack()
+        self._fresh: list[SavedCall] = []  # began to wait since the latest pack()
         self._waiting: deque[tuple[float, list[SavedCall]]] = deque()  # with the time from which on
 
     def __len__(self) -> int:
@@ -73,7 +76,9 @@ class SavedCalls:
     def save(self, call: SavedCall, snapshot: bytes, *, of_this_run: bool) -> None:
         """Take a snapshot in the place of the one before."""
         call.snapshot, call.of_this_run = snapshot, of_this_run
-        self._fresh.append(call)
+        call.saves += 1
+        if call.saves == 1:
+            self._fresh.append(call)
 
     def drop(self, call_id: bytes) -> bool:
         """Forget a call; returns whether it was known."""
@@ -104,13 +109,22 @@ class SavedCalls:
             while calls:
                 if not left:
                     return True
-                left -= self._pack(calls.pop())
+                left -= self._look_at(calls.pop())
             self._waiting.popleft()
         return False
 
-    def _pack(self, call: SavedCall) -> bool:
-        """Pack the snapshot of a call; returns whether there was one to be packed."""
+    def _look_at(self, call: SavedCall) -> bool:
+        """Pack the snapshot of a call that has waited, if the call lives and was quiet.
+
+        Returns:
+            Whether the packer was at work.
+        """
         snapshot = call.snapshot
+        if call.saves > 1 and snapshot:
+            call.saves = 1
+            self._fresh.append(call)  # it waits anew
+            return False
+        call.saves = 0
         if type(snapshot) is not bytes or not snapshot:
             return False
         packed = self._packer.pack(snapshot)
