@@ -123,6 +123,21 @@ def test_results_that_come_together_answer_each_command_once() -> None:
         assert shard.handle.busy, "a fourth command is under way"
 
 
+def test_a_result_that_cannot_be_passed_on_holds_up_none_that_came_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_result: RelayResult) -> None:
+        raise ValueError("the client's reply cannot be written")
+
+    with up() as shard:
+        shard.handle.execute(CloseCall(b"together"), fail)
+        shard.ask(b"together", b"last")
+        shard.turn_until(lambda: len(shard.results) == 2)
+        assert shard.handle.state is HandleState.UP
+        assert not shard.handle.busy
+    assert "this is a bug in nh" in caplog.text
+
+
 def test_a_shard_is_pinned_to_its_cpu() -> None:
     with up() as shard:
         assert psutil.Process(shard.handle.pid).cpu_affinity() == [min(os.sched_getaffinity(0))]

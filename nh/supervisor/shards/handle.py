@@ -243,8 +243,7 @@ class ShardHandle:
             if link.are_together(record):
                 results = link.decode_together(record)
                 self._recovery.back_up([change for each in results for change in each.backup], fds)
-                for each in results:
-                    self._on_executed(each)
+                self._on_results(results)
                 return
             message = link.decode_from_shard(record)
             match message:
@@ -290,6 +289,13 @@ class ShardHandle:
             answer, deadline = waiting
             self._on_answered(self._loop.now() - deadline + self._timeout_s)
             answer(message.result)
+
+    def _on_results(self, results: Sequence[link.Executed]) -> None:
+        for each in results:
+            try:
+                self._on_executed(each)
+            except Exception:  # a bug must cost one client its reply, not all those of the record
+                logger.exception("the result of a command was not passed on: this is a bug in nh")
 
     def _on_report(self, message: link.FromShard) -> None:
         match message:
