@@ -170,14 +170,16 @@ def admit(
 
 
 def _by_fit(legs: Sequence[AnyLatch], source: Endpoint) -> Sequence[AnyLatch]:
-    """The legs in the order of preference: current, or left by `source`; it was announced, last of all; is
-    known; fits.
+    """The legs in the order of preference.
+
+    Those come first that know the source, or whose end has announced it (the last one of these): the current
+    ones, then those that the source has left. Of the others, the current ones come first.
     """
 
-    def preference(leg: AnyLatch) -> tuple[bool, float, bool, int]:
-        how = leg.fits(source)
-        announced_at = leg.signalled if how is Rank.EXACT else -math.inf
-        known = leg.source == source
-        return not leg.replaced or (leg.left and known), announced_at, known, how or 0
+    def preference(leg: AnyLatch) -> tuple[bool, bool, bool, float, bool, int]:
+        how, known, current = leg.fits(source), leg.source == source, not leg.replaced
+        exact = how is Rank.EXACT
+        announced_at = leg.signalled if exact else -math.inf
+        return current and (known or exact), leg.left and known, current, announced_at, known, how or 0
 
     return sorted(legs, key=preference, reverse=True)
