@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.commands import BundleOptions, IceHandling, Offer, OfferOptions, ShowCall
+from nh.commands import BundleOptions, CodecChoice, IceHandling, Offer, OfferOptions, ShowCall
 from nh.errors import NhError, UnusableSdp
 from nh.results import CallDetail, Rewritten
 from tests.rtcp import receiver_report, report_block, sender_report
@@ -95,6 +95,19 @@ def test_the_relay_offers_a_bundle(call: BundledCall, bundle: BundleOptions) -> 
     assert b"BUNDLE" not in answer
     assert len(set(places(answer))) == 2
     call.goes_both_ways()
+
+
+@pytest.mark.parametrize("bundle", [OFFER, STRICT])
+def test_a_medium_that_has_no_codec_left_is_in_no_bundle(
+    ng: NgTestbed, plain: list[MediaPeer], bundle: BundleOptions
+) -> None:
+    """Not even as the first one, whose transport the others would have (RFC 9143 7.1.3)."""
+    choice = CodecChoice(strip=("PCMU",), reject_empty=True)
+    offer = ng.offer(plain_sdp(plain).encode(), codecs=choice, bundle=bundle)
+    audio, video = media_of(offer)
+    assert b"a=group:BUNDLE 2\r\n" in offer
+    assert audio.port == 0
+    assert video.port != 0
 
 
 def test_a_bundle_only_medium_says_nothing_of_its_transport(ng: NgTestbed, plain: list[MediaPeer]) -> None:

@@ -5,8 +5,8 @@ bundle with each other. Pure functions between the views of nh.sdp and the domai
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Container, Iterator, Sequence
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -46,6 +46,10 @@ class OfferedBundles(NamedTuple):
     strict: bool = False
     ends: bool = False
     warning: str = ""
+
+    def without(self, rejected: Container[int]) -> Self:
+        """The same where the relay rejects media, by index: it offers none of them in its bundle."""
+        return self._replace(bundled=tuple([index for index in self.bundled if index not in rejected]))
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...] | None:

@@ -218,6 +218,8 @@ def negotiate_offer(
     secured, ice = share_security(secured, ice, bundles.accepted)
     passing = [index for index, each in enumerate(secured) if each == UNCHANGED]
     shown = show_codecs(limit_suites(description, passing, options.sdes), options, offer=True)
+    emptied = [index for index, each in enumerate(shown.description.media) if each.rejected]
+    bundles = bundles.without(emptied)
     return NegotiatedOffer(
         description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown
     )
