@@ -3,10 +3,11 @@
 Only what an SDP says changes, no packet. rtpengine's rules, where they need no transcoding.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from nh.calls.rtp.payload_types import MAX_FORMATS, STATIC
+from nh.calls.rtp.payload_types import CLOCKLESS, MAX_FORMATS, STATIC
 from nh.commands import CodecChoice
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.fields import write_medium_formats, write_medium_port
@@ -18,8 +19,8 @@ _ALL: Final = frozenset({"all", "full"})
 _STATIC: Final = {str(each.payload_type): f"{each.encoding}/{each.clock_hz}" for each in STATIC}
 """By payload type: what its a=rtpmap would say."""
 
-_SUPPLEMENTS: Final = frozenset({"telephone-event", "cn"})
-"""Encodings of no use without a codec of their clock rate (RFC 4733, RFC 3389)."""
+_NUMBERS: Final = re.compile(r"\d{1,3}(?:/\d{1,3})*+\Z", re.ASCII)
+"""Payload types in an a=fmtp of redundancy (RFC 2198 5)."""
 
 _OF_ONE_TYPE: Final = ("rtpmap", "fmtp", "rtcp-fb")
 """Attributes whose value begins with a payload type."""
@@ -29,14 +30,19 @@ class _Codec(NamedTuple):
     """A payload type of a medium: its number, and what its a=rtpmap says, in small letters.
 
     Attributes:
-        repairs: the payload type that it retransmits (RFC 4588), "" for none.
+        carries: the payload types that it retransmits (RFC 4588) or repeats (RFC 2198), as far as it says.
     """
 
     number: str
     name: str
     clock: str
     channels: str
-    repairs: str
+    carries: frozenset[str]
+
+    @property
+    def is_supplement(self) -> bool:
+        """Whether it is of no use without a codec."""
+        return self.name in CLOCKLESS
 
     def matches(self, wanted: Iterable[str]) -> bool:
         """Whether any of some names is that of the codec; see CodecChoice."""
@@ -112,9 +118,7 @@ def _choose(codecs: Sequence[_Codec], choice: CodecChoice, *, offer: bool) -> li
             left += [each for each in codecs if each.matches((name,)) and each not in present]
     if len(left) < len(codecs):
         left = _with_their_own(left)
-    if choice.single and not offer:
-        left = _first_of(left)
-    return left
+    return _first_of(left) if choice.single and not offer else left
 
 
 def _with_their_own(codecs: list[_Codec]) -> list[_Codec]:
@@ -123,8 +127,10 @@ def _with_their_own(codecs: list[_Codec]) -> list[_Codec]:
     telephone-event stays if there is none at the clock rate of a codec: some phones send all events at 8,000.
     """
     numbers = {each.number for each in codecs}
-    codecs = [each for each in codecs if not each.repairs or each.repairs in numbers]
-    clocks = {each.clock for each in codecs if each.name not in _SUPPLEMENTS}
+    kept = [each for each in codecs if each.carries <= numbers]
+    if len(kept) < len(codecs):  # what carries one of the others goes, too
+        return _with_their_own(kept)
+    clocks = {each.clock for each in codecs if not each.is_supplement}
     if not clocks:
         return []
     events = {each.clock for each in codecs if each.name == "telephone-event"}
@@ -133,13 +139,18 @@ def _with_their_own(codecs: list[_Codec]) -> list[_Codec]:
 
 
 def _first_of(codecs: list[_Codec]) -> list[_Codec]:
-    """The first codec, with the supplements at its clock rate."""
-    first = next((each for each in codecs if each.name not in _SUPPLEMENTS), None)
-    return [
-        each
-        for each in codecs
-        if first is None or each == first or (each.name in _SUPPLEMENTS and each.clock == first.clock)
-    ]
+    """The first codec, with the supplements at its clock rate; events of another one if it has none."""
+    first = next((each for each in codecs if not each.is_supplement), None)
+    if first is None:
+        return codecs
+    return _with_their_own(
+        [
+            each
+            for each in codecs
+            if each == first
+            or (each.is_supplement and (each.clock == first.clock or each.name == "telephone-event"))
+        ]
+    )
 
 
 def _write(
@@ -168,17 +179,18 @@ def _codecs_of(medium: Medium) -> list[_Codec]:
         number, _, encoding = value.decode("utf-8", "backslashreplace").partition(" ")
         mapped[number] = encoding.strip()
     numbers = dict.fromkeys(each.decode("ascii", "backslashreplace") for each in medium.field.formats)
-    repairs = _repairs_of(medium)
-    return [_codec(number, mapped.get(number, ""), repairs.get(number, "")) for number in numbers]
+    carried = _carried_by(medium)
+    return [_codec(number, mapped.get(number, ""), carried.get(number, "")) for number in numbers]
 
 
-def _codec(number: str, encoding: str, repairs: str) -> _Codec:
+def _codec(number: str, encoding: str, carried: str) -> _Codec:
     name, clock, channels = (*encoding.lower().split("/"), "", "")[:3]
-    return _Codec(number, name, clock, channels or "1", repairs)
+    carries = frozenset(carried.split("/")) if carried and name in ("rtx", "red") else frozenset[str]()
+    return _Codec(number, name, clock, channels or "1", carries)
 
 
-def _repairs_of(medium: Medium) -> Mapping[str, str]:
-    """By payload type of retransmissions (RFC 4588): the payload type that they are of."""
+def _carried_by(medium: Medium) -> Mapping[str, str]:
+    """By payload type: those that it carries if it is rtx, `apt=96`, or red, `111/111`, joined by slashes."""
     found = {}
     for _, value in medium.attributes.get("fmtp", ()):
         number, _, parameters = value.decode("ascii", "replace").partition(" ")
@@ -186,4 +198,6 @@ def _repairs_of(medium: Medium) -> Mapping[str, str]:
             name, _, repaired = parameter.strip().partition("=")
             if name == "apt":
                 found[number] = repaired.strip()
+            elif _NUMBERS.match(name):
+                found[number] = name
     return found

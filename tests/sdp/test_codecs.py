@@ -98,6 +98,36 @@ def test_retransmissions_go_with_the_codec_that_they_repair() -> None:
     assert types(CodecChoice(strip=("VP8", "H264")), *CAMERA) == "100 101 102"
 
 
+BROWSER = (
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 0 8 126",
+    "a=rtpmap:111 opus/48000/2",
+    "a=rtpmap:63 red/48000/2",
+    "a=fmtp:63 111/111",
+    "a=rtpmap:126 telephone-event/8000",
+)
+"""Opus with redundancy, and events at another clock rate only."""
+
+
+def test_redundancy_goes_with_the_codec_that_it_repeats() -> None:
+    assert types(CodecChoice(strip=("opus",)), *BROWSER) == "0 8 126"
+    assert types(CodecChoice(strip=("PCMU",)), *BROWSER) == "111 63 8 126"
+    assert types(CodecChoice(single=True), *BROWSER, offer=False) == "111 63 126"
+    assert types(CodecChoice(strip=("111",), single=True), *BROWSER, offer=False) == "0 126"
+
+
+def test_repair_alone_is_no_codec() -> None:
+    lines = (
+        "m=video 4002 RTP/AVPF 100 101 102 103",
+        "a=rtpmap:100 VP8/90000",
+        "a=rtpmap:101 red/90000",
+        "a=rtpmap:102 rtx/90000",
+        "a=fmtp:102 apt=101",
+        "a=rtpmap:103 ulpfec/90000",
+    )
+    assert types(CodecChoice(strip=("VP8",)), *lines) == "100 101 102 103"
+    assert types(CodecChoice(strip=("red",)), *lines) == "100 103"
+
+
 def test_a_medium_without_codecs_is_rejected_if_the_client_wants_it_so() -> None:
     choice = CodecChoice(strip=("all",), keep=("PCMA",), reject_empty=True)
     assert seen(choice, *PHONE[:1], *CAMERA[:2]) == (

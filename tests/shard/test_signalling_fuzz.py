@@ -12,12 +12,14 @@ from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import (
+    EVERY_CODEC,
     PLAIN_TEXT,
     Answer,
     AttributeEdit,
     BlockMedia,
     BundleOptions,
     CloseCall,
+    CodecChoice,
     Delete,
     EndpointLearning,
     IceHandling,
@@ -114,6 +116,19 @@ TEXT = st.builds(
         st.builds(AttributeEdit, st.sampled_from(["", "audio"]), EDITED, EDITED), max_size=3
     ).map(lambda edits: tuple(edit for edit in edits if edit.match or edit.text)),
 )
+NAMED = st.lists(
+    st.sampled_from(["all", "PCMU", "pcma/8000", "8", "opus", "telephone-event", "G729"]), max_size=2
+).map(tuple)
+CODECS = st.builds(
+    CodecChoice,
+    strip=NAMED,
+    mask=NAMED,
+    keep=NAMED,
+    offer=NAMED,
+    transcode=NAMED,
+    single=st.booleans(),
+    reject_empty=st.booleans(),
+)
 OPTIONS = st.builds(
     OfferOptions,
     received_from=st.sampled_from(["", "192.0.2.66", "2001:db8::66"]),
@@ -140,6 +155,8 @@ OPTIONS = st.builds(
         only=st.sampled_from([(), ("AES_CM_128_HMAC_SHA1_80",)]),
         order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
         pad=st.booleans(),
+        excluded=st.sampled_from([(), ("AES_CM_128_HMAC_SHA1_80",)]),
+        no_new=st.booleans(),
         lifetime=st.booleans(),
         prefer=st.booleans(),
         offerer_order=st.sampled_from([(), ("AEAD_AES_256_GCM",)]),
@@ -159,6 +176,9 @@ OPTIONS = st.builds(
     escaped=st.booleans(),
     osrtp_offer=st.booleans(),
     osrtp_accept=st.booleans(),
+    codecs=st.just(EVERY_CODEC) | CODECS,
+    recrypt=st.booleans(),
+    block_dtmf=st.booleans(),
 )
 COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
     st.builds(Offer, CALL_IDS, TAGS, TAGS, BRANCHES, SDPS, OPTIONS),

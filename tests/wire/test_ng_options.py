@@ -123,6 +123,7 @@ def rejected(**fields: Any) -> Failure:
                 codecs=CodecChoice(strip=("EVS",), transcode=("G722", "PCMA", "PCMU"), reject_empty=True)
             ),
         ),
+        ({"flags": ["codec strip opus"]}, OfferOptions(codecs=CodecChoice(strip=("opus",)))),
         ({"flags": ["recrypt"]}, OfferOptions(recrypt=True)),
         ({"flags": ["block DTMF"]}, OfferOptions(block_dtmf=True)),
         (

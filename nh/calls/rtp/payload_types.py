@@ -26,11 +26,12 @@ _RTPMAP: Final = re.compile(
 _SHORT: Final = 64
 """Most characters of an a=rtpmap that is cached: what a peer sends must not fill the memory."""
 
-_CLOCKLESS: Final = frozenset(
+CLOCKLESS: Final = frozenset(
     {"telephone-event", "tone", "cn", "red", "ulpfec", "parityfec", "flexfec", "flexfec-03", "rtx"}
 )
 """Encodings whose timestamps do not follow the time of sending, so that jitter cannot be measured on them:
-events (RFC 4733), comfort noise (RFC 3389), redundancy and repair (RFC 2198, 4588, 5109, 8627)."""
+events (RFC 4733), comfort noise (RFC 3389), redundancy and repair (RFC 2198, 4588, 5109, 8627).
+They are of no use without a codec."""
 
 
 class PayloadFormat(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ def agreed(
         clocks={
             number: each.clock_hz
             for number, each in formats.items()
-            if each.encoding.lower() not in _CLOCKLESS
+            if each.encoding.lower() not in CLOCKLESS
         },
         encodings={number: each.encoding for number, each in formats.items()},
         allowed=allowed,

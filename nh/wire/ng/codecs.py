@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import structs
 
 from nh.commands import EVERY_CODEC, CodecChoice
-from nh.wire.ng.dictionary import items_of, text_of, words_of
+from nh.wire.ng.dictionary import items_of, normalize_key, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS
 
@@ -66,8 +66,8 @@ def _options_of(value: object) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
     for option, names in items_of(value):
         yield option, words_of(names)
     for word in words_of(value):
-        option, _, name = word.partition(b"-")
-        yield option.lower(), (name or option,)
+        option = normalize_key(word).partition(b"-")[0]
+        yield option, (word[len(option) + 1 :] or option,)
 
 
 def _choose(field: str, names: tuple[bytes, ...], parsed: ParsedOptions) -> None:
