@@ -77,7 +77,7 @@ EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
 
 COMMANDS_A_TURN: Final = 8
-"""Most commands in one turn of the loop: packets wait for so many, some 2 ms."""
+"""Most commands in one turn of the loop, some 2 ms; packets wait for two turns at most."""
 
 ENDED_A_TURN: Final = 50
 """Most calls that end in one turn of the loop, when nh ends."""

@@ -79,7 +79,8 @@ class SecureCall:
         """A packet of the plain phone arrives."""
         sent = self.next(component)
         self.plain.send_raw(sent, self.plain_sends_to, component)
-        received, _ = self.testbed.receive(self.secure.peer, component)
+        received, source = self.testbed.receive(self.secure.peer, component)
+        assert source == (self.secure_sends_to[0], self.secure_sends_to[1] + component)
         assert received != sent
         assert self.secure.read(received, component) == sent
 

@@ -140,7 +140,7 @@ def _kept_transport(medium: Medium, proto: str) -> str:
 
 def _optional(options: OfferOptions, *, wanted: bool) -> Means:
     """What nh offers beside plain RTP (OSRTP, RFC 8643)."""
-    return offerable("RTP/SAVP", options) if wanted else Means(sdes=False, dtls=False)
+    return offerable("RTP/SAVP", options) if wanted else _NOTHING
 
 
 @functools.lru_cache(maxsize=256)
