@@ -41,7 +41,13 @@ def documented(scenario: str, directory: Path, changes: dict[str, str]) -> list[
         if scenario in each
     ]
     script = replaced(
-        block, {"tests/ng/sipp": str(ROOT / "tests/ng/sipp"), "-m 1": f"-m {CALLS} -nostdin", **changes}
+        block,
+        {
+            "sipp -sf": "exec sipp -sf",  # so that it ends with the shell
+            "tests/ng/sipp": str(ROOT / "tests/ng/sipp"),
+            "-m 1": f"-m {CALLS} -nostdin",
+            **changes,
+        },
     )
     return ["sh", "-e", "-c", f"cd {directory}\n{script}"]
 
