@@ -5,11 +5,15 @@ what lies below memory in use.
 """
 
 import ctypes
+import logging
 from collections.abc import Sequence
 from typing import Final
 
 from nh.loop import Loop
+from nh.printable import counted
 from nh.supervisor.shards.slot import ShardSlot
+
+logger = logging.getLogger(__name__)
 
 PAUSE_S: Final = 0.01
 """Time for commands between two turns."""
@@ -59,7 +63,9 @@ class PackingTurns:
         self._next = (self._next + 1) % len(backups)  # a shard with many calls to pack keeps no other waiting
         before = sum(backup.packed for backup in backups)
         self._goes_on = any(backup.pack(now) for backup in in_turn)
-        if self._trim_at is None and sum(backup.packed for backup in backups) > before:
-            self._trim_at = now + TRIM_AFTER_S
+        packed = sum(backup.packed for backup in backups) - before
+        if packed:
+            logger.debug("backup: %s packed", counted(packed, "snapshot"))
+            self._trim_at = self._trim_at or now + TRIM_AFTER_S
         if self._goes_on:
             self._loop.call_later(PAUSE_S, self._turn)
