@@ -286,17 +286,17 @@ def test_a_relay_that_reconnects_learns_that_the_standby_has_the_group(group: Gr
 
 def lose_answers(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """The server executes a script, and the connection is lost before its answer has come."""
-    from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.group import Group as OwnGroup  # noqa: PLC0415  needs the extra valkey
 
-    run = ValkeyEngine._run
+    run = OwnGroup._run
 
-    def lossy(engine: "ValkeyEngine", body: str, *arguments: bytes | int, **options: bool) -> object:
-        answer = run(engine, body, *arguments, **options)
+    def lossy(group: "OwnGroup", body: str, *arguments: bytes | int, **options: bool) -> object:
+        answer = run(group, body, *arguments, **options)
         if body == script:
             raise ConnectionResetError
         return answer
 
-    monkeypatch.setattr(ValkeyEngine, "_run", lossy)
+    monkeypatch.setattr(OwnGroup, "_run", lossy)
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -72,9 +72,9 @@ def taking_back(relay: "ValkeyEngine", monkeypatch: Patch, stop: Stop) -> None:
 def test_another_relay_has_the_group_at_once(
     own_group: Group, monkeypatch: Patch, request_of: Request
 ) -> None:
-    from nh.supervisor.store.valkey import connection, engine  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey import connection, group  # noqa: PLC0415  needs the extra valkey
 
-    for module in (connection, engine):
+    for module in (connection, group):
         monkeypatch.setattr(module, "REPLY_S", 0.3)
     relay = own_group.engine("relay-1", options="&lease=1")
     relay.open()
