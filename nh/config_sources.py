@@ -25,6 +25,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 
 _LONGEST_DECIMAL: Final = 256
 """Bits; a file may have longer numbers in hexadecimal, which Python refuses to write in decimal."""
+
 DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
 

@@ -19,7 +19,6 @@ ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 class RecordingStore:
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, bytes | None]] = []
-        self.packed: list[bytes] = []
 
     def put(self, call_id: bytes, snapshot: bytes) -> None:
         self.entries.append((call_id, snapshot))
@@ -29,7 +28,6 @@ class RecordingStore:
 
     def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
         assert packed.unpack() == snapshot
-        self.packed.append(call_id)
 
 
 class Room:

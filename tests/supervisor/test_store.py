@@ -68,10 +68,8 @@ def test_what_was_loaded_stays_in_the_file_and_is_handed_over_once(path: Path) -
 
 
 def test_snapshots_that_the_store_holds_packed_come_back_as_they_were_put(path: Path) -> None:
-    packer, calls = (
-        SnapshotPacker(),
-        {b"%d" % number: b"%d is like others" % number * 30 for number in range(300)},
-    )
+    packer = SnapshotPacker()
+    calls = {b"%d" % number: b"%d is like others" % number * 30 for number in range(300)}
     with opened(path) as store:
         for call_id, snapshot in calls.items():
             store.put(call_id, snapshot)
