@@ -30,5 +30,7 @@ def test_a_script_that_records_keeps_its_calls(lenient: NgRelay, alice: End, bob
 
 def test_another_feature_is_refused(lenient: NgRelay) -> None:
     with NgClient(lenient.address) as client:
-        refused = client.request("offer", call_id=new_token(), from_tag="f", sdp=SDP, flags=["recrypt"])
-    assert reason(refused) == "Not supported by nh: recrypt (nh hands SRTP through as it is)"
+        refused = client.request(
+            "offer", call_id=new_token(), from_tag="f", sdp=SDP, flags=["force-transcoding"]
+        )
+    assert reason(refused) == "Not supported by nh: force-transcoding (nh does not transcode)"

@@ -108,7 +108,11 @@ def rejected(**fields: Any) -> Failure:
             OfferOptions(strict_source=True, learning=EndpointLearning.OFF),
         ),
         ({"record-call": "no", "generate-RTCP": "off"}, OfferOptions()),
-        ({"codec": {"transcode": []}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
+        ({"codec": {"transcode": [], "mask": "no"}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
+        (
+            {"codec-transcode": "off", "flags": ["codec-strip-0"]},
+            OfferOptions(codecs=CodecChoice(strip=("0",))),
+        ),
         (
             {"flags": ["codec-strip-all", "codec-strip-EVS", "codec-offer-AMR/8000/1///mode--7"]},
             OfferOptions(codecs=CodecChoice(strip=("all", "EVS"), offer=("AMR/8000/1///mode=7",))),

@@ -35,6 +35,7 @@ MAX_CODECS: Final = 64
 """Most codecs of one option: m= lines of RTP have up to 128."""
 
 _MAX_NAME: Final = 256
+_NO: Final = frozenset({b"", b"no", b"off", b"false"})  # no codec has such a name
 
 
 def read_codec(value: object, parsed: ParsedOptions) -> None:
@@ -45,7 +46,7 @@ def read_codec(value: object, parsed: ParsedOptions) -> None:
 
 def read_codec_option(option: bytes, names: tuple[bytes, ...], parsed: ParsedOptions) -> None:
     """Add one option of `codec`, with its codecs."""
-    if not names:
+    if _NO.issuperset(names):
         return
     if option in CHOICES:
         _choose(CHOICES[option], names, parsed)
