@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from nh.cli.examples import epilog
-from nh.cli.options import USAGE_ERROR, Command, take_text_as_it_is
+from nh.cli.options import USAGE_ERROR, Command, Parameters
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
 from nh.version import __version__
@@ -75,23 +75,12 @@ class _Subcommands(Mapping[str, Any]):
         return len(_MODULES)
 
 
-class _Group(TyperGroup):
+class _Group(Parameters, TyperGroup):
     """Runs a subcommand and prints its NhError as one line."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Subcommands()  # type: ignore[assignment]  # typer changes them nowhere
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The parameters, as typer's parser takes them."""
-        return take_text_as_it_is(super().get_params(ctx))
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help."""
-        from nh.cli.help import keep_names_whole  # noqa: PLC0415  only help draws tables
-
-        keep_names_whole()
-        super().format_help(ctx, formatter)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The subcommand of this name. Raises ConfigError if there is none."""

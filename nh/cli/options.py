@@ -166,19 +166,23 @@ USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
 """A command line that the parser cannot read."""
 
 
-class Command(TyperCommand):
-    """A subcommand; see take_text_as_it_is()."""
+class Parameters:
+    """What nh's commands and groups of commands have in common: how options are read and shown."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The parameters, as typer's parser takes them."""
-        return take_text_as_it_is(super().get_params(ctx))
+        return take_text_as_it_is(super().get_params(ctx))  # type: ignore[misc]  # typer's, of the class beside
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
         from nh.cli.help import keep_names_whole  # noqa: PLC0415  only help draws tables
 
         keep_names_whole()
-        super().format_help(ctx, formatter)
+        super().format_help(ctx, formatter)  # type: ignore[misc]  # as above
+
+
+class Command(Parameters, TyperCommand):
+    """A subcommand."""
 
 
 def take_text_as_it_is(params: list[Any]) -> list[Any]:
