@@ -108,7 +108,10 @@ def rejected(**fields: Any) -> Failure:
             OfferOptions(strict_source=True, learning=EndpointLearning.OFF),
         ),
         ({"record-call": "no", "generate-RTCP": "off"}, OfferOptions()),
-        ({"codec": {"transcode": [], "mask": "no"}, "ptime": 0, "T.38": "stop"}, OfferOptions()),
+        (
+            {"codec": {"transcode": [], "mask": "no", "except": "default"}, "ptime": 0, "T.38": "stop"},
+            OfferOptions(),
+        ),
         (
             {"codec-transcode": "off", "flags": ["codec-strip-0"]},
             OfferOptions(codecs=CodecChoice(strip=("0",))),

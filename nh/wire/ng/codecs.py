@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import structs
 
 from nh.commands import EVERY_CODEC, CodecChoice
-from nh.wire.ng.dictionary import items_of, normalize_key, text_of, words_of
+from nh.wire.ng.dictionary import NO, items_of, normalize_key, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS
 
@@ -35,7 +35,6 @@ MAX_CODECS: Final = 64
 """Most codecs of one option: m= lines of RTP have up to 128."""
 
 _MAX_NAME: Final = 256
-_NO: Final = frozenset({b"", b"no", b"off", b"false"})  # no codec has such a name
 
 
 def read_codec(value: object, parsed: ParsedOptions) -> None:
@@ -46,8 +45,8 @@ def read_codec(value: object, parsed: ParsedOptions) -> None:
 
 def read_codec_option(option: bytes, names: tuple[bytes, ...], parsed: ParsedOptions) -> None:
     """Add one option of `codec`, with its codecs."""
-    if _NO.issuperset(names):
-        return
+    if NO.issuperset(names):
+        return  # no codec has such a name
     if option in CHOICES:
         _choose(CHOICES[option], names, parsed)
     elif option in CODEC_OPTIONS:

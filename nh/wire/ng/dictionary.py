@@ -28,6 +28,9 @@ _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
 _SHORT: Final = 64
 """Longest name of a key that is remembered."""
 
+NO: Final = frozenset({b"", b"no", b"off", b"false", b"default", b"disable"})
+"""Values with which a client asks for nothing; where no number is meant, so does 0."""
+
 _SPELLING: Final = bytes.maketrans(b" _", b"--")
 _json_encoder: Final = msgspec.json.Encoder()
 _json_decoder: Final = msgspec.json.Decoder(dict[str, object])

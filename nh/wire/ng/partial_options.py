@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from nh.wire.ng.codecs import CHOICES, read_codec, read_codec_option
-from nh.wire.ng.dictionary import normalized_words, text_of, words_of
+from nh.wire.ng.dictionary import NO, normalized_words, text_of, words_of
 from nh.wire.ng.dtls import read_dtls, read_dtls_fingerprint
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
@@ -17,7 +17,7 @@ Reader = Callable[[object, ParsedOptions], None]
 """Adds the value of one key to what a request asks for."""
 
 _YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
-_NO: Final = frozenset({b"", b"no", b"off", b"0", b"false", b"default", b"disable"})
+_NO: Final = NO | {b"0"}
 
 
 def says_something(value: object) -> bool:
