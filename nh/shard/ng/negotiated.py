@@ -216,13 +216,20 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
-    passing = [index for index, each in enumerate(secured) if each == UNCHANGED]
-    shown = show_codecs(limit_suites(description, passing, options.sdes), options, offer=True)
-    emptied = [index for index, each in enumerate(shown.description.media) if each.rejected]
-    bundles = bundles.without(emptied)
+    shown = _show_offer(description, secured, options)
+    if bundles.bundled:
+        bundles = bundles.without(shown.rejected)
     return NegotiatedOffer(
         description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown
     )
+
+
+def _show_offer(
+    description: SessionDescription, secured: Sequence[Secured], options: OfferOptions
+) -> ShownSdp:
+    """The offer with the suites of SRTP that passes, and the codecs, that its receiver sees."""
+    passing = [index for index, each in enumerate(secured) if each == UNCHANGED]
+    return show_codecs(limit_suites(description, passing, options.sdes), options, offer=True)
 
 
 class NegotiatedAnswer(NamedTuple):

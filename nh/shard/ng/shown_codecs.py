@@ -22,6 +22,11 @@ class ShownSdp(NamedTuple):
     warning: str = ""
     left_out: str = ""
 
+    @property
+    def rejected(self) -> list[int]:
+        """The media, by index, that its receiver sees rejected."""
+        return [index for index, medium in enumerate(self.description.media) if medium.rejected]
+
 
 def show_codecs(description: SessionDescription, options: OfferOptions, *, offer: bool) -> ShownSdp:
     """The SDP of an offer or answer with the codecs that its receiver sees.
