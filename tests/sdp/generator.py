@@ -1,6 +1,8 @@
-"""Generated SDPs: hypothesis makes valid ones of every shape that a relay has to understand."""
+"""Generated SDPs, and what clients choose of their codecs: every shape that a relay has to understand."""
 
 from hypothesis import strategies as st
+
+from nh.commands import CodecChoice
 
 ports = st.integers(1024, 65533)
 ipv4 = st.sampled_from(["192.0.2.1", "192.0.2.77", "198.51.100.20", "0.0.0.0"])
@@ -68,3 +70,19 @@ def bodies(draw: st.DrawFn) -> bytes:
     body = "".join(line + ends[index % len(ends)] for index, line in enumerate(lines))
     tail = draw(st.sampled_from(["", "\r\n", "\r\njunk\r\n", "\0"]))
     return (body.rstrip("\r\n") if not tail and draw(st.booleans()) else body + tail).encode()
+
+
+codec_names = st.sampled_from(
+    ["PCMU", "pcma/8000", "G729", "all", "full", "0", "8", "opus", "telephone-event", "", "/", "é"]
+)
+_names = st.lists(codec_names, max_size=4).map(tuple)
+codec_choices = st.builds(
+    CodecChoice,
+    strip=_names,
+    mask=_names,
+    keep=_names,
+    offer=_names,
+    transcode=_names,
+    single=st.booleans(),
+    reject_empty=st.booleans(),
+)

@@ -178,23 +178,7 @@ def test_media_without_audio_need_no_transcoding() -> None:
     assert (chosen.missing, chosen.transcoded) == ((), False)
 
 
-names = st.sampled_from(
-    ["PCMU", "pcma/8000", "all", "full", "0", "8", "opus", "telephone-event", "", "/", "é"]
-)
-some = st.lists(names, max_size=4).map(tuple)
-choices = st.builds(
-    CodecChoice,
-    strip=some,
-    mask=some,
-    keep=some,
-    offer=some,
-    transcode=some,
-    single=st.booleans(),
-    reject_empty=st.booleans(),
-)
-
-
-@given(generator.bodies(), choices, st.booleans())
+@given(generator.bodies(), generator.codec_choices, st.booleans())
 def test_a_choice_adds_no_codec_and_ends_no_medium(sdp: bytes, choice: CodecChoice, offer: bool) -> None:
     before = parse(sdp)
     after = choose_codecs(before, choice, offer=offer).description

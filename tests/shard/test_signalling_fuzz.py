@@ -19,7 +19,6 @@ from nh.commands import (
     BlockMedia,
     BundleOptions,
     CloseCall,
-    CodecChoice,
     Delete,
     EndpointLearning,
     IceHandling,
@@ -116,19 +115,6 @@ TEXT = st.builds(
         st.builds(AttributeEdit, st.sampled_from(["", "audio"]), EDITED, EDITED), max_size=3
     ).map(lambda edits: tuple(edit for edit in edits if edit.match or edit.text)),
 )
-NAMED = st.lists(
-    st.sampled_from(["all", "PCMU", "pcma/8000", "8", "opus", "telephone-event", "G729"]), max_size=2
-).map(tuple)
-CODECS = st.builds(
-    CodecChoice,
-    strip=NAMED,
-    mask=NAMED,
-    keep=NAMED,
-    offer=NAMED,
-    transcode=NAMED,
-    single=st.booleans(),
-    reject_empty=st.booleans(),
-)
 OPTIONS = st.builds(
     OfferOptions,
     received_from=st.sampled_from(["", "192.0.2.66", "2001:db8::66"]),
@@ -176,7 +162,7 @@ OPTIONS = st.builds(
     escaped=st.booleans(),
     osrtp_offer=st.booleans(),
     osrtp_accept=st.booleans(),
-    codecs=st.just(EVERY_CODEC) | CODECS,
+    codecs=st.just(EVERY_CODEC) | generator.codec_choices,
     recrypt=st.booleans(),
     block_dtmf=st.booleans(),
 )
