@@ -142,9 +142,9 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def multicast(self) -> bool:
         """Whether it, or its RTCP, was announced at a multicast or broadcast address."""
-        if self.rtcp is not None and self.active and _is_multicast(self.rtcp.address):
-            return True
-        return self.active and _is_multicast(self.address)
+        if not self.active:
+            return False
+        return _is_multicast(self.address) or (self.rtcp is not None and _is_multicast(self.rtcp.address))
 
 
 def interned(media: Media) -> Media:

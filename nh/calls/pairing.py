@@ -104,9 +104,6 @@ def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> list[Payloa
     """The payload types of each leg by the present media of both groups, in the order of the legs."""
     found: list[PayloadTypes | None] = []
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
-        if in_from.component % 2:  # as _payload_types() says
-            found += (None, None)
-            continue
         said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
         found.append(_payload_types(said_from, said_to, in_from.component))
         found.append(_payload_types(said_to, said_from, in_to.component))

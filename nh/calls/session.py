@@ -63,7 +63,7 @@ class Session:
     Args:
         id: number of the session, unique in the relay.
         group_from, group_to: the sockets for the request's and the response's SDP.
-        param: data of the proxy, which the session information returns; see `param`.
+        param: data of the proxy, which the session information returns.
         policies: source policies for the FROM end and the TO end.
         latch_window_s: seconds in which a better source takes over.
         relatch_s: silence after which another source of the same IP address takes over; 0: none does.

@@ -140,10 +140,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
     """
     streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
     latest = leg.meter.latest if leg.meter is not None else None
-    drops, offender, unreachable, unreachable_at = None, None, 0, None
-    if leg.rare is not None:
-        drops, offender = leg.drops, leg.offender
-        unreachable, unreachable_at = leg.unreachable, leg.unreachable_at
+    drops, offender, unreachable_at = leg.drops, leg.offender, leg.unreachable_at  # rare, so slow to read
     return LegDetail(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
@@ -162,7 +159,7 @@ def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetai
         payload_type=None if latest is None else latest.payload_type,
         allowed=() if leg.payload_types is None else leg.payload_types.allowed,
         deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
-        unreachable=unreachable,
+        unreachable=leg.unreachable,
         unreachable_s=None if unreachable_at is None else round(now - unreachable_at, 3),
         srtp=leg.security.suite if leg.security is not None else "",
         ice=_ice((leg.bundled_on or leg).ice, now=now),

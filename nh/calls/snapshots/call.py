@@ -110,10 +110,8 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         grace_s: see CallSnapshot.
     """
     offers = call.offers
-    groups = [group for _, group in call.groups] if call.transactions or offers is None else offers.groups
-    sessions = call.running
-    if len(sessions) > 1:
-        sessions = sorted(sessions, key=lambda session: session.id)
+    groups = [group for _, group in call.groups]
+    sessions = sorted(call.running, key=lambda session: session.id)
     group_indexes, session_indexes = indexes_of(groups), indexes_of(sessions)
     return CallSnapshot(
         call_id=call.call_id,

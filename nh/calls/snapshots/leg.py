@@ -172,7 +172,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.offloaded,
             None if leg.offload is None else leg.offload.folded,
             None if meter is None else meter.to_state(),
-            carried=leg.carried._value_,  # `value` is a function
+            carried=leg.carried.value,
             signalled=leg.signalled,
             dtmf_blocked=leg.dtmf_blocked,
             silenced=leg.silenced,

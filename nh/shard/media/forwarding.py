@@ -201,11 +201,8 @@ class Forwarding:
             legs: of the session.
             media_sockets: theirs.
         """
-        if self._kernel is not None or not self._active:
+        if self._kernel is not None or not self._active or _bundled(legs):
             return False
-        for leg in legs:
-            if leg.bundle or leg.bundled_on:
-                return False
         new: list[int] = []  # those without a leg before
         for media_socket in media_sockets:
             fd = media_socket.fileno()
