@@ -107,12 +107,15 @@ class MediaPeer:
 
 
 def text_of(packet: bytes) -> bytes:
-    """What a peer sent as text; any other packet as it is."""
-    if len(packet) >= 8 and packet[0] == 0x80:
-        if packet[1] == 201 and struct.unpack_from("!I", packet, 4)[0] & 0xFFFF0000 == _MARK:
-            return packet[8:]
-        if len(packet) >= 12 and struct.unpack_from("!I", packet, 8)[0] & 0xFFFF0000 == _MARK:
-            return packet[12:]
+    """What a peer sent as text; any other packet as it is.
+
+    A report has its SSRC elsewhere than RTP: what is encrypted behind it may look like the other one.
+    """
+    at = 4 if packet[1:2] == b"\xc9" else 8  # a receiver report
+    if packet[:1] == b"\x80" and len(packet) >= at + 4:
+        (ssrc,) = struct.unpack_from("!I", packet, at)
+        if ssrc & 0xFFFF0000 == _MARK:
+            return packet[at + 4 :]
     return packet
 
 
