@@ -2,7 +2,7 @@
 
 A channel sends records in order, with the descriptors that go with them (SCM_RIGHTS). It queues what the
 kernel does not take at once, and reports the end of the other side. It does not decode records
-(nh.ipc.link_messages).
+(nh.ipc.link_codec).
 """
 
 import array
@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from nh.errors import ChannelFull
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import Loop, TurnReads
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024
+"""Longest record; a reply beyond it is replaced by a Failure, a snapshot beyond it goes in parts."""
 
 MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
 """Most bytes that wait for the kernel: some thousand commands, or 32 of the longest records."""

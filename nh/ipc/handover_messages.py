@@ -14,7 +14,7 @@ import msgspec
 
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import SaveCall
-from nh.ipc.link_messages import decoded
+from nh.ipc.link_codec import decoded
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

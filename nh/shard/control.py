@@ -20,6 +20,7 @@ from nh.ipc.channel import Channel, close_all
 from nh.ipc.counter_file import map_share
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
+from nh.ipc.link_codec import UnknownMessage, decode_to_shard, encode
 from nh.ipc.link_messages import (
     AllSaved,
     Configure,
@@ -42,9 +43,6 @@ from nh.ipc.link_messages import (
     TakeNewCalls,
     TakeSockets,
     ToShard,
-    UnknownMessage,
-    decode_to_shard,
-    encode,
 )
 from nh.logs import configure_logging
 from nh.loop import SelectorLoop

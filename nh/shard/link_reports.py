@@ -10,7 +10,7 @@ from typing import Final
 
 from nh.errors import NhError
 from nh.ipc.channel import Channel
-from nh.ipc.link_messages import encode
+from nh.ipc.link_codec import encode
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.logs import about
 from nh.printable import short_id

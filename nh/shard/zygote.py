@@ -12,7 +12,8 @@ import socket
 from typing import BinaryIO, Final
 
 from nh.ipc.channel import close_all, receive_record
-from nh.ipc.link_messages import Fork, Forked, Waiting, encode
+from nh.ipc.link_codec import encode
+from nh.ipc.link_messages import Fork, Forked, Waiting
 
 _FORK: Final = encode(Fork())
 

@@ -11,8 +11,15 @@ import psutil
 import pytest
 
 from nh.errors import ChannelFull
-from nh.ipc.channel import MAX_FDS, MAX_QUEUED_BYTES, RECORDS_A_TURN, Channel, OnRecord, receive_record
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES
+from nh.ipc.channel import (
+    MAX_FDS,
+    MAX_MESSAGE_BYTES,
+    MAX_QUEUED_BYTES,
+    RECORDS_A_TURN,
+    Channel,
+    OnRecord,
+    receive_record,
+)
 from nh.loop import SelectorLoop
 from tools.harness.waiting import turn_until
 

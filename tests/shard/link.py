@@ -8,8 +8,9 @@ from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import RelayCommand
 from nh.ipc.backup_messages import BackupMessage
+from nh.ipc.channel import MAX_MESSAGE_BYTES
+from nh.ipc.link_codec import decode_from_shard, encode
 from nh.ipc.link_messages import (
-    MAX_MESSAGE_BYTES,
     Configure,
     Configured,
     Execute,
@@ -23,8 +24,6 @@ from nh.ipc.link_messages import (
     Shutdown,
     ToShard,
     Waiting,
-    decode_from_shard,
-    encode,
 )
 from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult

@@ -14,10 +14,10 @@ from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.fastpath.loader import LoadedProgram
 from nh.ipc.backup_messages import BackupMessage
-from nh.ipc.channel import MAX_FDS
+from nh.ipc.channel import MAX_FDS, MAX_MESSAGE_BYTES
 from nh.ipc.counter_file import create_counter_file
+from nh.ipc.link_codec import decode_from_shard, encode
 from nh.ipc.link_messages import (
-    MAX_MESSAGE_BYTES,
     Configure,
     Execute,
     Executed,
@@ -29,8 +29,6 @@ from nh.ipc.link_messages import (
     Serve,
     TakeSockets,
     ToShard,
-    decode_from_shard,
-    encode,
 )
 from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult

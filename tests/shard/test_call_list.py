@@ -10,7 +10,9 @@ from nh.calls.media import Endpoint, Media, Side
 from nh.calls.media_state import SILENT_S, MediaState
 from nh.calls.settings import RelayConfig
 from nh.commands import MAX_LIST, Allocate, CallOrder, ListCalls, TransactionKey
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Executed, encode
+from nh.ipc.channel import MAX_MESSAGE_BYTES
+from nh.ipc.link_codec import encode
+from nh.ipc.link_messages import Executed
 from nh.loop import SelectorLoop
 from nh.results import CallList, EndSummary, Failure
 from nh.shard import call_list

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.ipc import link_messages as link
 from nh.ipc.backup_messages import (
     MAX_SNAPSHOT_BYTES,
     PART_BYTES,
@@ -19,6 +18,7 @@ from nh.ipc.backup_messages import (
     StoreSockets,
 )
 from nh.ipc.channel import MAX_FDS, Channel
+from nh.ipc.link_codec import decode_from_shard
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.stats import ShardStatus
@@ -46,7 +46,7 @@ class Sides:
                     return
                 self.loop.turn(0)
                 continue
-            message = link.decode_from_shard(record)
+            message = decode_from_shard(record)
             assert isinstance(message, BackupMessage)
             self.backup.apply(message, fds)
             assert fds == []

@@ -29,6 +29,7 @@ from nh.commands import (
     TransactionKey,
 )
 from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.link_codec import are_together, decode_from_shard, decode_together, encode
 from nh.ipc.link_messages import (
     Configured,
     Executed,
@@ -44,10 +45,6 @@ from nh.ipc.link_messages import (
     Serve,
     TakeNewCalls,
     TakeSockets,
-    are_together,
-    decode_from_shard,
-    decode_together,
-    encode,
 )
 from nh.loop import SelectorLoop
 from nh.results import (

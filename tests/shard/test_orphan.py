@@ -17,6 +17,7 @@ from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.handover_messages import Exit, Transfer, Yield
+from nh.ipc.link_codec import decode_from_shard, encode
 from nh.ipc.link_messages import (
     Configure,
     Configured,
@@ -26,8 +27,6 @@ from nh.ipc.link_messages import (
     TakeSockets,
     ToShard,
     Waiting,
-    decode_from_shard,
-    encode,
 )
 from nh.stats import Segment
 from nh.supervisor.shards.process import ShardProcess

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from nh.commands import ListCalls
-from nh.ipc.link_messages import Fork, Forked, Waiting, decode_from_shard, encode
+from nh.ipc.link_codec import decode_from_shard, encode
+from nh.ipc.link_messages import Fork, Forked, Waiting
 from nh.results import CallList
 from nh.shard.zygote import wait_for_settings
 from nh.stats import Segment

@@ -29,6 +29,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, RelayMedia
 from nh.commands import Allocate, CloseCall, DeleteAll, ListCalls, Offer, RelayCommand
 from nh.ipc.backup_messages import DropCall, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.link_codec import decode_to_shard, encode, encode_together
 from nh.ipc.link_messages import (
     Configure,
     Configured,
@@ -47,9 +48,6 @@ from nh.ipc.link_messages import (
     Serve,
     TakeNewCalls,
     TakeSockets,
-    decode_to_shard,
-    encode,
-    encode_together,
 )
 from nh.results import Allocated, CallList, CallSummary, Closed, Failure, RelayResult, Rewritten
 from nh.shard.zygote import wait_for_settings

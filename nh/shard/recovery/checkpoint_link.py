@@ -25,7 +25,7 @@ from nh.ipc.backup_messages import (
     parts,
 )
 from nh.ipc.channel import Channel, batches
-from nh.ipc.link_messages import encode
+from nh.ipc.link_codec import encode
 from nh.logs import about
 from nh.printable import short_id
 from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords

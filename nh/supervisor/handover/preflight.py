@@ -16,7 +16,8 @@ import msgspec
 from nh.calls.snapshots.version import READABLE
 from nh.config import Settings
 from nh.errors import Unavailable
-from nh.ipc.link_messages import Shutdown, encode
+from nh.ipc.link_codec import encode
+from nh.ipc.link_messages import Shutdown
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.supervisor.shards.process import ShardProcess

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from nh.ipc.channel import MAX_MESSAGE_BYTES
 from nh.ipc.handover_messages import Yield, decode_to_old
 from nh.ipc.handover_socket import HandoverSocket
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES
 from nh.loop import Loop
 from nh.reasons import reason
 

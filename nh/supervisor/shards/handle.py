@@ -23,6 +23,7 @@ from nh.ipc.backup_messages import (
     StoreSockets,
 )
 from nh.ipc.channel import Channel
+from nh.ipc.link_codec import UnknownMessage, are_together, decode_from_shard, decode_together, encode
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.printable import escaped
@@ -173,7 +174,7 @@ class ShardHandle:
             process.reap()
             process.link.close()
             raise
-        self._channel.send(link.encode(spec.configure))
+        self._channel.send(encode(spec.configure))
         pin(self._process.pid, spec.cpu, self._name)
 
     @property
@@ -196,7 +197,7 @@ class ShardHandle:
             return
         self._last_id += 1
         try:
-            self._channel.send(link.encode(link.Execute(self._last_id, command, client)))
+            self._channel.send(encode(link.Execute(self._last_id, command, client)))
         except ChannelFull as exc:
             answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
             return
@@ -208,7 +209,7 @@ class ShardHandle:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
         if self.state is HandleState.UP:
             try:
-                self._channel.send(link.encode(message), fds)
+                self._channel.send(encode(message), fds)
             except ChannelFull:
                 return False
         return True
@@ -220,7 +221,7 @@ class ShardHandle:
         self.state = HandleState.ENDING
         self._grace = self._loop.call_later(grace_s, self._on_grace_over)
         try:
-            self._channel.send(link.encode(link.Shutdown(self._calls_stay)))
+            self._channel.send(encode(link.Shutdown(self._calls_stay)))
         except ChannelFull:
             self.kill()
 
@@ -240,12 +241,12 @@ class ShardHandle:
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
-            if link.are_together(record):
-                results = link.decode_together(record)
+            if are_together(record):
+                results = decode_together(record)
                 self._recovery.back_up([change for each in results for change in each.backup], fds)
                 self._on_results(results)
                 return
-            message = link.decode_from_shard(record)
+            message = decode_from_shard(record)
             match message:
                 case link.Executed():
                     self._recovery.back_up(message.backup, fds)
@@ -253,7 +254,7 @@ class ShardHandle:
                     self._recovery.restoring(message)
                 case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
                     self._recovery.back_up((message,), fds)
-        except link.UnknownMessage as exc:
+        except UnknownMessage as exc:
             self._unknown_log.log(
                 logging.WARNING,
                 "%s (pid %d) sent a message that this version of nh does not know: %s; run `nh upgrade`",
@@ -272,11 +273,11 @@ class ShardHandle:
             case link.Executed():
                 self._on_executed(message)
             case link.Configured():
-                records = ((link.encode(each), fds) for each, fds in self._recovery.begin())
+                records = ((encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)
             case link.Restored():
                 # in this order: if the supervisor dies in between, two shards have the calls, and not none
-                self._channel.send(link.encode(link.Serve()))
+                self._channel.send(encode(link.Serve()))
                 self._recovery.restored(message)
             case link.Ready():
                 self._on_shard_ready(message)

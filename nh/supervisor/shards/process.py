@@ -15,7 +15,9 @@ from typing import Final, Self
 import msgspec
 
 import nh
-from nh.ipc.link_messages import MAX_MESSAGE_BYTES, Fork, Forked, FromShard, decode_from_shard, encode
+from nh.ipc.channel import MAX_MESSAGE_BYTES
+from nh.ipc.link_codec import decode_from_shard, encode
+from nh.ipc.link_messages import Fork, Forked, FromShard
 from nh.reasons import reason
 from nh.supervisor.host.sd_notify import without_notify_socket
 
