@@ -9,7 +9,7 @@ from tests.ng.ng_call import NgCall
 from tests.ng.relays import NgRelay
 
 
-@pytest.fixture(params=["nh", "rtpengine"])
+@pytest.fixture(params=["nh", pytest.param("rtpengine", marks=pytest.mark.rtpengine)])
 def call(request: pytest.FixtureRequest) -> Iterator[NgCall]:
     relay: NgRelay = request.getfixturevalue(request.param)
     with NgClient(relay.address) as client:

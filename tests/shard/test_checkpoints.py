@@ -192,8 +192,8 @@ def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None
     proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()
     checkpointer = Checkpointer(proxy.table, saved)
     checkpointer.attach(loop)
+    now = proxy.now = time.monotonic()
     legs = proxy.connect(call_id=b"0").legs
-    now = time.monotonic()
     for index, count in ((0, 1), (1, 1)):
         receive(legs[index], 172, at=now + index)
         proxy.table.get_call(b"0").note(now=now + index)
