@@ -10,7 +10,8 @@ from nh.calls.drop import Drop
 from nh.calls.media import Media, Side
 from nh.commands import TransactionKey
 from nh.shard.media import buffers
-from nh.shard.media.sockets import MediaSocket, close_media_sockets, open_media_sockets, socket_of
+from nh.shard.media.opening import close_media_sockets, open_media_sockets
+from nh.shard.media.sockets import MediaSocket, socket_of
 from nh.shard.media.totals import TrafficTotals
 from tests.shard.bundled_call import BundledCall
 from tests.shard.conftest import MakePeer, MakeTestbed

@@ -12,8 +12,8 @@ from nh.calls.ports import PortInUse
 from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.media.loop_guard import LocalPorts
+from nh.shard.media.opening import close_media_sockets, open_media_sockets
 from nh.shard.media.plane import SocketPlane
-from nh.shard.media.sockets import close_media_sockets, open_media_sockets
 from tests.shard.testbed import V4
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Side
-from nh.shard.media import forwarding, sockets
+from nh.shard.media import forwarding, opening
 from nh.shard.media.leg_notes import NOTE_S
 from nh.shard.media.pipeline import ENOUGH_PACKETS
 from nh.shard.media.sockets import MediaSocket, socket_of
@@ -121,7 +121,7 @@ def test_an_end_that_is_announced_elsewhere_is_sent_to_there(
 def test_without_descriptors_it_is_sent_to_as_before(
     testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "BESIDE_SHARE", 0.0)
+    monkeypatch.setattr(opening, "BESIDE_SHARE", 0.0)
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)
     speak(testbed, alice, call, bob)

@@ -1,4 +1,4 @@
-"""nh.shard.media.sockets: exclusive ports of this host, all of a run or none."""
+"""nh.shard.media.sockets and opening: exclusive ports of this host, all of a run or none."""
 
 import os
 import socket
@@ -11,12 +11,8 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.calls.ports import PortInUse
 from nh.errors import AddressUnavailable
-from nh.shard.media.sockets import (
-    MediaSocket,
-    adopt_media_socket,
-    close_media_sockets,
-    open_media_sockets,
-)
+from nh.shard.media.opening import adopt_media_socket, close_media_sockets, open_media_sockets
+from nh.shard.media.sockets import MediaSocket
 from tests.shard.testbed import V4
 
 
@@ -82,7 +78,7 @@ def test_descriptors_that_are_used_up_are_no_free_ports(ports: range) -> None:
     program = f"""
 import resource
 from nh.errors import PortsExhausted
-from nh.shard.media.sockets import open_media_sockets
+from nh.shard.media.opening import open_media_sockets
 import os
 before = len(os.listdir("/proc/self/fd"))
 resource.setrlimit(resource.RLIMIT_NOFILE, (before + 5, before + 5))

@@ -13,7 +13,7 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.calls.source import SourcePolicy
 from nh.commands import TransactionKey
-from nh.shard.media import sockets
+from nh.shard.media import opening
 from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
 from tests.shard.testbed import PACKET, PACKETS, V4, V6, Conversation, RelayTestbed, audio, shuts_out
@@ -51,7 +51,7 @@ def test_who_announces_an_address_of_many_is_sent_to_when_it_has_sent(
 def connected_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Latched sockets are connected, or not, for lack of the descriptors beside them."""
     if not request.param:
-        monkeypatch.setattr(sockets, "BESIDE_SHARE", 0.0)
+        monkeypatch.setattr(opening, "BESIDE_SHARE", 0.0)
 
 
 # --- latching ---------------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ from nh.calls.media import Endpoint
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
+def family_of(endpoint: Endpoint) -> socket.AddressFamily:
+    """The address family of its socket."""
+    return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+
+
 def socket_address(endpoint: Endpoint) -> SocketAddress:
     """An endpoint for sendto(2) and connect(2)."""
     address, percent, zone = endpoint.address.partition("%")

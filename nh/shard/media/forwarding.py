@@ -27,6 +27,7 @@ from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
+from nh.shard.media.opening import open_beside
 from nh.shard.media.pipeline import (
     ENOUGH_PACKETS,
     legs_at,
@@ -427,7 +428,7 @@ class Forwarding:
             self._open_beside(media_socket)
 
     def _open_beside(self, media_socket: MediaSocket) -> bool:
-        sock = media_socket.open_beside()
+        sock = open_beside(media_socket)
         if sock is None:
             return False
         try:

@@ -24,15 +24,10 @@ from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.leg_notes import LegNotes
 from nh.shard.media.loop_guard import LocalPorts
+from nh.shard.media.opening import adopt_media_socket, close_media_sockets, open_media_sockets
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.socket_errors import exhausted
-from nh.shard.media.sockets import (
-    MediaSocket,
-    adopt_media_socket,
-    close_media_sockets,
-    open_media_sockets,
-    sockets_of,
-)
+from nh.shard.media.sockets import MediaSocket, sockets_of
 from nh.shard.media.totals import TrafficTotals
 from nh.shard.media.udp_errors import UdpErrors
 

@@ -1,36 +1,23 @@
-"""Media sockets: opened exclusively on ports that the domain chose, connected to their latched source.
+"""Media sockets, connected to their latched source; nh.shard.media.opening opens them.
 
-Contract: a port is bound before SO_REUSEPORT is set, so no two programs share a port by accident, while a
-successor that knows of it can bind it too. Beside a connected socket stands an unconnected one on the same
-port, to which the kernel gives the packets of all other sources. The module knows nothing of the rules of
-calls.
+Beside a connected socket stands an unconnected one on the same port, to which the kernel gives the packets of
+all other sources. The module knows nothing of the rules of calls.
 """
 
-import contextlib
 import ctypes
-import errno
-import functools
-import os
-import resource
 import socket
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from nh.calls.leg import Leg
-from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
+from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
-from nh.errors import AddressUnavailable
-from nh.shard.media.addresses import endpoint_of, socket_address
+from nh.shard.media.addresses import family_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.loop_guard import enable_ttl
-from nh.shard.media.socket_errors import refused_port
-from nh.shard.media.unreachable import queue_errors
 
-BESIDE_SHARE: Final = 0.75
-"""Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
-
-_KIND: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+SOCKET_TYPE: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
 _DROPS: Final = 8
@@ -101,7 +88,7 @@ class MediaSocket(socket.SocketType):
 
     def __init__(self, local: Endpoint, dscp: int = 0, *, fd: int | None = None) -> None:
         if fd is None:
-            socket.SocketType.__init__(self, _family_of(local), _KIND)
+            socket.SocketType.__init__(self, family_of(local), SOCKET_TYPE)
         else:
             socket.SocketType.__init__(self, fileno=fd)
         self.rare: dict[str, Any] | None = None
@@ -170,25 +157,6 @@ class MediaSocket(socket.SocketType):
         self.keeps_peer = ":" in self.local.address
         return True
 
-    def open_beside(self) -> socket.SocketType | None:
-        """Open `beside`, before the socket is connected, or because it `keeps_peer`.
-
-        Returns:
-            It; None if the system has no room for it.
-        """
-        try:
-            sock = socket.SocketType(_family_of(self.local), _KIND)
-            _bind(sock, self.local, shared=True)
-        except OSError:
-            return None
-        if sock.fileno() > _most_fds() * BESIDE_SHARE:
-            sock.close()
-            return None
-        if self.reads_ttl:
-            enable_ttl(sock)
-        self.beside = sock
-        return sock
-
     def disconnect(self, *, certain: bool = True) -> None:
         """Get packets of any source again (connect(2) with AF_UNSPEC); the port stays bound.
 
@@ -212,79 +180,10 @@ class MediaSocket(socket.SocketType):
         return lost if self.beside is None else lost + _lost_packets(self.beside)
 
 
-def _family_of(local: Endpoint) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in local.address else socket.AF_INET
-
-
 def _lost_packets(sock: socket.SocketType) -> int:
     info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
     # kernels before Linux 4.12 do not count
     return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
-
-
-@functools.cache
-def _most_fds() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
-    """Open `count` sockets on consecutive ports, or none.
-
-    Args:
-        address: a unicast IP address of this host.
-        base: lowest port, 1 to 65535.
-        count: number of ports, 1 or more.
-        dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
-
-    Raises:
-        PortInUse: a port is taken.
-        AddressUnavailable: the address cannot be bound.
-        SocketsExhausted: the system has no descriptors or memory left.
-    """
-    if is_link_local(address):
-        raise AddressUnavailable(f"{address} {LINK_LOCAL}")
-    if not is_unicast(address):
-        raise AddressUnavailable(f"{address} is not a unicast address: media cannot be announced there")
-    sockets: list[MediaSocket] = []
-    try:
-        for port in range(base, base + count):
-            sockets.append(_open(Endpoint(address, port), dscp))
-    except OSError as exc:
-        close_media_sockets(sockets)
-        raise refused_port(exc, address, base + len(sockets)) from exc
-    return sockets
-
-
-def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
-    """A media socket that another process opened. It is left as it is, connected or not.
-
-    Args:
-        fd: descriptor that the media socket owns from now on; it is closed if this fails.
-        local: where it has to be bound.
-        dscp: DiffServ code point that it was opened with.
-
-    Raises:
-        OSError: the descriptor is not that socket.
-    """
-    try:
-        media_socket = MediaSocket(local, dscp, fd=fd)
-    except OSError:  # it is no socket, so there is none to close it
-        os.close(fd)
-        raise
-    try:
-        is_at = media_socket.getsockname()[:2] == (local.address, local.port)
-        if media_socket.type != socket.SOCK_DGRAM or not is_at:
-            raise OSError(errno.EBADF, f"descriptor {fd} is not the socket at {local}")
-        media_socket.setblocking(False)
-    except OSError:
-        media_socket.close()
-        raise
-    media_socket.adopted = True
-    media_socket.lost = -1
-    media_socket.keeps_peer = ":" in local.address  # perhaps
-    with contextlib.suppress(OSError):  # ENOTCONN
-        media_socket.peer = endpoint_of(media_socket.getpeername())
-    return media_socket
 
 
 def socket_of(leg: Leg) -> MediaSocket:
@@ -309,51 +208,3 @@ def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
 def connected_socket_of(leg: Leg) -> MediaSocket:
     """The one of its sockets that is connected: `leg.socket`, until a check of this batch has moved it."""
     return next(each for each in sockets_of([leg]) if each.connected)
-
-
-def close_media_sockets(sockets: list[MediaSocket]) -> None:
-    """Close all of `sockets`."""
-    for media_socket in sockets:
-        media_socket.close_beside()
-        media_socket.close()
-
-
-def _open(local: Endpoint, dscp: int) -> MediaSocket:
-    v6 = ":" in local.address
-    sock = MediaSocket(local, dscp)
-    _bind(sock, local, shared=False)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        queue_errors(sock, v6=v6)
-        if dscp and v6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-            # IP_TOS sets the priority that queueing disciplines go by, too; IPV6_TCLASS does not
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, tos_priority(dscp << 2))
-        elif dscp:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def tos_priority(tos: int) -> int:
-    """The priority (SO_PRIORITY) that Linux gives to packets with that TOS: rt_tos2priority()."""
-    return (0, 2, 6, 4)[tos >> 3 & 3]
-
-
-def _bind(sock: socket.SocketType, local: Endpoint, *, shared: bool) -> None:
-    """Bind a new socket to `local`; shared: beside one that is bound there.
-
-    Raises:
-        OSError: the system refuses; the socket is closed.
-    """
-    try:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((local.address, local.port))
-    except OSError:
-        sock.close()
-        raise
