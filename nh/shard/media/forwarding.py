@@ -6,9 +6,7 @@ the batch: the socket is connected, a kernel flow begins or changes, and the pla
 are compiled anew. Applying never runs inside a reader, so nothing is re-entered.
 
 Packets that waited at a socket before it was connected came from any source. apply() serves them by their
-source, in their order, before the socket gets a reader that leaves the source to the kernel. Beside a
-connected socket, another one gets the packets of other sources, so that a phone whose NAT moves it is heard
-and strangers are counted.
+source, in their order, before the socket gets a reader that leaves the source to the kernel.
 
 Until activate(), another process may still use the sockets of restored calls. They are left as they are,
 neither connected nor read, and kernel flows continue. activate() brings all of them into the state that their
@@ -22,18 +20,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint
+from nh.shard.media.connector import Connector
 from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.opening import open_beside
 from nh.shard.media.pipeline import (
     ENOUGH_PACKETS,
     legs_at,
     peer_for,
     plan_for,
-    sends_enough,
     sole_latched_source,
 )
 from nh.shard.media.poll import MediaPoll
@@ -87,7 +83,6 @@ class Forwarding:
         self._kernel_off = kernel_off
         self._source_changed = source_changed
         self._path_changed = path_changed
-        self._opened_beside = opened_beside
         self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
         self._unconnected: dict[MediaSocket, None] = {}  # see connect_some()
         egress = Egress(traffic, local_ports)
@@ -101,6 +96,7 @@ class Forwarding:
             save=self._save,
             note_leg=self._note,
         )
+        self._connector = Connector(poll, self._readers, opened_beside)
         self._note_leg = note_leg
         # one bound method each, which all sockets share
         self._drop: Final = self._readers.drop
@@ -236,10 +232,7 @@ class Forwarding:
                 continue
             if self._kernel is not None:
                 self._kernel.update(media_socket)
-            media_socket.peer = None
-            wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
-            if not self._connect(media_socket, wanted):
-                self._disconnect(media_socket, certain=False)
+            self._connector.connect_anew(media_socket)
         # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
             try:
@@ -329,7 +322,7 @@ class Forwarding:
         """Do what _refresh() says, for these sockets alone."""
         # packets that wait are older than those that the kernel forwards from now on, and of any source
         waiting = [each for each in paths if self._update_flow(each)]
-        waiting += [each for each in paths if self._connect_as_wanted(each)]
+        waiting += [each for each in paths if self._connector.connect_as_wanted(each)]
         changed: list[Leg] = []
         for media_socket in waiting:
             changed += self._serve_waiting(media_socket)
@@ -386,65 +379,6 @@ class Forwarding:
         reader = self._readers.compile(media_socket, plan)
         self._poll.set_reader(media_socket.fileno(), reader)
         return reader
-
-    def _connect_as_wanted(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the end that its legs want, or disconnect it.
-
-        Returns:
-            Whether it has just been connected.
-        """
-        wanted, leg = None, media_socket.leg
-        if leg is not None and (leg.latched or sends_enough(leg)):
-            wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
-        if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
-            return False
-        if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
-            return False
-        if self._connect(media_socket, wanted):
-            return True
-        self._disconnect(media_socket)
-        return False
-
-    def _connect(self, media_socket: MediaSocket, wanted: Endpoint | None) -> bool:
-        """Connect a socket to the end that its legs want, with another one beside it.
-
-        Args:
-            media_socket: the socket.
-            wanted: the end; None: they want none.
-
-        Returns:
-            Whether it is connected to it. If not, every packet is admitted by its source.
-        """
-        if wanted is None or not (media_socket.beside or self._open_beside(media_socket)):
-            return False
-        return media_socket.connect_to(wanted)
-
-    def _disconnect(self, media_socket: MediaSocket, *, certain: bool = True) -> None:
-        """Let a socket get the packets of all sources; see MediaSocket.disconnect."""
-        media_socket.disconnect(certain=certain)
-        if not media_socket.keeps_peer:
-            self._close_beside(media_socket)
-        elif media_socket.beside is None:
-            self._open_beside(media_socket)
-
-    def _open_beside(self, media_socket: MediaSocket) -> bool:
-        sock = open_beside(media_socket)
-        if sock is None:
-            return False
-        try:
-            self._poll.add(sock.fileno(), self._readers.beside, media_socket)
-        except OSError:
-            media_socket.close_beside()
-            return False
-        self._opened_beside(media_socket)
-        return True
-
-    def _close_beside(self, media_socket: MediaSocket) -> None:
-        if media_socket.beside is not None:
-            # what they change shows with the next packets, which come to the socket itself
-            self._readers.serve_waiting(media_socket, media_socket.beside)
-            self._poll.remove(media_socket.beside.fileno())
-            media_socket.close_beside()
 
 
 def _bundled(legs: Sequence[Leg]) -> bool:
