@@ -31,7 +31,8 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "calls": (
         *("nh.shard.call_list", "nh.shard.call_log", "nh.shard.limit_log"),
         "nh.supervisor.records",
-        *("nh.shard.control", "nh.shard.replies", "nh.shard.link_reports"),
+        *("nh.shard.control", "nh.shard.command_queue", "nh.shard.shares"),
+        *("nh.shard.replies", "nh.shard.link_reports"),
         "nh.shard.relay",
         "nh.shard.ng",
     ),

@@ -228,8 +228,8 @@ def test_a_bug_costs_one_command(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        assert shard.control._recovery is not None
-        broken.setattr(shard.control._recovery.relay, "execute", fail)
+        assert shard.control._shard is not None
+        broken.setattr(shard.control._shard.relay, "execute", fail)
         result = shard.do(ShowCall(b"call"))
     assert isinstance(result, Failure)
     assert result.code == "internal"
