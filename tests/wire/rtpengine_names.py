@@ -230,3 +230,55 @@ KEYS = [
     "xmlrpc-callback",
 ]
 """Keys of an offer or answer, those of other commands too."""
+
+VALUES = {
+    "alias-key": ["none", "off", "no", "sdp", "address", "endpoint"],
+    "all": [
+        *("all", "none", "offer-answer", "not-offer-answer", "non-offer-answer"),
+        *("except-offer-answer", "flows"),
+    ],
+    "audio-player": [
+        *("default", "on", "yes", "enable", "enabled", "transcode", "transcoding"),
+        *("no", "off", "disable", "disabled", "force", "forced", "always", "everything"),
+    ],
+    "bundle": ["accept", "offer", "reject", "require", "strict"],
+    "drop-traffic": ["start", "stop"],
+    "dtls": ["passive", "active", "no", "off", "disabled", "disable"],
+    "dtls-fingerprint": ["sha-1", "sha-224", "sha-256", "sha-384", "sha-512"],
+    "endpoint-learning": ["off", "immediate", "delayed", "heuristic"],
+    "generate-rtcp": ["on", "off"],
+    "ice": [
+        *("remove", "force", "default", "optional", "force-relay", "trickle", "ice2"),
+        *("lite-no", "lite-off", "lite-none", "no-lite", "lite", "lite-fw", "lite-fwd", "lite-forward"),
+        *("lite-offer", "lite-backward", "lite-backwards", "lite-reverse", "lite-answer", "lite-back"),
+        *("lite-bkw", "lite-bk", "lite-both"),
+    ],
+    "ice-lite": [
+        *("off", "none", "no", "forward", "offer", "fwd", "fw", "both"),
+        *("backward", "backwards", "reverse", "answer", "back", "bkw", "bk"),
+    ],
+    "media-echo": [
+        *("blackhole", "sinkhole", "forward", "fwd", "fw", "both"),
+        *("backward", "backwards", "reverse", "back", "bkw", "bk"),
+    ],
+    "osrtp": ["accept-rfc", "accept-legacy", "accept", "offer-legacy", "offer", "offer-rfc"],
+    "record-call": ["yes", "on", "no", "off", "discard"],
+    "replace": [
+        *("force-increment-sdp-ver", "origin", "origin-full", "sdp-version", "session-name", "username"),
+        *("zero-address", "session-connection"),
+    ],
+    "rtcp-mux": ["accept", "demux", "offer", "reject", "require"],
+    "sdes": [
+        *("no", "off", "disabled", "disable", "lifetime", "pad", "static", "nonew", "prefer", "priority"),
+        *("unencrypted_srtp", "unencrypted_srtcp", "unauthenticated_srtp"),
+        *("encrypted_srtp", "encrypted_srtcp", "authenticated_srtp"),
+        *("no-AES_CM_128_HMAC_SHA1_32", "only-AES_CM_128_HMAC_SHA1_32", "order:AES_CM_128_HMAC_SHA1_32"),
+        "offerer_pref:AES_CM_128_HMAC_SHA1_32",
+    ],
+    "t.38": [
+        *("decode", "force", "stop", "no-ecm", "no-v17", "no-v.17", "no-v.27ter", "no-v27ter"),
+        *("no-v29", "no-v.29", "no-v34", "no-v.34", "no-iaf", "fec"),
+    ],
+    "transport-protocol": ["accept", "RTP/SAVP"],
+}
+"""Words that a key may have as its value, where rtpengine has a list of them."""

@@ -9,7 +9,7 @@ from nh.commands import Feature
 from nh.results import Failure
 from nh.wire.ng import codecs, decode_request, flags, options, replies, requests, unsupported
 from tests.wire.ng import offer
-from tests.wire.rtpengine_names import FLAGS, KEYS
+from tests.wire.rtpengine_names import FLAGS, KEYS, VALUES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 DOCUMENT = (REFERENCE / "ng.md").read_text()
@@ -95,6 +95,7 @@ def test_every_flag_that_is_left_out_is_listed(name: bytes) -> None:
 
 SAMPLES: Mapping[str, object] = {
     "address-family": "IP4",
+    "all": "all",
     "bundle": "offer",
     "codec": {"strip": ["PCMU"]},
     "drop-traffic": "start",
@@ -136,3 +137,41 @@ def test_every_flag_and_key_of_rtpengine_has_its_place(kind: str, name: str) -> 
         assert f"`{name}`" in LEFT_OUT or f"`{name}=" in LEFT_OUT
     else:
         assert f"`{name}`" in SPELLED.replace(LEFT_OUT, "").replace(REFUSED, "")
+
+
+IN_ANY_CASE = {
+    "alias-key": {"none", "off", "no"},
+    "all": {*VALUES["all"]},
+    "audio-player": {"default", "no", "off", "disable", "disabled"},
+    "drop-traffic": {"stop"},
+    "dtls": {"passive"},
+    "generate-rtcp": {"off"},
+    "ice": {"default", *(word for word in VALUES["ice"] if "lite" in word)},
+    "ice-lite": {*VALUES["ice-lite"]},
+    "record-call": {"no", "off", "discard"},
+    "replace": {"session-connection"},
+    "sdes": {"static"},
+    "t.38": {*VALUES["t.38"]},
+    "transport-protocol": {"accept"},
+}
+"""Words that may change nothing without a warning: nh does so in any case, or never does the contrary, or the
+word is about other commands than offer."""
+
+EVERYTHING = [(key, word) for key, words in VALUES.items() for word in words]
+
+
+def asks_for_something(name: str, value: object) -> bool:
+    """Whether an offer with a key does anything else than one without it, or has a warning, or is refused."""
+    request = decode_request(offer(**{name.replace("-", "_"): value}))
+    changed = request.command != decode_request(offer()).command
+    return changed or bool(request.ignored)
+
+
+@pytest.mark.parametrize(("key", "word"), EVERYTHING)
+def test_no_word_of_rtpengine_is_passed_over(key: str, word: str) -> None:
+    assert asks_for_something(key, word) or word in IN_ANY_CASE[key]
+
+
+@pytest.mark.parametrize("key", sorted(VALUES))
+def test_a_word_that_nobody_knows_is_never_passed_over(key: str) -> None:
+    assert asks_for_something(key, "gibberish")

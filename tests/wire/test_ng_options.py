@@ -234,6 +234,10 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
         ({"sdp-attr": {"audio": {"substitute": [["x"], ["a", ""]]}}}, "sdp-attr-substitute"),
         ({"flags": ["sdp-attr-add-audio"]}, "sdp-attr-add"),
         ({"DTLS": "sometimes"}, "DTLS=sometimes"),
+        ({"ICE": "zigzag"}, "ICE=zigzag"),
+        ({"T.38": "fast"}, "T.38=fast"),
+        ({"record-call": "perhaps"}, "record-call=perhaps"),
+        ({"all": "others"}, "all=others"),
         ({"my-own-key": "x"}, "my-own-key"),
         ({"received-from": ["IP4", "here"]}, "received-from"),
         ({"direction": ["a", "b", "c"]}, "direction beyond the second"),
@@ -245,11 +249,29 @@ def test_one_pair_needs_no_list_of_its_own() -> None:
         ({"codec-accept": ["PCMU"]}, "codec-accept"),
         ({"alias-key": "SDP"}, "alias-key"),
         ({"flags": ["codec-ignore-EVS"]}, "codec-ignore"),
+        ({"codec": {"play": ["PCMU"]}}, "codec-play"),
+        ({"extmap": {"add": ["x"]}}, "extmap=add"),
     ],
 )
 def test_what_changes_nothing_is_named_in_a_warning(fields: dict[str, Any], named: str) -> None:
     assert isinstance(request(**fields).command, Offer)
     assert request(**fields).ignored == named
+
+
+def test_a_string_with_commas_is_a_list_of_words() -> None:
+    listed = request(
+        replace=["origin", "username"], **{"rtcp-mux": ["offer", "accept"]}, codec={"strip": ["A", "B"]}
+    )
+    written = request(replace="origin,username", **{"rtcp-mux": "offer,accept"}, codec={"strip": "A,B"})
+    assert (written.command, written.ignored) == (listed.command, "")
+    raw = request(**{"rtpp-flags": "replace=origin,username rtcp-mux=offer,accept codec-strip=A,B"})
+    assert raw.command == listed.command
+
+
+def test_an_attribute_keeps_its_commas() -> None:
+    command = request(**{"sdp-attr": {"audio": {"add": "fmtp:101 0-15,66"}}}).command
+    assert isinstance(command, Offer)
+    assert [edit.text for edit in command.options.text.attributes] == [b"fmtp:101 0-15,66"]
 
 
 def test_a_warning_does_not_grow_with_the_request() -> None:
@@ -265,8 +287,6 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
     [
         {"flags": ["codec-consume-all"]},
         {"codec": {"accept": ["PCMU"], "consume": ["PCMA"]}},
-        {"codec": {"play": ["PCMU"]}},
-        {"codec": "PCMU"},
         {"flags": ["record-call"]},
         {"record-call": "yes"},
         {"flags": ["OSRTP-offer-legacy"]},

@@ -207,6 +207,21 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     assert failure(payload("block media", call_id="c", label="caller")).code == "unsupported"
 
 
+@pytest.mark.parametrize("medias", ["offer-answer", "flows", "none"])
+def test_all_media_are_of_an_offer_and_its_answer(medias: str) -> None:
+    tags = {"call_id": "c", "from_tag": "a", "all": medias}
+    request = decode_request(payload("block media", **tags))
+    assert (request.command, request.ignored) == (BlockMedia(b"c", b"a", True), "")
+
+
+@pytest.mark.parametrize("medias", ["except-offer-answer", "non-offer-answer", "not-offer-answer"])
+def test_there_are_no_other_media_to_block(medias: str) -> None:
+    for command_name in ("block media", "unblock DTMF", "silence media"):
+        refused = failure(payload(command_name, call_id="c", from_tag="a", all=medias))
+        assert refused.code == "unsupported"
+        assert refused.message.startswith("all=except-offer-answer")
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -99,14 +99,18 @@ def _run_script(script: Path, directory: Path) -> None:
             check=False,
             env={**os.environ, "RTPENGINE_EXTENDED_TESTS": "1"},  # scripts that take long end without it
         )
+        _print_outcomes(script, done, len(calls))
         nh.stop()
+
+
+def _print_outcomes(script: Path, done: "subprocess.CompletedProcess[str]", calls: int) -> None:
     lines = done.stdout.splitlines()  # the scripts and their modules print, too
     outcomes = [line.split("\t") for line in lines if line.startswith(OUTCOMES)]
     for outcome, line, title, why in outcomes:
         if outcome == "failed":
             print(f"{script.name}:{line}: {title}: {why}")
     counts = Counter(outcome for outcome, *_ in outcomes)
-    print(f"{script.name}: {counts['passed']} of {len(calls)} passed {done.stderr[:300]}".strip(), flush=True)
+    print(f"{script.name}: {counts['passed']} of {calls} passed {done.stderr[:300]}".strip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from msgspec import structs
 from nh.commands import EVERY_CODEC, CodecChoice
 from nh.wire.ng.dictionary import NO, items_of, normalize_key, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
-from nh.wire.ng.unsupported import CODEC_OPTIONS, CODECS
+from nh.wire.ng.unsupported import CODEC_OPTIONS
 
 CHOICES: Final[Mapping[bytes, str]] = {
     b"strip": "strip",
@@ -54,7 +54,7 @@ def read_codec_option(option: bytes, names: tuple[bytes, ...], parsed: ParsedOpt
         name = f"codec-{text_of(option)}"
         parsed.ignore(name) if gap is None else parsed.unsupported(name, gap)
     else:
-        parsed.unsupported("codec", CODECS)
+        parsed.ignore(f"codec-{text_of(option[:64])}")
 
 
 def read_choice_flag(field: str, parsed: ParsedOptions) -> None:

@@ -28,7 +28,7 @@ _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
 _SHORT: Final = 64
 """Longest name of a key that is remembered."""
 
-NO: Final = frozenset({b"", b"no", b"off", b"false", b"default", b"disable"})
+NO: Final = frozenset({b"", b"no", b"off", b"false", b"none", b"default", b"disable", b"disabled"})
 """Values with which a client asks for nothing; where no number is meant, so does 0."""
 
 _SPELLING: Final = bytes.maketrans(b" _", b"--")
@@ -139,9 +139,16 @@ def items_of(value: object) -> Iterator[tuple[bytes, object]]:
 
 
 def words_of(value: object) -> tuple[bytes, ...]:
-    """The strings of a list, or one string as a list of one; other items are skipped."""
-    words = [_octets(item) for item in value] if isinstance(value, list) else [_octets(value)]
-    return tuple([word for word in words if word])
+    """The strings of a list, or those of one string with commas between them; other items are skipped."""
+    if isinstance(value, list):
+        return strings_of(value)
+    return tuple([word for word in (_octets(value) or b"").split(b",") if word])
+
+
+def strings_of(value: object) -> tuple[bytes, ...]:
+    """The strings of a list, or one string as a list of one, whatever is in it; other items are skipped."""
+    strings = [_octets(item) for item in value] if isinstance(value, list) else [_octets(value)]
+    return tuple([string for string in strings if string])
 
 
 def normalized_words(value: object) -> Iterator[bytes]:

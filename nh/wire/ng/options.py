@@ -10,9 +10,10 @@ from typing import Final
 from msgspec import structs
 
 from nh.calls.media import canonical_address, is_address, is_unicast
-from nh.commands import DEFAULT_BUNDLE, BundleOptions, EndpointLearning, Feature, IceHandling
+from nh.commands import DEFAULT_BUNDLE, BundleOptions, EndpointLearning, Feature
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import (
+    NO,
     Dictionary,
     integer_of,
     misfit_of,
@@ -22,11 +23,12 @@ from nh.wire.ng.dictionary import (
     words_of,
 )
 from nh.wire.ng.flags import read_flag
+from nh.wire.ng.ice import read_ice, read_ice_lite
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import PARTIAL_READERS, Reader, says_something
 from nh.wire.ng.rtpp_flags import split
 from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_removed_media, read_replace
-from nh.wire.ng.unsupported import FULL_ICE, NOT_OPTIONS, TURN, UNSUPPORTED_KEYS
+from nh.wire.ng.unsupported import NOT_OPTIONS, UNSUPPORTED_KEYS
 
 _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directional"}
 
@@ -43,7 +45,6 @@ _Options = tuple[tuple[bytes, _Value], ...]
 _PLAIN: Final = frozenset({bytes, str})
 
 _MAX_TOS: Final = 255
-_ICE: Final = {handling.value.encode(): handling for handling in IceHandling}
 _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
 
 
@@ -143,29 +144,6 @@ def _read_flags(value: object, parsed: ParsedOptions) -> None:
 
 
 # --- options that nh implements -------------------------------------------------------------------
-
-
-def _read_ice(value: object, parsed: ParsedOptions) -> None:
-    for word in normalized_words(value):
-        if word in _ICE:
-            parsed.set("ice", _ICE[word])
-        elif word in (b"trickle", b"ice2"):
-            parsed.set(word.decode())
-        elif word == b"force-relay":
-            parsed.unsupported("ICE=force-relay", TURN)
-        elif word.startswith(b"lite-"):
-            _read_ice_lite(word.removeprefix(b"lite-"), parsed)
-        else:
-            parsed.ignore(f"ICE={text_of(word[:64])}")
-
-
-def _read_ice_lite(value: object, parsed: ParsedOptions) -> None:
-    """nh is lite towards both ends, whichever the client names, and never full."""
-    for word in normalized_words(value):
-        if word == b"off":
-            parsed.unsupported("ICE-lite=off", FULL_ICE)
-        elif word not in (b"forward", b"backward", b"both"):
-            parsed.ignore(f"ICE-lite={text_of(word[:64])}")
 
 
 def _read_mux(value: object, parsed: ParsedOptions) -> None:
@@ -289,8 +267,14 @@ def _read_alias_key(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_all(value: object, parsed: ParsedOptions) -> None:
-    if b"all" in normalized_words(value):
-        parsed.switches.add("all")
+    """Which media a command is about: all media of nh are of an offer and its answer."""
+    for word in normalized_words(value):
+        if word == b"all":
+            parsed.switches.add("all")
+        elif word in (b"except-offer-answer", b"non-offer-answer", b"not-offer-answer"):
+            parsed.switches.add("except-offer-answer")
+        elif word not in (b"offer-answer", b"flows") and word not in NO:
+            parsed.ignore(f"all={text_of(word[:64])}")
 
 
 def _read_supports(value: object, parsed: ParsedOptions) -> None:
@@ -309,8 +293,8 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"sdp-attr": read_attributes,
     b"extmap": read_extmap,
     b"sdp-media-remove": read_removed_media,
-    b"ice": _read_ice,
-    b"ice-lite": _read_ice_lite,
+    b"ice": read_ice,
+    b"ice-lite": read_ice_lite,
     b"rtcp-mux": _read_mux,
     b"bundle": _read_bundle,
     b"direction": _read_direction,

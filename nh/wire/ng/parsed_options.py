@@ -25,7 +25,8 @@ class ParsedOptions:
 
     Attributes:
         options: values for fields of nh.commands.OfferOptions, by field name.
-        switches: how the command runs: any of fatal, fast, to-tag, directional, all, "load limit".
+        switches: how the command runs: any of fatal, fast, to-tag, directional, all,
+            except-offer-answer, "load limit".
         added: names and values of the keys in the string `rtpp-flags`, in order.
     """
 

@@ -3,7 +3,7 @@
 nh.wire.ng.unsupported has the keys that fail whatever their value asks for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from nh.wire.ng.codecs import CHOICES, read_codec, read_codec_option
@@ -18,6 +18,11 @@ Reader = Callable[[object, ParsedOptions], None]
 
 _YES: Final = frozenset({b"yes", b"on", b"1", b"true"})
 _NO: Final = NO | {b"0"}
+_FAX: Final = frozenset(
+    {b"stop", b"no-ecm", b"no-iaf", b"fec"}
+    | {b"no-" + name for name in (b"v17", b"v.17", b"v27ter", b"v.27ter", b"v29", b"v.29", b"v34", b"v.34")}
+)
+"""Values of `T.38` that are about its conversion alone."""
 
 
 def says_something(value: object) -> bool:
@@ -25,12 +30,6 @@ def says_something(value: object) -> bool:
     if isinstance(value, dict):
         return any(value.values())
     return not _NO.issuperset(normalized_words(value))
-
-
-def _read_t38(value: object, parsed: ParsedOptions) -> None:
-    for word in normalized_words(value):
-        if word in (b"decode", b"force"):
-            parsed.unsupported(f"T.38={text_of(word)}", T38)
 
 
 _OSRTP: Final = {
@@ -52,10 +51,18 @@ def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
 
-def _unsupported_words(words: frozenset[bytes], name: str, gap: Gap) -> Reader:
+def _unsupported_words(
+    name: str, gap: Gap, unsupported: Collection[bytes], done: Collection[bytes] = ()
+) -> Reader:
+    """The reader of a key of which nh cannot ignore some words, and does others in any case."""
+
     def read(value: object, parsed: ParsedOptions) -> None:
-        if words & set(normalized_words(value)):
-            parsed.unsupported(name, gap)
+        for word in normalized_words(value):
+            text = f"{name}={text_of(word[:64])}"
+            if word in unsupported:
+                parsed.unsupported(text, gap)
+            elif word not in done and word not in _NO:
+                parsed.ignore(text)
 
     return read
 
@@ -68,8 +75,7 @@ def _reader_of_codec_option(option: bytes) -> Reader:
 
 
 PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
-    b"t.38": _read_t38,
-    b"t38": _read_t38,
+    **dict.fromkeys((b"t.38", b"t38"), _unsupported_words("T.38", T38, {b"decode", b"force"}, _FAX)),
     b"osrtp": _read_osrtp,
     b"sdes": read_sdes,
     b"dtls": read_dtls,
@@ -78,8 +84,8 @@ PARTIAL_READERS: Final[Mapping[bytes, Reader]] = {
     b"codec": read_codec,
     **{b"codec-" + option: _reader_of_codec_option(option) for option in (*CHOICES, *CODEC_OPTIONS)},
     b"transcode": _reader_of_codec_option(b"transcode"),
-    b"record-call": _unsupported_words(_YES, "record-call", RECORDING),
-    b"generate-rtcp": _unsupported_words(_YES, "generate-RTCP", RTCP),
-    b"drop-traffic": _unsupported_words(frozenset({b"start"}), "drop-traffic", TRAFFIC),
+    b"record-call": _unsupported_words("record-call", RECORDING, _YES, {b"discard"}),
+    b"generate-rtcp": _unsupported_words("generate-RTCP", RTCP, _YES),
+    b"drop-traffic": _unsupported_words("drop-traffic", TRAFFIC, {b"start"}, {b"stop"}),
 }
 """The reader of each key."""

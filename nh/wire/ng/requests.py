@@ -193,6 +193,8 @@ def _reader_of_block(what: Block, *, blocked: bool) -> Callable[[Dictionary, Par
         for selector in (b"label", b"from-label", b"to-label", b"address"):
             if dictionary.find(selector):
                 raise Unsupported(f"blocking by {text_of(selector)} (use from-tag)")
+        if "except-offer-answer" in parsed.switches:
+            raise Unsupported("all=except-offer-answer (all media of nh are of an offer and its answer)")
         # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
         directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
         from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""

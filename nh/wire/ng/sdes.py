@@ -11,7 +11,13 @@ from nh.wire.ng.parsed_options import ParsedOptions
 
 _OFF: Final = frozenset({"off", "no", "disabled", "disable"})
 
-_FIELDS: Final = {"pad": "pad", "lifetime": "lifetime", "prefer": "prefer", "nonew": "no_new"}
+_FIELDS: Final = {
+    "pad": "pad",
+    "lifetime": "lifetime",
+    "prefer": "prefer",
+    "priority": "prefer",
+    "nonew": "no_new",
+}
 
 _NO_EFFECT: Final = frozenset({"static"})
 """The same offer gets the same suite in any case."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from nh.commands import AttributeEdit, RtcpAttribute
-from nh.wire.ng.dictionary import items_of, normalized_words, text_of, words_of
+from nh.wire.ng.dictionary import items_of, normalized_words, strings_of, text_of, words_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.unsupported import HEADERS
 
@@ -52,8 +52,10 @@ def read_extmap(value: object, parsed: ParsedOptions) -> None:
     for name, listed in items_of(value):
         if name == b"strip":
             parsed.set_text("extensions", tuple(text_of(word) for word in words_of(listed)))
-        elif words_of(listed):
-            parsed.unsupported(f"extmap={text_of(name[:64])}", HEADERS)
+        elif name == b"mask" and words_of(listed):
+            parsed.unsupported("extmap=mask", HEADERS)
+        elif name != b"mask":
+            parsed.ignore(f"extmap={text_of(name[:64])}")
     for word in words_of(value):
         parsed.ignore(f"extmap={text_of(word[:64])}")
 
@@ -90,8 +92,8 @@ def _attribute_commands(value: object) -> Iterator[tuple[bytes, bytes, object]]:
         if not isinstance(commands, dict):
             yield kind, b"", None
         for command, operands in items_of(commands):
-            is_pair = isinstance(operands, list) and len(words_of(operands)) == 2
-            if command == b"substitute" and is_pair and b">" not in words_of(operands)[0]:
+            is_pair = isinstance(operands, list) and len(strings_of(operands)) == 2
+            if command == b"substitute" and is_pair and b">" not in strings_of(operands)[0]:
                 yield kind, command, operands
                 continue
             for each in operands if isinstance(operands, list) else [operands]:
@@ -100,7 +102,7 @@ def _attribute_commands(value: object) -> Iterator[tuple[bytes, bytes, object]]:
 
 def _operands(command: bytes, operand: object) -> tuple[bytes, bytes]:
     """What a command matches and what it writes; both are empty if it cannot be read."""
-    words = [word.replace(b"--", b"=").replace(b"..", b" ") for word in words_of(operand)]
+    words = [word.replace(b"--", b"=").replace(b"..", b" ") for word in strings_of(operand)]
     if command == b"substitute" and len(words) == 1:
         words = [part for part in words[0].split(b">", 1) if part]
     words = [word.removeprefix(b"a=") for word in words]
