@@ -173,5 +173,5 @@ def test_no_word_of_rtpengine_is_passed_over(key: str, word: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(VALUES))
-def test_a_word_that_nobody_knows_is_never_passed_over(key: str) -> None:
+def test_an_unknown_word_is_never_passed_over(key: str) -> None:
     assert asks_for_something(key, "gibberish")

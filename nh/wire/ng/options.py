@@ -236,8 +236,11 @@ def _read_tos(value: object, parsed: ParsedOptions) -> None:
         parsed.set("dscp", tos >> 2)
 
 
-def _read_label(value: object, parsed: ParsedOptions) -> None:
-    parsed.set("label", _short(value, "label", parsed))
+def _reader_of_label(key: str) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        parsed.set("label", _short(value, key, parsed))
+
+    return read
 
 
 def _read_transport(value: object, parsed: ParsedOptions) -> None:
@@ -305,9 +308,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"received-from": _read_received_from,
     b"tos": _read_tos,
     b"xmlrpc-callback": _read_callback,
-    b"label": _read_label,
-    b"from-label": _read_label,
-    b"set-label": _read_label,
+    **{key.encode(): _reader_of_label(key) for key in ("label", "from-label", "set-label")},
     b"transport-protocol": _read_transport,
     b"endpoint-learning": _read_learning,
     b"supports": _read_supports,
