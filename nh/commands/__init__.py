@@ -13,9 +13,7 @@ from nh.commands.ng import (
     DEFAULT_SDES,
     EVERY_CODEC,
     MAX_FORWARDED_BYTES,
-    PLAIN_TEXT,
     Answer,
-    AttributeEdit,
     BlockMedia,
     BundleOptions,
     CodecChoice,
@@ -28,9 +26,7 @@ from nh.commands.ng import (
     Offer,
     OfferOptions,
     Query,
-    RtcpAttribute,
     SdesOptions,
-    SdpText,
 )
 from nh.commands.operation import (
     MAX_DRAIN_S,
@@ -51,6 +47,7 @@ from nh.commands.operation import (
     Undrain,
     Upgrade,
 )
+from nh.commands.sdp_text import PLAIN_TEXT, AttributeEdit, RtcpAttribute, SdpText
 from nh.commands.sessions import (
     DeleteAll,
     DeleteSessions,
