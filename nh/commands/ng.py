@@ -8,11 +8,7 @@ import msgspec
 from nh.calls.media import Block
 from nh.commands.base import BaseCommand
 from nh.commands.sdp_text import PLAIN_TEXT, SdpText
-from nh.results import (
-    Blocked,
-    Queried,
-    Rewritten,
-)
+from nh.results import Blocked, Queried, Rewritten
 
 MAX_FORWARDED_BYTES: Final = 65_000
 """Longest SDP of an offer or answer as it leaves: what a reply has room for."""

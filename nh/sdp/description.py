@@ -11,25 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.calls.media import (
-    UNSPECIFIED,
-    Endpoint,
-    Media,
-    canonical_address,
-    check_range,
-    is_address,
-)
-from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps, shared
-from nh.errors import MalformedRequest
+from nh.calls.media import UNSPECIFIED
+from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
 
 MARK = "nh"
 """Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
-
-UNKNOWN_HOST = "unknown.invalid"
-"""Address of a medium whose endpoint is learned from packets: a host name, never resolved (RFC 6761 6.4)."""
 
 
 class Direction(enum.StrEnum):
@@ -249,77 +238,6 @@ class Medium(Section, frozen=True):
             return ()
         numbers = [int(each) for each in self.field.formats if len(each) <= 3 and each.isdigit()]
         return tuple(dict.fromkeys([number for number in numbers if number < MAX_FORMATS]))
-
-    def to_media(
-        self, received_from: str | None = None, *, muxed: bool = False, signalled_from: str = ""
-    ) -> Media:
-        """Convert it to a nh.calls.media.Media.
-
-        RTP gets pairs of ports, with rtcp-mux, too, because both sides of a session need the same number of
-        sockets, whether the other end accepts rtcp-mux or not.
-
-        Args:
-            received_from: source IP address of the SIP message, to be used instead of the SDP's address;
-                None: use the SDP's. A medium on hold stays on hold.
-            signalled_from: see Media.
-            muxed: RTCP shares RTP's port: the SDP is an answer with a=rtcp-mux, or this was agreed before.
-                a=rtcp-mux-only implies it.
-
-        Raises:
-            MalformedRequest: no c= line applies to a medium that is not rejected, and there is no
-                `received_from`; it has more ports than nh.calls.media.MAX_RANGE; or `received_from` is not an
-                IP address.
-        """
-        where = f"SDP medium {self.number}"
-        if received_from is not None:
-            received_from = canonical_address(received_from, where="received-from")
-        field, direction = self.field, self.direction
-        range_ = field.count * (2 if self.rtp else 1)
-        check_range(range_, where=where)
-        media = Media(
-            self._peer_address(received_from, where),
-            field.port,
-            range_,
-            field.proto,
-            field.kind,
-            None,
-            signalled_from,
-            direction in (Direction.SENDONLY, Direction.INACTIVE),
-            shared(self.formats),
-            self.handshakes,
-            direction in (Direction.RECVONLY, Direction.INACTIVE),
-            shared(self.payload_types),
-        )
-        rtcp = self._rtcp_endpoint(media, received_from, muxed=muxed)
-        if rtcp is None or rtcp == media.endpoint(1):
-            return media
-        return msgspec.structs.replace(media, rtcp=rtcp)
-
-    def _peer_address(self, received_from: str | None, where: str) -> str:
-        """The address of its sender, which is canonical, as those of c= lines are."""
-        if self.held:
-            return "::" if self.connection == "::" else "0.0.0.0"
-        if received_from is not None:
-            return received_from
-        if self.connection in UNSPECIFIED:
-            return UNKNOWN_HOST
-        if self.connection is not None:
-            return self.connection
-        if self.rejected:
-            return "0.0.0.0"
-        raise MalformedRequest(f"{where}: neither the medium nor the session has a c= line")
-
-    def _rtcp_endpoint(self, media: Media, received_from: str | None, *, muxed: bool) -> Endpoint | None:
-        """Where to send RTCP, if that is not the default, the port after RTP's."""
-        if not self.rtp or not media.active:
-            return None
-        if (muxed and self.rtcp_mux) or self.rtcp_mux_only:
-            return media.endpoint(0)
-        if self.rtcp is None or not self.rtcp.port:
-            return None
-        announced = self.rtcp.address if self.rtcp.address not in UNSPECIFIED else None
-        address = received_from or announced or media.address
-        return Endpoint(address, self.rtcp.port) if is_address(address) else None
 
 
 class SessionDescription(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nh.calls.media import MAX_MEDIA
 from nh.errors import MalformedRequest
 from nh.sdp.description import Direction
+from nh.sdp.media import to_media
 from nh.sdp.parse import MAX_BODY_BYTES, MAX_LINES, parse
 from tests.sdp import samples
 
@@ -323,7 +324,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         assert medium.direction in Direction
         assert medium.relayable >= medium.rtp
         try:
-            medium.to_media()
+            to_media(medium)
         except MalformedRequest as exc:
             assert str(exc).startswith("SDP medium")
 

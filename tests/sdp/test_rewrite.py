@@ -5,6 +5,7 @@ import difflib
 import pytest
 
 from nh.sdp.description import SessionDescription
+from nh.sdp.media import to_media
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from tests.sdp import samples
@@ -199,7 +200,7 @@ def test_rtcp_is_rewritten_where_it_was_announced() -> None:
 def test_rtcp_is_announced_where_it_is_not_the_next_port() -> None:
     plan = plan_of(MediumPlan(RELAY, 30000, 40000))
     assert rewrite(parse(samples.ASTERISK_LF), plan).endswith(b"\na=ptime:20\na=rtcp:40000")
-    assert reparse(samples.ASTERISK_LF, plan).media[0].to_media().rtcp is not None
+    assert to_media(reparse(samples.ASTERISK_LF, plan).media[0]).rtcp is not None
 
 
 def test_rtcp_of_several_pairs_is_not_announced() -> None:

@@ -1,18 +1,18 @@
-"""Medium.to_media: an SDP's media as the relay core knows them."""
+"""to_media: an SDP's media as the relay core knows them."""
 
 import pytest
 
 from nh.calls.media import Endpoint, Media
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.errors import MalformedRequest
-from nh.sdp.description import UNKNOWN_HOST
+from nh.sdp.media import UNKNOWN_HOST, to_media
 from nh.sdp.parse import parse
 from tests.sdp import samples
 from tests.sdp.samples import crlf
 
 
 def media_of(body: bytes) -> list[Media]:
-    return [medium.to_media() for medium in parse(body).media]
+    return [to_media(medium) for medium in parse(body).media]
 
 
 def medium_of(*lines: str, connection: str = "IN IP4 192.0.2.1") -> bytes:
@@ -44,8 +44,8 @@ def test_a_rejected_medium_is_inactive() -> None:
 @pytest.mark.parametrize(("connection", "address"), [("IN IP4 0.0.0.0", "0.0.0.0"), ("IN IP6 0::0", "::")])
 def test_a_held_medium_is_inactive_from_either_end(connection: str, address: str) -> None:
     (held,) = parse(medium_of("m=audio 4000 RTP/AVP 0", connection=connection)).media
-    assert held.to_media() == Media(address, 4000, 2, "RTP/AVP", "audio", payload_types=(0,))
-    assert not held.to_media("198.51.100.7").active
+    assert to_media(held) == Media(address, 4000, 2, "RTP/AVP", "audio", payload_types=(0,))
+    assert not to_media(held, "198.51.100.7").active
 
 
 def test_inactive_by_direction_still_has_an_endpoint() -> None:
@@ -59,23 +59,23 @@ def test_a_medium_needs_an_address_from_somewhere() -> None:
     with pytest.raises(
         MalformedRequest, match="SDP medium 1: neither the medium nor the session has a c= line"
     ):
-        medium.to_media()
-    assert medium.to_media("2001:DB8::1").address == "2001:db8::1"
+        to_media(medium)
+    assert to_media(medium, "2001:DB8::1").address == "2001:db8::1"
     with pytest.raises(MalformedRequest, match="received-from"):
-        medium.to_media("phone.example.org")
+        to_media(medium, "phone.example.org")
 
 
 def test_media_in_only_some_of_which_there_is_a_connection() -> None:
     body = crlf("v=0\nm=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.1\nm=video 4002 RTP/AVP 31")
     audio, video = parse(body).media
-    assert audio.to_media().address == "192.0.2.1"
+    assert to_media(audio).address == "192.0.2.1"
     with pytest.raises(MalformedRequest, match="SDP medium 2"):
-        video.to_media()
+        to_media(video)
 
 
 def test_the_sender_of_the_message_goes_before_the_sdp() -> None:
     (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp:5000 IN IP4 192.0.2.9")).media
-    media = medium.to_media("198.51.100.7")
+    media = to_media(medium, "198.51.100.7")
     assert media.endpoint(0) == Endpoint("198.51.100.7", 4000)
     assert media.endpoint(1) == Endpoint("198.51.100.7", 5000)
 
@@ -107,13 +107,13 @@ def test_rtcp_where_it_is_by_default_is_not_mentioned() -> None:
 
 def test_rtcp_goes_to_rtps_port_once_mux_is_agreed() -> None:
     (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0", "a=rtcp-mux", "a=rtcp:5000")).media
-    assert medium.to_media().endpoint(1) == Endpoint("192.0.2.1", 5000)
-    assert medium.to_media(muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4000)
+    assert to_media(medium).endpoint(1) == Endpoint("192.0.2.1", 5000)
+    assert to_media(medium, muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4000)
 
 
 def test_mux_is_nothing_to_a_medium_that_does_not_want_it() -> None:
     (medium,) = parse(medium_of("m=audio 4000 RTP/AVP 0")).media
-    assert medium.to_media(muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4001)
+    assert to_media(medium, muxed=True).endpoint(1) == Endpoint("192.0.2.1", 4001)
 
 
 def test_one_rtcp_attribute_cannot_tell_the_ports_of_several_pairs() -> None:
@@ -128,12 +128,12 @@ def test_a_fax_has_no_rtcp() -> None:
 
 def test_ice_without_an_address_yet_is_learned() -> None:
     audio, video = parse(samples.CHROME).media
-    assert audio.to_media().endpoint(0) == Endpoint("203.0.113.141", 54609)
-    assert video.to_media().address == UNKNOWN_HOST
-    assert video.to_media().active
-    assert video.to_media().endpoint(0) is None
-    assert video.to_media(muxed=True).endpoint(1) is None
-    assert video.to_media("198.51.100.7").endpoint(0) == Endpoint("198.51.100.7", 9)
+    assert to_media(audio).endpoint(0) == Endpoint("203.0.113.141", 54609)
+    assert to_media(video).address == UNKNOWN_HOST
+    assert to_media(video).active
+    assert to_media(video).endpoint(0) is None
+    assert to_media(video, muxed=True).endpoint(1) is None
+    assert to_media(video, "198.51.100.7").endpoint(0) == Endpoint("198.51.100.7", 9)
 
 
 def test_a_host_names_media_are_learned() -> None:

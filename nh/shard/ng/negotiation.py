@@ -18,6 +18,7 @@ from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.media import to_media
 from nh.sdp.parse import parse
 from nh.shard.ng.secured import Secured
 from nh.shard.ng.srtp_means import can_secure, is_secure, wanted_transport, why_not
@@ -172,7 +173,7 @@ def _media_of(medium: Medium, options: OfferOptions, *, muxed: bool = False) -> 
         return None
     believed = options.received_from if options.trust_received and not medium.ice else None
     try:
-        return medium.to_media(believed or None, muxed=muxed, signalled_from=options.received_from)
+        return to_media(medium, believed or None, muxed=muxed, signalled_from=options.received_from)
     except NhError as exc:
         raise IncompleteSdp(str(exc)) from exc
 
