@@ -15,7 +15,8 @@ from nh.supervisor.host.cpus import cpu_of
 from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
-from nh.supervisor.shards.handle import Answer, ShardSpec
+from nh.supervisor.shards.handle import ShardSpec
+from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.slot import ShardSlot

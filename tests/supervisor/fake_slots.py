@@ -10,7 +10,8 @@ from nh.ipc.link_messages import Configure, NoCallsLeft
 from nh.results import Closed
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ShardBackup
-from nh.supervisor.shards.handle import Announcement, Answer, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.slot import ShardSlot

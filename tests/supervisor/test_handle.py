@@ -17,6 +17,7 @@ from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, T
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import handle as handle_module
+from nh.supervisor.shards import in_flight
 from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
 from tools.harness.waiting import turn_until
@@ -193,14 +194,14 @@ def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> 
     with up(command_timeout_s=0.3) as shard:
         shard.ask(b"late")
         shard.turn_until(lambda: shard.results)
-        shard.handle._timeout_s = 20.0  # on a busy host the shard may take long for the next one
+        shard.handle._in_flight._timeout_s = 20.0  # on a busy host the shard may take long for the next one
         shard.ask(b"next")
         shard.turn_until(lambda: len(shard.results) == 2)
         assert codes(shard.results) == ["timeout", "ok"]
 
 
 def test_only_so_many_commands_of_a_shard_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handle_module, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT", 3)
     with up() as shard:
         shard.ask(*[b"ignore"] * 4)
         assert codes(shard.results) == ["unavailable"]

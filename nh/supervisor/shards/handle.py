@@ -13,7 +13,7 @@ import msgspec
 
 from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
-from nh.errors import ChannelFull, CommandTimeout, ShardUnavailable
+from nh.errors import ChannelFull, ShardUnavailable
 from nh.ipc import link_messages as link
 from nh.ipc.backup_messages import (
     BackupMessage,
@@ -28,16 +28,15 @@ from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.printable import escaped
 from nh.reasons import reason
-from nh.results import Failure, RelayResult
+from nh.results import Failure
 from nh.supervisor.host.cpus import pin
 from nh.supervisor.shards.backup import ProtocolViolation
+from nh.supervisor.shards.in_flight import Answer, InFlight
 from nh.supervisor.shards.process import ShardProcess
 from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
-
-Answer = Callable[[RelayResult], None]
 
 Announcement = (
     link.RefuseNewCalls
@@ -49,9 +48,6 @@ Announcement = (
     | link.SaveAll
 )
 """Messages to a shard that have no answer."""
-
-MAX_IN_FLIGHT: Final = 4096
-"""Most commands of one shard in flight."""
 
 UNKNOWN_INTERVAL_S: Final = 600.0
 """Least time between two lines about messages of a shard that only another version knows."""
@@ -150,7 +146,6 @@ class ShardHandle:
         self._loop = loop
         self._name = f"shard {spec.configure.relay.shard}"
         self._unknown_log = RateLimitedLogger(logger, loop.now, UNKNOWN_INTERVAL_S)
-        self._timeout_s = spec.command_timeout_s
         self._calls_stay = spec.calls_stay
         self._recovery = recovery
         self._on_ready = on_ready
@@ -158,11 +153,8 @@ class ShardHandle:
         self._on_no_calls_left = on_no_calls_left
         self._on_media_timed_out = on_media_timed_out
         self._on_rtcp_seen = on_rtcp_seen
-        self._on_answered = on_answered
         self._on_all_saved = on_all_saved
-        self._in_flight: dict[int, tuple[Answer, float]] = {}  # in the order of their deadlines
-        self._last_id = 0
-        self._deadline: Timer | None = None
+        self._in_flight = InFlight(loop, self._name, spec.command_timeout_s, on_answered)
         self._grace: Timer | None = None
         self._process = process
         try:
@@ -192,18 +184,16 @@ class ShardHandle:
         if self.state is not HandleState.UP:
             answer(Failure.of(ShardUnavailable(f"{self._name} is {self.state.value}")))
             return
-        if len(self._in_flight) >= MAX_IN_FLIGHT:
-            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {MAX_IN_FLIGHT} commands wait")))
-            return
-        self._last_id += 1
         try:
-            self._channel.send(encode(link.Execute(self._last_id, command, client)))
-        except ChannelFull as exc:
-            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
+            request_id = self._in_flight.add(answer)
+        except ShardUnavailable as exc:
+            answer(Failure.of(exc))
             return
-        self._in_flight[self._last_id] = (answer, self._loop.now() + self._timeout_s)
-        if self._deadline is None:
-            self._deadline = self._loop.call_later(self._timeout_s, self._expire)
+        try:
+            self._channel.send(encode(link.Execute(request_id, command, client)))
+        except ChannelFull as exc:
+            self._in_flight.remove(request_id)
+            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
@@ -229,7 +219,7 @@ class ShardHandle:
         """Leave the shard to the next supervisor: it goes on with its calls. on_exit follows when it ends."""
         self.state = HandleState.ENDING
         self._channel.close()
-        self._fail_in_flight(f"{self._name} is left to the next supervisor")
+        self._in_flight.fail_all(f"{self._name} is left to the next supervisor")
 
     def kill(self) -> None:
         """Kill the process (SIGKILL); on_exit follows. No effect if it is gone."""
@@ -271,7 +261,7 @@ class ShardHandle:
             return
         match message:
             case link.Executed():
-                self._on_executed(message)
+                self._in_flight.answer(message.id, message.result)
             case link.Configured():
                 records = ((encode(each), fds) for each, fds in self._recovery.begin())
                 self._channel.send_all(records, self._on_restore_error)
@@ -284,17 +274,10 @@ class ShardHandle:
             case _:
                 self._on_report(message)
 
-    def _on_executed(self, message: link.Executed) -> None:
-        waiting = self._in_flight.pop(message.id, None)
-        if waiting is not None:  # else it is late, and its client already has a Failure
-            answer, deadline = waiting
-            self._on_answered(self._loop.now() - deadline + self._timeout_s)
-            answer(message.result)
-
     def _on_results(self, results: Sequence[link.Executed]) -> None:
         for each in results:
             try:
-                self._on_executed(each)
+                self._in_flight.answer(each.id, each.result)
             except Exception:  # a bug must cost one client its reply, not all those of the record
                 logger.exception("the result of a command was not passed on: this is a bug in nh")
 
@@ -333,32 +316,6 @@ class ShardHandle:
         if self._grace is None:
             self._grace = self._loop.call_later(LOST_LINK_S, self._on_grace_over)
 
-    # --- deadlines --------------------------------------------------------------------------------
-
-    def _expire(self) -> None:
-        self._deadline = None
-        now = self._loop.now()
-        late: list[Answer] = []
-        while self._in_flight:
-            identifier, (answer, deadline) = next(iter(self._in_flight.items()))
-            if deadline > now:
-                self._deadline = self._loop.call_later(deadline - now, self._expire)
-                break
-            del self._in_flight[identifier]
-            late.append(answer)
-        failure = Failure.of(
-            CommandTimeout(
-                f"{self._name} did not answer within {self._timeout_s:g} s; it may still execute the command"
-            )
-        )
-        for answer in late:
-            answer(failure)
-
-    def _fail_in_flight(self, why: str) -> None:
-        in_flight, self._in_flight = self._in_flight, {}
-        for answer, _deadline in in_flight.values():
-            answer(Failure.of(ShardUnavailable(why)))
-
     # --- the process ------------------------------------------------------------------------------
 
     def _on_grace_over(self) -> None:
@@ -371,9 +328,9 @@ class ShardHandle:
         self._channel.drain()  # its last messages: results of executed commands, and backups
         self._channel.close()
         self.state = HandleState.GONE
-        for timer in (self._deadline, self._grace):
-            if timer is not None:
-                timer.cancel()
+        self._in_flight.close()
+        if self._grace is not None:
+            self._grace.cancel()
         self._recovery.died()
-        self._fail_in_flight(f"{self._name} ended ({why}); whether it executed the command is not known")
+        self._in_flight.fail_all(f"{self._name} ended ({why}); whether it executed the command is not known")
         self._on_exit(why)

@@ -21,7 +21,8 @@ from nh.loop import Loop, Timer
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
 from nh.supervisor.shards.backoff import Backoff
-from nh.supervisor.shards.handle import Announcement, Answer, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
 
