@@ -77,8 +77,12 @@ SECURED: Final = Plan(Admit.BY_KERNEL, secured=True)
 SECURED_BY_DTLS: Final = SECURED._replace(protocols=True)
 """The same with keys that DTLS agrees on at the socket."""
 
-SHARED_PORT: Final = Plan(Admit.BY_KERNEL, demultiplexes=True)
-"""The plan of a port that RTP shares with RTCP of its own leg, or with the media of a bundle."""
+SHARED_PORT: Final = frozenset(
+    Plan(Admit.BY_KERNEL, demultiplexes=True, secured=secured, protocols=protocols)
+    for secured in (False, True)
+    for protocols in (False, True)
+)
+"""The plans of a port that RTP shares with RTCP of its own leg, or with the media of a bundle."""
 
 
 def plan_for(legs: Sequence[Leg], *, connected: bool, local_ports: LocalPorts) -> Plan:

@@ -149,7 +149,7 @@ class Readers:
             return self._forward if meter is None else self._forward_and_measure
         if plan == SECURED or (plan == SECURED_BY_DTLS and leg.security is not None):
             return self._new_secured(leg, meter) if sends_all(leg) else None
-        if plan._replace(secured=False, protocols=False) == SHARED_PORT and has_fast_ways(leg):
+        if plan in SHARED_PORT and has_fast_ways(leg):
             return self._new_shared_port(leg) if leg.security or not plan.protocols else None
         if plan != BY_SOURCE or meter is None or not leg.latched:
             return None
