@@ -137,7 +137,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             return self.rtcp if _is_reachable(self.rtcp.address) else None
         if self.port + offset > 65535 or not _is_reachable(self.address):
             return None
-        return Endpoint(self.address, self.port + offset)
+        return Endpoint(self.address, self.port + offset if offset else self.port)  # one number for both
 
     @property
     def multicast(self) -> bool:
