@@ -10,7 +10,7 @@ from typing import Final
 from nh.calls.journal import CallJournal
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.resources import Resources
+from nh.calls.resources import CallResources, Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.socket_group import SocketGroup
 from nh.calls.timeouts import TimeoutTarget
@@ -41,13 +41,13 @@ class Call:
     """
 
     __slots__ = (
+        "_shared",
         "_wall_offset_s",
         "call_id",
         "created",
         "journal",
         "next_expiry",
         "offers",
-        "resources",
         "timeout_target",
         "transactions",
     )
@@ -60,8 +60,13 @@ class Call:
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
         self.journal = CallJournal(begin=now + wall_offset_s)
-        self.resources = resources.of_call(call_id)
+        self._shared = resources
         self._wall_offset_s = wall_offset_s
+
+    @property
+    def resources(self) -> CallResources:
+        """Its part of what all calls share; made when it is needed, because no packet needs it."""
+        return self._shared.of_call(self.call_id)
 
     @property
     def is_empty(self) -> bool:
