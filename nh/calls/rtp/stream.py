@@ -70,7 +70,6 @@ class RtpStream:
         "_bad_next",
         "_highest",
         "_packets",
-        "_run_from",
         "_seen",
         "arrival",
         "due",
@@ -103,7 +102,6 @@ class RtpStream:
         self.sender_report: tuple[int, float] | None = None
         self.round_trip_s: float | None = None
         self.reported: tuple[int, int] | None = None
-        self._run_from = 0
         self._packets = 1
         self._highest = sequence
         self._seen = 1
@@ -112,7 +110,7 @@ class RtpStream:
     @property
     def packets(self) -> int:
         """Received packets, including duplicates."""
-        return self._packets + self.due - self._run_from
+        return self._packets + self._run
 
     @property
     def expected(self) -> int:
@@ -193,7 +191,7 @@ class RtpStream:
         self._catch_up()
         self.head = _without_marker(head)
         # 65536 matches no packet: the wrap-around goes through receive()
-        self.due = self._run_from = self._highest + 1
+        self.due = self._highest + 1
 
     def forget_reference(self) -> None:
         """Drop the reference for the next transit time: the clock rate changed."""
@@ -285,11 +283,15 @@ class RtpStream:
         stream.reported = state.reported
         return stream
 
+    @property
+    def _run(self) -> int:
+        """How many packets RtpMeter handled itself since the highest one: up to `due`, without a gap."""
+        return 0 if self.head == _NO_HEAD else self.due - self._highest - 1
+
     def _catch_up(self) -> None:
-        """Count the packets that RtpMeter handled itself: all up to the one before `due`, without a gap."""
-        run = self.due - self._run_from
+        """Count the packets that RtpMeter handled itself."""
+        run = self._run
         if run:
-            self._run_from = self.due
             self._packets += run
             self._highest = self.due - 1
             self._seen = (self._seen << run | (1 << run) - 1) & _WINDOW_MASK if run < WINDOW else _WINDOW_MASK
