@@ -8,6 +8,7 @@ which stages its packets go through is nh.shard.media.pipeline.
 from collections.abc import Callable
 from typing import Protocol
 
+from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Demultiplexer
 from nh.calls.claims import Carried
 from nh.calls.drop import Drop
@@ -34,8 +35,11 @@ class RelaySocket(Protocol):
     them have the group of the request.
     """
 
-    local: Endpoint
     legs: "tuple[Leg, ...]"
+
+    @property
+    def local(self) -> Endpoint:
+        """Where it is."""
 
 
 Transform = Callable[[memoryview], memoryview]
@@ -45,7 +49,7 @@ Tap = Callable[[memoryview], None]
 """Observes a packet after all transforms. It must not keep the argument: the buffer is reused."""
 
 
-class Leg(Reception):
+class Leg(Reception, Blockable):
     """One direction of one component of one medium.
 
     Args:
@@ -61,12 +65,10 @@ class Leg(Reception):
 
     Attributes:
         other: the leg of the opposite direction.
-        blocked: True: nothing that arrives is passed on.
-        dtmf_blocked: True: no DTMF event that arrives is passed on; see blocked_events.
-        silenced: True: the sound that arrives is passed on as silence; see silencer.
+        blocks: see Blockable, blocked_events and silencer.
         rtcp: the leg that RTCP on this port counts for, where this end multiplexes RTCP and the other end
-            does not (RFC 5761); None otherwise. `muxed_on` of that leg is this one: what is sent to the RTCP
-            component of this end goes to its RTP port.
+            does not (RFC 5761); None otherwise. What is sent to the RTCP component of this end goes to its
+            RTP port: see `muxed_on` of that leg.
         bundle: tells the media apart that come to this port (RFC 9143), of which this leg's is the tagged
             one; None: only this leg's does.
         bundled_on: the leg of the tagged medium, where this end sends this medium, too, and is sent it from;
@@ -90,20 +92,17 @@ class Leg(Reception):
     """
 
     __slots__ = (
-        "blocked",
+        "blocks",
         "bundle",
         "bundled_on",
         "candidates",
-        "dtmf_blocked",
         "ice",
-        "muxed_on",
         "not_offloaded",
         "other",
         "receives",
         "rtcp",
         "security",
         "side",
-        "silenced",
         "socket",
     )
 
@@ -145,11 +144,8 @@ class Leg(Reception):
         self.side = side
         self.socket = socket
         self.receives = receives
-        self.blocked = False
-        self.dtmf_blocked = False
-        self.silenced = False
+        self.blocks = NOTHING_BLOCKED
         self.rtcp: Leg | None = None
-        self.muxed_on: Leg | None = None
         self.bundle: Demultiplexer[Leg] | None = None
         self.bundled_on: Leg | None = None
         self.security: MediaSecurity | None = None
@@ -170,6 +166,12 @@ class Leg(Reception):
         return [each for each in (self.ice, self.dtls) if each is not None]
 
     @property
+    def muxed_on(self) -> "Leg | None":
+        """Of RTCP: the leg of RTP on whose port it comes; None: it has a port of its own."""
+        rtp = self.rtp
+        return rtp if rtp is not None and rtp.rtcp is self else None
+
+    @property
     def is_muxed(self) -> bool:
         """Whether it is for RTCP of an end that sends that to the port of RTP (RFC 5761)."""
         if self.rtp is None:
@@ -183,7 +185,10 @@ class Leg(Reception):
     @property
     def egress(self) -> "Leg":
         """The leg of the end that is sent what arrives here; `egress.destination` is where."""
-        leg = self.other.muxed_on or self.other
+        leg = self.other
+        rtp = leg.rtp
+        if rtp is not None and rtp.rtcp is leg:  # `muxed_on`, without the call
+            leg = rtp
         return leg.bundled_on or leg
 
     @property

@@ -264,7 +264,6 @@ class Session:
             for rtp, rtcp in zip(legs[::2], legs[1::2], strict=False):
                 changed = changed or (rtp.rtcp is not None) is not muxes
                 rtp.rtcp = rtcp if muxes else None
-                rtcp.muxed_on = rtp if muxes else None
         return changed
 
     def unlink(self) -> None:
@@ -274,7 +273,7 @@ class Session:
         """
         for leg in self.legs:
             del leg.other
-            leg.rtcp = leg.muxed_on = leg.rtp = None
+            leg.rtcp = leg.rtp = None
             leg.leave_bundle()
 
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:

@@ -401,7 +401,7 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 
 # what each class has beside the members that its snapshot has under the same name
 APART: dict[type, set[str]] = {
-    Call: {"transactions", "offers", "resources", "_wall_offset_s"},
+    Call: {"transactions", "offers", "_shared", "_wall_offset_s"},
     Transaction: set(),
     # counted anew; `bases`; `announced`; the ranges of `media`; `secrets` of the call; `shares`
     SocketGroup: {"users", "sockets", "unannounced", "components", "security", "ice", "_sharing"},
@@ -409,9 +409,10 @@ APART: dict[type, set[str]] = {
     Leg: {
         "replaced",  # its session's
         "left",  # `sessions` and `replaced` of its dialog
-        *("side", "socket", "other", "rtcp", "muxed_on", "offload", "kernel_folded", "not_offloaded"),
+        *("side", "socket", "other", "rtcp", "offload", "kernel_folded", "not_offloaded"),
         *("bundle", "bundled_on"),  # `bundles` of its dialog
         "candidates",  # `further` of its group
+        "blocks",  # `blocked`, `dtmf_blocked`, `silenced`
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
         *("note_due", "place"),  # the next process notes each leg at once, and finds its place
@@ -419,8 +420,8 @@ APART: dict[type, set[str]] = {
         "security",  # its group's
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
-    # `secrets` of the call
-    Party: {"security", "offered_keys", "offered_dtls", "optional_keys", "ice", "offered_ice"},
+    # as those of legs; `secrets` of the call
+    Party: {"blocks", "security", "offered_keys", "offered_dtls", "optional_keys", "ice", "offered_ice"},
     Dialog: {"_left"},  # within one command
 }
 SNAPSHOTS = (

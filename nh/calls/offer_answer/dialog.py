@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
-from nh.calls.media import Side
+from nh.calls.media import Block, Side
 from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
@@ -283,10 +283,10 @@ class Dialog:
             audible = session.group_from.media[0].kind.lower() == "audio"
             changed = False
             for side, party in ((Side.FROM, self.caller), (Side.TO, self.callee)):
-                blocked = party.blocked, party.dtmf_blocked, party.silenced and audible
+                blocks = party.blocks if audible or not party.silenced else party.blocks - {Block.SOUND}
                 for leg in session.legs[side::2]:
-                    if blocked != (leg.blocked, leg.dtmf_blocked, leg.silenced):
-                        leg.blocked, leg.dtmf_blocked, leg.silenced = blocked
+                    if leg.blocks != blocks:
+                        leg.blocks = blocks
                         changed = True
             if changed:
                 resources.refresh_session(session)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
+from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Bundle
 from nh.calls.dtls_security import OfferedDtls
 from nh.calls.interfaces import Interface
@@ -127,7 +128,7 @@ class Reference(enum.StrEnum):
 NO_REFERENCES: Final[frozenset[Reference]] = frozenset()
 
 
-class Party:
+class Party(Blockable):
     """One end of a call, as one branch of it knows this end.
 
     An end that offers on several Via branches is one party for each of them: each branch has ports,
@@ -146,9 +147,7 @@ class Party:
         delete_at: monotonic seconds at which a delete removes it; infinite without one.
         policy: source policy for packets from this end; None: the setting's.
         label: ng's label.
-        blocked: packets from this end are not forwarded.
-        dtmf_blocked: DTMF events (RFC 4733) from this end are not forwarded.
-        silenced: audio from this end is forwarded as silence.
+        blocks: what of this end's media is not forwarded.
         interface: where the relay meets this end (ng's direction).
         peer_interface: where the relay meets the end that it last offered to.
         groups: the current socket group of each medium; None where a medium is not relayed.
@@ -178,13 +177,12 @@ class Party:
     """
 
     __slots__ = (
-        "blocked",
+        "blocks",
         "branch",
         "bundled",
         "bundles",
         "created",
         "delete_at",
-        "dtmf_blocked",
         "ended_totals",
         "groups",
         "holds",
@@ -204,7 +202,6 @@ class Party:
         "sent_origin",
         "side",
         "signalled",
-        "silenced",
         "single",
         "split_from",
         "superseded",
@@ -222,9 +219,7 @@ class Party:
         self.delete_at = math.inf
         self.policy: SourcePolicy | None = None
         self.label = ""
-        self.blocked = False
-        self.dtmf_blocked = False
-        self.silenced = False
+        self.blocks = NOTHING_BLOCKED
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
         self.groups: tuple[SocketGroup | None, ...] = ()
@@ -256,7 +251,7 @@ class Party:
         own = Party(self.tag, self.side, branch=self.branch, now=self.created)
         own.take_offer(self)
         own.waiting_since = None
-        own.blocked, own.dtmf_blocked, own.silenced = self.blocked, self.dtmf_blocked, self.silenced
+        own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
@@ -292,13 +287,7 @@ class Party:
 
     def block(self, what: Block, *, blocked: bool) -> None:
         """Block something of what this end sends, or no longer."""
-        match what:
-            case Block.MEDIA:
-                self.blocked = blocked
-            case Block.DTMF:
-                self.dtmf_blocked = blocked
-            case Block.SOUND:
-                self.silenced = blocked
+        self.blocks = self.blocks | {what} if blocked else self.blocks - {what}
 
     def set_tag(self, tag: bytes) -> None:
         """Name a party that had no tag before it answered."""

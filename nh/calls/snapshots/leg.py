@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
+from nh.calls.blocking import blocks_of
 from nh.calls.claims import KNOWN, Carried, Claim
 from nh.calls.drop import Drop
 from nh.calls.earlier import EarlierSender
@@ -233,7 +234,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         leg.rank = self.rank
         leg.state = self.state
         leg.signalled_from = self.signalled_from
-        leg.blocked, leg.dtmf_blocked, leg.silenced = self.blocked, self.dtmf_blocked, self.silenced
+        leg.blocks = blocks_of(blocked=self.blocked, dtmf_blocked=self.dtmf_blocked, silenced=self.silenced)
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
             leg.payload_types = None if types is None else types.rebuild()

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 import msgspec
 
+from nh.calls.blocking import blocks_of
 from nh.calls.interfaces import Interface
 from nh.calls.media import MAX_MEDIA, Media, Side, is_unicast
 from nh.calls.offer_answer.party import (
@@ -136,9 +137,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
         party.delete_at = times.future(self.delete_at)
         party.policy = self.policy
         party.label = self.label
-        party.blocked = self.blocked
-        party.dtmf_blocked = self.dtmf_blocked
-        party.silenced = self.silenced
+        party.blocks = blocks_of(blocked=self.blocked, dtmf_blocked=self.dtmf_blocked, silenced=self.silenced)
         party.interface, party.peer_interface = self.interface, self.peer_interface
         party.groups = tuple([None if index is None else groups[index] for index in self.groups])
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
