@@ -156,7 +156,7 @@ class EndProtocols:
             return []  # it has waited, and the call has ended
         known = (end for end in ends if end[1].knows(packet)) if len(ends) > 1 else iter(ends)
         leg, ice = next(known, ends[0])
-        local = (media_socket.local.address, media_socket.local.port) if leg.candidates else None
+        local = (media_socket.address, media_socket.port) if leg.candidates else None
         self.checks[ice.receive(packet, source, local=local, now=self._poll.now)] += 1
         changed = ice.take_changed()
         if changed:

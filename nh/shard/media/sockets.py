@@ -46,6 +46,7 @@ class MediaSocket(socket.SocketType):
         fd: descriptor of an open socket; None: open a new one.
 
     Attributes:
+        address, port: `local`.
         leg: the leg that receives here, the oldest of several; None: no leg does. See `legs`.
         output: of its only leg, if fast readers send what comes (nh.shard.media.fast_readers).
         peer: the source that the socket is connected to, None: it gets the packets of all sources.
@@ -65,7 +66,7 @@ class MediaSocket(socket.SocketType):
     """
 
     __slots__ = (
-        "_further_legs",
+        "address",
         "beside",
         "call_id",
         "dscp",
@@ -75,15 +76,16 @@ class MediaSocket(socket.SocketType):
         "has_protocols",
         "keeps_peer",
         "leg",
-        "local",
         "output",
         "peer",
+        "port",
         "rare",
     )
 
     adopted = Rare(False)
     lost = Rare(0)
     reads_ttl = Rare(False)
+    _further_legs = Rare[tuple[Leg, ...]](())  # of forks
     _lost_beside = Rare(0)  # by sockets beside that are closed
 
     def __init__(self, local: Endpoint, dscp: int = 0, *, fd: int | None = None) -> None:
@@ -96,9 +98,8 @@ class MediaSocket(socket.SocketType):
         self.call_id = b""
         self.enlarged = self.enlarged_beside = 0
         self.flow: KernelFlow | None = None
-        self.local = local
+        self.address, self.port = local.address, local.port
         self.leg: Leg | None = None
-        self._further_legs: tuple[Leg, ...] = ()
         self.output: Output | None = None
         self.peer: Endpoint | None = None
         self.beside: socket.SocketType | None = None
@@ -106,9 +107,16 @@ class MediaSocket(socket.SocketType):
         self.has_protocols = False
 
     @property
+    def local(self) -> Endpoint:
+        """Where it is bound. It is made when it is needed, because no packet needs it."""
+        return Endpoint(self.address, self.port)
+
+    @property
     def legs(self) -> tuple[Leg, ...]:
         """The legs that receive here."""
-        return () if self.leg is None else (self.leg, *self._further_legs)
+        if self.leg is None:
+            return ()
+        return (self.leg,) if self.rare is None else (self.leg, *self._further_legs)
 
     @legs.setter
     def legs(self, legs: tuple[Leg, ...]) -> None:
@@ -154,7 +162,7 @@ class MediaSocket(socket.SocketType):
         except OSError:
             return False
         self.peer = peer
-        self.keeps_peer = ":" in self.local.address
+        self.keeps_peer = ":" in self.address
         return True
 
     def disconnect(self, *, certain: bool = True) -> None:
