@@ -15,15 +15,15 @@ from nh.calls.session import Session
 from nh.calls.settings import RelayConfig
 from nh.commands import TransactionKey
 from nh.shard.media import leg_memory
-from nh.shard.media.leg_memory import _PLACE_BYTES, LegMemory
+from nh.shard.media.leg_memory import _PLACE_BYTES, _RTCP_AT, _RTP_AT, LegMemory
 from nh.shard.relay import Relay
 from tests.calls.fakes import START, Proxy, make_proxy, receive
 from tests.calls.rtp import Sender
 from tests.calls.test_snapshot import moved
 from tests.shard.testbed import V4
 
-PLACES = 9
-"""For two sessions of four legs; place 0 is no leg's."""
+PLACES = 6
+"""For two sessions, each with two ends that have RTP and RTCP; the first two places are no leg's."""
 
 
 @pytest.fixture
@@ -77,6 +77,30 @@ def test_a_successor_counts_on(first: list[int], more: list[int], then: list[int
     assert seen(after.legs[0]) == seen(leg)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["", "killed within a write of RTCP"])
+def test_rtcp_counts_on_beside_the_rtp_of_its_end(memory: mmap.mmap, killed: bool) -> None:
+    proxy = make_proxy()
+    session = proxy.connect()
+    places, (rtp, other, rtcp, _) = LegMemory(memory), session.legs
+    places.begin(session)
+    after = session_in(moved(proxy))
+    assert rtcp.place == rtp.place != other.place
+    for leg in (rtcp, rtp):
+        receive(leg, 172, at=START)
+        assert places.save(leg)
+    receive(rtcp, 80, at=START + 5)
+    rtcp.count_drop(Drop.SOURCE_MISMATCH)
+    assert [places.save(rtcp), places.save(rtcp), places.save(rtp)] == [False, True, True]
+    if killed:
+        at = rtcp.place * _PLACE_BYTES + _RTCP_AT
+        memory[at + 8 : at + 24] = bytes(16)
+        with memoryview(memory).cast("Q") as words:
+            words[1] = at
+    LegMemory(memory).begin(after)
+    assert [seen(after.legs[0]), seen(after.legs[2])] == [seen(rtp), seen(rtcp)]
+    assert after.legs[2].bytes == 172 + 80
+
+
 def test_what_another_version_wrote_is_not_read(memory: mmap.mmap, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = make_proxy()
     leg = proxy.connect().legs[0]
@@ -125,12 +149,12 @@ def test_a_kill_within_a_write_costs_that_write_at_most(memory: mmap.mmap, whole
     places.save(leg)
     words = memoryview(memory).cast("Q")
     if whole:
-        # the body of place 0 is whole, that of the leg is half old
+        # what is in place 1 is whole, that of the leg is half old
         half = leg.place * _PLACE_BYTES + _PLACE_BYTES // 3
         memory[half : (leg.place + 1) * _PLACE_BYTES] = old[half : (leg.place + 1) * _PLACE_BYTES]
-        words[1] = leg.place
+        words[1] = leg.place * _PLACE_BYTES + _RTP_AT
     else:
-        memory[_PLACE_BYTES:] = old[_PLACE_BYTES:]
+        memory[2 * _PLACE_BYTES :] = old[2 * _PLACE_BYTES :]
     words.release()
     LegMemory(memory).begin(after)
     assert seen(after.legs[0]) == (seen(leg) if whole else before)
@@ -142,7 +166,7 @@ def test_places_are_used_again_and_a_leg_without_one_needs_snapshots(memory: mma
     places = LegMemory(memory)
     for session in sessions:
         places.begin(session)
-    assert len({leg.place for session in sessions[:2] for leg in session.legs}) == PLACES - 1
+    assert len({leg.place for session in sessions[:2] for leg in session.legs}) == PLACES - 2
     assert {leg.place for leg in sessions[2].legs} == {0}
     assert places.missing == 4
     assert not places.save(sessions[2].legs[0])

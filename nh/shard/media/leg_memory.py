@@ -1,10 +1,13 @@
 """Memory of legs: counters that a successor goes on with, written in place, without a message or a snapshot.
 
-Each leg has a place in memory that outlives the process (nh.ipc.counter_file), as each flow in the kernel has
-one. A place has what packets change in any leg: the counters, the time of the last packet, and the latest RTP
-stream in the kernel program's form. It says whose it is by what a snapshot has, too: the number of the
-session, the port and the index of the leg. Shards number their sessions apart, but another number of shards
-may have brought two of one number to one shard.
+Each leg has a part of a place in memory that outlives the process (nh.ipc.counter_file), as each flow in the
+kernel has one. It has what packets change in any leg: the counters, the time of the last packet, and the
+latest RTP stream in the kernel program's form. The leg of RTCP has no streams, and shares the place of its
+end's RTP.
+
+A place says whose it is by what a snapshot has, too: the number of the session, the port and the index of the
+leg. Shards number their sessions apart, but another number of shards may have brought two of one number to
+one shard.
 
 A kill may hit the middle of a write. So what is written goes to one place for all first, and then, when that
 is whole, to the leg's own: a successor that finds it whole completes the copy.
@@ -24,25 +27,40 @@ from nh.fastpath.layout import NO_STREAM
 
 _PLACE_BYTES: Final = 128
 
-_OWNER: Final = Struct(f"=QQ{_PLACE_BYTES - 16}x")
+_OWNER_BYTES: Final = 16
+
+_OWNER: Final = Struct(f"=QQ{_PLACE_BYTES - _OWNER_BYTES}x")
 """Number of the session, port and index of the leg. To write them clears the rest of the place first."""
 
-_COUNTERS: Final = Struct("=QQdQQQQIIIIIIIHBB")
-"""Packets, bytes, time of the last packet, a number that changes with what a place has no room for (drops,
-further streams, messages of ICMP), the stream."""
+_RTP: Final = Struct("=QQQdQQQIIIIIIIHBB")
+"""A number that changes with what a place has no room for (drops, further streams, messages of ICMP),
+packets, bytes, time of the last packet, the stream."""
 
-_BODY: Final = slice(16, 16 + _COUNTERS.size)
-_WORDS: Final = _PLACE_BYTES // 8
-_OTHERS: Final = 5
-"""Word of a place with the number of _COUNTERS."""
+_RTCP: Final = Struct("=IIQd")
+"""The same of RTCP."""
+
+_RTP_AT: Final = _OWNER_BYTES
+_RTCP_AT: Final = _RTP_AT + _RTP.size
+"""Where both are in a place."""
+
+_SIZES: Final = {_RTP_AT: _RTP.size, _RTCP_AT: _RTCP.size}
 
 _END: Final = 0
 _WRITTEN: Final = 1
-_FORMAT: Final = _WORDS - 1
-"""Words of place 0, which no leg has: how many places were ever used, the place to which the body beside them
-is to be copied, and what form all have."""
+_FORMAT: Final = _PLACE_BYTES // 8 - 1
+"""Words of place 0: how many places were ever used, the byte of the memory to which what is in place 1 is to
+be copied (0: to none), and what form all have."""
 
-_OWN_FORMAT: Final = zlib.crc32(f"{_PLACE_BYTES} {_OWNER.format} {_COUNTERS.format}".encode())
+_BEING_WRITTEN: Final = 1
+"""The place for what is being written."""
+
+_FIRST: Final = 2
+"""The first place of a leg."""
+
+_OWN_FORMAT: Final = zlib.crc32(f"{_PLACE_BYTES} {_OWNER.format} {_RTP.format} {_RTCP.format}".encode())
+
+
+_U32: Final = 2**32 - 1
 
 
 class LegMemory:
@@ -70,8 +88,8 @@ class LegMemory:
                 memory.madvise(mmap.MADV_REMOVE)
             self._words[_FORMAT] = _OWN_FORMAT
         self._complete_copy()
-        self._end = min(max(1, self._words[_END]), self._places)
-        for place in range(self._end - 1, 0, -1):
+        self._end = min(max(_FIRST, self._words[_END]), self._places)
+        for place in range(self._end - 1, _FIRST - 1, -1):
             session, index = _OWNER.unpack_from(memory, place * _PLACE_BYTES)
             if session:
                 self._left[session, index] = place
@@ -82,23 +100,31 @@ class LegMemory:
     def begin(self, session: Session) -> None:
         """Give each leg of a session a place: the one that it had in the process before, with what is there,
         or a new one. If all are in use, a leg has none."""
+        may_be_left = bool(self._left)
         for index, leg in enumerate(session.legs):
-            owner = (session.id, leg.socket.local.port << 32 | index)
-            left = self._left.pop(owner, 0)
-            leg.place = left or self._take()
-            self.missing += not leg.place
-            if left:
+            leg.place = self._place_of(session, leg, index) if leg.rtp is None else leg.rtp.place
+            if not leg.place:
+                self.missing += 1
+            elif may_be_left:
                 self._load(leg)
-            elif leg.place:
-                _OWNER.pack_into(self._memory, leg.place * _PLACE_BYTES, *owner)
+
+    def _place_of(self, session: Session, leg: Leg, index: int) -> int:
+        owner = (session.id, leg.socket.local.port << 32 | index)
+        left = self._left.pop(owner, 0)
+        if left:
+            return left
+        place = self._take()
+        if place:
+            _OWNER.pack_into(self._memory, place * _PLACE_BYTES, *owner)
+        return place
 
     def end(self, session: Session) -> None:
         """Free the places of a session's legs."""
         for leg in session.legs:
-            if leg.place:
+            if leg.place and leg.rtp is None:
                 self._clear(leg.place)
                 self._free.append(leg.place)
-                leg.place = 0
+            leg.place = 0
 
     def save(self, leg: Leg) -> bool:
         """Write the counters of a leg to its place.
@@ -106,31 +132,47 @@ class LegMemory:
         Returns:
             Whether a successor needs no more than that; False: it needs a snapshot.
         """
-        place = leg.place
-        if not place:
+        if not leg.place:
             return False
+        others = leg.unreachable & _U32
+        if leg.drops is not None:
+            others = others + sum(leg.drops) & _U32
+        known = self._write_rtp(leg, others) if leg.rtp is None else self._write_rtcp(leg, others)
+        return known and leg.security is None and leg.egress.security is None
+
+    def _write_rtp(self, leg: Leg, others: int) -> bool:
+        """Write the counters of a leg that is not of RTCP; returns whether `others` are as before."""
         meter = leg.meter
         stream = meter.latest if meter is not None else None
-        others = leg.unreachable & 0xFFFF_FFFF
-        if leg.drops is not None:
-            others = others + sum(leg.drops) & 0xFFFF_FFFF
         if meter is not None:
             others |= len(meter.streams) + meter.next_stream << 32
-        _COUNTERS.pack_into(
+        _RTP.pack_into(
             self._memory,
-            _BODY.start,
+            _BEING_WRITTEN * _PLACE_BYTES + _RTP_AT,
+            others,
             leg.packets,
             leg.bytes,
             leg.last_seen or 0.0,
-            others,
             *(NO_STREAM if stream is None else stream.to_fields()),
         )
-        words, start = self._words, place * _PLACE_BYTES
-        known = words[place * _WORDS + _OTHERS] == others
-        words[_WRITTEN] = place
-        self._bytes[start + _BODY.start : start + _BODY.stop] = self._bytes[_BODY]
-        words[_WRITTEN] = 0
-        return known and leg.security is None and leg.egress.security is None
+        at = leg.place * _PLACE_BYTES + _RTP_AT
+        known = self._words[at // 8] == others
+        self._copy(at)
+        return known
+
+    def _write_rtcp(self, leg: Leg, others: int) -> bool:
+        """The same for a leg of RTCP."""
+        values = (others, leg.packets & _U32, leg.bytes, leg.last_seen or 0.0)
+        _RTCP.pack_into(self._memory, _BEING_WRITTEN * _PLACE_BYTES + _RTCP_AT, *values)
+        at = leg.place * _PLACE_BYTES + _RTCP_AT
+        known = _RTCP.unpack_from(self._memory, at)[0] == others
+        self._copy(at)
+        return bool(known)
+
+    def _copy(self, at: int) -> None:
+        """Copy what has been written for one part of a place to it, by its byte."""
+        self._words[_WRITTEN] = at
+        self._complete_copy()
 
     def close(self) -> None:
         """Let go of the memory; what is in it stays."""
@@ -156,16 +198,24 @@ class LegMemory:
         _OWNER.pack_into(self._memory, place * _PLACE_BYTES, 0, 0)
 
     def _complete_copy(self) -> None:
-        place = self._words[_WRITTEN]
-        if 0 < place < self._places:
-            start = place * _PLACE_BYTES
-            self._bytes[start + _BODY.start : start + _BODY.stop] = self._bytes[_BODY]
+        place, part = divmod(self._words[_WRITTEN], _PLACE_BYTES)
+        if _FIRST <= place < self._places and part in _SIZES:
+            at, written, size = (
+                place * _PLACE_BYTES + part,
+                _BEING_WRITTEN * _PLACE_BYTES + part,
+                _SIZES[part],
+            )
+            self._bytes[at : at + size] = self._bytes[written : written + size]
         self._words[_WRITTEN] = 0
 
     def _load(self, leg: Leg) -> None:
         """Go on from what is at the place of a leg, if that is later than what the leg knows."""
-        start = leg.place * _PLACE_BYTES + _BODY.start
-        packets, size, last_seen, _, *values = _COUNTERS.unpack_from(self._memory, start)
+        start = leg.place * _PLACE_BYTES
+        if leg.rtp is None:
+            _, packets, size, last_seen, *values = _RTP.unpack_from(self._memory, start + _RTP_AT)
+        else:
+            _, packets, size, last_seen = _RTCP.unpack_from(self._memory, start + _RTCP_AT)
+            values = [*NO_STREAM]
         if packets <= leg.packets:
             return
         leg.packets, leg.bytes = packets, size
