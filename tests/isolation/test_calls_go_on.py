@@ -8,8 +8,9 @@ import psutil
 import pytest
 
 from nh.stats import ShardState
+from tests.sip.calls import establish, hang_up, talk
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, Legs, establish, hang_up, running_proxy, talk
+from tests.sip.proxy import FAR, NEAR, Legs, running_proxy
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 

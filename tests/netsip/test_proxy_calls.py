@@ -1,13 +1,24 @@
 """Calls of two phones through a real Net::SIP proxy that has its media relayed by nh."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
+from tests.sip.calls import (
+    Participants,
+    cancel,
+    either_end,
+    establish,
+    establish_after_early_media,
+    hang_up,
+    refuse,
+    reinvite,
+    ring,
+    talk,
+)
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, Legs, establish, hang_up, ring, running_proxy, talk
-from tests.sip.sdp import MediaLine
+from tests.sip.proxy import FAR, NEAR, Legs, running_proxy
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
@@ -32,24 +43,6 @@ def alice(legs: Legs) -> Iterator[Phone]:
 def bob(legs: Legs) -> Iterator[Phone]:
     with Phone("bob", FAR, legs[1]) as phone:
         yield phone
-
-
-Participants = Callable[[Phone, Phone], tuple[Phone, Phone]]
-either_end = pytest.mark.parametrize(
-    "ends",
-    [
-        pytest.param(lambda caller, callee: (caller, callee), id="caller"),
-        pytest.param(lambda caller, callee: (callee, caller), id="callee"),
-    ],
-)
-
-
-def reinvite(one: Phone, other: Phone, offer: list[MediaLine], answer: list[MediaLine] | None = None) -> None:
-    """A re-INVITE from INVITE to ACK."""
-    one.reinvite(offer)
-    other.answer(other.receive_request("INVITE"), 200, sdp=True, media=answer)
-    one.ack(one.receive_response(200))
-    other.receive_request("ACK")
 
 
 # --- set-up ---------------------------------------------------------------------------------------
@@ -79,16 +72,7 @@ def test_two_media(legs: Legs) -> None:
 
 
 def test_early_media(alice: Phone, bob: Phone) -> None:
-    alice.invite(bob)
-    invite = bob.receive_request("INVITE")
-    bob.answer(invite, 183, sdp=True)
-    alice.receive_response(183)
-    early_target = alice.target
-    talk(alice, bob)
-    bob.answer(invite, 200, sdp=True)
-    alice.ack(alice.receive_response(200))
-    bob.receive_request("ACK")
-    assert alice.target == early_target
+    establish_after_early_media(alice, bob)
     talk(alice, bob)
 
 
@@ -180,12 +164,7 @@ def test_bye_ends_the_call(ends: Participants, relay: Relay, alice: Phone, bob: 
 def test_cancel_frees_the_ports(relay: Relay, alice: Phone, bob: Phone) -> None:
     invite = ring(alice, bob)
     assert relay.calls(alice.call_id).calls
-    alice.cancel()
-    bob.answer(bob.receive_request("CANCEL"), 200)
-    bob.answer(invite, 487)
-    alice.receive_response(200, "CANCEL")
-    alice.ack(alice.receive_response(487))
-    bob.receive_request("ACK")
+    cancel(alice, bob, invite)
     assert not relay.calls(alice.call_id).calls
 
 
@@ -193,9 +172,7 @@ def test_an_error_response_ends_the_call(relay: Relay, alice: Phone, bob: Phone)
     alice.invite(bob)
     invite = bob.receive_request("INVITE")
     assert relay.calls(alice.call_id).calls
-    bob.answer(invite, 486)
-    alice.ack(alice.receive_response(486))
-    bob.receive_request("ACK")
+    refuse(alice, bob, invite)
     assert not relay.calls(alice.call_id).calls
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,9 +10,21 @@ from tests.calls.rtp import rtp_packet
 from tests.ng.kamailio import DOCUMENT, NODES, Kamailio, running_documented, running_kamailio
 from tests.ng.relays import NgRelay, call_ids, wait_until_gone
 from tests.ng.reported_call import ReportingEnd, talk_and_report
+from tests.sip.calls import (
+    Participants,
+    cancel,
+    either_end,
+    establish,
+    establish_after_early_media,
+    establish_by_offer_in_answer,
+    hang_up,
+    refuse,
+    reinvite,
+    ring,
+    talk,
+)
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, establish, hang_up, ring, talk
-from tests.sip.sdp import MediaLine
+from tests.sip.proxy import FAR, NEAR
 from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kamailio
@@ -42,27 +54,9 @@ def carol(kamailio: Kamailio) -> Iterator[Phone]:
         yield phone
 
 
-Participants = Callable[[Phone, Phone], tuple[Phone, Phone]]
-either_end = pytest.mark.parametrize(
-    "ends",
-    [
-        pytest.param(lambda caller, callee: (caller, callee), id="caller"),
-        pytest.param(lambda caller, callee: (callee, caller), id="callee"),
-    ],
-)
-
-
 def is_relayed(relay: NgRelay, phone: Phone) -> bool:
     """Whether the relay knows the phone's call."""
     return phone.call_id.decode() in call_ids(relay)
-
-
-def reinvite(one: Phone, other: Phone, offer: list[MediaLine], answer: list[MediaLine] | None = None) -> None:
-    """A re-INVITE from INVITE to ACK."""
-    one.reinvite(offer)
-    other.answer(other.receive_request("INVITE"), 200, sdp=True, media=answer)
-    one.ack(one.receive_response(200))
-    other.receive_request("ACK")
 
 
 # --- set-up ---------------------------------------------------------------------------------------
@@ -88,25 +82,12 @@ def test_two_media(kamailio: Kamailio) -> None:
 
 
 def test_early_media(alice: Phone, bob: Phone) -> None:
-    alice.invite(bob)
-    invite = bob.receive_request("INVITE")
-    bob.answer(invite, 183, sdp=True)
-    alice.receive_response(183)
-    early_target = alice.target
-    talk(alice, bob)
-    bob.answer(invite, 200, sdp=True)
-    alice.ack(alice.receive_response(200))
-    bob.receive_request("ACK")
-    assert alice.target == early_target
+    establish_after_early_media(alice, bob)
     talk(alice, bob)
 
 
 def test_the_offer_may_come_in_the_answer(alice: Phone, bob: Phone) -> None:
-    """An INVITE without a description: the 200 has the offer, the ACK the answer (RFC 3264 4)."""
-    alice.invite(bob, ())
-    bob.answer(bob.receive_request("INVITE"), 200, sdp=True)
-    alice.ack(alice.receive_response(200), sdp=True)
-    bob.receive_request("ACK")
+    establish_by_offer_in_answer(alice, bob)
     talk(alice, bob)
 
 
@@ -191,9 +172,7 @@ def test_a_refused_reinvite_changes_nothing(
     talk(alice, bob)
     asking, refusing = ends(alice, bob)
     asking.reinvite()
-    refusing.answer(refusing.receive_request("INVITE"), 486)
-    asking.ack(asking.receive_response(486))
-    refusing.receive_request("ACK")
+    refuse(asking, refusing, refusing.receive_request("INVITE"))
     assert is_relayed(relay, alice)
     talk(alice, bob)
 
@@ -213,12 +192,7 @@ def test_bye_ends_the_call(ends: Participants, relay: NgRelay, alice: Phone, bob
 def test_cancel_ends_the_call(relay: NgRelay, alice: Phone, bob: Phone) -> None:
     invite = ring(alice, bob)
     assert is_relayed(relay, alice)
-    alice.cancel()
-    alice.receive_response(200, "CANCEL")
-    bob.answer(bob.receive_request("CANCEL"), 200)
-    bob.answer(invite, 487)
-    alice.ack(alice.receive_response(487))
-    bob.receive_request("ACK")
+    cancel(alice, bob, invite)
     wait_until_gone(relay, alice.call_id.decode())
 
 
@@ -226,9 +200,7 @@ def test_an_error_response_ends_the_call(relay: NgRelay, alice: Phone, bob: Phon
     alice.invite(bob)
     invite = bob.receive_request("INVITE")
     assert is_relayed(relay, alice)
-    bob.answer(invite, 486)
-    alice.ack(alice.receive_response(486))
-    bob.receive_request("ACK")
+    refuse(alice, bob, invite)
     wait_until_gone(relay, alice.call_id.decode())
 
 

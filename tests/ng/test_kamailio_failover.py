@@ -11,8 +11,9 @@ from tests.ng.client import NgClient, NgError
 from tests.ng.kamailio import Kamailio, running_kamailio
 from tests.ng.ng_call import NgCall
 from tests.ng.relays import NgRelay, call_ids, drain, running_ng_relay, running_nh
+from tests.sip.calls import establish, hang_up, talk
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, establish, hang_up, talk
+from tests.sip.proxy import FAR, NEAR
 from tests.sip.sdp import MediaLine
 
 pytestmark = pytest.mark.kamailio

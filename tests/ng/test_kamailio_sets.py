@@ -21,8 +21,9 @@ from tests.ng.kamailio import (
     running_documented,
 )
 from tests.ng.relays import NgRelay, call_ids, drain, running_nh
+from tests.sip.calls import establish, hang_up, reinvite, talk
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, establish, hang_up, talk
+from tests.sip.proxy import FAR, NEAR
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
@@ -87,14 +88,6 @@ def relay_of(phone: Phone, *relays: NgRelay) -> NgRelay:
     """The relay that a phone sends its media to."""
     [relay] = [relay for relay in relays if phone.target[1] in relay.ports]
     return relay
-
-
-def reinvite(one: Phone, other: Phone) -> None:
-    """A re-INVITE from INVITE to ACK."""
-    one.reinvite()
-    other.answer(other.receive_request("INVITE"), 200, sdp=True)
-    one.ack(one.receive_response(200))
-    other.receive_request("ACK")
 
 
 def call_through(kamailio: Kamailio, relay: NgRelay) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -11,8 +11,21 @@ import pytest
 from tests.ng.kamailio import Kamailio
 from tests.ng.relays import call_ids, drain, wait_until_gone
 from tests.rtpproxy.kamailio import Relay, running_kamailio, running_relay
+from tests.sip.calls import (
+    Participants,
+    cancel,
+    either_end,
+    establish,
+    establish_after_early_media,
+    establish_by_offer_in_answer,
+    hang_up,
+    refuse,
+    reinvite,
+    ring,
+    talk,
+)
 from tests.sip.phone import Phone
-from tests.sip.proxy import FAR, NEAR, establish, hang_up, ring, talk
+from tests.sip.proxy import FAR, NEAR
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import MediaPeer
 
@@ -45,24 +58,6 @@ def alice(kamailio: Kamailio) -> Iterator[Phone]:
 def bob(kamailio: Kamailio) -> Iterator[Phone]:
     with Phone("bob", FAR, kamailio.near) as phone:
         yield phone
-
-
-Participants = Callable[[Phone, Phone], tuple[Phone, Phone]]
-either_end = pytest.mark.parametrize(
-    "ends",
-    [
-        pytest.param(lambda caller, callee: (caller, callee), id="caller"),
-        pytest.param(lambda caller, callee: (callee, caller), id="callee"),
-    ],
-)
-
-
-def reinvite(one: Phone, other: Phone, offer: list[MediaLine], answer: list[MediaLine] | None = None) -> None:
-    """A re-INVITE from INVITE to ACK."""
-    one.reinvite(offer)
-    other.answer(other.receive_request("INVITE"), 200, sdp=True, media=answer)
-    one.ack(one.receive_response(200))
-    other.receive_request("ACK")
 
 
 def behind_nat(phone: Phone) -> list[MediaLine]:
@@ -100,25 +95,12 @@ def test_phones_behind_nats_hear_each_other(alice: Phone, bob: Phone) -> None:
 
 
 def test_early_media_and_the_answer_are_one_dialog(alice: Phone, bob: Phone) -> None:
-    alice.invite(bob)
-    invite = bob.receive_request("INVITE")
-    bob.answer(invite, 183, sdp=True)
-    alice.receive_response(183)
-    early_target = alice.target
-    talk(alice, bob)
-    bob.answer(invite, 200, sdp=True)
-    alice.ack(alice.receive_response(200))
-    bob.receive_request("ACK")
-    assert alice.target == early_target
+    establish_after_early_media(alice, bob)
     talk(alice, bob)
 
 
 def test_the_offer_may_come_in_the_answer(alice: Phone, bob: Phone) -> None:
-    """An INVITE without a description: the 200 has the offer, the ACK the answer (RFC 3264 4)."""
-    alice.invite(bob, ())
-    bob.answer(bob.receive_request("INVITE"), 200, sdp=True)
-    alice.ack(alice.receive_response(200), sdp=True)
-    bob.receive_request("ACK")
+    establish_by_offer_in_answer(alice, bob)
     talk(alice, bob)
 
 
@@ -157,9 +139,7 @@ def test_a_refused_reinvite_changes_nothing(ends: Participants, alice: Phone, bo
     talk(alice, bob)
     asking, refusing = ends(alice, bob)
     asking.reinvite()
-    refusing.answer(refusing.receive_request("INVITE"), 486)
-    asking.ack(asking.receive_response(486))
-    refusing.receive_request("ACK")
+    refuse(asking, refusing, refusing.receive_request("INVITE"))
     talk(alice, bob)
 
 
@@ -183,12 +163,7 @@ def test_bye_ends_the_call_and_its_counters_are_logged(
 def test_cancel_ends_the_call(relay: Relay, alice: Phone, bob: Phone) -> None:
     invite = ring(alice, bob)
     assert alice.call_id.decode() in call_ids(relay.nh)
-    alice.cancel()
-    alice.receive_response(200, "CANCEL")
-    bob.answer(bob.receive_request("CANCEL"), 200)
-    bob.answer(invite, 487)
-    alice.ack(alice.receive_response(487))
-    bob.receive_request("ACK")
+    cancel(alice, bob, invite)
     wait_until_gone(relay.nh, alice.call_id.decode())
 
 
