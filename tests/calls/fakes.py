@@ -251,13 +251,18 @@ class Proxy:
     @property
     def nothing_is_left(self) -> bool:
         """Whether the relay is as it was in the beginning."""
-        resources = self.table.resources
-        return (
-            len(self.table) == resources.sockets == resources.sessions == 0
-            and not self.plane.open
-            and not self.plane.running
-            and resources.ports.free == resources.ports.total
-        )
+        return has_nothing_left(self.table, self.plane)
+
+
+def has_nothing_left(table: CallTable, plane: FakePlane) -> bool:
+    """Whether a relay has neither calls nor sockets, and all its ports are free."""
+    resources = table.resources
+    return (
+        len(table) == resources.sockets == resources.sessions == 0
+        and not plane.open
+        and not plane.running
+        and resources.ports.free == resources.ports.total
+    )
 
 
 def make_proxy(

@@ -13,7 +13,7 @@ from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable
-from tests.calls.fakes import CALL, PORTS, RELAY, START, EventRecorder, Expired, FakePlane
+from tests.calls.fakes import CALL, PORTS, RELAY, START, EventRecorder, Expired, FakePlane, has_nothing_left
 
 A, B, C, D = b"tag-a", b"tag-b", b"tag-c", b"tag-d"
 
@@ -156,13 +156,7 @@ class NgProxy:
     @property
     def nothing_is_left(self) -> bool:
         """Whether the relay is as it was in the beginning."""
-        resources = self.table.resources
-        return (
-            len(self.table) == resources.sockets == resources.sessions == 0
-            and not self.plane.open
-            and not self.plane.running
-            and resources.ports.free == resources.ports.total
-        )
+        return has_nothing_left(self.table, self.plane)
 
 
 def make_ng_proxy(

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from nh.commands import Command, TransactionKey
+from nh.commands import TransactionKey
 from nh.loop import SelectorLoop
-from nh.results import Closed, Failure, Result
-from nh.rpc.events import Origin
+from nh.results import Closed, Failure
 from nh.rpc.frontend import Frontend
 from nh.stats import SupervisorStats
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
+from tests.rpc.answering import Answering
 from tools.harness.waiting import turn_until
 
 ResultT = TypeVar("ResultT")
@@ -21,7 +21,7 @@ ResultT = TypeVar("ResultT")
 WAIT_S = 20.0
 
 
-class FrontendTestbed:
+class FrontendTestbed(Answering):
     """A frontend whose dispatch answers Closed(7) at once, or keeps the replies if `holding`.
 
     Arguments:
@@ -30,25 +30,13 @@ class FrontendTestbed:
     """
 
     def __init__(self, listener: socket.socket, **options: float) -> None:
+        super().__init__(Closed(7))
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
-        self.commands: list[Command] = []
-        self.origins: list[Origin] = []
-        self.held: list[Callable[[Result], None]] = []
-        self.holding = False
-        self.result: Result = Closed(7)
         self.listener = listener
         self._peers: list[Peer] = []
         self._options = options
         self.frontend = self._open(**options)
-
-    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
-        self.commands.append(command)
-        self.origins.append(origin)
-        if self.holding:
-            self.held.append(reply)
-        else:
-            reply(self.result)
 
     def hand_over(self) -> None:
         """Have another frontend serve in place of this one, from now on."""
@@ -60,7 +48,7 @@ class FrontendTestbed:
         return Frontend(
             self.loop,
             [self.listener],
-            self._dispatch,
+            self.dispatch,
             stats=self.stats,
             extensions=("shout",),
             **options,  # type: ignore[arg-type]

@@ -5,20 +5,20 @@ import socket
 from collections.abc import Callable, Collection, Iterator
 
 from nh.address import TcpAddress
-from nh.commands import Command, Feature
+from nh.commands import Feature
 from nh.loop import SelectorLoop
-from nh.results import Closed, Result
-from nh.rpc.events import Origin
+from nh.results import Closed
 from nh.rpc.frontend import Frontend
 from nh.rpc.listeners import Listener, open_listeners
 from nh.rpc.protocols import NG, ServedProtocol
 from nh.stats import SupervisorStats
+from tests.rpc.answering import Answering
 from tools.harness.waiting import turn_until
 
 WAIT_S = 20.0
 
 
-class NgTestbed:
+class NgTestbed(Answering):
     """Answers Closed(1) at once, or keeps the replies if `holding`.
 
     Arguments:
@@ -30,33 +30,21 @@ class NgTestbed:
     def __init__(
         self, listener: Listener, protocol: ServedProtocol = NG, lenient: Collection[Feature] = ()
     ) -> None:
+        super().__init__(Closed(1))
         self.loop = SelectorLoop()
         self.stats = SupervisorStats()
-        self.commands: list[Command] = []
-        self.origins: list[Origin] = []
-        self.held: list[Callable[[Result], None]] = []
-        self.holding = False
-        self.result: Result = Closed(1)
         self.address = listener.sock.getsockname()
         self.family = listener.sock.family
         self._sockets = contextlib.ExitStack()
         self.frontend = Frontend(
             self.loop,
             [listener.sock],
-            self._dispatch,
+            self.dispatch,
             protocol=protocol,
             datagrams=[] if listener.udp is None else [listener.udp],
             stats=self.stats,
             lenient=lenient,
         )
-
-    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
-        self.commands.append(command)
-        self.origins.append(origin)
-        if self.holding:
-            self.held.append(reply)
-        else:
-            reply(self.result)
 
     def client(self, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
         """A connected socket of a client."""

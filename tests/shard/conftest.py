@@ -2,6 +2,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +21,9 @@ MakeTestbed = Callable[..., RelayTestbed]
 MakeNg = Callable[..., NgTestbed]
 MakeKernelPath = Callable[[], KernelPath | None]
 MakePeer = Callable[..., MediaPeer]
+TestbedT = TypeVar("TestbedT", bound=RelayTestbed)
+
+LOOPBACK = Interface("default", V4, V4)
 
 
 @pytest.fixture
@@ -50,34 +54,25 @@ def make_kernel_path(request: pytest.FixtureRequest) -> MakeKernelPath:
     return lambda: new_kernel_path(program)
 
 
-@pytest.fixture
-def make_testbed(
-    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
-) -> Iterator[MakeTestbed]:
-    """Relays with settings of their own; no callback of theirs may fail."""
+@contextlib.contextmanager
+def makes(
+    kind: type[TestbedT],
+    ports: range,
+    make_kernel_path: MakeKernelPath,
+    caplog: pytest.LogCaptureFixture,
+    default: tuple[Interface, ...] = (),
+) -> Iterator[Callable[..., TestbedT]]:
+    """Makes relays with interfaces and settings of their own, until the block ends.
+
+    No callback of theirs may fail.
+    """
     with contextlib.ExitStack() as testbeds:
 
-        def make(**settings: object) -> RelayTestbed:
-            testbed = RelayTestbed(ports, RelaySettings(**settings), kernel=make_kernel_path())  # type: ignore[arg-type]
-            testbeds.callback(testbed.close)
-            return testbed
-
-        yield make
-        assert errors_in(caplog) == []
-
-
-@pytest.fixture
-def make_ng(
-    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
-) -> Iterator[MakeNg]:
-    """The same for calls of ng, on 127.0.0.1 if nothing else is said."""
-    with contextlib.ExitStack() as testbeds:
-
-        def make(*interfaces: Interface, **settings: object) -> NgTestbed:
-            testbed = NgTestbed(
+        def make(*interfaces: Interface, **settings: object) -> TestbedT:
+            testbed = kind(
                 ports,
                 RelaySettings(**settings),  # type: ignore[arg-type]
-                interfaces=interfaces or (Interface("default", V4, V4),),
+                interfaces=interfaces or default,
                 kernel=make_kernel_path(),
             )
             testbeds.callback(testbed.close)
@@ -85,6 +80,24 @@ def make_ng(
 
         yield make
         assert errors_in(caplog) == []
+
+
+@pytest.fixture
+def make_testbed(
+    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
+) -> Iterator[MakeTestbed]:
+    """Relays with settings of their own; no callback of theirs may fail."""
+    with makes(RelayTestbed, ports, make_kernel_path, caplog) as make:
+        yield make
+
+
+@pytest.fixture
+def make_ng(
+    ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
+) -> Iterator[MakeNg]:
+    """The same for calls of ng, on 127.0.0.1 if nothing else is said."""
+    with makes(NgTestbed, ports, make_kernel_path, caplog, (LOOPBACK,)) as make:
+        yield make
 
 
 @pytest.fixture

@@ -29,16 +29,6 @@ def testbed(make_ng: MakeNg) -> NgTestbed:
 
 
 @pytest.fixture
-def alice(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
-def bob(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
 def call(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> IceCall:
     call = IceCall(testbed, IcePhone(alice), bob)
     call.offered_by_phone()

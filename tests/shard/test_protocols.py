@@ -98,16 +98,6 @@ class ByEcho(MediaSecurity):
 
 
 @pytest.fixture
-def alice(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
-def bob(make_peer: MakePeer) -> MediaPeer:
-    return make_peer()
-
-
-@pytest.fixture
 def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
     return testbed.call(alice, bob)
 

@@ -8,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.interfaces import Interface
-from nh.calls.settings import RelaySettings
 from nh.errors import Draining, LimitReached, Refused, Unsupported
 from nh.shard.rtpproxy.sessions import DISCARD_PORT
 from tests.profiles import examples
-from tests.shard.conftest import MakeKernelPath, MakePeer, errors_in
+from tests.shard.conftest import LOOPBACK, MakeKernelPath, MakePeer, makes
 from tests.shard.rtpproxy_testbed import RtpproxyTestbed
 from tests.shard.testbed import PACKET, V4, V6
 from tools.harness.media_peer import MediaPeer
@@ -27,20 +26,8 @@ MakeRtpproxy = Callable[..., RtpproxyTestbed]
 def make_relay(
     ports: range, make_kernel_path: MakeKernelPath, caplog: pytest.LogCaptureFixture
 ) -> Iterator[MakeRtpproxy]:
-    with contextlib.ExitStack() as testbeds:
-
-        def make(*interfaces: Interface, **options: object) -> RtpproxyTestbed:
-            testbed = RtpproxyTestbed(
-                ports,
-                RelaySettings(**options),  # type: ignore[arg-type]
-                interfaces=interfaces or (Interface("default", V4, V4),),
-                kernel=make_kernel_path(),
-            )
-            testbeds.callback(testbed.close)
-            return testbed
-
+    with makes(RtpproxyTestbed, ports, make_kernel_path, caplog, (LOOPBACK,)) as make:
         yield make
-        assert errors_in(caplog) == []
 
 
 @pytest.fixture

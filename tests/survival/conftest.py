@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ng.ng_call import End
 from tools.harness.deployment import Deployment, deployed_relay
+from tools.harness.media_peer import MediaPeer
 
 
 @pytest.fixture
@@ -15,6 +17,15 @@ def key_file(tmp_path: Path) -> Path:
     key.write_text("0123456789abcdef" * 4)
     key.chmod(0o600)
     return key
+
+
+@pytest.fixture
+def phones() -> Iterator[tuple[End, MediaPeer]]:
+    """An end of ng's calls, and the sockets of another."""
+    alice = End("alice")
+    with MediaPeer("127.0.0.1") as peer:
+        yield alice, peer
+    alice.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Calls with DTLS-SRTP outlive their processes: the same keys, no new handshake, media both ways."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -19,14 +19,6 @@ from tests.survival.faults import (
 from tools.harness.deployment import Deployment
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
-
-
-@pytest.fixture
-def phones() -> Iterator[tuple[End, MediaPeer]]:
-    alice = End("alice")
-    with MediaPeer("127.0.0.1") as peer:
-        yield alice, peer
-    alice.close()
 
 
 @pytest.mark.parametrize(
