@@ -219,6 +219,8 @@ def _where(error: Exception, text: str) -> str:
     found = re.search(r"\(at line (\d+), column \d+\)", str(error))
     number = int(found[1]) if found else len(lines)
     line = lines[number - 1].strip()[:80] if 0 < number <= len(lines) else ""
+    if str(error).startswith("Cannot overwrite a value"):
+        return f":{number}: {line!r} sets what another line sets; keep one of them"
     return f":{number}: {line!r} is not valid TOML; a line is NAME = VALUE, with text in quotes"
 
 

@@ -178,6 +178,12 @@ def test_an_error_names_the_file_and_the_setting(toml: Path, text: str, named: s
         load(file=toml)
 
 
+def test_a_setting_that_stands_in_the_file_twice_is_named(toml: Path) -> None:
+    toml.write_text("shards = 1\nshards = 2\n")
+    with pytest.raises(ConfigError, match=r"nh.toml:2: 'shards = 2' sets what another line sets; keep one"):
+        load(file=toml)
+
+
 def test_an_error_names_the_environment_or_the_command_line() -> None:
     with pytest.raises(ConfigError, match=r"^environment: .*dscp"):
         load(environment={"NH_DSCP": "64"})

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from nh.cli.stats.rates import Meter
-from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
+from nh.cli.stats.shard_table import WIDE_COLUMNS
+from nh.cli.stats.view import History, StatsView
 from nh.stats.layout import ShardState
 from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, add_up
 

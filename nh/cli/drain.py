@@ -57,6 +57,8 @@ def _print(state: DrainState, as_json: bool) -> None:
     calls = counted(state.calls, "call")
     if not state.draining:
         typer.echo(f"not draining: new calls are taken; {calls} now")
+    elif not state.calls:
+        typer.echo("draining: no call is left, nh ends now")
     elif state.limit_s is None:
         typer.echo(f"draining: {calls} left, nh ends with the last one")
     else:

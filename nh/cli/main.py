@@ -5,6 +5,7 @@ for errors of the operator (ConfigError), 1 for all others. Only the subcommand 
 help builds all of them.
 """
 
+import errno
 import importlib
 import inspect
 import io
@@ -42,6 +43,9 @@ _MODULES: Final = {
     "load": "nh.cli.load",
 }
 """Where the function of each subcommand is, in the order of the help."""
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a write to standard output fails with if that is a file; typer sees to EPIPE."""
 
 
 def notes_on(name: str) -> str:
@@ -110,6 +114,11 @@ class _Group(Parameters, TyperGroup):
             status = 2
         except typer.Abort:
             status = 130
+        except OSError as exc:
+            if exc.errno not in _NO_ROOM or exc.filename is not None:
+                raise
+            typer.echo(f"nh: standard output cannot be written: {exc.strerror}", err=True)
+            status = 1
         if standalone:
             sys.exit(status)
         return status

@@ -9,7 +9,7 @@ from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError
 from nh.fastpath.probe import Verdict, probe
-from nh.supervisor.host.check import CHECKS, Check
+from nh.supervisor.host.check import CHECKS, Check, lock_is_hidden
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
 
 Findings = Iterator[Finding]
@@ -72,7 +72,13 @@ START_CHECKS: Final = {name: start_check(name, check) for name, check in CHECKS.
 
 def check_running(patient: Patient) -> Findings:
     """Whether an nh runs with the runtime directory."""
-    if patient.pid is None:
+    if patient.pid is None and lock_is_hidden(patient.settings.runtime_path):
+        yield warning(
+            f"this user cannot see whether an nh runs with {patient.settings.runtime_path}",
+            "the other checks take it that none runs",
+            "run nh doctor as the relay's user, or as root",
+        )
+    elif patient.pid is None:
         yield ok(f"no nh runs with {patient.settings.runtime_path}")
     else:
         yield ok(f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})")

@@ -36,15 +36,32 @@ def admit_group(directory: Path, group: int) -> None:
         raise ConfigError(_group_refused(directory, group, exc)) from exc
 
 
+def check_group(group: int) -> None:
+    """Check that this process may give its sockets to a group: tries it on a file in memory.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    file = os.memfd_create("rpc_group", os.MFD_CLOEXEC)
+    try:
+        if os.fstat(file).st_gid != group:
+            os.fchown(file, -1, group)
+    except OSError as exc:
+        raise ConfigError(_group_refused("a socket", group, exc)) from exc
+    finally:
+        os.close(file)
+
+
 def _give_to_group(path: Path, group: int) -> None:
     if path.stat().st_gid != group:  # where nothing changes, no permission is needed
         os.chown(path, -1, group)
 
 
-def _group_refused(path: Path, group: int, exc: OSError) -> str:
+def _group_refused(path: Path | str, group: int, exc: OSError) -> str:
     return (
         f"rpc_group: {path} cannot be given to group {group}: {exc.strerror};"
-        " add nh's user to the group, or let its service manager start nh with that group"
+        " add the proxy's user to the group of nh's user and set rpc_mode alone, or give nh's user that group"
+        " and the right to change groups (nh.service takes it away)"
     )
 
 

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -20,6 +21,14 @@ def nh_command(*words: str) -> subprocess.CompletedProcess[str]:
 def test_python_m_nh_tells_its_version() -> None:
     done = nh_command("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"nh {nh.__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["config"], ["config", "--json"]])
+def test_a_full_disk_is_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "nh", *words], stdout=full, stderr=PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"nh: standard output cannot be written: No space left on device\n"
 
 
 def test_the_version_costs_no_heavy_imports() -> None:

@@ -5,7 +5,8 @@ from rich.console import Console, RenderableType
 
 from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
-from nh.cli.stats.view import WIDE_COLUMNS, History, StatsView
+from nh.cli.stats.shard_table import WIDE_COLUMNS
+from nh.cli.stats.view import History, StatsView
 from nh.stats.fields import Kind
 from nh.stats.layout import DROPS, SHARD_TABLE, ShardState, StandbyGroup
 from nh.stats.reading import ShardReading, StatsReading
@@ -68,6 +69,23 @@ def test_drops_are_told_by_reason_in_each_row_of_a_wide_terminal() -> None:
     lines = rendered(view_of(AFTER, BEFORE), WIDE_COLUMNS)
     others = " ".join("0" for _ in DROPS[1:])
     assert row(lines, "1") == f"1 up 1 50 30M 12 11 48 152 1000 2.0 7.0 {others} 2.0 4ms 1"
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (79, "# cpu cpu% mem calls sess socks free pkt/s Mb/s drop cmd/s lag rst"),
+        (60, "# cpu% mem calls free pkt/s Mb/s drop cmd/s lag rst"),
+        (40, "# cpu% calls free pkt/s drop lag"),
+        (26, "# calls pkt/s drop"),
+        (12, "# pkt/s"),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(width: int, headings: str) -> None:
+    lines = rendered(view_of(AFTER, BEFORE), width)
+    assert row(lines, "#") == headings
+    table = lines[lines.index(next(line for line in lines if line.split()[:1] == ["#"])) :][:4]
+    assert not any("…" in line for line in table)
 
 
 def test_packets_are_told_by_path() -> None:

@@ -272,6 +272,20 @@ def test_beside_a_running_nh_its_own_things_are_no_faults(base: Settings, tmp_pa
     assert "64 descriptors a process allow 16 calls" in finding.found
 
 
+def test_a_user_who_may_not_see_whether_nh_runs_is_told_so(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hidden(*_: object) -> None:
+        raise PermissionError
+
+    host = PlayedHost(tmp_path / "root", {})
+    assert [each.status for each in found("running", host, base)] == [Status.OK]
+    monkeypatch.setattr(Path, "open", hidden)
+    (finding,) = found("running", host, base)
+    assert finding.status is Status.WARNING
+    assert finding.found.startswith("this user cannot see whether an nh runs with ")
+
+
 def test_a_setting_that_would_end_a_start_may_not_be_that_of_the_nh_that_runs(tmp_path: Path) -> None:
     host = PlayedHost(tmp_path / "root", {})
     other = Settings(ports="20000-20003", shards=8)

@@ -106,7 +106,7 @@ def test_a_group_that_nh_may_not_give_a_socket_to_is_an_error(
     ):
         pass
     assert not path.exists()
-    with pytest.raises(ConfigError, match="add nh's user to the group"):
+    with pytest.raises(ConfigError, match="add the proxy's user to the group of nh's user"):
         admit_group(tmp_path, 47_001)
 
 

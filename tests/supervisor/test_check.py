@@ -1,5 +1,6 @@
 """`nh run --check` is as strict as the start, and leaves nothing behind."""
 
+import errno
 import os
 import socket
 import sys
@@ -83,6 +84,19 @@ def test_what_would_end_the_start_is_said(
         taken.listen()
         with pytest.raises(kind, match=message):
             check_host(settings_with(base, **{name: here(value) for name, value in changes.items()}))
+
+
+def test_a_group_that_nh_may_not_give_its_socket_to_is_said(
+    base: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    own, other = os.getegid(), os.getegid() + 1
+    check_host(settings_with(base, rpc_group=str(own), rpc_mode="0660"))
+    with pytest.raises(ConfigError, match=rf"rpc_group: a socket cannot be given to group {other}: Oper"):
+        check_host(settings_with(base, rpc_group=str(other), rpc_mode="0660"))
 
 
 @pytest.mark.parametrize(

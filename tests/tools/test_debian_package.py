@@ -25,6 +25,7 @@ def test_the_settings_of_the_package_are_settings_of_nh() -> None:
     settings = tomllib.loads(text)
     assert len(settings) > 5
     assert set(settings) <= set(Settings.__struct_fields__)
+    assert "rpc_group" not in settings, "nh.service forbids chown: nh would not start"
 
 
 @pytest.mark.parametrize("recipe", [DEBIAN / "rules", DEBIAN.parent / "docker" / "Dockerfile"])

@@ -1,7 +1,7 @@
 """The picture that `nh stats` shows, made of a reading and rates for rich to print.
 
 Pure: reads no clock, no shared memory and no terminal; rich's options give the width. Everything fits 80
-columns; from WIDE_COLUMNS on, each row shows drops by reason.
+columns; from WIDE_COLUMNS on, each row shows drops by reason, and a narrower terminal has fewer columns.
 """
 
 from collections import deque
@@ -15,33 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from nh.cli.stats import quantities
-from nh.cli.stats.keys import Choice, Row
-from nh.cli.stats.rates import Measured, Rates, commands, drops, hangs
+from nh.cli.stats.keys import Choice
+from nh.cli.stats.rates import Measured, Rates, hangs
+from nh.cli.stats.shard_table import WIDE_COLUMNS, shard_table
 from nh.printable import counted
 from nh.stats.layout import DROPS, ShardState, SupervisorStats
-from nh.stats.reading import ShardReading, StatsReading, Totals
-
-_ROW_COLUMNS: Final = 73
-"""Width of a row without its drops."""
-
-WIDE_COLUMNS: Final = _ROW_COLUMNS + sum(1 + len(reason.label) for reason in DROPS)
-"""Width from which on each row has a column for each reason for a drop."""
+from nh.stats.reading import StatsReading
 
 _DROPS_HEADING: Final = "drop/s  "
 
-LAG_S: Final = 0.05
-"""A loop lag above this is audible: phones buffer about as much."""
-
-_STATES: Final = {
-    ShardState.STARTING: ("init", "yellow"),
-    ShardState.UP: ("up", "green"),
-    ShardState.DOWN: ("down", "bold red"),
-}
-
 _HOW: Final = {1: "upgraded", 2: "taken over"}
 """By SupervisorStats.taken_over."""
-
-_UNKNOWN: Final = Text("-", style="dim")
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _WIDEST_COLUMNS: Final = 1000
@@ -100,18 +84,17 @@ class StatsView:
         if self.reading.supervisor.standby and not self.stopped:
             yield _standby(self.reading.supervisor)
             return
-        wide = options.max_width >= WIDE_COLUMNS
         rows = list(zip(self.reading.shards, self.measured.shards, strict=True))
-        yield _shards(
+        yield shard_table(
             self.reading,
             self.measured.total,
             self.choice.rows(rows) if self.choice is not None else rows,
-            wide,
+            options.max_width,
             stopped=self.stopped,
         )
         yield Text()
         yield _paths(self.reading, self.measured.total)
-        if not wide and self.measured.total is not None:
+        if options.max_width < WIDE_COLUMNS and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
         if self.choice is not None:
             yield Text(self.choice.legend, style="dim", no_wrap=True)
@@ -184,60 +167,6 @@ def _graph(label: str, history: History, show: Callable[[float], str], width: in
     text = Text(f"{label:<10}{show(now):>6} ", no_wrap=True)
     text.append(history.graph(room), style=style)
     return text.append(f" max {show(history.highest(room))}", style="dim")
-
-
-def _shards(
-    reading: StatsReading, total_rates: Rates | None, rows: list[Row], wide: bool, *, stopped: bool
-) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
-    headers = ["#", "", "cpu", "cpu%", "mem", "calls", "sess", "socks", "free", "pkt/s", "Mb/s"]
-    headers += [reason.label for reason in DROPS] if wide else ["drop"]
-    for header in [*headers, "cmd/s", "lag", "rst"]:
-        table.add_column(header, justify="left" if header == "" else "right", no_wrap=True)
-    totals = reading.totals
-    total = [Text("all"), Text(), Text(), *_cells(totals, total_rates, totals.restarts, wide)]
-    table.add_row(*total, style="bold")
-    for shard, rates in rows:
-        cpu = Text(str(shard.cpu)) if shard.cpu >= 0 else _UNKNOWN
-        cells = _cells(shard, rates, shard.restarts, wide)
-        state = Text("stop", style="dim") if stopped else _state(shard)
-        table.add_row(Text(str(shard.shard)), state, cpu, *cells)
-    return table
-
-
-def _cells(stats: ShardReading | Totals, rates: Rates | None, restarts: int, wide: bool) -> list[Text]:
-    """The cells that a shard's row and the total's have in common."""
-    scarce = stats.ports_free * 20 < stats.ports_total
-    return [
-        _UNKNOWN if rates is None else Text(f"{rates['cpu_s'] * 100:.0f}"),
-        Text(quantities.memory(stats.memory_bytes)),
-        Text(quantities.count(stats.calls)),
-        Text(quantities.count(stats.sessions)),
-        Text(quantities.count(stats.sockets)),
-        Text(quantities.count(stats.ports_free), style="bold red" if scarce else ""),
-        *_rate_cells(rates, wide),
-        Text(quantities.lag(stats.loop_lag_s), style="yellow" if stats.loop_lag_s > LAG_S else ""),
-        Text(quantities.count(restarts), style="yellow" if restarts else ""),
-    ]
-
-
-def _rate_cells(rates: Rates | None, wide: bool) -> list[Text]:
-    if rates is None:
-        return [_UNKNOWN] * (3 + len(DROPS) if wide else 4)
-    dropped = [rates[reason.name] for reason in DROPS] if wide else [drops(rates)]
-    return [
-        Text(quantities.rate(rates["packets_in"])),
-        Text(quantities.rate(rates["bytes_in"] * 8 / 1e6)),
-        *(Text(quantities.rate(per_s), style="yellow" if per_s else "") for per_s in dropped),
-        Text(quantities.rate(commands(rates))),
-    ]
-
-
-def _state(shard: ShardReading) -> Text:
-    if hangs(shard):
-        return Text("hung", style="bold red")
-    word, style = _STATES[shard.state]
-    return Text(word, style=style)
 
 
 def _standby(supervisor: SupervisorStats) -> Table:

@@ -32,8 +32,8 @@ async function ask(path) {
 const count = (value) => {
   const units = ["", "k", "M", "G", "T"];
   let at = 0;
-  while (Math.abs(value) >= 10000 && at < units.length - 1) { value /= 1000; at += 1; }
-  return (at || !Number.isInteger(value) ? value.toPrecision(3) : String(value)) + units[at];
+  while (Math.abs(value) >= (at ? 999.5 : 9999.5) && at < units.length - 1) { value /= 1000; at += 1; }
+  return (Math.abs(value) < 99.95 ? String(Number(value.toPrecision(3))) : value.toFixed(0)) + units[at];
 };
 const percent = (ratio) => `${(100 * ratio).toFixed(ratio && ratio < 0.1 ? 1 : 0)} %`;
 const words = (text) => text.replaceAll("_", " ");

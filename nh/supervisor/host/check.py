@@ -16,6 +16,7 @@ from nh.config_table import KernelMode
 from nh.errors import NotNow
 from nh.rpc.listeners import check_listeners
 from nh.rpc.protocols import PROTOCOLS
+from nh.rpc.unix_sockets import check_group
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
@@ -54,6 +55,15 @@ def running_pid(runtime_path: Path) -> int | None:
     return None
 
 
+def lock_is_hidden(runtime_path: Path) -> bool:
+    """Whether this user may not read the lock of a runtime directory, so that running_pid() finds no nh."""
+    try:
+        with (runtime_path / LOCK_NAME).open("rb"):
+            return False
+    except OSError as exc:
+        return isinstance(exc, PermissionError)
+
+
 def _check_shards(settings: Settings, running: bool) -> None:  # noqa: ARG001
     shards = settings.shards or len(usable_cpus())
     port_slices(*settings.port_range, shards)
@@ -81,7 +91,8 @@ def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001
 
 
 def _check_rpc(settings: Settings, running: bool) -> None:
-    _ = settings.rpc_group_id
+    if settings.rpc_group_id is not None:
+        check_group(settings.rpc_group_id)
     for protocol in PROTOCOLS:
         addresses = protocol.addresses(settings)
         own = settings.runtime_path
