@@ -95,7 +95,6 @@ class Leg(Reception, Blockable):
         "blocks",
         "bundle",
         "bundled_on",
-        "candidates",
         "ice",
         "not_offloaded",
         "other",
@@ -106,6 +105,7 @@ class Leg(Reception, Blockable):
         "socket",
     )
 
+    candidates = Rare[tuple[RelaySocket, ...]](())
     transforms = Rare[tuple[Transform, ...]](())
     taps = Rare[tuple[Tap, ...]](())
     drops = Rare[list[int] | None](None)
@@ -150,7 +150,6 @@ class Leg(Reception, Blockable):
         self.bundled_on: Leg | None = None
         self.security: MediaSecurity | None = None
         self.ice: EndIce | None = None
-        self.candidates: tuple[RelaySocket, ...] = ()
         self.not_offloaded = ""
 
     # --- what its end says beside the media ------------------------------------------------------------
@@ -227,7 +226,7 @@ class Leg(Reception, Blockable):
     @property
     def sockets(self) -> tuple[RelaySocket, ...]:
         """All its sockets, the default one first."""
-        return self.candidates or (self.socket,)
+        return (self.socket,) if self.rare is None else self.candidates or (self.socket,)
 
     def receives_at(self, socket: RelaySocket) -> bool:
         """Whether it receives at one of its sockets; without checks, an end sends to the default one."""

@@ -88,7 +88,10 @@ def _pair(
         relatch_s=silence_s,
         carried=carried_by(said_to, in_to.component),
     )
-    from_.candidates, to.candidates = group_to.candidates_of(index), group_from.candidates_of(index)
+    if group_to.further:
+        from_.candidates = group_to.candidates_of(index)
+    if group_from.further:
+        to.candidates = group_from.candidates_of(index)
     from_.other, to.other = to, from_
     return from_, to
 

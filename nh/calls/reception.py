@@ -56,7 +56,6 @@ class Reception(Latch):
         last_seen: monotonic seconds of the latest packet; None: no packet.
         note_due: monotonic seconds from which on the next packet in user space has the media plane note the
             leg (nh.shard.media.leg_notes).
-        noted_packets: `packets` when it did so last.
         place: where its counters outlive the process (nh.shard.media.leg_memory); 0: nowhere.
         offloaded: packets that kernel flows have forwarded.
         heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
@@ -73,7 +72,6 @@ class Reception(Latch):
         "last_seen",
         "meter",
         "note_due",
-        "noted_packets",
         "offload",
         "offloaded",
         "packets",
@@ -113,7 +111,6 @@ class Reception(Latch):
         self.bytes = 0
         self.last_seen: float | None = None
         self.note_due = 0.0
-        self.noted_packets = 0
         self.place = 0
         self.offloaded = 0
         self.offload: Offload | None = None

@@ -102,7 +102,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
         source: None: no source yet; True: the announced endpoint.
         payload_types: None: the leg carries no RTP; True: those that the media of its groups announce. A
             superseded session's groups may have other media by now, then they are written out.
-        noted_packets: as `packets`; releases before looked for packets later than `last_seen` by it.
+        noted_packets: as `packets`; versions before looked for packets later than `last_seen` by it.
         kernel: packets and bytes of the leg's present kernel flow that `packets` and `bytes` include; None
             without a flow.
     """
