@@ -7,7 +7,7 @@ are of the wall clock, because they are for people. Plain values; nh.shard.journ
 import enum
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 
@@ -37,6 +37,7 @@ MAX_KEPT_BYTES: Final = 8 * 1024
 _Wall = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Tag = Annotated[bytes, msgspec.Meta(max_length=MAX_TAG_BYTES)]
 
 
@@ -118,7 +119,41 @@ class CallEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     at: _Wall
     event: _Text
     tag: _Tag = b""
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    port: _Port = 0
+    detail: _Text = ""
+
+
+_CODES: Final = (
+    EventKind.BEGUN.value,
+    EventKind.SOURCE.value,
+    EventKind.LATCHED.value,
+    "allocate",
+    "activate",
+    "offer",
+    "answer",
+    EventKind.KERNEL.value,
+    EventKind.USER_SPACE.value,
+    EventKind.SESSION_ENDED.value,
+)
+"""What happens in nearly all calls. A packed event has the index in the place of the text, so a new one is
+added at the end."""
+
+_CODE_OF: Final = {text: code for code, text in enumerate(_CODES)}
+
+
+class _PackedEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A CallEvent without the defaults at its end.
+
+    Attributes:
+        at: whole milliseconds since the journal's begin, or the wall-clock seconds of any other time.
+        event: index in _CODES, or the text.
+        tag, port, detail: see CallEvent.
+    """
+
+    at: Annotated[int, msgspec.Meta(ge=-(2**61), le=2**61)] | _Wall
+    event: Annotated[int, msgspec.Meta(ge=0, lt=len(_CODES))] | _Text
+    tag: _Tag = b""
+    port: _Port = 0
     detail: _Text = ""
 
 
@@ -128,14 +163,17 @@ _LENGTH: Final = struct.Struct("!BH")
 _ARRAY16: Final = 0xDC
 _NO_EVENTS: Final = msgspec.Raw(_LENGTH.pack(_ARRAY16, 0))
 
-_encode_event: Final = msgspec.msgpack.Encoder().encode
-_events_decoder: Final[msgspec.msgpack.Decoder[list[CallEvent]]] = msgspec.msgpack.Decoder(
-    Annotated[list[CallEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+_encode: Final = msgspec.msgpack.Encoder().encode
+_events_decoder: Final[msgspec.msgpack.Decoder[list[_PackedEvent]]] = msgspec.msgpack.Decoder(
+    Annotated[list[_PackedEvent], msgspec.Meta(max_length=MAX_EVENTS)]
 )
 
+_NEEDED: Final = 2
+"""Fields of a packed event that it always has."""
 
-def _packed(events: Sequence[CallEvent]) -> msgspec.Raw:
-    return msgspec.Raw(_LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(_encode_event, events)))
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 class CallJournal(msgspec.Struct, array_like=True, gc=False):
@@ -144,8 +182,8 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         begin: wall-clock seconds of the first command.
         client: who sent it.
-        packed_events: `events` as a snapshot has them: a third of what the objects would take, and a snapshot
-            takes them as they are.
+        packed_events: `events` as a snapshot has them: a quarter of what the objects would take, and a
+            snapshot takes them as they are.
         events_left_out: how many more there were, behind the first FIRST_EVENTS.
         packets, size: packets and bytes received in the sessions that have ended.
         ended: descriptions of the latest of them, as nh.shard.recorder encodes them.
@@ -173,12 +211,19 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     def __post_init__(self) -> None:
         """Check the events of a snapshot, and let go of its bytes."""
         if self.packed_events is not _NO_EVENTS:
-            self.packed_events = _packed(self.events)
+            self._set(self.events)
 
     @property
     def events(self) -> list[CallEvent]:
         """The events in their order."""
-        return _events_decoder.decode(self.packed_events)
+        return [self._unpack(each) for each in _events_decoder.decode(self.packed_events)]
+
+    def find_latest(self, port: int, detail: str) -> CallEvent | None:
+        """The latest event of a port with that detail."""
+        for each in reversed(_events_decoder.decode(self.packed_events)):
+            if each.port == port and each.detail == detail:
+                return self._unpack(each)
+        return None
 
     def add(self, event: CallEvent) -> None:
         """Add an event."""
@@ -186,19 +231,17 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         _, length = _LENGTH.unpack_from(packed)
         if length < MAX_EVENTS:
             before = packed[_LENGTH.size :]
-            self.packed_events = msgspec.Raw(
-                _LENGTH.pack(_ARRAY16, length + 1) + before + _encode_event(event)
-            )
+            self.packed_events = msgspec.Raw(_LENGTH.pack(_ARRAY16, length + 1) + before + self._pack(event))
         else:
             first, latest = self.events[:FIRST_EVENTS], self.events[FIRST_EVENTS + 1 :]
-            self.packed_events = _packed([*first, *latest, event])
+            self._set([*first, *latest, event])
             self.events_left_out += 1
 
     def replace_latest(self, before: CallEvent, event: CallEvent) -> None:
         """Add an event in the place of `before`, if that is the latest one."""
         events = self.events
         if events and events[-1] == before:
-            self.packed_events = _packed(events[:-1])
+            self._set(events[:-1])
         self.add(event)
 
     def add_ended(self, description: bytes) -> None:
@@ -209,6 +252,30 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     def trim(self) -> None:
         """Leave out what is too much for a call that goes on."""
         self._leave_out(MAX_KEPT, MAX_KEPT_BYTES)
+
+    def _set(self, events: Sequence[CallEvent]) -> None:
+        packed = _LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(self._pack, events))
+        self.packed_events = msgspec.Raw(packed)
+
+    def _pack(self, event: CallEvent) -> bytes:
+        milliseconds = _milliseconds(event.at)
+        at: int | float = milliseconds - _milliseconds(self.begin)
+        if milliseconds / 1000 != event.at:
+            at = event.at
+        fields = [at, _CODE_OF.get(event.event, event.event), event.tag, event.port, event.detail]
+        while not fields[-1] and len(fields) > _NEEDED:
+            fields.pop()
+        return _encode(fields)
+
+    def _unpack(self, packed: _PackedEvent) -> CallEvent:
+        at, event = packed.at, packed.event
+        return CallEvent(
+            (_milliseconds(self.begin) + at) / 1000 if type(at) is int else at,
+            _CODES[event] if type(event) is int else cast("str", event),
+            packed.tag,
+            packed.port,
+            packed.detail,
+        )
 
     def _leave_out(self, most: int, most_bytes: int) -> None:
         while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:

@@ -129,9 +129,7 @@ class JournalWriter(CallObserver):
         if journal is None:
             return
         port, source = leg.socket.local.port, str(leg.source)
-        latest = next(
-            (each for each in reversed(journal.events) if each.port == port and each.detail == source), None
-        )
+        latest = journal.find_latest(port, source)
         if leg.latched and (latest is None or latest.event != EventKind.LATCHED):
             self._add(journal, EventKind.LATCHED, port=port, detail=source)
         elif latest is None:

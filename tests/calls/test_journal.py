@@ -7,18 +7,20 @@ from hypothesis import strategies as st
 
 from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, CallEvent, CallJournal
 
+TIMES = st.integers(0, 2 * 10**12).map(lambda milliseconds: milliseconds / 1000) | st.floats(0, 1e15)
+
 EVENTS = st.builds(
     CallEvent,
-    at=st.floats(0, 2e9),
-    event=st.sampled_from(["offer", "answer", "latched"]),
+    at=TIMES,
+    event=st.sampled_from(["offer", "activate", "latched", "hold"]),
     tag=st.binary(max_size=20),
     port=st.integers(0, 65_535),
     detail=st.text(max_size=20),
 )
 
 
-def journal_with(events: list[CallEvent]) -> CallJournal:
-    journal = CallJournal()
+def journal_with(events: list[CallEvent], begin: float = 0.0) -> CallJournal:
+    journal = CallJournal(begin)
     for event in events:
         journal.add(event)
     return journal
@@ -37,9 +39,9 @@ def test_the_first_and_the_latest_events_stay_in_their_order(events: list[CallEv
     assert through_a_snapshot(journal) == journal
 
 
-@given(st.lists(EVENTS, max_size=20), EVENTS)
-def test_a_restored_journal_goes_on(events: list[CallEvent], event: CallEvent) -> None:
-    journal = through_a_snapshot(journal_with(events))
+@given(TIMES, st.lists(EVENTS, max_size=20), EVENTS)
+def test_a_restored_journal_goes_on(begin: float, events: list[CallEvent], event: CallEvent) -> None:
+    journal = through_a_snapshot(journal_with(events, begin))
     journal.add(event)
     assert journal.events == [*events, event]
 
@@ -51,6 +53,30 @@ def test_the_latest_event_can_be_replaced(
     journal = journal_with([*events, before])
     journal.replace_latest(before, event)
     assert journal.events == [*events, event]
+
+
+@given(st.lists(EVENTS, max_size=9), EVENTS, st.lists(EVENTS, max_size=9))
+def test_the_latest_event_of_a_port_is_found(
+    before: list[CallEvent], event: CallEvent, after: list[CallEvent]
+) -> None:
+    events = [*before, event, *after]
+    found = [each for each in events if (each.port, each.detail) == (event.port, event.detail)]
+    assert journal_with(events).find_latest(event.port, event.detail) == found[-1]
+
+
+def test_the_events_of_a_snapshot_of_version_3_are_read() -> None:
+    snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[2.25, "latched", b"tag", 4000, "192.0.2.1:9"]]])
+    journal = msgspec.msgpack.decode(snapshot, type=CallJournal)
+    assert journal.events == [CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9")]
+
+
+def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:
+    begin, tag, address = 1_795_000_000.123, b"tag of a phone", "192.0.2.1:40000"
+    journal = CallJournal(begin)
+    before = len(journal.packed_events)
+    journal.add(CallEvent(begin + 0.25, "allocate", tag))
+    journal.add(CallEvent(begin + 3.0, "latched", b"", 4000, address))
+    assert len(journal.packed_events) - before <= len(tag) + len(address) + 18
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from nh.calls.snapshots.offer_answer import DialogSnapshot
 from nh.calls.snapshots.party import PartySnapshot
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
+from nh.calls.snapshots.version import VERSION
 from nh.calls.socket_group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import AddressUnavailable, PortsExhausted, Refused, SnapshotUnreadable
@@ -382,8 +383,8 @@ def test_other_versions_are_not_reported_as_damage() -> None:
     proxy = make_proxy()
     proxy.connect()
     data = written(proxy.table, CALL, now=START)
-    with pytest.raises(SnapshotUnreadable, match="version 4"):
-        decode_snapshot(b"\4" + data[1:])
+    with pytest.raises(SnapshotUnreadable, match=f"version {VERSION + 1}"):
+        decode_snapshot(bytes((VERSION + 1,)) + data[1:])
     with pytest.raises(SnapshotUnreadable, match="checksum"):
         decode_snapshot(data[:-1] + b"\xff")
     for short in range(len(data)):

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Written by this nh. A field that is added at the end of a struct, with a default, does not change it."""
 
-READABLE: Final = (3,)
+READABLE: Final = (3, 4)
 """Versions that this nh reads."""
 
 SECRETS: Final = 0x80
