@@ -43,14 +43,17 @@ class Offers:
         delete_at: monotonic seconds at which a delete ends the whole call; infinite without one.
     """
 
-    __slots__ = ("_announcer", "_resources", "delete_at", "last_signal", "participants")
+    __slots__ = ("_resources", "delete_at", "last_signal", "participants")
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.participants = Participants(resources)
-        self._announcer = Announcer(resources, self.participants)
         self.last_signal = 0.0
         self.delete_at = math.inf
+
+    @property
+    def _announcer(self) -> Announcer:  # made when it is needed: it takes as much memory as what it knows
+        return Announcer(self._resources, self.participants)
 
     @property
     def parties(self) -> tuple[Party, ...]:
@@ -199,10 +202,11 @@ class Offers:
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
             self._signalled(party, now=now)
-        offerer = share_transports(self.participants, self._announcer, dialog, offerer, bundles[1], now=now)
-        self._announcer.apply_security(offerer)
-        self._announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
-        self._announcer.apply_holds(offerer, now=now)
+        announcer = self._announcer
+        offerer = share_transports(self.participants, announcer, dialog, offerer, bundles[1], now=now)
+        announcer.apply_security(offerer)
+        announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
+        announcer.apply_holds(offerer, now=now)
         self._commit(dialog, now=now)
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
