@@ -172,10 +172,6 @@ _NEEDED: Final = 2
 """Fields of a packed event that it always has."""
 
 
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 class CallJournal(msgspec.Struct, array_like=True, gc=False):
     """The journal of one call.
 
@@ -258,8 +254,8 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         self.packed_events = msgspec.Raw(packed)
 
     def _pack(self, event: CallEvent) -> bytes:
-        milliseconds = _milliseconds(event.at)
-        at: int | float = milliseconds - _milliseconds(self.begin)
+        milliseconds = round(event.at * 1000)
+        at: int | float = milliseconds - round(self.begin * 1000)
         if milliseconds / 1000 != event.at:
             at = event.at
         fields = [at, _CODE_OF.get(event.event, event.event), event.tag, event.port, event.detail]
@@ -270,7 +266,7 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     def _unpack(self, packed: _PackedEvent) -> CallEvent:
         at, event = packed.at, packed.event
         return CallEvent(
-            (_milliseconds(self.begin) + at) / 1000 if type(at) is int else at,
+            (round(self.begin * 1000) + at) / 1000 if type(at) is int else at,
             _CODES[event] if type(event) is int else cast("str", event),
             packed.tag,
             packed.port,

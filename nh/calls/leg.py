@@ -35,6 +35,7 @@ class RelaySocket(Protocol):
     them have the group of the request.
     """
 
+    port: int
     legs: "tuple[Leg, ...]"
 
     @property

@@ -213,9 +213,9 @@ class SocketGroup:
     def bases(self) -> list[int]:
         """The lowest port of each medium."""
         if len(self.media) == 1:  # as of all groups of ng
-            return [self.sockets[0].local.port]
+            return [self.sockets[0].port]
         return [
-            socket.local.port
+            socket.port
             for socket, place in zip(self.sockets, self.components, strict=True)
             if place.component == 0
         ]

@@ -128,7 +128,7 @@ class JournalWriter(CallObserver):
         journal = self._journal(call_id) if leg.source is not None else None
         if journal is None:
             return
-        port, source = leg.socket.local.port, str(leg.source)
+        port, source = leg.socket.port, str(leg.source)
         latest = journal.find_latest(port, source)
         if leg.latched and (latest is None or latest.event != EventKind.LATCHED):
             self._add(journal, EventKind.LATCHED, port=port, detail=source)
@@ -140,7 +140,7 @@ class JournalWriter(CallObserver):
         journal = self._journal(call_id)
         if journal is not None:
             kind = EventKind.KERNEL if leg.offload is not None else EventKind.USER_SPACE
-            self._add(journal, kind, port=leg.socket.local.port, detail=leg.not_offloaded)
+            self._add(journal, kind, port=leg.socket.port, detail=leg.not_offloaded)
 
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""

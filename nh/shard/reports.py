@@ -82,7 +82,7 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
         used=bool(group.users),
         age_s=round(now - group.created, 3),
         media=group.relay_media,
-        local_ports=tuple(socket.local.port for socket in group.sockets),
+        local_ports=tuple(socket.port for socket in group.sockets),
         further=tuple(str(Endpoint(each.address, each.base)) for each in group.further),
     )
 

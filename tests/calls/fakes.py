@@ -36,7 +36,7 @@ class FakeSocket:
     """A port that was asked for."""
 
     def __init__(self, local: Endpoint) -> None:
-        self.local = local
+        self.local, self.port = local, local.port
         self.legs: tuple[Leg, ...] = ()
         self.open = True
 

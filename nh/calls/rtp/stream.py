@@ -110,7 +110,8 @@ class RtpStream:
     @property
     def packets(self) -> int:
         """Received packets, including duplicates."""
-        return self._packets + self._run
+        run = 0 if self.head == _NO_HEAD else self.due - self._highest - 1
+        return self._packets + run
 
     @property
     def expected(self) -> int:
@@ -283,14 +284,9 @@ class RtpStream:
         stream.reported = state.reported
         return stream
 
-    @property
-    def _run(self) -> int:
-        """How many packets RtpMeter handled itself since the highest one: up to `due`, without a gap."""
-        return 0 if self.head == _NO_HEAD else self.due - self._highest - 1
-
     def _catch_up(self) -> None:
-        """Count the packets that RtpMeter handled itself."""
-        run = self._run
+        """Count the packets that RtpMeter handled itself: all up to the one before `due`, without a gap."""
+        run = 0 if self.head == _NO_HEAD else self.due - self._highest - 1
         if run:
             self._packets += run
             self._highest = self.due - 1

@@ -163,7 +163,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             leg.rank,
             leg.state,
             leg.signalled_from,
-            leg.blocked,
+            False,
             None if types is None else types == announced_types or PayloadTypesSnapshot.take(types),
             leg.packets,
             leg.bytes,
@@ -175,16 +175,17 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
             None if meter is None else meter.to_state(),
             carried=leg.carried.value,
             signalled=leg.signalled,
-            dtmf_blocked=leg.dtmf_blocked,
-            silenced=leg.silenced,
             ice=None if leg.ice is None else ComponentSnapshot.take(leg.ice),
         )
-        return taken if leg.rare is None else taken._with_rare(leg)
+        return taken if leg.rare is None and not leg.blocks else taken._with_rare(leg)
 
     def _with_rare(self, leg: Leg) -> Self:
-        """The same with what few legs have (nh.calls.rare)."""
+        """The same with what few legs have (nh.calls.rare, nh.calls.blocking)."""
         return msgspec.structs.replace(
             self,
+            blocked=leg.blocked,
+            dtmf_blocked=leg.dtmf_blocked,
+            silenced=leg.silenced,
             drops=leg.drops,
             kernel=leg.kernel_folded if leg.offload is None else self.kernel,
             offender=None if leg.offender is None else (leg.offender.address, leg.offender.port),

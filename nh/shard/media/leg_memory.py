@@ -109,7 +109,7 @@ class LegMemory:
                 self._load(leg)
 
     def _place_of(self, session: Session, leg: Leg, index: int) -> int:
-        owner = (session.id, leg.socket.local.port << 32 | index)
+        owner = (session.id, leg.socket.port << 32 | index)
         left = self._left.pop(owner, 0)
         if left:
             return left

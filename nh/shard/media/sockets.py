@@ -207,7 +207,7 @@ def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
         media_socket = leg.socket
         assert isinstance(media_socket, MediaSocket)
         found[media_socket] = None
-        for each in leg.candidates:
+        for each in leg.candidates if leg.rare is not None else ():
             assert isinstance(each, MediaSocket)
             found[each] = None
     return found

@@ -47,7 +47,7 @@ def medium_plan(
         return MediumPlan(address, 0)
     if group is None:
         return rejecting(address) if medium.relayable else None
-    ports = [socket.local.port for socket in group.sockets]
+    ports = [socket.port for socket in group.sockets]
     if not medium.rtp:
         return MediumPlan(address, ports[0])
     action, agreed = mux

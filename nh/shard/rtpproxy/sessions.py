@@ -220,7 +220,7 @@ def _policy(options: SessionOptions) -> SourcePolicy | None:
 
 
 def _port(group: SocketGroup | None, towards: Interface) -> RelayPort:
-    return RelayPort(DISCARD_PORT if group is None else group.sockets[0].local.port, towards.advertised)
+    return RelayPort(DISCARD_PORT if group is None else group.sockets[0].port, towards.advertised)
 
 
 # --- what a call knows ----------------------------------------------------------------------------
