@@ -92,8 +92,9 @@ def open_beside(media_socket: MediaSocket) -> socket.SocketType | None:
         It, which is `media_socket.beside` now; None if the system has no room for it.
     """
     try:
-        sock = socket.SocketType(family_of(media_socket.local), SOCKET_TYPE)
-        _bind(sock, media_socket.local, shared=True)
+        local = media_socket.local
+        sock = socket.SocketType(family_of(local), SOCKET_TYPE)
+        _bind(sock, local, shared=True)
     except OSError:
         return None
     if sock.fileno() > _most_fds() * BESIDE_SHARE:
