@@ -24,10 +24,12 @@ from nh.printable import counted
 if TYPE_CHECKING:
     from nh.client import NativeClient
 
-ASK_S: Final = 30.0
-"""How long nh may take to check whether the installed code can take over."""
+ASK_S: Final = 75.0
+"""How long nh may take to check whether the installed code can take over: longer than it waits for that."""
 
 DONE_S: Final = 60.0
+"""How long the new nh may take to answer."""
+
 POLL_S: Final = 0.1
 
 
@@ -114,7 +116,7 @@ def _wait_for_successor(address: str, before: object) -> dict[str, object]:
     deadline = time.monotonic() + DONE_S
     while True:
         try:
-            with NativeClient(address, timeout_s=ASK_S) as client:
+            with NativeClient(address, timeout_s=DONE_S) as client:
                 values = client.request(GetStats()).values
                 supervisor = values["supervisor"]
                 if isinstance(supervisor, dict) and supervisor["started"] != before:

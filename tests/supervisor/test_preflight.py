@@ -1,6 +1,9 @@
 """nh.supervisor.handover.preflight: what the code that is installed says of itself, whatever it is."""
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -72,7 +75,20 @@ def test_code_that_hangs_is_not_waited_for_for_ever(
     loop: SelectorLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "CHECK_S", 0.3)
-    assert checked(loop, "import time; time.sleep(600)") == "it ended with status -9"
+    assert checked(loop, "import time; time.sleep(600)") == (
+        "the installed code has not checked settings and host within 0.3 s"
+    )
+
+
+def test_a_process_that_the_code_leaves_behind_is_not_waited_for(loop: SelectorLoop) -> None:
+    code = (
+        "import subprocess, sys; print('no room', file=sys.stderr);"
+        " print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, file=sys.stderr);"
+        " sys.exit(2)"
+    )
+    left = checked(loop, code)
+    assert isinstance(left, str)
+    os.kill(int(left), signal.SIGKILL)
 
 
 def test_a_program_that_is_not_there_is_an_error_at_once(loop: SelectorLoop) -> None:
@@ -106,6 +122,12 @@ def test_settings_that_cannot_be_used_are_no_answer() -> None:
 def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch, free: list[str]) -> None:
     argv = (sys.executable, "-c", "raise SystemExit(7)")
     start = ShardProcess.start
-    monkeypatch.setattr(ShardProcess, "start", lambda: start(argv))
+
+    def ended() -> ShardProcess:
+        process = start(argv)
+        assert select.select([process.pidfd], [], [], WAIT_S)[0]
+        return process
+
+    monkeypatch.setattr(ShardProcess, "start", ended)
     with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
         check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None))

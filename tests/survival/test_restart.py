@@ -1,7 +1,6 @@
 """Everything stops and starts again: calls come back on their ports, unless they are over."""
 
 import contextlib
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from tools.harness.relay import Place, Relay, place_for_relay
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 BURST = 60
-CALLS = 10
 
 Where = tuple[str, int]
 
@@ -89,47 +87,6 @@ def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: Calla
         with running(place, tmp_path) as relay:
             assert len(relay.calls().calls) == 9, "what ended does not come back"
             stop(relay)
-
-
-@pytest.mark.full
-def test_packed_calls_outlive_their_shards_their_store_and_all_processes(
-    place: Place, tmp_path: Path
-) -> None:
-    with contextlib.ExitStack() as phones:
-        calls: list[tuple[MediaPeer, MediaPeer, Where, Where]] = []
-        with running(place, tmp_path, log_level="debug") as relay:
-            for number in range(CALLS):
-                alice, bob = (phones.enter_context(MediaPeer("127.0.0.1")) for _ in range(2))
-                calls.append((alice, bob, *begin(relay, f"call {number}", alice, bob)))
-            until_packed(relay)
-            first = len(relay.program.lines)
-            for shard in relay.shard_processes():
-                shard.kill()
-            eventually(lambda: relay.stats().totals.calls_restored == CALLS, "the shards are replaced")
-            assert_media_pass(calls)
-            until_packed(relay, first)
-            (tmp_path / "calls.sqlite3").unlink()
-            relay.program.wait_for_line("works again, all calls are stored")
-            relay.kill_all()
-        with running(place, tmp_path) as relay:
-            assert len(relay.calls().calls) == CALLS
-            assert_media_pass(calls)
-            stop(relay)
-
-
-def until_packed(relay: Relay, first: int = 0) -> None:
-    """Return when most snapshots are packed; those of the dictionary are not.
-
-    Args:
-        relay: logs what it packs.
-        first: the line of its output from which on it counts.
-    """
-
-    def packed() -> int:
-        output = "\n".join(relay.program.lines[first:])
-        return sum(map(int, re.findall(r"backup: (\d+) snapshots? packed", output)))
-
-    eventually(lambda: packed() >= CALLS - 3, "most snapshots are packed")
 
 
 def assert_media_pass(calls: list[tuple[MediaPeer, MediaPeer, Where, Where]]) -> None:

@@ -253,7 +253,11 @@ def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Hos
     shards = deployment.relay.shard_processes()
     nh_ok(deployment.place, "upgrade")
     relay, kept = deployment.relay, "goes on with its calls, because none of them could be restored"
-    eventually(lambda: relay.program.output.count(kept) == SHARDS, "it says that each shard was kept")
+    eventually(
+        lambda: relay.program.output.count(kept) == SHARDS,
+        "it says that each shard was kept",
+        details=deployment.last_output,
+    )
     assert host.answering_version() == "2.0.0"
     for call in calls:
         call.talk()

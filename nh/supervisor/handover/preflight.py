@@ -4,12 +4,13 @@ The installed code is run as `nh run --preflight` with this process's arguments.
 settings, starts a shard process, prints its version in JSON, and ends.
 """
 
+import contextlib
 import logging
 import os
 import select
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -25,8 +26,11 @@ from nh.version import __version__
 
 logger = logging.getLogger(__name__)
 
-CHECK_S: Final = 20.0
-"""`nh run --preflight` may take so long."""
+CHECK_S: Final = 60.0
+"""`nh run --preflight` may take so long. Calls and commands do not wait for it, and a busy host is slow."""
+
+OUTPUT_BYTES: Final = 65_536
+"""What is read of each output: as much as a pipe holds."""
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
@@ -60,7 +64,8 @@ def _try_shard() -> None:
     """Start a shard process, and end it by Shutdown."""
     process = ShardProcess.start()
     with process.link:
-        process.link.send(encode(Shutdown()))
+        with contextlib.suppress(OSError):  # it has ended already; how it did is the answer
+            process.link.send(encode(Shutdown()))
         select.select([process.pidfd], [], [], CHECK_S / 2)
         process.kill()  # if it has not ended
         how = process.reap()
@@ -86,24 +91,38 @@ class Preflight:
         self._process = subprocess.Popen(
             [*argv, "--preflight"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        self._killed = False
         self._pidfd = os.pidfd_open(self._process.pid)
         loop.add_reader(self._pidfd, self._on_end)
-        self._timer: Timer = loop.call_later(CHECK_S, self._process.kill)
+        self._timer: Timer = loop.call_later(CHECK_S, self._kill)
+
+    def _kill(self) -> None:
+        self._killed = True
+        self._process.kill()
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self._pidfd)
         self._timer.cancel()
         os.close(self._pidfd)
-        output, errors = self._process.communicate()
-        if self._process.returncode != 0:
+        status = self._process.wait()
+        output, errors = _read(self._process.stdout), _read(self._process.stderr)
+        if status != 0:
             why = errors.decode(errors="replace").strip().splitlines()
+            if self._killed:
+                why.append(f"the installed code has not checked settings and host within {CHECK_S:g} s")
             for line in why[:-1]:
                 logger.error("upgrade: the installed code says: %s", line)
-            self._on_result(
-                why[-1].removeprefix("nh: ") if why else f"it ended with status {self._process.returncode}"
-            )
+            self._on_result(why[-1].removeprefix("nh: ") if why else f"it ended with status {status}")
             return
         try:
             self._on_result(msgspec.json.decode(output, type=CheckedIn))
         except msgspec.DecodeError as exc:
             self._on_result(f"the installed code printed no version: {reason(exc)}")
+
+
+def _read(pipe: IO[bytes] | None) -> bytes:
+    """What a process that has ended wrote. A shard process that it started may still have the pipe open."""
+    assert pipe is not None
+    with pipe:
+        os.set_blocking(pipe.fileno(), False)
+        return pipe.read(OUTPUT_BYTES) or b""
