@@ -7,6 +7,7 @@ import pytest
 from nh.commands import CloseCall
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
+from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.shards.backoff import (
     FIRST_DELAY_S,
     LONG_LIFE_S,
@@ -31,8 +32,13 @@ class Stage:
         self.given_up: list[str] = []
         self.stopped = 0
         self.slots = [_RecordedSlot(self, number, shards) for number in range(shards)]
+        self.starved = False
         self.manager = ShardManager(
-            self.loop, self.slots, on_all_up=self._on_all_up, on_given_up=self.given_up.append
+            self.loop,
+            self.slots,
+            on_all_up=self._on_all_up,
+            on_given_up=self.given_up.append,
+            read_cpu_use=lambda _pid: CpuUse(self.starved, 0.1),
         )
         self.manager.start()
 
@@ -186,6 +192,16 @@ def test_a_process_that_cannot_be_started_counts_as_one_that_died() -> None:
 
 def test_a_shard_that_does_not_get_ready_in_time_is_started_again() -> None:
     stage = Stage(shards=1)
+    stage.loop.advance(START_S + 1.0)
+    assert [handle.state for handle in stage.handles] == [HandleState.GONE, HandleState.STARTING]
+
+
+def test_a_shard_that_waits_for_a_cpu_is_waited_for() -> None:
+    stage = Stage(shards=1)
+    stage.starved = True
+    stage.loop.advance(3 * START_S)
+    assert [handle.state for handle in stage.handles] == [HandleState.STARTING]
+    stage.starved = False
     stage.loop.advance(START_S + 1.0)
     assert [handle.state for handle in stage.handles] == [HandleState.GONE, HandleState.STARTING]
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from nh.loop import SelectorLoop
+from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
@@ -114,6 +115,21 @@ def test_a_zygote_that_does_not_load_is_told_and_replaced(
     testbed.argv = SHARD
     testbed.turn_until(lambda: testbed.zygote.pid is not None)
     assert testbed.known == 1, "it is told once"
+
+
+def test_a_zygote_that_waits_for_a_cpu_is_waited_for(
+    testbed: ZygoteTestbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+
+    def starved(pid: int) -> CpuUse:
+        looked_at.append(pid)
+        return CpuUse(True, 0.0)
+
+    monkeypatch.setattr(zygote_module, "LOAD_S", 0.02)
+    monkeypatch.setattr(zygote_module, "cpu_use", starved)
+    assert testbed.load() == looked_at[0]
+    assert (testbed.started, testbed.known) == (1, 1)
 
 
 def test_a_zygote_that_dies_is_replaced(testbed: ZygoteTestbed) -> None:

@@ -53,16 +53,10 @@ def kill_shards(relay: Relay, shards: int) -> None:
 
 
 @pytest.mark.full
-def test_they_outlive_their_shards_their_store_and_all_processes(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def test_they_outlive_their_store_and_all_processes(deployment: Deployment, tmp_path: Path) -> None:
     relay, calls = deployment.relay, deployment.make_calls(CALLS)
     before = [relay.call(call.call_id) for call in calls]
     until_packed(relay)
-    kill_shards(relay, SHARDS)
-    for call in calls:
-        call.talk()
-    until_packed(relay, len(relay.program.lines))
     (tmp_path / "calls" / "calls.sqlite3").unlink()
     relay.program.wait_for_line("works again, all calls are stored")
     deployment.kill_everything()

@@ -10,7 +10,9 @@ HOME = Path(nh.__file__).parent
 
 
 class Versions:
-    """Copies of nh below a directory; `path` is where the installed one is found.
+    """Copies of nh below a directory, as it was at first; `path` is where the installed one is found.
+
+    They have the bytecode that there is: a process would take seconds of a CPU to compile all of nh.
 
     Arguments:
         directory: of its own.
@@ -19,11 +21,13 @@ class Versions:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.path = directory / "current"
+        self._first = directory / "first"
+        shutil.copytree(HOME, self._first / "nh")
 
     def make(self, version: str) -> "Version":
         """A copy of nh with another version."""
         home = self._directory / version
-        shutil.copytree(HOME, home / "nh", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self._first / "nh", home / "nh")
         made = Version(version, home)
         made.change("nh/version.py", f'__version__ = "{nh.__version__}"', f'__version__ = "{version}"')
         return made

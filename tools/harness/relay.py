@@ -23,6 +23,9 @@ from tools.harness.program import Program
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 PORTS: Final = 400
+SILENT_S: Final = 3600
+"""How long calls may be silent, unless settings say otherwise. On a busy host the phones of a test are silent
+for longer than nh's own 30 s."""
 
 
 class Place(NamedTuple):
@@ -45,7 +48,8 @@ class Relay:
     Args:
         place: its runtime directory and ports.
         shards: number of shards; 0: one for each usable CPU.
-        environment: environment variables such as NH_SILENT_S; see `as_environment`.
+        environment: environment variables such as NH_SILENT_S; see `as_environment`. Without any, the store
+            is in the runtime directory, and calls may be silent for SILENT_S.
         wrapped_in: a command that runs it, such as setpriv.
         options: options of the Python interpreter, such as -P.
         words: further arguments of `nh run`.
@@ -70,7 +74,8 @@ class Relay:
         self.arguments += ["--runtime-dir", str(self.directory), "--ports", min_max(self.ports)]
         self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address, *words]
         self.started_ns = time.monotonic_ns()
-        own = {} if "NH_STATE" in os.environ else {"NH_STATE": str(self.directory / "state")}
+        own = {"NH_STATE": str(self.directory / "state"), "NH_SILENT_S": str(SILENT_S)}
+        own = {name: value for name, value in own.items() if name not in os.environ}
         self.program = Program(self.arguments, own | dict(environment or {}), cpus=cpus)
 
     def wait_until_ready(self) -> None:

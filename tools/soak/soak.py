@@ -44,6 +44,9 @@ DEATHS: Final = MOVES - {HostFault.MOVE, HostFault.END_NH}
 PORTS_PER_CALL: Final = 12
 """Three times what a call needs: calls are not dealt out evenly, and those that end give ports back later."""
 
+SILENT_S: Final = 30.0
+"""nh's own default: a call that no command has ended must end by itself."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What shall be done.
@@ -122,11 +125,20 @@ class Soak:
         plan = self._plan
         if plan.hosts:
             with some_hosts(
-                shards=plan.shards, nice=RELAY_NICE, hang_s=HANG_S, **host_path(plan.kernel)
+                shards=plan.shards,
+                nice=RELAY_NICE,
+                hang_s=HANG_S,
+                silent_s=SILENT_S,
+                **host_path(plan.kernel),
             ) as network:
                 yield TwoHosts(network)
             return
-        settings = {"state": self._directory / "state", "hang_s": HANG_S, **kernel_settings(plan.kernel)}
+        settings = {
+            "state": self._directory / "state",
+            "hang_s": HANG_S,
+            "silent_s": SILENT_S,
+            **kernel_settings(plan.kernel),
+        }
         with contextlib.ExitStack() as stack:
             if plan.ports is None:
                 ports = stack.enter_context(claim_ports(PORTS_PER_CALL * plan.calls))

@@ -31,6 +31,10 @@ class CpuUse(NamedTuple):
         return self.runnable and self.used_s - before.used_s < LEAST_SHARE * time_s
 
 
+JUST_STARTED: Final = CpuUse(True, 0.0)
+"""What a process had used when it was started, or forked."""
+
+
 def cpu_use(pid: int) -> CpuUse:
     """The CPU use of a process; one that cannot be seen from here is not runnable."""
     import psutil  # noqa: PLC0415  30 ms, and most hosts never need it

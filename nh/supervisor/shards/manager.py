@@ -13,12 +13,13 @@ from nh.ipc.link_messages import Detach, SaveAll
 from nh.loop import Loop
 from nh.reasons import shortage
 from nh.stats.layout import ShardState
+from nh.supervisor.host.cpu_use import JUST_STARTED, CpuUse, cpu_use
 from nh.supervisor.shards.slot import ShardSlot
 
 logger = logging.getLogger(__name__)
 
 START_S: Final = 30.0
-"""A process that is not ready after so long is killed, and counts as dead."""
+"""A process that is not ready after so long is killed, and counts as dead, unless it waits for a CPU."""
 
 MAX_START_FAILURES: Final = 5
 """If a shard dies more often before all shards have been up once, the manager gives up."""
@@ -32,6 +33,7 @@ class ShardManager:
         slots: the shards, by number.
         on_all_up: called once, when every shard is up for the first time.
         on_given_up: called at most once, before `on_all_up`, with the reason: a shard cannot be started.
+        read_cpu_use: returns the CPU use of a process.
 
     Attributes:
         stopping: whether stop() or release() was called: no shard is started any more.
@@ -44,12 +46,14 @@ class ShardManager:
         *,
         on_all_up: Callable[[], None],
         on_given_up: Callable[[str], None],
+        read_cpu_use: Callable[[int], CpuUse] = cpu_use,
     ) -> None:
         self.stopping = False
         self._loop = loop
         self._slots = slots
         self._on_all_up = on_all_up
         self._on_given_up = on_given_up
+        self._read_cpu_use = read_cpu_use
         self._on_stopped: Callable[[], None]
         self._all_were_up = False
         self._given_up = False
@@ -140,6 +144,9 @@ class ShardManager:
         except OSError as exc:
             self._on_death(slot, f"cannot be started: {shortage(exc)}")
             return
+        self._watch_start(slot)
+
+    def _watch_start(self, slot: ShardSlot) -> None:
         slot.timer = self._loop.call_later(START_S, lambda: self._on_slow_start(slot))
 
     def _restart(self, slot: ShardSlot) -> None:
@@ -148,6 +155,11 @@ class ShardManager:
         self._start(slot)
 
     def _on_slow_start(self, slot: ShardSlot) -> None:
+        if self._read_cpu_use(slot.pid).is_starved(
+            JUST_STARTED, START_S
+        ):  # the next process would wait as well
+            self._watch_start(slot)
+            return
         logger.error("shard %d (pid %d) is not up after %g s; it is killed", slot.number, slot.pid, START_S)
         slot.timer = None
         slot.kill()

@@ -13,12 +13,14 @@ from typing import Final
 from nh.ipc.link_messages import Waiting
 from nh.loop import Loop, Timer
 from nh.reasons import shortage
+from nh.supervisor.host.cpu_use import JUST_STARTED, cpu_use
 from nh.supervisor.shards.process import NotForked, ShardProcess
 
 logger = logging.getLogger(__name__)
 
 LOAD_S: Final = 10.0
-"""The zygote may take so long to import everything; then shards are started without it."""
+"""The zygote may take so long to import everything, or longer if it waits for a CPU; then shards are started
+without it."""
 
 FORK_S: Final = 0.5
 """A fork may take so long, while the supervisor waits; it takes 3 ms."""
@@ -100,9 +102,14 @@ class Zygote:
         except OSError as exc:
             self._discard(f"cannot be started: {shortage(exc)}")
             return
-        self._timer = self._loop.call_later(
-            LOAD_S, lambda: self._discard(f"did not load within {LOAD_S:g} s")
-        )
+        self._timer = self._loop.call_later(LOAD_S, self._on_slow_load)
+
+    def _on_slow_load(self) -> None:
+        if self._zygote is not None and cpu_use(self._zygote.pid).is_starved(JUST_STARTED, LOAD_S):
+            # shards that import everything by themselves would wait for a CPU, too
+            self._timer = self._loop.call_later(LOAD_S, self._on_slow_load)
+        else:
+            self._discard(f"did not load within {LOAD_S:g} s")
 
     def _on_message(self) -> None:
         if self._zygote is None:
