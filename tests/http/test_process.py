@@ -20,8 +20,10 @@ from nh.errors import ConfigError
 from nh.http.server import _Supervision
 from tests.http.ng_clients import PostNgClient
 from tests.http.relays import http_address, http_client
+from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
 from tools.harness.relay import Relay, running_relay
+from tools.harness.unbroken import UnbrokenMedia
 from tools.harness.waiting import eventually
 
 
@@ -54,13 +56,20 @@ def deployment() -> Iterator[Deployment]:
 
 
 def test_a_killed_one_is_started_again_and_calls_go_on() -> None:
-    with running_relay(http="127.0.0.1:0") as relay, http_client(relay) as client:
+    with (
+        running_relay(http="127.0.0.1:0") as relay,
+        http_client(relay) as client,
+        RelayedCall(relay.unix_address) as call,
+    ):
         assert is_ready(client)
+        call.talk()
         shards = [relay.shard_pid(0), relay.shard_pid(1)]
         before = running_http_process(relay)
-        before.kill()
-        relay.program.wait_for_line("the HTTP process")
-        eventually(lambda: is_ready(client), "it serves again", 30)
+        with UnbrokenMedia([call]):
+            before.kill()
+            relay.program.wait_for_line("the HTTP process")
+            eventually(lambda: is_ready(client), "it serves again", 30)
+        assert call.end() == 1
         assert running_http_process(relay).pid != before.pid
         assert [relay.shard_pid(0), relay.shard_pid(1)] == shards
         assert "calls are not affected" in relay.program.output

@@ -17,7 +17,9 @@ from nh.errors import Draining, NhError
 from nh.results import DrainState
 from nh.stats import ShardState
 from nh.supervisor.shards.routing import shard_of
+from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay, place_for_relay
+from tools.harness.unbroken import UnbrokenMedia
 from tools.harness.waiting import eventually
 
 SHARDS = 2
@@ -73,6 +75,23 @@ def test_known_calls_go_on_and_new_ones_are_refused_until_the_last_one_ends() ->
         assert client.request(CloseCall(calls[1])).sessions
         assert relay.program.wait(10) == 0
         assert "drained: no call is left" in relay.program.output
+
+
+def test_media_of_known_calls_lose_no_packet() -> None:
+    with started_relay() as (relay, _), contextlib.ExitStack() as phones:
+        calls = [
+            phones.enter_context(RelayedCall(relay.unix_address, call_id)) for call_id in on_each_shard()
+        ]
+        for call in calls:
+            call.talk()
+        with UnbrokenMedia(calls):
+            nh(relay, "drain")
+            eventually(lambda: relay.stats().supervisor.draining == 1, "the statistics say so")
+        assert calls[0].end() == 1
+        with UnbrokenMedia(calls[1:]), pytest.raises(Draining):
+            RelayedCall(relay.unix_address, calls[0].call_id)
+        assert calls[1].end() == 1
+        assert relay.program.wait(10) == 0
 
 
 def test_an_empty_relay_ends_at_once_and_its_client_is_told() -> None:

@@ -38,6 +38,9 @@ GENERATOR_NICE: Final = -10
 RELAY_NICE: Final = -10
 """Shards have it from the supervisor. The fault is measured, and not what else runs on this host."""
 
+COUNT_ANEW: Final = frozenset({FaultKind.KILL_ALL, FaultKind.RESTART})
+"""Faults after which a relay begins to count what it did."""
+
 
 class RelayUnderLoad(Protocol):
     """What a scenario needs of a relay, however it was started."""
@@ -204,8 +207,7 @@ def play_while(
         )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S, patience_s=patience_s)
-    again = stats.totals.dtls_ok
-    again -= handshakes if again >= handshakes else 0  # a relay that is started anew begins to count anew
+    again = stats.totals.dtls_ok - (0 if fault.kind in COUNT_ANEW else handshakes)
     return Outcome(fault, report, changed, list(verdict.findings(report.streams)), again)
 
 
