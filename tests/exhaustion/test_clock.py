@@ -10,7 +10,7 @@ from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
 from tests.exhaustion.new_calls import no_shard_fails
 from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
-from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.relay import SILENT_S, Place, Relay, place_for_relay
 from tools.harness.waiting import eventually
 
 OTHER_BOOT = "01234567-89ab-cdef-0123-456789abcdef"
@@ -23,7 +23,7 @@ def place() -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def running(place: Place, state: Path | None = None, *, silent_s: float = 30) -> Iterator[Relay]:
+def running(place: Place, state: Path | None = None, *, silent_s: float = SILENT_S) -> Iterator[Relay]:
     """A relay whose calls live for `silent_s` after their last packet."""
     environment = {"NH_SILENT_S": str(silent_s), "NH_STATE": "off" if state is None else str(state)}
     relay = Relay(place, 1, environment)
