@@ -18,7 +18,9 @@ from tools.harness.waiting import eventually
 STOP_S: Final = 5.0
 """How long a program may take to end; nh promises this for SIGTERM and SIGINT."""
 
-READY_S: Final = 30.0
+READY_S: Final = 60.0
+"""How long a program may take to print a line: to start takes a second of a CPU that others use, too."""
+
 LAST_LINES: Final = 20
 READ_BYTES: Final = 65_536
 
