@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,25 @@ def test_a_full_disk_is_one_line(words: list[str]) -> None:
         done = subprocess.run([sys.executable, "-m", "nh", *words], stdout=full, stderr=PIPE, check=False)
     assert done.returncode == 1
     assert done.stderr == b"nh: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_during_the_imports_prints_nothing(ignored: bool) -> None:
+    script = (
+        "import os, signal, sys\n"
+        f"{'signal.signal(signal.SIGINT, signal.SIG_IGN)' if ignored else ''}\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "sys.argv = ['nh', '--version']\n"
+        "from nh.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == (0 if ignored else -signal.SIGINT)
 
 
 def test_the_version_costs_no_heavy_imports() -> None:
