@@ -1,7 +1,7 @@
 """Bundles in SDP (BUNDLE, RFC 9143): what a medium says of itself there, and how they are written."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS
@@ -48,6 +48,33 @@ def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequen
     for mids in bundles:
         text = " ".join(["a=group:BUNDLE", *mids])
         edits.insert_after(description.session.last, text.encode("ascii", "backslashreplace"))
+
+
+def leave_groups(edits: Edits, description: SessionDescription, gone: Collection[int]) -> None:
+    """Let no a=group name media, by index, that are rejected or left out (RFC 5888 9.2, RFC 9143 7).
+
+    Port 0 rejects them, so they are not a=bundle-only either. A mid that another medium has, too, stays.
+    """
+    if not gone:
+        return
+    left, leaving = set[str | None](), set[str]()
+    for index, medium in enumerate(description.media):
+        mid = medium.find_value("mid")
+        if index not in gone:
+            left.add(mid)
+            continue
+        for line, _ in medium.attributes.get("bundle-only", ()):
+            edits.drop(line)
+        if mid is not None:
+            leaving.add(mid)
+    for line, value in description.session.attributes["group"]:
+        semantics, *named = value.decode("ascii", "backslashreplace").split() or [""]
+        kept = [mid for mid in named if mid in left or mid not in leaving]
+        if not kept:
+            edits.drop(line)
+        elif kept != named:
+            text = " ".join([f"a=group:{semantics}", *kept])
+            edits.replace(line, text.encode("ascii", "backslashreplace"))
 
 
 def write_mid(edits: Edits, medium: Medium, mid: str) -> None:

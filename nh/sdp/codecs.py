@@ -161,6 +161,8 @@ def _write(
     if not left:
         if choice.reject_empty:
             edits.replace(medium.first, write_medium_port(title, 0))
+            for line, _ in medium.attributes.get("bundle-only", ()):
+                edits.drop(line)
         return
     edits.replace(medium.first, write_medium_formats(title, [each.number.encode() for each in left]))
     gone = {each.number for each in codecs}.difference(each.number for each in left)

@@ -7,7 +7,7 @@ import msgspec
 from nh.calls.media import UNSPECIFIED
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
-from nh.sdp.bundles import write_bundles, write_mid
+from nh.sdp.bundles import leave_groups, write_bundles, write_mid
 from nh.sdp.description import MARK, Medium, Section, SessionDescription
 from nh.sdp.fields import (
     make_connection,
@@ -125,11 +125,23 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         change_text(edits, description, plan.text, plan.mids)
     if plan.hidden:
         hide_media(edits, description, plan.hidden)
+    if "group" in description.session.attributes:
+        leave_groups(edits, description, _gone(description, plan))
     if plan.bundles is not None:
         write_bundles(edits, description, plan.bundles)
     for line in plan.appended:
         edits.insert_after(description.last, line)
     return edits.render()
+
+
+def _gone(description: SessionDescription, plan: RewritePlan) -> frozenset[int]:
+    """The media, by index, that come out rejected, and those that are left out."""
+    rejected = [
+        index
+        for index, (medium, each) in enumerate(zip(description.media, plan.media, strict=True))
+        if medium.rejected or (each is not None and each.port == 0)
+    ]
+    return plan.hidden.union(rejected)
 
 
 def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str | None:

@@ -35,17 +35,11 @@ def change_text(
 
 
 def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[int]) -> None:
-    """Leave media out: their sections, and their names in a=group (RFC 5888)."""
-    media = [description.media[index] for index in hidden if index < len(description.media)]
-    for medium in media:
-        for line in range(medium.first, medium.last + 1):
-            edits.delete(line)
-    mids = {mid for medium in media if (mid := medium.find_value("mid"))}
-    for line, value in description.session.attributes.get("group", ()):
-        semantics, *named = value.decode("ascii", "backslashreplace").split() or [""]
-        if mids.intersection(named):
-            left = " ".join([semantics, *(mid for mid in named if mid not in mids)])
-            edits.replace(line, f"a=group:{left}".encode("ascii", "backslashreplace"))
+    """Leave the sections of media out."""
+    for index in hidden:
+        for medium in description.media[index : index + 1]:
+            for line in range(medium.first, medium.last + 1):
+                edits.delete(line)
 
 
 def hold_by_direction(edits: Edits, medium: Medium) -> None:
