@@ -144,6 +144,12 @@ def test_media_without_codecs_and_rejected_ones_stay_as_they_are() -> None:
     assert seen(CodecChoice(strip=("all",), keep=("PCMA",), reject_empty=True), *lines) == "\n".join(lines)
 
 
+def test_a_medium_without_a_port_of_its_own_can_be_rejected_too() -> None:
+    choice = CodecChoice(strip=("VP8",), reject_empty=True)
+    lines = ("m=video 0 RTP/AVP 96", "a=rtpmap:96 VP8/90000", "a=bundle-only")
+    assert seen(choice, *lines) == "\n".join(lines[:2])
+
+
 def test_an_answer_has_no_masks() -> None:
     choice = CodecChoice(strip=("PCMA",), mask=("PCMU",), transcode=("G729",))
     assert types(choice, offer=False) == "0 96 97 98 13"

@@ -88,6 +88,44 @@ def test_the_relay_can_reject_a_medium() -> None:
     assert [m.rejected for m in description.media] == [False, True, False]
 
 
+GROUPED = """v=0
+c=IN IP4 192.0.2.1
+a=group:BUNDLE a v
+a=group:LS a v
+m=audio 4000 RTP/AVP 0
+a=mid:a
+m=video 4002 RTP/AVP 96
+a=mid:v
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (GROUPED, ["a=group:BUNDLE a", "a=group:LS a"]),
+        (GROUPED.replace("4002", "0"), ["a=group:BUNDLE a", "a=group:LS a"]),
+        (GROUPED.replace("mid:v", "mid:v\na=bundle-only"), ["a=group:BUNDLE a", "a=group:LS a"]),
+        (GROUPED.replace("BUNDLE a v", "BUNDLE v"), ["a=group:LS a"]),
+        (GROUPED.replace("mid:a", "mid:v"), ["a=group:BUNDLE a v", "a=group:LS a v"]),
+    ],
+    ids=[
+        "by the relay",
+        "by its sender",
+        "without a port of its own",
+        "the only one",
+        "with a mid of another",
+    ],
+)
+def test_no_group_names_a_medium_that_is_rejected(body: str, left: list[str]) -> None:
+    port = 0 if "4002" in body else 30002
+    plan = plan_of(MediumPlan(RELAY, 30000, 30001), MediumPlan(RELAY, port), connection=RELAY)
+    rewritten = rewrite(parse(crlf(body)), plan)
+    lines = rewritten.decode().splitlines()
+    assert [line for line in lines if line.startswith("a=group")] == left
+    assert [medium.rejected for medium in parse(rewritten).media] == [False, True]
+    assert rewrite(parse(rewritten), plan) == rewritten
+
+
 def test_a_bundle_only_medium_keeps_port_0() -> None:
     plan = plan_of(MediumPlan(RELAY6, 30000, 30001), MediumPlan(RELAY6, 30000, 30001), connection=RELAY6)
     assert changes(samples.BUNDLE_ONLY, plan) == [

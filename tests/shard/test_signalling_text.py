@@ -22,9 +22,9 @@ from nh.results import Rewritten
 from nh.sdp.parse import MAX_LINES
 from tests.sdp.samples import crlf
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed
-from tests.shard.testbed import V4
-from tools.harness.media_peer import MediaPeer
+from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, places
+from tests.shard.testbed import PACKET, V4
+from tools.harness.media_peer import RTP, MediaPeer
 
 WHOLE = SdpText(whole_origin=True)
 COUNTED = SdpText(version=True)
@@ -265,6 +265,43 @@ def test_an_answer_of_many_codecs_may_be_one_of_one(ng: NgTestbed, make_peer: Ma
     alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
     ng.offer(speaking(alice, "0 8"))
     assert codecs(ng.answer(speaking(bob, "8 0"), codecs=CodecChoice(single=True))) == b"8"
+
+
+NO_VP8 = CodecChoice(strip=("VP8",), reject_empty=True)
+
+
+def in_a_bundle(phone: MediaPeer, camera: MediaPeer) -> bytes:
+    """Audio and video that their end bundles with the other one."""
+    return media(
+        f"audio {phone.port} UDP/TLS/RTP/SAVPF 0\na=mid:a\na=rtcp-mux",
+        f"video {camera.port} UDP/TLS/RTP/SAVPF 96\na=rtpmap:96 VP8/90000\na=mid:v\na=rtcp-mux",
+        session=f"c=IN IP4 {phone.address}\na=group:BUNDLE a v\n",
+    )
+
+
+def test_a_medium_without_codecs_has_no_sockets(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    to_bob = ng.offer(in_a_bundle(alice, alice), codecs=NO_VP8)
+    assert ng.stats().sockets == 4
+    assert [port for _, port in places(to_bob)][1] == 0
+    assert b"a=group:BUNDLE a\r\n" in to_bob
+    rejected = in_a_bundle(bob, bob).replace(b"m=video %d" % bob.port, b"m=video 0")
+    to_alice = ng.answer(rejected.replace(b"BUNDLE a v", b"BUNDLE a"), codecs=NO_VP8)
+    assert b"a=group:BUNDLE a\r\n" in to_alice
+    ng.talk(alice, bob, NgTalk(to_alice, to_bob), components=(RTP,))
+
+
+def test_a_medium_whose_answer_has_no_codec_left_ends(ng: NgTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    camera, screen = make_peer("127.0.0.11"), make_peer("127.0.0.22")
+    to_bob = ng.offer(in_a_bundle(alice, camera))
+    to_alice = ng.answer(in_a_bundle(bob, screen), codecs=NO_VP8)
+    assert [port for _, port in places(to_alice)][1] == 0
+    assert b"a=group:BUNDLE a\r\n" in to_alice
+    ng.talk(alice, bob, NgTalk(to_alice, to_bob), components=(RTP,))
+    before = ng.dropped()
+    screen.send(PACKET, places(to_bob)[1])
+    ng.turn_until(lambda: ng.dropped() == before + 1, "a packet of rejected video is dropped")
 
 
 def test_branches_have_codecs_of_their_own(ng: NgTestbed, make_peer: MakePeer) -> None:

@@ -68,6 +68,11 @@ class OfferedBundles(NamedTuple):
         """The same of those that the sender of the offer sends to."""
         return _shares_of(self.accepted)
 
+    @property
+    def accepted_media(self) -> frozenset[int]:
+        """Indexes of the media of bundles that end at the relay."""
+        return frozenset(index for bundle in self.accepted for index in _indexes(bundle))
+
     def mux_of(self, index: int, mux: Mux) -> Mux:
         """RTCP multiplexing of a medium, which bundled media always have (RFC 9143 9.3)."""
         if any(index == each.medium for bundle in self.accepted for each in bundle.media):

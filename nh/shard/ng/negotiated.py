@@ -4,7 +4,7 @@ Signalling reads an SDP, has it negotiated here, gives the requests to the domai
 the sockets that the domain has for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
@@ -121,8 +121,16 @@ class NegotiatedOffer(NamedTuple):
             self.options,
             self.interfaces.far,
             shares=self.bundles.shared_by_receiver,
+            unseen=self._unseen,
         )
         return request_ice(requests, self.ice, self._further, latching=self.options.port_latching)
+
+    @property
+    def _unseen(self) -> Collection[int]:
+        """The media that have no codec for the receiver; not those of a bundle, whose transport is of others."""
+        if not self.options.codecs.reject_empty:
+            return ()
+        return frozenset(self.shown.rejected).difference(self.bundles.accepted_media)
 
     @property
     def _further(self) -> Sequence[Interface]:
@@ -320,6 +328,9 @@ def negotiate_answer(
         UnusableSdp: it takes no key that was offered, or its bundles contradict its media.
     """
     description = with_hidden(description, offerer.offered)
+    shown = show_codecs(description, options, offer=False)
+    if options.codecs.reject_empty:
+        description = shown.without_unseen(description)
     offered = padded(offerer.mux, len(description.media))
     bundles = bundles_of_answer(description, offerer)
     bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
@@ -332,5 +343,4 @@ def negotiate_answer(
     ice = ice_of_answer(shared, options, offerer=offerer, answerer=answerer)
     secured, ice = share_security(secured, ice, bundles.answerer)
     further = () if options.media_address else further
-    shown = show_codecs(description, options, offer=False)
     return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice, shown)

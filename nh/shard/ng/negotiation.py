@@ -5,7 +5,7 @@ SDP announces is in nh.shard.ng.media_plans.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -99,16 +99,18 @@ def requests_of_offer(
     towards: Interface,
     *,
     shares: Mapping[int, int],
+    unseen: Container[int],
 ) -> list[MediumRequest]:
     """What the media of an offer request of the relay; those that their receiver does not see, nothing.
 
     Args:
         shares: see MediumRequest, by medium.
+        unseen: media that their receiver sees rejected.
     """
     media = zip(description.media, offered, secured, strict=True)
     return [
         MediumRequest(None, towards.address)
-        if announced.hidden
+        if announced.hidden or index in unseen
         else _request_for(medium, options, towards, security=security, shares=shares.get(index))
         for index, (medium, announced, (security, *_)) in enumerate(media)
     ]

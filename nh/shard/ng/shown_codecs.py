@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from nh.commands import EVERY_CODEC, Feature, OfferOptions
 from nh.errors import Unsupported
 from nh.printable import show_text
@@ -26,6 +28,14 @@ class ShownSdp(NamedTuple):
     def rejected(self) -> list[int]:
         """The media, by index, that its receiver sees rejected."""
         return [index for index, medium in enumerate(self.description.media) if medium.rejected]
+
+    def without_unseen(self, description: SessionDescription) -> SessionDescription:
+        """The SDP that this one shows, in which the media are rejected that its receiver sees rejected."""
+        if self.description is description:
+            return description
+        pairs = zip(description.media, self.description.media, strict=True)
+        media = tuple([seen if seen.rejected else medium for medium, seen in pairs])
+        return msgspec.structs.replace(description, media=media)
 
 
 def show_codecs(description: SessionDescription, options: OfferOptions, *, offer: bool) -> ShownSdp:
