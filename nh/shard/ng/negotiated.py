@@ -127,7 +127,7 @@ class NegotiatedOffer(NamedTuple):
 
     @property
     def _unseen(self) -> Collection[int]:
-        """The media that have no codec for the receiver; not those of a bundle, whose transport is of others."""
+        """The media without a codec for the receiver; not those of a bundle, whose transport others have."""
         if not self.options.codecs.reject_empty:
             return ()
         return frozenset(self.shown.rejected).difference(self.bundles.accepted_media)
