@@ -21,12 +21,15 @@ class IceHandling(enum.StrEnum):
     REMOVE: the receiver sees no ICE, whether the sender has it or not.
     FORCE: the receiver has ICE, whether the sender has it or not, with the relay as the only candidate.
     OPTIONAL: the same, but the peer's candidates stay beside the relay's.
+    FORCE_RELAY: if the sender has ICE, its media stay where they are, and the relay is a candidate beside its
+        own, in place of other relays.
     """
 
     DEFAULT = "default"
     REMOVE = "remove"
     FORCE = "force"
     OPTIONAL = "optional"
+    FORCE_RELAY = "force-relay"
 
 
 class EndpointLearning(enum.StrEnum):

@@ -6,7 +6,7 @@ peers' user fragments and passwords, and covers no address outside the packet (R
 
 import enum
 
-from nh.ice.candidates import MAX_LOCAL_PREFERENCE, foundation, priority
+from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
 from nh.ice.credentials import IceCredentials
 from nh.sdp.description import Medium, Section
 from nh.sdp.lines import Edits
@@ -36,6 +36,8 @@ class IceAction(enum.Enum):
     REPLACE: replace the peer's candidates by the relay's, under the peer's credentials.
     ADD: add the relay's candidates to the peer's, with the lowest priority. If the peers find a path around
         the relay, it sees no packets of such media, and the call goes on.
+    RELAY: the same with candidates of type relay (RFC 8445 5.1.1.2), and without those of the peer's relays.
+        Such media keep their m= and c= lines, whose addresses are candidates of the peer.
     OWN: remove all of them; media whose plan has credentials get these, and the relay's candidates.
 
     All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
@@ -45,6 +47,7 @@ class IceAction(enum.Enum):
     REMOVE = "remove"
     REPLACE = "replace"
     ADD = "add"
+    RELAY = "relay"
     OWN = "own"
 
 
@@ -94,6 +97,8 @@ def rewrite_medium_ice(
         _drop(edits, medium, _ICE)
     elif action is not IceAction.KEEP:
         _drop(edits, medium, _CANDIDATES if action is IceAction.REPLACE else ("remote-candidates",))
+        if action is IceAction.RELAY:
+            _drop_relays(edits, medium)
         if medium.ice:
             _write_candidates(edits, medium, action, places)
 
@@ -117,16 +122,14 @@ def _lines_of(
 
 def _write_candidates(edits: Edits, medium: Medium, action: IceAction, places: list[CandidatePlace]) -> None:
     candidates = [
-        _make_candidate(
-            address, port, component, 256 - component if action is IceAction.ADD else priority(component)
-        )
+        _make_passing(action, address, port, component)
         for address, ports in places[:1]
         for component, port in enumerate(ports, 1)
     ]
     offered = {edits.text(index) for index, _ in medium.attributes.get("candidate", ())}
     after = _last_candidate(medium)
     for candidate in candidates:
-        if action is IceAction.REPLACE or candidate not in offered:
+        if action is not IceAction.ADD or candidate not in offered:
             edits.insert_after(after, candidate)
 
 
@@ -139,8 +142,25 @@ def _last_candidate(medium: Medium) -> int:
     return medium.last
 
 
-def _make_candidate(address: str, port: int, component: int, rank: int) -> bytes:
-    return f"a=candidate:{foundation(address)} {component} UDP {rank} {address} {port} typ host".encode()
+def _make_passing(action: IceAction, address: str, port: int, component: int) -> bytes:
+    """A candidate of the relay under a peer's credentials."""
+    if action is IceAction.RELAY:
+        rank = priority(component, type_preference=RELAY_PREFERENCE)
+        text = _make_candidate(address, port, component, rank, kind="relay")
+        return b"%b raddr %b rport %d" % (text, address.encode(), port)
+    rank = 256 - component if action is IceAction.ADD else priority(component)
+    return _make_candidate(address, port, component, rank)
+
+
+def _make_candidate(address: str, port: int, component: int, rank: int, *, kind: str = "host") -> bytes:
+    return f"a=candidate:{foundation(address)} {component} UDP {rank} {address} {port} typ {kind}".encode()
+
+
+def _drop_relays(edits: Edits, medium: Medium) -> None:
+    """Remove the candidates of the peer's own relays."""
+    for index, value in medium.attributes.get("candidate", ()):
+        if value.split()[6:8] == [b"typ", b"relay"]:
+            edits.drop(index)
 
 
 def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:

@@ -150,7 +150,7 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
         if plan.origin is not None:
             edits.replace(index, write_origin(edits.text(index), plan.origin))
     shared = session.own_connection
-    if shared is not None and plan.connection is not None:
+    if shared is not None and plan.connection is not None and plan.ice is not IceAction.RELAY:
         held = shared in UNSPECIFIED and not plan.text.zero_address
         shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
@@ -164,6 +164,9 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
 def _rewrite_medium(
     edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, whole: RewritePlan
 ) -> None:
+    if whole.ice is IceAction.RELAY and medium.ice and medium.port and plan.port:
+        _offer_relay(edits, medium, plan, whole)
+        return
     unbundled = whole.bundles is not None and medium.has("bundle-only")
     port = plan.port if medium.port or unbundled else 0
     line = write_medium_port(edits.text(medium.first), 0 if plan.bundle_only else port)
@@ -189,6 +192,14 @@ def _rewrite_medium(
         for line in plan.crypto if port else ():
             edits.insert_after(medium.last, line)
     _rewrite_dtls(edits, medium, plan.dtls, whole)
+
+
+def _offer_relay(edits: Edits, medium: Medium, plan: MediumPlan, whole: RewritePlan) -> None:
+    """Leave a medium where it is, with the relay as a candidate (IceAction.RELAY)."""
+    if plan.proto:
+        edits.replace(medium.first, write_medium_proto(edits.text(medium.first), plan.proto))
+    _rewrite_mux(edits, medium, plan.mux, medium.port)
+    rewrite_medium_ice(edits, medium, whole.ice, _places(plan, plan.port), credentials=None)
 
 
 def _places(plan: MediumPlan, port: int) -> list[CandidatePlace]:

@@ -126,6 +126,53 @@ def test_ice_is_not_made_up_where_there_is_none(ice: IceAction) -> None:
     assert rewrite(parse(samples.ASTERISK_LF), RewritePlan((PAIR,), ice=ice)) == plain
 
 
+PHONE = crlf("""v=0
+o=- 1 1 IN IP4 192.0.2.1
+c=IN IP4 192.0.2.1
+a=ice-ufrag:x
+m=audio 4000 RTP/AVP 0
+a=rtcp:4001
+a=candidate:1 1 UDP 2130706431 192.0.2.1 4000 typ host
+a=candidate:2 1 UDP 16777215 198.51.100.3 9000 typ relay raddr 192.0.2.1 rport 4000
+m=video 4002 RTP/AVP 96
+a=candidate:2 1 UDP 16777215 198.51.100.3 9002 typ relay raddr 192.0.2.1 rport 4002
+""")
+
+
+def test_the_relay_stands_in_place_of_other_relays() -> None:
+    media = (PAIR, MediumPlan(RELAY, 30002))
+    audio, video = candidates(PHONE, IceAction.RELAY, *media)
+    assert ends(audio) == [
+        ("1", "192.0.2.1", "4000", "host"),
+        ("1", RELAY, "30000", "relay"),
+        ("2", RELAY, "30001", "relay"),
+    ]
+    assert audio[1].endswith(f" UDP 16777215 {RELAY} 30000 typ relay raddr {RELAY} rport 30000")
+    assert ends(video) == [("1", RELAY, "30002", "relay")]
+
+
+def test_beside_a_relay_the_media_stay_where_they_are() -> None:
+    lines = lines_of(
+        PHONE, RewritePlan((PAIR, MediumPlan(RELAY, 30002)), connection=RELAY, ice=IceAction.RELAY)
+    )
+    kept = ["c=IN IP4 192.0.2.1", "m=audio 4000 RTP/AVP 0", "a=rtcp:4001", "m=video 4002 RTP/AVP 96"]
+    assert [line for line in lines if line[:2] in ("c=", "m=") or line.startswith("a=rtcp:")] == kept
+
+
+def test_a_medium_without_ice_is_relayed_beside_one_with() -> None:
+    body = PHONE.replace(b"a=ice-ufrag:x\r\n", b"").replace(b"a=rtcp:4001", b"a=ice-ufrag:x")
+    description = parse(
+        rewrite(
+            parse(body),
+            RewritePlan((PAIR, MediumPlan(RELAY, 30002)), connection=RELAY, ice=IceAction.RELAY),
+        )
+    )
+    assert [(medium.connection, medium.port) for medium in description.media] == [
+        ("192.0.2.1", 4000),
+        (RELAY, 30002),
+    ]
+
+
 @pytest.mark.parametrize("ice", list(IceAction))
 def test_an_untouched_mediums_candidates_stay(ice: IceAction) -> None:
     audio, _ = candidates(samples.CHROME, ice, None, MUXED)

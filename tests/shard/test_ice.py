@@ -15,12 +15,21 @@ from tests.shard.testbed import PACKET
 from tests.sip.sdp import read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
-FORCE, REMOVE = IceHandling.FORCE, IceHandling.REMOVE
+FORCE, REMOVE, RELAY = IceHandling.FORCE, IceHandling.REMOVE, IceHandling.FORCE_RELAY
 
 
 def attributes(sdp: bytes, name: str = "") -> list[str]:
     (medium,) = read_sdp(sdp.decode())
     return [each for each in medium.attributes if each.startswith(name)]
+
+
+def relayed(sdp: bytes) -> tuple[str, int]:
+    """Where an SDP has the RTP of a relayed candidate."""
+    candidates = [each.split() for each in attributes(sdp, "candidate")]
+    [(address, port)] = [
+        (each[4], int(each[5])) for each in candidates if each[1] == "1" and each[7] == "relay"
+    ]
+    return address, port
 
 
 @pytest.fixture
@@ -67,7 +76,7 @@ def test_muxed_rtcp_has_no_candidate(testbed: NgTestbed, alice: MediaPeer, bob: 
     assert phone.learn(answer) == places(answer)
 
 
-@pytest.mark.parametrize("wanted", [IceHandling.DEFAULT, IceHandling.OPTIONAL])
+@pytest.mark.parametrize("wanted", [IceHandling.DEFAULT, IceHandling.OPTIONAL, IceHandling.FORCE_RELAY])
 def test_ice_passes_through_where_both_ends_have_it(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, wanted: IceHandling
 ) -> None:
@@ -76,6 +85,26 @@ def test_ice_passes_through_where_both_ends_have_it(
     assert callee.ours == (caller.ufrag, caller.password)
     caller.learn(testbed.answer(callee.sdp(), ice=wanted))
     assert caller.ours == (callee.ufrag, callee.password)
+
+
+def test_ends_meet_at_a_relay_that_is_one_candidate_of_theirs(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    offer = testbed.offer(IcePhone(alice, "caller").sdp(), ice=RELAY)
+    answer = testbed.answer(IcePhone(bob, "callee").sdp(), ice=RELAY)
+    assert places(offer) == [(alice.address, alice.port)]
+    assert places(answer) == [(bob.address, bob.port)]
+    to_bob, to_alice = relayed(offer), relayed(answer)
+    testbed.passes(alice, to_alice, bob)
+    testbed.passes(bob, to_bob, alice)
+
+
+def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
+    testbed: NgTestbed, alice: MediaPeer
+) -> None:
+    offer = testbed.offer(IcePhone(alice).sdp(), ice=RELAY, transport_protocol="RTP/SAVP")
+    assert places(offer) != [(alice.address, alice.port)]
+    assert {each.split()[7] for each in attributes(offer, "candidate")} == {"host"}
 
 
 def test_forced_ice_is_the_relays_for_both_ends(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

@@ -54,6 +54,7 @@ _PASSED: Final = {
     IceHandling.REMOVE: IceAction.REMOVE,
     IceHandling.OPTIONAL: IceAction.ADD,
     IceHandling.FORCE: IceAction.REPLACE,
+    IceHandling.FORCE_RELAY: IceAction.RELAY,
 }
 """What is done where nh has no agent."""
 

@@ -5,7 +5,7 @@ from typing import Final
 from nh.commands import IceHandling
 from nh.wire.ng.dictionary import normalized_words, text_of
 from nh.wire.ng.parsed_options import ParsedOptions
-from nh.wire.ng.unsupported import FULL_ICE, TURN
+from nh.wire.ng.unsupported import FULL_ICE
 
 _ICE: Final = {handling.value.encode(): handling for handling in IceHandling}
 _LITE: Final = frozenset(
@@ -24,8 +24,6 @@ def read_ice(value: object, parsed: ParsedOptions) -> None:
             parsed.set("ice", _ICE[word])
         elif word in (b"trickle", b"ice2"):
             parsed.set(word.decode())
-        elif word == b"force-relay":
-            parsed.unsupported("ICE=force-relay", TURN)
         elif word in (b"lite", b"no-lite"):
             read_ice_lite(b"forward" if word == b"lite" else b"off", parsed)
         elif word.startswith(b"lite-"):
