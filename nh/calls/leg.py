@@ -367,12 +367,12 @@ class Leg(Reception, Blockable):
         """Whether no packet has ever come here, so there is nothing to count."""
         return not self.packets and self.rare is None and self.meter is None and self.offload is None
 
-    def count_drop(self, reason: Drop) -> None:
-        """Count one packet that was not passed on."""
+    def count_drop(self, reason: Drop, packets: int = 1) -> None:
+        """Count packets that were not passed on."""
         drops = self.drops
         if drops is None:
             drops = self.drops = [0] * len(Drop)
-        drops[reason] += 1
+        drops[reason] += packets
 
     def count_refused(self, source: Endpoint) -> None:
         """Count one packet whose source does not belong to the leg."""

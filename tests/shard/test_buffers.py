@@ -268,3 +268,16 @@ def test_what_a_fork_lost_is_counted_although_it_ends_first(
     fork.end(b"bob")
     fork.end(b"carol")
     assert testbed.stats().drop_overflow > 0
+
+
+def test_losses_are_counted_at_once_however_many_they_are(
+    make_testbed: MakeTestbed, roomy: tuple[MediaPeer, MediaPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flooded shard loses hundreds of thousands of packets a second."""
+    testbed, many = make_testbed(), 10**12
+    conversation = call(testbed, *roomy, "audio")
+    monkeypatch.setattr(MediaSocket, "lost_packets", lambda _: many)
+    legs = [testbed.leg(conversation.key, side) for side in Side]
+    assert [leg.dropped for leg in legs] == [{"overflow": many}] * 2
+    assert testbed.relay.plane.traffic.drops[Drop.OVERFLOW] == 4 * many
+    monkeypatch.undo()

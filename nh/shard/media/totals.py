@@ -41,9 +41,9 @@ class TrafficTotals:
         self.drops = [0] * len(Drop)
         self.dropped_bytes = [0] * len(Drop)
 
-    def drop(self, reason: Drop, size_bytes: int) -> None:
-        """Count one packet that was not passed on."""
-        self.drops[reason] += 1
+    def drop(self, reason: Drop, size_bytes: int, packets: int = 1) -> None:
+        """Count packets that were not passed on, and their bytes together."""
+        self.drops[reason] += packets
         self.dropped_bytes[reason] += size_bytes
 
     @property
