@@ -7,7 +7,7 @@ import pytest
 
 from nh.loop import Callback, Timer
 from nh.shard.media.pacing import BUSY_TURNS, QUIET_TURNS, Pacer
-from nh.shard.media.poll import BATCH, MediaPoll
+from nh.shard.media.poll import BATCH, BATCH_S, MediaPoll
 
 COALESCE_S = 0.001
 
@@ -231,4 +231,34 @@ def test_a_shard_without_coalescing_yields_the_cpu_too(loop: FakeLoop) -> None:
     for _ in range(BUSY_TURNS + 1):
         served_at(poll, loop, 10.0, packets=BATCH)
     assert len(yields) == 1
+    poll.close()
+
+
+def test_a_batch_that_ran_out_of_time_is_followed_by_the_next_at_once(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.will_serve(8, now=10.0015)
+    poll.out_of_time = True
+    loop.due()
+    assert loop.timers[-1].delay_s == 0
+    poll.close()
+
+
+def test_many_packets_at_one_socket_are_served_until_a_batch_has_taken_its_time(loop: FakeLoop) -> None:
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+    poll.served, now = 0, iter(10.0015 + 0.6 * BATCH_S * step for step in range(BATCH))
+
+    def serve_slowly() -> int:
+        poll.now = next(now)
+        return 1
+
+    poll.ready = serve_slowly
+    loop.due()
+    assert poll.served == 3
+    assert loop.timers[-1].delay_s == 0, "more may wait"
     poll.close()

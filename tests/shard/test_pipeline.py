@@ -179,7 +179,7 @@ def test_what_a_batch_changed_is_applied_after_its_last_packet(
     alice.send(PACKET, call.for_caller)
     bob.send(PACKET, call.for_callee)
     assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
-    assert len(packets) == 2
+    testbed.turn_until(lambda: len(packets) == 2, "both legs are applied")
     assert all(packets), "no leg was applied before its packet was sent"
 
 
@@ -203,7 +203,8 @@ def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(
         bob.send(PACKET, call.for_callee)
         assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
         assert "could not follow its source" in caplog.text
-        assert socket_of(leg_of(testbed, call, Side.TO)).connected
+        other = socket_of(leg_of(testbed, call, Side.TO))
+        testbed.turn_until(lambda: other.connected, "the other end's socket is connected")
         testbed.passes(alice, call.for_caller, bob, payload=b"by source, as before")
 
 

@@ -1,5 +1,6 @@
 """nh.shard.media.poll: sockets are served in batches, so that commands get their turn."""
 
+import contextlib
 import select
 import socket
 import time
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.shard.media.poll import BATCH, MediaPoll
+from nh.shard.media.poll import BATCH, LOOK, MediaPoll
 from tests.shard.testbed import V4
 
 
@@ -151,3 +152,22 @@ def test_what_is_deferred_to_the_end_of_a_batch_runs_once_behind_its_packets(
         poll.serve()
         assert len(done) == 3
         poll.remove(other.fileno())
+
+
+def test_a_batch_that_takes_long_ends_and_the_next_ones_serve_the_others(
+    poll: MediaPoll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[int] = []
+    with contextlib.ExitStack() as sockets:
+        for _ in range(2 * LOOK + 1):
+            sock = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.bind((V4, 0))
+            poll.add(sock.fileno(), lambda sock: served.append(len(sock.recv(100))), sock)
+            put(sock, b"one")
+        monkeypatch.setattr("nh.shard.media.poll.BATCH_S", -1.0)
+        assert poll.serve() == len(served) == LOOK
+        assert poll.out_of_time
+        while poll.serve():
+            pass
+        assert not poll.out_of_time
+        assert len(served) == 2 * LOOK + 1

@@ -7,6 +7,7 @@ source.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from nh.calls.media import Endpoint
 from nh.shard.media.opening import open_beside
@@ -14,6 +15,10 @@ from nh.shard.media.pipeline import peer_for, sends_enough
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.readers import Readers
 from nh.shard.media.sockets import MediaSocket
+
+SERVED_BESIDE: Final = 256
+"""Most packets of other sources that are served before the socket closes that they came to, in some
+milliseconds. More are a flood."""
 
 
 class Connector:
@@ -32,23 +37,17 @@ class Connector:
         self._readers = readers
         self._opened_beside = opened_beside
 
-    def connect_as_wanted(self, media_socket: MediaSocket) -> bool:
-        """Connect a socket to the end that its legs want, or disconnect it.
-
-        Returns:
-            Whether it has just been connected.
-        """
+    def connect_as_wanted(self, media_socket: MediaSocket) -> None:
+        """Connect a socket to the end that its legs want, or disconnect it."""
         wanted, leg = None, media_socket.leg
         if leg is not None and (leg.latched or sends_enough(leg)):
             wanted = peer_for(media_socket.legs, media_socket, offloaded=media_socket.flow is not None)
         if wanted is None and media_socket.is_open_to_all:  # as nearly all are before their legs latch
-            return False
+            return
         if wanted is not None and wanted == media_socket.peer and media_socket.beside is not None:
-            return False
-        if self._connect(media_socket, wanted):
-            return True
-        self._disconnect(media_socket)
-        return False
+            return
+        if not self._connect(media_socket, wanted):
+            self._disconnect(media_socket)
 
     def connect_anew(self, media_socket: MediaSocket) -> None:
         """The same, whatever another process has done with the socket meanwhile."""
@@ -94,6 +93,6 @@ class Connector:
     def _close_beside(self, media_socket: MediaSocket) -> None:
         if media_socket.beside is not None:
             # what they change shows with the next packets, which come to the socket itself
-            self._readers.serve_waiting(media_socket, media_socket.beside)
+            self._readers.serve_waiting(media_socket, media_socket.beside, most=SERVED_BESIDE)
             self._poll.remove(media_socket.beside.fileno())
             media_socket.close_beside()

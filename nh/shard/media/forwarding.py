@@ -5,24 +5,28 @@ Packets are served in four steps. Readers collect a packet, decide by the rules 
 the batch: the socket is connected, a kernel flow begins or changes, and the plans of the sockets concerned
 are compiled anew. Applying never runs inside a reader, so nothing is re-entered.
 
-Packets that waited at a socket before it was connected came from any source. apply() serves them by their
-source, in their order, before the socket gets a reader that leaves the source to the kernel.
+To connect a socket takes as long as some packets. So a batch of packets that many legs latch with is followed
+by some of that work, and later turns of the loop do the rest (nh.shard.media.in_turns): packets are admitted
+by their source until then.
+
+Packets that waited at a socket before it was connected came from any source. They are admitted by it, in
+their order, until the socket gets a reader that leaves the source to the kernel.
 
 Until activate(), another process may still use the sockets of restored calls. They are left as they are,
 neither connected nor read, and kernel flows continue. activate() brings all of them into the state that their
 legs want.
 """
 
-import functools
-import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
+from nh.loop import Loop
 from nh.shard.media.connector import Connector
 from nh.shard.media.egress import Egress
 from nh.shard.media.fast_readers import NoteLeg, SocketReader
+from nh.shard.media.in_turns import InTurns
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.pipeline import (
@@ -42,6 +46,11 @@ logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_S: Final = 2.0
 """How long after one of its first packets a leg is asked again whether the end that it sends to is silent."""
+
+
+SERVED_BEFORE_FLOW: Final = 64
+"""Most packets that are served when a flow begins that they are older than, so that they stay in order. More
+are served in later turns: the socket is flooded, or many are."""
 
 
 class Forwarding:
@@ -83,8 +92,8 @@ class Forwarding:
         self._kernel_off = kernel_off
         self._source_changed = source_changed
         self._path_changed = path_changed
-        self._changed_legs: dict[Leg, None] = {}  # by packets of the current batch
-        self._unconnected: dict[MediaSocket, None] = {}  # see connect_some()
+        self._changed_legs = InTurns(self._apply_one)  # by packets, and by time
+        self._outdated = InTurns(self._refresh_one)  # sockets that are to be connected, or to get a flow
         egress = Egress(traffic, local_ports)
         self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop)
         self._readers = Readers(
@@ -93,6 +102,7 @@ class Forwarding:
             egress,
             self.protocols,
             self._apply_after_batch,
+            caught_up=self._plan,
             save=self._save,
             note_leg=self._note,
         )
@@ -102,6 +112,18 @@ class Forwarding:
         self._drop: Final = self._readers.drop
         self._read_first: Final = self._plan_and_read
 
+    def attach(self, loop: Loop) -> None:
+        """Have turns on `loop` from now on, for protocols of ends and for what packets and time change."""
+        self.protocols.attach(loop)
+        self._changed_legs.attach(loop)
+        self._outdated.attach(loop)
+
+    def detach(self) -> None:
+        """Leave the loop."""
+        self.protocols.detach()
+        self._changed_legs.detach()
+        self._outdated.detach()
+
     # --- sockets and sessions -------------------------------------------------------------------------
 
     def open(self, media_socket: MediaSocket) -> None:
@@ -110,7 +132,7 @@ class Forwarding:
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
-        self._unconnected.pop(media_socket, None)
+        self._outdated.discard(media_socket)
         if self._kernel is not None:
             self._kernel.forget(media_socket)
         self.protocols.forget(media_socket)
@@ -219,47 +241,26 @@ class Forwarding:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
 
         Those that this process has bound anew are open to all sources, and have no flow: so they are read at
-        once, and connect_some() does the rest.
+        once, and turns of the loop do the rest.
 
         Args:
             media_sockets: all sockets that a leg receives at.
         """
         is_first, self._active = not self._active, True
-        self._unconnected.clear()
+        self._outdated.clear()
         for media_socket in media_sockets:
             if is_first and not media_socket.adopted and media_socket.flow is None:
-                self._unconnected[media_socket] = None
+                self._outdated.add([media_socket])
                 continue
             if self._kernel is not None:
                 self._kernel.update(media_socket)
             self._connector.connect_anew(media_socket)
-        # packets that wait may be sent through any of the sockets
         for media_socket in media_sockets:
             try:
                 self._set_reader(media_socket)
-                if media_socket not in self._unconnected:
-                    # the sockets that send through this one are in the list, too
-                    self.apply(self._serve_waiting(media_socket))
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
-
-    def connect_some(self, most: int) -> bool:
-        """Connect some of the sockets that activate() left, or begin their flows, as their legs want it.
-
-        Returns:
-            Whether some are left.
-        """
-        if not self._unconnected:
-            return False
-        some = list(itertools.islice(self._unconnected, most))
-        for media_socket in some:
-            del self._unconnected[media_socket]
-        try:
-            self.apply(self._refresh(some))
-        except Exception:
-            logger.exception("media sockets could not be connected: their packets are admitted by source")
-        return bool(self._unconnected)
 
     def route_changed(self, media_socket: MediaSocket) -> None:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""
@@ -273,33 +274,34 @@ class Forwarding:
         if out.peer is not None or towards.latched or leg.payload_types is None or leg.offload is not None:
             return
         if peer_for(out.legs, out, offloaded=out.flow is not None) is not None:
-            self._poll.call_after_batch(functools.partial(self._connect_output, out))
+            if self._outdated.add([out]):
+                self._poll.call_after_batch(self._outdated.turn)
         elif leg.packets < ENOUGH_PACKETS:
             leg.note_due = min(leg.note_due, now + LOOK_AGAIN_S)
 
-    def _connect_output(self, media_socket: MediaSocket) -> None:
-        if media_socket.fileno() < 0:  # a command served a packet, and the next one has ended the call
+    def apply_in_turns(self, legs: Sequence[Leg]) -> None:
+        """Bring sockets in line with legs that have changed, as apply(), in turns of the loop."""
+        if self._changed_legs.add(legs):
+            self._changed_legs.turn()
+
+    def _apply_after_batch(self, legs: Sequence[Leg]) -> None:
+        if self._changed_legs.add(legs):
+            self._poll.call_after_batch(self._changed_legs.turn)
+
+    def _apply_one(self, leg: Leg) -> None:
+        if socket_of(leg).fileno() < 0:  # its call has ended meanwhile
             return
+        try:
+            self.apply((leg,))
+        except Exception:
+            # a bug that one socket meets must not keep the others from being served
+            logger.exception("the media socket at %s could not follow its source", leg.socket.local)
+
+    def _refresh_one(self, media_socket: MediaSocket) -> None:
         try:
             self.route_changed(media_socket)
         except Exception:
             logger.exception("the media socket at %s could not be connected", media_socket.local)
-
-    def _apply_after_batch(self, legs: Sequence[Leg]) -> None:
-        if not self._changed_legs:
-            self._poll.call_after_batch(self._apply_batch)
-        self._changed_legs.update(dict.fromkeys(legs))
-
-    def _apply_batch(self) -> None:
-        legs, self._changed_legs = self._changed_legs, {}
-        for leg in legs:
-            if socket_of(leg).fileno() < 0:  # as in _connect_output()
-                continue
-            try:
-                self.apply((leg,))
-            except Exception:
-                # a bug that one socket meets must not keep the others from being served
-                logger.exception("the media socket at %s could not follow its source", leg.socket.local)
 
     def _refresh(self, media_sockets: Iterable[MediaSocket]) -> list[Leg]:
         """Decide anew how the packets of sockets are forwarded, and of those that lead through them: in the
@@ -320,9 +322,10 @@ class Forwarding:
 
     def _bring_in_line(self, paths: Collection[MediaSocket]) -> list[Leg]:
         """Do what _refresh() says, for these sockets alone."""
-        # packets that wait are older than those that the kernel forwards from now on, and of any source
+        # packets that wait are older than those that the kernel forwards from now on
         waiting = [each for each in paths if self._update_flow(each)]
-        waiting += [each for each in paths if self._connector.connect_as_wanted(each)]
+        for media_socket in paths:
+            self._connector.connect_as_wanted(media_socket)
         changed: list[Leg] = []
         for media_socket in waiting:
             changed += self._serve_waiting(media_socket)
@@ -344,7 +347,7 @@ class Forwarding:
     def _serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
         """Serve the packets that wait at a socket, by its present plan; see Readers.serve_waiting()."""
         self._plan(media_socket)
-        return self._readers.serve_waiting(media_socket)
+        return self._readers.serve_waiting(media_socket, media_socket, most=SERVED_BEFORE_FLOW)
 
     def _set_reader(self, media_socket: MediaSocket) -> None:
         """Let the packets of a socket go as its legs say from now on.
@@ -370,7 +373,8 @@ class Forwarding:
     def _plan(self, media_socket: MediaSocket) -> SocketReader:
         """Make the plan of a socket, and its reader."""
         legs, peer = media_socket.legs, media_socket.peer
-        connected = peer is not None and peer == sole_latched_source(legs, media_socket)
+        by_kernel = peer is not None and not media_socket.older
+        connected = by_kernel and peer == sole_latched_source(legs, media_socket)
         plan = plan_for(legs, connected=connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
         media_socket.has_protocols = plan.protocols

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.loop import Loop, Timer
-from nh.shard.media.poll import BATCH, MediaPoll
+from nh.shard.media.poll import BATCH, BATCH_S, MediaPoll
 from nh.time_slice import CpuYielder
 
 QUIET_TURNS: Final = 10
@@ -80,17 +80,21 @@ class Pacer:
         if self._empty_turns >= QUIET_TURNS and self._put_back():
             return
         # a full batch: more packets wait, so continue as soon as a command has had its turn
-        wait_s = 0.0 if packets >= BATCH else self._coalesce_s
+        wait_s = 0.0 if self._is_full(packets) else self._coalesce_s
         self._timer = self._loop.call_later(wait_s, self._on_time)
 
     def _end_turn(self, packets: int) -> None:
         """Let the supervisor have the CPU if the shard never waits for packets, and so never sleeps."""
-        if packets < BATCH:
+        if not self._is_full(packets):
             self._full_turns = 0
             return
         self._full_turns += 1
         if self._full_turns > BUSY_TURNS:
             self._yield_cpu()
+
+    def _is_full(self, packets: int) -> bool:
+        """Whether more packets may wait than a turn has served."""
+        return packets >= BATCH or self._poll.out_of_time
 
     def _put_back(self) -> bool:
         """Let the loop watch the poll again.
@@ -108,15 +112,18 @@ class Pacer:
         return True
 
     def _serve_all(self) -> int:
-        """Serve until no socket is readable or BATCH packets are served: many packets may wait at one socket.
+        """Serve until no socket is readable or a batch is full: many packets may wait at one socket.
 
         Returns:
             How many packets were served.
         """
-        served = 0
-        while served < BATCH:
+        served = self._poll.serve()
+        begun = self._poll.now
+        while served and not self._is_full(served):
             packets = self._poll.serve(BATCH - served)
             if not packets:
                 break
             served += packets
+            if self._poll.now - begun > BATCH_S:
+                self._poll.out_of_time = True
         return served

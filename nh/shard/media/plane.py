@@ -6,6 +6,7 @@ of calls or commands.
 
 import logging
 import math
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -36,14 +37,11 @@ logger = logging.getLogger(__name__)
 ROUND_S: Final = 4.0
 """Time between two looks at a flow, and at the losses of a socket. Showing or ending a session looks, too."""
 
+LOSSES_S: Final = 0.001
+"""How long one watch() asks sockets what they lost: of thousands of sessions, a round takes longer."""
+
 ROUTES_PER_POLL: Final = 300
 """Most routes that are looked up again in one watch(): some milliseconds."""
-
-CONNECTED_A_TURN: Final = 20
-"""Sockets of restored calls that are connected in one turn of the loop, or get a flow: some milliseconds."""
-
-CONNECT_TURN_S: Final = 0.002
-"""Time between two such turns."""
 
 
 class SocketPlane:
@@ -94,7 +92,6 @@ class SocketPlane:
             opened_beside=self._buffers.fit_beside,
             note_leg=LegNotes(memory, self._events).note,
         )
-        self._loop: Loop | None = None
         self.inherited: dict[Endpoint, int] = {}
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
@@ -209,19 +206,12 @@ class SocketPlane:
             self._memory.end(session)
 
     def attach(self, loop: Loop) -> None:
-        """Carry out the protocols of ends on `loop` from now on; packets are the poll's."""
-        self._loop = loop
-        self._forwarding.protocols.attach(loop)
-        loop.call_later(0, self._connect_some)
+        """Do on `loop` from now on what takes turns of its own; packets are the poll's."""
+        self._forwarding.attach(loop)
 
     def detach(self) -> None:
         """Leave the loop."""
-        self._loop = None
-        self._forwarding.protocols.detach()
-
-    def _connect_some(self) -> None:
-        if self._loop is not None and self._forwarding.connect_some(CONNECTED_A_TURN):
-            self._loop.call_later(CONNECT_TURN_S, self._connect_some)
+        self._forwarding.detach()
 
     def activate(self) -> None:
         """Bring every socket into the state that its legs want: another process may have changed it.
@@ -260,11 +250,13 @@ class SocketPlane:
     def _count_some_lost(self, most: int) -> None:
         """Ask the next few sockets what they lost, in a round over all, if any of the host has lost packets:
         to ask the four of a call takes as long as to relay several packets."""
-        asked = self._round[-most:]
-        del self._round[-most:]  # first: a session that fails must not be asked for ever
-        for session in asked:
+        until = time.monotonic() + LOSSES_S
+        for _ in range(min(most, len(self._round))):
+            session = self._round.pop()  # first: a session that fails must not be asked for ever
             if session in self._running:  # it may have ended since the round began
                 self.count_lost(session)
+            if time.monotonic() >= until:
+                break
 
     @property
     def legs_not_held(self) -> int:
@@ -315,7 +307,7 @@ class SocketPlane:
             self.kernel.close()
 
     def _close_windows(self, session: Session, *, now: float) -> None:
-        self._forwarding.apply([leg for leg in session.legs if leg.close_window(now=now)])
+        self._forwarding.apply_in_turns([leg for leg in session.legs if leg.close_window(now=now)])
         # an end that has not sent within its window latches with its first packet
         if all(leg.latched or now >= leg.window_ends for leg in session.legs):
             self._latching.discard(session)

@@ -16,7 +16,14 @@ from nh.throttle import RateLimitedLogger
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 64
-"""Most packets served before the event loop has its turn again: a millisecond."""
+"""Most packets served before the event loop has its turn again: most of a millisecond."""
+
+BATCH_S: Final = 0.001
+"""A batch that takes longer ends before all is served: a packet may take ten times as long as others do, on a
+busy host or because of what has to be done for it."""
+
+LOOK: Final = 8
+"""Packets between two looks at the time."""
 
 FAILURES_S: Final = 10.0
 """Time between two lines of sockets that a bug keeps from being served."""
@@ -34,11 +41,11 @@ class MediaPoll:
     other readers. It must not remove descriptors: the batch may still hold them.
 
     Attributes:
-        now: monotonic seconds of the current batch: the only clock reading of the packet path, but for
-            packets that are served outside of a batch (Readers.serve_waiting).
+        now: monotonic seconds of the current batch: what packets count with.
+        out_of_time: whether the last batch has ended before all of it was served.
     """
 
-    __slots__ = ("_after_batch", "_epoll", "_failures", "_readers", "_subjects", "now")
+    __slots__ = ("_after_batch", "_epoll", "_failures", "_readers", "_subjects", "now", "out_of_time")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -48,6 +55,7 @@ class MediaPoll:
         # each packet of a socket may meet the bug
         self._failures = RateLimitedLogger(logger, time.monotonic, FAILURES_S)
         self.now = time.monotonic()
+        self.out_of_time = False
 
     def fileno(self) -> int:
         """The descriptor that is readable while a media socket is."""
@@ -85,11 +93,27 @@ class MediaPoll:
             most: most packets.
 
         Returns:
-            How many sockets were readable, at most `most`.
+            How many packets were served, at most `most`.
         """
-        readers, subjects = self._readers, self._subjects
         ready = self._epoll.poll(0, most)
         self.now = time.monotonic()
+        self.out_of_time = False
+        served = 0
+        while True:
+            some = ready[served : served + LOOK]
+            self._serve(some)
+            served += len(some)
+            if served == len(ready):
+                break
+            if time.monotonic() - self.now > BATCH_S:
+                self.out_of_time = True
+                break
+        while self._after_batch:
+            self._after_batch.pop()()
+        return served
+
+    def _serve(self, ready: list[tuple[int, int]]) -> None:
+        readers, subjects = self._readers, self._subjects
         for fd, _ in ready:
             try:
                 readers[fd](subjects[fd])
@@ -101,9 +125,6 @@ class MediaPoll:
                     fd,
                     exc_info=True,
                 )
-        while self._after_batch:
-            self._after_batch.pop()()
-        return len(ready)
 
     def close(self) -> None:
         """Close the epoll object; the sockets in it stay open."""

@@ -49,10 +49,6 @@ from nh.srtp.refusal import Refusal
 
 MAX_DATAGRAM_BYTES: Final = 65_536
 
-MAX_WAITING: Final = 4096
-"""Most packets that are served in one go at a socket that has just been connected: more than fit in a receive
-buffer."""
-
 
 class Readers:
     """Compiles plans, and serves what they leave to it.
@@ -63,6 +59,7 @@ class Readers:
         egress: sends packets and counts drops.
         protocols: get STUN and DTLS of ends that speak it with the relay.
         changed: called with legs whose source or state changed, after the packet that did it was sent.
+        caught_up: called with a connected socket once no packet waits there from before; it sets the reader.
         save: called with a leg before its packet is sent, if no other packet shows what this one has.
         note_leg: see NoteLeg.
 
@@ -79,6 +76,7 @@ class Readers:
         protocols: EndProtocols,
         changed: Callable[[Sequence[Leg]], None],
         *,
+        caught_up: Callable[[MediaSocket], object],
         save: Callable[[Leg], None],
         note_leg: NoteLeg,
     ) -> None:
@@ -88,6 +86,7 @@ class Readers:
         self._stages = Stages(poll, traffic, egress, changed, save=save, note_leg=note_leg)
         self._protocols = protocols
         self._changed = changed
+        self._caught_up = caught_up
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
@@ -129,6 +128,7 @@ class Readers:
         )
         self.beside: Final = self._latch_beside  # one bound method for all sockets
         self.drop: Final = self._drop_next
+        self._older: Final = self._admit_older
         self._readers: Final = {
             Admit.NO_SESSION: self.drop,
             Admit.BY_SOURCE: self._latch_next,
@@ -138,6 +138,9 @@ class Readers:
     def compile(self, media_socket: MediaSocket, plan: Plan) -> SocketReader:
         """The reader that carries out `plan` at a socket, one packet a call; its output is set."""
         leg = media_socket.leg
+        if media_socket.older:
+            media_socket.output = None
+            return self._older
         media_socket.output = self._egress.output(leg) if leg is not None and plan == PLAIN else None
         fast = self._fast_reader(media_socket, leg, plan) if leg is not None else None
         return fast or self._readers[plan.admit]
@@ -159,20 +162,21 @@ class Readers:
         send = self._egress.sender(leg)
         return self._new_by_source(leg, send, meter, received_address(source))
 
-    def serve_waiting(self, media_socket: MediaSocket, sock: socket.SocketType | None = None) -> list[Leg]:
-        """Serve the packets that wait at a socket, each by its source, in their order.
+    def serve_waiting(self, media_socket: MediaSocket, sock: socket.SocketType, *, most: int) -> list[Leg]:
+        """Serve packets that wait at a socket, each by its source, in their order.
 
         Args:
             media_socket: whose legs get them.
-            sock: the socket beside it; None: its own.
+            sock: itself, or the socket beside it.
+            most: most packets.
 
         Returns:
             The legs whose source or state changed.
         """
         self._poll.now = time.monotonic()  # a command may cause this, long after the last batch
         changed: list[Leg] = []
-        for _ in range(MAX_WAITING):
-            legs = self._admit_next(media_socket, sock or media_socket)
+        for _ in range(most):
+            legs = self._admit_next(media_socket, sock)
             if legs is None:
                 break
             changed += legs
@@ -197,6 +201,22 @@ class Readers:
             changed := self._admit_next(media_socket, media_socket.beside)
         ):
             self._changed(changed)
+
+    def _admit_older(self, media_socket: MediaSocket) -> None:
+        """Serve a packet that may have come before the socket was connected, and so from any source."""
+        try:
+            size, source, ttl = self._collect(media_socket, media_socket)
+        except BlockingIOError:
+            media_socket.older = 0
+            self._note_errors(media_socket)
+        except OSError:
+            self._note_errors(media_socket)
+        else:
+            media_socket.older -= 1
+            if changed := self._admit(media_socket, size, source, ttl):
+                self._changed(changed)
+        if media_socket.older <= 0:
+            self._caught_up(media_socket)
 
     def _admit_other(self, media_socket: MediaSocket, size: int, source: Endpoint) -> None:
         if changed := self._admit(media_socket, size, source, 0):
@@ -228,13 +248,8 @@ class Readers:
         Returns:
             The legs whose source or state changed; None if no packet waits.
         """
-        ttl = 0
         try:
-            if media_socket.reads_ttl:
-                size, source, ttl = loop_guard.receive(sock, self._buffer)
-            else:
-                size, address = sock.recvfrom_into(self._buffer)
-                source = endpoint_of(address)
+            size, source, ttl = self._collect(media_socket, sock)
         except BlockingIOError:
             self._note_errors(media_socket)
             return None
@@ -242,6 +257,13 @@ class Readers:
             self._note_errors(media_socket)
             return ()
         return self._admit(media_socket, size, source, ttl)
+
+    def _collect(self, media_socket: MediaSocket, sock: socket.SocketType) -> tuple[int, Endpoint, int]:
+        """Read the next packet; returns its size, its source and its TTL (0: it is not read)."""
+        if media_socket.reads_ttl:
+            return loop_guard.receive(sock, self._buffer)
+        size, address = sock.recvfrom_into(self._buffer)
+        return size, endpoint_of(address), 0
 
     def _admit(self, media_socket: MediaSocket, size: int, source: Endpoint, ttl: int) -> Sequence[Leg]:
         """Decide by the kind and source of the packet in the buffer, and send it.

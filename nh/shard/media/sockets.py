@@ -20,8 +20,15 @@ from nh.shard.media.loop_guard import enable_ttl
 SOCKET_TYPE: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
+_RECEIVED_BYTES: Final = 0
 _DROPS: Final = 8
-"""Number of a counter: SK_MEMINFO_DROPS (linux/sock_diag.h)."""
+"""Numbers of values: SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_DROPS (linux/sock_diag.h)."""
+
+_LEAST_OCCUPIED: Final = 512
+"""No packet occupies less in a receive buffer, in bytes: its sk_buff, its data, and skb_shared_info."""
+
+_MOST_WAITING: Final = 4096
+"""More packets than fit in a receive buffer."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
@@ -58,6 +65,8 @@ class MediaSocket(socket.SocketType):
         has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
+        older: how many packets may still wait here, at most, from before the socket was connected: of any
+            source.
         adopted: whether another process opened it, which may have connected it.
         lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
             -1: another process counted.
@@ -84,6 +93,7 @@ class MediaSocket(socket.SocketType):
 
     adopted = Rare(False)
     lost = Rare(0)
+    older = Rare(0)
     reads_ttl = Rare(False)
     _further_legs = Rare[tuple[Leg, ...]](())  # of forks
     _lost_beside = Rare(0)  # by sockets beside that are closed
@@ -163,6 +173,7 @@ class MediaSocket(socket.SocketType):
             return False
         self.peer = peer
         self.keeps_peer = ":" in self.address
+        self.older = _most_waiting(self)
         return True
 
     def disconnect(self, *, certain: bool = True) -> None:
@@ -174,6 +185,7 @@ class MediaSocket(socket.SocketType):
         if self.peer is not None or not certain:
             _libc.connect(self.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
             self.peer = None
+            self.older = 0
 
     def close_beside(self) -> None:
         """Close `beside`; packets that wait there are lost."""
@@ -189,9 +201,20 @@ class MediaSocket(socket.SocketType):
 
 
 def _lost_packets(sock: socket.SocketType) -> int:
+    info = _memory_info(sock)
+    return 0 if info is None else info[_DROPS]
+
+
+def _most_waiting(sock: socket.SocketType) -> int:
+    """How many packets wait in a socket, at most."""
+    info = _memory_info(sock)
+    return _MOST_WAITING if info is None else -(-info[_RECEIVED_BYTES] // _LEAST_OCCUPIED)
+
+
+def _memory_info(sock: socket.SocketType) -> tuple[int, ...] | None:
+    """What SO_MEMINFO says; None: kernels before Linux 4.12 do not count."""
     info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-    # kernels before Linux 4.12 do not count
-    return _MEMINFO.unpack(info)[_DROPS] if len(info) == _MEMINFO.size else 0
+    return _MEMINFO.unpack(info) if len(info) == _MEMINFO.size else None
 
 
 def socket_of(leg: Leg) -> MediaSocket:

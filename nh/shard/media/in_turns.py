@@ -1,0 +1,89 @@
+"""Work on many subjects, some in each turn of the loop: packets and commands have their turns in between."""
+
+import itertools
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
+
+from nh.loop import Loop
+
+WORK_S: Final = 0.001
+"""How long a turn begins to work on further subjects: a batch of packets takes as long."""
+
+LEAST: Final = 4
+"""A turn works on so many, however long it takes: the legs of a call latch together."""
+
+PAUSE_S: Final = 0.001
+"""Time between two turns."""
+
+Subject = TypeVar("Subject")
+
+
+class InTurns(Generic[Subject]):
+    """Subjects that something has to be done for, each once, in the order in which they came.
+
+    Args:
+        work: what is done for each. It must not raise.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, work: Callable[[Subject], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._work = work
+        self._clock = clock
+        self._waiting: OrderedDict[Subject, None] = OrderedDict()
+        self._loop: Loop | None = None
+        self._is_due = False
+
+    def attach(self, loop: Loop) -> None:
+        """Have the turns on `loop` from now on; without one, a turn works on all subjects."""
+        self._loop = loop
+        if self._waiting:
+            self.begin()
+
+    def detach(self) -> None:
+        """Have no turn until attach()."""
+        self._loop = None
+
+    def add(self, subjects: Iterable[Subject]) -> bool:
+        """Add subjects; returns whether they are the first, so that the caller has to begin a turn."""
+        was_empty = not self._waiting
+        for subject in subjects:
+            self._waiting[subject] = None
+        return was_empty and bool(self._waiting)
+
+    def discard(self, subject: Subject) -> None:
+        """Do nothing for a subject any more."""
+        self._waiting.pop(subject, None)
+
+    def clear(self) -> None:
+        """Do nothing for any of them."""
+        self._waiting.clear()
+
+    def begin(self) -> None:
+        """Have a turn soon."""
+        if self._loop is not None and not self._is_due:
+            self._is_due = True
+            self._loop.call_later(0, self._on_time)
+
+    def turn(self) -> None:
+        """Work on some now, and on the others in later turns."""
+        until = self._clock() + WORK_S
+        for number in itertools.count(1):
+            if not self._waiting:
+                break
+            self._work(self._waiting.popitem(last=False)[0])
+            if number >= LEAST and self._loop is not None and self._clock() >= until:
+                break
+        if not self._waiting:
+            self._waiting = OrderedDict()  # an emptied dictionary is as large as it ever was
+        elif self._loop is not None and not self._is_due:
+            self._is_due = True
+            self._loop.call_later(PAUSE_S, self._on_time)
+
+    def _on_time(self) -> None:
+        self._is_due = False
+        if self._loop is not None:
+            self.turn()

@@ -1,0 +1,81 @@
+"""Packets that waited when a source latched: judged by their source, in order, some in each turn."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from nh.calls.media import Side
+from nh.shard.media.sockets import MediaSocket, socket_of
+from tests.shard.conftest import MakePeer, errors_in
+from tests.shard.testbed import Conversation, RelayTestbed
+from tools.harness.media_peer import MediaPeer
+
+WAITING = 200
+ALICE = "127.0.0.11"
+BOB = "127.0.0.22"
+MALLORY = "127.0.0.66"
+
+
+@pytest.fixture
+def testbed(ports: range, caplog: pytest.LogCaptureFixture) -> Iterator[RelayTestbed]:
+    """A relay in user space."""
+    with contextlib.closing(RelayTestbed(ports)) as testbed:
+        yield testbed
+    assert errors_in(caplog) == []
+
+
+def flood(sender: MediaPeer, call: Conversation, count: int = WAITING) -> list[bytes]:
+    """Send so many packets before the relay turns; what they say."""
+    sent = [b"%d" % number for number in range(count)]
+    for payload in sent:
+        sender.send(payload, call.for_caller)
+    return sent
+
+
+def towards_relay(testbed: RelayTestbed) -> MediaSocket:
+    """The socket that the caller of the latest call sends to."""
+    *_, session = testbed.relay.plane._running
+    return socket_of(session.legs[Side.FROM])
+
+
+def test_the_batch_in_which_a_source_latches_takes_no_longer_for_what_waits(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    """A command waits for one packet of the socket, not for all that its buffer holds."""
+    alice, bob = make_peer(ALICE), make_peer(BOB)
+    call = testbed.call(alice, bob)
+    sent = flood(alice, call)
+    testbed.relay.plane.poll.serve()
+    media_socket = towards_relay(testbed)
+    assert media_socket.connected
+    assert testbed.leg(call.key, Side.FROM).packets == 1
+    assert [testbed.receive(bob)[0] for _ in sent] == sent
+
+
+def test_a_socket_is_left_to_the_kernel_once_what_waited_has_been_read(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob = make_peer(ALICE), make_peer(BOB)
+    call = testbed.call(alice, bob)
+    sent = flood(alice, call)
+    testbed.relay.plane.poll.serve()
+    media_socket = towards_relay(testbed)
+    assert media_socket.older >= WAITING - 1, "more packets than that do not wait"
+    assert [testbed.receive(bob)[0] for _ in sent] == sent
+    while media_socket.older:
+        testbed.passes(alice, call.for_caller, bob)
+    assert media_socket.output is not None, "the plain plan"
+    testbed.converse(alice, bob, call)
+
+
+def test_every_packet_of_a_stranger_that_waited_is_dropped(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    alice, bob, mallory = make_peer(ALICE), make_peer(BOB), make_peer(MALLORY)
+    call = testbed.call(alice, bob)
+    alice.send(b"first", call.for_caller)
+    flood(mallory, call)
+    alice.send(b"last", call.for_caller)
+    assert [testbed.receive(bob)[0] for _ in range(2)] == [b"first", b"last"]
+    assert testbed.leg(call.key, Side.FROM).dropped == {"source_mismatch": WAITING}
