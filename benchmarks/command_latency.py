@@ -6,6 +6,7 @@ An echo beside the shard shows what of that is the host's (benchmarks.echo); a c
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -23,7 +24,7 @@ from benchmarks.peers.nh import Nh
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.processes import TreeMeter
 from benchmarks.results import CommandTimes
-from benchmarks.streams import PACKET_BYTES, Phones, Stream
+from benchmarks.streams import PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Phones, Stream
 from nh.client import NativeClient
 from nh.commands import GetStats
 from tools.harness.program import running_on
@@ -36,6 +37,10 @@ UDP_SEGMENT: Final = 103
 """Linux: the kernel cuts one send into packets of this size; Python has no name for it."""
 
 PACKETS_A_SEND: Final = 4
+RTP_HEADER: Final = struct.Struct("!BBHII")
+"""RFC 3550 5.1: version, payload type, sequence number, timestamp, SSRC."""
+
+SSRC: Final = 1
 PAUSE_S: Final = 0.005
 TIMEOUT_S: Final = 10.0
 BELOW_THE_CLIENT: Final = 10
@@ -114,12 +119,19 @@ def _flood(streams: Sequence[Stream]) -> Iterator[None]:
 
 
 def _send_for_ever(streams: Sequence[Stream]) -> None:
+    """Send the next few packets of each stream in turn: RTP, all with the same numbers and SSRC."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(BELOW_THE_CLIENT)
-    payload = [bytes(PACKET_BYTES * PACKETS_A_SEND)]
+    packets = bytearray(PACKET_BYTES * PACKETS_A_SEND)
+    payload = [packets]
     cut = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("@H", PACKET_BYTES))]
     ways = [(stream.source.sendmsg, stream.target) for stream in streams]
-    while True:
+    for first in itertools.count(step=PACKETS_A_SEND):
+        for index in range(PACKETS_A_SEND):
+            number = first + index
+            samples = number * SAMPLES_PER_PACKET & 0xFFFFFFFF
+            header = (RTP_VERSION, 0, number & 0xFFFF, samples, SSRC)
+            RTP_HEADER.pack_into(packets, index * PACKET_BYTES, *header)
         for send, target in ways:
             with contextlib.suppress(BlockingIOError):
                 send(payload, cut, 0, target)
