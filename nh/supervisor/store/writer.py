@@ -244,8 +244,8 @@ class StoreWriter:
             return
         self._failures.log(
             logging.ERROR,
-            "store: %s; calls go on but are not stored, so a restart of everything would lose %s;"
-            " writing is retried every second",
+            "store: %s; calls go on but are not stored (%s so far), and a restart of everything loses what is"
+            " not; writing is retried every second",
             exc,
             counted(len(self._unwritten), "change"),
         )
