@@ -36,7 +36,7 @@ from nh.results.operation import (
     Stats,
     Upgrading,
 )
-from nh.results.records import CallRecord, EndedCall, EndedCalls, SessionRecord
+from nh.results.records import CallRecord, EndedCall, EndedCalls, LegRecord, SessionRecord
 from nh.results.sessions import RelayPort, SessionCounters
 from nh.results.transactions import Activated, Allocated, Closed
 
@@ -95,6 +95,7 @@ __all__ = [
     "IceDetail",
     "LeftOut",
     "LegDetail",
+    "LegRecord",
     "LogState",
     "MediumReading",
     "PairDetail",

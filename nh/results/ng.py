@@ -18,7 +18,7 @@ class Rewritten(msgspec.Struct, frozen=True, tag="rewritten"):
     left_out: str = ""
 
 
-class StreamReading(msgspec.Struct, frozen=True):
+class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The packets received on one relay port, in a query.
 
     Attributes:
@@ -53,7 +53,7 @@ class StreamReading(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, heard_course=())
 
 
-class MediumReading(msgspec.Struct, frozen=True):
+class MediumReading(msgspec.Struct, frozen=True, gc=False):
     """One medium of one end, in a query."""
 
     index: int
@@ -62,7 +62,7 @@ class MediumReading(msgspec.Struct, frozen=True):
     streams: tuple[StreamReading, ...]
 
 
-class TagReading(msgspec.Struct, frozen=True):
+class TagReading(msgspec.Struct, frozen=True, gc=False):
     """One end of a call, in a query."""
 
     tag: bytes
@@ -72,7 +72,7 @@ class TagReading(msgspec.Struct, frozen=True):
     media: tuple[MediumReading, ...]
 
 
-class StreamTotals(msgspec.Struct, frozen=True):
+class StreamTotals(msgspec.Struct, frozen=True, gc=False):
     """The packets received on several ports together."""
 
     packets: int = 0

@@ -5,7 +5,11 @@ from datetime import datetime
 import msgspec
 
 from nh.calls.journal import CallEvent, Client
-from nh.results.calls import CallDetail, SessionDetail
+from nh.results.calls import CallDetail, LegDetail, SessionDetail
+
+
+class LegRecord(LegDetail, frozen=True, omit_defaults=True):
+    """A LegDetail whose bytes leave out what has its default; they are read as those of a LegDetail."""
 
 
 class SessionRecord(SessionDetail, frozen=True):

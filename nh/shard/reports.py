@@ -25,6 +25,7 @@ from nh.results import (
     GroupDetail,
     IceDetail,
     LegDetail,
+    LegRecord,
     PairDetail,
     SessionDetail,
     SessionRecord,
@@ -70,7 +71,7 @@ def describe_ended(
         wall_offset_s, now: see describe_call().
     """
     cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
-    fields = _session_fields(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
+    fields = _session_fields(call, cseq, session, LegRecord, wall_offset_s=wall_offset_s, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason.value)
 
 
@@ -88,11 +89,18 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
 
 
 def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
-    return SessionDetail(**_session_fields(call, cseq, session, wall_offset_s=wall_offset_s, now=now))
+    fields = _session_fields(call, cseq, session, LegDetail, wall_offset_s=wall_offset_s, now=now)
+    return SessionDetail(**fields)
 
 
 def _session_fields(
-    call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float
+    call: Call,
+    cseq: int,
+    session: Session,
+    leg_type: type[LegDetail],
+    *,
+    wall_offset_s: float,
+    now: float,
 ) -> dict[str, Any]:
     info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
     # 0: agreed by ng's offer and answer, which have no CSeq
@@ -116,32 +124,35 @@ def _session_fields(
         "param": info.param,
         "state": state,
         "pairs": tuple(
-            [_pair(session, pair, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
+            [_pair(session, pair, leg_type, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
         ),
     }
 
 
-def _pair(session: Session, pair: Pair, *, wall_offset_s: float, now: float) -> PairDetail:
+def _pair(
+    session: Session, pair: Pair, leg_type: type[LegDetail], *, wall_offset_s: float, now: float
+) -> PairDetail:
     from_, to = session.group_from.media[pair.medium], session.group_to.media[pair.medium]
     return PairDetail(
         medium=pair.medium,
         component=pair.component,
         kind=from_.kind,
-        from_=_leg(pair.from_, from_, wall_offset_s=wall_offset_s, now=now),
-        to=_leg(pair.to, to, wall_offset_s=wall_offset_s, now=now),
+        from_=_leg(pair.from_, from_, leg_type, wall_offset_s=wall_offset_s, now=now),
+        to=_leg(pair.to, to, leg_type, wall_offset_s=wall_offset_s, now=now),
     )
 
 
-def _leg(leg: Leg, said: Media, *, wall_offset_s: float, now: float) -> LegDetail:
+def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], *, wall_offset_s: float, now: float) -> LegDetail:
     """One leg.
 
     Args:
         said: what its end announces.
+        leg_type: of what is returned.
     """
     streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
     latest = leg.meter.latest if leg.meter is not None else None
     drops, offender, unreachable_at = leg.drops, leg.offender, leg.unreachable_at  # rare, so slow to read
-    return LegDetail(
+    return leg_type(
         local=str(leg.socket.local),
         announced=str(leg.announced) if leg.announced else None,
         source=str(leg.source) if leg.source else None,

@@ -10,9 +10,9 @@ import pytest
 from nh.calls.journal import MAX_EVENTS, CallJournal, Client
 from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.commands import Delete, Offer, OfferOptions
+from nh.commands import Delete, Offer, OfferOptions, ShowCall
 from nh.errors import NhError
-from nh.results import CallRecord
+from nh.results import CallDetail, CallRecord
 from nh.shard.recorder import Recorder
 from nh.verdict import State, judge_call
 from tests.shard.conftest import MakeNg
@@ -77,6 +77,21 @@ def test_a_call_tells_what_happened_in_order(calls: Recorded, alice: MediaPeer, 
     assert [event.tag for event in calls.journal.events[1:3]] == [b"alice", b"alice"]
     times = [event.at for event in calls.journal.events]
     assert times == sorted(times)
+
+
+def test_a_record_has_of_each_leg_what_the_call_showed(
+    calls: Recorded, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    calls.ng.connect(alice, bob)
+    shown = calls.ng.relay.execute(ShowCall(CALL))
+    calls.ng.relay.execute(Delete(CALL, b"", b"", delay_s=0))
+    data = calls.recorder.take(CALL)
+    assert isinstance(shown, CallDetail)
+    (session,) = msgspec.msgpack.decode(data, type=CallRecord).sessions
+    assert session.pairs == shown.sessions[0].pairs
+    leg = msgspec.msgpack.decode(data)["sessions"][0]["pairs"][0]["from"]
+    assert "local" in leg
+    assert not leg.keys() & {"kernel_packets", "streams", "ice"}, "defaults are left out"
 
 
 def test_the_way_of_packets_is_told_when_it_changes(

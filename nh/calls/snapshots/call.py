@@ -22,7 +22,7 @@ from nh.calls.timeouts import TimeoutTarget
 from nh.errors import SnapshotUnreadable
 
 
-class Clock(msgspec.Struct, array_like=True, frozen=True):
+class Clock(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When a snapshot was taken.
 
     Attributes:
@@ -36,7 +36,7 @@ class Clock(msgspec.Struct, array_like=True, frozen=True):
     boot: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
 
 
-class CallSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A call.
 
     Attributes:

@@ -22,7 +22,7 @@ Place = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17
 _MAX_CREDENTIALS = 2
 
 
-class CredentialsSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class CredentialsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.ice.credentials.IceCredentials; its text form tells nothing of the password."""
 
     ufrag: Ufrag
@@ -48,7 +48,7 @@ class CredentialsSnapshot(msgspec.Struct, array_like=True, frozen=True):
             raise SnapshotUnreadable(f"snapshot: {exc}") from exc
 
 
-class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.ice.agent.IceAgent."""
 
     credentials: Annotated[list[CredentialsSnapshot], msgspec.Meta(max_length=_MAX_CREDENTIALS)]
@@ -163,7 +163,7 @@ class IceSecrets(msgspec.Struct, array_like=True, frozen=True):
             )
 
 
-class ComponentSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class ComponentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What checks have shown to a leg.
 
     Attributes:

@@ -39,7 +39,7 @@ Source = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 1
 Word = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
-class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.calls.rtp.payload_types.PayloadTypes."""
 
     clocks: dict[PayloadType, ClockHz]
@@ -56,7 +56,7 @@ class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return PayloadTypes(self.clocks, self.encodings, tuple(self.allowed))
 
 
-class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.calls.latch_state.Trial."""
 
     source: Source
@@ -78,7 +78,7 @@ class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return Trial(claim, self.packets, times.past(self.began), times.past(self.latest))
 
 
-class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.calls.earlier.EarlierSender."""
 
     source: Source
@@ -95,7 +95,7 @@ class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True):
         return EarlierSender(Endpoint(*self.source), frozenset(self.ssrcs), times.future(self.until))
 
 
-class LegSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A leg.
 
     Attributes:

@@ -20,7 +20,7 @@ Format = tuple[PayloadType, str, ClockHz]
 _Handshake = Annotated[str, msgspec.Meta(max_length=8)]
 
 
-class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.calls.media.Media."""
 
     address: Annotated[str, msgspec.Meta(max_length=254)]
@@ -87,7 +87,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
-class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A socket group.
 
     Attributes:

@@ -28,7 +28,7 @@ from nh.calls.snapshots.values import (
 from nh.calls.socket_group import SocketGroup
 
 
-class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A dialog.
 
     Attributes:
@@ -115,7 +115,7 @@ def _take(members: Iterable[tuple[int, Session]], sessions: Indexes) -> list[tup
     return [(medium, sessions[id(session)]) for medium, session in members]
 
 
-class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Offers.
 
     Attributes:

@@ -31,7 +31,7 @@ def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:
     return {medium: MediaSnapshot.take(media) for medium, media in holds.items()}
 
 
-class PartySnapshot(msgspec.Struct, array_like=True, frozen=True):
+class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A party.
 
     Attributes:

@@ -25,7 +25,7 @@ Digest = Annotated[bytes, msgspec.Meta(max_length=64)]
 Flight = Annotated[bytes, msgspec.Meta(max_length=65_535)]
 
 
-class KeySnapshot(msgspec.Struct, array_like=True, frozen=True):
+class KeySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A master key and where it is; its text form tells nothing of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class KeySnapshot(msgspec.Struct, array_like=True, frozen=True):
             raise SnapshotUnreadable(str(exc)) from exc
 
 
-class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a DtlsSecurity has beside its keys: its DtlsParameters, and the end of its handshake.
 
     Attributes:
@@ -111,7 +111,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
-class SecuritySnapshot(msgspec.Struct, array_like=True, frozen=True):
+class SecuritySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A MediaSecurity; `sender` is the index of a key. `dtls`: see DtlsSnapshot; None: SDP has the keys."""
 
     tag: Tag

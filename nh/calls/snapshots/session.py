@@ -13,7 +13,7 @@ from nh.calls.snapshots.values import Index, Indexes, Time, TimeShift, require, 
 from nh.calls.socket_group import SocketGroup
 
 
-class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A session.
 
     Attributes:

@@ -13,7 +13,7 @@ from nh.calls.socket_group import SocketGroup
 from nh.calls.transaction import Transaction
 
 
-class TransactionSnapshot(msgspec.Struct, array_like=True, frozen=True):
+class TransactionSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A transaction; `group_from` and `groups_to` are indexes of groups, the others indexes of sessions."""
 
     id_from: bytes
