@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.snapshots.version import VERSION
+from nh.calls.snapshots.version import READABLE, VERSION
 from nh.client import NativeClient
 from nh.commands import Ping
 from tests.profiles import quick_first
@@ -101,7 +101,7 @@ def count_more(version: Version) -> None:
 
 def read_no_old_snapshots(version: Version) -> None:
     version.change(VERSION_FILE, f"VERSION: Final = {VERSION}", f"VERSION: Final = {VERSION + 1}")
-    version.change(VERSION_FILE, f"READABLE: Final = ({VERSION},)", f"READABLE: Final = ({VERSION + 1},)")
+    version.change(VERSION_FILE, f"READABLE: Final = {READABLE}", f"READABLE: Final = ({VERSION + 1},)")
 
 
 def test_calls_go_on_in_the_next_version_and_back_in_the_one_before(host: Host) -> None:
