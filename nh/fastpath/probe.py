@@ -53,6 +53,7 @@ class Host:
         status: /proc/self/status.
         uid_map: /proc/self/uid_map.
         lockdown: /sys/kernel/security/lockdown.
+        clock_offsets: /proc/self/timens_offsets.
     """
 
     system: str
@@ -61,6 +62,7 @@ class Host:
     status: str
     uid_map: str
     lockdown: str
+    clock_offsets: str = ""
 
 
 def probe() -> Support:
@@ -101,6 +103,8 @@ def _unfit(host: Host) -> str:
         return f"it is made for {' and '.join(SYSCALL_NUMBERS)}, this is {host.machine}"
     if (0, 0) < kernel_release(host.release) < OLDEST:
         return f"it needs Linux 5.10 or later, this is {host.release}"
+    if re.search(r"^monotonic(?!\s+0\s+0\s*$)", host.clock_offsets, re.MULTILINE):
+        return "nh is in a time namespace, whose clock is not that of BPF programs"
     return ""
 
 
@@ -171,6 +175,7 @@ def this_host() -> Host:
         _text("/proc/self/status"),
         _text("/proc/self/uid_map"),
         _text("/sys/kernel/security/lockdown"),
+        _text("/proc/self/timens_offsets"),
     )
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,15 @@ HOST = Host(
     "         0          0 4294967295\n",
     "[none] integrity confidentiality\n",
 )
+
+
+ASK = "from nh.fastpath.probe import probe; print(probe().why)"
+IN_TIME_NAMESPACE = "nh is in a time namespace, whose clock is not that of BPF programs"
+
+
+def offsets(seconds: int, nanoseconds: int = 0) -> str:
+    """/proc/PID/timens_offsets of a process whose monotonic clock is moved."""
+    return f"monotonic  {seconds:10} {nanoseconds:9}\nboottime            0         0\n"
 
 
 def goes_well() -> None:
@@ -52,10 +63,26 @@ def test_a_host_that_loads_the_program_can() -> None:
         (dataclasses.replace(HOST, system="Darwin"), "it needs Linux, this is Darwin"),
         (dataclasses.replace(HOST, machine="s390x"), "it is made for x86_64 and aarch64, this is s390x"),
         (dataclasses.replace(HOST, release="5.4.0-100"), "it needs Linux 5.10 or later, this is 5.4.0-100"),
+        (dataclasses.replace(HOST, clock_offsets=offsets(-86_400)), IN_TIME_NAMESPACE),
+        (dataclasses.replace(HOST, clock_offsets=offsets(0, 500)), IN_TIME_NAMESPACE),
     ],
 )
 def test_hosts_that_cannot_are_not_tried(host: Host, why: str) -> None:
     assert judge(host, lambda: pytest.fail("tried")) == Support(Verdict.UNSUPPORTED, why)
+
+
+def test_a_time_namespace_that_moves_no_clock_of_bpf_programs_does_no_harm() -> None:
+    moved = offsets(0) + "boottime        86400         0\n"
+    assert judge(dataclasses.replace(HOST, clock_offsets=moved), goes_well).verdict is Verdict.SUPPORTED
+
+
+@pytest.mark.kernel
+def test_nh_in_a_time_namespace_keeps_to_user_space() -> None:
+    inside = ["unshare", "--time", "--fork", "--monotonic", "86400", sys.executable, "-c", ASK]
+    said = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60)
+    if "unshare" in said.stderr:
+        pytest.skip(f"needs time namespaces: {said.stderr}")
+    assert said.stdout.strip() == IN_TIME_NAMESPACE
 
 
 def test_a_kernel_that_hides_its_version_is_tried() -> None:
