@@ -90,7 +90,7 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
         version = client.request(Upgrade(number)).version
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
-    values = _wait_for_successor(address, before)
+    values = wait_for_successor(address, before)
     totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)
     assert isinstance(found, list)
@@ -109,22 +109,37 @@ def _started(client: "NativeClient") -> object:
     return supervisor["started"]
 
 
-def _wait_for_successor(address: str, before: object) -> dict[str, object]:
-    """The statistics of the next supervisor, as soon as it serves."""
+def wait_for_successor(address: str, before: object, *, patience_s: float = DONE_S) -> dict[str, object]:
+    """The statistics of the next supervisor, as soon as it serves.
+
+    Arguments:
+        address: where both serve RPC.
+        before: when the present supervisor started, by its statistics.
+        patience_s: seconds after which it is given up.
+
+    Raises:
+        Unavailable: none serves in time.
+    """
     from nh.client import NativeClient  # noqa: PLC0415
 
-    deadline = time.monotonic() + DONE_S
+    deadline = time.monotonic() + patience_s
     while True:
+        failed: NhError | None = None
         try:
-            with NativeClient(address, timeout_s=DONE_S) as client:
+            with NativeClient(address, timeout_s=patience_s) as client:
                 values = client.request(GetStats()).values
                 supervisor = values["supervisor"]
                 if isinstance(supervisor, dict) and supervisor["started"] != before:
                     return values
         except NhError as exc:
-            if time.monotonic() > deadline:
+            failed = exc
+        if time.monotonic() > deadline:
+            if failed is None:
                 raise Unavailable(
-                    f"the new nh does not answer ({exc}); its log says why. Calls go on in the old shards:"
-                    " start nh again"
-                ) from exc
+                    f"the old nh still serves after {patience_s:g} s; its log says why. No call has ended"
+                )
+            raise Unavailable(
+                f"the new nh does not answer ({failed}); its log says why. Calls go on in the old shards:"
+                " start nh again"
+            ) from failed
         time.sleep(POLL_S)
