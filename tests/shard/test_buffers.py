@@ -281,3 +281,18 @@ def test_losses_are_counted_at_once_however_many_they_are(
     assert [leg.dropped for leg in legs] == [{"overflow": many}] * 2
     assert testbed.relay.plane.traffic.drops[Drop.OVERFLOW] == 4 * many
     monkeypatch.undo()
+
+
+def test_an_adopted_socket_that_has_lost_nothing_makes_its_leg_no_larger(
+    make_testbed: MakeTestbed, roomy: tuple[MediaPeer, MediaPeer]
+) -> None:
+    testbed = make_testbed()
+    call(testbed, *roomy, "audio")
+    plane = testbed.relay.plane
+    [session] = plane._running
+    before = [leg.drops for leg in session.legs]
+    for leg in session.legs:
+        socket_of(leg).lost = -1
+    plane.count_lost(session)
+    assert [leg.drops for leg in session.legs] == before == [None] * 4
+    assert [socket_of(leg).lost for leg in session.legs] == [0] * 4

@@ -90,8 +90,9 @@ class MediaBuffers:
         if before < 0:
             # adopted: the process before counted for the leg what the snapshot of the leg has
             before = min(lost, leg.drops[Drop.OVERFLOW] if leg.drops is not None else 0)
-        leg.count_drop(Drop.OVERFLOW, lost - before)
-        self._traffic.drop(Drop.OVERFLOW, 0, lost - before)
+        if lost > before:  # 0 would make the leg of each adopted socket one that has lost something
+            leg.count_drop(Drop.OVERFLOW, lost - before)
+            self._traffic.drop(Drop.OVERFLOW, 0, lost - before)
         media_socket.lost = lost
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
