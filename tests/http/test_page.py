@@ -90,6 +90,7 @@ def test_the_page_on_a_screen(tab: Tab, url: str, calls: list[RelayedCall], pict
 
 def test_numbers_are_short(tab: Tab, url: str) -> None:
     tab.open(url)
+    tab.wait_for("typeof count === 'function'")  # the script has run
     numbers = "0, 0.5, 14.72, 3703.4, 9999, 9999.7, 12345, 999600, 1234567, 2345678901"
     shown = ["0", "0.5", "14.7", "3703", "9999", "10k", "12.3k", "1M", "1.23M", "2.35G"]
     assert tab.value(f"[{numbers}].map(count)") == shown

@@ -184,7 +184,6 @@ def test_a_strict_source_shuts_others_out(nh: NgRelay, alice: End, bob: End) -> 
         pytest.param({"transport_protocol": "UDP/TLS/RTP/SAVPF", "DTLS": "off"}, id="DTLS without DTLS"),
         pytest.param({"codec": {"transcode": ["G729"]}}, id="transcoding"),
         pytest.param({"record_call": "on"}, id="recording"),
-        pytest.param({"ICE": "force-relay"}, id="a candidate of TURN"),
     ],
 )
 def test_what_a_relay_cannot_do_is_refused(nh: NgRelay, alice: End, option: dict[str, object]) -> None:

@@ -199,7 +199,6 @@ def test_rejected_media_need_no_conversion(nh: NgRelay) -> None:
     "fields",
     [
         {"transport_protocol": "UDP/TLS/RTP/SAVPF", "DTLS": "off"},
-        {"ICE": "force-relay"},
         {"media_address": "192.0.2.1", "flags": ["WebRTC", "DTLS-off"]},
         {"codec": {"transcode": ["G729"]}},
         {"record_call": "yes"},
