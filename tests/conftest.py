@@ -15,7 +15,7 @@ from nh.stats import Segment, own_segment, segment_name
 from tests.kernel_support import proved_obstacle, required
 from tests.ng.kamailio import kamailio_has_websocket, kamailio_is_installed
 from tests.ng.node_clients import node_clients_are_installed
-from tests.profiles import VARIABLE, examples, is_repeatable
+from tests.profiles import VARIABLE, examples, is_repeatable, more_examples
 from tests.sip import baresip
 from tools.harness import valkey_server
 
@@ -93,6 +93,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        if more_examples() > 1 and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            # hypothesis reports a timeout as a test that is flaky
+            limit = item.get_closest_marker("timeout")
+            seconds = float(limit.args[0] if limit else item.config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds * more_examples()), append=False)
 
 
 @pytest.fixture(params=["unix", "tcp"])

@@ -35,14 +35,18 @@ def is_repeatable() -> bool:
     return is_quick() or "CI" in os.environ
 
 
+def more_examples() -> int:
+    """How many times as many examples property tests draw; so much longer they may take."""
+    return int(os.environ.get(TIMES, "1"))
+
+
 def examples(full: int) -> int:
     """How many examples a property test draws.
 
     Args:
         full: how many in `make test-all`; a quick run draws an eighth of them, and 10 at least.
     """
-    times = int(os.environ.get(TIMES, "1"))
-    return times * (max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full)
+    return more_examples() * (max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full)
 
 
 def quick_first(entries: Iterable[object]) -> list[object]:
