@@ -34,7 +34,8 @@ MAX_KEPT: Final = 4
 MAX_KEPT_BYTES: Final = 8 * 1024
 """Most bytes of these."""
 
-_Wall = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+_LATEST: Final = 1e15
+_Wall = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -135,8 +136,8 @@ _CODES: Final = (
     EventKind.USER_SPACE.value,
     EventKind.SESSION_ENDED.value,
 )
-"""What happens in nearly all calls. A packed event has the index in the place of the text, so a new one is
-added at the end."""
+"""What happens in nearly all calls. A packed event has the index in the place of the text, so none moves. One
+more needs a new version of snapshots, too: an nh that lacks it refuses the whole snapshot."""
 
 _CODE_OF: Final = {text: code for code, text in enumerate(_CODES)}
 
@@ -207,7 +208,11 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     def __post_init__(self) -> None:
         """Check the events of a snapshot, and let go of its bytes."""
         if self.packed_events is not _NO_EVENTS:
-            self._set(self.events)
+            events = self.events
+            # the begin and the milliseconds since may both be in range, and their sum may not
+            if any(abs(each.at) > _LATEST for each in events):
+                raise ValueError("an event is at no time")
+            self._set(events)
 
     @property
     def events(self) -> list[CallEvent]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, CallEvent, CallJournal
+from nh.calls.snapshots.version import VERSION
 
 TIMES = st.integers(0, 2 * 10**12).map(lambda milliseconds: milliseconds / 1000) | st.floats(0, 1e15)
 
@@ -68,6 +69,37 @@ def test_the_events_of_a_snapshot_of_version_3_are_read() -> None:
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[2.25, "latched", b"tag", 4000, "192.0.2.1:9"]]])
     journal = msgspec.msgpack.decode(snapshot, type=CallJournal)
     assert journal.events == [CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9")]
+
+
+def test_the_codes_and_times_of_a_snapshot_of_version_4_are_read() -> None:
+    packed = [[milliseconds, code] for milliseconds, code in zip(range(-5, 5), range(10), strict=True)]
+    snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], packed])
+    journal = msgspec.msgpack.decode(snapshot, type=CallJournal)
+    assert [(each.at, each.event) for each in journal.events] == [
+        (1.495, "begun"),
+        (1.496, "source"),
+        (1.497, "latched"),
+        (1.498, "allocate"),
+        (1.499, "activate"),
+        (1.5, "offer"),
+        (1.501, "answer"),
+        (1.502, "kernel"),
+        (1.503, "user_space"),
+        (1.504, "session_ended"),
+    ]
+    assert VERSION == 4, "another version has a test of its own here"
+
+
+def test_a_code_that_no_event_has_is_refused() -> None:
+    snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[0, 10]]])
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(snapshot, type=CallJournal)
+
+
+def test_an_event_later_than_any_time_is_refused() -> None:
+    snapshot = msgspec.msgpack.encode([1e15, ["", "", ""], [[1000, "offer"]]])
+    with pytest.raises(msgspec.ValidationError, match="no time"):
+        msgspec.msgpack.decode(snapshot, type=CallJournal)
 
 
 def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:

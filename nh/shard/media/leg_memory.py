@@ -59,7 +59,6 @@ _FIRST: Final = 2
 
 _OWN_FORMAT: Final = zlib.crc32(f"{_PLACE_BYTES} {_OWNER.format} {_RTP.format} {_RTCP.format}".encode())
 
-
 _U32: Final = 2**32 - 1
 
 
