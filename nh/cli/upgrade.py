@@ -112,7 +112,7 @@ def _started(client: "NativeClient") -> object:
 def wait_for_successor(address: str, before: object, *, patience_s: float = DONE_S) -> dict[str, object]:
     """The statistics of the next supervisor, as soon as it serves.
 
-    Arguments:
+    Args:
         address: where both serve RPC.
         before: when the present supervisor started, by its statistics.
         patience_s: seconds after which it is given up.

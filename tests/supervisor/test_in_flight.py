@@ -94,3 +94,18 @@ def test_one_that_is_too_many_is_refused_until_another_is_answered(
         commands.send("third")
     commands.in_flight.answer(first, DONE)
     commands.send("third")
+
+
+def test_a_bug_costs_one_command_its_answer(commands: Commands, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: RelayResult) -> None:
+        raise RuntimeError("a bug")
+
+    commands.in_flight.add(fail)
+    commands.send("late")
+    commands.loop.advance(TIMEOUT_S + 0.1)
+    commands.in_flight.add(fail)
+    commands.send("of a shard that is gone")
+    commands.in_flight.fail_all("gone")
+    commands.in_flight.answer(commands.in_flight.add(fail), DONE)
+    assert [name for name, _ in commands.answers] == ["late", "of a shard that is gone"]
+    assert caplog.text.count("this is a bug in nh") == 3

@@ -276,10 +276,7 @@ class ShardHandle:
 
     def _on_results(self, results: Sequence[link.Executed]) -> None:
         for each in results:
-            try:
-                self._in_flight.answer(each.id, each.result)
-            except Exception:  # a bug must cost one client its reply, not all those of the record
-                logger.exception("the result of a command was not passed on: this is a bug in nh")
+            self._in_flight.answer(each.id, each.result)
 
     def _on_report(self, message: link.FromShard) -> None:
         match message:

@@ -4,12 +4,15 @@ Each is answered exactly once: with the shard's result, with a Failure when it i
 shard is gone. A result that comes after its deadline is dropped.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from nh.errors import CommandTimeout, ShardUnavailable
 from nh.loop import Loop, Timer
 from nh.results import Failure, RelayResult
+
+logger = logging.getLogger(__name__)
 
 Answer = Callable[[RelayResult], None]
 
@@ -66,13 +69,13 @@ class InFlight:
         if command is not None:
             answer, deadline = command
             self._on_answered(self._loop.now() - deadline + self._timeout_s)
-            answer(result)
+            _pass_on(answer, result)
 
     def fail_all(self, why: str) -> None:
         """Answer all commands: the shard is not there any more."""
         commands, self._commands = self._commands, {}
         for answer, _deadline in commands.values():
-            answer(Failure.of(ShardUnavailable(why)))
+            _pass_on(answer, Failure.of(ShardUnavailable(why)))
 
     def close(self) -> None:
         """Let no command expire any more."""
@@ -96,4 +99,11 @@ class InFlight:
             )
         )
         for answer in late:
-            answer(failure)
+            _pass_on(answer, failure)
+
+
+def _pass_on(answer: Answer, result: RelayResult) -> None:
+    try:
+        answer(result)
+    except Exception:  # a bug must cost one client its reply, not the others theirs
+        logger.exception("the result of a command was not passed on: this is a bug in nh")
