@@ -171,3 +171,43 @@ def test_a_batch_that_takes_long_ends_and_the_next_ones_serve_the_others(
             pass
         assert not poll.out_of_time
         assert len(served) == 2 * LOOK + 1
+
+
+def test_flooded_sockets_leave_batches_that_take_long_to_the_others_too(
+    poll: MediaPoll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each socket always has a packet, as epoll(7) reports it, and each batch ends early."""
+    served: list[int] = []
+    with contextlib.ExitStack() as sockets:
+        for number in range(3 * LOOK):
+            sock = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.bind((V4, 0))
+            poll.add(sock.fileno(), served.append, number)
+            put(sock, b"never read")
+        monkeypatch.setattr("nh.shard.media.poll.BATCH_S", -1.0)
+        for _ in range(3):
+            assert poll.serve() == LOOK
+        assert sorted(served) == [*range(3 * LOOK)]
+
+
+def test_a_socket_that_a_batch_left_may_be_closed_before_the_next(
+    poll: MediaPoll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[int] = []
+    with contextlib.ExitStack() as sockets:
+        opened = []
+        for _ in range(2 * LOOK):
+            sock = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.bind((V4, 0))
+            poll.add(sock.fileno(), lambda sock: served.append(sock.fileno()), sock)
+            put(sock, b"one")
+            opened.append(sock)
+        monkeypatch.setattr("nh.shard.media.poll.BATCH_S", -1.0)
+        assert poll.serve() == LOOK
+        closed = next(each for each in opened if each.fileno() not in served)
+        gone = closed.fileno()
+        poll.remove(gone)
+        closed.close()
+        assert poll.serve() == LOOK
+        assert gone not in served
+        assert len(served) == 2 * LOOK - 1

@@ -45,12 +45,22 @@ class MediaPoll:
         out_of_time: whether the last batch has ended before all of it was served.
     """
 
-    __slots__ = ("_after_batch", "_epoll", "_failures", "_readers", "_subjects", "now", "out_of_time")
+    __slots__ = (
+        "_after_batch",
+        "_epoll",
+        "_failures",
+        "_left",
+        "_readers",
+        "_subjects",
+        "now",
+        "out_of_time",
+    )
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: list[Reader[Any]] = []  # by descriptor
         self._subjects: list[Any] = []
+        self._left: list[tuple[int, int]] = []  # readable, and not served by the last batch
         self._after_batch: list[Callable[[], object]] = []
         # each packet of a socket may meet the bug
         self._failures = RateLimitedLogger(logger, time.monotonic, FAILURES_S)
@@ -89,14 +99,18 @@ class MediaPoll:
     def serve(self, most: int = BATCH) -> int:
         """Serve one batch.
 
+        It begins with what the last one has left: epoll(7) would report the same sockets first, again and
+        again while they are flooded, and the others never.
+
         Args:
             most: most packets.
 
         Returns:
             How many packets were served, at most `most`.
         """
-        ready = self._epoll.poll(0, most)
-        self.now = time.monotonic()
+        ready = self._left[:most] or self._epoll.poll(0, most)
+        self._left = self._left[most:]
+        self.now = begun = time.monotonic()  # what waits may be served within a reader, which sets `now` anew
         self.out_of_time = False
         served = 0
         while True:
@@ -105,8 +119,9 @@ class MediaPoll:
             served += len(some)
             if served == len(ready):
                 break
-            if time.monotonic() - self.now > BATCH_S:
+            if time.monotonic() - begun > BATCH_S:
                 self.out_of_time = True
+                self._left = ready[served:] + self._left
                 break
         while self._after_batch:
             self._after_batch.pop()()
