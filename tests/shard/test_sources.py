@@ -11,9 +11,12 @@ import msgspec
 import pytest
 
 from nh.calls.media import Media, Side
+from nh.calls.settings import RelaySettings
 from nh.calls.source import SourcePolicy
 from nh.commands import TransactionKey
-from nh.shard.media import opening
+from nh.shard.media import in_turns, opening
+from nh.shard.media.in_turns import LEAST
+from nh.shard.media.sockets import socket_of
 from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
 from tests.shard.testbed import PACKET, PACKETS, V4, V6, Conversation, RelayTestbed, audio, shuts_out
@@ -206,6 +209,30 @@ def test_the_end_of_the_window_latches_without_any_packet(
     testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).latched, "the window is over")
     assert shuts_out(call.for_caller, MALLORY)
     testbed.passes(bob, call.for_callee, alice)
+
+
+def test_windows_that_end_together_have_their_sockets_connected_in_turns(
+    ports: range, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of calls that begin together, commands and packets do not wait for all of them."""
+    with contextlib.closing(RelayTestbed(ports, RelaySettings(latch_window_s=60))) as testbed:
+        alice, bob = make_peer(ALICE), make_peer(BOB)
+        for _ in range(LEAST + 2):
+            call = testbed.call(elsewhere(alice), bob)
+            testbed.passes(alice, call.for_caller, bob)
+        plane = testbed.relay.plane
+        legs = [session.legs[Side.FROM] for session in plane._running]
+        for leg in legs:
+            leg.window_ends = 0.0
+
+        def connected() -> int:
+            return sum([socket_of(leg).connected for leg in legs])
+
+        monkeypatch.setattr(in_turns, "WORK_S", -1.0)
+        plane.close_windows(now=time.monotonic())
+        assert all(leg.latched for leg in legs)
+        assert connected() == LEAST
+        testbed.turn_until(lambda: connected() == len(legs), "later turns do the rest")
 
 
 @pytest.mark.usefixtures("connected_or_not")

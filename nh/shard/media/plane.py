@@ -293,8 +293,13 @@ class SocketPlane:
 
     def close_windows(self, *, now: float) -> None:
         """Latch all legs whose window is over (monotonic seconds)."""
+        closed: list[Leg] = []
         for session in list(self._latching):
-            self._close_windows(session, now=now)
+            closed += [leg for leg in session.legs if leg.close_window(now=now)]
+            # an end that has not sent within its window latches with its first packet
+            if all(leg.latched or now >= leg.window_ends for leg in session.legs):
+                self._latching.discard(session)
+        self._forwarding.apply_in_turns(closed)
         if not self._latching:
             self._latching = set()  # an emptied set is as large as it ever was
 
@@ -305,9 +310,3 @@ class SocketPlane:
             self._memory.close()
         if self.kernel is not None:
             self.kernel.close()
-
-    def _close_windows(self, session: Session, *, now: float) -> None:
-        self._forwarding.apply_in_turns([leg for leg in session.legs if leg.close_window(now=now)])
-        # an end that has not sent within its window latches with its first packet
-        if all(leg.latched or now >= leg.window_ends for leg in session.legs):
-            self._latching.discard(session)
