@@ -89,3 +89,16 @@ def test_a_detached_loop_has_no_turn() -> None:
     some.attach(loop)
     turn_until(loop, lambda: work.done == [*"abcde"], "attached again, it goes on")
     loop.close()
+
+
+def test_another_loop_has_the_turns_that_the_one_before_was_to_have() -> None:
+    loop, other, work = SelectorLoop(), SelectorLoop(), Work(WORK_S)
+    some = in_turns(work)
+    some.attach(loop)
+    some.add("abcde")
+    some.turn()
+    some.detach()
+    loop.close()
+    some.attach(other)
+    turn_until(other, lambda: work.done == [*"abcde"], "the other loop goes on")
+    other.close()

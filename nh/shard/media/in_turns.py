@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
-from nh.loop import Loop
+from nh.loop import Loop, Timer
 
 WORK_S: Final = 0.001
 """How long a turn begins to work on further subjects: a batch of packets takes as long."""
@@ -35,7 +35,7 @@ class InTurns(Generic[Subject]):
         self._clock = clock
         self._waiting: OrderedDict[Subject, None] = OrderedDict()
         self._loop: Loop | None = None
-        self._is_due = False
+        self._timer: Timer | None = None  # of the next turn
 
     def attach(self, loop: Loop) -> None:
         """Have the turns on `loop` from now on; without one, a turn works on all subjects."""
@@ -44,8 +44,11 @@ class InTurns(Generic[Subject]):
             self.begin()
 
     def detach(self) -> None:
-        """Have no turn until attach()."""
+        """Have no turn until attach(), on the same loop or another."""
         self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def add(self, subjects: Iterable[Subject]) -> bool:
         """Add subjects; returns whether they are the first, so that the caller has to begin a turn."""
@@ -64,9 +67,7 @@ class InTurns(Generic[Subject]):
 
     def begin(self) -> None:
         """Have a turn soon."""
-        if self._loop is not None and not self._is_due:
-            self._is_due = True
-            self._loop.call_later(0, self._on_time)
+        self._schedule(0)
 
     def turn(self) -> None:
         """Work on some now, and on the others in later turns."""
@@ -79,11 +80,13 @@ class InTurns(Generic[Subject]):
                 break
         if not self._waiting:
             self._waiting = OrderedDict()  # an emptied dictionary is as large as it ever was
-        elif self._loop is not None and not self._is_due:
-            self._is_due = True
-            self._loop.call_later(PAUSE_S, self._on_time)
+        else:
+            self._schedule(PAUSE_S)
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._loop is not None and self._timer is None:
+            self._timer = self._loop.call_later(delay_s, self._on_time)
 
     def _on_time(self) -> None:
-        self._is_due = False
-        if self._loop is not None:
-            self.turn()
+        self._timer = None
+        self.turn()
