@@ -141,6 +141,24 @@ def _peer() -> socket.socket:
     return peer
 
 
+def test_no_packet_waits_in_a_socket_that_none_has_come_to(opened: list[MediaSocket]) -> None:
+    assert opened[0].connect_to(opened[1].local)
+    assert opened[0].older == 0
+
+
+@pytest.mark.parametrize("option", [55, 9999])
+def test_a_connected_socket_knows_how_many_packets_may_be_older(
+    opened: list[MediaSocket], monkeypatch: pytest.MonkeyPatch, option: int
+) -> None:
+    """With SO_MEMINFO, and with a kernel that does not have it."""
+    monkeypatch.setattr("nh.shard.media.sockets._SO_MEMINFO", option)
+    for _ in range(50):
+        opened[1].sendto(b"", opened[0].getsockname())
+    assert opened[0].connect_to(opened[2].local)
+    assert opened[0].older > 50, "those, and what other CPUs deliver at this moment"
+    assert opened[0].lost_packets() == 0
+
+
 def test_a_descriptor_that_is_not_the_socket_is_refused_and_closed(
     opened: list[MediaSocket], ports: range
 ) -> None:

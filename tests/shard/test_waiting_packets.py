@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from nh.calls.media import Side
+from nh.shard.media.pipeline import Plan, plan_for
 from nh.shard.media.sockets import MediaSocket, socket_of
 from tests.shard.conftest import MakePeer, errors_in
 from tests.shard.testbed import Conversation, RelayTestbed
@@ -79,3 +81,33 @@ def test_every_packet_of_a_stranger_that_waited_is_dropped(
     alice.send(b"last", call.for_caller)
     assert [testbed.receive(bob)[0] for _ in range(2)] == [b"first", b"last"]
     assert testbed.leg(call.key, Side.FROM).dropped == {"source_mismatch": WAITING}
+
+
+def test_a_socket_whose_plan_fails_once_is_left_to_the_kernel_with_the_next_packet(
+    testbed: RelayTestbed,
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alice, bob = make_peer(ALICE), make_peer(BOB)
+    call = testbed.call(alice, bob)
+    flood(alice, call, 3)
+    testbed.relay.plane.poll.serve()
+    media_socket = towards_relay(testbed)
+    assert media_socket.older
+    failed: list[bool] = []
+
+    def fail_once(*args: Any, **kwargs: Any) -> Plan:
+        if not failed:
+            failed.append(True)
+            raise ZeroDivisionError
+        return plan_for(*args, **kwargs)
+
+    monkeypatch.setattr("nh.shard.media.forwarding.plan_for", fail_once)
+    for _ in range(3):
+        testbed.receive(bob)
+    while not failed:
+        testbed.passes(alice, call.for_caller, bob)
+    caplog.clear()
+    testbed.passes(alice, call.for_caller, bob)
+    assert media_socket.output is not None, "the plain plan"

@@ -212,10 +212,10 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
         else:
-            media_socket.older -= 1
+            media_socket.older = max(0, media_socket.older - 1)
             if changed := self._admit(media_socket, size, source, ttl):
                 self._changed(changed)
-        if media_socket.older <= 0:
+        if not media_socket.older:
             self._caught_up(media_socket)
 
     def _admit_other(self, media_socket: MediaSocket, size: int, source: Endpoint) -> None:

@@ -5,6 +5,7 @@ all other sources. The module knows nothing of the rules of calls.
 """
 
 import ctypes
+import errno
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -27,8 +28,8 @@ _DROPS: Final = 8
 _LEAST_OCCUPIED: Final = 512
 """No packet occupies less in a receive buffer, in bytes: its sk_buff, its data, and skb_shared_info."""
 
-_MOST_WAITING: Final = 4096
-"""More packets than fit in a receive buffer."""
+_IN_DELIVERY: Final = 8
+"""Packets that other CPUs may be about to add to a receive buffer, where others wait: one each."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
@@ -206,15 +207,21 @@ def _lost_packets(sock: socket.SocketType) -> int:
 
 
 def _most_waiting(sock: socket.SocketType) -> int:
-    """How many packets wait in a socket, at most."""
+    """How many packets wait in a socket, at most; 0: none."""
     info = _memory_info(sock)
-    return _MOST_WAITING if info is None else -(-info[_RECEIVED_BYTES] // _LEAST_OCCUPIED)
+    most = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) if info is None else info[_RECEIVED_BYTES]
+    return -(-most // _LEAST_OCCUPIED) + _IN_DELIVERY if most else 0
 
 
 def _memory_info(sock: socket.SocketType) -> tuple[int, ...] | None:
-    """What SO_MEMINFO says; None: kernels before Linux 4.12 do not count."""
-    info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-    return _MEMINFO.unpack(info) if len(info) == _MEMINFO.size else None
+    """What SO_MEMINFO says; None: the kernel does not have it (before Linux 4.12)."""
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError as exc:
+        if exc.errno != errno.ENOPROTOOPT:
+            raise
+        return None
+    return _MEMINFO.unpack(info)
 
 
 def socket_of(leg: Leg) -> MediaSocket:
