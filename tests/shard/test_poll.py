@@ -31,6 +31,7 @@ def put(inbox: socket.socket, *payloads: bytes) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for payload in payloads:
             sender.sendto(payload, inbox.getsockname())
+    assert select.select([inbox], [], [], 10.0)[0]
 
 
 def is_readable(poll: MediaPoll) -> bool:
