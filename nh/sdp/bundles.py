@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS
-from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.description import Medium, SessionDescription, drop_attributes
 from nh.sdp.lines import Edits
 
 _MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -43,8 +43,7 @@ def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequen
             if value.split()[:1] == [b"BUNDLE"]:
                 edits.drop(line)
     for medium in description.media:
-        for line, _ in medium.attributes.get("bundle-only", ()):
-            edits.drop(line)
+        drop_attributes(edits, medium, ("bundle-only",))
     for mids in bundles:
         text = " ".join(["a=group:BUNDLE", *mids])
         edits.insert_after(description.session.last, text.encode("ascii", "backslashreplace"))
@@ -63,8 +62,7 @@ def leave_groups(edits: Edits, description: SessionDescription, gone: Collection
         if index not in gone:
             left.add(mid)
             continue
-        for line, _ in medium.attributes.get("bundle-only", ()):
-            edits.drop(line)
+        drop_attributes(edits, medium, ("bundle-only",))
         if mid is not None:
             leaving.add(mid)
     for line, value in description.session.attributes["group"]:

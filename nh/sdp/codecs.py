@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.rtp.payload_types import CLOCKLESS, MAX_FORMATS, STATIC
 from nh.commands import CodecChoice
-from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.description import Medium, SessionDescription, drop_attributes
 from nh.sdp.fields import write_medium_formats, write_medium_port
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
@@ -161,8 +161,7 @@ def _write(
     if not left:
         if choice.reject_empty:
             edits.replace(medium.first, write_medium_port(title, 0))
-            for line, _ in medium.attributes.get("bundle-only", ()):
-                edits.drop(line)
+            drop_attributes(edits, medium, ("bundle-only",))
         return
     edits.replace(medium.first, write_medium_formats(title, [each.number.encode() for each in left]))
     gone = {each.number for each in codecs}.difference(each.number for each in left)

@@ -15,7 +15,7 @@ from nh.calls.media import UNSPECIFIED
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.fields import MediumField, RtcpField
-from nh.sdp.lines import Line
+from nh.sdp.lines import Edits, Line
 
 MARK = "nh"
 """Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
@@ -280,3 +280,12 @@ class SessionDescription(msgspec.Struct, frozen=True):
     def bundles(self) -> tuple[tuple[str, ...], ...]:
         """See Section."""
         return self.session.bundles
+
+
+def drop_attributes(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+    """Remove the a= lines of a section that have one of these names."""
+    if section.attributes.keys().isdisjoint(names):
+        return
+    for name in names:
+        for line, _ in section.attributes.get(name, ()):
+            edits.drop(line)

@@ -8,7 +8,7 @@ import enum
 
 from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
 from nh.ice.credentials import IceCredentials
-from nh.sdp.description import Medium, Section
+from nh.sdp.description import Medium, Section, drop_attributes
 from nh.sdp.lines import Edits
 
 _CANDIDATES = ("candidate", "remote-candidates")
@@ -61,9 +61,9 @@ def rewrite_session_ice(edits: Edits, session: Section, action: IceAction, *, li
         lite: say that the relay is a lite agent (RFC 8839 5.3).
     """
     if action in (IceAction.REMOVE, IceAction.OWN):
-        _drop(edits, session, _ICE)
+        drop_attributes(edits, session, _ICE)
     elif action is IceAction.REPLACE:
-        _drop(edits, session, _CANDIDATES)
+        drop_attributes(edits, session, _CANDIDATES)
     if lite:
         edits.insert_after(session.last, b"a=ice-lite")
 
@@ -89,14 +89,14 @@ def rewrite_medium_ice(
         options: what a=ice-options is to say of the relay: `trickle` (RFC 8838), `ice2` (RFC 8445 10).
     """
     if action is IceAction.OWN:
-        _drop(edits, medium, _ICE)
+        drop_attributes(edits, medium, _ICE)
         if credentials is not None and places:
             for line in _lines_of(credentials, places, options):
                 edits.insert_after(medium.last, line)
     elif action is IceAction.REMOVE:
-        _drop(edits, medium, _ICE)
+        drop_attributes(edits, medium, _ICE)
     elif action is not IceAction.KEEP:
-        _drop(edits, medium, _CANDIDATES if action is IceAction.REPLACE else ("remote-candidates",))
+        drop_attributes(edits, medium, _CANDIDATES if action is IceAction.REPLACE else ("remote-candidates",))
         if action is IceAction.RELAY:
             _drop_relays(edits, medium)
         if medium.ice:
@@ -160,12 +160,4 @@ def _drop_relays(edits: Edits, medium: Medium) -> None:
     """Remove the candidates of the peer's own relays."""
     for index, value in medium.attributes.get("candidate", ()):
         if value.split()[6:8] == [b"typ", b"relay"]:
-            edits.drop(index)
-
-
-def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
-    if section.attributes.keys().isdisjoint(names):
-        return
-    for name in names:
-        for index, _ in section.attributes.get(name, ()):
             edits.drop(index)

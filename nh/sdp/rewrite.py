@@ -8,7 +8,7 @@ from nh.calls.media import UNSPECIFIED
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
 from nh.sdp.bundles import leave_groups, write_bundles, write_mid
-from nh.sdp.description import MARK, Medium, Section, SessionDescription
+from nh.sdp.description import MARK, Medium, Section, SessionDescription, drop_attributes
 from nh.sdp.fields import (
     make_connection,
     make_rtcp,
@@ -155,7 +155,7 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
         shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
     if plan.replaces_dtls:
-        _drop(edits, session, DTLS_ATTRIBUTES)
+        drop_attributes(edits, session, DTLS_ATTRIBUTES)
     lite = any(medium is not None and medium.credentials is not None for medium in plan.media)
     rewrite_session_ice(edits, session, plan.ice, lite=lite)
     return shared
@@ -188,7 +188,7 @@ def _rewrite_medium(
         edits, medium, ice, _places(plan, port), credentials=plan.credentials, options=whole.ice_options
     )
     if plan.crypto is not None:
-        _drop(edits, medium, ("crypto",))
+        drop_attributes(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():
             edits.insert_after(medium.last, line)
     _rewrite_dtls(edits, medium, plan.dtls, whole)
@@ -214,7 +214,7 @@ def _places(plan: MediumPlan, port: int) -> list[CandidatePlace]:
 def _rewrite_dtls(edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None, whole: RewritePlan) -> None:
     """Replace what a medium says of DTLS, or give it what the session said before."""
     if lines is not None:
-        _drop(edits, medium, DTLS_ATTRIBUTES)
+        drop_attributes(edits, medium, DTLS_ATTRIBUTES)
     elif whole.replaces_dtls:
         inherited = [name for name in DTLS_ATTRIBUTES if not medium.has(name)]
         indexes = [each.line for name in inherited for each in medium.session.attributes.get(name, ())]
@@ -253,11 +253,11 @@ def _insert_after_title(edits: Edits, medium: Medium, text: bytes) -> None:
 def _rewrite_rtcp(edits: Edits, medium: Medium, plan: MediumPlan, port: int, wanted: RtcpAttribute) -> None:
     present = medium.attributes.get("rtcp", ())
     if wanted is RtcpAttribute.FULL and medium.rtp and port and medium.field.count == 1:
-        _drop(edits, medium, ("rtcp",))
+        drop_attributes(edits, medium, ("rtcp",))
         after = present[0].line if present else medium.last
         edits.insert_after(after, make_rtcp(plan.rtcp_port or port, plan.address))
     elif plan.rtcp_port is None or wanted is RtcpAttribute.NONE:
-        _drop(edits, medium, ("rtcp",))
+        drop_attributes(edits, medium, ("rtcp",))
     elif present:
         for index, _ in present:
             edits.replace(index, write_rtcp(edits.text(index), plan.rtcp_port, plan.address))
@@ -267,14 +267,6 @@ def _rewrite_rtcp(edits: Edits, medium: Medium, plan: MediumPlan, port: int, wan
 
 def _rewrite_mux(edits: Edits, medium: Medium, mux: MuxAction, port: int) -> None:
     if mux is MuxAction.REMOVE:
-        _drop(edits, medium, ("rtcp-mux", "rtcp-mux-only"))
+        drop_attributes(edits, medium, ("rtcp-mux", "rtcp-mux-only"))
     elif mux is MuxAction.ADD and port and not medium.has("rtcp-mux"):
         edits.insert_after(medium.last, b"a=rtcp-mux")
-
-
-def _drop(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
-    if section.attributes.keys().isdisjoint(names):
-        return
-    for name in names:
-        for index, _ in section.attributes.get(name, ()):
-            edits.drop(index)

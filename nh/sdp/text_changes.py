@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.commands import SdpText
-from nh.sdp.description import Direction, Medium, Section, SessionDescription
+from nh.sdp.description import Direction, Medium, Section, SessionDescription, drop_attributes
 from nh.sdp.lines import Edits
 
 _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
@@ -36,8 +36,8 @@ def change_text(
 
 def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[int]) -> None:
     """Leave the sections of media out."""
-    for index in hidden:
-        for medium in description.media[index : index + 1]:
+    for index, medium in enumerate(description.media):
+        if index in hidden:
             for line in range(medium.first, medium.last + 1):
                 edits.delete(line)
 
@@ -61,9 +61,7 @@ def hold_by_direction(edits: Edits, medium: Medium) -> None:
 def _drop_extensions(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
     """Remove RTP header extensions (RFC 8285) by name; `all` removes a=extmap-allow-mixed, too."""
     if "all" in names:
-        for name in ("extmap", "extmap-allow-mixed"):
-            for index, _ in section.attributes.get(name, ()):
-                edits.drop(index)
+        drop_attributes(edits, section, ("extmap", "extmap-allow-mixed"))
         return
     for index, value in section.attributes.get("extmap", ()):
         if any(word in names for word in value.decode("ascii", "backslashreplace").split(maxsplit=2)[1:2]):
