@@ -65,7 +65,7 @@ class Pacer:
 
     def _on_readable(self) -> None:
         packets = self._poll.serve()
-        self._end_turn(packets)
+        self._end_turn(is_full=self._is_full(packets))
         since_s = self._poll.now - self._last_served
         self._last_served = self._poll.now
         if packets and since_s < self._coalesce_s:
@@ -74,18 +74,18 @@ class Pacer:
             self._timer = self._loop.call_later(self._coalesce_s, self._on_time)
 
     def _on_time(self) -> None:
-        packets = self._serve_all()
-        self._end_turn(packets)
+        packets, is_full = self._serve_all()
+        self._end_turn(is_full=is_full)
         self._empty_turns = 0 if packets else self._empty_turns + 1
         if self._empty_turns >= QUIET_TURNS and self._put_back():
             return
         # a full batch: more packets wait, so continue as soon as a command has had its turn
-        wait_s = 0.0 if self._is_full(packets) else self._coalesce_s
+        wait_s = 0.0 if is_full else self._coalesce_s
         self._timer = self._loop.call_later(wait_s, self._on_time)
 
-    def _end_turn(self, packets: int) -> None:
+    def _end_turn(self, *, is_full: bool) -> None:
         """Let the supervisor have the CPU if the shard never waits for packets, and so never sleeps."""
-        if not self._is_full(packets):
+        if not is_full:
             self._full_turns = 0
             return
         self._full_turns += 1
@@ -93,7 +93,7 @@ class Pacer:
             self._yield_cpu()
 
     def _is_full(self, packets: int) -> bool:
-        """Whether more packets may wait than a turn has served."""
+        """Whether more packets may wait, after a turn that has served so many."""
         return packets >= BATCH or self._poll.out_of_time
 
     def _put_back(self) -> bool:
@@ -111,11 +111,11 @@ class Pacer:
         self._last_served = 0.0
         return True
 
-    def _serve_all(self) -> int:
+    def _serve_all(self) -> tuple[int, bool]:
         """Serve until no socket is readable or a batch is full: many packets may wait at one socket.
 
         Returns:
-            How many packets were served.
+            How many packets were served, and whether more may wait.
         """
         served = self._poll.serve()
         begun = self._poll.now
@@ -125,5 +125,5 @@ class Pacer:
                 break
             served += packets
             if self._poll.now - begun > BATCH_S:
-                self._poll.out_of_time = True
-        return served
+                return served, True
+        return served, self._is_full(served)
