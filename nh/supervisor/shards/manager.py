@@ -155,10 +155,8 @@ class ShardManager:
         self._start(slot)
 
     def _on_slow_start(self, slot: ShardSlot) -> None:
-        if self._read_cpu_use(slot.pid).is_starved(
-            JUST_STARTED, START_S
-        ):  # the next process would wait as well
-            self._watch_start(slot)
+        if self._read_cpu_use(slot.pid).is_starved(JUST_STARTED, START_S):
+            self._watch_start(slot)  # the next process would wait as well
             return
         logger.error("shard %d (pid %d) is not up after %g s; it is killed", slot.number, slot.pid, START_S)
         slot.timer = None
