@@ -124,7 +124,7 @@ def wait_for_successor(address: str, before: object, *, patience_s: float = DONE
 
     deadline = time.monotonic() + patience_s
     while True:
-        failed: NhError | None = None
+        why = f"the old nh still serves after {patience_s:g} s; its log says why. No call has ended"
         try:
             with NativeClient(address, timeout_s=patience_s) as client:
                 values = client.request(GetStats()).values
@@ -132,14 +132,10 @@ def wait_for_successor(address: str, before: object, *, patience_s: float = DONE
                 if isinstance(supervisor, dict) and supervisor["started"] != before:
                     return values
         except NhError as exc:
-            failed = exc
-        if time.monotonic() > deadline:
-            if failed is None:
-                raise Unavailable(
-                    f"the old nh still serves after {patience_s:g} s; its log says why. No call has ended"
-                )
-            raise Unavailable(
-                f"the new nh does not answer ({failed}); its log says why. Calls go on in the old shards:"
+            why = (
+                f"the new nh does not answer ({exc}); its log says why. Calls go on in the old shards:"
                 " start nh again"
-            ) from failed
+            )
+        if time.monotonic() > deadline:
+            raise Unavailable(why)
         time.sleep(POLL_S)
