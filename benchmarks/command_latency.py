@@ -24,7 +24,7 @@ from benchmarks.peers.nh import Nh
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.processes import TreeMeter
 from benchmarks.results import CommandTimes
-from benchmarks.streams import PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Phones, Stream
+from benchmarks.streams import HEADER, PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Phones, Stream
 from nh.client import NativeClient
 from nh.commands import GetStats
 from tools.harness.program import running_on
@@ -37,9 +37,6 @@ UDP_SEGMENT: Final = 103
 """Linux: the kernel cuts one send into packets of this size; Python has no name for it."""
 
 PACKETS_A_SEND: Final = 4
-RTP_HEADER: Final = struct.Struct("!BBHII")
-"""RFC 3550 5.1: version, payload type, sequence number, timestamp, SSRC."""
-
 SSRC: Final = 1
 PAUSE_S: Final = 0.005
 TIMEOUT_S: Final = 10.0
@@ -130,8 +127,8 @@ def _send_for_ever(streams: Sequence[Stream]) -> None:
         for index in range(PACKETS_A_SEND):
             number = first + index
             samples = number * SAMPLES_PER_PACKET & 0xFFFFFFFF
-            header = (RTP_VERSION, 0, number & 0xFFFF, samples, SSRC)
-            RTP_HEADER.pack_into(packets, index * PACKET_BYTES, *header)
+            header = (RTP_VERSION, 0, number & 0xFFFF, samples, SSRC, 0, 0, 0)
+            HEADER.pack_into(packets, index * PACKET_BYTES, *header)
         for send, target in ways:
             with contextlib.suppress(BlockingIOError):
                 send(payload, cut, 0, target)
