@@ -41,15 +41,22 @@ def towards_relay(testbed: RelayTestbed) -> MediaSocket:
     return socket_of(session.legs[Side.FROM])
 
 
+def latch_while_many_wait(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
+) -> tuple[Conversation, list[bytes], MediaSocket]:
+    """A call whose caller latches with the first of many packets; the others wait at that socket."""
+    call = testbed.call(alice, bob)
+    sent = flood(alice, call)
+    testbed.relay.plane.poll.serve()
+    return call, sent, towards_relay(testbed)
+
+
 def test_the_batch_in_which_a_source_latches_takes_no_longer_for_what_waits(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     """A command waits for one packet of the socket, not for all that its buffer holds."""
     alice, bob = make_peer(ALICE), make_peer(BOB)
-    call = testbed.call(alice, bob)
-    sent = flood(alice, call)
-    testbed.relay.plane.poll.serve()
-    media_socket = towards_relay(testbed)
+    call, sent, media_socket = latch_while_many_wait(testbed, alice, bob)
     assert media_socket.connected
     assert testbed.leg(call.key, Side.FROM).packets == 1
     assert [testbed.receive(bob)[0] for _ in sent] == sent
@@ -59,10 +66,7 @@ def test_a_socket_is_left_to_the_kernel_once_what_waited_has_been_read(
     testbed: RelayTestbed, make_peer: MakePeer
 ) -> None:
     alice, bob = make_peer(ALICE), make_peer(BOB)
-    call = testbed.call(alice, bob)
-    sent = flood(alice, call)
-    testbed.relay.plane.poll.serve()
-    media_socket = towards_relay(testbed)
+    call, sent, media_socket = latch_while_many_wait(testbed, alice, bob)
     assert media_socket.older >= WAITING - 1, "more packets than that do not wait"
     assert [testbed.receive(bob)[0] for _ in sent] == sent
     while media_socket.older:
