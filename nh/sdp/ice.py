@@ -5,7 +5,9 @@ peers' user fragments and passwords, and covers no address outside the packet (R
 """
 
 import enum
+from collections.abc import Iterator
 
+from nh.calls.media import canonical_address, is_address
 from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
 from nh.ice.credentials import IceCredentials
 from nh.sdp.description import Medium, Section, drop_attributes
@@ -37,7 +39,7 @@ class IceAction(enum.Enum):
     ADD: add the relay's candidates to the peer's, with the lowest priority. If the peers find a path around
         the relay, it sees no packets of such media, and the call goes on.
     RELAY: the same with candidates of type relay (RFC 8445 5.1.1.2), and without those of the peer's relays.
-        Such media keep their m= and c= lines, whose addresses are candidates of the peer.
+        Such media keep their m= and c= lines, unless they name a relay of the peer (see defaults_to_relay).
     OWN: remove all of them; media whose plan has credentials get these, and the relay's candidates.
 
     All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
@@ -66,6 +68,18 @@ def rewrite_session_ice(edits: Edits, session: Section, action: IceAction, *, li
         drop_attributes(edits, session, _CANDIDATES)
     if lite:
         edits.insert_after(session.last, b"a=ice-lite")
+
+
+def defaults_to_relay(medium: Medium) -> bool:
+    """Whether m= and c= name a relay of the peer, as RFC 8839 4.2.1.2 recommends.
+
+    Without that candidate these lines must not name it: an end whose peer has no candidate for them takes no
+    part in ICE (RFC 8839 4.2.5).
+    """
+    return any(
+        fields[1] == b"1" and _address_of(fields) == (medium.connection, medium.port)
+        for _, fields in _relays_of(medium)
+    )
 
 
 def rewrite_medium_ice(
@@ -158,6 +172,21 @@ def _make_candidate(address: str, port: int, component: int, rank: int, *, kind:
 
 def _drop_relays(edits: Edits, medium: Medium) -> None:
     """Remove the candidates of the peer's own relays."""
+    for index, _ in _relays_of(medium):
+        edits.drop(index)
+
+
+def _relays_of(medium: Medium) -> Iterator[tuple[int, list[bytes]]]:
+    """The candidates of the peer's own relays: their lines and fields."""
     for index, value in medium.attributes.get("candidate", ()):
-        if value.split()[6:8] == [b"typ", b"relay"]:
-            edits.drop(index)
+        fields = value.split()
+        if fields[6:8] == [b"typ", b"relay"]:
+            yield index, fields
+
+
+def _address_of(fields: list[bytes]) -> tuple[str, int]:
+    """The address and port of a candidate; port -1 if it has none."""
+    address = fields[4].decode("ascii", "backslashreplace")
+    if is_address(address):
+        address = canonical_address(address, where="a=candidate")
+    return address, int(fields[5]) if fields[5].isdigit() and len(fields[5]) <= 5 else -1

@@ -18,7 +18,7 @@ from nh.sdp.fields import (
     write_origin,
     write_rtcp,
 )
-from nh.sdp.ice import CandidatePlace, IceAction, rewrite_medium_ice, rewrite_session_ice
+from nh.sdp.ice import CandidatePlace, IceAction, defaults_to_relay, rewrite_medium_ice, rewrite_session_ice
 from nh.sdp.lines import Edits
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
@@ -164,7 +164,13 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
 def _rewrite_medium(
     edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, whole: RewritePlan
 ) -> None:
-    if whole.ice is IceAction.RELAY and medium.ice and medium.port and plan.port:
+    if (
+        whole.ice is IceAction.RELAY
+        and medium.ice
+        and medium.port
+        and plan.port
+        and not defaults_to_relay(medium)
+    ):
         _offer_relay(edits, medium, plan, whole)
         return
     unbundled = whole.bundles is not None and medium.has("bundle-only")

@@ -159,6 +159,24 @@ def test_beside_a_relay_the_media_stay_where_they_are() -> None:
     assert [line for line in lines if line[:2] in ("c=", "m=") or line.startswith("a=rtcp:")] == kept
 
 
+@pytest.mark.parametrize("address", ["198.51.100.3", "2001:db8::3"])
+def test_a_medium_at_a_relay_of_its_sender_is_at_this_one(address: str) -> None:
+    """m= and c= name a candidate that there is."""
+    version = "IP6" if ":" in address else "IP4"
+    body = PHONE.replace(b"198.51.100.3", address.replace("db8", "0DB8").encode())
+    body = body.replace(b"c=IN IP4 192.0.2.1", f"c=IN {version} {address}".encode())
+    body = body.replace(b"m=audio 4000", b"m=audio 9000").replace(b"rtcp:4001", b"rtcp:9001")
+    media = (PAIR, MediumPlan(RELAY, 30002))
+    plan = RewritePlan(media, connection=RELAY, ice=IceAction.RELAY)
+    rewritten = rewrite(parse(body), plan)
+    audio, video = parse(rewritten).media
+    assert (audio.connection, audio.port) == (RELAY, 30000)
+    assert (video.connection, video.port) == (address, 4002)
+    assert b"a=rtcp:30001" in rewritten
+    assert ends(candidates(body, IceAction.RELAY, *media)[0])[1] == ("1", RELAY, "30000", "relay")
+    assert rewrite(parse(rewritten), plan) == rewritten
+
+
 def test_a_medium_without_ice_is_relayed_beside_one_with() -> None:
     body = PHONE.replace(b"a=ice-ufrag:x\r\n", b"").replace(b"a=rtcp:4001", b"a=ice-ufrag:x")
     description = parse(
