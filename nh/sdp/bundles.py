@@ -1,7 +1,7 @@
 """Bundles in SDP (BUNDLE, RFC 9143): what a medium says of itself there, and how they are written."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS
@@ -49,14 +49,23 @@ def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequen
         edits.insert_after(description.session.last, text.encode("ascii", "backslashreplace"))
 
 
-def leave_groups(edits: Edits, description: SessionDescription, gone: Collection[int]) -> None:
-    """Let no a=group name media, by index, that are rejected or left out (RFC 5888 9.2, RFC 9143 7).
+def leave_groups(
+    edits: Edits, description: SessionDescription, gone: Collection[int], appended: Iterable[bytes]
+) -> None:
+    """Let no a=group name media that are rejected or left out (RFC 5888 9.2, RFC 9143 7).
 
     Port 0 rejects them, so they are not a=bundle-only either. A mid that another medium has, too, stays.
+
+    Args:
+        edits: collects the changes.
+        description: the SDP.
+        gone: indexes of these media.
+        appended: lines of further ones, which the relay adds.
     """
-    if not gone:
+    left = set[str | None]()
+    leaving = {line[6:].decode("ascii", "backslashreplace") for line in appended if line[:6] == b"a=mid:"}
+    if not gone and not leaving:
         return
-    left, leaving = set[str | None](), set[str]()
     for index, medium in enumerate(description.media):
         mid = medium.find_value("mid")
         if index not in gone:

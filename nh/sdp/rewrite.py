@@ -126,7 +126,7 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
     if plan.hidden:
         hide_media(edits, description, plan.hidden)
     if "group" in description.session.attributes:
-        leave_groups(edits, description, _gone(description, plan))
+        leave_groups(edits, description, _gone(description, plan), plan.appended)
     if plan.bundles is not None:
         write_bundles(edits, description, plan.bundles)
     for line in plan.appended:

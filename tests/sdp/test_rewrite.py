@@ -126,6 +126,14 @@ def test_no_group_names_a_medium_that_is_rejected(body: str, left: list[str]) ->
     assert rewrite(parse(rewritten), plan) == rewritten
 
 
+def test_no_group_names_a_rejected_medium_that_the_relay_adds() -> None:
+    media, _ = GROUPED.split("m=video")
+    rejection = (b"m=video 0 RTP/AVP 96", b"a=mid:v")
+    plan = RewritePlan((MediumPlan(RELAY, 30000, 30001),), RELAY, appended=rejection)
+    lines = rewrite(parse(crlf(media)), plan).decode().splitlines()
+    assert [line for line in lines if line.startswith("a=group")] == ["a=group:BUNDLE a", "a=group:LS a"]
+
+
 def test_a_bundle_only_medium_keeps_port_0() -> None:
     plan = plan_of(MediumPlan(RELAY6, 30000, 30001), MediumPlan(RELAY6, 30000, 30001), connection=RELAY6)
     assert changes(samples.BUNDLE_ONLY, plan) == [
