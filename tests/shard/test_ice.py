@@ -3,7 +3,7 @@
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.commands import IceHandling, ShowCall
+from nh.commands import BundleOptions, IceHandling, ShowCall
 from nh.ice.agent import CheckResult
 from nh.results import CallDetail
 from nh.verdict import judge_call
@@ -105,6 +105,20 @@ def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
     offer = testbed.offer(IcePhone(alice).sdp(), ice=RELAY, transport_protocol="RTP/SAVP")
     assert places(offer) != [(alice.address, alice.port)]
     assert {each.split()[7] for each in attributes(offer, "candidate")} == {"host"}
+
+
+@pytest.mark.parametrize("ice", [IceHandling.OPTIONAL, IceHandling.FORCE_RELAY])
+def test_no_path_goes_around_a_relay_that_bundles_for_one_end(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, ice: IceHandling
+) -> None:
+    bundle = BundleOptions(offer=True)
+    offer = testbed.offer(IcePhone(alice, "caller").sdp(), ice=ice, bundle=bundle)
+    bundled = offer.replace(b"%d RTP" % places(offer)[0][1], b"%d RTP" % bob.port)
+    answer = testbed.answer(bundled.replace(b"ufrag:caller", b"ufrag:callee"), ice=ice)
+    for sdp in (offer, answer):
+        first, *_ = (each.split() for each in attributes(sdp, "candidate"))
+        assert (first[3], first[7]) == ("2130706431", "host")
+        assert places(sdp) == [(first[4], int(first[5]))]
 
 
 def test_forced_ice_is_the_relays_for_both_ends(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

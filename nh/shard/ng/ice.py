@@ -58,6 +58,9 @@ _PASSED: Final = {
 }
 """What is done where nh has no agent."""
 
+_AROUND: Final = frozenset({IceAction.ADD, IceAction.RELAY})
+"""Those with which the ends may find a path around the relay."""
+
 _NONE: Final = MediumIce()
 
 
@@ -140,6 +143,7 @@ def ice_of_offer(
     sender: Party | None,
     receiver: Party | None,
     converts: bool,
+    bundled: bool,
     address: str,
 ) -> NegotiatedIce:
     """What becomes of the ICE of an offer.
@@ -150,11 +154,12 @@ def ice_of_offer(
         sender: who offers; None: it is new.
         receiver: who will be offered to, if that end has answered before.
         converts: SRTP of a medium ends at the relay.
+        bundled: a bundle does.
         address: local IP address of the relay for the receiver.
     """
     ends = _ends_of_offer(description, options, sender, receiver, converts=converts)
     if ends is None:
-        return NegotiatedIce(_PASSED[options.ice], [_NONE] * len(description.media))
+        return _passed(description, options, bundled=bundled)
     if not ends.near and not ends.far:  # as with `ICE=remove` of most proxies: no credentials are needed
         return NegotiatedIce(IceAction.OWN, [_NONE] * len(description.media))
     # the media of an end have the same credentials: they may share a transport (RFC 9143)
@@ -199,8 +204,21 @@ def _ends_of_offer(
     return _Ends(near, far=True) if has_ice and converts else None
 
 
+def _passed(description: SessionDescription, options: OfferOptions, *, bundled: bool) -> NegotiatedIce:
+    """ICE that passes through; where only one end has a bundle, no path goes around the relay."""
+    action = _PASSED[options.ice]
+    if bundled and action in _AROUND:
+        action = IceAction.REPLACE
+    return NegotiatedIce(action, [_NONE] * len(description.media))
+
+
 def ice_of_answer(
-    description: SessionDescription, options: OfferOptions, *, offerer: Party, answerer: Party | None
+    description: SessionDescription,
+    options: OfferOptions,
+    *,
+    offerer: Party,
+    answerer: Party | None,
+    bundled: bool,
 ) -> NegotiatedIce:
     """What becomes of the ICE of an answer.
 
@@ -209,9 +227,10 @@ def ice_of_answer(
         options: of the command.
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
+        bundled: a bundle ends at the relay.
     """
     if not any(offerer.ice) and not any(offerer.offered_ice):
-        return NegotiatedIce(_PASSED[options.ice], [_NONE] * len(description.media))
+        return _passed(description, options, bundled=bundled)
     media = []
     for index, medium in enumerate(description.media):
         offered = _at(offerer.offered_ice, index)

@@ -221,6 +221,7 @@ def negotiate_offer(
         sender=ends.sender,
         receiver=receiver,
         converts=any(each != UNCHANGED for each in secured),
+        bundled=bool(bundles.accepted or bundles.bundled),
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
@@ -340,7 +341,13 @@ def negotiate_answer(
     ]
     shared = share_transports(description, bundles.answerer)
     secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
-    ice = ice_of_answer(shared, options, offerer=offerer, answerer=answerer)
+    ice = ice_of_answer(
+        shared,
+        options,
+        offerer=offerer,
+        answerer=answerer,
+        bundled=bool(bundles.offerer or bundles.answerer),
+    )
     secured, ice = share_security(secured, ice, bundles.answerer)
     further = () if options.media_address else further
     return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice, shown)
