@@ -5,17 +5,15 @@ kernel does not take at once, and reports the end of the other side. It does not
 (nh.ipc.link_codec).
 """
 
-import array
 import errno
-import fcntl
 import logging
-import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 from nh.errors import ChannelFull
+from nh.ipc.fd_passing import ANCILLARY_BYTES, MAX_FDS, close_all, duplicate, received_fds
 from nh.loop import Loop, TurnReads
 from nh.reasons import reason
 
@@ -33,14 +31,8 @@ KERNEL_BUFFER_BYTES: Final = 1024 * 1024
 RECORDS_A_TURN: Final = 64
 """Most records read before other descriptors get their turn, unless a channel has its own."""
 
-MAX_FDS: Final = 200
-"""Most descriptors with one record; the kernel's limit is 253 (SCM_MAX_FD)."""
-
 IN_FLIGHT_RETRY_S: Final = 0.01
 """Delay of a retry after ETOOMANYREFS (too many descriptors in flight), whose end no event shows."""
-
-_FD_BYTES: Final = array.array("i").itemsize
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
 
 OnRecord = Callable[[bytes, list[int]], None]
 """Called with a record and the descriptors that came with it.
@@ -51,14 +43,6 @@ after it returns. If this process has no room for all, the kernel leaves out the
 
 Record = tuple[bytes, Sequence[int]]
 """A record to send, and the descriptors that go with it."""
-
-T = TypeVar("T")
-
-
-def batches(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
-    """Split descriptors, or what goes with them, into batches for one record each: up to MAX_FDS."""
-    for at in range(0, len(items), MAX_FDS):
-        yield tuple(items[at : at + MAX_FDS])
 
 
 class Channel:
@@ -134,7 +118,7 @@ class Channel:
             raise ChannelFull(
                 f"{len(self._queue)} records wait already: the other side does not read them fast enough"
             )
-        waiting = _duplicate(fds)
+        waiting = duplicate(fds)
         if not self._queue:
             self._wait_for_room()
         self._queue.append((record, waiting))
@@ -185,7 +169,7 @@ class Channel:
         """Read one record; False if there is none now."""
         try:
             size, ancillary, _flags, _ = self._sock.recvmsg_into(
-                (self._buffer,), _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                (self._buffer,), ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
             )
         except (BlockingIOError, InterruptedError):
             return False
@@ -195,7 +179,7 @@ class Channel:
         except OSError as exc:
             logger.error("channel closed: it cannot be read: %s", reason(exc))
             size, ancillary = 0, []
-        fds = _descriptors_in(ancillary) if ancillary else []
+        fds = received_fds(ancillary) if ancillary else []
         if 0 < size <= MAX_MESSAGE_BYTES:
             try:
                 self._on_record(bytes(memoryview(self._buffer)[:size]), fds)
@@ -217,8 +201,7 @@ class Channel:
         self._too_many_in_flight = False
         try:
             if fds:
-                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-                self._sock.sendmsg((record,), (rights,))
+                socket.send_fds(self._sock, (record,), fds)
             else:
                 self._sock.send(record)
         except (BlockingIOError, InterruptedError):
@@ -281,35 +264,9 @@ def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:
         TimeoutError: after the socket's timeout.
         OSError: the socket cannot be read, or the record is too long.
     """
-    record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
-    fds = _descriptors_in(ancillary)
+    record, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    fds = received_fds(ancillary)
     if flags & socket.MSG_TRUNC:
         close_all(fds)
         raise OSError(errno.EMSGSIZE, f"a record of more than {MAX_MESSAGE_BYTES} bytes")
     return record, fds
-
-
-def _duplicate(fds: Sequence[int]) -> list[int]:
-    """Duplicate descriptors. Raises ChannelFull if this process has no room for them."""
-    copies: list[int] = []
-    try:
-        for fd in fds:
-            copies.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
-    except OSError as exc:
-        close_all(copies)
-        raise ChannelFull(f"descriptors cannot be kept while they wait: {exc.strerror}") from exc
-    return copies
-
-
-def close_all(fds: list[int]) -> None:
-    """Close descriptors, and empty the list."""
-    while fds:
-        os.close(fds.pop())
-
-
-def _descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    found = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(data[: len(data) - len(data) % _FD_BYTES])
-    return found.tolist()

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from nh.ipc.channel import close_all
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage
 
 STARTED, UPGRADED, TAKEN_OVER = range(3)

@@ -11,7 +11,8 @@ from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.errors import NhError
-from nh.ipc.channel import Channel, close_all
+from nh.ipc.channel import Channel
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_codec import UnknownMessage, decode_to_shard, encode

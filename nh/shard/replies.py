@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from nh.errors import ChannelFull, NhError
 from nh.ipc.backup_messages import BackupMessage
-from nh.ipc.channel import MAX_FDS, MAX_MESSAGE_BYTES, Channel
+from nh.ipc.channel import MAX_MESSAGE_BYTES, Channel
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_codec import encode, encode_together
 from nh.ipc.link_messages import Executed
 from nh.results import Failure, Queried, RelayResult

@@ -11,7 +11,8 @@ import os
 import socket
 from typing import BinaryIO, Final
 
-from nh.ipc.channel import close_all, receive_record
+from nh.ipc.channel import receive_record
+from nh.ipc.fd_passing import close_all
 from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Fork, Forked, Waiting
 

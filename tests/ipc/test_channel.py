@@ -12,7 +12,6 @@ import pytest
 
 from nh.errors import ChannelFull
 from nh.ipc.channel import (
-    MAX_FDS,
     MAX_MESSAGE_BYTES,
     MAX_QUEUED_BYTES,
     RECORDS_A_TURN,
@@ -20,6 +19,7 @@ from nh.ipc.channel import (
     OnRecord,
     receive_record,
 )
+from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import SelectorLoop
 from tools.harness.waiting import turn_until
 

@@ -14,8 +14,9 @@ from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.fastpath.loader import LoadedProgram
 from nh.ipc.backup_messages import BackupMessage
-from nh.ipc.channel import MAX_FDS, MAX_MESSAGE_BYTES
+from nh.ipc.channel import MAX_MESSAGE_BYTES
 from nh.ipc.counter_file import create_counter_file
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_codec import decode_from_shard, encode
 from nh.ipc.link_messages import (
     Configure,

@@ -17,7 +17,8 @@ from nh.ipc.backup_messages import (
     SaveCall,
     StoreSockets,
 )
-from nh.ipc.channel import MAX_FDS, Channel
+from nh.ipc.channel import Channel
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_codec import decode_from_shard
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink

@@ -10,7 +10,7 @@ import pytest
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.settings import RelayConfig
 from nh.commands import Activate, Allocate, TransactionKey
-from nh.ipc.channel import MAX_FDS
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_messages import RestoreCall
 from nh.loop import SelectorLoop
 from nh.results import Allocated

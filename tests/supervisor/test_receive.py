@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nh.errors import NotNow
-from nh.ipc.channel import MAX_FDS
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over

@@ -6,7 +6,7 @@ import pytest
 
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import PART_BYTES, DropCall, SaveCall, StoreSockets
-from nh.ipc.channel import MAX_FDS
+from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup

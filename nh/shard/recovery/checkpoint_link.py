@@ -24,7 +24,8 @@ from nh.ipc.backup_messages import (
     StoreSockets,
     parts,
 )
-from nh.ipc.channel import Channel, batches
+from nh.ipc.channel import Channel
+from nh.ipc.fd_passing import batches
 from nh.ipc.link_codec import encode
 from nh.logs import about
 from nh.printable import short_id

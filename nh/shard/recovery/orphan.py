@@ -13,7 +13,8 @@ import msgspec
 from nh.calls.snapshots.version import VERSION
 from nh.errors import ChannelFull
 from nh.ipc.backup_messages import SaveCall, parts
-from nh.ipc.channel import Channel, Record, batches
+from nh.ipc.channel import Channel, Record
+from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import (
     CallSockets,
     EndedCall,

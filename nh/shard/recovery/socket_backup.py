@@ -13,7 +13,7 @@ from typing import Final
 from nh.calls.events import CallObserver
 from nh.calls.leg import RelaySocket
 from nh.calls.media import Endpoint
-from nh.ipc.channel import MAX_FDS
+from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.recovery.checkpoint_sink import CheckpointSink

@@ -19,7 +19,8 @@ import msgspec
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import READABLE
 from nh.ipc.backup_messages import MAX_SNAPSHOT_BYTES, SaveCall
-from nh.ipc.channel import close_all, receive_record
+from nh.ipc.channel import receive_record
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import (
     CallSockets,
     EndedCall,

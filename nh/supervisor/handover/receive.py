@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from nh.errors import NotNow
-from nh.ipc.channel import close_all, receive_record
+from nh.ipc.channel import receive_record
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
 from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
 from nh.reasons import reason

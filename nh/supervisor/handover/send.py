@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
-from nh.ipc.channel import batches
+from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.loop import Loop
 from nh.stats.fields import read_counters

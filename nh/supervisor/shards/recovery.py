@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import BackupMessage, DropCall, parts
-from nh.ipc.channel import batches
+from nh.ipc.fd_passing import batches
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.logs import about
 from nh.printable import counted, short_id
