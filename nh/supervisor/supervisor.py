@@ -18,7 +18,7 @@ from nh.printable import counted
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
-from nh.supervisor.handover.upgrade import HandoverParts, UpgradeController
+from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.reload import Reloader
@@ -114,25 +114,14 @@ class Supervisor:
         self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         self._publish_states_of_shards()
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
-            parts = HandoverParts(
-                loop=runtime.loop,
-                runtime_path=runtime.settings.runtime_path,
-                locks=runtime.locks,
-                rpc=runtime.rpc,
-                http=runtime.http,
-                timeouts=runtime.timeouts,
-                records=runtime.records,
-                store=runtime.store,
-                group=runtime.group,
-                stats=runtime.stats,
-                manager=self._manager,
+            self._upgrade = UpgradeController(
+                runtime,
+                self._manager,
                 watchdog=self._watchdog,
                 drain=self._drain,
-                zygote=runtime.zygote,
                 publisher=self._publisher,
                 leave_signals=leave_signals,
             )
-            self._upgrade = UpgradeController(parts, timeout_s=runtime.settings.command_timeout_s)
             self._stack.callback(self._upgrade.close)
             runtime.zygote.start(self._manager.start)
             runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))

@@ -11,14 +11,10 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
-from nh.loop import Loop
 from nh.results import Failure, Result, Upgrading
-from nh.stats.layout import SupervisorStats
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
 from nh.supervisor.handover.receive import NAME
 from nh.supervisor.handover.send import (
@@ -31,82 +27,55 @@ from nh.supervisor.handover.send import (
     when_idle,
 )
 from nh.supervisor.handover.takeover_listener import TakeoverListener
-from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.host.signals import LeaveSignals
-from nh.supervisor.http import HttpService
 from nh.supervisor.publisher import Publisher
-from nh.supervisor.rpc import Rpc
+from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.watchdog import Watchdog
-from nh.supervisor.shards.zygote import Zygote
-from nh.supervisor.store.store import Store
-
-if TYPE_CHECKING:
-    from nh.supervisor.records.records import Records
-    from nh.supervisor.timeouts.reports import TimeoutReports
 
 logger = logging.getLogger(__name__)
-
-
-class HandoverParts(NamedTuple):
-    """The parts of a supervisor that are stopped or handed over.
-
-    Attributes:
-        loop: runs the timers.
-        runtime_path: where the next supervisor connects.
-        locks: handed over.
-        rpc: its listening sockets and connections are handed over.
-        http: its listening sockets are handed over; its process ends.
-        records: ended, so that they are written; None: there are none.
-        timeouts: ended, so that what it has not sent is counted; None: there is none.
-        store: closed, because the next supervisor writes it; None: there is none.
-        group: handed over; see HandoverMessage.
-        stats: the counters are handed over.
-        manager: waits for commands in flight; leaves the shards to the next supervisor.
-        watchdog, zygote: stopped; they could kill or start a shard.
-        drain: its state is handed over.
-        publisher: stopped, because the next supervisor publishes.
-        leave_signals: leaves signals to the program that is executed.
-    """
-
-    loop: Loop
-    runtime_path: Path
-    locks: Sequence[Lock]
-    rpc: Rpc
-    http: HttpService
-    records: "Records | None"
-    timeouts: "TimeoutReports | None"
-    store: Store | None
-    group: str
-    stats: SupervisorStats
-    manager: ShardManager
-    watchdog: Watchdog
-    drain: DrainPolicy
-    zygote: Zygote
-    publisher: Publisher
-    leave_signals: LeaveSignals
 
 
 class UpgradeController:
     """Hands over, once: on a command, on SIGUSR2, or when the next supervisor connects. Close it.
 
     Args:
-        parts: see HandoverParts.
-        timeout_s: commands in flight are waited for so many seconds.
+        runtime: its locks, listening sockets, connections and counters are handed over; what writes for this
+            supervisor alone is closed: the store, records, timeouts.
+        manager: waits for commands in flight; leaves the shards to the next supervisor.
+        watchdog: stopped, as the runtime's zygote is; they could kill or start a shard.
+        drain: its state is handed over.
+        publisher: stopped, because the next supervisor publishes.
+        leave_signals: leaves signals to the program that is executed.
 
     Attributes:
         leaving: whether the handover has begun.
     """
 
-    def __init__(self, parts: HandoverParts, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        manager: ShardManager,
+        *,
+        watchdog: Watchdog,
+        drain: DrainPolicy,
+        publisher: Publisher,
+        leave_signals: LeaveSignals,
+    ) -> None:
         self.leaving = False
-        self._parts = parts
-        self._timeout_s = timeout_s
+        self._runtime = runtime
+        self._manager = manager
+        self._watchdog = watchdog
+        self._drain = drain
+        self._publisher = publisher
+        self._leave_signals = leave_signals
         self._closed = False
         self._checking = False
         self._deferred_signals: list[signal.Signals] = []
-        self._takeover_listener = TakeoverListener(parts.loop, parts.runtime_path / NAME, self._yield_to)
+        self._takeover_listener = TakeoverListener(
+            runtime.loop, runtime.settings.runtime_path / NAME, self._yield_to
+        )
 
     def close(self) -> None:
         """Begin no handover any more. Closing twice has no effect."""
@@ -144,10 +113,10 @@ class UpgradeController:
                 "upgrade: going on as nh %s in the same process (pid %d)", result.version, os.getpid()
             )
             reply(Upgrading(result.version))
-            self._parts.loop.call_later(0, lambda: self._leave(functools.partial(self._execute, argv)))
+            self._runtime.loop.call_later(0, lambda: self._leave(functools.partial(self._execute, argv)))
 
         try:
-            Preflight(self._parts.loop, argv, checked)
+            Preflight(self._runtime.loop, argv, checked)
             self._checking = True
         except OSError as exc:
             _refuse(f"everything stays as it is: {argv[0]}: {exc.strerror}", reply)
@@ -164,26 +133,26 @@ class UpgradeController:
 
     def _reason_to_stay(self) -> str:
         """Why there can be no handover now, for people; "" if there can be one."""
-        if self.leaving or self._closed or self._parts.manager.stopping:
+        if self.leaving or self._closed or self._manager.stopping:
             return "nh is ending"
-        if self._parts.stats.handing_over:
+        if self._runtime.stats.handing_over:
             return "a standby is about to get the calls"
-        return "" if self._parts.manager.all_up else "a shard is not up"
+        return "" if self._manager.all_up else "a shard is not up"
 
     # --- the handover -----------------------------------------------------------------------------
 
     def _leave(self, give: Callable[[HandoverState], None]) -> None:
         """Read no more commands, wait for those in flight, then hand over."""
         self.leaving = True
-        parts = self._parts
+        runtime = self._runtime
         self._takeover_listener.close()
-        parts.rpc.stop_reading()
-        parts.watchdog.close()
-        parts.zygote.close()
+        runtime.rpc.stop_reading()
+        self._watchdog.close()
+        runtime.zygote.close()
         when_idle(
-            parts.loop,
-            lambda: parts.manager.busy or not parts.manager.all_up,
-            timeout_s=self._timeout_s,
+            runtime.loop,
+            lambda: self._manager.busy or not self._manager.all_up,
+            timeout_s=runtime.settings.command_timeout_s,
             then=lambda: self._hand_over(give),
         )
 
@@ -194,38 +163,38 @@ class UpgradeController:
         state, so each comes before `give`; `give` ends this process without undoing anything, because files,
         locks and shared memory belong to the next supervisor by then.
         """
-        parts = self._parts
+        runtime = self._runtime
         # 1. No client is served: from now on their requests wait in the sockets.
-        connections = parts.rpc.release_connections()
-        parts.http.hand_over()
-        if parts.timeouts is not None:
-            parts.timeouts.close(at_handover=True)
-        if parts.records is not None:
-            parts.records.close(at_handover=True)
+        connections = runtime.rpc.release_connections()
+        runtime.http.hand_over()
+        if runtime.timeouts is not None:
+            runtime.timeouts.close(at_handover=True)
+        if runtime.records is not None:
+            runtime.records.close(at_handover=True)
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
-        parts.publisher.stop()
+        self._publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
-        if parts.store is not None:
-            parts.store.close(keep_lease=True)
+        if runtime.store is not None:
+            runtime.store.close(keep_lease=True)
         # 4. What is handed over is collected after the last change to it.
         state = collect_handover_state(
-            parts.locks,
-            [*parts.rpc.inherited(), *parts.http.inherited()],
+            runtime.locks,
+            [*runtime.rpc.inherited(), *runtime.http.inherited()],
             connections,
-            parts.drain,
-            parts.stats,
-            shards=parts.manager.shards,
-            recorded=parts.manager.recorded,
-            group=parts.group,
+            self._drain,
+            runtime.stats,
+            shards=self._manager.shards,
+            recorded=self._manager.recorded,
+            group=runtime.group,
         )
         # 5. The shards learn that the end of their link is no failure.
-        parts.manager.detach()
+        self._manager.detach()
         # 6. The next supervisor gets the state, and the shards lose their link: they wait for it.
         give(state)
 
     def _execute(self, argv: Sequence[str], state: HandoverState) -> None:
         """Upgrade: this process goes on as the installed code."""
-        self._parts.leave_signals(self._deferred_signals)
+        self._leave_signals(self._deferred_signals)
         try:
             execute_next(state, argv)
         except OSError as exc:
@@ -248,12 +217,12 @@ class UpgradeController:
             )
         sock.close()
         # The next supervisor may end before this process: the sockets and locks must end with it.
-        self._parts.rpc.close_handed_over()
-        self._parts.http.close_handed_over()
-        for lock in self._parts.locks:
+        self._runtime.rpc.close_handed_over()
+        self._runtime.http.close_handed_over()
+        for lock in self._runtime.locks:
             os.close(lock.fd)
         # The first process of a container takes all others with it when it ends, so it waits for the shards.
-        self._parts.manager.release(lambda: end_without_undoing(0))
+        self._manager.release(lambda: end_without_undoing(0))
 
 
 def _refuse(why: str, reply: Callable[[Result], None]) -> None:
