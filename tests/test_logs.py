@@ -19,7 +19,13 @@ from nh.log_settings import AREAS, LogFormat, LogLevel, LogSettings, parse_areas
 from nh.logs import about, configure_logging
 from nh.printable import SHORT_BYTES, escaped, short_id, show_id
 
-OWN_NO_AREA = {"nh.loop", "nh.supervisor.main", "nh.supervisor.supervisor", "nh.supervisor.reload"}
+OWN_NO_AREA = {
+    "nh.loop",
+    "nh.supervisor.main",
+    "nh.supervisor.supervisor",
+    "nh.supervisor.reload",
+    "nh.supervisor.shutdown",
+}
 """Loggers of the whole: they have the level of all."""
 
 

@@ -28,6 +28,7 @@ from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.packing_turns import PackingTurns
 from nh.supervisor.shards.watchdog import Watchdog
+from nh.supervisor.shutdown import Shutdown
 from nh.supervisor.standby.hooks import Hook
 from nh.supervisor.standby.ownership import Ownership, Reactions
 from nh.time_slice import ask_for_short_slices
@@ -61,22 +62,18 @@ class Supervisor:
         self._handover = handover
         settings = runtime.settings
         self._stack = stack
-        self._status = 0
-        self._ending = False
-        self._told_to_end = False
-        self._end_when_up = False
-        self._demoted = False
         self._adopted = False
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
+        self._shutdown = Shutdown(runtime, self._slots.orphans, end=self._end, kill=self._kill)
         self._manager = ShardManager(
-            runtime.loop, self._slots.all, on_all_up=self._serve, on_given_up=self._give_up
+            runtime.loop, self._slots.all, on_all_up=self._serve, on_given_up=self._shutdown.on_given_up
         )
         self._drain = DrainPolicy(
             runtime.loop,
             self._slots.all,
             stats=runtime.stats,
-            on_over=self._on_drained,
+            on_over=self._shutdown.on_drained,
             on_change=self._on_drain_changed,
         )
         self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=settings.hang_s)
@@ -96,11 +93,11 @@ class Supervisor:
             self._manager,
             Reactions(
                 is_leaving=lambda: self._upgrade.leaving,
-                on_lost=self._on_lost,
+                on_lost=self._shutdown.on_calls_lost,
                 on_begun=self._read_no_commands,
                 on_kept=self._read_commands,
                 on_given=self._on_given,
-                on_over=self._end,
+                on_over=self._shutdown.begin,
             ),
         )
         self._dispatch: Dispatcher
@@ -131,13 +128,12 @@ class Supervisor:
                 self._publisher.stop()
                 self._watchdog.close()
                 runtime.rpc.close()
-        return self._status
+        return self._shutdown.status
 
     @property
     def becomes_standby(self) -> bool:
         """Whether this relay is to be started anew after run(): it is a standby, its calls are given away."""
-        ends = self._told_to_end or self._status
-        return self._demoted and not ends and bool(self._runtime.settings.groups)
+        return self._shutdown.becomes_standby
 
     def _publish_states_of_shards(self) -> None:
         """Publish each change at once.
@@ -170,10 +166,8 @@ class Supervisor:
 
     def _serve(self) -> None:
         """Every shard is up."""
-        if self._ending:
-            return
-        if self._end_when_up:
-            self._end()
+        if self._shutdown.wanted:
+            self._shutdown.begin()
             return
         runtime = self._runtime
         self._dispatch = Dispatcher(
@@ -202,7 +196,8 @@ class Supervisor:
         # what `nh upgrade` reads needs it, when another version may be on the disk already
         importlib.import_module("nh.stats.reading")
         if runtime.promoted:
-            self._run_hook("on_promote")
+            settings = runtime.settings
+            Hook(runtime.loop, "on_promote", settings.on_promote, runtime.group, stats=runtime.stats)
 
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
@@ -215,16 +210,6 @@ class Supervisor:
 
     # --- whose the calls are ----------------------------------------------------------------------
 
-    def _on_lost(self, why: str) -> None:
-        if not self._ending:
-            logger.error("store: %s; this relay ends at once", why)
-            self._demoted = True
-            self._status = 1
-            if self._runtime.deadline is not None:
-                self._runtime.deadline.set_past()
-            self._end()
-            self._manager.kill()
-
     def _read_no_commands(self) -> None:
         self._runtime.rpc.stop_reading()
         self._publisher.publish()
@@ -235,26 +220,20 @@ class Supervisor:
         self._publisher.publish()
 
     def _on_given(self) -> None:
-        self._demoted = True
+        self._shutdown.demoted = True
         self._upgrade.close()
         self._runtime.stats.serving = 0
         self._publisher.publish()
         self._runtime.notifier.status("the calls are a standby's; relaying on until the address has moved")
 
-    def _run_hook(self, setting: str, then: Callable[[], None] = lambda: None) -> None:
-        runtime = self._runtime
-        command = getattr(runtime.settings, setting)
-        Hook(runtime.loop, setting, command, runtime.group, stats=runtime.stats, then=then)
-
-    # --- the end ----------------------------------------------------------------------------------
+    # --- signals, the drain, the end --------------------------------------------------------------
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._upgrade.leaving:
             self._upgrade.defer_signal(number)
         elif number in (signal.SIGTERM, signal.SIGINT):
-            self._told_to_end = True
-            self._end_by(number)
-        elif self._demoted:
+            self._shutdown.on_signal(number)
+        elif self._shutdown.demoted:
             logger.info("%s: the calls are a standby's; nothing is done", number.name)
         elif number == signal.SIGHUP:
             with contextlib.suppress(Refused):  # the log has the reason
@@ -264,40 +243,12 @@ class Supervisor:
         elif number == signal.SIGUSR2:
             self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log
 
-    def _end_by(self, number: signal.Signals) -> None:
-        if self._ending:
-            logger.warning("%s again: killing the shards", number.name)
-            self._manager.kill()
-        elif self._slots.orphans.pending and not self._end_when_up:
-            logger.info(
-                "%s during a takeover: ending after the previous run's calls are restored", number.name
-            )
-            self._end_when_up = True
-        else:
-            logger.info("%s: ending", number.name)
-            self._end()
-
     def _on_drain_changed(self) -> None:
         self._publisher.publish()
         self._runtime.notifier.status(self._status_line())
 
-    def _on_drained(self, why: str) -> None:
-        if not self._ending:
-            logger.info("drained: %s; ending", why)
-        self._end()
-
-    def _give_up(self, why: str) -> None:
-        logger.error("nh cannot start: %s; the lines above may say why", why)
-        self._status = 1
-        self._end()
-
     def _end(self) -> None:
-        if self._ending:
-            return
-        self._ending = True
         runtime = self._runtime
-        if not self.becomes_standby:
-            runtime.notifier.stopping()
         runtime.stats.serving = 0
         self._publisher.publish()
         self._upgrade.close()
@@ -305,10 +256,7 @@ class Supervisor:
         runtime.rpc.close_listeners()
         self._watchdog.close()
         runtime.zygote.close()
-        self._manager.stop(GRACE_S, self._on_stopped)
+        self._manager.stop(GRACE_S, self._shutdown.on_stopped)
 
-    def _on_stopped(self) -> None:
-        if self._demoted and self._runtime.settings.groups:
-            self._run_hook("on_demote", self._runtime.loop.stop)
-        else:
-            self._runtime.loop.stop()
+    def _kill(self) -> None:
+        self._manager.kill()
