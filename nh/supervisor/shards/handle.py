@@ -15,13 +15,7 @@ from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, ShardUnavailable
 from nh.ipc import link_messages as link
-from nh.ipc.backup_messages import (
-    BackupMessage,
-    DropCall,
-    ReleaseSockets,
-    SaveCall,
-    StoreSockets,
-)
+from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.channel import Channel
 from nh.ipc.link_codec import UnknownMessage, are_together, decode_from_shard, decode_together, encode
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
@@ -231,19 +225,7 @@ class ShardHandle:
 
     def _on_record(self, record: bytes, fds: list[int]) -> None:
         try:
-            if are_together(record):
-                results = decode_together(record)
-                self._recovery.back_up([change for each in results for change in each.backup], fds)
-                self._on_results(results)
-                return
-            message = decode_from_shard(record)
-            match message:
-                case link.Executed():
-                    self._recovery.back_up(message.backup, fds)
-                case link.Restoring():
-                    self._recovery.restoring(message)
-                case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
-                    self._recovery.back_up((message,), fds)
+            messages = self._read(record, fds)
         except UnknownMessage as exc:
             self._unknown_log.log(
                 logging.WARNING,
@@ -252,13 +234,32 @@ class ShardHandle:
                 self.pid,
                 escaped(str(exc)),
             )
-            return
         except (msgspec.DecodeError, ProtocolViolation) as exc:
             logger.error(
                 "%s (pid %d) sent an invalid message: %s; it is killed", self._name, self.pid, reason(exc)
             )
             self.kill()
-            return
+        else:
+            for message in messages:
+                self._on_message(message)
+
+    def _read(self, record: bytes, fds: list[int]) -> Sequence[link.FromShard]:
+        """The messages of a record, after what they change is in the backup: a client may read its reply."""
+        if are_together(record):
+            results = decode_together(record)
+            self._recovery.back_up([change for each in results for change in each.backup], fds)
+            return results
+        message = decode_from_shard(record)
+        match message:
+            case link.Executed():
+                self._recovery.back_up(message.backup, fds)
+            case link.Restoring():
+                self._recovery.restoring(message)
+            case StoreSockets() | ReleaseSockets() | SaveCall() | DropCall():
+                self._recovery.back_up((message,), fds)
+        return (message,)
+
+    def _on_message(self, message: link.FromShard) -> None:
         match message:
             case link.Executed():
                 self._in_flight.answer(message.id, message.result)
@@ -271,15 +272,6 @@ class ShardHandle:
                 self._recovery.restored(message)
             case link.Ready():
                 self._on_shard_ready(message)
-            case _:
-                self._on_report(message)
-
-    def _on_results(self, results: Sequence[link.Executed]) -> None:
-        for each in results:
-            self._in_flight.answer(each.id, each.result)
-
-    def _on_report(self, message: link.FromShard) -> None:
-        match message:
             case link.NoCallsLeft():
                 self._on_no_calls_left(message)
             case link.AllSaved():
