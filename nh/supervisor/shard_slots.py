@@ -14,7 +14,8 @@ from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
 from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime import Runtime
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.handle import ShardSpec
 from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.recovery import Recovery

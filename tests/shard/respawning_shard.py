@@ -35,7 +35,8 @@ from nh.log_settings import LogLevel, LogSettings
 from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.store.packing import plain
 from tests.shard.testbed import V4
 

@@ -23,7 +23,8 @@ from nh.ipc.link_codec import decode_from_shard
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 
 
 class Sides:

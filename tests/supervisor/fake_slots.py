@@ -9,7 +9,8 @@ from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, NoCallsLeft
 from nh.results import Closed
 from nh.stats.layout import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess

@@ -10,7 +10,8 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import PART_BYTES, DropCall, ReleaseSockets, SaveCall, StoreSockets, parts
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
+from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.store.packing import Packed
 
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))

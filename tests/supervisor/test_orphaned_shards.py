@@ -10,7 +10,8 @@ import pytest
 
 from nh.stats.layout import ShardStatus
 from nh.supervisor.handover.orphans import OrphanedShards
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.packing import Packed

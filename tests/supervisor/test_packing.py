@@ -11,7 +11,8 @@ from nh.calls.snapshots.version import SECRETS, VERSION
 from nh.ipc.backup_messages import DropCall, SaveCall
 from nh.ipc.link_messages import RestoreCall
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ShardBackup
+from nh.supervisor.shards.backup import ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.packing_turns import PAUSE_S, PackingTurns
 from nh.supervisor.shards.recovery import Recovery
 from nh.supervisor.shards.saved_calls import IN_A_ROW, PACK_AFTER_S

@@ -9,7 +9,8 @@ from nh.ipc.backup_messages import PART_BYTES, DropCall, SaveCall, StoreSockets
 from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
 from nh.stats import ShardStatus
-from nh.supervisor.shards.backup import FdBudget, ProtocolViolation, ShardBackup
+from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
 
 

@@ -6,11 +6,9 @@ supervisor always has descriptors for its clients. A socket that is not stored i
 process: the next process binds the port anew, and packets that arrived in between are lost.
 """
 
-import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import (
@@ -22,16 +20,11 @@ from nh.ipc.backup_messages import (
     StoreSockets,
 )
 from nh.stats.layout import ShardStatus
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.routing import ShardMap
 from nh.supervisor.shards.saved_calls import SavedCalls
 from nh.supervisor.shards.stored_sockets import StoredSockets
 from nh.supervisor.store.packing import Held, Packed, SnapshotPacker, plain
-from nh.throttle import RateLimitedLogger
-
-logger = logging.getLogger(__name__)
-
-LOG_INTERVAL_S: Final = 60.0
-"""Least time between two lines about sockets that are not stored."""
 
 
 class ProtocolViolation(ValueError):
@@ -49,43 +42,6 @@ class CallStore(Protocol):
 
     def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
         """A snapshot that was put may be held packed from now on, as the backup does."""
-
-
-class FdBudget:
-    """How many more sockets all backups together may store.
-
-    Args:
-        sockets: how many they may store, 0 or more.
-    """
-
-    def __init__(self, sockets: int) -> None:
-        self._left = self._total = sockets
-        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
-
-    def take(self) -> bool:
-        """Count one more socket, if there is room for it; returns whether there is."""
-        if self._left > 0:
-            self._left -= 1
-            return True
-        self.warn(f"{self._total} is all that descriptors allow")
-        return False
-
-    def overdraw(self) -> None:
-        """Count one more socket, whether or not there is room for it."""
-        self._left -= 1
-
-    def give_back(self) -> None:
-        """Count one socket less."""
-        self._left += 1
-
-    def warn(self, why: str) -> None:
-        """Log that sockets are not stored, once in LOG_INTERVAL_S."""
-        self._limited_log.log(
-            logging.WARNING,
-            "some media sockets are not held open for a shard that may die (%s): their calls would lose"
-            " packets if it did; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
-            why,
-        )
 
 
 class ShardBackup:

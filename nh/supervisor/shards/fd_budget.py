@@ -1,0 +1,49 @@
+"""How many media sockets the supervisor stores for its shards, so that its clients have descriptors left."""
+
+import logging
+import time
+from typing import Final
+
+from nh.throttle import RateLimitedLogger
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S: Final = 60.0
+"""Least time between two lines about sockets that are not stored."""
+
+
+class FdBudget:
+    """How many more sockets all backups together may store.
+
+    Args:
+        sockets: how many they may store, 0 or more.
+    """
+
+    def __init__(self, sockets: int) -> None:
+        self._left = self._total = sockets
+        self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
+
+    def take(self) -> bool:
+        """Count one more socket, if there is room for it; returns whether there is."""
+        if self._left > 0:
+            self._left -= 1
+            return True
+        self.warn(f"{self._total} is all that descriptors allow")
+        return False
+
+    def overdraw(self) -> None:
+        """Count one more socket, whether or not there is room for it."""
+        self._left -= 1
+
+    def give_back(self) -> None:
+        """Count one socket less."""
+        self._left += 1
+
+    def warn(self, why: str) -> None:
+        """Log that sockets are not stored, once in LOG_INTERVAL_S."""
+        self._limited_log.log(
+            logging.WARNING,
+            "some media sockets are not held open for a shard that may die (%s): their calls would lose"
+            " packets if it did; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+            why,
+        )
