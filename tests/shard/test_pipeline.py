@@ -215,15 +215,15 @@ def test_a_socket_that_gets_no_plan_drops_its_packet_once(
         alice, bob = make_peer(), make_peer()
         call = testbed.call(alice, bob)
         broken = socket_of(leg_of(testbed, call, Side.FROM))
-        forwarding = testbed.relay.plane._forwarding
-        plan = forwarding._plan
+        paths = testbed.relay.plane._forwarding._paths
+        plan = paths.plan
 
         def fail_for_one(media_socket: MediaSocket) -> SocketReader:
             if media_socket is broken:
                 raise ZeroDivisionError
             return plan(media_socket)
 
-        monkeypatch.setattr(forwarding, "_plan", fail_for_one)
+        monkeypatch.setattr(paths, "plan", fail_for_one)
         alice.send(PACKET, call.for_caller)
         testbed.turn_until(lambda: testbed.relay.plane.traffic.drops[Drop.NO_SESSION] == 1, "drop")
         for _ in range(3):
@@ -242,7 +242,7 @@ def test_packets_that_waited_have_the_time_at_which_they_are_served(
         plane = testbed.relay.plane
         plane.poll.now = before = time.monotonic() - 3600
         alice.send(PACKET, call.for_caller)
-        plane._forwarding.apply(plane._forwarding._serve_waiting(socket_of(leg)))
+        plane._forwarding.apply(plane._forwarding._paths.serve_waiting(socket_of(leg)))
         assert leg.packets == 1
         assert leg.last_seen is not None
         assert leg.last_seen > before + 3500

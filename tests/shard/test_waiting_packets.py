@@ -107,7 +107,7 @@ def test_a_socket_whose_plan_fails_once_is_left_to_the_kernel_with_the_next_pack
             raise ZeroDivisionError
         return plan_for(*args, **kwargs)
 
-    monkeypatch.setattr("nh.shard.media.forwarding.plan_for", fail_once)
+    monkeypatch.setattr("nh.shard.media.paths.plan_for", fail_once)
     for _ in range(3):
         testbed.receive(bob)
     while not failed:

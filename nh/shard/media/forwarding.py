@@ -1,16 +1,13 @@
-"""Forwarding: keeps sockets, kernel flows and readers in line with what the legs say.
+"""Forwarding: applies to sockets, kernel flows and readers what sessions and packets change at the legs.
 
 Packets are served in four steps. Readers collect a packet, decide by the rules of the domain, and send it
 (nh.shard.media.readers). What a packet changed, such as a leg that has latched, is applied here at the end of
 the batch: the socket is connected, a kernel flow begins or changes, and the plans of the sockets concerned
-are compiled anew. Applying never runs inside a reader, so nothing is re-entered.
+are compiled anew (nh.shard.media.paths). Applying never runs inside a reader, so nothing is re-entered.
 
 To connect a socket takes as long as some packets. So a batch of packets that many legs latch with is followed
 by some of that work, and later turns of the loop do the rest (nh.shard.media.in_turns): packets are admitted
 by their source until then.
-
-Packets that waited at a socket before it was connected came from any source. They are admitted by it, in
-their order, until the socket gets a reader that leaves the source to the kernel.
 
 Until activate(), another process may still use the sockets of restored calls. They are left as they are,
 neither connected nor read, and kernel flows continue. activate() brings all of them into the state that their
@@ -18,24 +15,19 @@ legs want.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
 from nh.loop import Loop
 from nh.shard.media.connector import Connector
 from nh.shard.media.egress import Egress
-from nh.shard.media.fast_readers import NoteLeg, SocketReader
+from nh.shard.media.fast_readers import NoteLeg
 from nh.shard.media.in_turns import InTurns
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import (
-    ENOUGH_PACKETS,
-    legs_at,
-    peer_for,
-    plan_for,
-    sole_latched_source,
-)
+from nh.shard.media.paths import Paths
+from nh.shard.media.pipeline import ENOUGH_PACKETS, legs_at, peer_for
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.readers import Readers
@@ -48,13 +40,8 @@ LOOK_AGAIN_S: Final = 2.0
 """How long after one of its first packets a leg is asked again whether the end that it sends to is silent."""
 
 
-SERVED_BEFORE_FLOW: Final = 64
-"""Most packets that are served when a flow begins that they are older than, so that they stay in order. More
-are served in later turns: the socket is flooded, or many are."""
-
-
 class Forwarding:
-    """The readers of all media sockets of one relay.
+    """What changes at the legs of one relay, applied to their sockets.
 
     Args:
         poll: watches the sockets.
@@ -87,30 +74,33 @@ class Forwarding:
     ) -> None:
         self._active = False  # until activate()
         self._poll = poll
-        self._local_ports = local_ports
-        self._kernel = kernel
+        self._user_space_only = kernel is None
         self._kernel_off = kernel_off
         self._source_changed = source_changed
-        self._path_changed = path_changed
         self._changed_legs = InTurns(self._apply_one)  # by packets, and by time
         self._outdated = InTurns(self._refresh_one)  # sockets that are to be connected, or to get a flow
         egress = Egress(traffic, local_ports)
         self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop)
-        self._readers = Readers(
+        readers = Readers(
             poll,
             traffic,
             egress,
             self.protocols,
             self._apply_after_batch,
-            caught_up=self._plan,
+            caught_up=lambda each: self._paths.plan(each),  # noqa: PLW0108  they are made below
             save=self._save,
             note_leg=self._note,
         )
-        self._connector = Connector(poll, self._readers, opened_beside)
+        self._paths = Paths(
+            poll,
+            readers,
+            Connector(poll, readers, opened_beside),
+            self.protocols,
+            local_ports,
+            kernel=kernel,
+            path_changed=path_changed,
+        )
         self._note_leg = note_leg
-        # one bound method each, which all sockets share
-        self._drop: Final = self._readers.drop
-        self._read_first: Final = self._plan_and_read
 
     def attach(self, loop: Loop) -> None:
         """Have turns on `loop` from now on, for protocols of ends and for what packets and time change."""
@@ -128,17 +118,13 @@ class Forwarding:
 
     def open(self, media_socket: MediaSocket) -> None:
         """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fileno(), self._drop, media_socket)
+        self._paths.open(media_socket)
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""
         self._outdated.discard(media_socket)
-        if self._kernel is not None:
-            self._kernel.forget(media_socket)
         self.protocols.forget(media_socket)
-        if media_socket.beside is not None:
-            self._poll.remove(media_socket.beside.fileno())
-        self._poll.remove(media_socket.fileno())
+        self._paths.close(media_socket)
 
     def start(self, legs: Sequence[Leg]) -> None:
         """Let the legs of a session receive, beside the legs that share their sockets."""
@@ -177,9 +163,9 @@ class Forwarding:
         media_sockets = sockets_of(legs)
         if self._wait_for_first(legs, media_sockets):
             return
-        if self._active and self._kernel is None and not _bundled(legs):
+        if self._active and self._user_space_only and not _bundled(legs):
             peers = [each.peer for each in media_sockets]
-            self.apply(self._bring_in_line(media_sockets))
+            self.apply(self._paths.update(media_sockets))
             if peers == [each.peer for each in media_sockets]:
                 return
         self.apply(self._refresh(media_sockets))
@@ -220,22 +206,9 @@ class Forwarding:
             legs: of the session.
             media_sockets: theirs.
         """
-        if self._kernel is not None or not self._active or _bundled(legs):
+        if not self._user_space_only or not self._active or _bundled(legs):
             return False
-        new: list[int] = []  # those without a leg before
-        for media_socket in media_sockets:
-            fd = media_socket.fileno()
-            reader = self._poll.get_reader(fd)
-            if reader is self._drop and media_socket.is_open_to_all:
-                new.append(fd)
-            elif reader is not self._read_first:
-                return False
-            for leg in media_socket.legs:
-                if leg.latched or leg.ice or leg.security or leg.bundle:
-                    return False
-        for fd in new:
-            self._poll.set_reader(fd, self._read_first)
-        return True
+        return self._paths.wait_for_first(media_sockets)
 
     def activate(self, media_sockets: Sequence[MediaSocket]) -> None:
         """Bring sockets into the state that their legs want, whatever state another process left them in.
@@ -252,12 +225,10 @@ class Forwarding:
             if is_first and not media_socket.adopted and media_socket.flow is None:
                 self._outdated.add([media_socket])
                 continue
-            if self._kernel is not None:
-                self._kernel.update(media_socket)
-            self._connector.connect_anew(media_socket)
+            self._paths.take_over(media_socket)
         for media_socket in media_sockets:
             try:
-                self._set_reader(media_socket)
+                self._paths.set_reader(media_socket)
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
@@ -311,78 +282,10 @@ class Forwarding:
             The legs that packets changed that had waited at a socket; pass them to apply().
         """
         if not self._active:
-            if self._kernel is not None:
-                for media_socket in media_sockets:
-                    had_flow = media_socket.adopted or self._kernel.has_stale_flow(media_socket)
-                    if had_flow and sole_latched_source(media_socket.legs, media_socket) is not None:
-                        # the flow does the same already, or did so for the process that had the socket before
-                        self._kernel.update(media_socket)
+            for media_socket in media_sockets:
+                self._paths.update_inherited_flow(media_socket)
             return []
-        return self._bring_in_line(_with_opposites(media_sockets))
-
-    def _bring_in_line(self, paths: Collection[MediaSocket]) -> list[Leg]:
-        """Do what _refresh() says, for these sockets alone."""
-        # packets that wait are older than those that the kernel forwards from now on
-        waiting = [each for each in paths if self._update_flow(each)]
-        for media_socket in paths:
-            self._connector.connect_as_wanted(media_socket)
-        changed: list[Leg] = []
-        for media_socket in waiting:
-            changed += self._serve_waiting(media_socket)
-        for media_socket in paths:
-            self._set_reader(media_socket)
-        return changed
-
-    def _update_flow(self, media_socket: MediaSocket) -> bool:
-        """Bring the kernel flow of a socket in line with its legs; returns whether one has begun."""
-        if self._kernel is None:
-            return False
-        before = media_socket.flow is not None
-        begun = self._kernel.update(media_socket)
-        if before is not (media_socket.flow is not None):
-            for leg in media_socket.legs:
-                self._path_changed(media_socket.call_id, leg)
-        return begun
-
-    def _serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
-        """Serve the packets that wait at a socket, by its present plan; see Readers.serve_waiting()."""
-        self._plan(media_socket)
-        return self._readers.serve_waiting(media_socket, media_socket, most=SERVED_BEFORE_FLOW)
-
-    def _set_reader(self, media_socket: MediaSocket) -> None:
-        """Let the packets of a socket go as its legs say from now on.
-
-        Signalling changes a socket several times before the first packet comes, and many get none: the plan
-        of a socket that is open to all is made for that packet.
-        """
-        if media_socket.is_open_to_all and not any(each.protocols for each in media_socket.legs):
-            media_socket.has_protocols, media_socket.output = False, None
-            self._poll.set_reader(media_socket.fileno(), self._read_first)
-        else:  # its packets may come beside it; protocols have timers
-            self._plan(media_socket)
-
-    def _plan_and_read(self, media_socket: MediaSocket) -> None:
-        """The reader of a socket without a plan.
-
-        If a bug keeps it from having one, its packets are dropped: one that waited there would keep the poll
-        busy.
-        """
-        self._poll.set_reader(media_socket.fileno(), self._drop)
-        self._plan(media_socket)(media_socket)
-
-    def _plan(self, media_socket: MediaSocket) -> SocketReader:
-        """Make the plan of a socket, and its reader."""
-        legs, peer = media_socket.legs, media_socket.peer
-        by_kernel = peer is not None and not media_socket.older
-        connected = by_kernel and peer == sole_latched_source(legs, media_socket)
-        plan = plan_for(legs, connected=connected, local_ports=self._local_ports)
-        media_socket.read_ttl(plan.reads_ttl)
-        media_socket.has_protocols = plan.protocols
-        if plan.protocols:
-            self.protocols.watch(media_socket)
-        reader = self._readers.compile(media_socket, plan)
-        self._poll.set_reader(media_socket.fileno(), reader)
-        return reader
+        return self._paths.update(_with_opposites(media_sockets))
 
 
 def _bundled(legs: Sequence[Leg]) -> bool:
