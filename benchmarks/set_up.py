@@ -9,6 +9,7 @@ sockets at once, without media. Clients are processes of their own, each with on
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -107,10 +108,14 @@ def _call(arrangement: Arrangement, ng: str, calls: int) -> tuple[int, float]:
     context = multiprocessing.get_context("fork")
     with (
         running_on(arrangement.client_cpus),
-        ProcessPoolExecutor(arrangement.clients, mp_context=context) as pool,
+        ProcessPoolExecutor(arrangement.clients, context, initializer=_leave_ctrl_c_to_the_parent) as pool,
     ):
         spans = list(pool.map(_be_client, [ng] * arrangement.clients, [each] * arrangement.clients))
     return each * arrangement.clients, max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _be_client(ng: str, calls: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nh.cli.main import app
 from nh.supervisor.host.locked_dir import runtime_dir
-from tools.rtpload.__main__ import app as load_app
+from tools.rtpload.cli import app as load_app
 
 GROUP: Any = get_command(app)
 COMMANDS = sorted(set(GROUP.commands) - {"load"})  # that executes another program

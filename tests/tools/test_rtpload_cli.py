@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tools.harness.program import Program
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
-from tools.rtpload.__main__ import app, run
+from tools.rtpload.cli import app, run
 
 RTPLOAD = [sys.executable, "-m", "tools.rtpload"]
 INTERRUPTED = 130

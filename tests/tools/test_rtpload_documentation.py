@@ -4,7 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
-from tools.rtpload.__main__ import main
+from tools.rtpload.cli import main
 from tools.rtpload.flags import HELP
 from tools.rtpload.options import ControlKind, LoadOptions
 
