@@ -80,6 +80,14 @@ def test_code_that_hangs_is_not_waited_for_for_ever(
     )
 
 
+def test_code_that_says_a_lot_is_read_while_it_runs(loop: SelectorLoop) -> None:
+    said = json.dumps({"version": "2", "reads": [1]})
+    noise = "print('a warning ' * 100_000, file=sys.stderr); print('\\n' * 1_000_000)"
+    assert checked(loop, f"import sys; {noise}; print({said!r})") == CheckedIn("2", (1,))
+    reason = "print('nh: ports: too few', file=sys.stderr); sys.exit(2)"
+    assert checked(loop, f"import sys; {noise}; {reason}") == "ports: too few"
+
+
 def test_a_process_that_the_code_leaves_behind_is_not_waited_for(loop: SelectorLoop) -> None:
     code = (
         "import subprocess, sys; print('no room', file=sys.stderr);"

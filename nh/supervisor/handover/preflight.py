@@ -29,8 +29,11 @@ logger = logging.getLogger(__name__)
 CHECK_S: Final = 60.0
 """`nh run --preflight` may take so long. Calls and commands do not wait for it, and a busy host is slow."""
 
-OUTPUT_BYTES: Final = 65_536
-"""What is read of each output: as much as a pipe holds."""
+OUTPUT_BYTES: Final = 16_384
+"""What is kept of each output: its end, which has the result, or the reason why there is none."""
+
+_READ_BYTES: Final = 65_536
+"""What is read at once: as much as a pipe holds."""
 
 
 class CheckedIn(msgspec.Struct, frozen=True):
@@ -91,6 +94,8 @@ class Preflight:
         self._process = subprocess.Popen(
             [*argv, "--preflight"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        self._output = _Tail(loop, self._process.stdout)
+        self._errors = _Tail(loop, self._process.stderr)
         self._killed = False
         self._pidfd = os.pidfd_open(self._process.pid)
         loop.add_reader(self._pidfd, self._on_end)
@@ -105,7 +110,7 @@ class Preflight:
         self._timer.cancel()
         os.close(self._pidfd)
         status = self._process.wait()
-        output, errors = _read(self._process.stdout), _read(self._process.stderr)
+        output, errors = self._output.close(), self._errors.close()
         if status != 0:
             why = errors.decode(errors="replace").strip().splitlines()
             if self._killed:
@@ -120,9 +125,40 @@ class Preflight:
             self._on_result(f"the installed code printed no version: {reason(exc)}")
 
 
-def _read(pipe: IO[bytes] | None) -> bytes:
-    """What a process that has ended wrote. A shard process that it started may still have the pipe open."""
-    assert pipe is not None
-    with pipe:
+class _Tail:
+    """The end of what a process writes into a pipe, which is read as it comes: a full pipe stops its writer.
+
+    Args:
+        loop: watches the pipe.
+        pipe: it belongs to this object.
+    """
+
+    def __init__(self, loop: Loop, pipe: IO[bytes] | None) -> None:
+        assert pipe is not None
+        self._loop = loop
+        self._pipe = pipe
+        self._bytes = b""
+        self._watched = True
         os.set_blocking(pipe.fileno(), False)
-        return pipe.read(OUTPUT_BYTES) or b""
+        loop.add_reader(pipe.fileno(), self._read)
+
+    def close(self) -> bytes:
+        """Read what is left, and return the end of it all. Another process may still have the pipe open."""
+        self._read()
+        self._unwatch()
+        self._pipe.close()
+        return self._bytes
+
+    def _read(self) -> None:
+        try:
+            read = os.read(self._pipe.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not read:
+            self._unwatch()
+        self._bytes = (self._bytes + read)[-OUTPUT_BYTES:]
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._pipe.fileno())
