@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from nh.calls.leg import RelaySocket
 from nh.calls.ports import PortInUse, PortSpace
+from nh.calls.relay_socket import RelaySocket
 from nh.errors import AddressUnavailable, PortsExhausted
 
 MAX_FURTHER: Final = 7

@@ -1,47 +1,28 @@
 """A leg: one direction of one socket pair.
 
 A leg receives on one relay socket what one end sends, and passes it on through the socket of its opposite
-leg, to that leg's destination. Whom it admits is nh.calls.latching, what it has heard is nh.calls.reception;
-which stages its packets go through is nh.shard.media.pipeline.
+leg, to that leg's destination. Whom it admits is nh.calls.latching, and nh.calls.ice_reception with ICE; what
+it has heard is nh.calls.reception; which stages its packets go through is nh.shard.media.pipeline.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Demultiplexer
 from nh.calls.claims import Carried
 from nh.calls.drop import Drop
-from nh.calls.ice import EndIce
-from nh.calls.latch_state import SourceState
+from nh.calls.ice_reception import IceReception
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.calls.rare import Rare
-from nh.calls.reception import Reception
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.rtp.silence import Silencer
 from nh.calls.rtp.stream import RtpStream
-from nh.calls.source import Rank, SourcePolicy
-from nh.ice.agent import IceAgent
-
-
-class RelaySocket(Protocol):
-    """One port of the relay, as the domain sees it: where it is and which legs receive there.
-
-    Several legs share one socket where a request was forked: each answer has a session of its own, and all of
-    them have the group of the request.
-    """
-
-    port: int
-    legs: "tuple[Leg, ...]"
-
-    @property
-    def local(self) -> Endpoint:
-        """Where it is."""
-
+from nh.calls.source import SourcePolicy
 
 Transform = Callable[[memoryview], memoryview]
 """Rewrites a packet before it is measured and sent. It must not keep the argument: the buffer is reused."""
@@ -50,7 +31,7 @@ Tap = Callable[[memoryview], None]
 """Observes a packet after all transforms. It must not keep the argument: the buffer is reused."""
 
 
-class Leg(Reception, Blockable):
+class Leg(IceReception, Blockable):
     """One direction of one component of one medium.
 
     Args:
@@ -76,10 +57,6 @@ class Leg(Reception, Blockable):
             None: this leg has its own port.
         security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
             any, or whose egress has, stays in user space.
-        ice: the relay's ICE with the end that sends here; None: the relay has none with it. Where there is
-            one, its checks say whose packets are admitted, and the rules of latching have no say.
-        candidates: the sockets that ICE offers the end, the default one first; () if it is `socket` alone.
-            `socket` is then the one of the pair that the end has nominated, or of the latest check before.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user
             space.
         drops: packets by Drop, None: no drop yet.
@@ -96,17 +73,14 @@ class Leg(Reception, Blockable):
         "blocks",
         "bundle",
         "bundled_on",
-        "ice",
         "not_offloaded",
         "other",
         "receives",
         "rtcp",
         "security",
         "side",
-        "socket",
     )
 
-    candidates = Rare[tuple[RelaySocket, ...]](())
     transforms = Rare[tuple[Transform, ...]](())
     taps = Rare[tuple[Tap, ...]](())
     drops = Rare[list[int] | None](None)
@@ -144,13 +118,13 @@ class Leg(Reception, Blockable):
         )
         self.side = side
         self.socket = socket
+        self.ice = None
         self.receives = receives
         self.blocks = NOTHING_BLOCKED
         self.rtcp: Leg | None = None
         self.bundle: Demultiplexer[Leg] | None = None
         self.bundled_on: Leg | None = None
         self.security: MediaSecurity | None = None
-        self.ice: EndIce | None = None
         self.not_offloaded = ""
 
     # --- what its end says beside the media ------------------------------------------------------------
@@ -217,84 +191,9 @@ class Leg(Reception, Blockable):
         encrypted = Carried.PADDED not in self.carried and self.security is None
         return Silencer(self.payload_types, encrypted=encrypted)
 
-    # --- ICE ------------------------------------------------------------------------------------------
-
-    @property
-    def guarded(self) -> bool:
-        """Whether checks of ICE say whose packets are admitted."""
-        return self.ice is not None and self.ice.guards
-
-    @property
-    def sockets(self) -> tuple[RelaySocket, ...]:
-        """All its sockets, the default one first."""
-        return (self.socket,) if self.rare is None else self.candidates or (self.socket,)
-
     def receives_at(self, socket: RelaySocket) -> bool:
         """Whether it receives at one of its sockets; without checks, an end sends to the default one."""
         return self.bundled_on is None and (socket is self.socket or self.guarded)
-
-    def socket_towards(self, destination: Endpoint) -> RelaySocket:
-        """The socket that its end has checked from `destination`."""
-        if not self.candidates or self.ice is None:
-            return self.socket
-        return self._socket_at(self.ice.local_of(destination))
-
-    def _socket_at(self, local: tuple[str, int] | None) -> RelaySocket:
-        sockets = self.sockets
-        return next((each for each in sockets if (each.local.address, each.local.port) == local), sockets[0])
-
-    def use_ice(self, agent: IceAgent | None) -> bool:
-        """Have ICE with the end that sends here, or no longer; returns whether that is new."""
-        before = self.ice
-        if (None if before is None else before.agent) is agent:
-            return False
-        if agent is None:
-            self.ice = None
-        else:
-            self.ice = EndIce(agent) if before is None else before.renewed(agent)
-        self.follow_ice()
-        return True
-
-    def follow_ice(self) -> None:
-        """Take for the source what the checks of the end say."""
-        ice = self.ice
-        if ice is None or not ice.guards:
-            self.socket = self.sockets[0]
-            return
-        self.source = ice.endpoint
-        if self.candidates:
-            self.socket = self._socket_at(ice.local)
-        self.rank = None if self.source is None else Rank.EXACT
-        self.state = SourceState.LATCHED if ice.nominated else SourceState.LATCHING
-
-    def admit(self, source: Endpoint, packet: memoryview, *, now: float) -> bool:
-        """See Latch."""
-        if self.ice is not None and self.ice.guards:
-            return self.ice.validates(source)
-        return super().admit(source, packet, now=now)
-
-    def fits(self, source: Endpoint) -> Rank | None:
-        """See Latch."""
-        if self.ice is not None and self.ice.guards:
-            return Rank.EXACT if self.ice.validates(source) else None
-        return super().fits(source)
-
-    def close_window(self, *, now: float) -> bool:
-        """See Latch."""
-        return not self.guarded and super().close_window(now=now)
-
-    def release(self, source: Endpoint) -> bool:
-        """See Latch."""
-        return not self.guarded and super().release(source)
-
-    def learn_again(
-        self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float
-    ) -> None:
-        """See Latch. With ICE, the end stays where its checks have shown it until others do."""
-        super().learn_again(
-            announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
-        )
-        self.follow_ice()
 
     # --- changes --------------------------------------------------------------------------------------
 

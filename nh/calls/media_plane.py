@@ -5,7 +5,7 @@ nh.shard.media.plane implements it in a shard; tests have a fake.
 
 from typing import Protocol
 
-from nh.calls.leg import RelaySocket
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.session import Session
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from nh.calls.candidates import SHARE, Candidate, adopt_candidates, open_candidates, sockets_of
 from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
-from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.session import NO_PARAM, Session
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings

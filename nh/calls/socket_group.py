@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nh.calls.candidates import Candidate, close_candidates, sockets_of
-from nh.calls.leg import RelaySocket
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
 from nh.calls.ports import PortSpace
+from nh.calls.relay_socket import RelaySocket
 from nh.ice.agent import IceAgent
 
 OpenSockets = Callable[[str, int, int], list[RelaySocket]]

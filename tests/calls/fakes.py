@@ -4,9 +4,10 @@ import dataclasses
 from typing import NamedTuple
 
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.leg import Leg, RelaySocket
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.ports import PortInUse, PortSpace
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings

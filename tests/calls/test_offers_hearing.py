@@ -49,18 +49,25 @@ class PlayedPhone:
         return rtp_packet(self.sent, self.sent * 160, ssrc=self.ssrc)
 
 
+def socket_of(leg: Leg) -> FakeSocket:
+    """The played socket where a leg receives."""
+    assert isinstance(leg.socket, FakeSocket)
+    return leg.socket
+
+
 class PlayedPlane(FakePlane):
     """A plane whose sockets know their legs."""
 
     def start(self, session: Session) -> None:
         super().start(session)
         for leg in session.legs:
-            leg.socket.legs += (leg,)
+            socket_of(leg).legs += (leg,)
 
     def stop(self, session: Session) -> None:
         super().stop(session)
         for leg in session.legs:
-            leg.socket.legs = tuple(other for other in leg.socket.legs if other is not leg)
+            socket = socket_of(leg)
+            socket.legs = tuple(other for other in socket.legs if other is not leg)
 
     def pass_on(
         self, source: Endpoint, packet: bytes, port: int, *, now: float

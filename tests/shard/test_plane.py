@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from nh.calls.events import CallEvents, CallObserver
-from nh.calls.leg import RelaySocket
 from nh.calls.ports import PortInUse
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.settings import RelaySettings
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.opening import close_media_sockets, open_media_sockets
 from nh.shard.media.plane import SocketPlane
+from nh.shard.media.sockets import MediaSocket
 from tests.shard.testbed import V4
 
 
@@ -33,7 +34,7 @@ def test_sockets_are_opened_and_closed(plane: SocketPlane, ports: range) -> None
     for _ in range(3):
         sockets = plane.open_sockets(V4, ports[0], 4)
         assert [socket.local.port for socket in sockets] == list(ports[:4])
-        assert all(socket.legs == () for socket in sockets)
+        assert all(isinstance(socket, MediaSocket) and socket.legs == () for socket in sockets)
         plane.close_sockets(sockets)
 
 

@@ -130,7 +130,7 @@ class Forwarding:
         """Let the legs of a session receive, beside the legs that share their sockets."""
         for leg in legs:
             leg.not_offloaded = self._kernel_off
-            for media_socket in leg.sockets:
+            for media_socket in sockets_of((leg,)):
                 if leg.receives_at(media_socket):
                     media_socket.legs += (leg,)
         self._legs_changed(legs)
@@ -139,7 +139,7 @@ class Forwarding:
         """Let legs receive at their own sockets, or with the leg that their media are bundled on."""
         moved = False
         for leg in legs:
-            for media_socket in leg.sockets:
+            for media_socket in sockets_of((leg,)):
                 receives = leg.receives_at(media_socket)
                 if (leg in media_socket.legs) is not receives:
                     others = tuple(other for other in media_socket.legs if other is not leg)

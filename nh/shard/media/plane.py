@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from nh.calls.events import CallEvents
-from nh.calls.leg import Leg, RelaySocket
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
+from nh.calls.relay_socket import RelaySocket
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.dtls.problem import Problem

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.events import CallObserver
-from nh.calls.leg import RelaySocket
 from nh.calls.media import Endpoint
+from nh.calls.relay_socket import RelaySocket
 from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket
