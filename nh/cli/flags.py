@@ -209,7 +209,9 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "command_timeout_s": Flag(_RPC, "How long a shard may take for one command", 0.05, 60, "s"),
     "idle_client_s": Flag(_RPC, "Close connections that are idle for so long", 1, 86_400, "s"),
-    "max_clients": Flag(_RPC, "Most connections at once; one more closes the longest idle one", 1, 1_000_000),
+    "max_clients": Flag(
+        _RPC, "Most connections at once, of each protocol; one more closes the longest idle one", 1, 1_000_000
+    ),
     "ports": Flag(
         _MEDIA, "Media ports, both included, 1024 to 65535; each shard gets a slice", metavar="MIN-MAX"
     ),

@@ -1,18 +1,17 @@
 """Checks of what a host lends to processes: CPUs, descriptors, memory, clock, and what dead runs left."""
 
-import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from nh.doctor.findings import Finding, failure, ok, warning
-from nh.doctor.host import Patient
+from nh.doctor.host import Host, Patient
 from nh.errors import ConfigError
 from nh.printable import counted
+from nh.rpc.protocols import most_connections
 from nh.stats import segment_name
 from nh.supervisor.handover.orphan_client import PATTERN
-from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
+from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets
 from nh.supervisor.host.port_slices import port_slices
 from nh.supervisor.records.targets import fault_of
 
@@ -24,9 +23,19 @@ LEAST_STATE_BYTES: Final = 64 << 20
 SLOW_CLOCKS: Final = frozenset({"hpet", "acpi_pm", "jiffies", "refined-jiffies"})
 """Clock sources that cost microseconds a reading."""
 
+OPEN_FILES: Final = "Max open files"
+"""The line of /proc/PID/limits; the soft limit and the hard one follow."""
+
+CAP_SYS_RESOURCE: Final = 1 << 24
+"""The bit of capabilities(7)."""
+
+_MORE_DESCRIPTORS: Final = (
+    "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -n 1048576` before nh run"
+)
+
 
 def check_descriptors(patient: Patient) -> Findings:
-    """Whether descriptors, not ports, limit the calls."""
+    """Whether descriptors limit the calls, or those that the supervisor holds the media sockets of."""
     limit = _descriptor_limit(patient)
     try:
         ports = port_slices(*patient.settings.port_range, patient.shards)
@@ -36,25 +45,55 @@ def check_descriptors(patient: Patient) -> Findings:
     if room.limited_by == "descriptors":
         by_ports = sum((high + 1 - low) // CALL_SOCKETS for low, high in ports)
         yield warning(
-            f"{limit} descriptors a process allow {room.calls} calls, the media ports allow {by_ports}",
+            f"{limit} descriptors a shard allow {room.calls} calls, the media ports allow {by_ports}",
             "further calls are refused",
-            "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -n 1048576` before nh run",
+            _MORE_DESCRIPTORS,
         )
     else:
         calls = counted(room.calls, "call")
-        yield ok(f"{limit} descriptors a process: room for {calls} (limited by {room.limited_by})")
+        yield ok(f"{limit} descriptors a shard: room for {calls} (limited by {room.limited_by})")
+    yield _of_supervisor(patient, limit, room.calls)
+
+
+def _of_supervisor(patient: Patient, limit: int, calls: int) -> Finding:
+    clients = most_connections(patient.settings)
+    held = holdable_sockets(limit, patient.settings, patient.shards) // CALL_SOCKETS
+    hold = f"{limit} descriptors of the supervisor hold the media sockets of"
+    beside = f"beside {clients} connections of clients (max_clients)"
+    if held < calls:
+        return warning(
+            f"{hold} {held} of {calls} calls, {beside}",
+            "if a shard dies, further calls lose what arrives until its next process has bound their ports",
+            f"{_MORE_DESCRIPTORS}; or lower max_clients",
+        )
+    return ok(f"{hold} {counted(calls, 'call')}, {beside}")
 
 
 def _descriptor_limit(patient: Patient) -> int:
-    if patient.pid:
-        for line in patient.host.text(f"/proc/{patient.pid}/limits").splitlines():
-            if line.startswith("Max open files"):
-                soft = line.removeprefix("Max open files").split()[0]
-                if soft.isdecimal():
-                    return int(soft)
-    most = next(iter(patient.host.numbers("/proc/sys/fs/nr_open")), 1 << 20)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return most if os.geteuid() == 0 or hard == resource.RLIM_INFINITY else hard
+    """How many descriptors the supervisor and each shard may have, or would: the start raises the limit."""
+    host = patient.host
+    if patient.pid and (soft := _open_files(host, str(patient.pid), hard=False)):
+        return soft
+    most = next(iter(host.numbers("/proc/sys/fs/nr_open")), 1 << 20)
+    hard = _open_files(host, "self", hard=True)
+    return max(most, hard) if _may_raise_limits(host) or not hard else hard
+
+
+def _open_files(host: Host, process: str, *, hard: bool) -> int:
+    """A limit of a process on open files; 0: there is none, or it cannot be read."""
+    for line in host.text(f"/proc/{process}/limits").splitlines():
+        if line.startswith(OPEN_FILES):
+            limit = line.removeprefix(OPEN_FILES).split()[hard]
+            return int(limit) if limit.isdecimal() else 0
+    return 0
+
+
+def _may_raise_limits(host: Host) -> bool:
+    """Whether this process has CAP_SYS_RESOURCE, which root in a container as a rule has not."""
+    for line in host.text("/proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) & CAP_SYS_RESOURCE)
+    return False
 
 
 def check_cpus(patient: Patient) -> Findings:

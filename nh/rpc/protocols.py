@@ -143,3 +143,9 @@ RTPPROXY: Final = ServedProtocol(
 
 PROTOCOLS: Final = (RPC, NG, NG_OVER_HTTP, RTPPROXY)
 """All protocols."""
+
+
+def most_connections(settings: "Settings") -> int:
+    """How many connections clients may have at once: `max_clients` for each protocol that nh listens for."""
+    served = [each for each in PROTOCOLS if not each.private and each.addresses(settings)]
+    return settings.max_clients * len(served)

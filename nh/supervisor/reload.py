@@ -19,9 +19,11 @@ from nh.log_settings import AREAS, LogLevel
 from nh.logs import configure_logging
 from nh.loop import Loop
 from nh.results import LogState, Reloaded
+from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.host.port_slices import limits_share
 from nh.supervisor.http import HttpService
 from nh.supervisor.rpc import Rpc
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.shards.watchdog import Watchdog
 
@@ -50,6 +52,8 @@ class Reloader:
         loop: runs the timers.
         settings: those of the start.
         slots: the shards.
+        descriptors: how many the supervisor may have.
+        budget: of the sockets that it holds; what clients leave of `descriptors`.
         rpc: has limits of its own.
         watchdog: likewise.
         http: logs, too.
@@ -63,6 +67,8 @@ class Reloader:
         settings: Settings,
         slots: Sequence[ShardSlot],
         *,
+        descriptors: int,
+        budget: FdBudget,
         rpc: Rpc,
         watchdog: Watchdog,
         http: HttpService,
@@ -72,6 +78,8 @@ class Reloader:
         self._loop = loop
         self._settings = settings
         self._slots = slots
+        self._descriptors = descriptors
+        self._budget = budget
         self._rpc = rpc
         self._watchdog = watchdog
         self._http = http
@@ -129,6 +137,7 @@ class Reloader:
         self._http.change_log(settings.log)
         self._watchdog.hang_s = settings.hang_s
         self._rpc.change_limits(settings.idle_client_s, settings.max_clients)
+        self._budget.resize(holdable_sockets(self._descriptors, settings, len(self._slots)))
         for slot in self._slots:
             slot.reconfigure(Reconfigure(limits_share(settings.relay, len(self._slots)), settings.log))
             self._send(slot)

@@ -59,7 +59,7 @@ class Runtime:
         cpus: the CPUs that may be used.
         shards: how many shards there are.
         descriptors: how many each process may have.
-        held_sockets: how many media sockets all backups together may store.
+        held_sockets: how many media sockets all backups together may store at the start.
         stats: the supervisor's own counters, which go on from those handed over.
         locks: on the runtime directory and the state directory.
         claimed: descriptors of the claim to the ports, which every shard process inherits.
@@ -99,7 +99,7 @@ class Runtime:
         self.shards = settings.shards or len(self.cpus)
         keep_memory_out_of_core_dumps()
         self.descriptors = raise_descriptor_limit()
-        self.held_sockets = holdable_sockets(self.descriptors, settings.max_clients, self.shards)
+        self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)
         self.stats = _stats_after(inherited)
         lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
         claim = stack.enter_context(port_claim(settings))

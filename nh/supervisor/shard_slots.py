@@ -35,17 +35,18 @@ class ShardSlots:
     Attributes:
         all: the slots, by number.
         shard_map: which shard has each call.
+        budget: how many sockets their backups may store.
         orphans: shards of an earlier run.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.shard_map = ShardMap(runtime.shards)
-        budget = FdBudget(runtime.held_sockets)
+        self.budget = FdBudget(runtime.held_sockets)
         packer = SnapshotPacker()
         backups = [
             ShardBackup(
-                status, budget, store=runtime.store, shard=shard, shard_map=self.shard_map, packer=packer
+                status, self.budget, store=runtime.store, shard=shard, shard_map=self.shard_map, packer=packer
             )
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]

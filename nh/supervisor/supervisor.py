@@ -82,6 +82,8 @@ class Supervisor:
             runtime.loop,
             settings,
             self._slots.all,
+            descriptors=runtime.descriptors,
+            budget=self._slots.budget,
             rpc=runtime.rpc,
             watchdog=self._watchdog,
             http=runtime.http,

@@ -25,6 +25,7 @@ SOUND = {
     "/proc/sys/net/core/rmem_max": "4194304",
     "/proc/sys/net/core/wmem_max": "4194304",
     "/proc/sys/fs/nr_open": "1048576",
+    "/proc/self/limits": "Max open files            1024                 1048576              files",
     "/proc/self/status": "CapEff:\t0000000000000000",
     "/proc/self/cgroup": "0::/nh.slice/nh.service",
     "/sys/fs/cgroup/nh.slice/cpu.max": "max 100000",
@@ -268,8 +269,43 @@ def test_beside_a_running_nh_its_own_things_are_no_faults(base: Settings, tmp_pa
     host = PlayedHost(tmp_path / "root", files)
     for check in ("used_ports", "leftovers", "running"):
         assert [each.status for each in found(check, host, base, 7)] == [Status.OK]
-    (finding,) = found("descriptors", host, base, 7)
-    assert "64 descriptors a process allow 16 calls" in finding.found
+    of_shard, of_supervisor = found("descriptors", host, base, 7)
+    assert "64 descriptors a shard allow 16 calls" in of_shard.found
+    assert "64 descriptors of the supervisor hold the media sockets of 0 of 16 calls" in of_supervisor.found
+
+
+def test_the_supervisor_holds_the_sockets_of_calls_with_what_its_clients_leave(
+    base: Settings, tmp_path: Path
+) -> None:
+    limits = {
+        "/proc/self/limits": "Max open files            1024                 20000                files"
+    }
+    settings = msgspec.structs.replace(base, ng=("127.0.0.1:2223",), ports="10000-11999")
+    host = PlayedHost(tmp_path / "root", limits)
+    of_shard, of_supervisor = found("descriptors", host, settings)
+    assert of_shard == Finding(
+        "descriptors", Status.OK, "20000 descriptors a shard: room for 500 calls (limited by ports)"
+    )
+    assert "of 500 calls, beside 8192 connections of clients (max_clients)" in of_supervisor.found
+    settings = msgspec.structs.replace(settings, max_clients=9500)
+    _, of_supervisor = found("descriptors", host, settings)
+    assert of_supervisor.status is Status.WARNING
+    assert "hold the media sockets of 118 of 500 calls, beside 19000 connections" in of_supervisor.found
+    assert "or lower max_clients" in of_supervisor.remedy
+
+
+@pytest.mark.parametrize(("capabilities", "limit"), [("1000000", 1048576), ("1fffeffffff", 20000)])
+def test_the_start_raises_the_limit_as_far_as_its_rights_allow(
+    capabilities: str, limit: int, base: Settings, tmp_path: Path
+) -> None:
+    """Root in a container may as a rule not raise the hard limit."""
+    files = {
+        "/proc/self/limits": "Max open files            1024                 20000                files",
+        "/proc/self/status": f"CapEff:\t{capabilities}",
+    }
+    of_shard, of_supervisor = found("descriptors", PlayedHost(tmp_path / "root", files), base)
+    assert of_shard.found.startswith(f"{limit} descriptors ")
+    assert of_supervisor.found.startswith(f"{limit} descriptors ")
 
 
 def test_a_user_who_may_not_see_whether_nh_runs_is_told_so(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from nh.calls.settings import RelaySettings
+from nh.config import Settings
 from nh.supervisor.host.fd_limits import SHARD_OWN_DESCRIPTORS, Capacity, capacity, holdable_sockets
 
 PORTS = [(10000, 19999), (20000, 29999)]
@@ -30,10 +31,20 @@ def test_limits_may_be_what_is_short() -> None:
 
 
 def test_sockets_are_held_by_what_descriptors_clients_leave() -> None:
-    for_clients = holdable_sockets(20_000, max_clients=4096, shards=8)
-    assert 15_000 < for_clients < 20_000 - 4096
-    assert for_clients - holdable_sockets(20_000, max_clients=4196, shards=8) == 100
-    assert holdable_sockets(1024, max_clients=4096, shards=1) == 0
+    beside_clients = holdable_sockets(20_000, Settings(), shards=8)
+    assert 15_000 < beside_clients < 20_000 - 4096
+    assert beside_clients - holdable_sockets(20_000, Settings(max_clients=4196), shards=8) == 100
+    assert holdable_sockets(1024, Settings(), shards=1) == 0
+
+
+def test_each_protocol_that_clients_connect_to_has_connections_of_its_own() -> None:
+    one = holdable_sockets(20_000, Settings(max_clients=100), shards=8)
+    for settings, more in (
+        (Settings(max_clients=100, rpc=("127.0.0.1:1", "127.0.0.1:2")), 0),
+        (Settings(max_clients=100, ng=("127.0.0.1:3",)), 100),
+        (Settings(max_clients=100, ng=("127.0.0.1:3",), rtpproxy=("127.0.0.1:4",)), 200),
+    ):
+        assert one - holdable_sockets(20_000, settings, shards=8) == more
 
 
 def test_the_limit_on_descriptors_is_raised_to_the_hard_limit_at_least() -> None:

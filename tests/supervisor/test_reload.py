@@ -15,16 +15,19 @@ from nh.ipc.link_messages import Reconfigure
 from nh.log_settings import LogLevel, LogSettings
 from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
+from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.http import HttpService
 from nh.supervisor.records.records import Records
 from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
 from nh.supervisor.rpc import Rpc
+from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.watchdog import Watchdog
 from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
 from tests.test_config import REFERENCE
 
 SHARDS = 2
+DESCRIPTORS = 10_000
 
 
 class FakeRpc:
@@ -57,12 +60,15 @@ class ReloadTestbed:
         self.rpc = FakeRpc()
         self.http = FakeHttp()
         self.records = FakeRecords()
+        self.budget = FdBudget(holdable_sockets(DESCRIPTORS, Settings(), SHARDS))
         self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
         self.sources = Settings()
         self.reloader = Reloader(
             self.loop,
             Settings(),
             self.slots,
+            descriptors=DESCRIPTORS,
+            budget=self.budget,
             rpc=cast(Rpc, self.rpc),
             watchdog=self.watchdog,
             http=cast(HttpService, self.http),
@@ -113,6 +119,24 @@ def test_limits_of_the_supervisor_change(testbed: ReloadTestbed) -> None:
     testbed.reload(idle_client_s=10.0, max_clients=5, hang_s=7.0)
     assert testbed.rpc.limits == (10.0, 5)
     assert testbed.watchdog.hang_s == 7.0
+
+
+def test_connections_and_sockets_that_are_held_share_the_descriptors(
+    testbed: ReloadTestbed,
+) -> None:
+    def room() -> int:
+        return sum(iter(testbed.budget.take, False))
+
+    before = room()
+    assert before == holdable_sockets(DESCRIPTORS, Settings(), SHARDS)
+    testbed.reload(max_clients=Settings().max_clients - 100)
+    assert room() == 100, "what clients leave is for sockets"
+    testbed.reload(max_clients=Settings().max_clients)
+    testbed.budget.give_back()
+    assert room() == 0, "sockets beyond the new limit stay, and no further one is held"
+    for _ in range(100):
+        testbed.budget.give_back()
+    assert room() == 1
 
 
 def test_a_shard_that_does_not_read_gets_the_settings_later(testbed: ReloadTestbed) -> None:

@@ -9,7 +9,9 @@ from typing import Final
 import msgspec
 
 from nh.calls.settings import RelaySettings
+from nh.config import Settings
 from nh.reasons import reason
+from nh.rpc.protocols import most_connections
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,8 @@ class Capacity(msgspec.Struct, frozen=True):
 
 
 SUPERVISOR_OWN_DESCRIPTORS: Final = 512
-"""What the supervisor needs besides clients and stored sockets; among them MAX_FDS that just arrive."""
+"""What the supervisor needs besides clients and stored sockets; among them MAX_FDS that just arrive, and the
+connections of the HTTP process."""
 
 SHARD_SUPERVISOR_DESCRIPTORS: Final = 8
 """What the supervisor needs for each shard: its link, its pidfd, and those of the next process."""
@@ -89,17 +92,17 @@ def capacity(ports: Sequence[tuple[int, int]], descriptors: int, relay: RelaySet
     return min(rooms, key=lambda room: room.calls)
 
 
-def holdable_sockets(descriptors: int, max_clients: int, shards: int) -> int:
+def holdable_sockets(descriptors: int, settings: Settings, shards: int) -> int:
     """How many media sockets of all shards together the supervisor can store.
 
     Clients come first: a call whose sockets are not stored is relayed all the same.
 
     Args:
         descriptors: how many the supervisor may have.
-        max_clients: most RPC clients.
+        settings: say how many connections clients may have.
         shards: how many shards there are.
     """
-    own = SUPERVISOR_OWN_DESCRIPTORS + max_clients + shards * SHARD_SUPERVISOR_DESCRIPTORS
+    own = SUPERVISOR_OWN_DESCRIPTORS + most_connections(settings) + shards * SHARD_SUPERVISOR_DESCRIPTORS
     return max(0, descriptors - own)
 
 

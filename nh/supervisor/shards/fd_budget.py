@@ -23,6 +23,11 @@ class FdBudget:
         self._left = self._total = sockets
         self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
+    def resize(self, sockets: int) -> None:
+        """Change how many they may store; those that are stored beyond that stay stored."""
+        self._left += sockets - self._total
+        self._total = sockets
+
     def take(self) -> bool:
         """Count one more socket, if there is room for it; returns whether there is."""
         if self._left > 0:
