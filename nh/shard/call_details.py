@@ -1,11 +1,9 @@
-"""Reports: a call as the plain values of `show`, and RTP streams as those of `query` too.
+"""Details of a call: its groups, sessions and legs as the plain values of `show` and of records.
 
-Pure functions; they change no call.
+Pure functions; they change no call. RTP streams are nh.shard.stream_details.
 """
 
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from nh.calls.call import Call
 from nh.calls.drop import Drop
@@ -13,10 +11,6 @@ from nh.calls.events import EndReason
 from nh.calls.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
-from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
-from nh.calls.rtp.payload_types import PayloadTypes
-from nh.calls.rtp.quality import Sample, end_to_end, unpack
-from nh.calls.rtp.stream import RtpStream
 from nh.calls.session import Pair, Session
 from nh.calls.socket_group import SocketGroup
 from nh.ice.agent import REFUSED, CheckResult
@@ -29,9 +23,8 @@ from nh.results import (
     PairDetail,
     SessionDetail,
     SessionRecord,
-    StreamDetail,
-    StreamQuality,
 )
+from nh.shard.stream_details import describe_streams
 
 
 def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:
@@ -196,130 +189,3 @@ def _ice(ice: EndIce | None, *, now: float) -> IceDetail | None:
 
 def _dropped(drops: list[int]) -> dict[str, int]:
     return {reason.name.lower(): drops[reason] for reason in Drop if drops[reason]}
-
-
-def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[StreamDetail, ...]:
-    """The RTP streams that a leg received.
-
-    Args:
-        leg: the leg.
-        kind: media type of its medium; only audio has a MOS.
-        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
-    """
-    if leg.payload_types is None:
-        return ()
-    streams = leg.streams
-    if not streams:
-        return ()
-    opposite = leg.other.meter.latest if leg.other.meter is not None else None
-    beyond_s = opposite.round_trip_s if opposite is not None else None
-    return tuple(
-        _describe(stream, leg.payload_types, kind, beyond_s, wall_offset_s=wall_offset_s)
-        for stream in streams
-    )
-
-
-def describe_course(leg: Leg, ssrc: int, *, wall_offset_s: float) -> tuple[StreamQuality, ...]:
-    """How the quality of one of a leg's RTP streams changed: intervals at equal distances, () for none.
-
-    Args:
-        leg: the leg.
-        ssrc: of the stream.
-        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
-    """
-    qualities = [unpack(stream.quality) for stream in leg.streams if stream.ssrc == ssrc]
-    return tuple(
-        _quality(sample, int(sample.at + wall_offset_s))
-        for quality in qualities
-        if quality is not None
-        for sample in quality.course
-    )
-
-
-class Figures(NamedTuple):
-    """The quality of an RTP stream so far; see StreamDetail."""
-
-    encoding: str
-    loss_ratio: float
-    mos: float | None
-
-
-def figures_of(stream: RtpStream, payload_types: PayloadTypes, kind: str) -> Figures:
-    """The quality of a stream so far.
-
-    Args:
-        stream: the stream.
-        payload_types: of its leg.
-        kind: media type of its medium; only audio has a MOS.
-    """
-    encoding = payload_types.encodings.get(stream.payload_type, "")
-    loss_ratio = stream.lost / stream.expected if stream.expected else 0.0
-    mos = None
-    if kind == "audio" and stream.arrival is not None and stream.packets >= MIN_PACKETS:
-        mos = round(estimate_mos(encoding=encoding, loss_ratio=loss_ratio, jitter_s=stream.jitter_s), 2)
-    return Figures(encoding, round(loss_ratio, 6), mos)
-
-
-def _describe(
-    stream: RtpStream, payload_types: PayloadTypes, kind: str, beyond_s: float | None, *, wall_offset_s: float
-) -> StreamDetail:
-    """One stream.
-
-    Args:
-        beyond_s: round trip between the relay and the end that sends the stream.
-    """
-    encoding, loss_ratio, mos = figures_of(stream, payload_types, kind)
-    detail = StreamDetail(
-        ssrc=stream.ssrc,
-        payload_type=stream.payload_type,
-        encoding=encoding,
-        packets=stream.packets,
-        lost=stream.lost,
-        reordered=stream.reordered,
-        duplicates=stream.duplicates,
-        loss_ratio=loss_ratio,
-        jitter_ms=None if stream.arrival is None else round(stream.jitter_s * 1000, 3),
-        mos=mos,
-        round_trip_ms=_ms(stream.round_trip_s),
-        reported_loss=None if stream.reported is None else round(stream.reported[1] / 256, 4),
-    )
-    return detail if mos is None else _with_quality(detail, stream, beyond_s, wall_offset_s)
-
-
-def _with_quality(
-    detail: StreamDetail, stream: RtpStream, beyond_s: float | None, wall_offset_s: float
-) -> StreamDetail:
-    """The detail with the quality of its intervals; before the first one, with that of the stream so far."""
-    quality = unpack(stream.quality)
-    if quality is None:
-        lowest = highest = average = Sample(
-            int(stream.arrival or 0),
-            detail.mos or 1.0,
-            stream.jitter_s,
-            detail.loss_ratio,
-            end_to_end(stream.round_trip_s, beyond_s),
-        )
-        samples = 1
-    else:
-        lowest, highest, average, samples = quality.lowest, quality.highest, quality.average, quality.samples
-    return msgspec.structs.replace(
-        detail,
-        average=_quality(average, 0, samples),
-        lowest=_quality(lowest, int(lowest.at + wall_offset_s)),
-        highest=_quality(highest, int(highest.at + wall_offset_s)),
-    )
-
-
-def _quality(sample: Sample, at: int, samples: int = 1) -> StreamQuality:
-    return StreamQuality(
-        at=at,
-        mos=round(sample.mos, 2),
-        jitter_ms=round(sample.jitter_s * 1000, 3),
-        loss_ratio=round(sample.loss_ratio, 6),
-        round_trip_ms=_ms(sample.round_trip_s),
-        samples=samples,
-    )
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,4 +1,4 @@
-"""nh.shard.reports: one call in full."""
+"""nh.shard.call_details: one call in full."""
 
 from collections.abc import Iterator
 
