@@ -8,6 +8,7 @@ packet pays for a call that another plan needs.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
@@ -22,33 +23,35 @@ from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 
 SocketReader = Reader[MediaSocket]
-SendFailed = Callable[[Leg, Send, memoryview, OSError], None]
-NoteErrors = Callable[[MediaSocket], None]
 
 NoteLeg = Callable[[Leg, float], None]
 """Called with a leg when a packet finds its `note_due` over, and the packet's monotonic seconds."""
 
 
-def forwarding_reader(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    send_failed: SendFailed,
-    *,
-    note_errors: NoteErrors,
-    note_leg: NoteLeg,
-) -> SocketReader:
-    """The reader of the plain plan for legs without RTP statistics.
+class ReaderContext(NamedTuple):
+    """What all fast readers of a shard have in common.
 
-    Args:
+    Attributes:
         buffer: of all packets.
         traffic: counts them.
         poll: has the time.
-        send_failed: called for a packet that the kernel refused.
+        egress: counts drops, and sends.
         note_errors: called when there is no packet after all, or an ICMP error in its place.
         note_leg: see NoteLeg.
     """
-    view = memoryview(buffer)
+
+    buffer: bytearray
+    traffic: TrafficTotals
+    poll: MediaPoll
+    egress: Egress
+    note_errors: Callable[[MediaSocket], None]
+    note_leg: NoteLeg
+
+
+def forwarding_reader(context: ReaderContext) -> SocketReader:
+    """The reader of the plain plan for legs without RTP statistics."""
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def forward(media_socket: MediaSocket) -> None:
         try:
@@ -72,17 +75,10 @@ def forwarding_reader(
     return forward
 
 
-def measuring_reader(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    send_failed: SendFailed,
-    *,
-    note_errors: NoteErrors,
-    note_leg: NoteLeg,
-) -> SocketReader:
-    """The same for legs of RTP that have a meter; see forwarding_reader()."""
-    view = memoryview(buffer)
+def measuring_reader(context: ReaderContext) -> SocketReader:
+    """The same for legs of RTP that have a meter."""
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def forward_and_measure(media_socket: MediaSocket) -> None:
         try:
@@ -109,21 +105,16 @@ def measuring_reader(
 
 
 def source_factory(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    send_failed: SendFailed,
-    *,
-    note_errors: NoteErrors,
-    note_leg: NoteLeg,
-    admit: Callable[[MediaSocket, int, Endpoint], None],
+    context: ReaderContext, *, admit: Callable[[MediaSocket, int, Endpoint], None]
 ) -> Callable[[Leg, Send, RtpMeter, SocketAddress], SocketReader]:
     """A function that makes readers as measuring_reader() for sockets that are not connected to their source.
 
     Args:
+        context: of all fast readers.
         admit: called with each packet in the buffer that has another source.
     """
-    view = memoryview(buffer)
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def new_reader(leg: Leg, send: Send, meter: RtpMeter, source: SocketAddress) -> SocketReader:
         measure = meter.measure
@@ -157,23 +148,19 @@ def source_factory(
 
 
 def secured_factory(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    egress: Egress,
+    context: ReaderContext,
     *,
-    note_errors: NoteErrors,
-    note_leg: NoteLeg,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
 ) -> Callable[[Leg, RtpMeter | None], SocketReader]:
-    """The same for the plan SECURED, with what SRTP needs; see forwarding_reader().
+    """The same for the plan SECURED, with what SRTP needs.
 
     Args:
-        egress: counts drops, and sends.
-        refused: called with a packet that no key opens: it may be STUN or DTLS.
+        context: of all fast readers.
         note_keys: called if a successor has to know soon where the keys of a leg are.
+        refused: called with a packet that no key opens: it may be STUN or DTLS.
     """
+    buffer, traffic, poll, egress, note_errors, note_leg = context
     view = memoryview(buffer)
 
     def new_reader(leg: Leg, meter: RtpMeter | None) -> SocketReader:

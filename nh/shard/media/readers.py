@@ -21,6 +21,7 @@ from nh.shard.media.addresses import endpoint_of, received_address
 from nh.shard.media.egress import Egress, sends_all
 from nh.shard.media.fast_readers import (
     NoteLeg,
+    ReaderContext,
     SocketReader,
     forwarding_reader,
     measuring_reader,
@@ -89,42 +90,14 @@ class Readers:
         self._caught_up = caught_up
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        buffer, send_failed, note_errors = self._buffer, egress.send_failed, self._note_errors
-        self._forward = forwarding_reader(
-            buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
-        )
-        self._forward_and_measure = measuring_reader(
-            buffer, traffic, poll, send_failed, note_errors=note_errors, note_leg=note_leg
-        )
-        self._new_by_source = source_factory(
-            buffer,
-            traffic,
-            poll,
-            send_failed,
-            note_errors=note_errors,
-            note_leg=note_leg,
-            admit=self._admit_other,
-        )
-        self._new_secured = secured_factory(
-            buffer,
-            traffic,
-            poll,
-            egress,
-            note_errors=note_errors,
-            note_leg=note_leg,
-            note_keys=self._stages.note_keys,
-            refused=self._refuse,
-        )
+        context = ReaderContext(self._buffer, traffic, poll, egress, self._note_errors, note_leg)
+        note_keys, refused = self._stages.note_keys, self._refuse
+        self._forward = forwarding_reader(context)
+        self._forward_and_measure = measuring_reader(context)
+        self._new_by_source = source_factory(context, admit=self._admit_other)
+        self._new_secured = secured_factory(context, note_keys=note_keys, refused=refused)
         self._new_shared_port = shared_port_factory(
-            buffer,
-            traffic,
-            poll,
-            egress,
-            note_errors=note_errors,
-            note_leg=note_leg,
-            note_keys=self._stages.note_keys,
-            refused=self._refuse,
-            process=self._stages.process_alone,
+            context, note_keys=note_keys, refused=refused, process=self._stages.process_alone
         )
         self.beside: Final = self._latch_beside  # one bound method for all sockets
         self.drop: Final = self._drop_next

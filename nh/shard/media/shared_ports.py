@@ -12,11 +12,9 @@ from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
 from nh.shard.media.egress import Egress, Send, seals_first, sends_all
-from nh.shard.media.fast_readers import NoteErrors, NoteLeg, SocketReader
-from nh.shard.media.poll import MediaPoll
+from nh.shard.media.fast_readers import ReaderContext, SocketReader
 from nh.shard.media.sockets import MediaSocket
 from nh.shard.media.srtp import open_packet, seal_packet
-from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 
 _RTP_VERSION: Final = 2
@@ -31,13 +29,8 @@ class _Way(NamedTuple):
 
 
 def shared_port_factory(
-    buffer: bytearray,
-    traffic: TrafficTotals,
-    poll: MediaPoll,
-    egress: Egress,
+    context: ReaderContext,
     *,
-    note_errors: NoteErrors,
-    note_leg: NoteLeg,
     note_keys: Callable[[Leg], None],
     refused: Callable[[Leg, memoryview, Refusal], None],
     process: Callable[[Leg, memoryview], None],
@@ -45,9 +38,10 @@ def shared_port_factory(
     """A function that makes the reader of a leg with others at its port.
 
     Args:
-        buffer, traffic, poll, egress, note_errors, note_leg, note_keys, refused: see secured_factory().
+        context, note_keys, refused: see secured_factory().
         process: called with a packet, without SRTP, that is to go stage by stage.
     """
+    buffer, traffic, poll, egress, note_errors, note_leg = context
     view = memoryview(buffer)
 
     def new_reader(leg: Leg) -> SocketReader:
