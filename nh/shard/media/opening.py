@@ -53,19 +53,18 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
     return sockets
 
 
-def adopt_media_socket(fd: int, local: Endpoint, *, dscp: int = 0) -> MediaSocket:
+def adopt_media_socket(fd: int, local: Endpoint) -> MediaSocket:
     """A media socket that another process opened. It is left as it is, connected or not.
 
     Args:
         fd: descriptor that the media socket owns from now on; it is closed if this fails.
         local: where it has to be bound.
-        dscp: DiffServ code point that it was opened with.
 
     Raises:
         OSError: the descriptor is not that socket.
     """
     try:
-        media_socket = MediaSocket(local, dscp, fd=fd)
+        media_socket = MediaSocket(local, fd=fd)
     except OSError:  # it is no socket, so there is none to close it
         os.close(fd)
         raise
@@ -115,7 +114,7 @@ def close_media_sockets(sockets: list[MediaSocket]) -> None:
 
 def _open(local: Endpoint, dscp: int) -> MediaSocket:
     v6 = ":" in local.address
-    sock = MediaSocket(local, dscp)
+    sock = MediaSocket(local)
     _bind(sock, local, shared=False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -128,7 +128,7 @@ class SocketPlane:
         fd = self.inherited.pop(local, None)
         if fd is not None:
             try:
-                return adopt_media_socket(fd, local, dscp=dscp)
+                return adopt_media_socket(fd, local)
             except OSError as exc:
                 logger.error(
                     "the inherited socket at %s is unusable: %s; the port is bound anew, packets may be lost",

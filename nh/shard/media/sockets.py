@@ -50,7 +50,6 @@ class MediaSocket(socket.SocketType):
 
     Args:
         local: where it is bound, or is to be bound.
-        dscp: DiffServ code point of what it sends, 0 to 63.
         fd: descriptor of an open socket; None: open a new one.
 
     Attributes:
@@ -79,13 +78,13 @@ class MediaSocket(socket.SocketType):
         "address",
         "beside",
         "call_id",
-        "dscp",
         "enlarged",
         "enlarged_beside",
         "flow",
         "has_protocols",
         "keeps_peer",
         "leg",
+        "older",
         "output",
         "peer",
         "port",
@@ -94,18 +93,16 @@ class MediaSocket(socket.SocketType):
 
     adopted = Rare(False)
     lost = Rare(0)
-    older = Rare(0)
     reads_ttl = Rare(False)
     _further_legs = Rare[tuple[Leg, ...]](())  # of forks
     _lost_beside = Rare(0)  # by sockets beside that are closed
 
-    def __init__(self, local: Endpoint, dscp: int = 0, *, fd: int | None = None) -> None:
+    def __init__(self, local: Endpoint, *, fd: int | None = None) -> None:
         if fd is None:
             socket.SocketType.__init__(self, family_of(local), SOCKET_TYPE)
         else:
             socket.SocketType.__init__(self, fileno=fd)
         self.rare: dict[str, Any] | None = None
-        self.dscp = dscp
         self.call_id = b""
         self.enlarged = self.enlarged_beside = 0
         self.flow: KernelFlow | None = None
@@ -113,6 +110,7 @@ class MediaSocket(socket.SocketType):
         self.leg: Leg | None = None
         self.output: Output | None = None
         self.peer: Endpoint | None = None
+        self.older = 0
         self.beside: socket.SocketType | None = None
         self.keeps_peer = False
         self.has_protocols = False
@@ -121,6 +119,13 @@ class MediaSocket(socket.SocketType):
     def local(self) -> Endpoint:
         """Where it is bound. It is made when it is needed, because no packet needs it."""
         return Endpoint(self.address, self.port)
+
+    @property
+    def dscp(self) -> int:
+        """DiffServ code point of what it sends, 0 to 63; the kernel knows it, and few ask for it."""
+        if self.family == socket.AF_INET6:
+            return self.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) >> 2
+        return self.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) >> 2
 
     @property
     def legs(self) -> tuple[Leg, ...]:
