@@ -11,13 +11,14 @@ from collections.abc import Hashable
 from typing import Final
 
 from nh.rpc.events import Send
+from nh.rpc.packed_replies import LEAST_BYTES, TOGETHER, PackedReplies
 
 KEEP_S: Final = 60.0
 """Seconds that a reply is kept: clients give up after 5 s, and try a failed relay again after 60 s."""
 
 MAX_REPLIES: Final = 65_536
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""Most replies kept, and most bytes in them and their cookies; the oldest go first."""
+"""Most replies kept, and most bytes in them, packed or not, and their cookies; the oldest go first."""
 
 MAX_PENDING: Final = 16_384
 """Most requests under way."""
@@ -28,6 +29,8 @@ MAX_WAITING: Final = 32
 
 class ReplyCache:
     """The replies of the last KEEP_S seconds, and the senders that wait for replies to come.
+
+    Replies are packed TOGETHER: most are never asked for.
 
     Args:
         keep_s, max_replies, max_bytes: see KEEP_S, MAX_REPLIES, MAX_REPLY_BYTES.
@@ -43,7 +46,8 @@ class ReplyCache:
         self._keep_s = keep_s
         self._max_replies = max_replies
         self._max_bytes = max_bytes
-        self._kept: dict[bytes, bytes] = {}
+        self._kept: dict[bytes, bytes | PackedReplies] = {}
+        self._to_pack: list[bytes] = []  # cookies of the latest
         # beside `_kept`: the first key of a dictionary whose first ones go is ever further away; two, because
         # pairs would be as many objects more
         self._ends: deque[int] = deque()
@@ -59,7 +63,8 @@ class ReplyCache:
     def find(self, cookie: bytes, now: float) -> bytes | None:
         """The kept reply to an earlier request with this cookie; None if there is none."""
         self._forget(now)
-        return self._kept.get(cookie)
+        kept = self._kept.get(cookie)
+        return kept.unpack(cookie) if isinstance(kept, PackedReplies) else kept
 
     def is_pending(self, cookie: bytes) -> bool:
         """Whether a request with this cookie is under way."""
@@ -91,7 +96,20 @@ class ReplyCache:
         self._cookies.append(cookie)
         self._kept_bytes += len(cookie) + len(reply)
         self._forget(now)
+        if len(reply) >= LEAST_BYTES:
+            self._to_pack.append(cookie)
+            if len(self._to_pack) == TOGETHER:
+                self._pack()
         return tuple(senders.values())
+
+    def _pack(self) -> None:
+        kept = self._kept
+        replies = {cookie: reply for cookie in self._to_pack if type(reply := kept.get(cookie)) is bytes}
+        self._to_pack = []
+        if replies:
+            packed = PackedReplies(replies)
+            kept |= dict.fromkeys(replies, packed)
+            self._kept_bytes += sum(packed.share - len(reply) for reply in replies.values())
 
     def _forget(self, now: float) -> None:
         kept, ends = self._kept, self._ends
@@ -103,4 +121,8 @@ class ReplyCache:
             self.dropped += until > now
             ends.popleft()
             cookie = self._cookies.popleft()
-            self._kept_bytes -= len(cookie) + len(kept.pop(cookie))
+            self._kept_bytes -= len(cookie) + _size_of(kept.pop(cookie))
+
+
+def _size_of(kept: bytes | PackedReplies) -> int:
+    return kept.share if isinstance(kept, PackedReplies) else len(kept)

@@ -52,6 +52,40 @@ def test_a_reply_larger_than_all_room_is_not_kept() -> None:
     assert replies.find(b"2", 0) == b"x"
 
 
+@pytest.mark.parametrize("packed", [64, 1000])
+def test_packed_replies_come_back_byte_for_byte_and_in_their_time(packed: int) -> None:
+    replies = ReplyCache(keep_s=60)
+    sent = {b"%d" % number: b"%d reply" % number + b"x" * (number % 300) for number in range(packed)}
+    for number, (cookie, reply) in enumerate(sent.items()):
+        keep(replies, cookie, reply, now=number / packed * 30)
+    assert {cookie: replies.find(cookie, 30) for cookie in sent} == sent
+    assert [replies.find(cookie, 91) for cookie in sent] == [None] * packed
+
+
+def test_the_same_cookie_is_packed_anew_after_its_reply_was_forgotten() -> None:
+    replies = ReplyCache(keep_s=60)
+    keep(replies, b"again", b"first" * 100, now=0)
+    assert replies.find(b"again", 100) is None
+    keep(replies, b"again", b"second" * 100, now=100)
+    for number in range(100):
+        keep(replies, b"%d" % number, b"reply" * 100, now=100)
+    assert replies.find(b"again", 101) == b"second" * 100
+
+
+def test_packed_replies_leave_room_for_more() -> None:
+    replies = ReplyCache(max_bytes=100_000)
+    for number in range(1000):
+        keep(replies, b"%d" % number, b"%d" % number + b"reply" * 100)
+    assert replies.dropped == 0
+    assert replies.find(b"0", 1) == b"0" + b"reply" * 100
+    for number in range(1000, 10_000):
+        keep(replies, b"%d" % number, b"%d" % number + b"reply" * 100)
+    assert replies.dropped > 0
+    assert replies.find(b"0", 1) is None
+    assert replies.find(b"9999", 1) == b"9999" + b"reply" * 100
+    assert not any(replies.find(b"%d" % number, 60) for number in range(10_000))
+
+
 def test_what_is_pending_makes_no_room_and_one_sender_is_answered_once() -> None:
     replies = ReplyCache(max_replies=1)
     sent: list[str] = []
