@@ -5,7 +5,8 @@ They are carried out on the finished SDP, on the relay's own lines, too, and not
 
 from collections.abc import Iterable, Sequence
 
-from nh.commands import AttributeEdit
+from nh.commands import MAX_FORWARDED_BYTES, AttributeEdit
+from nh.errors import SdpTooLong
 from nh.sdp.description import Medium, Section
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
@@ -19,6 +20,9 @@ def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:
         changes: of several that match a line, one that matches its name counts before one that matches its
             first word, too, and that before one for the whole line. A line that its section has already is
             not added again.
+
+    Raises:
+        SdpTooLong: one text in the place of many lines makes it far longer than it may be.
     """
     description = parse_own(body)
     edits = Edits(description.lines)
@@ -27,6 +31,10 @@ def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:
         wanted = [change for change in changes if change.kind == kind]
         if wanted:
             _edit_section(edits, section, wanted)
+    if edits.new_bytes > MAX_FORWARDED_BYTES:  # before they are written: they may be a hundred megabytes
+        raise SdpTooLong(
+            f"the SDP would have {edits.new_bytes} bytes in changed lines; {MAX_FORWARDED_BYTES} are possible"
+        )
     return edits.render()
 
 

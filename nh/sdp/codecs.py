@@ -30,13 +30,14 @@ class _Codec(NamedTuple):
     """A payload type of a medium: its number, and what its a=rtpmap says, in small letters.
 
     Attributes:
+        keys: all by which a client may name it, each as _key has it.
         carries: the payload types that it retransmits (RFC 4588) or repeats (RFC 2198), as far as it says.
     """
 
     number: str
     name: str
     clock: str
-    channels: str
+    keys: tuple[str, ...]
     carries: frozenset[str]
 
     @property
@@ -44,18 +45,16 @@ class _Codec(NamedTuple):
         """Whether it is of no use without a codec."""
         return self.name in CLOCKLESS
 
-    def matches(self, wanted: Iterable[str]) -> bool:
-        """Whether any of some names is that of the codec; see CodecChoice."""
-        return any(map(self._is, wanted))
 
-    def _is(self, wanted: str) -> bool:
-        name, *details = wanted.lower().split("/")
-        if name.isdigit():
-            return name == self.number
-        clock, channels = (*details, "", "")[:2]
-        if name != self.name or not name:
-            return False
-        return clock in ("", self.clock) and (not clock or (channels or "1") == self.channels)
+def _key(wanted: str) -> str:
+    """A name of CodecChoice in the form of _Codec.keys: beside a clock rate the channels, 1 by default."""
+    name, *details = wanted.lower().split("/")
+    clock, channels = (*details, "", "")[:2]
+    return f"{name}/{clock}/{channels or 1}" if clock and not name.isdigit() else name
+
+
+def _keys(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(map(_key, names))
 
 
 class ChosenCodecs(NamedTuple):
@@ -91,7 +90,8 @@ def choose_codecs(description: SessionDescription, choice: CodecChoice, *, offer
             continue
         left = _choose(codecs, choice, offer=offer)
         if medium.kind == "audio":
-            lacking = {name for name in wanted if not any(each.matches((name,)) for each in left)}
+            present = {key for each in left for key in each.keys}
+            lacking = {name for name in wanted if _key(name) not in present}
             missing &= lacking
             spoken = True
             transcoded |= bool(wanted) and len(lacking) == len(set(wanted))
@@ -104,21 +104,33 @@ def choose_codecs(description: SessionDescription, choice: CodecChoice, *, offer
 
 def _choose(codecs: Sequence[_Codec], choice: CodecChoice, *, offer: bool) -> list[_Codec]:
     """What is left of the codecs of a medium, in their order; none if all go."""
-    left = list(codecs)
     unwanted = (*choice.strip, *(choice.mask if offer else ()))
-    for name in unwanted:
-        if name.lower() in _ALL:
-            left = [each for each in left if each.matches(choice.keep)]
-        else:
-            left = [each for each in left if not each.matches((name,))]
+    named = [name for name in unwanted if name.lower() not in _ALL]
+    gone = _keys(named)
+    left = [each for each in codecs if gone.isdisjoint(each.keys)]
+    if len(named) < len(unwanted):
+        kept = _keys(choice.keep)
+        left = [each for each in left if not kept.isdisjoint(each.keys)]
     restored = choice.transcode if offer and "all" in unwanted else ()
-    for name in (*choice.offer, *restored):
-        if not any(each.matches((name,)) for each in left):
-            present = frozenset(left)
-            left += [each for each in codecs if each.matches((name,)) and each not in present]
+    if choice.offer or restored:
+        _restore(left, codecs, (*choice.offer, *restored))
     if len(left) < len(codecs):
         left = _with_their_own(left)
     return _first_of(left) if choice.single and not offer else left
+
+
+def _restore(left: list[_Codec], codecs: Iterable[_Codec], names: Iterable[str]) -> None:
+    """Add to what is left those of the codecs that have one of these names, if none that is left has it."""
+    named: dict[str, list[_Codec]] = {}
+    for each in codecs:
+        for key in each.keys:
+            named.setdefault(key, []).append(each)
+    numbers = {each.number for each in left}
+    for key in dict.fromkeys(map(_key, names)):
+        found = named.get(key, ())
+        if not any(each.number in numbers for each in found):
+            left += found
+            numbers.update(each.number for each in found)
 
 
 def _with_their_own(codecs: list[_Codec]) -> list[_Codec]:
@@ -187,7 +199,8 @@ def _codecs_of(medium: Medium) -> list[_Codec]:
 def _codec(number: str, encoding: str, carried: str) -> _Codec:
     name, clock, channels = (*encoding.lower().split("/"), "", "")[:3]
     carries = frozenset(carried.split("/")) if carried and name in ("rtx", "red") else frozenset[str]()
-    return _Codec(number, name, clock, channels or "1", carries)
+    names = (name, f"{name}/{clock}/{channels or 1}") if name and not name.isdigit() else ()
+    return _Codec(number, name, clock, (number, *names) if number.isdigit() else names, carries)
 
 
 def _carried_by(medium: Medium) -> Mapping[str, str]:

@@ -71,6 +71,12 @@ class Edits:
         """
         self._inserted.setdefault(index, []).append(text)
 
+    @property
+    def new_bytes(self) -> int:
+        """How many bytes the new texts have: render() returns as many, and those of the other lines."""
+        replaced = sum(len(text) for text in self._texts.values() if text is not None)
+        return replaced + sum(len(text) for texts in self._inserted.values() for text in texts)
+
     def render(self) -> bytes:
         """The body with all changes."""
         texts, inserted = self._texts, self._inserted

@@ -28,8 +28,9 @@ def change_text(
         mids: the a=mid that media get already, as far as they do.
     """
     if text.extensions:
+        names = frozenset(text.extensions)  # a client may name thousands
         for section in (*description.sessions, *description.media):
-            _drop_extensions(edits, section, text.extensions)
+            _drop_extensions(edits, section, names)
     if text.generate_mid:
         _generate_mids(edits, description, mids)
 
@@ -58,7 +59,7 @@ def hold_by_direction(edits: Edits, medium: Medium) -> None:
         edits.replace(medium.attributes[own.value][0].line, line)
 
 
-def _drop_extensions(edits: Edits, section: Section, names: tuple[str, ...]) -> None:
+def _drop_extensions(edits: Edits, section: Section, names: frozenset[str]) -> None:
     """Remove RTP header extensions (RFC 8285) by name; `all` removes a=extmap-allow-mixed, too."""
     if "all" in names:
         drop_attributes(edits, section, ("extmap", "extmap-allow-mixed"))

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.commands import AttributeEdit
+from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes
+from nh.sdp.lines import Edits
 from nh.sdp.parse import parse
 from tests.sdp import samples
 
@@ -73,6 +75,17 @@ def test_a_line_that_is_there_is_not_added_again() -> None:
 
 def test_a_line_that_is_removed_may_be_added_in_another_form() -> None:
     assert difference(("audio", b"ptime", b""), ("audio", b"", b"ptime:40"))[1] == ["a=ptime:40"]
+
+
+def test_a_text_that_would_replace_thousands_of_lines_is_refused_before_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = SDP + b"a=x\r\n" * 4000
+    edits = [AttributeEdit("video", b"x", b"y" * 14)]
+    assert len(edit_attributes(long, edits)) > 60_000
+    monkeypatch.setattr(Edits, "render", None)
+    with pytest.raises(SdpTooLong, match="80000 bytes"):
+        edit_attributes(long, [AttributeEdit("video", b"x", b"y" * 18)])
 
 
 TEXTS = st.sampled_from([b"", b"ptime:20", b"ptime", b"fmtp:101", b"rtcp:1", b"sendrecv", b"x y"])

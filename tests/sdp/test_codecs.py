@@ -184,6 +184,29 @@ def test_media_without_audio_need_no_transcoding() -> None:
     assert (chosen.missing, chosen.transcoded) == ((), False)
 
 
+class CountedName(str):
+    """A name of a codec that counts how often its letters are looked at."""
+
+    __slots__ = ()
+    readings = 0
+
+    def lower(self) -> str:
+        CountedName.readings += 1
+        return super().lower()
+
+
+def test_the_names_of_a_client_are_read_for_each_medium_and_not_for_each_codec(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CountedName, "readings", 0)
+    names = tuple(CountedName(f"codec{number}") for number in range(60))
+    choice = CodecChoice(strip=(*names, "PCMA"), mask=("all",), keep=names, offer=names, transcode=names)
+    media = ["m=audio 4000 RTP/AVP " + " ".join(map(str, range(128)))] * 10
+    choose_codecs(parse(body(*media)), choice, offer=True)
+    uses_of_a_name = 10
+    assert 0 < CountedName.readings <= uses_of_a_name * len(names) * len(media)
+
+
 @given(generator.bodies(), generator.codec_choices, st.booleans())
 def test_a_choice_adds_no_codec_and_ends_no_medium(sdp: bytes, choice: CodecChoice, offer: bool) -> None:
     before = parse(sdp)

@@ -90,6 +90,26 @@ def test_header_extensions_are_stripped_by_name() -> None:
     assert left == ["", "1 urn:ietf:params:rtp-hdrext:ssrc-audio-level", ""]
 
 
+class ComparedName(str):
+    """A name of a header extension that counts with how many others it is compared."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        ComparedName.comparisons += 1
+        return super().__eq__(other)
+
+
+def test_a_name_of_many_is_found_without_comparing_it_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ComparedName, "comparisons", 0)
+    names = tuple(ComparedName(f"urn:{number}") for number in range(1000))
+    left = extensions(rewritten(EXTENSIONS, SdpText(extensions=(*names, "urn:three"))))
+    assert len(left) == 4
+    assert ComparedName.comparisons < len(names)
+
+
 # --- media on hold by their address ---------------------------------------------------------------------
 
 
