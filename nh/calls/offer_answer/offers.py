@@ -5,20 +5,21 @@ agreed before.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from nh.calls.bundle import Bundle
-from nh.calls.media import Block, Media, Side
+from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.accepted_bundle import share_transports
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
+from nh.calls.offer_answer.matching import find_answered, find_offerer
 from nh.calls.offer_answer.opening import Opening
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party
-from nh.calls.offer_answer.untagged import find_repeated, find_untagged, take_over
+from nh.calls.offer_answer.untagged import find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
@@ -116,7 +117,7 @@ class Offers:
             LimitReached: the same, and the call has no offers yet: limits refuse new calls, no branches.
         """
         media = [request.media for request in requests]
-        known = self.find_offerer(from_tag, to_tag, branch, media)
+        known = find_offerer(self.participants, from_tag, to_tag, branch, media)
         party = known or Party(from_tag, Side.FROM, branch=branch, now=now)
         dialog = self.participants.find_joint(party, to_tag)
         early = early_dialog_of(self.participants, party, now=now) if expected else None
@@ -213,24 +214,8 @@ class Offers:
         dialog.set_bundles(self._resources, offerer=offerer, bundles=bundles)
         return answerer.groups
 
-    def find_offerer(
-        self, from_tag: bytes, to_tag: bytes, branch: bytes, media: Iterable[Media | None]
-    ) -> Party | None:
-        """The party that an offer belongs to; None: the offer makes a new one.
-
-        Args:
-            from_tag: the tag of the offerer.
-            to_tag: the tag of the other end, b"" if unknown.
-            branch: the Via branch, b"" if unknown.
-            media: of the offer; None where a medium is not relayed.
-        """
-        known = self.participants.find_offerer(from_tag, to_tag, branch)
-        if known is not None or to_tag or branch:
-            return known
-        return find_repeated(self.participants, from_tag, media)
-
     def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:
-        """The party whose offer an answer belongs to, see Participants.find_answered().
+        """The party whose offer an answer belongs to, see matching.find_answered().
 
         An offer without a to-tag that the answer shows to be of a dialog is one from now on.
 
@@ -246,7 +231,7 @@ class Offers:
         found = None if branch else find_untagged(self.participants, from_tag, to_tag)
         if found is not None:
             take_over(self.participants, self._announcer, self._resources, found, now=now)
-        return self.participants.find_answered(from_tag, to_tag, branch)
+        return find_answered(self.participants, from_tag, to_tag, branch)
 
     def block(self, tag: bytes, what: Block = Block.MEDIA, *, blocked: bool) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).

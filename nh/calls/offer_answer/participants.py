@@ -1,18 +1,17 @@
 """Participants of one call: parties, dialogs between them, early dialogs.
 
-This module finds and removes them; nh.calls.offer_answer.offers has the rules of offer and answer.
+This module has and removes them; nh.calls.offer_answer.matching finds the one that a message belongs to, and
+nh.calls.offer_answer.offers has the rules of offer and answer.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
-from nh.calls.media import Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
-from nh.errors import UnknownCall
 
 MAX_PARTIES: Final = 256
 """Most parties of one call: forks and hunting need some, and a client may invent tags and branches."""
@@ -47,68 +46,6 @@ class Participants:
     def with_tag(self, tag: bytes) -> list[Party]:
         """The parties of one end, the oldest first."""
         return [party for party in self.parties if party.tag == tag]
-
-    def find_offerer(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party | None:
-        """The party that an offer belongs to; None: the offer makes a new one.
-
-        Args:
-            from_tag: the tag of the offerer.
-            to_tag: the tag of the other end, b"" if unknown.
-            branch: the Via branch, b"" if unknown.
-        """
-        dialog = self.find_dialog(from_tag, to_tag, branch)
-        if dialog is not None:
-            return dialog.party_with(from_tag)
-        own = self.with_tag(from_tag)
-        if branch:
-            named = [party for party in own if party.branch == branch]
-            named += [
-                each.party_with(from_tag)
-                for each in self.dialogs
-                if each.branch == branch and from_tag in each.tags
-            ]
-            # a tag that no dialog on the branch has is that of another end
-            named = [party for party in named if not to_tag or not self.is_answered(party)]
-            if named:
-                return named[0]
-        else:
-            waiting = [party for party in own if not party.branch and not self.is_answered(party)]
-            if waiting:
-                return waiting[-1]
-        # a proxy may leave the to-tag of a callee's offer out: a callee has offered to its caller only
-        callees = [party for party in own if party.side is Side.TO]
-        return callees[-1] if callees and not to_tag else None
-
-    def find_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
-        """The party whose offer an answer belongs to.
-
-        Without a known branch that is the one that offered last of those that wait for an answer, of these
-        the ones without a branch first.
-
-        Args:
-            from_tag: the tag of the offerer.
-            to_tag: the tag of the answerer.
-            branch: the Via branch, b"" if unknown.
-
-        Raises:
-            UnknownCall: no party has the offerer's tag.
-        """
-        own = self.with_tag(from_tag)
-        if not own:
-            raise UnknownCall("no party of the call has this tag")
-        named = [party for party in own if branch and party.branch == branch]
-        dialog = self.find_dialog(from_tag, to_tag, branch)
-        on_branch = dialog is not None and (dialog.branch == branch or any(map(dialog.has, named)))
-        if dialog is not None and (on_branch or not named):
-            return dialog.party_with(from_tag)
-        chosen = named or own
-        chosen = [party for party in chosen if not party.single] or chosen
-        waiting = [party for party in chosen if party.waiting_since is not None]
-        # who names no branch here has named none in the offer, which may have other answers already;
-        # another end does not answer an offer within a dialog
-        unnamed = [party for party in waiting if party.side is Side.FROM and not party.branch]
-        first = unnamed or [party for party in waiting if not self.is_answered(party)]
-        return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
 
     def find_dialog(self, one: bytes, other: bytes, branch: bytes = b"") -> Dialog | None:
         """The established dialog between two tags, None if there is none.

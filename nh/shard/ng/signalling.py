@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
+from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.socket_group import SocketGroup
@@ -251,9 +252,7 @@ class Signalling:
             return OfferEnds()
         participants = call.offers.participants
         media = announced_media(description, offer.options)
-        sender = call.offers.find_offerer(offer.from_tag, offer.to_tag, offer.via_branch, media)
-        dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
-        receiver = dialog.party_with(offer.to_tag) if dialog is not None else None
+        sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         return OfferEnds(sender, receiver, participants.with_tag(offer.from_tag))
 
     def _offers(self, call_id: bytes) -> Offers:

@@ -13,6 +13,7 @@ from typing import Final
 from nh.calls.claims import HANDSHAKES
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
+from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Party, Reference
 from nh.calls.socket_group import SocketGroup
@@ -232,9 +233,7 @@ def _ends(
     """The parties of two tags, as far as the call knows them; `media` are those that the first one offers."""
     if offers is None:
         return None, None
-    sender = offers.find_offerer(from_tag, to_tag, b"", media)
-    dialog = offers.participants.find_joint(sender, to_tag) if sender is not None else None
-    return sender, dialog.party_with(to_tag) if dialog is not None else None
+    return find_ends(offers.participants, from_tag, to_tag, b"", media)
 
 
 def _is_answer(offers: Offers, command: Update) -> bool:
