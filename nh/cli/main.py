@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from nh.cli.examples import epilog
-from nh.cli.options import USAGE_ERROR, Command, Parameters
+from nh.cli.parser import USAGE_ERROR, Command, Parameters
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
 from nh.version import __version__

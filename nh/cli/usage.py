@@ -14,7 +14,7 @@ def usage_message(error: Any, program: str = "nh") -> str:
     """One line about a command line that typer's parser cannot read, from the parser's error.
 
     Args:
-        error: a USAGE_ERROR of nh.cli.options.
+        error: a USAGE_ERROR of nh.cli.parser.
         program: what the program is called; behind it comes the subcommand, if there is one.
     """
     kind = type(error).__name__

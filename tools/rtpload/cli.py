@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nh.cli.options import USAGE_ERROR, Command
+from nh.cli.parser import USAGE_ERROR, Command
 from nh.cli.usage import usage_message
 from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
