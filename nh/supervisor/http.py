@@ -24,8 +24,8 @@ from nh.log_settings import LogSettings
 from nh.loop import Loop, Timer
 from nh.rpc.listeners import Listener, check_listeners, open_listeners
 from nh.stats.layout import SupervisorStats
+from nh.supervisor.host.child_process import ChildProcess
 from nh.supervisor.host.secret_file import read_secret
-from nh.supervisor.shards.process import ShardProcess
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class HttpService:
         self._token_sha256 = _token_digest(settings)
         self._log = settings.log
         self._rpc = self._ng = ""
-        self._process: ShardProcess | None = None
+        self._process: ChildProcess | None = None
         self._started_at = 0.0
         self._restart_s = RESTART_S
         self._timer: Timer | None = None
@@ -221,7 +221,7 @@ class HttpService:
         self._started_at = self._loop.now()
         fds = tuple(listener.sock.fileno() for listener in self._listeners)
         try:
-            self._process = process = ShardProcess.start(ARGV, fds)
+            self._process = process = ChildProcess.start(ARGV, fds)
             self._loop.add_reader(process.pidfd, self._on_exit)
             process.link.send(encode(self._config(fds)))
             self._silent_polls = _polls(HANG_S) - _polls(START_S)

@@ -29,7 +29,7 @@ from nh.ipc.link_messages import (
     Waiting,
 )
 from nh.stats import Segment
-from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from tests.shard.successor import ANSWER_S, ScriptedSuccessor
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
@@ -116,7 +116,9 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
     shard: LeftShard, segment: Segment, ports: range
 ) -> None:
     call = shard.calls[0]
-    process = ShardProcess.start()  # on a busy host this alone may take as long as the shard is patient
+    process = ShardProcess.start(
+        SHARD_ARGV
+    )  # on a busy host this alone may take as long as the shard is patient
     assert process.receive(ANSWER_S) == Waiting()
     with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()

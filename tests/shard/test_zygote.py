@@ -16,7 +16,7 @@ from nh.results import CallList
 from nh.shard.zygote import wait_for_settings
 from nh.stats import Segment
 from nh.supervisor.host.reaper import become_subreaper
-from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from tests.shard.link import Link
 from tools.harness.waiting import eventually
 
@@ -26,7 +26,7 @@ PATIENCE_S = 20.0
 @pytest.fixture
 def zygote() -> Iterator[ShardProcess]:
     become_subreaper()
-    zygote = ShardProcess.start()
+    zygote = ShardProcess.start(SHARD_ARGV)
     assert zygote.receive(PATIENCE_S) == Waiting()
     yield zygote
     end(zygote)

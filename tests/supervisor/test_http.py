@@ -9,8 +9,8 @@ from nh.config_sources import load_settings
 from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S
 from nh.ipc.inherited import NOTHING_INHERITED
 from nh.stats import SupervisorStats
+from nh.supervisor.host.child_process import ChildProcess
 from nh.supervisor.http import HANG_S, RESTART_S, START_S, HttpService
-from nh.supervisor.shards.process import ShardProcess
 from tests.supervisor.manual_loop import ManualLoop
 
 
@@ -53,7 +53,7 @@ class ServiceTestbed:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.processes: list[FakeProcess] = []
-        monkeypatch.setattr(ShardProcess, "start", self._start)
+        monkeypatch.setattr(ChildProcess, "start", self._start)
         self.loop = WatchingLoop()
         self.stats = SupervisorStats()
         settings = load_settings(flags={"http": ["127.0.0.1:0"]}, environment={})

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -131,7 +131,7 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
     argv = (sys.executable, "-c", "raise SystemExit(7)")
     start = ShardProcess.start
 
-    def ended() -> ShardProcess:
+    def ended(_argv: Sequence[str]) -> ShardProcess:
         process = start(argv)
         assert select.select([process.pidfd], [], [], WAIT_S)[0]
         return process

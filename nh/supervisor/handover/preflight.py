@@ -21,7 +21,7 @@ from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Shutdown
 from nh.loop import Loop, Timer
 from nh.reasons import reason
-from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def check_in(settings: Settings) -> str:
 
 def _try_shard() -> None:
     """Start a shard process, and end it by Shutdown."""
-    process = ShardProcess.start()
+    process = ShardProcess.start(SHARD_ARGV)
     with process.link:
         with contextlib.suppress(OSError):  # it has ended already; how it did is the answer
             process.link.send(encode(Shutdown()))
