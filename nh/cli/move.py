@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, naming_runtime_dir, settings_of
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
 from nh.commands import Demote
 from nh.config import Settings
 from nh.errors import Refused, StatsUnavailable, Unavailable
@@ -65,13 +65,11 @@ def move(
     config: ConfigFile = None,
 ) -> None:
     """Give all calls of this host to a standby, without losing a packet, and wait until that is done."""
-    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
-    from nh.stats import read_once  # noqa: PLC0415  as above
+    from nh.stats import read_once  # noqa: PLC0415  it takes a while to import
 
     settings = settings_of(config, runtime_dir, rpc)
     began = time.monotonic()
-    address = settings.rpc_addresses[0]
-    with naming_runtime_dir(settings), NativeClient(address, timeout_s=ANSWER_S) as client:
+    with connect_to(settings, timeout_s=ANSWER_S) as client:
         before = read_once(settings.runtime_path)
         moving = _begin(client, to)
     calls = before.totals.calls

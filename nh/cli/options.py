@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _WHICH_NH: Final = "Which nh"
 
+ANSWER_S: Final = 5.0
+"""How long nh may take for a command."""
+
 
 def _config_file(panel: str | None) -> Any:
     return typer.Option(
@@ -79,12 +82,26 @@ def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> It
         ConfigError: an option cannot be used.
         Unavailable: nothing answers at the address.
     """
+    with connect_to(settings_of(config, runtime_dir, rpc)) as client:
+        yield client
+
+
+@contextmanager
+def connect_to(settings: Settings, *, timeout_s: float = ANSWER_S) -> Iterator["NativeClient"]:
+    """A connection to the first RPC address of the settings.
+
+    Args:
+        settings: that lead to a running nh.
+        timeout_s: seconds that nh may take for one command.
+
+    Raises:
+        Unavailable: nothing answers at the address.
+    """
     from nh.client import NativeClient  # noqa: PLC0415  only a command that speaks to nh loads it
 
-    settings = settings_of(config, runtime_dir, rpc)
     address = settings.rpc_addresses[0]
     try:
-        with naming_runtime_dir(settings), NativeClient(address) as client:
+        with naming_runtime_dir(settings), NativeClient(address, timeout_s=timeout_s) as client:
             yield client
     except MalformedFrame as exc:
         raise Unavailable(f"{address}: what answers there is not nh's RPC ({exc}); see --rpc") from exc

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from nh.cli.calls.callid import json_text
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, naming_runtime_dir, settings_of
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
 from nh.commands import GetStats, Promote
 from nh.errors import NhError, Unavailable
 from nh.printable import counted
@@ -59,16 +59,13 @@ def promote(
     config: ConfigFile = None,
 ) -> None:
     """Have a standby take the calls of a relay now, and wait until it serves them."""
-    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
-
     settings = settings_of(config, runtime_dir, rpc)
     began = time.monotonic()
-    address = settings.rpc_addresses[0]
-    with naming_runtime_dir(settings), NativeClient(address, timeout_s=ANSWER_S) as client:
+    with connect_to(settings, timeout_s=ANSWER_S) as client:
         promoting = client.request(Promote(group, force))
     if promoting.holder and not as_json:
         typer.echo(f"the relay {promoting.holder} is asked for its calls …", err=True)
-    calls = _wait_until_serving(address, promoting.holder, began)
+    calls = _wait_until_serving(settings.rpc_addresses[0], promoting.holder, began)
     done = Promoted(promoting.group, calls, round(time.monotonic() - began, 3))
     if as_json:
         typer.echo(json_text(done))
@@ -78,7 +75,7 @@ def promote(
 
 def _wait_until_serving(address: str, holder: str, began: float) -> int:
     """Wait until the relay at `address` serves; returns the number of its calls."""
-    from nh.client import NativeClient  # noqa: PLC0415
+    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
 
     while time.monotonic() < began + DONE_S:
         try:

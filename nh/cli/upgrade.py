@@ -12,7 +12,7 @@ from nh.cli.options import (
     ConfigFile,
     RpcAddress,
     RuntimeDir,
-    naming_runtime_dir,
+    connect_to,
     read_number,
     settings_of,
 )
@@ -81,16 +81,13 @@ def shards(
 
 
 def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
-    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
-
-    address = settings.rpc_addresses[0]
     began = time.monotonic()
-    with naming_runtime_dir(settings), NativeClient(address, timeout_s=ASK_S) as client:
+    with connect_to(settings, timeout_s=ASK_S) as client:
         before = _started(client)
         version = client.request(Upgrade(number)).version
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
-    values = wait_for_successor(address, before)
+    values = wait_for_successor(settings.rpc_addresses[0], before)
     totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)
     assert isinstance(found, list)
@@ -120,7 +117,7 @@ def wait_for_successor(address: str, before: object, *, patience_s: float = DONE
     Raises:
         Unavailable: none serves in time.
     """
-    from nh.client import NativeClient  # noqa: PLC0415
+    from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
 
     deadline = time.monotonic() + patience_s
     while True:

@@ -254,7 +254,8 @@ def test_an_rpc_address_can_be_named(directory: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["calls", "--rpc", "nonsense"]).exit_code == 2
 
 
-def test_another_program_at_the_rpc_address_is_named() -> None:
+@pytest.mark.parametrize("command", ["calls", "promote", "upgrade"])
+def test_another_program_at_the_rpc_address_is_named(command: str) -> None:
     def answer(listener: socket.socket) -> None:
         sock, _ = listener.accept()
         with sock:
@@ -267,7 +268,7 @@ def test_another_program_at_the_rpc_address_is_named() -> None:
         other = threading.Thread(target=answer, args=(listener,))
         other.start()
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        result = CliRunner().invoke(app, ["calls", "--rpc", address])
+        result = CliRunner().invoke(app, [command, "--rpc", address])
         other.join()
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"nh: {address}: what answers there is not nh's RPC (frame: ")
