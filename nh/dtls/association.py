@@ -105,7 +105,7 @@ class Association:
 
     Attributes:
         problem: why there are no keys yet, None if nothing is wrong.
-        failures: handshakes that came to nothing, by Problem, since take_failures().
+        failures: handshakes that came to nothing, by Problem; who counts them clears it.
         last_flight: what ended the latest handshake, for an end that has not got it.
     """
 

@@ -94,7 +94,7 @@ _Own = (
 
 
 class Dispatcher:
-    """The Dispatch (nh.rpc.connection) of the supervisor.
+    """The Dispatch (nh.rpc.events) of the supervisor.
 
     Args:
         execute: see Execute.

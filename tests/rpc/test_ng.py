@@ -1,4 +1,4 @@
-"""nh.supervisor.ng_*: ng over UDP and TCP, and requests that come again."""
+"""nh.rpc.ng: ng over UDP and TCP, and requests that come again."""
 
 import socket
 from collections.abc import Iterator

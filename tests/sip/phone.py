@@ -27,7 +27,7 @@ RECEIVE_S = 20.0
 
 
 @dataclasses.dataclass
-class TransactionKey:
+class Dialog:
     """What an end remembers of a dialog (RFC 3261 12)."""
 
     call_id: str
@@ -58,7 +58,7 @@ class Phone:
         self.media = [MediaPeer(address) for _ in range(media)]
         self.remote_media: list[MediaLine] = []
         self.tag = new_token()
-        self._dialog: TransactionKey | None = None
+        self._dialog: Dialog | None = None
         self._invite: SipMessage | None = None
         self._sdp_version = 0
         self._received: set[bytes] = set()
@@ -104,9 +104,7 @@ class Phone:
         """
         local = f"<sip:{self.user}@example.org>;tag={self.tag}"
         remote = f"<sip:{callee.user}@example.org>"
-        self._dialog = TransactionKey(
-            call_id or f"{new_token()}@example.org", local, remote, target=at or callee.uri
-        )
+        self._dialog = Dialog(call_id or f"{new_token()}@example.org", local, remote, target=at or callee.uri)
         self.reinvite(media)
 
     def reinvite(self, media: Sequence[MediaLine] | None = None) -> None:
@@ -173,7 +171,7 @@ class Phone:
     def join(self, invite: SipMessage) -> None:
         """Be called, too, by an INVITE that came to another phone, as if a proxy had forked it."""
         local = invite.get("To")
-        self._dialog = TransactionKey(
+        self._dialog = Dialog(
             invite.get("Call-ID"),
             local if tag_of(local) else f"{local};tag={self.tag}",
             invite.get("From"),
@@ -206,7 +204,7 @@ class Phone:
     # --- its insides ------------------------------------------------------------------------------
 
     @property
-    def _in_dialog(self) -> TransactionKey:
+    def _in_dialog(self) -> Dialog:
         assert self._dialog is not None, f"{self.user} is in no dialog"
         return self._dialog
 

@@ -19,7 +19,7 @@ from nh.config_table import XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts import reports, send
-from nh.supervisor.timeouts.deliveries import Delivery, Refused, deliveries, xmlrpc_bodies
+from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries, xmlrpc_bodies
 from nh.supervisor.timeouts.reports import MAX_WAITING, TimeoutReports
 from tests.profiles import examples
 from tools.harness.waiting import eventually
@@ -32,7 +32,7 @@ def told(*, socket: str = "", tag: bytes = b"", callback: str = "") -> MediaTime
     return MediaTimedOut(b"c@h", ((b"a", b"b"),), "expired", 61.5, 42, target)
 
 
-def sent(timed_out: MediaTimedOut, **options: object) -> list[Delivery | Refused]:
+def sent(timed_out: MediaTimedOut, **options: object) -> list[Delivery | Disallowed]:
     return list(deliveries(timed_out, Settings(**options), now=1.0))  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ def test_a_notify_socket_of_the_settings_gets_the_clients_tag(named: str) -> Non
 @pytest.mark.parametrize("named", ["unix:/run/other", "tcp:192.0.2.1:25", "tcp:127.0.0.1:9", "x"])
 def test_no_other_socket_is_connected_to(named: str) -> None:
     (refused,) = sent(told(socket=named), timeout_socket=("unix:/run/t.sock", "tcp:127.0.0.1:99"))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Disallowed)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_other_socket_is_connected_to(named: str) -> None:
 def test_xml_goes_to_loopback_and_the_addresses_of_the_settings(callback: str, where: str) -> None:
     options = {"timeout_xmlrpc": "http://%%:8090/RPC2", "timeout_address": ("192.0.2.7",)}
     for each in sent(told(callback=callback), **options):
-        assert isinstance(each, Delivery if where else Refused)
+        assert isinstance(each, Delivery if where else Disallowed)
         assert not isinstance(each, Delivery) or each.where == where
 
 

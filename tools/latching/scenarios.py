@@ -236,11 +236,6 @@ KNOWS_SSRC: Final = Scenario(
     f"{STRANGERS} strangers send with the phone's SSRC, elsewhere in its stream", strangers_who_know_the_ssrc
 )
 BEFORE: Final = Scenario(f"{STRANGERS} strangers send before the phone does", strangers_before_the_phone)
-BEFORE_NAT: Final = Scenario(
-    f"{STRANGERS} strangers send before a phone behind a NAT does",
-    strangers_before_the_phone,
-    announced=False,
-)
 SILENCE: Final = Scenario(
     f"{STRANGERS} strangers send while the phone is silent, one for a second", strangers_in_a_silence
 )

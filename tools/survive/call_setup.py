@@ -45,7 +45,7 @@ class Answer(NamedTuple):
         return lines
 
 
-class IdleTracker:
+class CallSetup:
     """Sets up calls from its construction until `stop`.
 
     Args:

@@ -30,13 +30,15 @@ class Delivery(NamedTuple):
     content_type: str = ""
 
 
-class Refused(NamedTuple):
+class Disallowed(NamedTuple):
     """A message that the settings do not allow; `why` is for the log."""
 
     why: str
 
 
-def deliveries(timed_out: MediaTimedOut, settings: Settings, *, now: float) -> Iterator[Delivery | Refused]:
+def deliveries(
+    timed_out: MediaTimedOut, settings: Settings, *, now: float
+) -> Iterator[Delivery | Disallowed]:
     """The messages about one call.
 
     Args:
@@ -73,24 +75,24 @@ def _text(identifier: bytes) -> str:
 # --- rtpproxy's notify socket ---------------------------------------------------------------------
 
 
-def _to_socket(timed_out: MediaTimedOut, settings: Settings) -> Delivery | Refused:
+def _to_socket(timed_out: MediaTimedOut, settings: Settings) -> Delivery | Disallowed:
     """The client's tag, to a socket that the settings list; its kind may be left out, as in rtpproxy."""
     named = timed_out.target.socket
     for allowed in settings.timeout_socket:
         if named in (allowed, allowed.partition(":")[2]):
             return Delivery(allowed, allowed, timed_out.target.tag + b"\n")
-    return Refused(f"timeout_socket does not list the notify socket {named[:128]!r}")
+    return Disallowed(f"timeout_socket does not list the notify socket {named[:128]!r}")
 
 
 # --- XML-RPC --------------------------------------------------------------------------------------
 
 
-def _xmlrpc(timed_out: MediaTimedOut, settings: Settings) -> Iterator[Delivery | Refused]:
+def _xmlrpc(timed_out: MediaTimedOut, settings: Settings) -> Iterator[Delivery | Disallowed]:
     url = settings.timeout_xmlrpc
     if ANY_CLIENT in url:
         address = timed_out.target.callback or LOOPBACK
         if not _allowed(address, settings.timeout_address):
-            yield Refused(f"timeout_address does not list the xmlrpc-callback {address}")
+            yield Disallowed(f"timeout_address does not list the xmlrpc-callback {address}")
             return
         url = url.replace(ANY_CLIENT, f"[{address}]" if ":" in address else address)
     for body in xmlrpc_bodies(timed_out, settings.timeout_xmlrpc_format):

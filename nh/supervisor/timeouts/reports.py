@@ -16,7 +16,7 @@ from nh.config import Settings
 from nh.ipc.report_messages import MediaTimedOut
 from nh.printable import short_id
 from nh.stats import SupervisorStats
-from nh.supervisor.timeouts.deliveries import Delivery, Refused, deliveries
+from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class TimeoutReports:
     def report(self, timed_out: MediaTimedOut) -> None:
         """Report one call."""
         for each in deliveries(timed_out, self._settings, now=time.time()):
-            if isinstance(each, Refused):
+            if isinstance(each, Disallowed):
                 self._stats.timeouts_refused += 1
                 self._log.log(
                     logging.WARNING,

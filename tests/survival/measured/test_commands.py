@@ -14,7 +14,7 @@ from nh.commands import Close
 from tools.harness.deployment import Deployment
 from tools.harness.waiting import eventually
 from tools.survive.background_load import background_load
-from tools.survive.call_setup import IdleTracker
+from tools.survive.call_setup import CallSetup
 from tools.survive.faults import FaultKind, inject
 from tools.survive.scenario import load_options
 from tools.survive.verdict import Verdict
@@ -27,7 +27,7 @@ A_FEW = 50
 def test_set_up_at_full_speed_outlives_shards(relay: Deployment, rng: random.Random, kills: int) -> None:
     with background_load(load_options(relay.address, calls=TALKING)) as load:
         load.wait_until_up()
-        with IdleTracker(relay.address, threads=4) as clients:
+        with CallSetup(relay.address, threads=4) as clients:
             faults = []
             eventually(functools.partial(_has_set_up, clients, A_FEW), "set-up goes on")
             for _ in range(kills):
@@ -49,5 +49,5 @@ def test_set_up_at_full_speed_outlives_shards(relay: Deployment, rng: random.Ran
     eventually(lambda: relay.stats().totals.ports_free == relay.stats().totals.ports_total, "ports are free")
 
 
-def _has_set_up(clients: IdleTracker, calls: int) -> bool:
+def _has_set_up(clients: CallSetup, calls: int) -> bool:
     return clients.calls_set_up >= calls or bool(clients.errors)

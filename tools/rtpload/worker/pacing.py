@@ -36,7 +36,11 @@ def report_delay_ns(interval_ns: int, rng: random.Random) -> int:
 
 
 class Schedule(Generic[T]):
-    """What is due when: a heap, whose entries with equal times keep the order in which they came."""
+    """What is due when.
+
+    Attributes:
+        heap: (when an item is due, its place in the order in which they came, the item), for heapq.
+    """
 
     __slots__ = ("_order", "heap")
 
@@ -48,14 +52,3 @@ class Schedule(Generic[T]):
         """`item` is due at `due_ns`."""
         self._order += 1
         heapq.heappush(self.heap, (due_ns, self._order, item))
-
-    def next_due(self, otherwise_ns: int) -> int:
-        """When the next item is due, or `otherwise_ns` if there is none or that is sooner."""
-        return min(self.heap[0][0], otherwise_ns) if self.heap else otherwise_ns
-
-    def pop_due(self, now_ns: int) -> tuple[int, T] | None:
-        """The item that has been due longest, with the time when it was, or None if none is due."""
-        if not self.heap or self.heap[0][0] > now_ns:
-            return None
-        due_ns, _, item = heapq.heappop(self.heap)
-        return due_ns, item
