@@ -180,7 +180,7 @@ class CookieHandler:
         if left_out:
             self._left_out_log.log(
                 logging.WARNING,
-                "%s: %s from %s goes on without what nh does not do: %s",
+                "%s: %s from %s is served without what nh does not do: %s",
                 self._codec.name,
                 request.subject,
                 sender,

@@ -162,7 +162,8 @@ class Supervisor:
         if store is not None and store.adopted and not self._adopted:
             self._adopted = True
             logger.warning(
-                "the store has %s of another relay; going on anew with them", counted(store.adopted, "call")
+                "the store has %s of another relay; nh starts anew to restore them",
+                counted(store.adopted, "call"),
             )
             self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log; the next start has them
 

@@ -145,7 +145,7 @@ def test_what_the_settings_leave_out_is_a_warning_in_the_reply_and_in_the_log(
         assert reply == {b"result": b"ok", b"sdp": SDP, b"warning": warning}
     host, port = client.getsockname()
     assert caplog.messages == [
-        f"ng: the command 'offer' for call 'call' from {host}:{port} goes on without what nh does not do:"
+        f"ng: the command 'offer' for call 'call' from {host}:{port} is served without what nh does not do:"
         " record-call (nh records nothing)"
     ]
 

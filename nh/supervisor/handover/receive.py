@@ -46,7 +46,9 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
             end.settimeout(0)
             return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
-        logger.error("%s=%s: no handover can be read: %s; nh starts without", VARIABLE, text, reason(exc))
+        logger.error(
+            "%s=%s: the handover cannot be read: %s; nh starts without it", VARIABLE, text, reason(exc)
+        )
         return Inherited()
 
 

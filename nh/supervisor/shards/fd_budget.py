@@ -48,7 +48,7 @@ class FdBudget:
         """Log that sockets are not stored, once in LOG_INTERVAL_S."""
         self._limited_log.log(
             logging.WARNING,
-            "some media sockets are not held open for a shard that may die (%s): their calls would lose"
-            " packets if it did; raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+            "some media sockets are not held open (%s): if their shard dies, their calls lose packets; raise"
+            " the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
             why,
         )

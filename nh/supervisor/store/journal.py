@@ -215,8 +215,8 @@ class Journal:
         self._is_compact = False
         self._failures.log(
             logging.WARNING,
-            "journal %s: cannot be written: %s; changes of calls in the last moments before a kill of all"
-            " processes would be lost",
+            "journal %s: cannot be written: %s; a kill of all processes loses the changes of calls that the"
+            " store does not have yet",
             self._paths[0].parent,
             why,
         )

@@ -273,8 +273,8 @@ def _open_journal(directory: Path | None) -> Journal | None:
         return Journal(directory)
     except OSError as exc:
         logger.warning(
-            "journal %s: cannot be opened: %s; changes of calls in the last %g s before a kill of all"
-            " processes will be lost",
+            "journal %s: cannot be opened: %s; a kill of all processes loses the changes of calls in the last"
+            " %g s",
             directory,
             reason(exc),
             BATCH_S,
