@@ -8,7 +8,8 @@ import enum
 from typing import Any, Final, NamedTuple
 
 from nh.calls.claims import Carried, Claim
-from nh.calls.media import Endpoint, is_private
+from nh.calls.ip_address import is_private
+from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.source import Rank, SourcePolicy
 

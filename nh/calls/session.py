@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from nh.calls.claims import carried_by
+from nh.calls.ip_address import UNSPECIFIED
 from nh.calls.leg import Leg
-from nh.calls.media import UNSPECIFIED, Media, Side
+from nh.calls.media import Media, Side
 from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup

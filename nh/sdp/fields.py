@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nh.calls.media import MAX_RANGE, canonical_host
+from nh.calls.ip_address import canonical_host
+from nh.calls.media import MAX_RANGE
 from nh.errors import MalformedRequest
 
 _SHORT = 64

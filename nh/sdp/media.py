@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.media import UNSPECIFIED, Endpoint, Media, canonical_address, check_range, is_address
+from nh.calls.ip_address import UNSPECIFIED, canonical_address, is_address
+from nh.calls.media import Endpoint, Media, check_range
 from nh.calls.rtp.payload_types import shared
 from nh.errors import MalformedRequest
 from nh.sdp.description import Direction, Medium

@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from nh.calls.media import UNSPECIFIED
+from nh.calls.ip_address import UNSPECIFIED
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
 from nh.sdp.bundles import leave_groups, write_bundles, write_mid

@@ -10,9 +10,10 @@ from nh.calls.blocking import blocks_of
 from nh.calls.claims import KNOWN, Carried, Claim
 from nh.calls.drop import Drop
 from nh.calls.earlier import EarlierSender
+from nh.calls.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
 from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Leg
-from nh.calls.media import MAX_ADDRESS_CHARACTERS, Endpoint, is_address, is_unicast
+from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadTypes
 from nh.calls.rtp.stream import RtpStream

@@ -13,8 +13,9 @@ import logging
 import time
 from typing import Final
 
+from nh.calls.ip_address import is_link_local
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint, is_link_local
+from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import awaits_reports, reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout

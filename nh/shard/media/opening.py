@@ -13,7 +13,8 @@ import resource
 import socket
 from typing import Final
 
-from nh.calls.media import LINK_LOCAL, Endpoint, is_link_local, is_unicast
+from nh.calls.ip_address import LINK_LOCAL, is_link_local, is_unicast
+from nh.calls.media import Endpoint
 from nh.errors import AddressUnavailable
 from nh.shard.media.addresses import endpoint_of, family_of
 from nh.shard.media.loop_guard import enable_ttl

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.interfaces import Interface
-from nh.calls.media import is_address
+from nh.calls.ip_address import is_address
 from nh.commands import SessionOptions
 from nh.errors import Unsupported
 

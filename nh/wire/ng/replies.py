@@ -6,7 +6,7 @@ rtpengine's texts are an interface: SIP proxies choose another relay by them. do
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nh.calls.media import is_address
+from nh.calls.ip_address import is_address
 from nh.commands import Delete
 from nh.errors import Unsupported
 from nh.results import (

@@ -10,7 +10,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from nh.calls.media import MAX_MEDIA, canonical_host
+from nh.calls.ip_address import canonical_host
+from nh.calls.media import MAX_MEDIA
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
     MAX_ID_BYTES,

@@ -1,0 +1,145 @@
+"""IP addresses of media: how they are written, and to which of them a relay may send.
+
+Pure functions on text: no sockets, no names are resolved.
+"""
+
+import functools
+import ipaddress
+import re
+from typing import Final
+
+from nh.errors import MalformedRequest
+
+MAX_ADDRESS_CHARACTERS: Final = 45
+"""Longest text of an address: an IPv4 address mapped to IPv6, with all its zeros."""
+
+CACHED_ADDRESSES: Final = 4096
+"""Size of the cache of parsed addresses: one SDP has the same address many times."""
+
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+# labels are separated by dots, so the expression matches in one way only: hostile text takes no time
+_HOSTNAME: Final = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
+
+UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})
+"""Addresses that name no host; in an SDP they put a medium on hold (RFC 3264 8.4, RFC 6157 3.1)."""
+
+LINK_LOCAL: Final = (
+    "is a link-local address: no SDP can say to which link it belongs; use a global or unique local address"
+)
+"""Why no address of the relay is link-local."""
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address (without a scope)."""
+    return _find_canonical(text) is not None
+
+
+def _find_canonical(text: str) -> str | None:
+    """The canonical text of an IPv4 or IPv6 address, None for any other text."""
+    return _read_address(text) if len(text) <= MAX_ADDRESS_CHARACTERS else None
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def _read_address(text: str) -> str | None:
+    try:
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_unicast(text: str) -> bool:
+    """Whether `text` is an IP address of one host.
+
+    Packets to a multicast or broadcast address would multiply; 0.0.0.0 and :: are no addresses to send to.
+    The broadcast address of a network looks like that of a host; the kernel refuses to send there.
+    """
+    if not is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    real = mapped or address
+    return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_link_local(text: str) -> bool:
+    """Whether `text` is an IPv6 address of one link (fe80::/10), with or without its zone (RFC 4007)."""
+    bare = text.partition("%")[0]
+    if not is_address(bare):
+        return False
+    address = ipaddress.ip_address(bare)
+    return address.version == 6 and address.is_link_local
+
+
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Addresses of many networks (RFC 1918, 6598, 3927, 4193, 4291): a NAT may stand before them."""
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_private(text: str) -> bool:
+    """Whether `text` is an IP address that a NAT may stand before, so that packets come from another one."""
+    if not is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    return any(address in network for network in _PRIVATE)
+
+
+def is_multicast(text: str) -> bool:
+    """Whether packets that are sent there would multiply."""
+    return not is_unicast(text) and is_address(text)
+
+
+@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def is_reachable(text: str) -> bool:
+    """Whether packets can be sent to an announced address: a link-local one does not say by which link."""
+    return is_unicast(text) and not is_link_local(text)
+
+
+def canonical_address(text: str, *, where: str) -> str:
+    """`text` as canonical IP address text.
+
+    Args:
+        text: an IPv4 or IPv6 address.
+        where: what is being read, for the error message.
+
+    Raises:
+        MalformedRequest: it is no IP address.
+    """
+    canonical = _find_canonical(text)
+    if canonical is None and is_link_local(text):
+        raise MalformedRequest(f"{where}: {text[:64]!r} {LINK_LOCAL}")
+    if canonical is None:
+        raise MalformedRequest(f"{where}: {text[:64]!r} is not an IPv4 or IPv6 address")
+    return canonical
+
+
+def canonical_host(text: str, *, where: str) -> str:
+    """`text` as a canonical IP address or, unchanged, a host name (RFC 4566 5.7 allows both in `c=`).
+
+    Args:
+        text: the address or host name.
+        where: what is being read, for the error message.
+
+    Raises:
+        MalformedRequest: it is neither. A host name with a numeric last label is a mistyped address.
+    """
+    canonical = _find_canonical(text)
+    if canonical is not None:
+        return canonical
+    if is_link_local(text):
+        raise MalformedRequest(f"{where}: {text[:64]!r} has a zone, which no SDP may have (RFC 4566 9)")
+    if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
+        raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
+    return text

@@ -1,0 +1,85 @@
+"""nh.calls.ip_address: what is an address, a host name, or neither."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nh.calls.ip_address import canonical_address, canonical_host, is_address
+from nh.errors import MalformedRequest
+
+
+@pytest.mark.parametrize(
+    "text", ["fe80::1%eth0", "192.0.2", "192.0.2.256", "", "phone", "1", "[::1]", " ::1"]
+)
+def test_what_is_no_address(text: str) -> None:
+    assert not is_address(text)
+    with pytest.raises(MalformedRequest, match="allocate: address"):
+        canonical_address(text, where="allocate: address")
+
+
+def test_a_zone_is_refused_with_the_reason() -> None:
+    with pytest.raises(MalformedRequest, match="allocate: address: 'fe80::1%eth0' is a link-local address"):
+        canonical_address("fe80::1%eth0", where="allocate: address")
+    with pytest.raises(MalformedRequest, match="media: 'fe80::1%eth0' has a zone, which no SDP may have"):
+        canonical_host("fe80::1%eth0", where="media")
+
+
+def test_an_address_has_one_spelling() -> None:
+    assert canonical_address("2001:DB8:0:0::1", where="") == "2001:db8::1"
+    assert canonical_host("0:0:0:0:0:0:0:0", where="") == "::"
+
+
+@pytest.mark.parametrize(
+    "name", ["phone", "phone.example.org", "phone.example.org.", "_sip.a-b.example", "3com.de"]
+)
+def test_a_host_name_stays_as_it_is(name: str) -> None:
+    assert canonical_host(name, where="") == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "a..b",
+        "-a",
+        "a-.b",
+        "a b",
+        "a\0b",
+        "phone\n",
+        "192.0.2.256",
+        "1.2.3.4.",
+        "10",
+        "ä.de",
+        "x" * 254,
+        "a" * 64,
+    ],
+)
+def test_what_is_neither_address_nor_host_name_is_refused(name: str) -> None:
+    with pytest.raises(MalformedRequest, match="media 1: "):
+        canonical_host(name, where="media 1")
+
+
+def test_hostile_text_takes_no_time() -> None:
+    # this ends within a test's lifetime only if the name is not read in every possible way
+    for text in ("a" * 200 + "!", "a." * 120 + "!", "a-" * 30 + "!", "-" * 10_000, "a" * 100_000):
+        with pytest.raises(MalformedRequest):
+            canonical_host(text, where="media")
+
+
+@given(st.text())
+def test_any_text_is_a_host_or_refused(text: str) -> None:
+    try:
+        host = canonical_host(text, where="media")
+    except MalformedRequest as exc:
+        assert len(str(exc)) < 1000  # the message does not hand a hostile text on in full
+    else:
+        assert host.isascii()
+        assert canonical_host(host, where="media") == host
+
+
+@given(st.ip_addresses())
+def test_every_address_is_canonical_at_once(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert canonical_address(address.exploded, where="") == str(address)
