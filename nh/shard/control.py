@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from nh.calls.events import CallObserver
-from nh.errors import NhError
 from nh.ipc.channel import Channel
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_socket import HandoverSocket
@@ -23,7 +22,6 @@ from nh.ipc.link_messages import (
     Detach,
     Execute,
     HoldLinks,
-    NoCallsLeft,
     Ready,
     Reconfigure,
     Recorded,
@@ -43,6 +41,7 @@ from nh.logs import configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import counted
 from nh.shard.command_queue import COMMANDS_A_TURN, CommandQueue
+from nh.shard.drain import Drain
 from nh.shard.link_reports import LinkReports
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
@@ -94,6 +93,7 @@ class Control(CallObserver):
             most=COMMANDS_A_TURN,
         )
         self._sink = LinkCheckpointSink(self._channel)
+        self._drain = Drain(self._channel)
         self._commands = CommandQueue(Replies(self._channel, self._sink), self._report_if_empty)
         self._restore_queue = RestoreQueue()
         self._number = -1  # until Configure
@@ -104,8 +104,6 @@ class Control(CallObserver):
         self._shutting_down = False
         self._calls_stay = False
         self._detached = False
-        # the round of the drain for which NoCallsLeft is still to be sent; None: there is nothing to send
-        self._drain_round: int | None = None
 
     def close(self) -> None:
         """Close the shard (see Shard.close), and the link."""
@@ -171,7 +169,8 @@ class Control(CallObserver):
     def _on_announcement(self, message: ToShard) -> None:
         match message:
             case RefuseNewCalls() | TakeNewCalls():
-                self._drain(message)
+                if self._shard is not None:
+                    self._drain.follow(message, self._shard)
             case Reconfigure():
                 self._reconfigure(message)
             case SaveAll():
@@ -265,24 +264,6 @@ class Control(CallObserver):
         if self._shard is not None:
             self._shard.relay.change_settings(reconfigure.relay)
 
-    # --- drain ------------------------------------------------------------------------------------
-
-    def _drain(self, message: RefuseNewCalls | TakeNewCalls) -> None:
-        """Refuse new calls, in a round of the supervisor's, or take them again."""
-        if self._shard is not None:
-            self._drain_round = message.round if isinstance(message, RefuseNewCalls) else None
-            self._shard.relay.draining = self._drain_round is not None
-            self._report_if_empty()
-
-    def _report_if_empty(self) -> None:
-        if self._drain_round is None or self._shard is None or self._shard.calls:
-            return
-        try:
-            self._channel.send(encode(NoCallsLeft(self._drain_round)))
-        except NhError:  # the supervisor does not read; the next housekeeping tries again
-            return
-        self._drain_round = None
-
     # --- time, and the end of the link ------------------------------------------------------------
 
     def housekeeping(self, _now: float) -> None:
@@ -293,6 +274,10 @@ class Control(CallObserver):
         self._report_if_empty()
         if self._orphan is not None:
             self._orphan.end_if_empty()
+
+    def _report_if_empty(self) -> None:
+        if self._shard is not None:
+            self._drain.report_if_empty(self._shard)
 
     def _on_lost(self) -> None:
         self._commands.execute_all()
@@ -317,7 +302,7 @@ class Control(CallObserver):
             self._number,
             counted(shard.calls, "call"),
         )
-        self._drain(TakeNewCalls())
+        self._drain.follow(TakeNewCalls(), shard)
         self._orphan = Orphan(
             self._loop,
             shard.recovery,
