@@ -67,18 +67,18 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         in_range("max_bandwidth", self.max_bandwidth, 0, 2**40)
 
 
-def in_range(name: str, value: float, low: float, high: float) -> None:
+def in_range(name: str, value: float, low: float, high: float, *, seconds: bool = False) -> None:
     """Check the range of a setting.
 
     Raises:
         ValueError: `value` is not in `low` to `high`; the message names the setting, and the unit if its name
-            ends with one.
+            ends with one, or if these are `seconds`.
     """
     if low <= value <= high:
         return
     if abs(value) > 1e18:  # an integer of any length cannot even be shown
         raise ValueError(f"{name}: is out of range; the most is {min(high, 2**63 - 1):.15g}")
-    unit = " s" if name.endswith("_s") else ""
+    unit = " s" if seconds or name.endswith("_s") else ""
     if high == math.inf:
         raise ValueError(f"{name}: {value:.15g}{unit} is below {low:.15g}{unit}")
     days = " (7 days)" if unit and high == WEEK_S else ""

@@ -32,7 +32,7 @@ def drain(
 
     A second nh drain replaces the limit. SIGUSR1 to nh run does the same without a limit.
     """
-    seconds = None if limit_s is None else read_seconds("limit_s", limit_s, 0, MAX_DRAIN_S)
+    seconds = None if limit_s is None else read_seconds("--limit-s", limit_s, 0, MAX_DRAIN_S)
     with connect(config, runtime_dir, rpc) as client:
         _print(client.request(Drain(seconds)), as_json)
 

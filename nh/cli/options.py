@@ -132,8 +132,8 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
 def not_running(runtime_path: Path) -> NotRunning:
     """The error of a command that finds no nh with this runtime directory."""
     return NotRunning(
-        f"nh does not run with runtime directory {runtime_path}; name another with --runtime-dir or"
-        " NH_RUNTIME_DIR"
+        f"nh does not run with runtime directory {runtime_path}; start it, or name another with"
+        " --runtime-dir or NH_RUNTIME_DIR"
     )
 
 
@@ -166,12 +166,12 @@ def read_seconds(name: str, text: str, low: float, high: float) -> float:
         seconds = parse_seconds(text)
     except ValueError as exc:
         raise ConfigError(f"command line: {name}: {exc}") from exc
-    return _in_range(name, seconds, low, high)
+    return _in_range(name, seconds, low, high, seconds=True)
 
 
-def _in_range(name: str, value: float, low: float, high: float) -> float:
+def _in_range(name: str, value: float, low: float, high: float, *, seconds: bool = False) -> float:
     try:
-        in_range(name, value, low, high)
+        in_range(name, value, low, high, seconds=seconds)
     except ValueError as exc:
         raise ConfigError(f"command line: {exc}") from exc
     return value

@@ -1,5 +1,6 @@
 """The API: statistics and calls in JSON; with a token (nh.http.token), what operators do to them."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Annotated, Final
@@ -87,10 +88,12 @@ class Api:
 
     async def _find(self, call_id: bytes) -> CallDetail | CallRecord:
         """A call, or the record of one that has ended. Raises UnknownCall if there is neither."""
-        try:
+        with contextlib.suppress(UnknownCall):
             return await self._rpc.request(ShowCall(call_id))
-        except UnknownCall:
+        try:
             return await self._rpc.request(ShowEnded(call_id))
+        except UnknownCall as exc:
+            raise UnknownCall("no call has this call-id, and none that had it has ended lately") from exc
 
     async def close_call(self, request: Request) -> Response:
         """End a call, as `nh close` does."""

@@ -150,8 +150,8 @@ def _explained(address: RpcAddress) -> Iterator[None]:
         ) from exc
     except ConnectionRefusedError as exc:
         raise NotRunning(
-            f"{address}: no process listens there; if nh was killed, calls go on and new ones are refused:"
-            " start nh again"
+            f"{address}: no process listens there; check that `nh run` runs, and its --rpc address; if nh was"
+            " killed, calls go on and new ones are refused: start nh again"
         ) from exc
     except PermissionError as exc:
         raise Unavailable(

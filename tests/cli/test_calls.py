@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -15,9 +16,9 @@ from nh.calls.settings import RelayConfig
 from nh.cli.calls import output
 from nh.cli.main import app
 from nh.client import NativeClient
-from nh.commands import MAX_LIST, Activate, Allocate, TransactionKey
+from nh.commands import MAX_LIST, Activate, Allocate, CallOrder, ListCalls, TransactionKey
 from nh.loop import SelectorLoop
-from nh.results import CallSummary, EndSummary
+from nh.results import CallList, CallSummary, EndSummary
 from nh.server import Server
 from nh.shard.relay import Relay
 from tools.harness.ports import claim_ports
@@ -105,6 +106,65 @@ def test_pages_are_fetched_until_the_limit(directory: Path, monkeypatch: pytest.
     assert MAX_LIST > 2
 
 
+LOSSIEST, OLDEST = "fhbgdaec", "cdaegbhf"
+
+
+class FewAPage:
+    """A client of an nh with these calls, of which a page has three at most; each page takes a second."""
+
+    def __init__(self, calls: list[CallSummary], clock: list[float]) -> None:
+        self._calls = calls
+        self._clock = clock
+
+    def request(self, command: ListCalls) -> CallList:
+        now, self._clock[0] = self._clock[0], self._clock[0] + 1.0
+        aged = [msgspec.structs.replace(call, age_s=call.age_s + now) for call in self._calls]
+        rest = sorted(filter(lambda call: call.call_id > command.after, aged), key=command.sort.rank)
+        page = tuple(rest[: min(3, command.limit)])
+        more = len(page) < len(rest)
+        by_id = command.sort is CallOrder.CALL_ID
+        return CallList(page, page[-1].call_id if more and by_id else b"", more)
+
+
+@pytest.mark.parametrize(
+    ("order", "sorted_ids"),
+    [(CallOrder.LOSS, "fhbgdaec"), (CallOrder.AGE, "cdaegbhf"), (CallOrder.CALL_ID, "abcdefgh")],
+)
+@pytest.mark.parametrize("limit", [2, 5, 8, 1000])
+def test_a_sorted_list_has_all_calls_also_beyond_what_nh_sorts(
+    order: CallOrder,
+    sorted_ids: str,
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("nh.cli.calls.output.time.monotonic", lambda: clock[0])
+    calls = [
+        CallSummary(
+            call_id.encode(),
+            0,
+            3.0 - age / 2,
+            0.0,
+            1,
+            4,
+            1,
+            1,
+            MediaState.FLOWING,
+            EndSummary("198.51.100.2:6000", "PCMU", 1, 1.0 - loss / 10, 4.0, 0.1),
+            None,
+        )
+        for call_id, loss, age in (
+            (each, "fhbgdaec".index(each), "cdaegbhf".index(each)) for each in "abcdefgh"
+        )
+    ]
+    client = cast(NativeClient, FewAPage(calls, clock))
+    more = output.print_list(client, ListCalls(sort=order), limit, as_json=True)
+    printed = [msgspec.json.decode(line)["call_id"] for line in capsys.readouterr().out.splitlines()]
+    assert "".join(printed) == sorted_ids[:limit]
+    assert more == (limit < len(calls))
+
+
 def test_a_list_shows_both_ends(directory: Path) -> None:
     allocate(directory, b"x@host", sides=(Side.FROM, Side.TO))
     result = nh(directory, "calls")
@@ -133,7 +193,7 @@ def test_calls_are_selected_and_ordered(directory: Path) -> None:
         (["--address", "nowhere"], "--address: 'nowhere' is not an IP address or network"),
         (["--sort", "weather"], "--sort: 'weather' is not one of call_id, age"),
         (["--silent", "a"], "CALL-ID shows one call"),
-        (["--limit", "0"], "limit: "),
+        (["--limit", "0"], "--limit: "),
     ],
 )
 def test_a_list_that_cannot_be_made_is_the_operators_error(

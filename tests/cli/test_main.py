@@ -115,8 +115,8 @@ def test_every_command_has_help(command: str) -> None:
             ["log", "debug", "weather"],
             "AREA: 'weather' is not one of calls, media, kernel, rpc, shards, store, handover, host, http",
         ),
-        (["calls", "--limit", "x"], "limit: 'x' is not a whole number"),
-        (["stats", "--interval", "x"], "interval: 'x' is not a span of time, such as 30, 30s, 5m or 1h30m"),
+        (["calls", "--limit", "x"], "--limit: 'x' is not a whole number"),
+        (["stats", "--interval", "x"], "--interval: 'x' is not a span of time, such as 30, 30s, 5m or 1h30m"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_in_nhs_words_and_status_2(
@@ -128,7 +128,7 @@ def test_what_cannot_be_understood_is_one_line_in_nhs_words_and_status_2(
 
 def test_times_may_have_units() -> None:
     result = CliRunner().invoke(app, ["drain", "--limit-s", "8d"])
-    assert result.stderr == "nh: command line: limit_s: 691200 s is not in 0 to 604800 s (7 days)\n"
+    assert result.stderr == "nh: command line: --limit-s: 691200 s is not in 0 to 604800 s (7 days)\n"
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_options_stand_in_groups() -> None:
     ("words", "message"),
     [
         (["shards", "0"], "shards: 0 is not in 1 to 256"),
-        (["drain", "--limit-s", "604801"], "limit_s: 604801 s is not in 0 to 604800 s (7 days)"),
-        (["calls", "--limit", "0"], "limit: 0 is below 1"),
-        (["stats", "--interval", "0"], "interval: 0 is not in 0.1 to 3600"),
+        (["drain", "--limit-s", "604801"], "--limit-s: 604801 s is not in 0 to 604800 s (7 days)"),
+        (["calls", "--limit", "0"], "--limit: 0 is below 1"),
+        (["stats", "--interval", "0"], "--interval: 0 s is not in 0.1 to 3600 s"),
         (["run", "--silent-s", "0"], "silent_s: 0 s is not in 1 to 604800 s (7 days)"),
     ],
 )
@@ -193,8 +193,8 @@ def test_every_command_names_the_runtime_directory_without_nh(words: list[str], 
     result = CliRunner().invoke(app, [*words, "--runtime-dir", str(tmp_path)])
     assert (result.exit_code, result.stderr) == (
         1,
-        f"nh: nh does not run with runtime directory {tmp_path}; name another with --runtime-dir or"
-        " NH_RUNTIME_DIR\n",
+        f"nh: nh does not run with runtime directory {tmp_path}; start it, or name another with"
+        " --runtime-dir or NH_RUNTIME_DIR\n",
     )
 
 

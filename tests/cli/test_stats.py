@@ -194,5 +194,5 @@ def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) ->
 
 
 def test_a_watch_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(NotRunning, match=r"nh does not run with runtime directory .*; name another"):
+    with pytest.raises(NotRunning, match=r"nh does not run with runtime .*; start it, or name another"):
         Watch(tmp_path)

@@ -38,7 +38,10 @@ def test_no_socket_there(exchange: Exchange, rpc_path: str, no_descriptor_leaks:
 def test_no_process_listens(exchange: Exchange, rpc_where: str, no_descriptor_leaks: None) -> None:
     with serving(rpc_where, answer_netsip) as (address, _):
         pass
-    with pytest.raises(Unavailable, match=r"no process listens there; if nh was killed, .*: start nh again"):
+    with pytest.raises(
+        Unavailable,
+        match=r"no process listens there; check .*; if nh was killed, .*: start nh",
+    ):
         exchange(address, 5.0)
 
 

@@ -95,7 +95,7 @@ def calls(
     """
     from nh.cli.calls import output as calls_output  # noqa: PLC0415  rich takes a while to import
 
-    most, command = read_number("limit", limit, 1), list_command(contains, one_way, silent, address, sort)
+    most, command = read_number("--limit", limit, 1), list_command(contains, one_way, silent, address, sort)
     wanted = read_id(call_id or "")
     if call_id is not None and command != ListCalls():
         raise ConfigError(

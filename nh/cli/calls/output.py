@@ -1,6 +1,9 @@
 """Sends the commands of `nh calls` and prints the results, for people or as JSON."""
 
-from collections.abc import Callable
+import operator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -14,10 +17,10 @@ from nh.cli.calls.callid import json_text
 from nh.cli.calls.ended import TITLES, ended_line, record_lines
 from nh.cli.stats.quantities import count, duration
 from nh.client import NativeClient
-from nh.commands import MAX_LIST, ListCalls, ListEnded, ShowCall, ShowEnded
+from nh.commands import MAX_LIST, CallOrder, ListCalls, ListEnded, ShowCall, ShowEnded
 from nh.errors import NhError, UnknownCall
 from nh.printable import show_id, show_text
-from nh.results import CallDetail, CallRecord, CallSummary, EndSummary
+from nh.results import CallDetail, CallList, CallRecord, CallSummary, EndSummary
 
 _WIDE: Final = 150
 """From this width on a call is one line; in a narrower terminal its ends are in a second line."""
@@ -69,7 +72,7 @@ def print_call(client: NativeClient, call_id: bytes, *, ended: bool, as_json: bo
 
 
 def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bool) -> bool:
-    """Calls, `limit` at most, page by page. Returns whether there are more.
+    """Calls, `limit` at most, as they come. Returns whether there are more.
 
     Args:
         command: which calls, in which order.
@@ -79,9 +82,9 @@ def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bo
     console = Console()
     # a program that reads the list, such as grep, gets a call with each line
     lines = lines_for(console.width if console.is_terminal else _WIDE)
-    left, titled = limit, as_json
-    while left > 0:
-        page = client.request(msgspec.structs.replace(command, limit=min(left, MAX_LIST)))
+    titled = as_json
+    more = False
+    for page in _pages(client, command, limit):
         if not titled:
             console.print(lines(None), soft_wrap=True)
             titled = True
@@ -90,10 +93,35 @@ def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bo
                 typer.echo(json_text(call))
             else:
                 console.print(lines(call), soft_wrap=True)
-        command, left = msgspec.structs.replace(command, after=page.next), left - len(page.calls)
-        if not page.next:
-            return page.more
-    return True
+        more = page.more
+    return more
+
+
+def _pages(client: NativeClient, command: ListCalls, limit: int) -> Iterator[CallList]:
+    """The pages of a list, one or more, with `limit` calls at most."""
+    page = client.request(msgspec.structs.replace(command, limit=min(limit, MAX_LIST)))
+    if page.more and len(page.calls) < limit and command.sort is not CallOrder.CALL_ID:
+        yield _sorted_here(client, command, limit)  # nh sorts what fits into one page
+        return
+    yield page
+    while page.next and (limit := limit - len(page.calls)) > 0:
+        command = msgspec.structs.replace(command, after=page.next, limit=min(limit, MAX_LIST))
+        page = client.request(command)
+        yield page
+
+
+def _sorted_here(client: NativeClient, command: ListCalls, limit: int) -> CallList:
+    """One page, however many calls it has, in an order for which all calls have to be known."""
+    unsorted = msgspec.structs.replace(command, sort=CallOrder.CALL_ID)
+    ranked: list[tuple[tuple[float, bytes], CallSummary]] = []
+    begun = time.monotonic()
+    for page in _pages(client, unsorted, sys.maxsize):
+        later = time.monotonic() - begun  # the calls of later pages are compared as they were at first
+        for call in page.calls:
+            then = msgspec.structs.replace(call, age_s=call.age_s - later, idle_s=call.idle_s - later)
+            ranked.append((command.sort.rank(then), call))
+    ranked.sort(key=operator.itemgetter(0))
+    return CallList(tuple(call for _, call in ranked[:limit]), b"", more=len(ranked) > limit)
 
 
 def print_ended(client: NativeClient, contains: bytes, limit: int, as_json: bool) -> bool:

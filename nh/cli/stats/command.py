@@ -33,7 +33,7 @@ def stats(
     Where standard output is no terminal it prints one picture, as with --once. --json prints one reading;
     with --interval and without --once, a line of JSON every so often.
     """
-    every = None if interval is None else read_seconds("interval", interval, 0.1, 3600)
+    every = None if interval is None else read_seconds("--interval", interval, 0.1, 3600)
     from nh.cli.stats import live  # noqa: PLC0415  rich and what it draws take a while to import
 
     with live.Watch(settings_of(config, runtime_dir).runtime_path) as watch, suppress(KeyboardInterrupt):
