@@ -155,7 +155,7 @@ def _explained(address: RpcAddress) -> Iterator[None]:
         ) from exc
     except PermissionError as exc:
         raise Unavailable(
-            f"{address}: permission denied; run as the relay's user, or set its rpc_mode"
+            f"{address}: permission denied; run as the relay's user, or set its rpc_group and rpc_mode"
         ) from exc
     except (TimeoutError, BlockingIOError) as exc:
         raise Unavailable(
