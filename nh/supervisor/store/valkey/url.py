@@ -116,13 +116,9 @@ def parse_url(scheme: str, location: str) -> ValkeyTarget:
             "state: several hosts are Sentinels: say ?sentinel=NAME, the name of the primary; or nodes of a"
             f" cluster: say {scheme}{_CLUSTER}://"
         )
-    if path and not (path.isascii() and path.isdigit() and int(path) <= 65535):
-        raise ConfigError(f"state: database {path[:80]!r} is not a number; a URL is {EXAMPLE}")
-    if cluster and int(path or 0):
-        raise ConfigError("state: a cluster has database 0 only")
     return ValkeyTarget(
         hosts=addresses,
-        database=int(path or 0),
+        database=_database(path, cluster=cluster),
         cluster=cluster,
         tls=server in _OVER_TLS,
         user=unquote(user),
@@ -156,6 +152,14 @@ def _host(text: str, default_port: int) -> TcpAddress:
     if not found or not 0 < port <= 65535:
         raise ConfigError(f"state: the host of the URL cannot be read; a URL is {EXAMPLE}")
     return TcpAddress(found[1] or found[2], port)
+
+
+def _database(text: str, *, cluster: bool) -> int:
+    if text and not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise ConfigError(f"state: database {text[:80]!r} is not a number; a URL is {EXAMPLE}")
+    if cluster and int(text or 0):
+        raise ConfigError("state: a cluster has database 0 only")
+    return int(text or 0)
 
 
 def _prefix(text: str) -> str:
