@@ -33,13 +33,11 @@ class LoadedProgram(NamedTuple):
         program_fd: for attaching it.
         flows_fd: hash map of layout.KEY to layout.FLOW.
         counters_fd: array map of layout.COUNTERS_BYTES each; its memory can be mapped.
-        max_flows: how many entries each of the maps has.
     """
 
     program_fd: int
     flows_fd: int
     counters_fd: int
-    max_flows: int
 
     def stop_at(self, at_ns: int) -> None:
         """Have the program forward nothing from then on.
@@ -83,7 +81,7 @@ def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
         instructions = program.linked({"flows": flows_fd, "counters": counters_fd})
         program_fd = bpf.load_program(program.name, instructions, program.license)
         undo.pop_all()
-    return LoadedProgram(program_fd, flows_fd, counters_fd, max_flows)
+    return LoadedProgram(program_fd, flows_fd, counters_fd)
 
 
 def program_digest() -> str:

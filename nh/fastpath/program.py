@@ -28,11 +28,6 @@ class BpfProgram(msgspec.Struct, frozen=True):
     map_uses: tuple[tuple[int, str], ...]
     instructions: bytes
 
-    @property
-    def map_names(self) -> frozenset[str]:
-        """The maps that it needs."""
-        return frozenset(name for _, name in self.map_uses)
-
     def linked(self, map_fds: dict[str, int]) -> bytes:
         """The instructions with descriptors in place of names.
 

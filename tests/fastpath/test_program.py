@@ -12,7 +12,7 @@ from nh.fastpath.program import BpfProgram, decode_program, encode_program
 def test_the_relay_uses_its_two_maps_and_is_free_for_the_kernels_helpers() -> None:
     program = relay_program()
     assert program.name == "nh_relay"
-    assert program.map_names == {"flows", "counters"}
+    assert {name for _, name in program.map_uses} == {"flows", "counters"}
     assert program.license == "Dual MIT/GPL"
     assert len(program.instructions) % 8 == 0
 
