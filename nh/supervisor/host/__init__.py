@@ -1,1 +1,3 @@
-"""What the supervisor needs of the host: locked directories, ports, descriptors, CPUs, signals, systemd."""
+"""What the supervisor needs of the host: child processes, locked directories, ports, descriptors, CPUs,
+signals, systemd.
+"""
