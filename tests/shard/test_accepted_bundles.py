@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.commands import BundleOptions
+from nh.commands import BundleOptions, SessionOptions, Update
 from tests.shard.bundled_call import OFFER, BundledCall, plain_sdp
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import places
+from tests.shard.ng_testbed import CALL, places
 from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, plain_packet
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -63,6 +63,19 @@ def test_within_a_dialog_they_are_closed_at_once(
     call.testbed.answer(phone.sdp().encode())
     call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the port is closed")
     call.goes_both_ways()
+
+
+def test_an_end_with_a_bundle_may_offer_one_medium_by_rtpproxys_protocol(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    call = begin(make_ng, phone, plain)
+    where = (phone.peer.address, phone.peer.port)
+    call.testbed.relay.execute(Update(CALL, b"bob", b"alice", 0, *where, SessionOptions()))
+    answer = call.testbed.answer(plain_sdp(plain, media=1).encode(), tag=b"alice", to=b"bob")
+    assert [line for line in answer.decode().splitlines() if "mid" in line or "group" in line] == [
+        "a=group:BUNDLE a",
+        "a=mid:a",
+    ]
 
 
 def test_what_is_under_way_to_them_arrives(

@@ -5,7 +5,7 @@ bundle with each other. Pure functions between the views of nh.sdp and the domai
 """
 
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Self
 
 import msgspec
@@ -174,7 +174,9 @@ def bundles_of_answer(description: SessionDescription, offerer: Party) -> Answer
         for index, medium in enumerate(description.media)
         if not medium.rejected and offerer.find_group(index) is not None
     }
-    gone = frozenset(range(len(offerer.offered))) - kept
+    # an end that has answered with a bundle may have offered a medium by rtpproxy's protocol since
+    bundled_mids = {each.medium: each.mid for bundle in offerer.bundles for each in bundle.media}
+    gone = bundled_mids.keys() - kept
     offered = [bundle.without(gone) for bundle in offerer.bundles]
     answered: list[Bundle] = []
     if offerer.bundled:
@@ -183,9 +185,15 @@ def bundles_of_answer(description: SessionDescription, offerer: Party) -> Answer
     return AnsweredBundles(
         tuple([each for each in offered if each.media]),
         tuple([each for each in answered if each.media]),
-        tuple([each.mid for each in offerer.offered]) if offerer.bundles else (),
+        _mids_of(offerer, bundled_mids) if offerer.bundles else (),
         ends=True,
     )
+
+
+def _mids_of(offerer: Party, bundled: Mapping[int, str]) -> tuple[str, ...]:
+    """The a=mid of its media, by index: those that it offered, and those of its bundles."""
+    mids = {**{index: each.mid for index, each in enumerate(offerer.offered)}, **bundled}
+    return tuple([mids.get(index, "") for index in range(max(mids, default=-1) + 1)])
 
 
 def share_transports(description: SessionDescription, bundles: Sequence[Bundle]) -> SessionDescription:
