@@ -1,5 +1,6 @@
 """Checks of what decides whether nh can start: the same as those of the start."""
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -7,12 +8,16 @@ from typing import Final
 from nh.config_table import KernelMode
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
-from nh.errors import ConfigError, NhError
+from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Verdict, probe
+from nh.stats import StatsReader, attach_segment, segment_name
 from nh.supervisor.host.check import CHECKS, Check, lock_is_hidden
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
 
 Findings = Iterator[Finding]
+
+SILENT_S: Final = 5.0
+"""A supervisor publishes its statistics twice a second; a busy host may delay that."""
 
 _FINE: Final[Mapping[str, str]] = {
     "shards": "each shard has media ports of its own",
@@ -71,17 +76,38 @@ START_CHECKS: Final = {name: start_check(name, check) for name, check in CHECKS.
 
 
 def check_running(patient: Patient) -> Findings:
-    """Whether an nh runs with the runtime directory."""
+    """Whether an nh runs with the runtime directory, and publishes its statistics."""
     if patient.pid is None and lock_is_hidden(patient.settings.runtime_path):
         yield warning(
             f"this user cannot see whether an nh runs with {patient.settings.runtime_path}",
             "the other checks take it that none runs",
             "run nh doctor as the relay's user, or as root",
         )
-    elif patient.pid is None:
+        return
+    if patient.pid is None:
         yield ok(f"no nh runs with {patient.settings.runtime_path}")
+        return
+    runs = f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})"
+    silent_s = _silent_s(patient)
+    if silent_s > SILENT_S:
+        yield warning(
+            f"{runs}, and its supervisor has been silent for {silent_s:.0f} s",
+            "it hangs: shards relay on, but no command is executed and no new call is taken",
+            f"`kill -9 {patient.pid or 'PID'}`, and start nh again: it takes the calls over",
+        )
     else:
-        yield ok(f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})")
+        yield ok(runs)
+
+
+def _silent_s(patient: Patient) -> float:
+    """How long ago the supervisor has published statistics, in seconds; 0: that cannot be read."""
+    try:
+        segment = attach_segment(segment_name(patient.settings.runtime_path))
+    except StatsUnavailable:
+        return 0.0
+    with contextlib.closing(segment), contextlib.suppress(StatsUnavailable):
+        return StatsReader(segment).read().supervisor.heartbeat_age_s or 0.0
+    return 0.0
 
 
 def check_secure_media(patient: Patient) -> Findings:

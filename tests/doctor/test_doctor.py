@@ -17,6 +17,7 @@ from nh.doctor import doctor
 from nh.doctor.doctor import CHECKS, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
 from nh.doctor.host import Host, Patient
+from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_name
 from nh.supervisor.host.locked_dir import runtime_dir
 from tests.netns import namespaces
 
@@ -306,6 +307,18 @@ def test_the_start_raises_the_limit_as_far_as_its_rights_allow(
     of_shard, of_supervisor = found("descriptors", PlayedHost(tmp_path / "root", files), base)
     assert of_shard.found.startswith(f"{limit} descriptors ")
     assert of_supervisor.found.startswith(f"{limit} descriptors ")
+
+
+@pytest.mark.parametrize(("silent_s", "status"), [(0.0, Status.OK), (20.0, Status.WARNING)])
+def test_a_supervisor_that_hangs_is_found_by_its_silence(
+    silent_s: float, status: Status, base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.stats.reader.time.monotonic", lambda: 1000.0)
+    with own_segment(segment_name(base.runtime_path), 1) as segment:
+        SupervisorWriter(segment).publish(SupervisorStats(heartbeat=1000.0 - silent_s))
+        (finding,) = found("running", PlayedHost(tmp_path / "root", {}), base, 7)
+    assert finding.status is status
+    assert finding.found.endswith("has been silent for 20 s" if silent_s else "(pid 7)")
 
 
 def test_a_user_who_may_not_see_whether_nh_runs_is_told_so(
