@@ -6,24 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from nh.shard.media import kernel_path
+from nh.shard.media import kernel_path, offload_rules
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/kernel.md").read_text(encoding="utf-8")
 
 
 def reasons() -> list[str]:
     """The texts that the functions which look for obstacles may return."""
-    deciding = ("_entry_for", "_not_latched", "_obstacle")
-    functions = [
-        node
-        for node in ast.walk(ast.parse(inspect.getsource(kernel_path)))
-        if isinstance(node, ast.FunctionDef) and node.name in deciding
-    ]
-    assert len(functions) == len(deciding)
-    returns = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.Return)]
-    constants = [part for each in returns for part in ast.walk(each) if isinstance(part, ast.Constant)]
-    texts = [str(each.value) for each in constants if each.value]
-    return [kernel_path.FULL, *(text for text in texts if " " in text.strip())]
+    found = [kernel_path.FULL]
+    for module, name in (
+        (kernel_path, "_entry_for"),
+        (offload_rules, "why_not_latched"),
+        (offload_rules, "find_obstacle"),
+    ):
+        (function,) = (
+            node
+            for node in ast.walk(ast.parse(inspect.getsource(module)))
+            if isinstance(node, ast.FunctionDef) and node.name == name
+        )
+        texts = [text for each in function.body[1:] for text in texts_in(each)]
+        assert texts, name
+        found += texts
+    return found
+
+
+def texts_in(statement: ast.stmt) -> list[str]:
+    """The constants of several words, as reasons are."""
+    constants = [node.value for node in ast.walk(statement) if isinstance(node, ast.Constant)]
+    return [each for each in constants if isinstance(each, str) and " " in each.strip()]
 
 
 @pytest.mark.parametrize("reason", reasons())

@@ -4,7 +4,8 @@ A direction moves into the kernel when its source is latched and its destination
 (a re-INVITE, relatching, a hold, the end) changes or removes the flow before the command that caused it is
 answered. Packets that the kernel does not take arrive at the socket, so a direction always has a path.
 
-The module knows sockets, legs and flows; Forwarding decides when it is called.
+The module knows sockets, legs and flows; nh.shard.media.paths decides when it is called, and which directions
+can be in the kernel at all is nh.shard.media.offload_rules.
 """
 
 import dataclasses
@@ -13,10 +14,7 @@ import logging
 import time
 from typing import Final
 
-from nh.calls.ip_address import is_link_local
-from nh.calls.leg import Leg
-from nh.calls.media import Endpoint
-from nh.calls.rtcp_reports import awaits_reports, reads_rtcp
+from nh.calls.rtcp_reports import reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
@@ -24,6 +22,7 @@ from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
 from nh.loop import Loop
 from nh.shard.media.kernel_flow import KernelFlow
+from nh.shard.media.offload_rules import find_obstacle, why_not_latched
 from nh.shard.media.path_mtu import PathMtuWatch
 from nh.shard.media.sockets import MediaSocket, socket_of
 
@@ -193,8 +192,8 @@ class KernelPath:
         leg = media_socket.legs[0]
         source, destination = leg.source, leg.egress.destination
         if source is None or destination is None or not leg.latched:
-            return _not_latched(leg)
-        if obstacle := _obstacle(leg, source, destination):
+            return why_not_latched(leg)
+        if obstacle := find_obstacle(leg, source, destination):
             return obstacle
         out = socket_of(leg.egress)
         self._routed[media_socket] = None
@@ -277,30 +276,3 @@ class KernelPath:
         if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(warning)
             logger.warning("%s", warning)
-
-
-def _not_latched(leg: Leg) -> str:
-    """Why the source of a leg, or its destination, is not fixed."""
-    if not leg.latches:
-        return "its policy never latches"
-    if not leg.latched:
-        return "its source is not latched yet"
-    return "the other end does not receive, or its address is not known yet"
-
-
-def _obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
-    """What the kernel's program cannot do for a latched leg; "" if there is no such thing."""
-    ends = (source.address, destination.address)
-    obstacles = (
-        (leg.blocked, "its end is blocked"),
-        (leg.blocked_events, "DTMF of its end is blocked"),
-        (leg.silencer, "its end is silenced"),
-        (leg.security or leg.egress.security, "SRTP of an end ends here"),
-        (leg.ice, "ICE of its end ends here"),
-        (leg.bundle, "several media come to this port"),
-        (leg.transforms or leg.taps, "its packets are transformed or observed"),
-        (awaits_reports(leg), "RTCP tells the round trip soon"),
-        (any(map(is_link_local, ends)), "one end has a link-local address"),
-        (len(set(map(layout.family, ends))) > 1, "it goes from one IP version to the other"),
-    )
-    return next((why for stands, why in obstacles if stands), "")
