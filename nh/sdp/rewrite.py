@@ -110,12 +110,19 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         ValueError: the plan and the SDP differ in number of media.
     """
     edits = Edits(description.lines)
-    shared = {session.first: _rewrite_session(edits, session, plan) for session in description.sessions}
+    staying = _staying(description, plan)
+    pinned = {each.session.first for each in staying.values() if each.own_connection is None}
+    shared = {
+        session.first: _rewrite_session(edits, session, plan, pinned=session.first in pinned)
+        for session in description.sessions
+    }
     if plan.mark and plan.mark not in description.marks:
         edits.insert_after(description.session.last, f"a={MARK}:{plan.mark}".encode())
     for medium, medium_plan in zip(description.media, plan.media, strict=True):
         if medium_plan is None:
             _pin_connection(edits, medium, shared[medium.session.first])
+        elif medium.number in staying:
+            _offer_relay(edits, medium, medium_plan, plan)
         else:
             _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
     for medium, mid in zip(description.media, plan.mids, strict=False):
@@ -125,7 +132,7 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         change_text(edits, description, plan.text, plan.mids)
     if plan.hidden:
         hide_media(edits, description, plan.hidden)
-    if "group" in description.session.attributes:
+    if any("group" in session.attributes for session in description.sessions):
         leave_groups(edits, description, _gone(description, plan), plan.appended)
     if plan.bundles is not None:
         write_bundles(edits, description, plan.bundles)
@@ -144,13 +151,28 @@ def _gone(description: SessionDescription, plan: RewritePlan) -> frozenset[int]:
     return plan.hidden.union(rejected)
 
 
-def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str | None:
-    """Rewrite a session section; returns the address of its c= line from now on, None without one."""
+def _staying(description: SessionDescription, plan: RewritePlan) -> dict[int, Medium]:
+    """The media, by number, that stay where they are, with the relay as a candidate (IceAction.RELAY)."""
+    if plan.ice is not IceAction.RELAY:
+        return {}
+    return {
+        medium.number: medium
+        for medium, each in zip(description.media, plan.media, strict=True)
+        if each is not None and each.port and medium.ice and medium.port and not defaults_to_relay(medium)
+    }
+
+
+def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan, *, pinned: bool) -> str | None:
+    """Rewrite a session section; returns the address of its c= line from now on, None without one.
+
+    Args:
+        pinned: its c= stays, since media stay where it says.
+    """
     for index in session.fields.get(b"o", ()):
         if plan.origin is not None:
             edits.replace(index, write_origin(edits.text(index), plan.origin))
     shared = session.own_connection
-    if shared is not None and plan.connection is not None and plan.ice is not IceAction.RELAY:
+    if shared is not None and plan.connection is not None and not pinned:
         held = shared in UNSPECIFIED and not plan.text.zero_address
         shared = _held_if(held, plan.connection)
         _write_connections(edits, session, shared)
@@ -164,15 +186,6 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan) -> str |
 def _rewrite_medium(
     edits: Edits, medium: Medium, plan: MediumPlan, shared: str | None, whole: RewritePlan
 ) -> None:
-    if (
-        whole.ice is IceAction.RELAY
-        and medium.ice
-        and medium.port
-        and plan.port
-        and not defaults_to_relay(medium)
-    ):
-        _offer_relay(edits, medium, plan, whole)
-        return
     unbundled = whole.bundles is not None and medium.has("bundle-only")
     port = plan.port if medium.port or unbundled else 0
     line = write_medium_port(edits.text(medium.first), 0 if plan.bundle_only else port)

@@ -177,6 +177,17 @@ def test_a_medium_at_a_relay_of_its_sender_is_at_this_one(address: str) -> None:
     assert rewrite(parse(rewritten), plan) == rewritten
 
 
+def test_where_no_medium_stays_the_session_is_at_the_relay() -> None:
+    """Its c= says an address of the sender otherwise, which no candidate says."""
+    video = PHONE.index(b"m=video")
+    rejected = PHONE[:video] + PHONE[video:].replace(b"4002", b"0")
+    for body in (rejected.replace(b"m=audio 4000", b"m=audio 0"), PHONE.replace(b"a=ice-ufrag", b"a=x")):
+        media = (PAIR, MediumPlan(RELAY, 30002))
+        plan = RewritePlan(media, connection=RELAY, ice=IceAction.RELAY)
+        lines = rewrite(parse(body), plan).decode().splitlines()
+        assert {line for line in lines if line.startswith("c=")} == {f"c=IN IP4 {RELAY}"}
+
+
 def test_a_medium_without_ice_is_relayed_beside_one_with() -> None:
     body = PHONE.replace(b"a=ice-ufrag:x\r\n", b"").replace(b"a=rtcp:4001", b"a=ice-ufrag:x")
     description = parse(
