@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS
-from nh.sdp.description import Medium, SessionDescription, drop_attributes
+from nh.sdp.description import Medium, Section, SessionDescription, drop_attributes
 from nh.sdp.lines import Edits
 
 _MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -62,21 +62,28 @@ def leave_groups(
         gone: indexes of these media.
         appended: lines of further ones, which the relay adds.
     """
-    left = set[str | None]()
-    leaving = {line[6:].decode("ascii", "backslashreplace") for line in appended if line[:6] == b"a=mid:"}
-    if not gone and not leaving:
+    added = {line[6:].decode("ascii", "backslashreplace") for line in appended if line[:6] == b"a=mid:"}
+    if not gone and not added:
         return
-    for index, medium in enumerate(description.media):
-        mid = medium.find_value("mid")
-        if index not in gone:
-            left.add(mid)
-            continue
-        drop_attributes(edits, medium, ("bundle-only",))
-        if mid is not None:
-            leaving.add(mid)
-    for line, value in description.session.attributes["group"]:
+    for session in description.sessions:
+        left, leaving = set[str | None](), set(added)
+        for index, medium in enumerate(description.media):
+            if medium.session is not session:
+                continue
+            mid = medium.find_value("mid")
+            if index not in gone:
+                left.add(mid)
+                continue
+            drop_attributes(edits, medium, ("bundle-only",))
+            if mid is not None:
+                leaving.add(mid)
+        _drop_from_groups(edits, session, {mid for mid in leaving if mid not in left})
+
+
+def _drop_from_groups(edits: Edits, session: Section, leaving: Collection[str]) -> None:
+    for line, value in session.attributes.get("group", ()):
         semantics, *named = value.decode("ascii", "backslashreplace").split() or [""]
-        kept = [mid for mid in named if mid in left or mid not in leaving]
+        kept = [mid for mid in named if mid not in leaving]
         if not kept:
             edits.drop(line)
         elif kept != named:

@@ -126,6 +126,13 @@ def test_no_group_names_a_medium_that_is_rejected(body: str, left: list[str]) ->
     assert rewrite(parse(rewritten), plan) == rewritten
 
 
+def test_no_group_of_a_further_session_names_a_medium_that_is_rejected() -> None:
+    plan = plan_of(*[MediumPlan(RELAY, port) for port in (30000, 30002, 30004, 0)], connection=RELAY)
+    lines = rewrite(parse(crlf(GROUPED + GROUPED)), plan).decode().splitlines()
+    groups = ["a=group:BUNDLE a v", "a=group:LS a v", "a=group:BUNDLE a", "a=group:LS a"]
+    assert [line for line in lines if line.startswith("a=group")] == groups
+
+
 def test_no_group_names_a_rejected_medium_that_the_relay_adds() -> None:
     media, _ = GROUPED.split("m=video")
     rejection = (b"m=video 0 RTP/AVP 96", b"a=mid:v")
