@@ -1,12 +1,14 @@
 """Bundles in SDP (BUNDLE, RFC 9143): what a medium says of itself there, and how they are written."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS
 from nh.sdp.description import Medium, Section, SessionDescription, drop_attributes
+from nh.sdp.fields import make_connection, write_medium_port
 from nh.sdp.lines import Edits
+from nh.sdp.parse import parse_own
 
 _MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
 _EXTMAP: Final = re.compile(rb"(?P<id>\d{1,5})(?:/\w+)?[ \t]+(?P<uri>\S+)")
@@ -89,6 +91,61 @@ def _drop_from_groups(edits: Edits, session: Section, leaving: Collection[str]) 
         elif kept != named:
             text = " ".join([f"a=group:{semantics}", *kept])
             edits.replace(line, text.encode("ascii", "backslashreplace"))
+
+
+def heirs_of_tags(description: SessionDescription, gone: Collection[int]) -> dict[int, int]:
+    """The tagged media of bundles that are rejected while others have their transport.
+
+    Args:
+        description: the SDP.
+        gone: indexes of the media that are rejected in it beside those that are so already.
+
+    Returns:
+        By the medium that is the tagged one then, the one that was.
+    """
+    if not gone:
+        return {}
+    by_mid = {medium.find_value("mid"): medium for medium in description.media if not medium.rejected}
+    heirs: dict[int, int] = {}
+    for mids in description.bundles:
+        members = [by_mid[mid] for mid in mids if mid in by_mid]
+        heir = next((each for each in members if each.number - 1 not in gone), None)
+        if heir is not None and heir is not members[0] and heir.port in (0, members[0].port):
+            heirs[heir.number - 1] = members[0].number - 1
+    return heirs
+
+
+def inherit_transports(
+    description: SessionDescription,
+    heirs: Mapping[int, int],
+    source: SessionDescription,
+    names: Sequence[str],
+) -> SessionDescription:
+    """An SDP in which media have the port and the transport of others (RFC 9143 7.3.1).
+
+    Args:
+        description: the SDP.
+        heirs: see heirs_of_tags().
+        source: the same SDP before these others were rejected.
+        names: of the attributes of a transport.
+    """
+    if not heirs:
+        return description
+    edits = Edits(description.lines)
+    for heir, tagged in heirs.items():
+        medium, before = description.media[heir], source.media[tagged]
+        edits.replace(medium.first, write_medium_port(edits.text(medium.first), before.port))
+        if before.connection is not None and medium.connection != before.connection:
+            for line in medium.fields.get(b"c", ()):
+                edits.drop(line)
+            edits.insert_after(
+                max((medium.first, *medium.fields.get(b"i", ()))), make_connection(before.connection)
+            )
+        drop_attributes(edits, medium, (*names, "bundle-only"))
+        shared = description.media[tagged].attributes
+        for line in sorted(each.line for name in names for each in shared.get(name, ())):
+            edits.insert_after(medium.last, edits.text(line))
+    return parse_own(edits.render())
 
 
 def write_mid(edits: Edits, medium: Medium, mid: str) -> None:

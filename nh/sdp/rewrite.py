@@ -152,14 +152,24 @@ def _gone(description: SessionDescription, plan: RewritePlan) -> frozenset[int]:
 
 
 def _staying(description: SessionDescription, plan: RewritePlan) -> dict[int, Medium]:
-    """The media, by number, that stay where they are, with the relay as a candidate (IceAction.RELAY)."""
+    """The media, by number, that stay where they are, with the relay as a candidate (IceAction.RELAY).
+
+    So do those of a bundle at the port of such a tagged medium, whose ICE is theirs (RFC 9143 7.1.3).
+    """
     if plan.ice is not IceAction.RELAY:
         return {}
-    return {
-        medium.number: medium
+    relayed = [
+        medium
         for medium, each in zip(description.media, plan.media, strict=True)
-        if each is not None and each.port and medium.ice and medium.port and not defaults_to_relay(medium)
-    }
+        if each is not None and each.port and medium.port
+    ]
+    staying = {each.number: each for each in relayed if each.ice and not defaults_to_relay(each)}
+    by_mid = {medium.find_value("mid"): medium for medium in relayed}
+    for mids in description.bundles:
+        members = [by_mid[mid] for mid in mids if mid in by_mid]
+        if members and members[0].number in staying:
+            staying |= {each.number: each for each in members if each.port == members[0].port}
+    return staying
 
 
 def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan, *, pinned: bool) -> str | None:
@@ -210,7 +220,7 @@ def _rewrite_medium(
         drop_attributes(edits, medium, ("crypto",))
         for line in plan.crypto if port else ():
             edits.insert_after(medium.last, line)
-    _rewrite_dtls(edits, medium, plan.dtls, whole)
+    _rewrite_dtls(edits, medium, plan.dtls, whole, port)
 
 
 def _offer_relay(edits: Edits, medium: Medium, plan: MediumPlan, whole: RewritePlan) -> None:
@@ -230,7 +240,9 @@ def _places(plan: MediumPlan, port: int) -> list[CandidatePlace]:
     return [(plan.address, ports), *further]
 
 
-def _rewrite_dtls(edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None, whole: RewritePlan) -> None:
+def _rewrite_dtls(
+    edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None, whole: RewritePlan, port: int
+) -> None:
     """Replace what a medium says of DTLS, or give it what the session said before."""
     if lines is not None:
         drop_attributes(edits, medium, DTLS_ATTRIBUTES)
@@ -238,7 +250,7 @@ def _rewrite_dtls(edits: Edits, medium: Medium, lines: tuple[bytes, ...] | None,
         inherited = [name for name in DTLS_ATTRIBUTES if not medium.has(name)]
         indexes = [each.line for name in inherited for each in medium.session.attributes.get(name, ())]
         lines = tuple(edits.text(index) for index in sorted(indexes))
-    for line in (lines or ()) if medium.port else ():
+    for line in (lines or ()) if port else ():
         edits.insert_after(medium.last, line)
 
 

@@ -185,6 +185,12 @@ def test_removed_media_are_hidden_from_the_callee_and_rejected_for_the_caller(ng
     assert b"m=video 0 RTP/AVP 96\r\n" in answer
 
 
+def test_removed_media_have_their_place_in_an_answer_that_lacks_those_before(ng: NgTestbed) -> None:
+    ng.offer(media("audio 4000 RTP/AVP 0", "text 4004 RTP/AVP 98", "video 4002 RTP/AVP 96"), text=NO_VIDEO)
+    answer = ng.answer(media("audio 5000 RTP/AVP 0"))
+    assert seen(answer) == ["audio", "no text", "no video"]
+
+
 def test_each_end_keeps_its_count_of_media_when_the_callee_offers(ng: NgTestbed) -> None:
     ng.offer(media(*CALLER), text=NO_VIDEO)
     ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98"))

@@ -6,9 +6,7 @@ bundle with each other. Pure functions between the views of nh.sdp and the domai
 
 import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Self
-
-import msgspec
+from typing import NamedTuple, Self
 
 from nh.calls.bundle import MAX_MID_BYTES, Bundle, BundledMedium
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
@@ -16,14 +14,7 @@ from nh.commands import BundleOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
-from nh.shard.ng.ice import NegotiatedIce
 from nh.shard.ng.secured import UNCHANGED, Secured
-
-_TRANSPORT: Final = (
-    *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),
-    *("fingerprint", "setup", "tls-id", "rtcp-mux", "rtcp-mux-only", "rtcp"),
-)
-"""Attributes of a transport: those of the tagged medium are those of all (RFC 9143 7.1.3, RFC 8859 5)."""
 
 
 class OfferedBundles(NamedTuple):
@@ -36,6 +27,7 @@ class OfferedBundles(NamedTuple):
         one_port: these media have one port already.
         strict: those but the first have no port at all.
         ends: no bundle of the offer passes through.
+        bundle_only: indexes of the media without a transport of their own.
         warning: for the client, "" if there is none.
     """
 
@@ -45,6 +37,7 @@ class OfferedBundles(NamedTuple):
     one_port: bool = False
     strict: bool = False
     ends: bool = False
+    bundle_only: frozenset[int] = frozenset()
     warning: str = ""
 
     def without(self, rejected: Container[int]) -> Self:
@@ -71,7 +64,12 @@ class OfferedBundles(NamedTuple):
     @property
     def accepted_media(self) -> frozenset[int]:
         """Indexes of the media of bundles that end at the relay."""
-        return frozenset(index for bundle in self.accepted for index in _indexes(bundle))
+        return frozenset(index for bundle in self.accepted for index in indexes_of(bundle))
+
+    @property
+    def without_transport(self) -> frozenset[int]:
+        """The a=bundle-only media whose bundle is not accepted: no answer can have them (RFC 9143 6)."""
+        return self.bundle_only - self.accepted_media
 
     def mux_of(self, index: int, mux: Mux) -> Mux:
         """RTCP multiplexing of a medium, which bundled media always have (RFC 9143 9.3)."""
@@ -87,12 +85,14 @@ class AnsweredBundles(NamedTuple):
         offerer, answerer: what each end has agreed on with the relay.
         mids: a=mid of the offerer's media, by index, where it has a bundle.
         ends: no bundle of the answer passes through.
+        unseen: indexes of the media that the offerer sees rejected, and whose transport others have.
     """
 
     offerer: tuple[Bundle, ...] = ()
     answerer: tuple[Bundle, ...] = ()
     mids: tuple[str, ...] = ()
     ends: bool = False
+    unseen: frozenset[int] = frozenset()
 
     @property
     def shared_by_offerer(self) -> dict[int, int]:
@@ -104,7 +104,8 @@ class AnsweredBundles(NamedTuple):
         """The bundles of the forwarded answer; None leaves those that there are."""
         if not self.ends:
             return None
-        return tuple([tuple([each.mid for each in bundle.media]) for bundle in self.offerer])
+        seen = [bundle.without(self.unseen) for bundle in self.offerer]
+        return tuple([tuple([each.mid for each in bundle.media]) for bundle in seen if bundle.media])
 
 
 def bundles_of_offer(
@@ -129,7 +130,7 @@ def bundles_of_offer(
     Raises:
         UnusableSdp: a=group:BUNDLE contradicts the media.
     """
-    keys_end = any(each.security is not None for each in secured)
+    keys_end = any(each != UNCHANGED for each in secured)
     accepts = not options.reject and (
         options.accept or keys_end or (sender is not None and bool(sender.bundles))
     )
@@ -138,8 +139,8 @@ def bundles_of_offer(
         return OfferedBundles()
     endable = [index for index, medium in enumerate(description.media) if _can_end(medium, secured[index])]
     others = {index for index in range(len(description.media)) if index not in endable}
-    found = _read_bundles(description)
-    if any(description.media[index].rtp for each in found for index in others.intersection(_indexes(each))):
+    found = read_bundles(description)
+    if any(description.media[index].rtp for each in found for index in others.intersection(indexes_of(each))):
         return OfferedBundles()
     warnings: list[str] = []
     accepted = [_told_apart(each.without(others), description.media, warnings) for each in found]
@@ -149,7 +150,7 @@ def bundles_of_offer(
         mids = tuple(_mids_for(description))
         seen = [index for index in endable if not hidden[index].hidden]
         whole = Bundle(tuple([BundledMedium(index, mids[index]) for index in seen]))
-        bundled = tuple(_indexes(_told_apart(whole, description.media, warnings)))
+        bundled = tuple(indexes_of(_told_apart(whole, description.media, warnings)))
     return OfferedBundles(
         tuple([each for each in accepted if each.media]) if accepts else (),
         mids,
@@ -157,12 +158,17 @@ def bundles_of_offer(
         one_port=options.require or (receiver is not None and bool(receiver.bundles)),
         strict=options.strict,
         ends=True,
+        bundle_only=frozenset(
+            index for index, medium in enumerate(description.media) if not (medium.port or medium.rejected)
+        ),
         warning="; ".join(dict.fromkeys(warnings)),
     )
 
 
-def bundles_of_answer(description: SessionDescription, offerer: Party) -> AnsweredBundles:
-    """What becomes of the bundles of an answer to `offerer`.
+def bundles_of_answer(
+    description: SessionDescription, offerer: Party, *, unseen: frozenset[int]
+) -> AnsweredBundles:
+    """What becomes of the bundles of an answer to `offerer`, who sees some of its media rejected.
 
     Raises:
         UnusableSdp: a=group:BUNDLE contradicts the media.
@@ -181,12 +187,13 @@ def bundles_of_answer(description: SessionDescription, offerer: Party) -> Answer
     answered: list[Bundle] = []
     if offerer.bundled:
         not_offered = frozenset(range(len(description.media))) - kept.intersection(offerer.bundled)
-        answered = [bundle.without(not_offered) for bundle in _read_bundles(description)]
+        answered = [bundle.without(not_offered) for bundle in read_bundles(description)]
     return AnsweredBundles(
         tuple([each for each in offered if each.media]),
         tuple([each for each in answered if each.media]),
         _mids_of(offerer, bundled_mids) if offerer.bundles else (),
         ends=True,
+        unseen=unseen,
     )
 
 
@@ -196,45 +203,8 @@ def _mids_of(offerer: Party, bundled: Mapping[int, str]) -> tuple[str, ...]:
     return tuple([mids.get(index, "") for index in range(max(mids, default=-1) + 1)])
 
 
-def share_transports(description: SessionDescription, bundles: Sequence[Bundle]) -> SessionDescription:
-    """An SDP in which the media of each bundle have the port and the transport of its tagged medium."""
-    if not bundles:
-        return description
-    media = list(description.media)
-    for bundle in bundles:
-        tagged = media[bundle.media[0].medium]
-        for index in _indexes(bundle)[1:]:
-            media[index] = media[index].with_transport_of(tagged, _TRANSPORT)
-    return msgspec.structs.replace(description, media=tuple(media))
-
-
-def with_shared_transports(description: SessionDescription) -> SessionDescription:
-    """The same by its own bundles, if they can be read."""
-    try:
-        return share_transports(description, _read_bundles(description))
-    except UnusableSdp:
-        return description
-
-
-def share_security(
-    secured: Sequence[Secured], ice: NegotiatedIce, bundles: Sequence[Bundle]
-) -> tuple[list[Secured], NegotiatedIce]:
-    """The keys and the ICE of media, those of each bundle with what its tagged medium has."""
-    if not bundles:
-        return list(secured), ice
-    tagged = {index: _indexes(bundle)[0] for bundle in bundles for index in _indexes(bundle)}
-    shared = [
-        each._replace(security=secured[tagged.get(index, index)].security)
-        for index, each in enumerate(secured)
-    ]
-    media = [
-        each._replace(agent=ice.media[tagged.get(index, index)].agent) for index, each in enumerate(ice.media)
-    ]
-    return shared, ice._replace(media=media)
-
-
 def _shares_of(bundles: Sequence[Bundle]) -> dict[int, int]:
-    return {index: first for bundle in bundles for index, first in _shares(_indexes(bundle)).items()}
+    return {index: first for bundle in bundles for index, first in _shares(indexes_of(bundle)).items()}
 
 
 def _shares(indexes: Sequence[int]) -> dict[int, int]:
@@ -243,7 +213,8 @@ def _shares(indexes: Sequence[int]) -> dict[int, int]:
     return dict.fromkeys(others, first)
 
 
-def _indexes(bundle: Bundle) -> list[int]:
+def indexes_of(bundle: Bundle) -> list[int]:
+    """The media of a bundle, the tagged one first."""
     return [each.medium for each in bundle.media]
 
 
@@ -254,7 +225,7 @@ def _can_end(medium: Medium, secured: Secured) -> bool:
     return "SAVP" not in medium.proto.upper() or secured != UNCHANGED
 
 
-def _read_bundles(description: SessionDescription) -> list[Bundle]:
+def read_bundles(description: SessionDescription) -> list[Bundle]:
     """The bundles of an SDP, without the media that are rejected there.
 
     Raises:

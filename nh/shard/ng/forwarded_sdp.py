@@ -83,6 +83,7 @@ def forward_offer(
 
 def forward_answer(
     description: SessionDescription,
+    answered: SessionDescription,
     groups: Sequence[SocketGroup | None],
     options: OfferOptions,
     *,
@@ -100,7 +101,9 @@ def forward_answer(
     Media that the answer lacks are added as rejected, those beyond the offer are rejected (RFC 3264 6).
 
     Args:
-        description: the answer as it came, with the media that are hidden from its sender.
+        description: the answer with the codecs that the offerer sees.
+        answered: the answer as it came, with the media that are hidden from its sender. A medium that only
+            `description` rejects leaves with port 0, and the media of its bundle at its port.
         groups: the relay's sockets for each medium; None without any.
         options: of the command.
         offerer: the party that gets the answer.
@@ -119,11 +122,11 @@ def forward_answer(
     plans = [
         answer_plan(medium, group, address, mux, offerer=offerer, index=index, secured=each, further=further)
         for index, (medium, group, mux, each) in enumerate(
-            zip(description.media, groups, actions, secured, strict=True)
+            zip(answered.media, groups, actions, secured, strict=True)
         )
     ]
     if not bundles.ends:
-        plans = bundled(description, plans)
+        plans = bundled(answered, plans)
     for each in bundles.offerer:
         plans = with_port_of_first(plans, [member.medium for member in each.media])
     missing = offerer.offered[len(description.media) :]

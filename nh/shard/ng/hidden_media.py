@@ -50,7 +50,7 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
         offered: the media of the other end's offer.
 
     Returns:
-        The SDP with the hidden media, rejected, among its own.
+        The SDP with the hidden media, rejected, among its own; so are media before them that it lacks.
 
     Raises:
         UnusableSdp: it would have more media than an SDP may have.
@@ -60,12 +60,13 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     edits = Edits(description.lines)
     own = iter(description.media)
     after = description.session.last
-    for medium in offered:
-        if medium.hidden:
+    last_hidden = max(index for index, medium in enumerate(offered) if medium.hidden)
+    for index, medium in enumerate(offered):
+        if not medium.hidden and (seen := next(own, None)) is not None:
+            after = seen.last
+        elif index <= last_hidden:
             for line in rejection(medium, description):
                 edits.insert_after(after, line)
-        elif (seen := next(own, None)) is not None:
-            after = seen.last
     try:
         return parse_own(edits.render())
     except MalformedRequest as exc:

@@ -105,11 +105,10 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        changed = {index: plan for index in indexes if (plan := plans[index]) is not None}
-        first = next((plan for plan in changed.values() if plan.port), None)
-        if first is not None:
-            for index, plan in changed.items():
-                shared[index] = _at_the_port_of(description.media[index], plan, first)
+        relayed = {index: plan for index in indexes if (plan := plans[index]) is not None and plan.port}
+        for index, plan in relayed.items():
+            first = next(iter(relayed.values()))
+            shared[index] = _at_the_port_of(description.media[index], plan, first)
     return shared
 
 

@@ -4,7 +4,7 @@ Signalling reads an SDP, has it negotiated here, gives the requests to the domai
 the sockets that the domain has for them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
@@ -12,16 +12,20 @@ from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.rtp.payload_types import shared
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
+from nh.sdp.bundles import heirs_of_tags
 from nh.sdp.crypto import limit_suites
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.bundle_transports import (
+    hand_on_transports,
+    share_security,
+    share_transports,
+    with_shared_transports,
+)
 from nh.shard.ng.bundles import (
     AnsweredBundles,
     OfferedBundles,
     bundles_of_answer,
     bundles_of_offer,
-    share_security,
-    share_transports,
-    with_shared_transports,
 )
 from nh.shard.ng.dtls import NewCertificate
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
@@ -89,6 +93,7 @@ class NegotiatedOffer(NamedTuple):
         bundles: what becomes of its bundles.
         ice: what becomes of its ICE.
         shown: the offer with the codecs that the receiver sees.
+        unseen: indexes of the media that the relay has no sockets for, since the receiver sees them rejected.
     """
 
     description: SessionDescription
@@ -101,6 +106,7 @@ class NegotiatedOffer(NamedTuple):
     bundles: OfferedBundles
     ice: NegotiatedIce
     shown: ShownSdp
+    unseen: frozenset[int]
 
     @property
     def warning(self) -> str:
@@ -121,16 +127,9 @@ class NegotiatedOffer(NamedTuple):
             self.options,
             self.interfaces.far,
             shares=self.bundles.shared_by_receiver,
-            unseen=self._unseen,
+            unseen=self.unseen,
         )
         return request_ice(requests, self.ice, self._further, latching=self.options.port_latching)
-
-    @property
-    def _unseen(self) -> Collection[int]:
-        """The media without a codec for the receiver; not those of a bundle, whose transport others have."""
-        if not self.options.codecs.reject_empty:
-            return ()
-        return frozenset(self.shown.rejected).difference(self.bundles.accepted_media)
 
     @property
     def _further(self) -> Sequence[Interface]:
@@ -212,6 +211,16 @@ def negotiate_offer(
     bundles = bundles_of_offer(
         description, options.bundle, secured, sender=ends.sender, receiver=receiver, hidden=offered
     )
+    shown = _show_offer(description, secured, options)
+    rejected = shown.unseen_of(description)
+    # media of a bundle that ends here go on without a codec: others have their transport
+    unseen = bundles.without_transport | (rejected - bundles.accepted_media)
+    bundles = bundles.without(rejected | unseen)
+    if not bundles.ends:
+        hidden = [index for index, medium in enumerate(offered) if medium.hidden]
+        heirs = heirs_of_tags(description, unseen.union(hidden))
+        shown = shown._replace(description=hand_on_transports(shown.description, heirs, description))
+        description = hand_on_transports(description, heirs, description)
     muxes = [
         bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
     ]
@@ -225,11 +234,8 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
-    shown = _show_offer(description, secured, options)
-    if bundles.bundled:
-        bundles = bundles.without(shown.rejected)
     return NegotiatedOffer(
-        description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown
+        description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown, unseen
     )
 
 
@@ -290,6 +296,7 @@ class NegotiatedAnswer(NamedTuple):
         """The answer for the offerer, see forward_answer()."""
         body = forward_answer(
             self.shown.description,
+            self.description,
             groups,
             self.options,
             offerer=self.offerer,
@@ -330,10 +337,13 @@ def negotiate_answer(
     """
     description = with_hidden(description, offerer.offered)
     shown = show_codecs(description, options, offer=False)
-    if options.codecs.reject_empty:
-        description = shown.without_unseen(description)
+    unseen = shown.unseen_of(description)
+    heirs = heirs_of_tags(description, unseen)
+    kept = unseen.intersection(heirs.values())
+    shown = shown._replace(description=hand_on_transports(shown.description, heirs, description))
+    description = shown.without(unseen - kept, description)
     offered = padded(offerer.mux, len(description.media))
-    bundles = bundles_of_answer(description, offerer)
+    bundles = bundles_of_answer(description, offerer, unseen=kept)
     bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
     muxes = [
         mux.answered(medium.rtcp_mux or index in bundled)

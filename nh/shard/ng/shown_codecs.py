@@ -1,5 +1,6 @@
 """The codecs that the receiver of an SDP sees, by a client's key `codec`, and what nh leaves out of that."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -24,18 +25,24 @@ class ShownSdp(NamedTuple):
     warning: str = ""
     left_out: str = ""
 
-    @property
-    def rejected(self) -> list[int]:
-        """The media, by index, that its receiver sees rejected."""
-        return [index for index, medium in enumerate(self.description.media) if medium.rejected]
-
-    def without_unseen(self, description: SessionDescription) -> SessionDescription:
-        """The SDP that this one shows, in which the media are rejected that its receiver sees rejected."""
+    def unseen_of(self, description: SessionDescription) -> frozenset[int]:
+        """The media of the SDP that this one shows, by index, that only its receiver sees rejected."""
         if self.description is description:
-            return description
+            return frozenset()
         pairs = zip(description.media, self.description.media, strict=True)
-        media = tuple([seen if seen.rejected else medium for medium, seen in pairs])
-        return msgspec.structs.replace(description, media=media)
+        return frozenset(
+            index for index, (medium, seen) in enumerate(pairs) if seen.rejected and not medium.rejected
+        )
+
+    def without(self, unseen: Collection[int], description: SessionDescription) -> SessionDescription:
+        """The SDP that this one shows, in which some media, by index, are rejected as in this one."""
+        if not unseen:
+            return description
+        media = [
+            self.description.media[index] if index in unseen else medium
+            for index, medium in enumerate(description.media)
+        ]
+        return msgspec.structs.replace(description, media=tuple(media))
 
 
 def show_codecs(description: SessionDescription, options: OfferOptions, *, offer: bool) -> ShownSdp:

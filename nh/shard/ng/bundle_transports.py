@@ -1,0 +1,64 @@
+"""Transports of bundles: the port, the ICE and the keys of the tagged medium are those of all (RFC 9143)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from nh.calls.bundle import Bundle
+from nh.errors import UnusableSdp
+from nh.sdp.bundles import inherit_transports
+from nh.sdp.description import SessionDescription
+from nh.shard.ng.bundles import indexes_of, read_bundles
+from nh.shard.ng.ice import NegotiatedIce
+from nh.shard.ng.secured import Secured
+
+_TRANSPORT: Final = (
+    *("ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "candidate", "end-of-candidates"),
+    *("fingerprint", "setup", "tls-id", "rtcp-mux", "rtcp-mux-only", "rtcp"),
+)
+"""Attributes of a transport: those of the tagged medium are those of all (RFC 9143 7.1.3, RFC 8859 5)."""
+
+
+def share_transports(description: SessionDescription, bundles: Sequence[Bundle]) -> SessionDescription:
+    """An SDP in which the media of each bundle have the port and the transport of its tagged medium."""
+    if not bundles:
+        return description
+    media = list(description.media)
+    for bundle in bundles:
+        tagged = media[bundle.media[0].medium]
+        for index in [each.medium for each in bundle.media[1:]]:
+            media[index] = media[index].with_transport_of(tagged, _TRANSPORT)
+    return msgspec.structs.replace(description, media=tuple(media))
+
+
+def with_shared_transports(description: SessionDescription) -> SessionDescription:
+    """The same by its own bundles, if they can be read."""
+    try:
+        return share_transports(description, read_bundles(description))
+    except UnusableSdp:
+        return description
+
+
+def hand_on_transports(
+    description: SessionDescription, heirs: Mapping[int, int], source: SessionDescription
+) -> SessionDescription:
+    """An SDP in which the next media of bundles have the transport of rejected ones; see heirs_of_tags()."""
+    return inherit_transports(description, heirs, source, (*_TRANSPORT, "crypto"))
+
+
+def share_security(
+    secured: Sequence[Secured], ice: NegotiatedIce, bundles: Sequence[Bundle]
+) -> tuple[list[Secured], NegotiatedIce]:
+    """The keys and the ICE of media, those of each bundle with what its tagged medium has."""
+    if not bundles:
+        return list(secured), ice
+    tagged = {index: bundle.media[0].medium for bundle in bundles for index in indexes_of(bundle)}
+    shared = [
+        each._replace(security=secured[tagged.get(index, index)].security)
+        for index, each in enumerate(secured)
+    ]
+    media = [
+        each._replace(agent=ice.media[tagged.get(index, index)].agent) for index, each in enumerate(ice.media)
+    ]
+    return shared, ice._replace(media=media)

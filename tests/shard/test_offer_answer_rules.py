@@ -1,0 +1,194 @@
+"""What holds of all that a relay forwards between ends that keep the rules of offer and answer themselves.
+
+An answer has the media of its offer (RFC 3264), m= and c= name a candidate (RFC 8839 4.2.5), and a bundle
+names media that there are, and that were offered in one (RFC 9143). No end learns an address of the other,
+unless ICE is to tell it.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from nh.calls.interfaces import Interface
+from nh.calls.settings import RelayConfig, RelaySettings
+from nh.commands import (
+    DEFAULT_BUNDLE,
+    EVERY_CODEC,
+    Answer,
+    BundleOptions,
+    CodecChoice,
+    IceHandling,
+    Offer,
+    OfferOptions,
+    SdpText,
+)
+from nh.errors import Unsupported
+from nh.results import Rewritten
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.parse import parse
+from nh.shard.relay import Relay
+from tests.profiles import examples
+from tests.shard.offering_ends import End, EndMedium, answered_media, booleans, ends, offered_media
+from tests.shard.testbed import V4
+
+RELAY = "203.0.113.9"
+CALL = b"call"
+AROUND = (IceHandling.OPTIONAL, IceHandling.FORCE_RELAY)
+ACCEPT = BundleOptions(accept=True)
+REJECT = BundleOptions(reject=True)
+OFFER = BundleOptions(offer=True)
+REQUIRE = BundleOptions(offer=True, require=True)
+STRICT = BundleOptions(offer=True, require=True, strict=True)
+BOTH = BundleOptions(accept=True, offer=True, require=True, strict=True)
+NO_AUDIO = CodecChoice(strip=("opus",), reject_empty=True)
+
+options = st.builds(
+    OfferOptions,
+    replace_origin=st.just(True),
+    ice=st.sampled_from(IceHandling),
+    mux_offer=booleans,
+    mux_require=booleans,
+    mux_demux=booleans,
+    mux_accept=booleans,
+    mux_reject=booleans,
+    transport_protocol=st.sampled_from(["", "", "", "RTP/AVP", "RTP/SAVP", "UDP/TLS/RTP/SAVPF"]),
+    bundle=st.sampled_from([DEFAULT_BUNDLE, DEFAULT_BUNDLE, ACCEPT, OFFER, REQUIRE, STRICT, BOTH, REJECT]),
+    codecs=st.sampled_from([EVERY_CODEC, EVERY_CODEC, EVERY_CODEC, NO_AUDIO]),
+    text=st.sampled_from([SdpText(), SdpText(), SdpText(), SdpText(removed_media=("video",))]),
+)
+
+PASSIVE = OfferOptions(replace_origin=True)
+"""A client that wants nothing but a relay."""
+
+
+class Talk:
+    """A call through a relay, whose ends have their SDPs forwarded.
+
+    Arguments:
+        relay: the relay.
+    """
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def forward(self, command: Offer | Answer, end: End) -> bytes:
+        """What the other end gets of an SDP of this one; it keeps the rules."""
+        result = self._relay.execute(command)
+        assert isinstance(result, Rewritten)
+        told = end.ice and command.options.ice in AROUND
+        if not told:
+            addresses = {word for line in result.sdp.decode().splitlines() for word in line.split()}
+            assert addresses.isdisjoint({end.address, end.turn}), "no address of the sender"
+        forwarded = parse(result.sdp)
+        staying = {medium.port for medium in forwarded.media if told and medium.ice}
+        for medium in forwarded.media:
+            if medium.port:
+                self._check_place(medium, told=told and medium.port in staying)
+        check_bundles(forwarded)
+        return result.sdp
+
+    def _check_place(self, medium: Medium, *, told: bool) -> None:
+        place = (medium.connection, medium.port)
+        if not told:
+            assert place in set(self._sockets), "a socket of the relay"
+        candidates = [value.decode().split() for _, value in medium.attributes.get("candidate", ())]
+        if candidates:
+            assert place in [(each[4], int(each[5])) for each in candidates if each[1] == "1"]
+
+    @property
+    def _sockets(self) -> Iterator[tuple[str, int]]:
+        for call in self._relay.table:
+            for group in call.get_offers(now=0.0).groups:
+                for socket in group.sockets:
+                    yield RELAY, socket.port
+
+
+def named(description: SessionDescription, mids: Sequence[str]) -> list[Medium]:
+    """The media that a bundle names."""
+    by_mid = {medium.find_value("mid"): medium for medium in description.media}
+    return [by_mid[mid] for mid in mids]
+
+
+def check_bundles(description: SessionDescription) -> None:
+    """What holds of the bundles of an SDP."""
+    for mids in description.bundles:
+        tagged, *others = members = named(description, mids)
+        assert not any(medium.rejected for medium in members), "media that there are"
+        assert tagged.port, "the tagged medium has the transport"
+        for medium in others:
+            assert medium.ice <= tagged.ice
+            assert medium.has("fingerprint") <= tagged.has("fingerprint")
+        if any("SAVP" in medium.proto for medium in members):
+            assert tagged.has("fingerprint") or tagged.has("crypto")
+    bundled = {mid for mids in description.bundles for mid in mids}
+    for medium in description.media:
+        assert not medium.has("bundle-only") or medium.find_value("mid") in bundled
+
+
+def check_answer(offer: bytes, answer: bytes, option: OfferOptions) -> None:
+    """What holds of an answer and its offer.
+
+    Args:
+        option: of the offer.
+    """
+    offered, answered = parse(offer), parse(answer)
+    assert [medium.kind for medium in answered.media] == [medium.kind for medium in offered.media]
+    for mids in answered.bundles:
+        assert any(set(mids) <= set(each) for each in offered.bundles), "a bundle that was offered"
+        assert len({medium.port for medium in named(answered, mids)}) == 1
+    bundled = {mid for mids in answered.bundles for mid in mids}
+    for was, now in zip(offered.media, answered.media, strict=True):
+        assert now.proto.removesuffix("F") == was.proto.removesuffix("F")
+        assert now.find_value("mid") == was.find_value("mid") or not was.has("mid")
+        if was.rejected:
+            assert now.port == 0, "what is not offered is not there"
+        elif now.port and now.find_value("mid") not in bundled and option.codecs is EVERY_CODEC:
+            assert was.port, "what is bundle-only is bundled"
+            assert now.rtcp_mux <= was.rtcp_mux
+            assert now.ice <= was.ice
+            assert now.has("fingerprint") <= was.has("fingerprint")
+
+
+def ports_of(sdp: bytes) -> list[int]:
+    return [medium.port for medium in parse(sdp).media]
+
+
+def talk(
+    call: Talk, data: st.DataObject, *, media: list[EndMedium], alice: End, bob: End, option: OfferOptions
+) -> None:
+    """An offer of Alice's, which comes twice, and its answer; an offer of one of them, and its answer."""
+    offer = alice.write(media)
+    to_bob = call.forward(Offer(CALL, b"alice", b"", b"", offer, option), alice)
+    repeated = call.forward(Offer(CALL, b"alice", b"", b"", offer, option), alice)
+    assert ports_of(repeated) == ports_of(to_bob)
+    if not parse(to_bob).media:  # sdp-media-remove has left none
+        return
+    media = data.draw(answered_media(parse(to_bob)))
+    answer = Answer(CALL, b"alice", b"bob", b"", bob.write(media), data.draw(options))
+    check_answer(offer, call.forward(answer, bob), option)
+    tags = (b"alice", b"bob")
+    if len(media) == len(parse(to_bob).media) and data.draw(booleans):
+        offer, tags = bob.write(media), (b"bob", b"alice")
+        alice, bob = bob, replace(alice, setup="active")
+    if not option.transport_protocol:  # of a medium that is new to an end, it says what that one has
+        option = PASSIVE
+    to_bob = call.forward(Offer(CALL, *tags, b"", offer, option), alice)
+    answered = bob.write(data.draw(answered_media(parse(to_bob))))
+    check_answer(offer, call.forward(Answer(CALL, *tags, b"", answered, PASSIVE), bob), option)
+
+
+@settings(deadline=None, max_examples=examples(160))
+@given(data=st.data(), media=offered_media(), alice=ends(1), bob=ends(2, "active"), option=options)
+def test_what_a_relay_forwards_keeps_the_rules(ports: range, data: st.DataObject, **drawn: Any) -> None:
+    interface = Interface("default", V4, RELAY)
+    relay = Relay(RelayConfig(RelaySettings(), ports=(ports[0], ports[-1]), interfaces=(interface,)))
+    try:
+        # an SDP that nh cannot convert, as the client wants it, is refused
+        with contextlib.suppress(Unsupported):
+            talk(Talk(relay), data, **drawn)
+    finally:
+        relay.close()

@@ -1,0 +1,113 @@
+"""Bundles that pass through a relay (RFC 9143): the ends bundle with each other."""
+
+import pytest
+
+from nh.commands import BundleOptions, CodecChoice, IceHandling, SdpText
+from tests.shard.bundled_call import media_of
+from tests.shard.conftest import MakePeer
+from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.testbed import Where
+from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, write_media
+from tools.harness.media_peer import RTP
+
+NO_AUDIO = CodecChoice(strip=("PCMU",), reject_empty=True)
+ICE = (
+    "ice-ufrag:abcd",
+    "ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+    "candidate:1 1 UDP 2130706431 192.0.2.1 4000 typ host",
+)
+
+
+@pytest.fixture
+def alice(make_peer: MakePeer) -> BundlePhone:
+    return BundlePhone(make_peer("127.0.0.11"))
+
+
+@pytest.fixture
+def bob(make_peer: MakePeer) -> BundlePhone:
+    return BundlePhone(make_peer("127.0.0.22"))
+
+
+def video_passes(ng: NgTestbed, sender: BundlePhone, to: Where, receiver: BundlePhone) -> None:
+    ng.passes(sender.peer, to, receiver.peer, RTP, sender.packet(VIDEO, b"video"))
+
+
+@pytest.mark.parametrize("removal", ["by codec", "by type"])
+def test_the_next_medium_has_the_transport_of_a_tagged_one_that_leaves_an_offer(
+    ng: NgTestbed, alice: BundlePhone, bob: BundlePhone, removal: str
+) -> None:
+    text = SdpText(removed_media=("audio",) if removal == "by type" else ())
+    codecs = NO_AUDIO if removal == "by codec" else CodecChoice()
+    offer = ng.offer(alice.sdp(bundle_only=True).encode(), codecs=codecs, text=text)
+    assert b"a=group:BUNDLE v\r\n" in offer and b"bundle-only" not in offer
+    *rejected, video = media_of(offer)
+    assert [medium.port for medium in rejected] == [0] * len(rejected)
+    bundled = write_media([0, bob.peer.port], [["mid:a"], ["rtcp-mux", "mid:v"]], address=bob.peer.address)
+    if removal == "by type":
+        bundled = bundled[: bundled.index("m=audio")] + bundled[bundled.index("m=video") :]
+    answer = ng.answer(bundled.replace("t=0 0", "t=0 0\r\na=group:BUNDLE v").encode())
+    assert [medium.port != 0 for medium in media_of(answer)] == [False, True]
+    video_passes(ng, alice, places(answer)[VIDEO], bob)
+    video_passes(ng, bob, video.target, alice)
+
+
+def test_the_media_of_an_answer_stay_on_the_transport_of_a_tagged_one_that_its_receiver_does_not_see(
+    ng: NgTestbed, alice: BundlePhone, bob: BundlePhone
+) -> None:
+    offer = ng.offer(alice.sdp(bundle_only=True).encode())
+    answer = ng.answer(bob.sdp().encode(), codecs=NO_AUDIO)
+    assert b"a=group:BUNDLE v\r\n" in answer
+    assert [medium.port != 0 for medium in media_of(answer)] == [False, True]
+    video_passes(ng, alice, places(answer)[VIDEO], bob)
+    video_passes(ng, bob, places(offer)[AUDIO], alice)
+
+
+def test_the_transport_goes_along_with_its_ice_and_its_keys(ng: NgTestbed) -> None:
+    tagged = ["mid:a", "rtcp-mux", "fingerprint:sha-256 AB", "setup:actpass", *ICE]
+    sdp = write_media(
+        [4000, 0],
+        [tagged, ["mid:v", "bundle-only"]],
+        address="192.0.2.1",
+        group="BUNDLE a v",
+        proto="UDP/TLS/RTP/SAVPF",
+    )
+    video = media_of(ng.offer(sdp.encode(), codecs=NO_AUDIO))[VIDEO]
+    assert {"rtcp-mux", "fingerprint:sha-256 AB", "setup:actpass", *ICE[:2]} <= set(video.attributes)
+    (candidate,) = [
+        each.split() for each in video.attributes if each.startswith("candidate") and " 1 UDP" in each
+    ]
+    assert (candidate[4], int(candidate[5])) == video.target
+
+
+def test_a_bundle_stays_where_it_is_beside_a_relay_that_is_a_candidate(ng: NgTestbed) -> None:
+    sdp = write_media(
+        [4000, 4000],
+        [["mid:a", "rtcp-mux", *ICE], ["mid:v", "rtcp-mux"]],
+        address="192.0.2.1",
+        group="BUNDLE a v",
+    )
+    offer = ng.offer(sdp.encode(), ice=IceHandling.FORCE_RELAY)
+    assert places(offer) == [("192.0.2.1", 4000)] * 2
+
+
+@pytest.mark.parametrize("bundle", [BundleOptions(reject=True), BundleOptions(offer=True)])
+def test_a_medium_without_a_transport_is_rejected_where_its_bundle_is(
+    ng: NgTestbed, alice: BundlePhone, bob: BundlePhone, bundle: BundleOptions
+) -> None:
+    """It may be accepted in its bundle only (RFC 9143 6)."""
+    offer = ng.offer(alice.sdp(bundle_only=True).encode(), bundle=bundle)
+    assert [medium.port != 0 for medium in media_of(offer)] == [True, False]
+    assert b"bundle-only" not in offer and b"BUNDLE a v" not in offer
+    answer = ng.answer(bob.sdp().encode())
+    assert [medium.port != 0 for medium in media_of(answer)] == [True, False]
+
+
+@pytest.mark.parametrize("bundle_only", [False, True])
+def test_a_bundle_ends_where_srtp_is_added(ng: NgTestbed, alice: BundlePhone, *, bundle_only: bool) -> None:
+    """The other end would have one association, and the relay one for each medium."""
+    sdp = alice.sdp(bundle_only=bundle_only).encode()
+    offer = ng.offer(sdp, transport_protocol="UDP/TLS/RTP/SAVPF")
+    assert b"BUNDLE" not in offer
+    assert len(set(places(offer))) == 2
+    for medium in media_of(offer):
+        assert any(each.startswith("fingerprint") for each in medium.attributes)
