@@ -70,6 +70,7 @@ class Store:
         self._writer = StoreWriter(engine, may_be_away=may_be_away)
         self._check_s = min(FLUSH_S, engine.check_s)
         self._behind_since: float | None = None
+        self._changed_at = 0.0
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
@@ -106,11 +107,18 @@ class Store:
             call_id: of the call.
             snapshot: what load() returns at the next start. It is not copied.
         """
-        self._change(JournalRecord(call_id, snapshot, time.time()))
+        self._change(JournalRecord(call_id, snapshot, self._time()))
 
     def delete(self, call_id: bytes) -> None:
         """Remove a call from the store, if it is there."""
-        self._change(JournalRecord(call_id, None, time.time()))
+        self._change(JournalRecord(call_id, None, self._time()))
+
+    def _time(self) -> float:
+        """The wall clock; changes within BATCH_S have the same number, as each call has the time of one."""
+        now = time.time()
+        if not 0 <= now - self._changed_at < BATCH_S:
+            self._changed_at = now
+        return self._changed_at
 
     def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
         """Hold a snapshot that was put, packed, as the caller does from now on.

@@ -39,9 +39,8 @@ REPEAT_S: Final = 60.0
 
 
 class _PackedCall(msgspec.Struct, frozen=True, gc=False):
-    """A StoredCall whose snapshot is packed."""
+    """A StoredCall whose snapshot is packed; its call-id is the key that it is found by."""
 
-    call_id: bytes
     snapshot: Packed
     written_at: float
 
@@ -49,9 +48,9 @@ class _PackedCall(msgspec.Struct, frozen=True, gc=False):
 _HeldCall = StoredCall | _PackedCall
 
 
-def _plain(call: _HeldCall) -> StoredCall:
+def _plain(call_id: bytes, call: _HeldCall) -> StoredCall:
     if isinstance(call, _PackedCall):
-        return StoredCall(call.call_id, call.snapshot.unpack(), call.written_at)
+        return StoredCall(call_id, call.snapshot.unpack(), call.written_at)
     return call
 
 
@@ -103,12 +102,12 @@ class StoreWriter:
     @property
     def calls(self) -> list[StoredCall]:
         """What the engine should hold."""
-        return [_plain(call) for call in self._wanted.values()]
+        return list(itertools.starmap(_plain, self._wanted.items()))
 
     def expected(self) -> Iterator[JournalRecord]:
         """What the engine should hold, and what it should not: the latest of each call."""
         now = time.time()
-        for call in map(_plain, self._wanted.values()):
+        for call in itertools.starmap(_plain, self._wanted.items()):
             yield JournalRecord(call.call_id, call.snapshot, call.written_at)
         for call_id, call_or_none in self._unwritten.items():
             if call_or_none is None:
@@ -141,7 +140,7 @@ class StoreWriter:
         """Hold the snapshot of a call packed, if it is still the one that was added."""
         call = self._wanted.get(call_id)
         if type(call) is StoredCall and call.snapshot is snapshot:
-            self._wanted[call_id] = _PackedCall(call.call_id, packed, call.written_at)
+            self._wanted[call_id] = _PackedCall(packed, call.written_at)
 
     def write(self, changes: Changes, *, until: float | None = None) -> bool:
         """Write changes, those of add(), and those that could not be written before.
@@ -186,7 +185,7 @@ class StoreWriter:
 
     def _write_part(self) -> None:
         part = {
-            call_id: None if call is None else _plain(call)
+            call_id: None if call is None else _plain(call_id, call)
             for call_id, call in itertools.islice(self._unwritten.items(), ROWS)
         }
         self._engine.write(part)
@@ -225,7 +224,9 @@ class StoreWriter:
             )
         self._was_open = True
         self._unwritten = {
-            call_id: call for call_id, call in self._wanted.items() if stored.get(call_id) != _plain(call)
+            call_id: call
+            for call_id, call in self._wanted.items()
+            if stored.get(call_id) != _plain(call_id, call)
         } | strangers
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
