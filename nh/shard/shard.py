@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nh.ipc.link_messages import Configure, Restore
 from nh.loop import SelectorLoop
+from nh.shard.heap_trim import HeapTrim
 from nh.shard.lease_end import LeaseEnd
 from nh.shard.link_reports import LinkReports
 from nh.shard.other_version import refuse_foreign_calls
@@ -80,6 +81,7 @@ class Shard:
         return Relay(configure.relay, stats=stats, kernel=kernel, kernel_off=kernel_off, memory=memory)
 
     def _observe(self, reports: LinkReports) -> None:
+        self.relay.observe(HeapTrim())
         self.relay.observe(TimeoutWatch(self.relay.table, reports.media_timed_out))
         if self.configure.rtcp:
             self._rtcp_watch = RtcpWatch(reports.rtcp_seen)

@@ -1,14 +1,13 @@
 """When snapshots are packed: in short turns between commands, a few snapshots in each.
 
-The room that the snapshots have left, and the start of the supervisor, goes back to the system: glibc keeps
-what lies below memory in use.
+The room that the snapshots have left, and the start of the supervisor, goes back to the system (nh.heap).
 """
 
-import ctypes
 import logging
 from collections.abc import Sequence
 from typing import Final
 
+from nh.heap import give_back_free_pages
 from nh.loop import Loop
 from nh.printable import counted
 from nh.supervisor.shards.slot import ShardSlot
@@ -23,9 +22,6 @@ TRIM_AFTER_S: Final = 10.0
 
 STARTED_AFTER_S: Final = 1.0
 """Seconds from the first turn to when the room is given back that the start has left."""
-
-_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""malloc_trim(3); None: another C library than glibc, which gives room back by itself."""
 
 
 class PackingTurns:
@@ -53,8 +49,7 @@ class PackingTurns:
             self._turn()
         if self._trim_at is not None and self._loop.now() >= self._trim_at:
             self._trim_at = None
-            if _trim is not None:
-                _trim(0)
+            give_back_free_pages()
 
     def _turn(self) -> None:
         now = self._loop.now()

@@ -1,0 +1,35 @@
+"""nh.heap: what is free in the heap goes back to the system, wherever it lies."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nh.heap import give_back_free_pages
+from nh.shard import heap_trim
+from nh.shard.heap_trim import TRIM_S, HeapTrim
+
+BLOCK_BYTES = 1000  # of malloc(3): Python itself has what is smaller than 512
+FREE_BYTES = 64 << 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").read_text().count("libc.so.6"), reason="needs glibc")
+def test_free_room_below_memory_in_use_goes_back() -> None:
+    blocks = [bytes(BLOCK_BYTES) for _ in range(FREE_BYTES // BLOCK_BYTES)]
+    last = blocks[-1]
+    del blocks
+    before = psutil.Process().memory_info().rss
+    give_back_free_pages()
+    assert before - psutil.Process().memory_info().rss > FREE_BYTES / 2
+    assert len(last) == BLOCK_BYTES
+
+
+def test_a_shard_gives_back_at_its_first_turn_and_then_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+    now = 1000.0
+    monkeypatch.setattr(heap_trim, "give_back_free_pages", lambda: times.append(now))
+    trim = HeapTrim()
+    for _ in range(100):
+        trim.housekeeping(now)
+        now += 0.5
+    assert times == [1000.0 + number * TRIM_S for number in range(5)]
