@@ -7,6 +7,7 @@ from benchmarks.figures import METRICS, Metric, Spread, base_of, loss_percent, r
 from benchmarks.goals import judge_goals
 from benchmarks.results import Level, Results
 from benchmarks.set_up import table_of
+from benchmarks.steadiness import Steadiness
 
 BEGIN: Final = "<!-- benchmarks: begin -->"
 END: Final = "<!-- benchmarks: end -->"
@@ -42,10 +43,19 @@ def _about(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items() if version)
     rounds = max((len(peer.rounds) for at in results.levels for peer in at.peers.values()), default=0)
-    return (
+    about = (
         f"{results.taken}: {machine.cpus} CPUs, {machine.cpu}, {machine.memory_bytes / 2**30:.0f} GiB;"
         f" {versions}.\n{rounds} rounds of {results.seconds:g} s for each peer at each level. The row of nh"
         " is absolute, the others'\nare multiples of it in the same round. Median (least to most)."
+    )
+    return f"{about}\n{_steadiness(results.steadiness)}" if results.steadiness else about
+
+
+def _steadiness(steadiness: Steadiness) -> str:
+    longest = f", for {_number(steadiness.longest_ms)} ms at most" if steadiness.longest_ms else ""
+    return (
+        "Before the first round, the host slowed the CPU of the relays to less than half its speed in"
+        f" {_number(steadiness.slow_percent)} %\nof {steadiness.measured_s:.0f} s{longest}."
     )
 
 

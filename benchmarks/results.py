@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.machine import Machine
+from benchmarks.steadiness import Steadiness
 
 LATEST: Final = Path(__file__).with_name("results") / "latest.json"
 
@@ -165,6 +166,7 @@ class Results(msgspec.Struct, kw_only=True):
         taken: date and time, UTC.
         machine: where.
         seconds: length of a round.
+        steadiness: of the relays' CPU before the first round; None if that was not measured.
         clients: by peer, through what its calls were set up; "" if that is not to be compared.
         idle_memory_bytes: by peer, without a call.
         skipped: what did not take part, with reasons.
@@ -177,6 +179,7 @@ class Results(msgspec.Struct, kw_only=True):
     taken: str
     machine: Machine
     seconds: float
+    steadiness: Steadiness | None = None
     clients: dict[str, str] = {}
     idle_memory_bytes: dict[str, int] = {}
     skipped: list[Skipped] = []

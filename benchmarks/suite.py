@@ -19,6 +19,7 @@ from benchmarks.machine import busy_s, describe_machine
 from benchmarks.peers.interface import NotHere, Peer, Site
 from benchmarks.processes import TreeMeter
 from benchmarks.results import Level, PeerFigures, Results, Round, SetUpTime, Skipped
+from benchmarks.steadiness import measure_steadiness
 from benchmarks.streams import Phones, Stream
 from nh.errors import NhError
 from tools.harness import HarnessError
@@ -29,6 +30,9 @@ IDLE_S: Final = 2.0
 
 SET_UP_IN_A_ROW: Final = 250
 """Calls that one peer sets up before the others have their turn."""
+
+STEADINESS_ROUNDS: Final = 4
+"""The CPU of the relays is watched for so many times the length of a round before the first."""
 
 DISTURBED: Final = 0.08
 """Share of the machine that other programs may take in a round; else it is played again."""
@@ -124,6 +128,7 @@ class Suite:
 
     def run(self) -> Results:
         """Measure; `results` grows meanwhile, so that what was measured before Ctrl-C is there."""
+        self.results.steadiness = measure_steadiness(self._relay_cpu, STEADINESS_ROUNDS * self._plan.seconds)
         for index, (name, make) in enumerate(self._plan.peers.items()):
             self._start(name, index, make)
         for calls, packets_per_s in self._plan.levels:
