@@ -35,7 +35,7 @@ def doctor(
     from nh.doctor.doctor import examine, worst  # noqa: PLC0415  it loads what nh run does
     from nh.doctor.findings import Finding, Status  # noqa: PLC0415
     from nh.doctor.host import Host, Patient  # noqa: PLC0415
-    from nh.supervisor.host.check import running_pid  # noqa: PLC0415
+    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())  # the findings say what the checks would log
     findings: list[Finding] = []

@@ -119,7 +119,7 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
     except NotRunning as exc:
         if settings.rpc or not isinstance(exc.__cause__, FileNotFoundError):
             raise
-        from nh.supervisor.host.check import running_pid  # noqa: PLC0415  only this error needs it
+        from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  only this error needs it
 
         if running_pid(settings.runtime_path) is None:
             raise not_running(settings.runtime_path) from exc

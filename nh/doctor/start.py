@@ -11,8 +11,8 @@ from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Verdict, probe
 from nh.stats import StatsReader, attach_segment, segment_name
-from nh.supervisor.host.check import CHECKS, Check, lock_is_hidden
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
+from nh.supervisor.start_checks import CHECKS, Check, lock_is_hidden
 
 Findings = Iterator[Finding]
 

@@ -62,7 +62,7 @@ class _Http(NamedTuple):
 
 
 def check_http(settings: Settings, *, running: bool) -> None:
-    """Check that HTTP can be served; see nh.supervisor.host.check.
+    """Check that HTTP can be served; see nh.supervisor.start_checks.
 
     Args:
         settings: see Settings.

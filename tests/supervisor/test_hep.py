@@ -20,9 +20,9 @@ from nh.errors import ConfigError
 from nh.ipc.report_messages import RtcpPacket, RtcpSeen
 from nh.results import CallRecord
 from nh.stats import SupervisorStats
-from nh.supervisor.host.check import CHECKS
 from nh.supervisor.records.hep import HepEncoder
 from nh.supervisor.records.records import Records
+from nh.supervisor.start_checks import CHECKS
 from nh.wire.hep import HepPacket, PacketKind, decode_packet
 from tests.rtcp import sender_report
 from tools.harness.call import RelayedCall

@@ -56,7 +56,7 @@ def check_in(settings: Settings) -> str:
         NotNow: this host does not give what they name.
         Unavailable: a shard process does not start.
     """
-    from nh.supervisor.host.check import check_host  # noqa: PLC0415  a start makes its checks itself
+    from nh.supervisor.start_checks import check_host  # noqa: PLC0415  a start makes its checks itself
 
     check_host(settings)
     _try_shard()

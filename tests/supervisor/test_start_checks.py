@@ -12,9 +12,9 @@ import pytest
 from nh.config import Settings
 from nh.config_sources import load_settings
 from nh.errors import ConfigError, NhError, NotNow
-from nh.supervisor.host.check import check_host, running_pid
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
+from nh.supervisor.start_checks import check_host, running_pid
 from tools.harness.ports import claim_ports, min_max
 
 
