@@ -161,6 +161,25 @@ def test_who_takes_no_bundle_has_two_ports(
         ng.passes(others[medium], places(to_bob)[medium], plain[medium], RTP, packet)
 
 
+def test_an_answer_may_reject_the_tagged_medium(call: BundledCall) -> None:
+    """Then the next one is the tagged one (RFC 9143 7.3.1), and has the port."""
+    plain = call.plain[VIDEO]
+    offer = call.testbed.offer(call.phone.sdp().encode(), bundle=ACCEPT)
+    rejecting = write_media([0, plain.port], [[], []], address=plain.address)
+    answer = call.testbed.answer(rejecting.encode())
+    assert b"a=group:BUNDLE v\r\n" in answer
+    for number in range(1, 3):
+        packet = call.phone.packet(VIDEO, b"video alone")
+        source = call.testbed.passes(call.phone.peer, places(answer)[VIDEO], plain, RTP, packet)
+        assert source == places(offer)[VIDEO]
+        packet = plain_packet(VIDEO, number, b"back")
+        source = call.testbed.passes(plain, places(offer)[VIDEO], call.phone.peer, RTP, packet)
+        assert source == places(answer)[VIDEO]
+    again = call.testbed.offer(call.phone.sdp().encode(), to=b"bob")
+    assert places(again)[VIDEO] == places(offer)[VIDEO]
+    assert places(call.testbed.answer(rejecting.encode())) == places(answer)
+
+
 @pytest.mark.parametrize(
     ("group", "mids", "error"),
     [
