@@ -7,7 +7,7 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
@@ -22,6 +22,7 @@ from nh.http.relay import RpcClient, StatsSource
 from nh.http.replies import error_reply, json_reply
 from nh.http.token import TokenCheck
 from nh.ipc.http_config import HttpConfig
+from nh.results import Failure
 from nh.stats.health import why_not_alive, why_not_ready
 from nh.stats.reading import StatsReading
 
@@ -59,7 +60,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
             Route("/ng-plain", gateway.post_plain, methods=["POST"]),
             WebSocketRoute("/{path:path}", gateway.serve_websocket),  # as rtpengine, at any path
         ]
-    app = Starlette(routes=routes, exception_handlers={NhError: _on_error})
+    app = Starlette(routes=routes, exception_handlers={NhError: _on_error, 404: _on_no_path})
     app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
     check = TokenCheck(app, digest=config.token_sha256, private=config.private)
     return Guard(check, local=config.local)
@@ -68,6 +69,13 @@ def make_app(config: HttpConfig) -> ASGIApp:
 async def _on_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, NhError)
     return error_reply(error)
+
+
+async def _on_no_path(request: Request, _error: Exception) -> Response:
+    if not request.url.path.startswith("/api/"):
+        return PlainTextResponse("Not Found", 404)
+    missing = Failure("not_found", "the API has no such path; /api/openapi.json has them all")
+    return json_reply({"error": missing}, 404)
 
 
 class _Octets(PathConvertor):

@@ -154,9 +154,22 @@ def test_there_are_no_redirects(client: httpx.Client) -> None:
     assert client.get("/metrics/").status_code == 404
 
 
+def test_a_path_that_the_api_does_not_have_is_an_error_of_the_api(client: httpx.Client) -> None:
+    reply = client.get("/api/callls")
+    assert reply.status_code == 404
+    assert reply.json()["error"] == {
+        "code": "not_found",
+        "message": "the API has no such path; /api/openapi.json has them all",
+    }
+    assert client.get("/nowhere").text == "Not Found"
+
+
 def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
     reply = client.get("/api/calls/no-such-call")
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
+    assert (
+        reply.json()["error"]["message"] == "no call has this call-id, and none that had it has ended lately"
+    )
 
 
 @pytest.mark.parametrize(
