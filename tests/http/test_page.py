@@ -85,7 +85,7 @@ def test_the_page_on_a_screen(tab: Tab, url: str, calls: list[RelayedCall], pict
     assert tab.value("document.title") == "nh"
     assert_no_problems(tab)
     tab.open(f"{url}#/call/gone")
-    tab.wait_for("document.getElementById('call').innerText.includes('no call with this call-id')")
+    tab.wait_for("document.getElementById('call').innerText.includes('no call has this call-id')")
 
 
 def test_numbers_are_short(tab: Tab, url: str) -> None:
