@@ -206,7 +206,7 @@ class RelayTestbed:
         payload = PAYLOADS[component] if payload is None else payload
         sender.send(payload, to, component)
         received, source = self.receive(receiver, component)
-        assert received == payload
+        assert received == payload, f"{received!r} arrived from {source}"
         return source
 
     def converse(self, caller: MediaPeer, callee: MediaPeer, call: Conversation) -> None:
