@@ -1,5 +1,7 @@
 """How the command line is read: typer's parser, which converts text with pydantic only where it must."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -49,7 +51,10 @@ def take_text_as_it_is(params: list[Any]) -> list[Any]:
 
 class _Option(TyperOption):
     def process_value(self, ctx: Any, value: Any) -> Any:
-        return _processed(self, ctx, value) if _is_plain(self, value) else super().process_value(ctx, value)
+        if _is_plain(self, value):
+            return _processed(self, ctx, value)
+        with _naming(value):
+            return super().process_value(ctx, value)
 
     def display_type_rich(self, ctx: Any) -> Any:
         """What the help shows beside the option: nothing beside one that takes no value."""
@@ -63,11 +68,24 @@ class _Option(TyperOption):
 
 class _Argument(TyperArgument):
     def process_value(self, ctx: Any, value: Any) -> Any:
-        return _processed(self, ctx, value) if _is_plain(self, value) else super().process_value(ctx, value)
+        if _is_plain(self, value):
+            return _processed(self, ctx, value)
+        with _naming(value):
+            return super().process_value(ctx, value)
 
     def display_type_rich(self, ctx: Any) -> Any:  # noqa: ARG002
         """What the help shows beside the argument: nothing, because its text says what it is."""
         return None
+
+
+@contextmanager
+def _naming(value: object) -> Iterator[None]:
+    """Have an error of typer's conversion carry the value, which its message may not name."""
+    try:
+        yield
+    except typer.BadParameter as exc:
+        vars(exc)["value"] = value
+        raise
 
 
 def _is_plain(param: TyperOption | TyperArgument, value: object) -> bool:

@@ -30,7 +30,7 @@ def usage_message(error: Any, program: str = "nh") -> str:
         lacks = "takes no value" if "not take a value" in error.message else "needs a value"
         return f"command line: {error.option_name} {lacks}; `--help` says which"
     if kind == "BadParameter" and error.param is not None:
-        return f"command line: {_name(error.param)}: {_bad_value(error.message)}; see `{command} --help`"
+        return f"command line: {_name(error.param)}: {_bad_value(error)}; see `{command} --help`"
     if found := re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message, re.DOTALL):
         return f"command line: {command} takes no argument '{_cut(found[1])}'; see `{command} --help`"
     return f"command line: {_cut(error.message)}; see `{command} --help`"
@@ -42,13 +42,15 @@ def no_command(name: str, commands: Iterable[str]) -> str:
     return f"command line: nh has no command '{_cut(name)}'; {remedy}"
 
 
-def _bad_value(message: str) -> str:
-    """What is wrong with a value that typer has converted; it does not always say which value it was."""
-    if found := re.search(r"('.*') is not one of (.*?)\.?$", message, re.DOTALL):
+def _bad_value(error: Any) -> str:
+    """What is wrong with a value that typer could not convert."""
+    if found := re.search(r"('.*') is not one of (.*?)\.?$", error.message, re.DOTALL):
         return f"{_cut(found[1])} is not one of {found[2].replace(chr(39), '')}"
-    if found := re.search(r"a valid (integer|number)", message):
-        return f"the value is not a {'whole number' if found[1] == 'integer' else 'number'}"
-    return "the value cannot be used"
+    value = getattr(error, "value", None)
+    shown = f"'{_cut(value)}'" if isinstance(value, str) else "the value"
+    if found := re.search(r"a valid (integer|number)", error.message):
+        return f"{shown} is not a {'whole number' if found[1] == 'integer' else 'number'}"
+    return f"{shown} cannot be used"
 
 
 def _options(ctx: Any) -> list[str]:

@@ -125,8 +125,9 @@ def test_what_cannot_be_done_is_said_in_a_line(arguments: Sequence[str], status:
     ("arguments", "message"),
     [
         (["--control", "smoke"], "--control: 'smoke' is not one of netsip, native, ng, direct; see"),
-        (["--calls", "x"], "--calls: the value is not a whole number; see"),
-        (["--timeout-s", "x"], "--timeout-s: the value is not a number; see"),
+        (["--calls", "1O"], "--calls: '1O' is not a whole number; see"),
+        (["--calls", "x" * 999], f"--calls: '{'x' * 80}' is not a whole number; see"),
+        (["--timeout-s", "x\x1b"], "--timeout-s: 'x\\x1b' is not a number; see"),
         (["--call", "5"], "nh load has no option --call; did you mean --calls?"),
         (["a", "b"], "nh load takes no argument 'b'; see"),
         (["--calls"], "--calls needs a value; "),
