@@ -107,6 +107,7 @@ def test_where_there_is_no_terminal_it_prints_one_picture_without_escapes(
         assert "since start" in done.stdout
         assert "\x1b" not in done.stdout
         assert max(map(len, done.stdout.splitlines())) <= 80
+        assert not [line for line in done.stdout.splitlines() if line.endswith(" ")]
 
 
 def test_the_environment_names_the_runtime_directory_too(segment: Segment, tmp_path: Path) -> None:

@@ -255,13 +255,19 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
         "block",
     ]
     assert [line.split()[0] for line in lines] == [
-        *("since", "received", "sent", "paths", "dropped", "refused", "sessions", "expired"),
+        *("since", "received", "sent", "paths", "dropped", "refused", "sessions", "expired", "recovery"),
         *commands,
         *("requests", "unserved", "datagrams", "connections"),
     ]
     assert "received     2000 packets, 500 kB" in lines
     assert "paths        0 in the kernel · 2000 in user space · 0 kernel table full" in lines
     assert "allocate     4 ok · 0 refused · 0 failed" in lines
+
+
+def test_what_deaths_of_shards_cost_is_counted_since_the_start() -> None:
+    shard = make_shard(hangs=1, calls_restored=12, calls_lost=2, sockets_not_held=48)
+    lines = rendered(counters_table(make_reading(shard, make_shard(1, sockets_not_held=4))))
+    assert "recovery     1 hangs · 12 calls restored · 2 lost · 52 sockets not held" in lines
 
 
 def test_it_is_drawn_without_a_history_too() -> None:

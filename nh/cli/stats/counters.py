@@ -56,6 +56,15 @@ def _of_shards(totals: ShardStats) -> Iterator[_Row]:
             (totals.expired_replaced, "replaced"),
         ),
     )
+    yield (
+        "recovery",
+        _line(
+            (totals.hangs, "hangs"),
+            (totals.calls_restored, "calls restored"),
+            (totals.calls_lost, "lost"),
+            (totals.sockets_not_held, "sockets not held"),
+        ),
+    )
     for command in _COMMANDS:
         yield command, _line(*((getattr(totals, f"{command}_{word}"), word) for word in _OUTCOMES))
 

@@ -58,10 +58,16 @@ def print_once(watch: Watch, interval_s: float) -> None:
     meter.measure(watch.read())
     time.sleep(interval_s)
     reading = watch.read()
+    view = StatsView(
+        reading, meter.measure(reading), warning=watch.warning(reading), stopped=watch.stopped
+    )
     console = Console()
-    warning = watch.warning(reading)
-    console.print(StatsView(reading, meter.measure(reading), warning=warning, stopped=watch.stopped))
-    console.print(Text(), counters_table(reading), sep="\n")
+    with console.capture() as printed:
+        console.print(view, Text(), counters_table(reading), sep="\n")
+    text = printed.get()
+    if not console.is_terminal:  # rich fills the lines of a table up to its width
+        text = "\n".join(map(str.rstrip, text.split("\n")))
+    typer.echo(text, nl=False)
 
 
 def print_json(watch: Watch, interval_s: float | None) -> None:
