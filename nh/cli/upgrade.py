@@ -1,6 +1,9 @@
 """`nh upgrade` and `nh shards`: replace the code, settings or shards of a running nh, and lose no call."""
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -31,6 +34,9 @@ DONE_S: Final = 60.0
 """How long the new nh may take to answer."""
 
 POLL_S: Final = 0.1
+
+SILENT_S: Final = 5.0
+"""After so many seconds a command says what it waits for; other commands wait no longer for a reply."""
 
 
 class Upgraded(msgspec.Struct, frozen=True):
@@ -83,11 +89,14 @@ def shards(
 def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
     began = time.monotonic()
     with connect_to(settings, timeout_s=ASK_S) as client:
-        before = _started(client)
-        version = client.request(Upgrade(number)).version
+        with announced_wait("a reply of nh; `nh doctor` says whether it hangs"):
+            before = _started(client)
+        with announced_wait("nh, which lets the installed code check the settings"):
+            version = client.request(Upgrade(number)).version
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
-    values = wait_for_successor(settings.rpc_addresses[0], before)
+    with announced_wait("the new nh to serve; its log says what it does"):
+        values = wait_for_successor(settings.rpc_addresses[0], before)
     totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)
     assert isinstance(found, list)
@@ -98,6 +107,19 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
         goes = f"{counted(done.calls, 'call')} {'goes' if done.calls == 1 else 'go'}"
         count = counted(done.shards, "shard")
         typer.echo(f"nh {done.version} runs with {count}; {goes} on; {done.took_s:.1f} s")
+
+
+@contextmanager
+def announced_wait(what: str) -> Iterator[None]:
+    """Say on standard error what a block waits for, if it takes longer than SILENT_S."""
+    timer = threading.Timer(SILENT_S, typer.echo, (f"waiting for {what}",), {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _started(client: "NativeClient") -> object:

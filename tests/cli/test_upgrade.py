@@ -1,12 +1,44 @@
-"""nh.cli.upgrade: what is said where no new nh serves. Other upgrades are in tests/survival."""
+"""nh.cli.upgrade: what is said where no nh replies or serves. Other upgrades are in tests/survival."""
+
+import functools
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from nh.cli import upgrade
 from nh.cli.upgrade import wait_for_successor
 from nh.client import NativeClient
 from nh.commands import GetStats
 from nh.errors import Unavailable
 from tools.harness.relay import running_relay
+from tools.harness.waiting import eventually
+
+
+@pytest.mark.parametrize("command", [upgrade.upgrade, functools.partial(upgrade.shards, number="2")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_nh_does_not_reply_it_says_what_it_waits_for(
+    command: Callable[..., None],
+    as_json: bool,
+    rpc_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(upgrade, "SILENT_S", 0.05)
+    with ThreadPoolExecutor(1) as threads:
+        with socket.socket(socket.AF_UNIX) as stopped_nh:
+            stopped_nh.bind(rpc_path)
+            stopped_nh.listen()
+            outcome = threads.submit(command, rpc=rpc_path, as_json=as_json)
+            eventually(
+                lambda: (
+                    "waiting for a reply of nh; `nh doctor` says whether it hangs" in capsys.readouterr().err
+                ),
+                "it says so",
+            )
+        with pytest.raises(Unavailable, match="without a reply"):
+            outcome.result()
 
 
 def test_an_old_nh_that_goes_on_serving_is_given_up_in_time() -> None:

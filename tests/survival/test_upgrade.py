@@ -79,7 +79,7 @@ def test_calls_go_on_in_new_shards_of_the_same_supervisor(deployment: Deployment
         shards = relay.shard_processes()
         result = nh_ok(deployment.place, "upgrade")
         assert result.stdout.startswith(f"nh {nh.__version__} runs with 2 shards; {len(calls)} calls go on; ")
-        assert result.stderr == f"nh {nh.__version__} takes over …\n"
+        assert f"nh {nh.__version__} takes over …" in result.stderr.splitlines()
         supervisor, totals = relay.stats().supervisor, relay.stats().totals
         assert sum(totals.command_s.counts) >= 3 * CALLS, "each call took three commands"
         assert sum(totals.loop_late_s.counts) > 0
@@ -278,8 +278,9 @@ def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
         config.write_text(nonsense)
         result = nh_command(deployment.place, "upgrade")
         assert result.exit_code == 1
-        assert result.stderr.startswith("nh: everything stays as it is: ")
-        assert len(result.stderr.splitlines()) == 1
+        *waits, why = result.stderr.splitlines()
+        assert why.startswith("nh: everything stays as it is: ")
+        assert all(line.startswith("waiting for nh, ") for line in waits), "a slow host says so"
     assert_stays(relay, shards, calls)
     config.write_text("silent_s = 40\n")
     nh_ok(deployment.place, "upgrade")

@@ -58,9 +58,7 @@ def print_once(watch: Watch, interval_s: float) -> None:
     meter.measure(watch.read())
     time.sleep(interval_s)
     reading = watch.read()
-    view = StatsView(
-        reading, meter.measure(reading), warning=watch.warning(reading), stopped=watch.stopped
-    )
+    view = StatsView(reading, meter.measure(reading), warning=watch.warning(reading), stopped=watch.stopped)
     console = Console()
     with console.capture() as printed:
         console.print(view, Text(), counters_table(reading), sep="\n")
