@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nh.cli.stats import quantities
-from nh.stats import ShardStats, SupervisorStats
+from nh.stats import SupervisorStats
 from nh.stats.layout import DROPS, LIMITS
-from nh.stats.reading import StatsReading
+from nh.stats.reading import StatsReading, Totals
 
 _COMMANDS: Final = (
     *("allocate", "activate", "close", "list", "show"),
@@ -31,7 +31,7 @@ def counters_table(reading: StatsReading) -> Table:
     return table
 
 
-def _of_shards(totals: ShardStats) -> Iterator[_Row]:
+def _of_shards(totals: Totals) -> Iterator[_Row]:
     yield "received", f"{quantities.packets(totals.packets_in)}, {quantities.byte_size(totals.bytes_in)}"
     yield "sent", f"{quantities.packets(totals.packets_out)}, {quantities.byte_size(totals.bytes_out)}"
     yield (
