@@ -63,7 +63,8 @@ class FlowTable:
         self._words = memoryview(self._memory).cast("Q")
         self._first = first_index
         self._end = first_index + 1  # behind the highest index that was ever used
-        self._free = list(range(first_index + indexes - 1, first_index, -1))
+        self._indexes = range(first_index + 1, first_index + indexes)
+        self._free = list(reversed(self._indexes))
         self._share = indexes - 1
         self._due = array("Q", [_NEVER]) * indexes
         self._watchers: list[FlowWatcher | None] = []  # by index, as far as any was in use
@@ -72,7 +73,7 @@ class FlowTable:
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._left: dict[bytes, bytes] = {}
         if successor:
-            self._find_left()
+            self.find_stale_flows()
         else:
             self._clear()
             self._memory[first_index * COUNTERS_BYTES :] = bytes(indexes * COUNTERS_BYTES)
@@ -191,6 +192,23 @@ class FlowTable:
 
     # --- a predecessor's flows ------------------------------------------------------------------------
 
+    def find_stale_flows(self) -> None:
+        """Find the flows that a predecessor left; before any flow is added or adopted.
+
+        A predecessor that relays begins and ends flows: once it has stopped, find them again.
+        """
+        self._left = {}
+        for key, value in list(self._own_flows()):
+            if layout.unpack_flow(value).mtu_bytes:
+                self._left[key] = value
+            else:
+                bpf.delete(self._flows_fd, key)
+        taken = {layout.unpack_flow(value).counter_index for value in self._left.values()}
+        self._free = [index for index in reversed(self._indexes) if index not in taken]
+        for index in self._free:  # flows that had ended, but whose counters were not cleared yet
+            self._clear_index(index)
+        self._end = max(taken.intersection(self._indexes), default=self._first) + 1
+
     def has_stale_flow(self, local: Endpoint) -> bool:
         """Whether a predecessor left a flow at `local` that is not adopted yet."""
         return bool(self._left) and layout.pack_key(local) in self._left
@@ -213,24 +231,13 @@ class FlowTable:
             self.free_index(layout.unpack_flow(value).counter_index)
         self._left = {}
 
-    def _find_left(self) -> None:
-        ours = set(self._free)
-        for key, value in list(self._own_flows()):
-            if layout.unpack_flow(value).mtu_bytes:
-                self._left[key] = value
-            else:
-                bpf.delete(self._flows_fd, key)
-        taken = {layout.unpack_flow(value).counter_index for value in self._left.values()} & ours
-        self._end = max(taken | {self._first}) + 1
-        # flows that had ended, but whose counters were not cleared yet
-        for index in ours - taken:
-            self._clear_index(index)
-        self._free = sorted(ours - taken, reverse=True)
-
     def _clear_index(self, index: int) -> None:
+        counters = slice(index * COUNTERS_BYTES, (index + 1) * COUNTERS_BYTES)
+        if self._memory[counters] == _EMPTY:
+            return
         packets, size, _ = self.totals_of(index)
         self.add_carry_over(packets, size)
-        self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES] = _EMPTY
+        self._memory[counters] = _EMPTY
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
         """Add packets and bytes of ended flows to the totals."""

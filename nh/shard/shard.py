@@ -100,7 +100,9 @@ class Shard:
     def restore(
         self, restore: Restore, queue: RestoreQueue, on_begin: Callable[[int], None] | None
     ) -> RestoreCounts:
-        """Restore the calls of an earlier process; see RestoreQueue.restore()."""
+        """Restore the calls of an earlier process, which has stopped; see RestoreQueue.restore()."""
+        if self.relay.plane.kernel is not None and self.configure.successor:
+            self.relay.plane.kernel.find_stale_flows()  # it relayed when this process was set up
         self.relay.continue_counters(restore.counters, kernel_has_them=self.configure.successor)
         counts = queue.restore(self.recovery.restorer, on_begin)
         if self._rtcp_watch is not None:

@@ -133,3 +133,22 @@ def test_a_full_table_is_full_of_flows(program: LoadedProgram, table: FlowTable)
         table.add(local, dataclasses.replace(FORTH, out=Endpoint("192.0.2.1", 32_000 + number)))
     with pytest.raises(KernelTableFull):
         table.add(IPV4.local, FORTH)
+
+
+def test_a_successor_finds_what_a_predecessor_that_still_relays_begins_and_ends(
+    program: LoadedProgram,
+) -> None:
+    predecessor = table_of(program)
+    predecessor.add(IPV4.local, dataclasses.replace(FORTH, counter_index=predecessor.take_index()))
+    successor = table_of(program, successor=True)
+    predecessor.add(FORTH.out, dataclasses.replace(BACK, counter_index=predecessor.take_index()))
+    predecessor.remove(IPV4.local)
+    successor.find_stale_flows()
+    assert [successor.has_stale_flow(local) for local in (IPV4.local, FORTH.out)] == [False, True]
+    adopted = successor.adopt_stale_flow(FORTH.out)
+    assert adopted is not None
+    free = {successor.take_index() for _ in range(successor.room)}
+    assert adopted.counter_index not in free, "no other flow counts there"
+    assert len(free) == 6, "the place of the flow that ended is free again"
+    successor.close()
+    assert entry(program, FORTH.out) is None

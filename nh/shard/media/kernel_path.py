@@ -94,6 +94,10 @@ class KernelPath:
         self._flows.remove_stale_flows()
         self._route_watch = RouteWatch(loop, self.routes_changed)
 
+    def find_stale_flows(self) -> None:
+        """Find the flows of the process before; see FlowTable."""
+        self._flows.find_stale_flows()
+
     def has_stale_flow(self, media_socket: MediaSocket) -> bool:
         """Whether the process before left a flow at the socket that is not adopted yet."""
         return self._flows.has_stale_flow(media_socket.local)
