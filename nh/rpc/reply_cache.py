@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Final
 
 from nh.rpc.events import Send
-from nh.rpc.packed_replies import LEAST_BYTES, TOGETHER, PackedReplies
+from nh.rpc.packed_replies import LEAST_BYTES, MOST_BYTES, TOGETHER, PackedReplies
 
 KEEP_S: Final = 60.0
 """Seconds that a reply is kept: clients give up after 5 s, and try a failed relay again after 60 s."""
@@ -30,7 +30,7 @@ MAX_WAITING: Final = 32
 class ReplyCache:
     """The replies of the last KEEP_S seconds, and the senders that wait for replies to come.
 
-    Replies are packed TOGETHER: most are never asked for.
+    Replies are packed TOGETHER, except for short and long ones: most are never asked for.
 
     Args:
         keep_s, max_replies, max_bytes: see KEEP_S, MAX_REPLIES, MAX_REPLY_BYTES.
@@ -96,7 +96,7 @@ class ReplyCache:
         self._cookies.append(cookie)
         self._kept_bytes += len(cookie) + len(reply)
         self._forget(now)
-        if len(reply) >= LEAST_BYTES:
+        if LEAST_BYTES <= len(reply) <= MOST_BYTES:
             self._to_pack.append(cookie)
             if len(self._to_pack) == TOGETHER:
                 self._pack()
