@@ -5,9 +5,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nh.heap import give_back_free_pages
+from nh.heap import give_back_free_pages, grown_bytes
 from nh.shard import heap_trim
-from nh.shard.heap_trim import TRIM_S, HeapTrim
+from nh.shard.heap_trim import MOST_GROWN_BYTES, TRIM_S, HeapTrim
 
 BLOCK_BYTES = 1000  # of malloc(3): Python itself has what is smaller than 512
 FREE_BYTES = 64 << 20
@@ -15,7 +15,9 @@ FREE_BYTES = 64 << 20
 
 @pytest.mark.skipif(not Path("/proc/self/maps").read_text().count("libc.so.6"), reason="needs glibc")
 def test_free_room_below_memory_in_use_goes_back() -> None:
+    grown_before = grown_bytes()
     blocks = [bytes(BLOCK_BYTES) for _ in range(FREE_BYTES // BLOCK_BYTES)]
+    assert grown_bytes() - grown_before > FREE_BYTES / 2
     last = blocks[-1]
     del blocks
     before = psutil.Process().memory_info().rss
@@ -28,8 +30,21 @@ def test_a_shard_gives_back_at_its_first_turn_and_then_each_interval(monkeypatch
     times: list[float] = []
     now = 1000.0
     monkeypatch.setattr(heap_trim, "give_back_free_pages", lambda: times.append(now))
+    monkeypatch.setattr(heap_trim, "grown_bytes", lambda: MOST_GROWN_BYTES)
     trim = HeapTrim()
     for _ in range(100):
         trim.housekeeping(now)
         now += 0.5
     assert times == [1000.0 + number * TRIM_S for number in range(5)]
+
+
+def test_a_large_heap_is_left_alone_because_packets_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = MOST_GROWN_BYTES + 1
+    sizes: list[int] = []
+    monkeypatch.setattr(heap_trim, "grown_bytes", lambda: grown)
+    monkeypatch.setattr(heap_trim, "give_back_free_pages", lambda: sizes.append(grown))
+    trim = HeapTrim()
+    trim.housekeeping(1000.0)
+    grown = MOST_GROWN_BYTES
+    trim.housekeeping(1000.0 + TRIM_S)
+    assert sizes == [MOST_GROWN_BYTES]

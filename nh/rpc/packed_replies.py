@@ -17,7 +17,7 @@ LEAST_BYTES: Final = 100
 """A shorter reply takes hardly more than its place in a block."""
 
 MOST_BYTES: Final = 1500
-"""A block of longer replies would hold up other commands: 32 of 60 kB took 120 ms to pack, and 25 to find one.
+"""A block of longer replies would hold up other commands: 32 of 60 kB took 120 ms to pack, 25 to find one.
 
 32 of 1500 bytes take 0.6 ms and 0.2 ms, if they have little in common.
 """
