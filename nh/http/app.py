@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -60,7 +61,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
             Route("/ng-plain", gateway.post_plain, methods=["POST"]),
             WebSocketRoute("/{path:path}", gateway.serve_websocket),  # as rtpengine, at any path
         ]
-    app = Starlette(routes=routes, exception_handlers={NhError: _on_error, 404: _on_no_path})
+    app = Starlette(routes=routes, exception_handlers={NhError: _on_error, HTTPException: _on_no_route})
     app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
     check = TokenCheck(app, digest=config.token_sha256, private=config.private)
     return Guard(check, local=config.local)
@@ -71,11 +72,16 @@ async def _on_error(_request: Request, error: Exception) -> Response:
     return error_reply(error)
 
 
-async def _on_no_path(request: Request, _error: Exception) -> Response:
+async def _on_no_route(request: Request, error: Exception) -> Response:
+    """404 or 405: an error of the API where the path is one of it."""
+    assert isinstance(error, HTTPException)
     if not request.url.path.startswith("/api/"):
-        return PlainTextResponse("Not Found", 404)
-    missing = Failure("not_found", "the API has no such path; /api/openapi.json has them all")
-    return json_reply({"error": missing}, 404)
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    if error.status_code == 405:
+        what = Failure("bad_request", "this path of the API has another method; /api/openapi.json says which")
+    else:
+        what = Failure("not_found", "the API has no such path; /api/openapi.json has them all")
+    return json_reply({"error": what}, error.status_code, error.headers)
 
 
 class _Octets(PathConvertor):

@@ -164,6 +164,16 @@ def test_a_path_that_the_api_does_not_have_is_an_error_of_the_api(client: httpx.
     assert client.get("/nowhere").text == "Not Found"
 
 
+def test_a_method_that_a_path_of_the_api_does_not_have_is_an_error_of_the_api(client: httpx.Client) -> None:
+    reply = client.get("/api/drain")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+    assert reply.json()["error"] == {
+        "code": "bad_request",
+        "message": "this path of the API has another method; /api/openapi.json says which",
+    }
+    assert client.post("/metrics").text == "Method Not Allowed"
+
+
 def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
     reply = client.get("/api/calls/no-such-call")
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
