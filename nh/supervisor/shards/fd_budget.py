@@ -49,6 +49,6 @@ class FdBudget:
         self._limited_log.log(
             logging.WARNING,
             "some media sockets are not held open (%s): if their shard dies, their calls lose packets; raise"
-            " the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service)",
+            " the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service), or lower max_clients",
             why,
         )
