@@ -93,47 +93,48 @@ def _drop_from_groups(edits: Edits, session: Section, leaving: Collection[str]) 
             edits.replace(line, text.encode("ascii", "backslashreplace"))
 
 
-def heirs_of_tags(description: SessionDescription, gone: Collection[int]) -> dict[int, int]:
-    """The tagged media of bundles that are rejected while others have their transport.
+def new_tagged_media(description: SessionDescription, gone: Collection[int]) -> dict[int, int]:
+    """The media that become the tagged ones of bundles whose tagged media are rejected (RFC 9143 7.3.1).
 
     Args:
         description: the SDP.
         gone: indexes of the media that are rejected in it beside those that are so already.
 
     Returns:
-        By the medium that is the tagged one then, the one that was.
+        The index of the tagged medium before, by that of the new one. Media with a transport of their own
+        keep it, and are not among them.
     """
     if not gone:
         return {}
     by_mid = {medium.find_value("mid"): medium for medium in description.media if not medium.rejected}
-    heirs: dict[int, int] = {}
+    found: dict[int, int] = {}
     for mids in description.bundles:
         members = [by_mid[mid] for mid in mids if mid in by_mid]
-        heir = next((each for each in members if each.number - 1 not in gone), None)
-        if heir is not None and heir is not members[0] and heir.port in (0, members[0].port):
-            heirs[heir.number - 1] = members[0].number - 1
-    return heirs
+        new = next((each for each in members if each.number - 1 not in gone), None)
+        if new is not None and new is not members[0] and new.port in (0, members[0].port):
+            found[new.number - 1] = members[0].number - 1
+    return found
 
 
-def inherit_transports(
+def take_transports(
     description: SessionDescription,
-    heirs: Mapping[int, int],
+    new_tagged: Mapping[int, int],
     source: SessionDescription,
     names: Sequence[str],
 ) -> SessionDescription:
-    """An SDP in which media have the port and the transport of others (RFC 9143 7.3.1).
+    """An SDP in which new tagged media have the port and the transport of those before them.
 
     Args:
         description: the SDP.
-        heirs: see heirs_of_tags().
-        source: the same SDP before these others were rejected.
+        new_tagged: see new_tagged_media().
+        source: the same SDP before the others were rejected.
         names: of the attributes of a transport.
     """
-    if not heirs:
+    if not new_tagged:
         return description
     edits = Edits(description.lines)
-    for heir, tagged in heirs.items():
-        medium, before = description.media[heir], source.media[tagged]
+    for index, index_before in new_tagged.items():
+        medium, before = description.media[index], source.media[index_before]
         edits.replace(medium.first, write_medium_port(edits.text(medium.first), before.port))
         if before.connection is not None and medium.connection != before.connection:
             for line in medium.fields.get(b"c", ()):
@@ -142,8 +143,8 @@ def inherit_transports(
                 max((medium.first, *medium.fields.get(b"i", ()))), make_connection(before.connection)
             )
         drop_attributes(edits, medium, (*names, "bundle-only"))
-        shared = description.media[tagged].attributes
-        for line in sorted(each.line for name in names for each in shared.get(name, ())):
+        transport = description.media[index_before].attributes
+        for line in sorted(each.line for name in names for each in transport.get(name, ())):
             edits.insert_after(medium.last, edits.text(line))
     return parse_own(edits.render())
 

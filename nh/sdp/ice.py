@@ -5,7 +5,7 @@ peers' user fragments and passwords, and covers no address outside the packet (R
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from nh.calls.ip_address import canonical_address, is_address
 from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
@@ -39,7 +39,7 @@ class IceAction(enum.Enum):
     ADD: add the relay's candidates to the peer's, with the lowest priority. If the peers find a path around
         the relay, it sees no packets of such media, and the call goes on.
     RELAY: the same with candidates of type relay (RFC 8445 5.1.1.2), and without those of the peer's relays.
-        Such media keep their m= and c= lines, unless they name a relay of the peer (see defaults_to_relay).
+        Such media keep their m= and c= lines, unless they name a relay of the peer (see staying_media).
     OWN: remove all of them; media whose plan has credentials get these, and the relay's candidates.
 
     All but KEEP remove a=remote-candidates, which has addresses that the receiver does not know.
@@ -70,7 +70,25 @@ def rewrite_session_ice(edits: Edits, session: Section, action: IceAction, *, li
         edits.insert_after(session.last, b"a=ice-lite")
 
 
-def defaults_to_relay(medium: Medium) -> bool:
+def staying_media(relayed: Sequence[Medium], bundles: Iterable[Sequence[str]]) -> dict[int, Medium]:
+    """The media, by number, that stay where they are, with the relay as a candidate (IceAction.RELAY).
+
+    So do those of a bundle at the port of such a tagged medium, whose ICE is theirs (RFC 9143 7.1.3).
+
+    Args:
+        relayed: the media that the relay has ports for.
+        bundles: see SessionDescription.
+    """
+    staying = {each.number: each for each in relayed if each.ice and not _defaults_to_relay(each)}
+    by_mid = {medium.find_value("mid"): medium for medium in relayed}
+    for mids in bundles:
+        members = [by_mid[mid] for mid in mids if mid in by_mid]
+        if members and members[0].number in staying:
+            staying |= {each.number: each for each in members if each.port == members[0].port}
+    return staying
+
+
+def _defaults_to_relay(medium: Medium) -> bool:
     """Whether m= and c= name a relay of the peer, as RFC 8839 4.2.1.2 recommends.
 
     Without that candidate these lines must not name it: an end whose peer has no candidate for them takes no

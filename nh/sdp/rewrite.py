@@ -18,7 +18,7 @@ from nh.sdp.fields import (
     write_origin,
     write_rtcp,
 )
-from nh.sdp.ice import CandidatePlace, IceAction, defaults_to_relay, rewrite_medium_ice, rewrite_session_ice
+from nh.sdp.ice import CandidatePlace, IceAction, rewrite_medium_ice, rewrite_session_ice, staying_media
 from nh.sdp.lines import Edits
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
@@ -152,10 +152,7 @@ def _gone(description: SessionDescription, plan: RewritePlan) -> frozenset[int]:
 
 
 def _staying(description: SessionDescription, plan: RewritePlan) -> dict[int, Medium]:
-    """The media, by number, that stay where they are, with the relay as a candidate (IceAction.RELAY).
-
-    So do those of a bundle at the port of such a tagged medium, whose ICE is theirs (RFC 9143 7.1.3).
-    """
+    """The media, by number, that stay where they are; see staying_media()."""
     if plan.ice is not IceAction.RELAY:
         return {}
     relayed = [
@@ -163,13 +160,7 @@ def _staying(description: SessionDescription, plan: RewritePlan) -> dict[int, Me
         for medium, each in zip(description.media, plan.media, strict=True)
         if each is not None and each.port and medium.port
     ]
-    staying = {each.number: each for each in relayed if each.ice and not defaults_to_relay(each)}
-    by_mid = {medium.find_value("mid"): medium for medium in relayed}
-    for mids in description.bundles:
-        members = [by_mid[mid] for mid in mids if mid in by_mid]
-        if members and members[0].number in staying:
-            staying |= {each.number: each for each in members if each.port == members[0].port}
-    return staying
+    return staying_media(relayed, description.bundles)
 
 
 def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan, *, pinned: bool) -> str | None:
@@ -247,8 +238,8 @@ def _rewrite_dtls(
     if lines is not None:
         drop_attributes(edits, medium, DTLS_ATTRIBUTES)
     elif whole.replaces_dtls:
-        inherited = [name for name in DTLS_ATTRIBUTES if not medium.has(name)]
-        indexes = [each.line for name in inherited for each in medium.session.attributes.get(name, ())]
+        missing = [name for name in DTLS_ATTRIBUTES if not medium.has(name)]
+        indexes = [each.line for name in missing for each in medium.session.attributes.get(name, ())]
         lines = tuple(edits.text(index) for index in sorted(indexes))
     for line in (lines or ()) if port else ():
         edits.insert_after(medium.last, line)
@@ -268,8 +259,8 @@ def _write_connections(edits: Edits, section: Section, address: str) -> None:
 def _pin_connection(edits: Edits, medium: Medium, shared: str | None) -> None:
     """Give an untouched medium the session's original c=, if that was changed."""
     if medium.own_connection is None and medium.connection not in (None, shared) and medium.port:
-        inherited = medium.session.fields[b"c"][0]
-        _insert_after_title(edits, medium, edits.text(inherited))
+        index = medium.session.fields[b"c"][0]
+        _insert_after_title(edits, medium, edits.text(index))
 
 
 def _insert_connection(edits: Edits, medium: Medium, address: str) -> None:

@@ -68,7 +68,7 @@ PASSIVE = OfferOptions(replace_origin=True)
 class Talk:
     """A call through a relay, whose ends have their SDPs forwarded.
 
-    Arguments:
+    Args:
         relay: the relay.
     """
 
@@ -141,13 +141,14 @@ def check_answer(offer: bytes, answer: bytes, option: OfferOptions) -> None:
         assert any(set(mids) <= set(each) for each in offered.bundles), "a bundle that was offered"
         assert len({medium.port for medium in named(answered, mids)}) == 1
     bundled = {mid for mids in answered.bundles for mid in mids}
-    inherits = option.codecs is not EVERY_CODEC or bool(option.text.removed_media)  # of a medium left out
+    # where a medium is left out, the next of its bundle has its transport
+    leaves_out = option.codecs is not EVERY_CODEC or bool(option.text.removed_media)
     for was, now in zip(offered.media, answered.media, strict=True):
         assert now.proto.removesuffix("F") == was.proto.removesuffix("F")
         assert now.find_value("mid") == was.find_value("mid") or not was.has("mid")
         if was.rejected:
             assert now.port == 0, "what is not offered is not there"
-        elif now.port and now.find_value("mid") not in bundled and not inherits:
+        elif now.port and now.find_value("mid") not in bundled and not leaves_out:
             assert was.port, "what is bundle-only is bundled"
             assert now.rtcp_mux <= was.rtcp_mux
             assert now.ice <= was.ice

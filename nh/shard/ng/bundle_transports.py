@@ -7,7 +7,7 @@ import msgspec
 
 from nh.calls.bundle import Bundle
 from nh.errors import UnusableSdp
-from nh.sdp.bundles import inherit_transports
+from nh.sdp.bundles import take_transports
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundles import indexes_of, read_bundles
 from nh.shard.ng.ice import NegotiatedIce
@@ -40,11 +40,11 @@ def with_shared_transports(description: SessionDescription) -> SessionDescriptio
         return description
 
 
-def hand_on_transports(
-    description: SessionDescription, heirs: Mapping[int, int], source: SessionDescription
+def with_new_tagged(
+    description: SessionDescription, new_tagged: Mapping[int, int], source: SessionDescription
 ) -> SessionDescription:
-    """An SDP in which the next media of bundles have the transport of rejected ones; see heirs_of_tags()."""
-    return inherit_transports(description, heirs, source, (*_TRANSPORT, "crypto"))
+    """An SDP in which new tagged media have the transport of those before them; see take_transports()."""
+    return take_transports(description, new_tagged, source, (*_TRANSPORT, "crypto"))
 
 
 def share_security(

@@ -1,6 +1,7 @@
 """Signalling: the commands of ng, carried out on the calls. SDP comes in and leaves with the relay's ports.
 
-nh.shard.ng.negotiated decides what an SDP requests (holds, relayed media, keys) and what the other end gets.
+What an SDP requests (holds, relayed media, keys) and what the other end gets is decided in
+nh.shard.ng.negotiated_offer and negotiated_answer.
 The domain decides what becomes of calls (nh.calls.offer_answer.offers).
 """
 
@@ -29,13 +30,8 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
-from nh.shard.ng.negotiated import (
-    NegotiatedAnswer,
-    NegotiatedOffer,
-    OfferEnds,
-    negotiate_answer,
-    negotiate_offer,
-)
+from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
+from nh.shard.ng.negotiated_offer import NegotiatedOffer, OfferEnds, negotiate_offer
 from nh.shard.ng.negotiation import announced_media, family_of, leave_out, policy_for, read_sdp
 from nh.shard.ng.queries import query_call
 

@@ -1,6 +1,6 @@
-"""Negotiated offers and answers: all that one SDP and a client's options come to, before anything changes.
+"""Negotiated offers: all that an offer and a client's options come to, before anything changes.
 
-Signalling reads an SDP, has it negotiated here, gives the requests to the domain, and forwards the SDP with
+Signalling reads the SDP, has it negotiated here, gives the requests to the domain, and forwards the SDP with
 the sockets that the domain has for them.
 """
 
@@ -12,43 +12,25 @@ from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
 from nh.calls.rtp.payload_types import shared
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
-from nh.sdp.bundles import heirs_of_tags
+from nh.sdp.bundles import new_tagged_media
 from nh.sdp.crypto import limit_suites
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import (
-    hand_on_transports,
     share_security,
     share_transports,
+    with_new_tagged,
     with_shared_transports,
 )
-from nh.shard.ng.bundles import (
-    AnsweredBundles,
-    OfferedBundles,
-    bundles_of_answer,
-    bundles_of_offer,
-)
+from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
 from nh.shard.ng.dtls import NewCertificate
-from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
+from nh.shard.ng.forwarded_sdp import forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
-from nh.shard.ng.ice import (
-    NegotiatedIce,
-    drop_unanswered,
-    expect_ice,
-    ice_of_answer,
-    ice_of_offer,
-    request_ice,
-)
+from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.interface_choice import InterfacePair
-from nh.shard.ng.negotiation import (
-    expected_of,
-    mux_offered,
-    padded,
-    requests_of_answer,
-    requests_of_offer,
-)
-from nh.shard.ng.optional_srtp import note_completed, optional_keys
+from nh.shard.ng.negotiation import expected_of, mux_offered, requests_of_offer
+from nh.shard.ng.optional_srtp import optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.securing import secure_answer, secure_offer
+from nh.shard.ng.securing import secure_offer
 from nh.shard.ng.shown_codecs import ShownSdp, show_codecs
 from nh.shard.ng.srtp_means import wanted_transports
 
@@ -218,9 +200,9 @@ def negotiate_offer(
     bundles = bundles.without(rejected | unseen)
     if not bundles.ends:
         hidden = [index for index, medium in enumerate(offered) if medium.hidden]
-        heirs = heirs_of_tags(description, unseen.union(hidden))
-        shown = shown._replace(description=hand_on_transports(shown.description, heirs, description))
-        description = hand_on_transports(description, heirs, description)
+        new_tagged = new_tagged_media(description, unseen.union(hidden))
+        shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
+        description = with_new_tagged(description, new_tagged, description)
     muxes = [
         bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
     ]
@@ -245,119 +227,3 @@ def _show_offer(
     """The offer with the suites of SRTP that passes, and the codecs, that its receiver sees."""
     passing = [index for index, each in enumerate(secured) if each == UNCHANGED]
     return show_codecs(limit_suites(description, passing, options.sdes), options, offer=True)
-
-
-class NegotiatedAnswer(NamedTuple):
-    """What an answer comes to.
-
-    Attributes:
-        description: the answer, with the media that are hidden from its sender.
-        options: of the command.
-        offerer: whose offer it answers.
-        near: where the relay meets the offerer.
-        further: beside that, where ICE offers it further candidates.
-        secured: of each medium, its keys.
-        muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
-        bundles: what becomes of its bundles.
-        ice: what becomes of its ICE.
-        shown: the answer with the codecs that the offerer sees.
-    """
-
-    description: SessionDescription
-    options: OfferOptions
-    offerer: Party
-    near: Interface
-    further: Sequence[Interface]
-    secured: list[Secured]
-    muxes: list[tuple[bool, bool]]
-    bundles: AnsweredBundles
-    ice: NegotiatedIce
-    shown: ShownSdp
-
-    @property
-    def requests(self) -> list[MediumRequest]:
-        """What its media request of the relay.
-
-        Raises:
-            IncompleteSdp: a medium has no address.
-        """
-        requests = requests_of_answer(
-            share_transports(self.description, self.bundles.answerer),
-            self.muxes,
-            self.secured,
-            self.options,
-            self.near,
-            offerer=self.offerer,
-            shares=self.bundles.shared_by_offerer,
-        )
-        return request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
-
-    def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
-        """The answer for the offerer, see forward_answer()."""
-        body = forward_answer(
-            self.shown.description,
-            self.description,
-            groups,
-            self.options,
-            offerer=self.offerer,
-            muxes=self.muxes,
-            secured=self.secured,
-            bundles=self.bundles,
-            ice=self.ice,
-            address=self.options.media_address or self.near.advertised,
-            further=self.further,
-            mark=mark,
-        )
-        drop_unanswered(self.offerer, self.ice)
-        note_completed(self.offerer, self.secured)
-        return body
-
-
-def negotiate_answer(
-    description: SessionDescription,
-    options: OfferOptions,
-    near: Interface,
-    further: Sequence[Interface],
-    *,
-    offerer: Party,
-    answerer: Party | None,
-) -> NegotiatedAnswer:
-    """What an answer comes to.
-
-    Args:
-        description: the answer as it came.
-        options: of the command.
-        near: where the relay meets the offerer.
-        further: beside that, where ICE may offer it further candidates.
-        offerer: whose offer it answers.
-        answerer: who answers; None: it is new.
-
-    Raises:
-        UnusableSdp: it takes no key that was offered, or its bundles contradict its media.
-    """
-    description = with_hidden(description, offerer.offered)
-    shown = show_codecs(description, options, offer=False)
-    unseen = shown.unseen_of(description)
-    heirs = heirs_of_tags(description, unseen)
-    kept = unseen.intersection(heirs.values())
-    shown = shown._replace(description=hand_on_transports(shown.description, heirs, description))
-    description = shown.without(unseen - kept, description)
-    offered = padded(offerer.mux, len(description.media))
-    bundles = bundles_of_answer(description, offerer, unseen=kept)
-    bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
-    muxes = [
-        mux.answered(medium.rtcp_mux or index in bundled)
-        for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
-    ]
-    shared = share_transports(description, bundles.answerer)
-    secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
-    ice = ice_of_answer(
-        shared,
-        options,
-        offerer=offerer,
-        answerer=answerer,
-        bundled=bool(bundles.offerer or bundles.answerer),
-    )
-    secured, ice = share_security(secured, ice, bundles.answerer)
-    further = () if options.media_address else further
-    return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice, shown)
