@@ -105,9 +105,9 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
-        relayed = {index: plan for index in indexes if (plan := plans[index]) is not None and plan.port}
-        for index, plan in relayed.items():
-            first = next(iter(relayed.values()))
+        relayed = [(index, plan) for index in indexes if (plan := plans[index]) is not None and plan.port]
+        for index, plan in relayed:
+            _, first = relayed[0]
             shared[index] = _at_the_port_of(description.media[index], plan, first)
     return shared
 
