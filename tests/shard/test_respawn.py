@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,7 @@ from nh.commands import (
 )
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, RelayPort, Rewritten
+from nh.shard.recovery.checkpoints import REFRESH_S
 from nh.stats import Segment, StatsReader
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio
@@ -198,8 +200,9 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
             snapshot = decode_snapshot(shard.backup.calls[b"call"])
             return sum(leg.packets for each in snapshot.sessions for leg in each.legs)
 
-        eventually(lambda: counted() >= packets, "the counters are saved", 5.0)
+        eventually(lambda: counted() >= packets, "the counters are saved")
 
+    took_s = []
     for_alice, _ = set_up(shard, alice, bob)
     for number in range(OTHERS):
         key = TransactionKey(b"other %d" % number, 1, b"alice", b"bob")
@@ -212,8 +215,11 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         shard.kill()
         pack_snapshots(shard)
         assert shard.start().restored == 1 + OTHERS
+        started = time.monotonic()
         say(alice, for_alice, bob, range(10))
         wait_until_counted(10 * death)
+        took_s.append(time.monotonic() - started)
+    assert min(took_s) < REFRESH_S / 2, "in the first refresh; a busy host may delay one of them"
 
 
 def test_counters_go_on_that_no_snapshot_has(
