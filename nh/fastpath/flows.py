@@ -198,12 +198,13 @@ class FlowTable:
         A predecessor that relays begins and ends flows: once it has stopped, find them again.
         """
         self._left = {}
-        for key, value in list(self._own_flows()):
-            if layout.unpack_flow(value).mtu_bytes:
+        taken: set[int] = set()
+        for key, value, owner in self._own_flows():
+            if owner.mtu_bytes:
                 self._left[key] = value
+                taken.add(owner.counter_index)
             else:
                 bpf.delete(self._flows_fd, key)
-        taken = {layout.unpack_flow(value).counter_index for value in self._left.values()}
         self._free = [index for index in reversed(self._indexes) if index not in taken]
         for index in self._free:  # flows that had ended, but whose counters were not cleared yet
             self._clear_index(index)
@@ -298,20 +299,14 @@ class FlowTable:
             self._memory.close()
 
     def _clear(self) -> None:
-        for key, _ in self._own_flows():
+        for key, _, _ in self._own_flows():
             bpf.delete(self._flows_fd, key)
         self._flows = {}
         self._markers = {}
 
-    def _own_flows(self) -> Iterator[tuple[bytes, bytes]]:
-        for key in list(self._keys()):
-            value = bpf.lookup(self._flows_fd, key, layout.FLOW.size)
-            if value is not None and layout.shard_of(value) == self.shard:
-                yield key, value
-
-    def _keys(self) -> Iterator[bytes]:
-        # of a table that others change: some keys may come twice, none of ours is left out
-        key = bpf.next_key(self._flows_fd, None, layout.KEY.size)
-        while key is not None:
-            yield key
-            key = bpf.next_key(self._flows_fd, key, layout.KEY.size)
+    def _own_flows(self) -> Iterator[tuple[bytes, bytes, layout.Owner]]:
+        """Keys and values of this shard's flows, and of their markers."""
+        for key, value in list(bpf.elements(self._flows_fd, layout.KEY.size, layout.FLOW.size)):
+            owner = layout.owner_of(value)
+            if owner.shard == self.shard:
+                yield key, value, owner

@@ -25,6 +25,11 @@ KEY: Final = struct.Struct("!16sHH")
 FLOW: Final = struct.Struct("=16s16s16s2s2s2sHIIIIBBBB")
 """struct flow, in the order of its members."""
 
+_OWNER: Final = struct.Struct("=HIII")
+"""The members shard to mtu_bytes of struct flow."""
+
+_OWNER_AT: Final = struct.calcsize("=16s16s16s2s2s2s")
+
 COUNT_STREAMS: Final = 1
 LEAVE_RTCP: Final = 2
 """Bits of the member `rtp` of struct flow."""
@@ -186,10 +191,23 @@ def _unpack_address(data: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, data)
 
 
-def shard_of(flow: bytes) -> int:
-    """The shard that owns a packed flow."""
-    shard: int = FLOW.unpack(flow)[6]
-    return shard
+class Owner(NamedTuple):
+    """What a shard has to know of a packed flow to tell whose it is.
+
+    Args:
+        shard: number of the shard that owns it.
+        ifindex, counter_index, mtu_bytes: as in FlowEntry; a marker has an mtu_bytes of 0.
+    """
+
+    shard: int
+    ifindex: int
+    counter_index: int
+    mtu_bytes: int
+
+
+def owner_of(flow: bytes) -> Owner:
+    """Whose a packed flow is; a tenth of what unpack_flow() takes, for tens of thousands in a row."""
+    return Owner(*_OWNER.unpack_from(flow, _OWNER_AT))
 
 
 def latest_payload_type(memory: bytes | memoryview | mmap.mmap, index: int) -> int | None:

@@ -38,14 +38,29 @@ def test_keys_with_zero_bytes_are_whole(table: int) -> None:
     assert bpf.lookup(table, b"\0\0\0\1", 8) == bytes(8)
 
 
-def test_a_map_is_walked_key_by_key(table: int) -> None:
-    for key in (b"key1", b"key2"):
-        bpf.update(table, key, bytes(8))
-    first = bpf.next_key(table, None, 4)
-    assert first is not None
-    second = bpf.next_key(table, first, 4)
-    assert {first, second} == {b"key1", b"key2"}
-    assert bpf.next_key(table, second, 4) is None
+def test_a_map_is_walked(table: int) -> None:
+    assert list(bpf.elements(table, 4, 8)) == []
+    held = {b"key1": bytes(8), b"key2": b"\1" * 8}
+    for key, value in held.items():
+        bpf.update(table, key, value)
+    assert dict(bpf.elements(table, 4, 8)) == held
+
+
+@pytest.mark.parametrize("batch", [64, 4096])
+def test_a_map_of_many_elements_is_walked_in_batches(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(bpf, "_BATCH", batch)
+    held = {number.to_bytes(4, "big"): number.to_bytes(8, "big") for number in range(1000)}
+    many = bpf.create_map(bpf.MapKind.HASH, "many", key_bytes=4, value_bytes=8, max_entries=len(held))
+    try:
+        for key, value in held.items():
+            bpf.update(many, key, value)
+        walked = list(bpf.elements(many, 4, 8))
+        assert (len(walked), dict(walked)) == (len(held), held)
+        for key, _ in bpf.elements(many, 4, 8):  # each may be deleted while the walk goes on
+            bpf.delete(many, key)
+        assert list(bpf.elements(many, 4, 8)) == []
+    finally:
+        os.close(many)
 
 
 def test_a_full_map_says_so(table: int) -> None:

@@ -41,6 +41,11 @@ def table(program: LoadedProgram) -> Iterator[FlowTable]:
     table.close()
 
 
+def held_by(program: LoadedProgram) -> int:
+    """How many flows and markers are in the kernel."""
+    return len(list(bpf.elements(program.flows_fd, layout.KEY.size, layout.FLOW.size)))
+
+
 def entry(program: LoadedProgram, local: Endpoint) -> FlowEntry | None:
     value = bpf.lookup(program.flows_fd, layout.pack_key(local), layout.FLOW.size)
     return None if value is None else layout.unpack_flow(value)
@@ -60,7 +65,7 @@ def test_a_flow_alone_has_a_marker_at_its_way_out(program: LoadedProgram, table:
     assert marked(program, FORTH.out) == IPV4.local
     assert len(table) == 1
     table.remove(IPV4.local)
-    assert list(table._keys()) == []
+    assert held_by(program) == 0
 
 
 def test_the_opposite_flow_takes_the_place_of_the_marker_and_leaves_it_again(
@@ -70,11 +75,11 @@ def test_the_opposite_flow_takes_the_place_of_the_marker_and_leaves_it_again(
     table.add(FORTH.out, BACK)
     assert entry(program, FORTH.out) == BACK
     assert entry(program, IPV4.local) == FORTH
-    assert len(list(table._keys())) == 2
+    assert held_by(program) == 2
     table.remove(FORTH.out)
     assert marked(program, FORTH.out) == IPV4.local
     table.remove(IPV4.local)
-    assert list(table._keys()) == []
+    assert held_by(program) == 0
 
 
 def test_flows_with_the_same_way_out_have_a_marker_each(program: LoadedProgram, table: FlowTable) -> None:
@@ -89,7 +94,7 @@ def test_flows_with_the_same_way_out_have_a_marker_each(program: LoadedProgram, 
     assert (marked(program, FORTH.out, carol), marked(program, FORTH.out, ELSEWHERE)) == (None, other)
     for local in (FORTH.out, IPV4.local, other):
         table.remove(local)
-    assert list(table._keys()) == []
+    assert held_by(program) == 0
 
 
 def test_a_flow_that_leaves_by_another_port_takes_its_marker_along(
@@ -110,7 +115,7 @@ def test_markers_take_no_room_from_flows(program: LoadedProgram) -> None:
     assert [entry(program, local) is not None for local in locals_[:2]] == [True, True]
     assert marked(program, Endpoint("192.0.2.1", 32_000)) is None
     table.close()
-    assert list(table._keys()) == []
+    assert held_by(program) == 0
 
 
 def test_a_successor_marks_what_it_adopts(program: LoadedProgram) -> None:

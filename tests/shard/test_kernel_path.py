@@ -411,10 +411,7 @@ def test_packets_bear_the_code_point_of_their_socket(
 
 
 def flows_in(program: LoadedProgram) -> int:
-    key, count = None, 0
-    while (key := bpf.next_key(program.flows_fd, key, layout.KEY.size)) is not None:
-        count += 1
-    return count
+    return len(list(bpf.elements(program.flows_fd, layout.KEY.size, layout.FLOW.size)))
 
 
 def test_nothing_is_left_in_the_kernel_behind_the_calls(

@@ -92,7 +92,7 @@ def test_a_flow_that_another_process_removed_does_no_harm(
 ) -> None:
     call = testbed.call(alice, bob)
     testbed.converse(alice, bob, call)
-    while (key := bpf.next_key(kernel_program.flows_fd, None, layout.KEY.size)) is not None:
+    for key, _ in bpf.elements(kernel_program.flows_fd, layout.KEY.size, layout.FLOW.size):
         bpf.delete(kernel_program.flows_fd, key)
     testbed.converse(alice, bob, call)
     testbed.bye(call.key)
