@@ -160,7 +160,7 @@ def test_records_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
     for number in range(4):  # the last one has no room
         journal.add(JournalRecord(b"%d" % number, snapshot, 1.0))
     assert sizes(tmp_path) == [0, 0]
-    assert "would be lost" in caplog.text
+    assert "a kill of all processes loses the changes of calls that the store does not have" in caplog.text
     journal.add(JournalRecord(b"a", b"1", 1.0))
     assert found(tmp_path) == [JournalRecord(b"a", b"1", 1.0)]
 
@@ -312,5 +312,5 @@ def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(
     store = Store(SqliteEngine(place / "calls.sqlite3", OWNER), place / "not there")
     store.put(b"a", b"1")
     store.close(10.0)
-    assert "will be lost" in caplog.text
+    assert "a kill of all processes loses the changes of calls in the last" in caplog.text
     assert calls_in(place) == {b"a": b"1"}
