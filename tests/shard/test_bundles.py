@@ -127,16 +127,32 @@ def test_a_bundle_only_medium_says_nothing_of_its_transport(ng: NgTestbed, plain
     assert not [each for each in video.attributes if each.startswith(transport)]
 
 
+def crypto_of(phone: SrtpPhone) -> str:
+    """The attribute that has its key."""
+    (crypto,) = [each for each in media_of(phone.sdp())[0].attributes if each.startswith("crypto")]
+    return crypto
+
+
+@pytest.mark.parametrize("key_at", ["each medium", "the tagged one", "the only one with a port"])
+@pytest.mark.parametrize("towards", ["RTP/AVP", "UDP/TLS/RTP/SAVPF"])
 def test_a_bundle_may_have_one_key_in_the_sdp(
-    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer], key_at: str, towards: str
 ) -> None:
-    """SDES: its key is that of the tagged medium (RFC 8859 5.12)."""
+    """SDES: its key is that of the tagged medium (RFC 8859 5.12), which alone has it in most offers."""
     keys = SrtpPhone(phone.peer)
-    (crypto,) = [each for each in media_of(keys.sdp())[0].attributes if each.startswith("crypto")]
-    sdp = phone.sdp(crypto).replace("RTP/AVP", "RTP/SAVP").encode()
-    offer = ng.offer(sdp, transport_protocol="RTP/AVP", mux_demux=True)
+    sdp = phone.sdp(
+        crypto_of(keys), bundle_only=key_at == "the only one with a port", proto="RTP/SAVP"
+    ).encode()
+    if key_at != "each medium":
+        sdp = without_keys(sdp, VIDEO)
+    offer = ng.offer(sdp, transport_protocol=towards, mux_demux=True)
+    assert b"crypto" not in offer and b"BUNDLE" not in offer
+    assert all(port for _, port in places(offer))
+    if towards != "RTP/AVP":
+        assert offer.count(b"a=fingerprint") == 2
+        return
     answer = ng.answer(plain_sdp(plain).encode())
-    assert b"crypto" not in offer and b"a=group:BUNDLE a v\r\n" in answer
+    assert b"a=group:BUNDLE a v\r\n" in answer
     assert len({each for each in answer.split(b"\r\n") if each.startswith(b"a=crypto")}) == 1
     keys.learn(answer[: answer.index(b"m=video")])
     for medium, (peer, to) in enumerate(zip(plain, places(offer), strict=True)):
@@ -147,6 +163,60 @@ def test_a_bundle_may_have_one_key_in_the_sdp(
             packet = plain_packet(medium, number, b"to the bundle")
             peer.send_raw(packet, to)
             assert keys.read(ng.receive(phone.peer)[0]) == packet
+
+
+def without_keys(sdp: bytes, medium: int) -> bytes:
+    """An SDP in which one medium has no a=crypto."""
+    head, *media = sdp.split(b"m=")
+    lines = media[medium].splitlines(keepends=True)
+    media[medium] = b"".join(line for line in lines if not line.startswith(b"a=crypto"))
+    return b"m=".join([head, *media])
+
+
+@pytest.mark.parametrize("bundle_only", [False, True])
+def test_a_bundle_may_have_one_fingerprint_in_the_sdp(
+    ng: NgTestbed, phone: BundlePhone, *, bundle_only: bool
+) -> None:
+    """That of the tagged medium (RFC 8859 5.9)."""
+    sdp = phone.sdp(bundle_only=bundle_only, proto="UDP/TLS/RTP/SAVPF")
+    keyed = f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}\r\na=setup:actpass\r\na=mid:a"
+    offer = ng.offer(sdp.replace("a=mid:a", keyed).encode(), transport_protocol="RTP/AVP", mux_demux=True)
+    assert b"BUNDLE" not in offer
+    assert [(medium.proto, medium.port != 0) for medium in media_of(offer)] == [("RTP/AVP", True)] * 2
+
+
+def test_an_answer_has_the_key_of_its_bundle_at_the_tagged_medium(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    offer = ng.offer(plain_sdp(plain).encode(), transport_protocol="RTP/SAVP", bundle=REQUIRE)
+    keys = SrtpPhone(phone.peer)
+    keys.learn(offer[: offer.index(b"m=video")])
+    answer = ng.answer(without_keys(phone.sdp(crypto_of(keys), proto="RTP/SAVP").encode(), VIDEO))
+    assert b"crypto" not in answer
+    for medium, (peer, to) in enumerate(zip(plain, places(answer), strict=True)):
+        packet = phone.packet(medium, b"from the bundle")
+        keys.send(packet, places(offer)[0])
+        assert ng.receive(peer)[0] == packet
+        packet = plain_packet(medium, 1, b"to the bundle")
+        peer.send_raw(packet, to)
+        assert keys.read(ng.receive(phone.peer)[0]) == packet
+
+
+def test_media_of_a_bundle_that_is_not_taken_have_the_keys_of_their_own(
+    ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    phones = [SrtpPhone(make_peer("127.0.0.33"), fill=fill) for fill in (1, 99)]
+    own = [["rtcp-mux", f"mid:{mid}", crypto_of(each)] for mid, each in zip("av", phones, strict=True)]
+    ports = [each.peer.port for each in phones]
+    sdp = write_media(ports, own, address="127.0.0.33", group="BUNDLE a v", proto="RTP/SAVP")
+    reject = BundleOptions(reject=True)
+    ng.offer(sdp.encode(), transport_protocol="RTP/AVP", mux_demux=True, bundle=reject)
+    answer = ng.answer(plain_sdp(plain).encode(), bundle=reject)
+    assert len(set(places(answer))) == 2
+    for medium, (each, to) in enumerate(zip(phones, places(answer), strict=True)):
+        packet = plain_packet(medium, 1, b"with a key of its own")
+        each.send(packet, to)
+        assert ng.receive(plain[medium])[0] == packet
 
 
 def test_who_takes_no_bundle_has_two_ports(

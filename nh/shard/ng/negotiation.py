@@ -20,6 +20,7 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.media import to_media
 from nh.sdp.parse import parse
+from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.secured import Secured
 from nh.shard.ng.srtp_means import can_secure, is_secure, wanted_transport, why_not
 
@@ -55,7 +56,7 @@ def leave_out(description: SessionDescription, options: OfferOptions) -> str:
     Raises:
         Unsupported: the settings say that the command fails then.
     """
-    missing = _conversion(description, options)
+    missing = _conversion(with_shared_transports(description), options)
     if missing and Feature.SRTP not in options.lenient:
         raise Unsupported(missing)
     return missing
