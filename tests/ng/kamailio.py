@@ -71,6 +71,10 @@ def _find(program: str) -> str | None:
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 
 
+EXIT_TIMEOUT = "exit_timeout=2"
+"""Kamailio may wait for a process of its own when it ends. It kills that then, by default after a minute."""
+
+
 @contextlib.contextmanager
 def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio]:
     """A Kamailio that serves with the module rtpengine, and ends behind the test.
@@ -96,7 +100,7 @@ def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[K
     with claim_ports(1) as claimed, own_directory() as directory:
         near, far = ("127.0.0.1", claimed[0]), ("::1", claimed[0])
         control = directory / "ctl"
-        listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}"
+        listen = f"listen=udp:127.0.0.1:{claimed[0]}\nlisten=udp:[::1]:{claimed[0]}\n{EXIT_TIMEOUT}"
         text = _blocks(document)[0]
         for documented, here in {LISTEN: listen, CONTROL: str(control), **changes}.items():
             assert text.count(documented) == 1, f"not once in {document}: {documented}"
