@@ -29,6 +29,22 @@ sys.meta_path.insert(0, CtrlC())
 """
 """A sitecustomize that interrupts the first import of a program."""
 
+STARTING = """
+import os, signal, sys
+from tools.harness.program import Program
+
+def ctrl_c_in_popen(frame, event, function):
+    if event == "c_call" and function is os.read and frame.f_code.co_name == "_execute_child":
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGINT)
+
+if sys.argv[1] == "in Popen":
+    sys.setprofile(ctrl_c_in_popen)
+Program([sys.executable, "-c", "import time; time.sleep(600)", sys.argv[2]])
+signal.raise_signal(signal.SIGINT)  # before a context has begun that would end it
+"""
+"""A tool that Ctrl-C interrupts while it starts a program, or just after that."""
+
 
 def programs() -> list[str]:
     """What can be run as `python -m NAME`."""
@@ -66,3 +82,14 @@ def test_a_signal_ends_the_relay_of_a_tool(signum: signal.Signals, status: set[i
         assert program.wait(END_S) in status
         assert "Traceback" not in program.output
         assert not any(each.is_running() for each in relay)
+
+
+@pytest.mark.parametrize("when", ["in Popen", "behind it"])
+def test_ctrl_c_while_a_tool_starts_a_program_ends_that_too(when: str, tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    with Program([sys.executable, "-c", STARTING, when, mark]) as tool:
+        assert tool.wait(END_S) == -signal.SIGINT
+    left = [each for each in psutil.process_iter(["cmdline"]) if mark in (each.info["cmdline"] or [])]
+    for process in left:
+        process.kill()
+    assert not left

@@ -1,5 +1,6 @@
 """A child process: started, read line by line, ended by its process id."""
 
+import atexit
 import codecs
 import contextlib
 import io
@@ -29,7 +30,8 @@ class Program:
     """A running program whose output (both streams) is collected.
 
     It is a process group of its own: Ctrl-C in the terminal reaches the caller, which ends the program. As a
-    context manager it sends SIGTERM at the end, and SIGKILL if the program does not end by that.
+    context manager it sends SIGTERM at the end, and SIGKILL if the program does not end by that. A program
+    that nobody closed, because Ctrl-C came before the context began, is closed when this process ends.
 
     Args:
         arguments: the command line.
@@ -52,7 +54,8 @@ class Program:
         self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True)
         self._changed = threading.Condition()
         self._ended = False
-        with running_on(cpus) if cpus is not None else contextlib.nullcontext():
+        with signals_held(), running_on(cpus) if cpus is not None else contextlib.nullcontext():
+            # a signal that raises in Popen would leave a process that nobody knows
             self._process = subprocess.Popen(
                 self.arguments,
                 stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
@@ -62,9 +65,10 @@ class Program:
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 process_group=0,
             )
-        os.set_blocking(self._stream.fileno(), False)
-        self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
-        self._reader.start()
+            os.set_blocking(self._stream.fileno(), False)
+            self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
+            self._reader.start()
+            atexit.register(self.close)
 
     @property
     def pid(self) -> int:
@@ -160,6 +164,7 @@ class Program:
 
     def close(self) -> None:
         """End it: by SIGTERM, or by SIGKILL if it still runs after STOP_S."""
+        atexit.unregister(self.close)
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -207,6 +212,27 @@ class Program:
                     lines.append(self._unfinished)
                 self._lines += lines
                 self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM, where they raise an exception, do so behind the context.
+
+    No effect outside the main thread, which alone handles signals.
+    """
+    came: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        signums = [each for each in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(each))]
+    else:
+        signums = []
+    before = {signum: signal.signal(signum, lambda signum, _: came.append(signum)) for signum in signums}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager
