@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_DESCRIPTORS 65536
@@ -71,10 +72,13 @@ int main(int argc, char **argv)
 {
     struct epoll_event ready[BATCH], event = {.events = EPOLLIN, .data.fd = 0};
     char packet[2048];
+    struct timespec pause = {0};
     int epoll = epoll_create1(0);
 
-    if (argc != 2 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event))
-        die("usage: floor_relay ADDRESS; epoll");
+    if (argc > 2)
+        pause.tv_nsec = atof(argv[2]) * 1e9;
+    if (argc < 2 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event))
+        die("usage: floor_relay ADDRESS [COALESCE_S]; epoll");
     puts("ready");
     fflush(stdout);
     for (;;) {
@@ -89,5 +93,7 @@ int main(int argc, char **argv)
             if (size >= 0)
                 send(other[fd], packet, size, 0);
         }
+        if (pause.tv_nsec)
+            nanosleep(&pause, NULL);
     }
 }

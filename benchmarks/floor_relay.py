@@ -1,20 +1,24 @@
 """The smallest possible RTP relay in Python, the floor that nh is held against: poll, recv, send.
 
-`python -m benchmarks.floor_relay ADDRESS` says `ready`; then each line `HOST PORT HOST PORT` on standard
-input (the endpoints of two phones) makes a call: two sockets on ADDRESS, each connected to one phone. Their
-ports are answered in the same order; what one receives the other sends. It ends with its standard input.
+`python -m benchmarks.floor_relay ADDRESS [COALESCE_S]` says `ready`; then each line `HOST PORT HOST PORT` on
+standard input (the endpoints of two phones) makes a call: two sockets on ADDRESS, each connected to one
+phone. Their ports are answered in the same order; what one receives the other sends. It ends with its
+standard input. After each turn it sleeps for COALESCE_S seconds (0: not at all), so that more packets wait
+for the next one.
 floor_relay.c is the same in C.
 """
 
 import select
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 
 def main() -> None:
     """Relay until standard input ends."""
+    address, coalesce_s = sys.argv[1], float(sys.argv[2] if len(sys.argv) > 2 else 0)
     epoll = select.epoll()
     kept: list[socket.socket] = []  # a socket without a reference is closed
 
@@ -24,7 +28,7 @@ def main() -> None:
         host_a, port_a, host_b, port_b = line.split()
         a, b = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for ours, theirs, phone in ((a, b, (host_a, int(port_a))), (b, a, (host_b, int(port_b)))):
-            ours.bind((sys.argv[1], 0))
+            ours.bind((address, 0))
             ours.connect(phone)
             pairs[ours.fileno()] = (ours.recv, theirs.send)
             epoll.register(ours.fileno(), select.EPOLLIN)
@@ -43,6 +47,8 @@ def main() -> None:
         for fd, _ in epoll.poll():
             receive, send = pairs[fd]
             send(receive(2048))
+        if coalesce_s:
+            time.sleep(coalesce_s)
 
 
 if __name__ == "__main__":

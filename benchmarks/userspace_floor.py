@@ -1,8 +1,9 @@
-"""What one packet costs nh in user space, beside the smallest possible Python relay, in one run.
+"""What one packet costs nh in user space, beside the smallest possible Python relays, in one run.
 
     python -m benchmarks.userspace_floor [--streams 500] [--rate 20000] [--rounds 7] [--json FILE]
 
-The same as `python -m benchmarks` with these two peers, with nh's coalescing as it is asked for.
+The same as `python -m benchmarks` with these peers, with the coalescing that is asked for. One of the
+smallest relays serves each packet at once, the other one waits for more packets as long as nh does.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 from benchmarks.figures import cpu_us, loss_percent, ratios, spread
 from benchmarks.peers.floor import PythonFloor
 from benchmarks.peers.interface import Peer
-from benchmarks.peers.names import FLOOR_PYTHON, NH
+from benchmarks.peers.names import FLOOR_PYTHON, FLOOR_PYTHON_COALESCED, NH
 from benchmarks.peers.nh import Nh
 from benchmarks.results import Results
 from benchmarks.suite import Plan, Suite
@@ -29,12 +30,15 @@ def report(results: Results) -> None:
         cost = spread(cpu_us(figures.rounds))
         if cost:
             lost = f"{loss_percent(figures.rounds):.3g} % lost"
-            print(f"{name:>12}: median {cost.median:.2f} µs ({cost.least:.2f} to {cost.most:.2f}), {lost}")
-    if {NH, FLOOR_PYTHON} <= peers.keys():
-        ratio = spread(ratios(cpu_us(peers[NH].rounds), cpu_us(peers[FLOOR_PYTHON].rounds)))
+            print(f"{name:>22}: median {cost.median:.2f} µs ({cost.least:.2f} to {cost.most:.2f}), {lost}")
+    for floor in (FLOOR_PYTHON, FLOOR_PYTHON_COALESCED):
+        if not {NH, floor} <= peers.keys():
+            continue
+        ratio = spread(ratios(cpu_us(peers[NH].rounds), cpu_us(peers[floor].rounds)))
         if ratio:
             text = f"median {ratio.median:.3f} ({ratio.least:.3f} to {ratio.most:.3f})"
-            print(f"{NH} / {FLOOR_PYTHON}: {text}, goal at most {GOAL}")
+            goal = f", goal at most {GOAL}" if floor == FLOOR_PYTHON else ""
+            print(f"{NH} / {floor}: {text}{goal}")
 
 
 def main() -> None:
@@ -45,12 +49,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--coalesce-s", type=float, default=RelaySettings().coalesce_s, help="nh's setting; 0: at once"
+        "--coalesce-s",
+        type=float,
+        default=RelaySettings().coalesce_s,
+        help="nh's setting, and the wait of the floor; 0: at once",
     )
     parser.add_argument("--json", type=Path, help="write the readings to this file")
     options = parser.parse_args()
     peers: dict[str, Callable[[], Peer]] = {
         FLOOR_PYTHON: PythonFloor,
+        FLOOR_PYTHON_COALESCED: lambda: PythonFloor(options.coalesce_s),
         NH: lambda: Nh(flags=("--coalesce-s", str(options.coalesce_s))),
     }
     plan = Plan(peers, [(options.streams // 2, options.rate)], options.rounds, options.seconds)

@@ -18,14 +18,19 @@ SOCKETS_PER_CALL: Final = 2
 
 
 class PythonFloor:
-    """See Peer. It has as many processes as the descriptor limit wants, all on the same CPU."""
+    """See Peer. It has as many processes as the descriptor limit wants, all on the same CPU.
+
+    Args:
+        coalesce_s: it waits so long for more packets after each turn, 0 (not at all) to 0.02 seconds.
+    """
 
     client = ""
     patience_s = math.inf
     max_calls = 14_000
     why_not_more = "one address has 28,232 ephemeral ports"
 
-    def __init__(self) -> None:
+    def __init__(self, coalesce_s: float = 0.0) -> None:
+        self._coalesce_s = coalesce_s
         self._calls_per_process = descriptor_limit() // SOCKETS_PER_CALL
         self._processes: list[Program] = []
         self._site: Site | None = None
@@ -66,7 +71,7 @@ class PythonFloor:
         return [int(word) for word in process.wait_for_line(first=answers).split()]
 
     def _start_process(self, site: Site) -> Program:
-        command = [*self._command(site), site.address]
+        command = [*self._command(site), site.address, str(self._coalesce_s)]
         process = Program(command, cpus=[site.cpu], interactive=True)
         try:
             process.wait_for_line()

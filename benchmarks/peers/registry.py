@@ -10,11 +10,17 @@ from benchmarks.peers.interface import Peer
 from benchmarks.peers.nathelper import NatHelper
 from benchmarks.peers.nh import Nh, shards_needed
 from benchmarks.peers.rtpengine import RtpEngine
+from nh.calls.settings import RelaySettings
+
+COALESCE_S: Final = RelaySettings().coalesce_s
+"""What nh waits for more packets by default."""
 
 NAMES: Final = (
     names.DIRECT,
     names.FLOOR_C,
     names.FLOOR_PYTHON,
+    names.FLOOR_C_COALESCED,
+    names.FLOOR_PYTHON_COALESCED,
     names.NATHELPER,
     names.RTPENGINE,
     names.NH,
@@ -34,6 +40,8 @@ def peers_by_name(most_calls: int) -> dict[str, Callable[[], Peer]]:
         Direct,
         CFloor,
         PythonFloor,
+        lambda: CFloor(COALESCE_S),
+        lambda: PythonFloor(COALESCE_S),
         NatHelper,
         RtpEngine,
         Nh,

@@ -41,12 +41,13 @@ def no_children_left() -> Iterator[None]:
 
 @pytest.mark.full
 @pytest.mark.usefixtures("own_ports", "no_children_left")
-def test_a_quick_run_has_figures_of_the_floor_and_of_two_of_nh_side_by_side(tmp_path: Path) -> None:
+def test_a_quick_run_has_figures_of_two_floors_and_of_two_of_nh_side_by_side(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     file = tmp_path / "results.json"
-    assert main(["--quick", "--peers", "direct,floor-python,nh,nh-at-once", "--json", str(file)]) == 0
+    names = ["direct", "floor-python", "floor-python-coalesced", "nh", "nh-at-once"]
+    assert main(["--quick", "--peers", ",".join(names), "--json", str(file)]) == 0
     [level] = read_results(file).levels
-    assert (level.calls, list(level.peers)) == (10, ["direct", "floor-python", "nh", "nh-at-once"])
+    assert (level.calls, list(level.peers)) == (10, names)
     assert all(peer.rounds[0].arrived > 0 for peer in level.peers.values())
     assert level.peers["nh"].rounds[0].relay_cpu_s > 0
     assert os.sched_getaffinity(0) == before
