@@ -54,9 +54,9 @@ def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequen
 def leave_groups(
     edits: Edits, description: SessionDescription, gone: Collection[int], appended: Iterable[bytes]
 ) -> None:
-    """Let no a=group name media that are rejected or left out (RFC 5888 9.2, RFC 9143 7).
+    """Let no a=group name media that are rejected, left out or without a=mid (RFC 5888 9.2, RFC 9143 7).
 
-    Port 0 rejects them, so they are not a=bundle-only either. A mid that another medium has, too, stays.
+    They are not a=bundle-only either. A mid that another medium has, too, stays.
 
     Args:
         edits: collects the changes.

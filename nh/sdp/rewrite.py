@@ -78,6 +78,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
         bundles: a=mid values of each bundle, in place of the a=group:BUNDLE and a=bundle-only that there are;
             None leaves those.
         mids: a=mid of each medium; "", and () for all of them, leaves what there is.
+        unnamed: indexes of the media that have no a=mid; no a=group names them.
         text: what else a client wants of the lines that the relay writes, and of a=mid and a=extmap.
     """
 
@@ -91,6 +92,7 @@ class RewritePlan(msgspec.Struct, frozen=True):
     mark: str = ""
     bundles: tuple[tuple[str, ...], ...] | None = None
     mids: tuple[str, ...] = ()
+    unnamed: frozenset[int] = frozenset()
     text: SdpText = PLAIN_TEXT
 
     @property
@@ -125,20 +127,26 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
             _offer_relay(edits, medium, medium_plan, plan)
         else:
             _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
-    for medium, mid in zip(description.media, plan.mids, strict=False):
-        if mid:
-            write_mid(edits, medium, mid)
+    _name_media(edits, description, plan)
     if plan.text is not PLAIN_TEXT:
         change_text(edits, description, plan.text, plan.mids)
     if plan.hidden:
         hide_media(edits, description, plan.hidden)
     if any("group" in session.attributes for session in description.sessions):
-        leave_groups(edits, description, _gone(description, plan), plan.appended)
+        leave_groups(edits, description, _gone(description, plan) | plan.unnamed, plan.appended)
     if plan.bundles is not None:
         write_bundles(edits, description, plan.bundles)
     for line in plan.appended:
         edits.insert_after(description.last, line)
     return edits.render()
+
+
+def _name_media(edits: Edits, description: SessionDescription, plan: RewritePlan) -> None:
+    for medium, mid in zip(description.media, plan.mids, strict=False):
+        if mid:
+            write_mid(edits, medium, mid)
+    for index in plan.unnamed:
+        drop_attributes(edits, description.media[index], ("mid",))
 
 
 def _gone(description: SessionDescription, plan: RewritePlan) -> frozenset[int]:

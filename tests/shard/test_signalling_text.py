@@ -1,7 +1,7 @@
 """What a client has changed in the text of SDPs, over a call: what each end got before counts."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -109,6 +109,20 @@ def test_attributes_of_the_relays_own_can_be_edited_too(ng: NgTestbed) -> None:
     assert not any(line.startswith("a=rtcp") for line in lines)
 
 
+def test_names_that_the_relay_gave_media_are_not_those_of_the_end_that_offered_them(ng: NgTestbed) -> None:
+    """The media of an answer have the names that the offer gave them (RFC 5888 9.1)."""
+    named = media(
+        "audio 5000 RTP/AVP 0",
+        "video 5002 RTP/AVP 96",
+        session="c=IN IP4 192.0.2.1\na=group:LS 1 v\n",
+        mids="1v",
+    )
+    ng.offer(media(*CALLER[:2], mids=["", "v"]), text=SdpText(generate_mid=True))
+    answer = ng.answer(named)
+    assert re.findall(rb"a=mid:.*|a=group:.*", answer) == [b"a=group:LS v\r", b"a=mid:v\r"]
+    assert b"a=mid:1\r\n" in ng.answer(named, text=SdpText(generate_mid=True))
+
+
 # --- SDPs that become too long ----------------------------------------------------------------------------
 
 
@@ -164,7 +178,7 @@ NO_VIDEO = SdpText(removed_media=("video",))
 CALLER = ("audio 4000 RTP/AVP 0", "video 4002 RTP/AVP 96", "text 4004 RTP/AVP 98")
 
 
-def media(*described: str, session: str = "c=IN IP4 192.0.2.1\n", mids: str = "") -> bytes:
+def media(*described: str, session: str = "c=IN IP4 192.0.2.1\n", mids: Sequence[str] = "") -> bytes:
     sections = [
         f"m={line}\n" + (f"a=mid:{mid}\n" if mid else "")
         for line, mid in zip(described, mids or [""] * len(described), strict=True)

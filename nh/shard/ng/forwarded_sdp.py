@@ -139,6 +139,7 @@ def forward_answer(
         ice=ice,
         hidden=hidden,
         bundles=bundles,
+        unnamed=_unnamed(description, offerer, bundles, options),
         appended=tuple(
             itertools.chain.from_iterable(
                 rejection(medium, description) for medium in missing if not medium.inserted
@@ -146,6 +147,20 @@ def forward_answer(
         ),
     )
     return _forward(description, plan, options, offerer)
+
+
+def _unnamed(
+    answer: SessionDescription, offerer: Party, bundles: AnsweredBundles, options: OfferOptions
+) -> frozenset[int]:
+    """The media of an answer that the offerer has not named, but perhaps the relay, towards the answerer."""
+    found = frozenset(
+        index
+        for index, (offered, medium) in enumerate(zip(offerer.offered, answer.media, strict=False))
+        if not offered.mid and medium.has("mid")
+    )
+    if not found or options.text.generate_mid:
+        return frozenset()
+    return found.difference(each.medium for bundle in bundles.offerer for each in bundle.media)
 
 
 def _plan(
@@ -157,6 +172,7 @@ def _plan(
     ice: NegotiatedIce,
     hidden: frozenset[int],
     bundles: OfferedBundles | AnsweredBundles,
+    unnamed: frozenset[int] = frozenset(),
     appended: tuple[bytes, ...] = (),
 ) -> RewritePlan:
     return RewritePlan(
@@ -172,6 +188,7 @@ def _plan(
         mark=mark if options.loop_protect else "",
         bundles=bundles.groups,
         mids=bundles.mids,
+        unnamed=unnamed,
         text=options.text,
     )
 
