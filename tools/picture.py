@@ -42,6 +42,8 @@ def _shard(number: int, calls: int, clock: float) -> ShardReading:
         calls=calls,
         sessions=calls - number,
         sockets=calls * 4,
+        calls_saved=calls,
+        sockets_held=calls * 4,
         ports_total=5000,
         ports_free=5000 - calls * 4,
         memory_bytes=(38 + number) * 2**20,

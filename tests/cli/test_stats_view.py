@@ -103,6 +103,19 @@ def test_where_the_kernel_relays_nothing_one_line_says_so() -> None:
     assert "paths   all in user space" in rendered(view_of(AFTER, BEFORE))
 
 
+def test_what_the_death_of_a_shard_would_cost_is_told_beside_what_outlives_it() -> None:
+    shard = make_shard(calls=12, calls_saved=12, sockets=48, sockets_held=48)
+    assert "backup  12 calls, 48 sockets" in rendered(view_of(make_reading(shard)))
+    shard.sockets_held, shard.sockets_not_held = 40, 20  # 12 of those that were not held are closed
+    lines = rendered(view_of(make_reading(shard)))
+    assert "backup  12 calls, 40 sockets · 8 sockets not held, see nh doctor" in lines
+
+
+def test_a_socket_that_is_on_its_way_to_the_supervisor_is_no_missing_one() -> None:
+    shard = make_shard(calls=12, calls_saved=12, sockets=48, sockets_held=44)
+    assert "backup  12 calls, 44 sockets" in rendered(view_of(make_reading(shard)))
+
+
 def test_the_header_says_version_uptime_shards_and_clients() -> None:
     (header, *_) = rendered(view_of(AFTER))
     assert header.startswith("nh 0.1.0 · up 1m30s · 2 of 2 shards up · 3 RPC clients · ")

@@ -94,6 +94,8 @@ class StatsView:
         )
         yield Text()
         yield _paths(self.reading, self.measured.total)
+        if not self.stopped:
+            yield _backup(self.reading)
         if options.max_width < WIDE_COLUMNS and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
         if self.choice is not None:
@@ -203,6 +205,19 @@ def _paths(reading: StatsReading, rates: Rates | None) -> Text:
     in_kernel = rates["kernel_packets"]
     text.append(f"{quantities.rate(in_kernel)}/s {where}", style="green" if in_kernel else "")
     return text.append(f" · {quantities.rate(rates['packets_in'] - in_kernel)}/s in user space")
+
+
+def _backup(reading: StatsReading) -> Text:
+    """What outlives a shard: the calls and media sockets that the supervisor has, too."""
+    totals = reading.totals
+    text = Text().append("backup  ", style="bold")
+    text.append(f"{quantities.count(totals.calls_saved)} calls, ")
+    text.append(f"{quantities.count(totals.sockets_held)} sockets")
+    # both gauges are of moments half a second apart; only one that was refused is missing for longer
+    missing = min(totals.sockets_not_held, totals.sockets - totals.sockets_held)
+    if missing > 0:
+        text.append(f" · {quantities.count(missing)} sockets not held, see nh doctor", style="bold yellow")
+    return text
 
 
 def _drop_reasons(rates: Rates, width: int) -> Text:
