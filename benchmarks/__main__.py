@@ -7,6 +7,11 @@
 benchmarks/README.md says what is measured and how.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import signal
 import sys

@@ -5,6 +5,11 @@
 In a network namespace of its own; needs root. Plain calls are measured alone first.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 from typing import Final

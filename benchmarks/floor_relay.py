@@ -8,6 +8,11 @@ for the next one.
 floor_relay.c is the same in C.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import select
 import socket
 import sys

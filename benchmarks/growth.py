@@ -7,6 +7,11 @@ The ratio is that of the two rounds of a pair. With `--tree` another checkout of
 change can be measured while other programs use the machine.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 import os

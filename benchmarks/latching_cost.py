@@ -8,6 +8,11 @@ taken off.
 Needs CAP_BPF and CAP_NET_ADMIN for the kernel; media go over loopback.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import contextlib
 import itertools
 import os

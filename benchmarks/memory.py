@@ -6,6 +6,11 @@ One shard in user space. Every stream of each call has latched and has been meas
 call have been saved, before memory is read.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 import os

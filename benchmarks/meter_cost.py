@@ -6,6 +6,11 @@ Beyond an empty call with the same arguments: the packet that was expected, whic
 rarer ones that take the long way.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import struct
 import time
 from collections.abc import Callable, Sequence

@@ -5,6 +5,11 @@
 The same measurement as in `python -m benchmarks`, without the peers that the goal does not need.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import sys
 from collections.abc import Callable

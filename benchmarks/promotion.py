@@ -8,6 +8,11 @@ when the calls are heard again. The address goes to the standby once that is rea
 so, with the configuration of docs/how-to/failover.md. All times count from the death of the host.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 import statistics

@@ -4,6 +4,11 @@ The shards' CPU is measured in turns without scrapes and with many of them, in t
 socket a side, and no media flow. Needs root: it runs in a network namespace of its own, for the ports.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import os
 import statistics

@@ -6,6 +6,11 @@ sockets at once, without media. Clients are processes of their own, each with on
     python -m benchmarks.set_up          prints the tables of this machine
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import contextlib
 import multiprocessing
 import os

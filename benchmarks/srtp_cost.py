@@ -9,6 +9,11 @@ CPU of its turns: receive, authenticate, decrypt, measure, encrypt, send. The fi
 --relays: nh and rtpengine as processes instead, each with the same calls (benchmarks.srtp_relays).
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import struct
 import time

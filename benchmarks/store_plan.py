@@ -6,6 +6,11 @@
 The costs are those that benchmarks.store_server has measured (benchmarks/results/store.json).
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import math
 import random
 import time

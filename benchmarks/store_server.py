@@ -8,6 +8,11 @@ next checkpoint, and read once, as its standby does. With --json the costs of si
 benchmarks.store_plan.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import os
 import time
 from collections.abc import Callable

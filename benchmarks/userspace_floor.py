@@ -6,6 +6,11 @@ The same as `python -m benchmarks` with these peers, with the coalescing that is
 smallest relays serves each packet at once, the other one waits for more packets as long as nh does.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import sys
 from collections.abc import Callable

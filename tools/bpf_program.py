@@ -3,6 +3,11 @@
 Part of `make bpf`; nh.fastpath.program says what is extracted, and why.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import io
 import sys
 from pathlib import Path

@@ -4,6 +4,11 @@ Starts `nh run`, sets the calls up over its RPC socket, sends RTP from both ends
 and stops it all. The exit status is 0 only if every packet arrived.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import dataclasses
 import selectors

@@ -3,6 +3,11 @@
 They are made of the command line itself and say what `--help` says, so they cannot fall behind it.
 """
 
+from .ending import end_in_order  # the package is nh.bundled.tools in a wheel
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import os
 import re
 import sys

@@ -11,6 +11,7 @@ def test_a_wheel_has_the_load_generator_where_nh_load_looks() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {
         "tools/__init__.py": "nh/bundled/tools/__init__.py",
+        "tools/ending.py": "nh/bundled/tools/ending.py",
         "tools/man_pages.py": "nh/bundled/tools/man_pages.py",
         "tools/rtpload": "nh/bundled/tools/rtpload",
     }
@@ -19,5 +20,5 @@ def test_a_wheel_has_the_load_generator_where_nh_load_looks() -> None:
 
 def test_what_is_bundled_needs_no_other_tool() -> None:
     for file in (*(ROOT / "tools/rtpload").rglob("*.py"), ROOT / "tools/man_pages.py"):
-        others = re.findall(r"(?:from|import) tools\.(?!rtpload)\w+", file.read_text())
+        others = re.findall(r"(?:from|import) tools\.(?!rtpload|ending)\w+", file.read_text())
         assert not others, file

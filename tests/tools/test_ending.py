@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools import TERMINATED
+from tools.ending import TERMINATED
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
 
@@ -17,17 +17,17 @@ ROOT = Path(__file__).parents[2]
 END_S = 20.0
 
 INTERRUPTING = """
-import os, signal, sys
+import os, signal, sys, types, typing  # those of tools.ending: the next import is one of the program
 
 class CtrlC:
     def find_spec(self, name, *_):
-        if sys.argv[0] != "-m" and "tools" in sys.modules:  # the module of the program is being executed
+        if "tools.ending" in sys.modules:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, CtrlC())
 """
-"""A sitecustomize that interrupts the first import of a program."""
+"""A sitecustomize that interrupts the first import of a program behind its guard."""
 
 STARTING = """
 import os, signal, sys
@@ -68,6 +68,15 @@ def test_ctrl_c_during_the_imports_prints_nothing(name: str, tmp_path: Path) -> 
     )
     assert (done.stdout, done.stderr) == ("", "")
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize("module", ["tools.demo", "tools.rtpload", "benchmarks.set_up"])
+def test_a_program_that_imports_a_tool_keeps_its_own_ways_to_end(module: str) -> None:
+    check = (
+        f"import signal, sys, {module}\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and sys.excepthook is sys.__excepthook__"
+    )
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

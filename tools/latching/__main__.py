@@ -1,5 +1,10 @@
 """`python -m tools.latching [RELAY]...`: the table of attacks and accidents, in Markdown."""
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import contextlib
 import resource
 import socket

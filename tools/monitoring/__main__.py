@@ -1,5 +1,10 @@
 """`python -m tools.monitoring`: write nh-dashboard.json anew."""
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import json
 from pathlib import Path
 

@@ -4,6 +4,11 @@ dpkg-buildpackage wants debian/ at the top of the source, so it gets a copy of t
 tools/packaging/debian at the top and a changelog with nh's version.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import shutil
 import subprocess
 import sys

@@ -1,5 +1,10 @@
 """`python -m tools.rtpengine_tests CHECKOUT [NAME]...`: which calls of rtpengine's tests pass with nh."""
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import os
 import subprocess

@@ -3,10 +3,12 @@
 import sys
 
 from nh.interrupt import silent_interrupt
+from tools.ending import end_in_order
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
+    end_in_order()
     with silent_interrupt():
         from tools.rtpload.cli import run  # noqa: PLC0415
 

@@ -4,6 +4,11 @@ Exit status 0: every promise was kept; 1: there are findings; 2: it could not be
 with a verdict on what there was.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import secrets
 import signal

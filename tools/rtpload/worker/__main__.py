@@ -4,6 +4,11 @@
 orders from that socket.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 import gc

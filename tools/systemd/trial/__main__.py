@@ -6,6 +6,11 @@ Exit status 0: every promise held; 1: some did not; 2: it could not be tried. De
 the next time (400 MB), nothing else does.
 """
 
+from tools.ending import end_in_order
+
+if __name__ == "__main__":
+    end_in_order()  # from here on: it covers the imports, too
+
 import argparse
 import contextlib
 import fcntl
