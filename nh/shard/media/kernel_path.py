@@ -18,21 +18,17 @@ from nh.calls.rtcp_reports import reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
-from nh.fastpath.netlink.route_watch import RouteWatch
-from nh.fastpath.netlink.routes import NoRoute, Route, Routes
+from nh.fastpath.netlink.routes import NoRoute, Routes
 from nh.loop import Loop
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.offload_rules import find_obstacle, why_not_latched
-from nh.shard.media.path_mtu import PathMtuWatch
+from nh.shard.media.route_cache import RouteCache
 from nh.shard.media.sockets import MediaSocket, socket_of
 
 logger = logging.getLogger(__name__)
 
 FULL: Final = "the kernel's table of flows is full"
 """Why a direction waits for another flow to end."""
-
-MAX_KNOWN_ROUTES: Final = 4096
-"""Most routes that are cached until routing changes."""
 
 MAX_RETRIED: Final = 200
 """Most directions that are retried in one sweep, so that a lasting refusal costs little."""
@@ -64,15 +60,12 @@ class KernelPath:
     def __init__(self, flows: FlowTable, routes: Routes) -> None:
         self.refused = 0
         self._flows = flows
-        self._routes = routes
-        self._route_watch: RouteWatch | None = None
-        self._path_mtu = PathMtuWatch(lambda: flows.too_big_messages, routes.ipv6_mtus_changed)
+        self._routes = RouteCache(routes, lambda: flows.too_big_messages)
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
         self._stale: list[MediaSocket] = []
         self._looks_a_second = 0.0
-        self._known_routes: dict[tuple[str, str], Route] = {}
         self._warned: set[str] = set()
 
     @property
@@ -92,7 +85,7 @@ class KernelPath:
     def watch(self, loop: Loop) -> None:
         """Follow the host's routes, and remove flows of the process before that no call adopted."""
         self._flows.remove_stale_flows()
-        self._route_watch = RouteWatch(loop, self.routes_changed)
+        self._routes.watch(loop, self.routes_changed)
 
     def find_stale_flows(self) -> None:
         """Find the flows of the process before; see FlowTable."""
@@ -165,27 +158,24 @@ class KernelPath:
 
     def routes_changed(self) -> None:
         """Look up the route of every direction again: routing has changed."""
-        self._routes.forget_links()
-        self._known_routes.clear()
+        self._routes.forget()
         self._stale = list(self._routed)
 
     def take_stale(self, most: int) -> list[MediaSocket]:
         """The next sockets, at most `most`, that need an update()."""
-        if self._path_mtu.due(now=time.monotonic()):
+        if self._routes.path_mtus_changed(now=time.monotonic()):
             self.routes_changed()
         taken, self._stale = self._stale[:most], self._stale[most:]
         return [media_socket for media_socket in taken if media_socket in self._routed]
 
     def close(self) -> None:
         """Remove all flows from the kernel."""
-        if self._route_watch is not None:
-            self._route_watch.close()
+        self._routes.close()
         self.sweep()
         try:
             self._flows.close()
         except KernelPathUnavailable as refusal:
             self._warn_once(f"flows are left in the kernel and still forward: {refusal}")
-        self._routes.close()
 
     def _entry_for(self, media_socket: MediaSocket) -> layout.FlowEntry | str:
         """The flow table entry for a socket, without its counter index, or why there is none."""
@@ -201,7 +191,7 @@ class KernelPath:
             return obstacle
         out = socket_of(leg.egress)
         self._routed[media_socket] = None
-        route = self._find_route(destination.address, out.local.address)
+        route = self._routes.find(destination.address, out.local.address)
         if isinstance(route, NoRoute):
             if not route.sure:
                 self._waiting[media_socket] = None
@@ -241,19 +231,6 @@ class KernelPath:
             self._waiting[media_socket] = None
             return str(refusal)
         return ""
-
-    def _find_route(self, destination: str, source: str) -> Route | NoRoute:
-        known = self._known_routes.get((destination, source))
-        if known is not None and self._path_mtu.certain:
-            return known
-        route = self._routes.find(destination, source)
-        if isinstance(route, Route):
-            if route.expires_s:
-                self._path_mtu.expect(time.monotonic() + route.expires_s + 0.1)
-            if len(self._known_routes) >= MAX_KNOWN_ROUTES:
-                self._known_routes.clear()
-            self._known_routes[destination, source] = route
-        return route
 
     def _begin(self, media_socket: MediaSocket, entry: layout.FlowEntry) -> None:
         leg = media_socket.legs[0]

@@ -1,0 +1,77 @@
+"""The routes that a shard's flows need: asked for once, and again when routing or a path MTU has changed.
+
+The module knows nothing of flows.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from nh.fastpath.netlink.route_watch import RouteWatch
+from nh.fastpath.netlink.routes import NoRoute, Route, Routes
+from nh.loop import Loop
+from nh.shard.media.path_mtu import PathMtuWatch
+
+MAX_ROUTES: Final = 4096
+"""Most routes that are cached until routing changes."""
+
+_EXPIRY_MARGIN_S: Final = 0.1
+"""Seconds after the kernel forgets a path MTU at which its route is looked up again."""
+
+
+class RouteCache:
+    """Routes of the host by their destination and source.
+
+    Whoever uses a route of the cache looks it up again when watch() calls back, and when path_mtus_changed().
+
+    Args:
+        routes: the routing of the host; close() closes it too.
+        too_big_messages: how many ICMP messages "packet too big" have come to this host, in all its life.
+    """
+
+    def __init__(self, routes: Routes, too_big_messages: Callable[[], int]) -> None:
+        self._routes = routes
+        self._path_mtu = PathMtuWatch(too_big_messages, routes.ipv6_mtus_changed)
+        self._watch: RouteWatch | None = None
+        self._known: dict[tuple[str, str], Route] = {}
+
+    def watch(self, loop: Loop, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called when routing has changed; see RouteWatch.
+
+        Raises:
+            OSError: netlink cannot be had.
+        """
+        self._watch = RouteWatch(loop, on_change)
+
+    def find(self, destination: str, source: str) -> Route | NoRoute:
+        """See Routes.find(). What is no route is asked for each time."""
+        known = self._known.get((destination, source))
+        if known is not None and self._path_mtu.certain:
+            return known
+        route = self._routes.find(destination, source)
+        if isinstance(route, Route):
+            if route.expires_s:
+                self._path_mtu.expect(time.monotonic() + route.expires_s + _EXPIRY_MARGIN_S)
+            if len(self._known) >= MAX_ROUTES:
+                self._known.clear()
+            self._known[destination, source] = route
+        return route
+
+    def path_mtus_changed(self, *, now: float) -> bool:
+        """Whether all routes have to be looked up again for their MTU; see PathMtuWatch.due().
+
+        Args:
+            now: monotonic seconds.
+        """
+        return self._path_mtu.due(now=now)
+
+    def forget(self) -> None:
+        """Ask the kernel anew for each route, and for the interfaces that they name."""
+        self._routes.forget_links()
+        self._known.clear()
+
+    def close(self) -> None:
+        """Ask and watch no more."""
+        if self._watch is not None:
+            self._watch.close()
+        self._routes.close()
