@@ -1,11 +1,15 @@
 """Bundles that pass through a relay (RFC 9143): the ends bundle with each other."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import BundleOptions, CodecChoice, IceHandling, SdpText
 from tests.shard.bundled_call import media_of
 from tests.shard.conftest import MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import NgTestbed, places, rtcp
 from tests.shard.testbed import Where
 from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, write_media
 from tools.harness.media_peer import RTP
@@ -30,6 +34,100 @@ def bob(make_peer: MakePeer) -> BundlePhone:
 
 def video_passes(ng: NgTestbed, sender: BundlePhone, to: Where, receiver: BundlePhone) -> None:
     ng.passes(sender.peer, to, receiver.peer, RTP, sender.packet(VIDEO, b"video"))
+
+
+class PassingCall:
+    """A call of two ends that bundle with each other, and where each of them sends."""
+
+    def __init__(self, ng: NgTestbed, alice: BundlePhone, bob: BundlePhone) -> None:
+        self.ng = ng
+        self.ends = {b"alice": alice, b"bob": bob}
+        (to_bob,) = set(places(ng.offer(alice.sdp(media=1).encode())))
+        (to_alice,) = set(places(ng.answer(bob.sdp(media=1).encode())))
+        self.sends_to = {b"alice": to_alice, b"bob": to_bob}
+
+    def reinvite(self, by: bytes, media: Sequence[int] = (AUDIO, VIDEO), **options: Any) -> list[list[Where]]:
+        """One end offers its bundle with some of its media; where the other, and then it, are to send."""
+        (to,) = self.ends.keys() - {by}
+        offer = self.ng.offer(self._sdp(by, media), tag=by, to=to, **options)
+        self.passes_both_ways(media[0])
+        answer = self.ng.answer(self._sdp(to, media), tag=to, to=by)
+        self.passes_both_ways(media[0])
+        return [[place for place in places(sdp) if place[1]] for sdp in (offer, answer)]
+
+    def passes_both_ways(self, medium: int) -> None:
+        """Media of the bundle arrive, each from where its receiver sends to."""
+        for tag, to in ((b"alice", b"bob"), (b"bob", b"alice")):
+            packet = self.ends[tag].packet(medium, b"bundled")
+            source = self.ng.passes(self.ends[tag].peer, self.sends_to[tag], self.ends[to].peer, RTP, packet)
+            assert source == self.sends_to[to]
+
+    def _sdp(self, tag: bytes, media: Sequence[int]) -> bytes:
+        end = self.ends[tag]
+        own = [["rtcp-mux", f"mid:{end.mids[medium]}"] for medium in (AUDIO, VIDEO)]
+        ports = [end.peer.port if medium in media else 0 for medium in (AUDIO, VIDEO)]
+        group = " ".join(["BUNDLE", *[end.mids[medium] for medium in media]])
+        return write_media(ports, own, address=end.peer.address, group=group).encode()
+
+
+@pytest.fixture
+def call(ng: NgTestbed, alice: BundlePhone, bob: BundlePhone) -> PassingCall:
+    return PassingCall(ng, alice, bob)
+
+
+@pytest.mark.parametrize("by", [b"alice", b"bob"])
+def test_what_is_bundled_has_one_port_in_later_offers(call: PassingCall, by: bytes) -> None:
+    call.reinvite(b"alice")  # it adds the video
+    (to,) = call.ends.keys() - {by}
+    offer, answer = call.reinvite(by)
+    assert (offer, answer) == ([call.sends_to[to]] * 2, [call.sends_to[by]] * 2)
+
+
+@pytest.mark.parametrize("by", [b"alice", b"bob"])
+def test_a_bundle_stays_at_its_port_when_its_first_medium_leaves(call: PassingCall, by: bytes) -> None:
+    """Its ends go on sending there: with ICE they have checked that path, and no other."""
+    call.reinvite(b"alice")
+    (to,) = call.ends.keys() - {by}
+    places_of_bundle = [call.sends_to[to]], [call.sends_to[by]]
+    assert tuple(call.reinvite(by, [VIDEO])) == places_of_bundle
+    (snapshot,) = call.ng.snapshots()
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+    assert tuple(call.reinvite(by, [VIDEO])) == places_of_bundle, "nor with an offer after that"
+    offer, answer = call.reinvite(by)
+    assert (offer, answer) == ([call.sends_to[to]] * 2, [call.sends_to[by]] * 2), "nor if it returns"
+
+
+def test_reports_of_a_bundle_whose_first_medium_has_left_come_to_its_port(call: PassingCall) -> None:
+    call.reinvite(b"alice")
+    call.reinvite(b"alice", [VIDEO])
+    alice, bob = (call.ends[tag].peer for tag in (b"alice", b"bob"))
+    assert call.ng.passes(alice, call.sends_to[b"alice"], bob, RTP, rtcp()) == call.sends_to[b"bob"]
+
+
+def test_a_first_medium_that_the_receiver_does_not_see_leaves_the_port_to_the_bundle(
+    call: PassingCall,
+) -> None:
+    call.reinvite(b"alice")
+    offer = call.ng.offer(call.ends[b"alice"].sdp().encode(), to=b"bob", codecs=NO_AUDIO)
+    assert places(offer)[VIDEO] == call.sends_to[b"bob"]
+
+
+def test_media_that_are_not_bundled_any_more_have_their_own_ports(
+    call: PassingCall, make_peer: MakePeer
+) -> None:
+    call.reinvite(b"alice")
+    ports = [call.ends[b"alice"].peer.port, make_peer("127.0.0.11").port]
+    apart = write_media(ports, [["rtcp-mux", "mid:a"], ["rtcp-mux", "mid:v"]], address="127.0.0.11")
+    assert len(set(places(call.ng.offer(apart.encode(), to=b"bob")))) == 2
+
+
+def test_a_bundle_that_nobody_has_agreed_on_has_a_port_for_each_medium(
+    ng: NgTestbed, alice: BundlePhone, bob: BundlePhone
+) -> None:
+    assert len(set(places(ng.offer(alice.sdp().encode())))) == 2
+    apart = write_media([bob.peer.port, bob.peer.port + 2], [[], []], address=bob.peer.address)
+    ng.answer(apart.encode())
+    assert len(set(places(ng.offer(alice.sdp().encode(), to=b"bob")))) == 2
 
 
 @pytest.mark.parametrize("removal", ["by codec", "by type"])

@@ -6,6 +6,9 @@ the same kind as in Net::SIP's model.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
@@ -15,6 +18,8 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+
+NO_CARRIERS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 class Dialog(DialogSessions):
@@ -29,9 +34,11 @@ class Dialog(DialogSessions):
         signalled: monotonic seconds of the last offer or answer.
         delete_at: monotonic seconds at which a delete removes the dialog; infinite without one.
         bundles: of the caller and of the callee, the bundles that have been agreed on.
+        carriers: by medium, the one whose sockets carry it, of bundles that the ends have agreed on with each
+            other.
     """
 
-    __slots__ = ("branch", "bundles", "delete_at", "signalled")
+    __slots__ = ("branch", "bundles", "carriers", "delete_at", "signalled")
 
     def __init__(self, caller: Party, callee: Party, *, branch: bytes, now: float) -> None:
         super().__init__(caller, callee)
@@ -39,6 +46,7 @@ class Dialog(DialogSessions):
         self.delete_at = math.inf
         self.branch = branch
         self.bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
+        self.carriers: Mapping[int, int] = NO_CARRIERS
 
     def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
         """Relay each medium that both parties have, after `signalled` announced its media again.

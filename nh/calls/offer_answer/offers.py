@@ -5,7 +5,7 @@ agreed before.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nh.calls.bundle import Bundle
 from nh.calls.media import Block, Side
@@ -13,7 +13,7 @@ from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.accepted_bundle import share_transports
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
-from nh.calls.offer_answer.dialog import Dialog
+from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
 from nh.calls.offer_answer.matching import find_answered, find_offerer
 from nh.calls.offer_answer.opening import Opening
@@ -160,6 +160,7 @@ class Offers:
         policy: SourcePolicy | None,
         muxes: Sequence[tuple[bool, bool]] = (),
         bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ()),
+        carriers: Mapping[int, int] = NO_CARRIERS,
         prepare: Prepare | None = None,
         now: float,
     ) -> Sequence[SocketGroup | None]:
@@ -173,6 +174,7 @@ class Offers:
             policy: source policy for packets from the answerer; None: the setting's.
             muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
             bundles: what the offerer and the answerer have agreed on with the relay.
+            carriers: what they have agreed on with each other, see Dialog.
             prepare: see Prepare.
             now: monotonic seconds.
 
@@ -212,6 +214,7 @@ class Offers:
         for index, muxes_of_medium in enumerate(muxes):
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         dialog.set_bundles(self._resources, offerer=offerer, bundles=bundles)
+        dialog.carriers = carriers or NO_CARRIERS
         return answerer.groups
 
     def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:

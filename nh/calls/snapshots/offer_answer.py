@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.offer_answer.dialog import Dialog
+from nh.calls.media import MAX_MEDIA
+from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
@@ -34,6 +35,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         caller, callee: indexes of parties.
         sessions, superseded, replaced: (medium, index of a session).
+        carriers: (medium, its carrier).
     """
 
     caller: Index
@@ -45,6 +47,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     superseded: list[tuple[Index, Index]]
     replaced: list[tuple[Index, Index]]
     bundles: tuple[Bundles, Bundles] = ([], [])
+    carriers: Annotated[list[tuple[Index, Index]], msgspec.Meta(max_length=MAX_MEDIA)] = []
 
     @classmethod
     def take(cls, dialog: Dialog, parties: Indexes, sessions: Indexes) -> Self:
@@ -59,6 +62,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             superseded=_take(dialog.superseded.items(), sessions) if dialog.superseded else [],
             replaced=_take(dialog.replaced, sessions) if dialog.replaced else [],
             bundles=(take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
+            carriers=list(dialog.carriers.items()),
         )
 
     @property
@@ -106,6 +110,7 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         dialog.replaced = tuple([(medium, sessions[index]) for medium, index in self.replaced])
         dialog.mark_left()
         dialog.bundles = (rebuild_bundles(self.bundles[0]), rebuild_bundles(self.bundles[1]))
+        dialog.carriers = dict(self.carriers) or NO_CARRIERS
         dialog.bundle()
         return dialog
 

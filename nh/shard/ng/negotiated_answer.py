@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
+from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
@@ -14,6 +15,7 @@ from nh.sdp.bundles import new_tagged_media
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import share_security, share_transports, with_new_tagged
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
+from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers, of_carriers
 from nh.shard.ng.forwarded_sdp import forward_answer
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
@@ -38,6 +40,7 @@ class NegotiatedAnswer(NamedTuple):
         bundles: what becomes of its bundles.
         ice: what becomes of its ICE.
         shown: the answer with the codecs that the offerer sees.
+        carriers: of its bundles that pass.
     """
 
     description: SessionDescription
@@ -50,6 +53,7 @@ class NegotiatedAnswer(NamedTuple):
     bundles: AnsweredBundles
     ice: NegotiatedIce
     shown: ShownSdp
+    carriers: Carriers
 
     @property
     def requests(self) -> list[MediumRequest]:
@@ -67,14 +71,15 @@ class NegotiatedAnswer(NamedTuple):
             offerer=self.offerer,
             shares=self.bundles.shared_by_offerer,
         )
-        return request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
+        requests = request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
+        return carry(requests, self.carriers, self.description.media) if self.carriers else requests
 
     def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
         """The answer for the offerer, see forward_answer()."""
         body = forward_answer(
             self.shown.description,
             self.description,
-            groups,
+            of_carriers(groups, self.carriers),
             self.options,
             offerer=self.offerer,
             muxes=self.muxes,
@@ -98,6 +103,7 @@ def negotiate_answer(
     *,
     offerer: Party,
     answerer: Party | None,
+    agreed: Carriers,
 ) -> NegotiatedAnswer:
     """What an answer comes to.
 
@@ -108,6 +114,7 @@ def negotiate_answer(
         further: beside that, where ICE may offer it further candidates.
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
+        agreed: the carriers of their dialog.
 
     Raises:
         UnusableSdp: it takes no key that was offered, or its bundles contradict its media.
@@ -126,6 +133,10 @@ def negotiate_answer(
         mux.answered(medium.rtcp_mux or index in bundled)
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
     ]
+    carriers: Carriers = NO_CARRIERS
+    if description.bundles and not bundles.ends:
+        carriers = carriers_of_answer(description, agreed, offerer=offerer)
+        muxes = for_carriers(muxes, carriers, description.media)
     shared = share_transports(description, bundles.answerer)
     secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
     ice = ice_of_answer(
@@ -137,4 +148,6 @@ def negotiate_answer(
     )
     secured, ice = share_security(secured, ice, bundles.answerer)
     further = () if options.media_address else further
-    return NegotiatedAnswer(description, options, offerer, near, further, secured, muxes, bundles, ice, shown)
+    return NegotiatedAnswer(
+        description, options, offerer, near, further, secured, muxes, bundles, ice, shown, carriers
+    )

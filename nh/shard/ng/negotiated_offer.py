@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
+from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party, of_media
 from nh.calls.rtp.payload_types import shared
 from nh.calls.socket_group import SocketGroup
@@ -22,6 +23,7 @@ from nh.shard.ng.bundle_transports import (
     with_shared_transports,
 )
 from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
+from nh.shard.ng.carriers import Carriers, carriers_of_offer, carry, of_carriers
 from nh.shard.ng.dtls import NewCertificate
 from nh.shard.ng.forwarded_sdp import forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
@@ -42,11 +44,13 @@ class OfferEnds(NamedTuple):
         sender: the party that it belongs to; None: it makes a new one.
         receiver: the party that it goes to; None if that is not known.
         same_end: all parties of the end that offers, the oldest first.
+        carriers: of their dialog.
     """
 
     sender: Party | None = None
     receiver: Party | None = None
     same_end: Sequence[Party] = ()
+    carriers: Carriers = NO_CARRIERS
 
     def find_met(self, branch: bytes) -> Party | None:
         """The party whose interfaces count: the sender, or the latest offer of the end that begins a branch.
@@ -76,6 +80,7 @@ class NegotiatedOffer(NamedTuple):
         ice: what becomes of its ICE.
         shown: the offer with the codecs that the receiver sees.
         unseen: indexes of the media that the relay has no sockets for, since the receiver sees them rejected.
+        carriers: of its bundles that pass.
     """
 
     description: SessionDescription
@@ -89,6 +94,7 @@ class NegotiatedOffer(NamedTuple):
     ice: NegotiatedIce
     shown: ShownSdp
     unseen: frozenset[int]
+    carriers: Carriers
 
     @property
     def warning(self) -> str:
@@ -111,7 +117,8 @@ class NegotiatedOffer(NamedTuple):
             shares=self.bundles.shared_by_receiver,
             unseen=self.unseen,
         )
-        return request_ice(requests, self.ice, self._further, latching=self.options.port_latching)
+        requests = request_ice(requests, self.ice, self._further, latching=self.options.port_latching)
+        return carry(requests, self.carriers, self.description.media) if self.carriers else requests
 
     @property
     def _further(self) -> Sequence[Interface]:
@@ -128,7 +135,7 @@ class NegotiatedOffer(NamedTuple):
         """The offer for the other end, see forward_offer()."""
         return forward_offer(
             self.shown.description,
-            groups,
+            of_carriers(groups, self.carriers),
             self.options,
             muxes=self.muxes,
             offered=self.offered,
@@ -198,8 +205,10 @@ def negotiate_offer(
     # media of a bundle that ends here go on without a codec: others have their transport
     unseen = bundles.without_transport | (rejected - bundles.accepted_media)
     bundles = bundles.without(rejected | unseen)
+    carriers: Carriers = NO_CARRIERS
     if not bundles.ends:
         hidden = [index for index, medium in enumerate(offered) if medium.hidden]
+        carriers = carriers_of_offer(description, ends.carriers, gone=unseen.union(hidden))
         new_tagged = new_tagged_media(description, unseen.union(hidden))
         shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
         description = with_new_tagged(description, new_tagged, description)
@@ -217,7 +226,18 @@ def negotiate_offer(
     )
     secured, ice = share_security(secured, ice, bundles.accepted)
     return NegotiatedOffer(
-        description, options, interfaces, offered, transports, secured, muxes, bundles, ice, shown, unseen
+        description,
+        options,
+        interfaces,
+        offered,
+        transports,
+        secured,
+        muxes,
+        bundles,
+        ice,
+        shown,
+        unseen,
+        carriers,
     )
 
 

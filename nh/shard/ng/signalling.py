@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
+from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
@@ -28,6 +29,7 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.carriers import agreed_by
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
@@ -108,9 +110,9 @@ class Signalling:
             description, command.options, interfaces, ends, certificate=self._certificates.current
         )
         sdp = self._apply_offer(command, negotiated, ends.sender)
-        sender, receiver, _ = self._ends_of(command, description)
-        assert sender is not None, "the offer has made it"
-        negotiated.note(sender, receiver)
+        ends = self._ends_of(command, description)
+        assert ends.sender is not None, "the offer has made it"
+        negotiated.note(ends.sender, ends.receiver)
         self._block_dtmf(command, command.from_tag)
         left_out = "; ".join(filter(None, (left_out, negotiated.shown.left_out)))
         return Rewritten(sdp, negotiated.warning, left_out)
@@ -168,6 +170,7 @@ class Signalling:
             self._interfaces.beside(near),
             offerer=offerer,
             answerer=joint.other(offerer) if joint is not None else None,
+            agreed=joint.carriers if joint is not None else NO_CARRIERS,
         )
         sdp = self._apply_answer(command, offers, negotiated, now=now)
         dialog = offers.participants.find_dialog(command.from_tag, command.to_tag, command.via_branch)
@@ -197,6 +200,7 @@ class Signalling:
                 policy=policy_for(command.options, self._table.resources.settings.policy),
                 muxes=negotiated.muxes,
                 bundles=(negotiated.bundles.offerer, negotiated.bundles.answerer),
+                carriers=agreed_by(negotiated.carriers),
                 prepare=forward,
                 now=now,
             )
@@ -249,7 +253,9 @@ class Signalling:
         participants = call.offers.participants
         media = announced_media(description, offer.options)
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
-        return OfferEnds(sender, receiver, participants.with_tag(offer.from_tag))
+        dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
+        same_end = participants.with_tag(offer.from_tag)
+        return OfferEnds(sender, receiver, same_end, dialog.carriers if dialog is not None else NO_CARRIERS)
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
