@@ -1,5 +1,7 @@
 """Calls as operators see them: the results of ListCalls and ShowCall."""
 
+import builtins  # of classes with a field named bytes, see tests/test_annotations.py
+
 import msgspec
 
 from nh.calls.journal import NO_CLIENT, CallEvent, Client
@@ -37,7 +39,7 @@ class CallSummary(msgspec.Struct, frozen=True):
         from_, to: the two ends of its latest session; None: it has no session yet.
     """
 
-    call_id: bytes
+    call_id: builtins.bytes
     shard: int
     age_s: float
     idle_s: float

@@ -1,5 +1,6 @@
 """Calls that have ended: their records, and the results of ListEnded and ShowEnded."""
 
+import builtins  # of classes with a field named bytes, see tests/test_annotations.py
 from datetime import datetime
 
 import msgspec
@@ -44,7 +45,7 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
         events_left_out: how many are missing, behind the first nh.calls.journal.FIRST_EVENTS.
     """
 
-    call_id: bytes
+    call_id: builtins.bytes
     shard: int
     client: Client
     begin: datetime
@@ -52,7 +53,7 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
     duration_s: float
     reason: str
     ended_by: Client | None
-    tags: tuple[bytes, ...]
+    tags: tuple[builtins.bytes, ...]
     packets: int
     bytes: int
     sessions: tuple[SessionRecord, ...] = ()
@@ -78,7 +79,7 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
 class EndedCall(msgspec.Struct, frozen=True):
     """One call of a list of calls that have ended; see CallRecord for the fields."""
 
-    call_id: bytes
+    call_id: builtins.bytes
     shard: int
     client: Client
     begin: datetime
