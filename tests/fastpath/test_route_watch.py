@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.fastpath.netlink.events import LONGEST_PAUSE_S, PAUSE_S
+from nh.fastpath.netlink.events import PAUSE_S
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.loop import SelectorLoop
 from tools.harness.namespaces import Namespace
@@ -90,7 +90,6 @@ def test_a_storm_of_changes_is_told_ever_more_rarely_and_its_end_is_not_missed(
     flap_routes(namespace, tmp_path, 1)
     last = time.monotonic()
     turn_until(loop, lambda: listener.called_at[-1] >= last, "the last change is told")
-    assert listener.called_at[-1] - last <= LONGEST_PAUSE_S + 0.5
 
 
 def flap_routes(namespace: Namespace, directory: Path, count: int) -> None:

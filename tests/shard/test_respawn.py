@@ -211,7 +211,7 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         assert shard.execute(Activate(key)) == Activated(created=True)
     say(alice, for_alice, bob, range(10))
     wait_until_saved(shard, 1)
-    for death in range(1, 3):
+    for death in range(1, 6):
         shard.kill()
         pack_snapshots(shard)
         assert shard.start().restored == 1 + OTHERS
@@ -219,7 +219,9 @@ def test_a_successor_says_soon_that_its_calls_are_alive(
         say(alice, for_alice, bob, range(10))
         wait_until_counted(10 * death)
         took_s.append(time.monotonic() - started)
-    assert min(took_s) < REFRESH_S / 2, "in the first refresh; a busy host may delay one of them"
+        if death >= 2 and took_s[-1] < REFRESH_S / 2:  # a busy host may delay the others
+            return
+    pytest.fail(f"not in the first refresh, but after {took_s} s")
 
 
 def test_counters_go_on_that_no_snapshot_has(

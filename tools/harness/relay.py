@@ -101,7 +101,7 @@ class Relay:
             process.suspend()
         for process in (supervisor, *shards):
             process.kill()
-        psutil.wait_procs(shards, 5)
+        psutil.wait_procs(shards, TIMEOUT_S)
         self.program.wait()
 
     def descriptors(self) -> int:
