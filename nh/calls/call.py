@@ -125,10 +125,14 @@ class Call:
         return latest
 
     def get_offers(self, *, now: float) -> Offers:
-        """The offers of the call, for a command that changes them; made if there are none."""
+        """The offers of the call, for a command that may change them.
+
+        Raises:
+            UnknownCall: there are none; Net::SIP's transactions are none of ng's business, nor rtpproxy's.
+        """
+        if self.offers is None or self.offers.is_empty:
+            raise UnknownCall("the call has no offers")
         self.next_expiry = now
-        if self.offers is None:
-            self.offers = Offers(self.resources)
         return self.offers
 
     def allocate(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nh.calls.call import Call
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.offer_answer.offers import Prepare
+from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
@@ -142,7 +142,9 @@ class CallTable:
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        groups = call.get_offers(now=now).offer(
+        call.next_expiry = now
+        offers = call.offers or Offers(call.resources)
+        groups = offers.offer(
             from_tag=from_tag,
             to_tag=to_tag,
             branch=branch,
@@ -152,6 +154,7 @@ class CallTable:
             prepare=prepare,
             now=now,
         )
+        call.offers = offers  # one that fails makes no call of Net::SIP's one of ng's, too
         self._begin(call)
         return groups
 

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from nh.ipc.link_codec import decoded
+
 SUFFIX: Final = ".records"
 """Of the file, whose stem is that of the shard's handover socket."""
 
@@ -45,7 +47,7 @@ def take_records(directory: Path, recorded: Mapping[str, int]) -> tuple[list[byt
     unreadable = 0
     for path in sorted(directory.glob(_PATTERN)):
         try:
-            left = _decoder.decode(path.read_bytes())
+            left = decoded(_decoder, path.read_bytes())
             path.unlink()
         except (OSError, msgspec.DecodeError):
             unreadable += 1

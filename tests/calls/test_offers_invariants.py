@@ -244,7 +244,7 @@ class OffersMachine(RuleBasedStateMachine):
 
     def offers(self, call_id: bytes) -> Offers | None:
         call = self.table.find_call(call_id)
-        return call.get_offers(now=self.ng.now) if call is not None else None
+        return call.offers if call is not None else None
 
     def dialog(self, call_id: bytes, one: bytes, other: bytes) -> Dialog | None:
         offers = self.offers(call_id)

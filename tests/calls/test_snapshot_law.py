@@ -422,7 +422,7 @@ class TwinsMachine(RuleBasedStateMachine):
 
     def offers(self, proxy: Proxy, call_id: bytes) -> Offers | None:
         call = proxy.table.find_call(call_id)
-        return None if call is None else call.get_offers(now=self.now)
+        return None if call is None else call.offers
 
 
 TwinsMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)

@@ -270,8 +270,6 @@ class Offers:
         """
         if from_tag:
             schedule(self.participants, from_tag=from_tag, to_tag=to_tag, branch=branch, at=at)
-        elif self.is_empty:
-            raise UnknownCall("the call has no offers")
         else:
             self.delete_at = min(self.delete_at, at)
         self._delete_due(now=now)
