@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 import msgspec
 
 from nh.config import Settings
-from nh.config_addresses import has_password
+from nh.config_addresses import URL_PASSWORD, has_password
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.printable import escaped
@@ -28,6 +28,10 @@ _LONGEST_DECIMAL: Final = 256
 
 DEFAULT: Final = "default"
 COMMAND_LINE: Final = "command line"
+ENVIRONMENT: Final = "environment"
+
+SECRET: Final = "(secret)"
+_SECRET_NAMES: Final = re.compile(r".*_(?:token|password|secret)")
 
 _OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
 """Variables of nh that are no settings: the file, and the descriptor that nh gives itself at an upgrade."""
@@ -51,11 +55,13 @@ class LoadedSettings(NamedTuple):
 
     Attributes:
         settings: the settings.
-        origins: by name, without those that have their default: FILE:LINE, "environment" or "command line".
+        origins: by name, without those that have their default: FILE:LINE, ENVIRONMENT or COMMAND_LINE.
+        file: the file that was read; None: none was named.
     """
 
     settings: Settings
     origins: Mapping[str, str]
+    file: Path | None = None
 
 
 class _Given(NamedTuple):
@@ -103,10 +109,24 @@ def read_settings(
             values[name] = _convert(name, each)
             origins[name] = each.origin
     try:
-        return LoadedSettings(_checked(values), origins)
+        return LoadedSettings(_checked(values), origins, file)
     except ValueError as exc:  # a rule of Settings: its message begins with the setting
         origin = origins.get(str(exc).partition(":")[0], "settings")
         raise ConfigError(f"{origin}: {escaped(str(exc))}") from exc
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """All settings by name, as JSON has them; each secret is replaced by SECRET."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
+    return {name: _without_secrets(name, value) for name, value in values.items()}
+
+
+def _without_secrets(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(name, each) for each in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return SECRET if _SECRET_NAMES.fullmatch(name) else URL_PASSWORD.sub(rf"\1{SECRET}@", value)
 
 
 def _refuse_visible_password(given: Mapping[str, _Given]) -> None:
@@ -236,5 +256,5 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
         text = environment.get(ENVIRONMENT_PREFIX + field.upper())
         if text is not None:
             value = [part for part in text.split(",") if part] if field in _LISTS else text
-            values[field] = _Given(value, "environment")
+            values[field] = _Given(value, ENVIRONMENT)
     return values

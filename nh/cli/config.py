@@ -1,9 +1,8 @@
 """`nh config`: the settings that `nh run` would have, and where each one comes from."""
 
 import os
-import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import typer
@@ -11,21 +10,17 @@ import typer
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import Settings
-from nh.config_addresses import URL_PASSWORD
-from nh.config_sources import DEFAULT, read_settings, unknown_variables
+from nh.config_sources import DEFAULT, plain_settings, read_settings, unknown_variables
 from nh.supervisor.host.cpus import usable_cpus
 
 EPILOG = "The output is a valid file of settings: `nh config > nh.toml`."
-
-SECRET: Final = "(secret)"
-_SECRET_NAMES: Final = re.compile(r".*_(?:token|password|secret)")
 
 
 class Shown(NamedTuple):
     """A setting as it is printed.
 
     Attributes:
-        value: a secret is replaced by SECRET.
+        value: a secret is replaced (nh.config_sources.SECRET).
         origin: FILE:LINE, "environment", "command line" or "default".
         effective: what an empty value, or 0, amounts to here; "": the value says it itself.
     """
@@ -62,12 +57,8 @@ def shown_settings(settings: Settings, origins: Mapping[str, str]) -> dict[str, 
     """
     effective = _effective(settings)
     return {
-        name: Shown(
-            _without_secrets(name, msgspec.to_builtins(getattr(settings, name))),
-            origins.get(name, DEFAULT),
-            effective.get(name, ""),
-        )
-        for name in Settings.__struct_fields__
+        name: Shown(value, origins.get(name, DEFAULT), effective.get(name, ""))
+        for name, value in plain_settings(settings).items()
     }
 
 
@@ -80,14 +71,6 @@ def _effective(settings: Settings) -> dict[str, str]:
         "state": "" if settings.state else str(settings.state_path),
     }
     return {name: value for name, value in here.items() if value}
-
-
-def _without_secrets(name: str, value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_without_secrets(name, each) for each in value]
-    if not isinstance(value, str) or not value:
-        return value
-    return SECRET if _SECRET_NAMES.fullmatch(name) else URL_PASSWORD.sub(rf"\1{SECRET}@", value)
 
 
 def _toml(value: Any) -> str:

@@ -9,7 +9,7 @@ import typer
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import check_served_addresses
-from nh.config_sources import load_settings
+from nh.config_sources import read_settings
 
 EPILOG = "The exit status is 0 without a failure, also with warnings, and 1 with one; 2: a bad setting."
 
@@ -27,19 +27,19 @@ def doctor(
 ) -> None:
     """Check this host: whether nh can start on it, and what would harm calls; takes the flags of nh run.
 
-    It changes nothing. Run it as the user of nh, with its settings, before the first call or beside a
-    running nh.
+    It changes nothing. Run it as the user of nh: before the first call with the settings of nh, beside a
+    running nh with its runtime directory.
     """
-    loaded = load_settings(flags=settings, file=config)
-    check_served_addresses(loaded)
+    loaded = read_settings(flags=settings, file=config)
+    check_served_addresses(loaded.settings)
     from nh.doctor.doctor import examine, worst  # noqa: PLC0415  it loads what nh run does
     from nh.doctor.findings import Finding, Status  # noqa: PLC0415
-    from nh.doctor.host import Host, Patient  # noqa: PLC0415
-    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415
+    from nh.doctor.patient import find_patient  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())  # the findings say what the checks would log
     findings: list[Finding] = []
-    for finding in examine(Patient(Host(), loaded, running_pid(loaded.runtime_path))):
+    patient = find_patient(loaded, lambda file: read_settings(flags=settings, file=file))
+    for finding in examine(patient):
         findings.append(finding)
         if not as_json and not (quiet and finding.status is Status.OK):
             _print(finding)

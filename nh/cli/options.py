@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 import typer
 
 from nh.calls.settings import in_range
@@ -70,8 +71,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def settings_of(
     config: Path | None = None, runtime_dir: str | None = None, rpc: str | None = None
 ) -> Settings:
-    """The settings that lead to a running nh; None: the option is not given. Raises ConfigError."""
-    return load_settings(flags={"runtime_dir": runtime_dir, "rpc": [rpc] if rpc else None}, file=config)
+    """The settings that lead to a running nh; None: the option is not given. Raises ConfigError.
+
+    Where none names an RPC address, and the default socket is not there, it is the one that the nh tells.
+    """
+    settings = load_settings(flags={"runtime_dir": runtime_dir, "rpc": [rpc] if rpc else None}, file=config)
+    if settings.rpc or Path(settings.rpc_addresses[0]).exists():
+        return settings
+    from nh.supervisor.settings_in_force import addresses_in_force  # noqa: PLC0415  for few nh
+
+    return msgspec.structs.replace(settings, rpc=addresses_in_force(settings.runtime_path, "rpc"))
 
 
 @contextmanager

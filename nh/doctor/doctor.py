@@ -9,6 +9,7 @@ import msgspec
 from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Status, warning
 from nh.doctor.host import Patient
+from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server
 from nh.printable import escaped
 
@@ -19,6 +20,7 @@ Check = Callable[[Patient], Iterator[Finding]]
 
 CHECKS: Final[Mapping[str, Check]] = {
     "running": start.check_running,
+    "settings": check_settings,
     **start.START_CHECKS,
     "nat": announced.check_nat,
     "virtual_address": announced.check_virtual,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nh.config import Settings
+from nh.doctor.comparison import Comparison
 from nh.supervisor.host.cpus import usable_cpus
 
 PROGRAM_S: Final = 2.0
@@ -89,11 +90,13 @@ class Patient(NamedTuple):
         host: the host.
         settings: those that nh runs with, or would.
         pid: of the nh that runs with the runtime directory; 0: it is not known; None: none runs.
+        compared: the settings of the nh that runs and those given; None: it does not tell its own.
     """
 
     host: Host
     settings: Settings
     pid: int | None
+    compared: Comparison | None = None
 
     @property
     def ranges(self) -> list[tuple[int, int]]:

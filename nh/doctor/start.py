@@ -45,14 +45,21 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
                 later = "" if isinstance(exc, ConfigError) else ", until that changes"
                 yield failure(found, f"nh does not start{later}", remedy)
             else:
-                meaning = "the nh that runs has other settings than these, or could not start again"
-                yield failure(
-                    found, meaning, f"give nh doctor the flags, environment and file of nh run; else {remedy}"
-                )
+                yield _of_running(patient, found, remedy)
         else:
             yield ok(_FINE.get(name, "the settings can be used"))
 
     return examine
+
+
+def _of_running(patient: Patient, found: str, remedy: str) -> Finding:
+    if patient.compared is not None:
+        return failure(found, "the nh that runs could not start again, nor be upgraded", remedy)
+    return failure(
+        found,
+        "the nh that runs has other settings than these, or could not start again",
+        f"give nh doctor the flags, environment and file of nh run; else {remedy}",
+    )
 
 
 def check_state(patient: Patient) -> Findings:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from nh.config import Settings
+from nh.config_sources import SECRET
 from nh.config_table import StateAway
 from nh.doctor.findings import Finding, failure, ok, warning
 from nh.doctor.host import Patient
@@ -31,6 +32,9 @@ SLOW_S: Final = 0.05
 def check_store_server(patient: Patient) -> Iterator[Finding]:
     """Whether the server of the store answers, and keeps what it is given."""
     try:
+        if SECRET in patient.settings.state:
+            yield _PASSWORD_UNKNOWN
+            return
         scheme, location = locate(patient.settings)
         if scheme not in SCHEMES:
             yield ok("the store is on no server")
@@ -104,6 +108,12 @@ def _judge_version(version: str) -> Iterator[Finding]:
             "use Valkey 7.2 or later, or Redis 6.2 or later",
         )
 
+
+_PASSWORD_UNKNOWN: Final = warning(
+    "the nh that runs has a store whose URL has a password, and nh doctor was given another URL",
+    "it is not known whether the server of the store answers",
+    "give nh doctor the same `state`: the environment or the file of nh run",
+)
 
 _REPLICA: Final = failure(
     "the server of the store is a read-only replica",

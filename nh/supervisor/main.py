@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
-from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.errors import ConfigError, NhError
 from nh.logs import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    settings: Settings,
+    loaded: LoadedSettings,
     *,
     takeover: bool = False,
     shard_argv: Sequence[str] = SHARD_ARGV,
-    reread: Callable[[], Settings] | None = None,
+    reread: Callable[[], LoadedSettings] | None = None,
 ) -> int:
     """Run the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
 
     Args:
-        settings: see Settings.
+        loaded: the settings, see nh.config.Settings, and where they came from.
         takeover: take over the calls of the nh that runs in the same runtime directory, which ends then.
         shard_argv: the program of a shard.
         reread: reads the settings from their sources again, for a reload; None: they stay as they are.
@@ -38,6 +38,7 @@ def run(
         The exit status: 0 after a signal, a drain or a takeover by another nh. If nh cannot start, the log
         says why: 2, a setting cannot be used; 1, any other reason.
     """
+    settings = loaded.settings
     configure_logging(settings.log)
     try:
         with contextlib.ExitStack() as stack:
@@ -48,10 +49,10 @@ def run(
                 stack.callback(inherited.close)
             status = 0
             groups = None if inherited else followers(settings)  # who was handed calls is no standby
-            runtime = Runtime(settings, shard_argv, stack, inherited, standby=bool(groups))
+            runtime = Runtime(loaded, shard_argv, stack, inherited, standby=bool(groups))
             outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
             if outcome is Outcome.PROMOTED:
-                supervisor = Supervisor(runtime, stack, inherited.message, reread or (lambda: settings))
+                supervisor = Supervisor(runtime, stack, inherited.message, reread or (lambda: loaded))
                 status = supervisor.run()
                 outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
         return _start_anew() if outcome is Outcome.ANEW else status

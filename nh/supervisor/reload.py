@@ -6,13 +6,14 @@ others are reported, because `nh upgrade` brings them into force without the end
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from nh.calls.settings import RelaySettings
 from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
 from nh.log_settings import AREAS, LogLevel
@@ -23,6 +24,7 @@ from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.host.port_slices import limits_share
 from nh.supervisor.http import HttpService
 from nh.supervisor.rpc import Rpc
+from nh.supervisor.settings_in_force import RUN_TIME, SettingsInForce
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.shards.watchdog import Watchdog
@@ -58,6 +60,7 @@ class Reloader:
         watchdog: likewise.
         http: logs, too.
         records: opens its files anew at each reload, as logrotate wants it; None: there are none.
+        in_force: tells the settings.
         reread: reads the settings from their sources again; raises ConfigError.
     """
 
@@ -73,7 +76,8 @@ class Reloader:
         watchdog: Watchdog,
         http: HttpService,
         records: "Records | None",
-        reread: Callable[[], Settings],
+        in_force: SettingsInForce,
+        reread: Callable[[], LoadedSettings],
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -84,6 +88,7 @@ class Reloader:
         self._watchdog = watchdog
         self._http = http
         self._records = records
+        self._in_force = in_force
         self._reread = reread
         for slot in slots:
             slot.on_up.append(self._send)  # it may have been started with the settings before
@@ -97,7 +102,7 @@ class Reloader:
         if self._records is not None:
             self._records.reopen()
         try:
-            new = self._reread()
+            new, origins, _ = self._reread()
         except ConfigError as exc:
             logger.error("reload: %s; all settings stay as they are", exc)
             raise Refused(f"{exc}; all settings stay as they are") from exc
@@ -106,7 +111,9 @@ class Reloader:
         ]
         applied = tuple(name for name in differ if name in CHANGEABLE)
         waiting = tuple(name for name in differ if name not in CHANGEABLE)
-        self._apply({name: getattr(new, name) for name in applied})
+        self._apply(
+            {name: getattr(new, name) for name in applied}, {name: origins.get(name) for name in applied}
+        )
         logger.info("reload: %s", describe(Reloaded(applied, waiting)))
         return Reloaded(applied, waiting)
 
@@ -126,10 +133,11 @@ class Reloader:
         if level is not None:
             areas = areas | {area: level} if area else {}
             changed: dict[str, object] = {} if area else {"log_level": level}
-            self._apply(changed | {"log_areas": tuple(f"{name}={each}" for name, each in areas.items())})
+            changed |= {"log_areas": tuple(f"{name}={each}" for name, each in areas.items())}
+            self._apply(changed, dict.fromkeys(changed, RUN_TIME))
         return LogState(self._settings.log_level, areas)
 
-    def _apply(self, values: dict[str, object]) -> None:
+    def _apply(self, values: Mapping[str, object], origins: Mapping[str, str | None]) -> None:
         if not values:
             return
         self._settings = settings = msgspec.structs.replace(self._settings, **values)
@@ -138,6 +146,7 @@ class Reloader:
         self._watchdog.hang_s = settings.hang_s
         self._rpc.change_limits(settings.idle_client_s, settings.max_clients)
         self._budget.resize(holdable_sockets(self._descriptors, settings, len(self._slots)))
+        self._in_force.change(settings, origins)
         for slot in self._slots:
             slot.reconfigure(Reconfigure(limits_share(settings.relay, len(self._slots)), settings.log))
             self._send(slot)

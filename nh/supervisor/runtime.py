@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.config_table import StateAway
 from nh.ipc.counter_file import create_counter_file
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
@@ -32,6 +33,7 @@ from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import KernelService, start_kernel_service
 from nh.supervisor.next_steps import next_steps
 from nh.supervisor.rpc import Rpc
+from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.standby.deadline import NEVER_NS, Deadline, lift_deadline
@@ -49,7 +51,7 @@ class Runtime:
     """The resources, acquired at construction: those that can be refused come first, before anything changes.
 
     Args:
-        settings: see Settings.
+        loaded: the settings, and where they came from.
         shard_argv: the program of a shard.
         stack: releases the resources.
         inherited: what the supervisor before handed over; what is not used of it is closed.
@@ -61,6 +63,7 @@ class Runtime:
         descriptors: how many each process may have.
         held_sockets: how many media sockets all backups together may store at the start.
         stats: the supervisor's own counters, which go on from those handed over.
+        in_force: tells nh doctor the settings.
         locks: on the runtime directory and the state directory.
         claimed: descriptors of the claim to the ports, which every shard process inherits.
         store: where calls are stored; None: nowhere.
@@ -84,15 +87,15 @@ class Runtime:
 
     def __init__(
         self,
-        settings: Settings,
+        loaded: LoadedSettings,
         shard_argv: Sequence[str],
         stack: contextlib.ExitStack,
         inherited: Inherited,
         *,
         standby: bool = False,
     ) -> None:
+        self.settings = settings = loaded.settings
         path = settings.runtime_path
-        self.settings = settings
         self._shard_argv = shard_argv
         self._stack = stack
         self.cpus = usable_cpus()
@@ -102,6 +105,8 @@ class Runtime:
         self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)
         self.stats = _stats_after(inherited)
         lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
+        self.in_force = SettingsInForce(loaded, self.shards)
+        stack.callback(self.in_force.close)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
         self.group = inherited.message.group

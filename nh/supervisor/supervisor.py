@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.errors import Refused
 from nh.ipc.handover_messages import HandoverMessage
 from nh.printable import counted
@@ -56,7 +56,7 @@ class Supervisor:
         runtime: Runtime,
         stack: contextlib.ExitStack,
         handover: HandoverMessage,
-        reread: Callable[[], Settings],
+        reread: Callable[[], LoadedSettings],
     ) -> None:
         self._runtime = runtime
         self._handover = handover
@@ -88,6 +88,7 @@ class Supervisor:
             watchdog=self._watchdog,
             http=runtime.http,
             records=runtime.records,
+            in_force=runtime.in_force,
             reread=reread,
         )
         self._ownership = Ownership(

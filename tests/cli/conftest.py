@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nh.config import Settings
+from nh.config_sources import LoadedSettings
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +19,8 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `nh run` would have started; the supervisor's place is taken by one that exits with status 7."""
     started: list[Settings] = []
 
-    def run(settings: Settings, *, takeover: bool, reread: Callable[[], Settings]) -> int:
-        started.append(settings)
+    def run(loaded: LoadedSettings, *, takeover: bool, reread: Callable[[], LoadedSettings]) -> int:
+        started.append(loaded.settings)
         return 7
 
     module = types.ModuleType("nh.supervisor.main")

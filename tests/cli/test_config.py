@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nh.cli.config import SECRET, shown_settings
+from nh.cli.config import shown_settings
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config_sources import SECRET, load_settings
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from nh.cli.main import app
+from nh.cli.options import settings_of
+from nh.config_sources import read_settings
 from nh.supervisor.host.locked_dir import runtime_dir
+from nh.supervisor.settings_in_force import SettingsInForce
 from tools.rtpload.cli import app as load_app
 
 GROUP: Any = get_command(app)
@@ -70,6 +73,15 @@ def test_an_encoding_without_arrows_is_no_reason_to_fail(tmp_path: Path) -> None
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"?.toml" in done.stdout
+
+
+def test_a_relay_whose_rpc_is_elsewhere_is_found_by_what_it_tells(tmp_path: Path) -> None:
+    directory, elsewhere = tmp_path / "run", str(tmp_path / "rpc.sock")
+    flags = {"runtime_dir": str(directory), "rpc": [elsewhere, "127.0.0.1:5062"]}
+    with runtime_dir(directory):
+        SettingsInForce(read_settings(flags=flags, environment={}), shards=1)
+        assert settings_of(None, str(directory)).rpc_addresses == (elsewhere, "127.0.0.1:5062")
+        assert settings_of(None, str(directory), "/other.sock").rpc_addresses == ("/other.sock",)
 
 
 def test_a_relay_whose_rpc_is_elsewhere_is_not_said_to_be_down(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from nh.commands import CloseCall, Ping
 from nh.errors import NhError
 from nh.stats import segment_name
 from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
-from tools.harness.ports import claim_ports
+from tools.harness.ports import claim_ports, min_max
 from tools.harness.program import Program
 from tools.harness.relay import Relay, kill_those_that_run, place_for_relay, running_relay
 from tools.harness.waiting import eventually
@@ -195,6 +195,19 @@ def test_the_health_of_a_relay(relay: Relay, call: str) -> None:
     assert on(relay, "health").stdout.startswith("ok: 2 of 2 shards up, ")
     found = json.loads(on(relay, "health", "--json").stdout)
     assert (found["alive"], found["ready"], found["why"], found["shards_up"]) == (True, True, "", 2)
+
+
+def test_the_doctor_judges_by_the_settings_of_the_running_nh(relay: Relay) -> None:
+    findings = {each["found"]: each for each in json.loads(run_doctor(relay))["findings"]}
+    [found] = [each for each in findings if each.startswith("in force: 2 shards; ports")]
+    assert min_max(relay.ports) in found
+    assert relay.tcp_address in found
+    [holds] = [each for each in findings if "of the supervisor hold the media sockets of" in each]
+    assert f"{len(relay.ports) // 4} calls" in holds
+
+
+def run_doctor(relay: Relay) -> str:
+    return run_nh("doctor", "--json", "--runtime-dir", str(relay.directory)).stdout
 
 
 def test_a_shard_shows_its_number_in_lists_of_processes(relay: Relay) -> None:

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import nh
-from nh.config_sources import load_settings
+from nh.config_sources import read_settings
 from nh.supervisor.main import run
 
 if __name__ == "__main__":
     fake_shard = str(Path(__file__).with_name("fake_shard.py"))
     argv = [sys.executable, "-P", fake_shard, "--version", nh.__version__, *sys.argv[1:]]
-    sys.exit(run(load_settings(), shard_argv=argv, reread=load_settings))
+    sys.exit(run(read_settings(), shard_argv=argv, reread=read_settings))

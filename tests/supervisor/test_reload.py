@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -10,16 +11,19 @@ import pytest
 
 from nh.calls.settings import RelaySettings
 from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
 from nh.log_settings import LogLevel, LogSettings
 from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
 from nh.supervisor.host.fd_limits import holdable_sockets
+from nh.supervisor.host.locked_dir import LOCK_NAME
 from nh.supervisor.http import HttpService
 from nh.supervisor.records.records import Records
 from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
 from nh.supervisor.rpc import Rpc
+from nh.supervisor.settings_in_force import RUN_TIME, SettingsInForce, read_in_force
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.watchdog import Watchdog
 from tests.supervisor.fake_slots import slots_that_are_up
@@ -54,7 +58,7 @@ class FakeRecords:
 class ReloadTestbed:
     """A reloader over shards that the test plays; `sources` is what it reads next."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime_dir: Path) -> None:
         self.loop = ManualLoop()
         self.slots = slots_that_are_up(self.loop, SupervisorStats().shards[:SHARDS])
         self.rpc = FakeRpc()
@@ -62,10 +66,11 @@ class ReloadTestbed:
         self.records = FakeRecords()
         self.budget = FdBudget(holdable_sockets(DESCRIPTORS, Settings(), SHARDS))
         self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
-        self.sources = Settings()
+        self.sources = Settings(runtime_dir=str(runtime_dir))
+        self.in_force = SettingsInForce(LoadedSettings(self.sources, {}), SHARDS)
         self.reloader = Reloader(
             self.loop,
-            Settings(),
+            self.sources,
             self.slots,
             descriptors=DESCRIPTORS,
             budget=self.budget,
@@ -73,14 +78,15 @@ class ReloadTestbed:
             watchdog=self.watchdog,
             http=cast(HttpService, self.http),
             records=cast(Records, self.records),
+            in_force=self.in_force,
             reread=self.reread,
         )
         self.bad = ""
 
-    def reread(self) -> Settings:
+    def reread(self) -> LoadedSettings:
         if self.bad:
             raise ConfigError(self.bad)
-        return self.sources
+        return LoadedSettings(self.sources, {"silent_s": "/etc/nh.toml:1"})
 
     def reload(self, **changes: object) -> Reloaded:
         self.sources = msgspec.structs.replace(self.sources, **changes)
@@ -91,10 +97,22 @@ class ReloadTestbed:
 
 
 @pytest.fixture
-def testbed() -> Iterator[ReloadTestbed]:
+def testbed(tmp_path: Path) -> Iterator[ReloadTestbed]:
     level = logging.getLogger().level
-    yield ReloadTestbed()
+    (tmp_path / LOCK_NAME).touch()
+    yield ReloadTestbed(tmp_path)
     logging.getLogger().setLevel(level)
+
+
+def test_what_is_in_force_is_told_with_where_it_came_from(testbed: ReloadTestbed, tmp_path: Path) -> None:
+    testbed.reload(silent_s=60.0, shards=3)
+    testbed.reloader.set_log(LogLevel.DEBUG, "")
+    told = read_in_force(tmp_path)
+    assert told is not None
+    assert told.settings["silent_s"] == 60.0
+    assert told.settings["log_level"] == "debug"
+    assert told.settings["shards"] == 0, "that takes an upgrade"
+    assert told.origins == {"silent_s": "/etc/nh.toml:1", "log_level": RUN_TIME, "log_areas": RUN_TIME}
 
 
 def test_nothing_new_changes_nothing(testbed: ReloadTestbed) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
-from nh.config_sources import load_settings
+from nh.cli.options import settings_of
 from nh.errors import ConfigError
+from nh.supervisor.settings_in_force import addresses_in_force
 from tools.rtpload.codec import CODECS
 from tools.rtpload.options import ControlKind, LoadOptions
 
@@ -136,12 +137,13 @@ def nh_address(typed: dict[str, Any]) -> str:
     """
     if typed["control"] == ControlKind.DIRECT:
         return ""
-    settings = load_settings(flags={"runtime_dir": typed["runtime_dir"] or None})
+    settings = settings_of(runtime_dir=typed["runtime_dir"] or None)
     if typed["control"] != ControlKind.NG:
         return settings.rpc_addresses[0]
-    if not settings.ng:
+    ng = settings.ng or addresses_in_force(settings.runtime_path, "ng")
+    if not ng:
         raise ConfigError("address: nh's settings name no address for ng; say HOST:PORT")
-    return settings.ng[0]
+    return ng[0]
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:

@@ -1,0 +1,64 @@
+"""How the settings of the nh that runs differ from those that `nh doctor` was given."""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from nh.config import Settings
+from nh.config_sources import DEFAULT, LoadedSettings, plain_settings
+from nh.supervisor.settings_in_force import InForce
+
+_WHERE_IT_RUNS: Final = "runtime_dir"
+"""The nh that runs was found by it."""
+
+
+class Value(NamedTuple):
+    """A setting's value as JSON has it, and where it came from (see LoadedSettings; or DEFAULT)."""
+
+    value: Any
+    origin: str
+
+
+class Difference(NamedTuple):
+    """A setting that is not in force as it was given."""
+
+    name: str
+    in_force: Value
+    given: Value
+
+
+class Comparison(NamedTuple):
+    """The settings of the nh that runs beside those given.
+
+    Attributes:
+        given: what `nh doctor` was given.
+        differences: what is not in force so. A secret counts as equal.
+    """
+
+    given: Settings
+    differences: tuple[Difference, ...]
+
+
+def compare(in_force: InForce, loaded: LoadedSettings) -> tuple[Settings, Comparison]:
+    """The settings of the nh that runs, and how they differ from those given.
+
+    Args:
+        in_force: what the nh that runs tells.
+        loaded: what `nh doctor` was given.
+
+    Raises:
+        msgspec.ValidationError: the settings in force are none of this release.
+    """
+    given = plain_settings(loaded.settings)
+    differences = tuple(
+        Difference(
+            name,
+            Value(in_force.settings[name], in_force.origins.get(name, DEFAULT)),
+            Value(value, loaded.origins.get(name, DEFAULT)),
+        )
+        for name, value in given.items()
+        if name != _WHERE_IT_RUNS and in_force.settings.get(name, value) != value
+    )
+    running = msgspec.to_builtins(loaded.settings) | {each.name: each.in_force.value for each in differences}
+    settings = msgspec.convert(running | {"shards": in_force.shards}, Settings)
+    return settings, Comparison(loaded.settings, differences)

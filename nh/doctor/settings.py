@@ -1,0 +1,98 @@
+"""Which settings the checks judge by, and whether the nh that runs has those that were meant."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from nh.config_sources import COMMAND_LINE, ENVIRONMENT
+from nh.doctor.comparison import Comparison, Difference, Value
+from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.host import Patient
+from nh.errors import NhError
+from nh.printable import counted
+from nh.supervisor.reload import CHANGEABLE
+from nh.supervisor.settings_in_force import RUN_TIME
+from nh.supervisor.start_checks import check_host
+
+Findings = Iterator[Finding]
+
+_OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
+"""Origins of settings that no other process has."""
+
+
+def check_settings(patient: Patient) -> Findings:
+    """Whether the nh that runs has the settings that were given."""
+    if patient.pid is None:
+        yield ok("no nh runs: the checks judge by the settings given")
+    elif patient.compared is None:
+        yield warning(
+            "the nh that runs does not tell its settings: it is of another release, or a disk is full",
+            "the checks judge by the settings given, which may be others",
+            "give nh doctor the flags, environment and file of nh run",
+        )
+    else:
+        yield ok(_in_force(patient))
+        yield from _judge(patient.compared)
+
+
+def _in_force(patient: Patient) -> str:
+    """What the nh that runs uses, one line."""
+    settings = patient.settings
+    served = {
+        "rpc": settings.rpc_addresses,
+        **{name: getattr(settings, name) for name in ("ng", "rtpproxy", "http")},
+    }
+    limits = {
+        name: getattr(settings, name) for name in ("max_calls", "max_sockets", "max_cpu", "max_bandwidth")
+    }
+    parts = [
+        f"in force: {counted(settings.shards, 'shard')}",
+        f"ports {settings.ports}",
+        *(f"{name} {', '.join(addresses)}" for name, addresses in served.items() if addresses),
+        *(f"{name} {limit:g}" for name, limit in limits.items() if limit),
+    ]
+    return "; ".join(parts)
+
+
+def _judge(compared: Comparison) -> Findings:
+    own = [each for each in compared.differences if each.in_force.origin in _OF_A_PROCESS]
+    if own:
+        listed = "; ".join(f"{_shown(each.name, each.in_force)}, here {_text(each.given)}" for each in own)
+        yield ok(f"the nh that runs has, and the checks judge by: {listed}")
+    asked = [each for each in compared.differences if each not in own and each.given.origin in _OF_A_PROCESS]
+    for each in asked:
+        yield warning(
+            _apart(each),
+            "the checks judge by what the nh that runs has",
+            "leave it out of the flags and the environment of nh doctor; or `nh run --check` with it says"
+            " whether nh could be upgraded to it",
+        )
+    pending = [each for each in compared.differences if each not in own and each not in asked]
+    for each in pending:
+        command = "nh reload" if each.name in CHANGEABLE else "nh upgrade"
+        yield warning(_apart(each), "the change is not in force", f"`{command}` brings it into force")
+    if pending:
+        yield from _could_be_used(compared)
+
+
+def _could_be_used(compared: Comparison) -> Findings:
+    try:
+        check_host(compared.given)
+    except NhError as exc:
+        found, _, remedy = str(exc).partition("; ")
+        meaning = "with the settings as they are now nh could not start again, nor be upgraded"
+        yield failure(found, meaning, remedy or "change the setting back, or the host")
+
+
+def _apart(each: Difference) -> str:
+    return f"{_shown(each.name, each.in_force)} in the nh that runs, and {_text(each.given)} here"
+
+
+def _shown(name: str, value: Value) -> str:
+    return f"{name} = {_text(value)}"
+
+
+def _text(value: Value) -> str:
+    text = msgspec.json.encode(value.value).decode()
+    return f"{text} ({value.origin})"
