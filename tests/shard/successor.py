@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from nh.calls.media import Endpoint
+from nh.fastpath import bpf, layout
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.channel import receive_record
 from nh.ipc.handover_messages import (
@@ -29,12 +30,14 @@ class ScriptedSuccessor:
     Arguments:
         path: where the orphan waits.
 
-    `snapshots` by call-id and `sockets` by where they are bound are what was handed over.
+    `snapshots` by call-id and `sockets` by where they are bound are what was handed over; `maps` are those of
+    the path in the kernel.
     """
 
     def __init__(self, path: Path) -> None:
         self.snapshots: dict[bytes, bytes] = {}
         self.sockets: dict[Endpoint, int] = {}
+        self.maps: list[int] = []
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._sock.settimeout(ANSWER_S)
@@ -61,6 +64,11 @@ class ScriptedSuccessor:
                 self.snapshots[message.call_id] = self.snapshots.get(message.call_id, b"") + message.snapshot
         return message
 
+    def flows(self) -> int:
+        """How many flows there are in the kernel, without markers."""
+        entries = bpf.elements(self.maps[0], layout.KEY.size, layout.FLOW.size)
+        return sum(layout.owner_of(value).mtu_bytes > 0 for _, value in entries)
+
     def is_left(self) -> bool:
         """Whether the orphan ended the connection."""
         return self._sock.recv(1) == b""
@@ -70,11 +78,15 @@ class ScriptedSuccessor:
         self._sock.close()
         while self.sockets:
             os.close(self.sockets.popitem()[1])
+        while self.maps:
+            os.close(self.maps.pop())
 
     def _hear(self) -> FromOld:
         record, fds = receive_record(self._sock)
         assert record, "the orphan is gone"
         message = decode_from_old(record)
+        if isinstance(message, Hello):
+            self.maps = fds
         if isinstance(message, CallSockets):
             self.sockets.update(zip(message.endpoints, fds, strict=True))
         return message

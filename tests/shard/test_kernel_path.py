@@ -424,6 +424,31 @@ def test_nothing_is_left_in_the_kernel_behind_the_calls(
     assert flows_in(kernel_program) == 0
 
 
+def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
+    testbed: RelayTestbed, make_peer: MakePeer, kernel_program: LoadedProgram
+) -> None:
+    kernel = testbed.relay.plane.kernel
+    assert kernel is not None
+    alice, bob, carol, dave = (make_peer() for _ in range(4))
+    latched = testbed.call(alice, bob)
+    testbed.converse(alice, bob, latched)
+    kernel.hold()
+    new = testbed.call(carol, dave)
+    testbed.converse(carol, dave, new)
+    testbed.converse(carol, dave, new)
+    assert not any(leg.kernel for leg in legs(testbed, new)), "no flow begins"
+    testbed.bye(latched.key)
+    testbed.relay.update_stats()
+    assert flows_in(kernel_program) == 4, "none ends"
+    kernel.release()
+    testbed.relay.plane.activate()
+    assert [leg.kernel for leg in legs(testbed, new)] == [True] * 4
+    testbed.bye(new.key)
+    assert flows_in(kernel_program) == 0
+    stats = testbed.stats()
+    assert (stats.packets_in, stats.packets_out) == (12, 12)
+
+
 def test_a_restarted_shard_removes_the_flows_of_the_killed_one_and_no_others(
     kernel_program: LoadedProgram,
 ) -> None:

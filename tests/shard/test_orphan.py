@@ -248,6 +248,26 @@ def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_sa
 
 
 @pytest.mark.full
+@pytest.mark.kernel
+def test_no_flow_begins_that_a_slow_successor_does_not_know() -> None:
+    with deployed_relay(kernel="on") as deployment, contextlib.ExitStack() as stack:
+        deployment.start(shards=1)
+        call = RelayedCall(deployment.address)  # its sources are not latched
+        stack.callback(call.hang_up)
+        deployment.kill_supervisor()
+        (path,) = deployment.handover_sockets()
+        with ScriptedSuccessor(path) as successor:
+            successor.take_everything()
+            call.alice.send(b"meanwhile", call.for_alice)
+            eventually(lambda: call.bob.pending() == [b"meanwhile"], "it is relayed in the end")
+            call.talk()
+            call.talk()
+            assert successor.flows() == 0
+        with ScriptedSuccessor(path) as successor:
+            eventually(lambda: successor.flows() == SOCKETS_A_CALL, "the one before left them to the shard")
+
+
+@pytest.mark.full
 def test_a_shard_that_is_killed_while_a_successor_has_its_calls_leaves_them_too(own_shard: LeftShard) -> None:
     call = own_shard.calls[0]
     with ScriptedSuccessor(own_shard.path) as successor:

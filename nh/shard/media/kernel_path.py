@@ -64,6 +64,8 @@ class KernelPath:
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
+        self._held = False
+        self._to_end: list[KernelFlow] = []  # of sockets that were closed while flows are held
         self._stale: list[MediaSocket] = []
         self._looks_a_second = 0.0
         self._warned: set[str] = set()
@@ -95,6 +97,21 @@ class KernelPath:
         """Whether the process before left a flow at the socket that is not adopted yet."""
         return self._flows.has_stale_flow(media_socket.local)
 
+    def hold(self) -> None:
+        """Leave all flows as they are from now on: another process is to go on with those that it finds.
+
+        One that began would be unknown to it, and would use a counter that is free in its books.
+        """
+        self._held = True
+
+    def release(self) -> None:
+        """The flows are this process's again. No effect without hold(); each socket needs an update()."""
+        self._held = False
+        while self._to_end:
+            flow = self._to_end.pop()
+            flow.end()
+            self._ended.append(flow)
+
     def update(self, media_socket: MediaSocket) -> bool:
         """Make the flow of a socket what its legs say: begin it, change it or end it.
 
@@ -102,6 +119,8 @@ class KernelPath:
             Whether a flow has begun: packets that wait at the socket are older than those that the flow
                 forwards.
         """
+        if self._held:
+            return False
         flow = media_socket.flow
         entry = self._entry_for(media_socket)
         if flow is not None and (isinstance(entry, str) or flow.leg is not media_socket.legs[0]):
@@ -121,6 +140,8 @@ class KernelPath:
 
     def sweep(self) -> None:
         """Count what ended flows still forwarded, and free their counter indexes."""
+        if self._held:
+            return
         ended, self._ended = self._ended, []
         for flow in ended:
             if flow.clear():
@@ -249,8 +270,11 @@ class KernelPath:
             raise
 
     def _end(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
-        flow.end()
         media_socket.flow = None
+        if self._held:
+            self._to_end.append(flow)
+            return
+        flow.end()
         self._ended.append(flow)
 
     def _warn_once(self, warning: str) -> None:

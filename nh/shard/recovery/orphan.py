@@ -143,6 +143,8 @@ class Orphan:
         if not self._transferring:
             self._transferring = True
             self._relay.pause()
+            if self._relay.plane.kernel is not None:
+                self._relay.plane.kernel.hold()
             self._patience = self._loop.call_later(PATIENCE_S, self._resume)
             self._channel.send_all(
                 self._records(calls_ended=records),
@@ -175,10 +177,16 @@ class Orphan:
     def _on_lost(self) -> None:
         self._channel = None
         self._resume()
+        if self._transferring and not self.departed and self._relay.plane.kernel is not None:
+            self._relay.plane.kernel.release()
+            self._relay.plane.activate()
         self._transferring = False
 
     def _resume(self) -> None:
-        """Relay again. A process that has the sockets too may do the same: each packet is read once."""
+        """Relay again. A process that has the sockets too may do the same: each packet is read once.
+
+        The flows in the kernel stay as they are until the takeover is broken off.
+        """
         if self._patience is None or self.departed:
             return
         self._patience.cancel()
