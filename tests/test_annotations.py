@@ -1,6 +1,6 @@
 """Annotations that mean the same under each version of Python.
 
-Since Python 3.14 (PEP 649) the annotations of a class are evaluated when somebody asks for them, when all
+Since Python 3.14 (PEP 649) the annotations of a class are evaluated when a program asks for them, when all
 members of the class are there: `bytes` is then the member of that name, and msgspec refuses the class.
 """
 

@@ -121,7 +121,7 @@ def test_media_that_are_not_bundled_any_more_have_their_own_ports(
     assert len(set(places(call.ng.offer(apart.encode(), to=b"bob")))) == 2
 
 
-def test_a_bundle_that_nobody_has_agreed_on_has_a_port_for_each_medium(
+def test_a_bundle_that_is_not_agreed_on_has_a_port_for_each_medium(
     ng: NgTestbed, alice: BundlePhone, bob: BundlePhone
 ) -> None:
     assert len(set(places(ng.offer(alice.sdp().encode())))) == 2

@@ -31,7 +31,8 @@ class Program:
 
     It is a process group of its own: Ctrl-C in the terminal reaches the caller, which ends the program. As a
     context manager it sends SIGTERM at the end, and SIGKILL if the program does not end by that. A program
-    that nobody closed, because Ctrl-C came before the context began, is closed when this process ends.
+    that its caller has not closed, because Ctrl-C came before the context began, is closed when this process
+    ends.
 
     Args:
         arguments: the command line.
@@ -55,7 +56,7 @@ class Program:
         self._changed = threading.Condition()
         self._ended = False
         with signals_held(), running_on(cpus) if cpus is not None else contextlib.nullcontext():
-            # a signal that raises in Popen would leave a process that nobody knows
+            # a signal that raises in Popen would leave a process that no program knows
             self._process = subprocess.Popen(
                 self.arguments,
                 stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,

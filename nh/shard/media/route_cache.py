@@ -22,7 +22,7 @@ _EXPIRY_MARGIN_S: Final = 0.1
 class RouteCache:
     """Routes of the host by their destination and source.
 
-    Whoever uses a route of the cache looks it up again when watch() calls back, and when path_mtus_changed().
+    A user of a route of the cache looks it up again when watch() calls back, and when path_mtus_changed().
 
     Args:
         routes: the routing of the host; close() closes it too.
