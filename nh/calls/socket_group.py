@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from nh.calls.candidates import Candidate, close_candidates, sockets_of
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
@@ -203,6 +205,16 @@ class SocketGroup:
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""
         self.media = tuple(interned(medium) for medium in media)
+
+    def move_to(self, tagged: "SocketGroup") -> None:
+        """Let its end be where that of another group is: their media share a transport of the end."""
+        self.security, self.ice = tagged.security, tagged.ice
+        (own,), (there,) = self.media, tagged.media
+        if own.active and there.active:
+            moved: Media = msgspec.structs.replace(
+                own, address=there.address, port=there.port, rtcp=there.rtcp
+            )
+            self.renew([moved])
 
     def set_media(self, media: Sequence[Media], announced: Sequence[bool]) -> None:
         """Restore its media, and for each of them, whether its port was announced."""

@@ -206,11 +206,8 @@ def test_media_of_a_bundle_that_is_not_taken_have_the_keys_of_their_own(
     ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
 ) -> None:
     phones = [SrtpPhone(make_peer("127.0.0.33"), fill=fill) for fill in (1, 99)]
-    own = [["rtcp-mux", f"mid:{mid}", crypto_of(each)] for mid, each in zip("av", phones, strict=True)]
-    ports = [each.peer.port for each in phones]
-    sdp = write_media(ports, own, address="127.0.0.33", group="BUNDLE a v", proto="RTP/SAVP")
     reject = BundleOptions(reject=True)
-    ng.offer(sdp.encode(), transport_protocol="RTP/AVP", mux_demux=True, bundle=reject)
+    ng.offer(with_keys_of_their_own(phones), transport_protocol="RTP/AVP", mux_demux=True, bundle=reject)
     answer = ng.answer(plain_sdp(plain).encode(), bundle=reject)
     assert len(set(places(answer))) == 2
     for medium, (each, to) in enumerate(zip(phones, places(answer), strict=True)):
@@ -248,6 +245,53 @@ def test_an_answer_may_reject_the_tagged_medium(call: BundledCall) -> None:
     again = call.testbed.offer(call.phone.sdp().encode(), to=b"bob")
     assert places(again)[VIDEO] == places(offer)[VIDEO]
     assert places(call.testbed.answer(rejecting.encode())) == places(answer)
+
+
+def test_the_next_medium_has_a_transport_of_its_own_if_the_tagged_one_is_rejected(
+    ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    """Its end has offered all of them (RFC 9143 7.2), and uses that of the first one that is accepted."""
+    phones = [SrtpPhone(make_peer("127.0.0.33"), fill=fill) for fill in (1, 99)]
+    offer = ng.offer(with_keys_of_their_own(phones), transport_protocol="RTP/AVP", mux_demux=True)
+    rejecting = write_media([0, plain[VIDEO].port], [[], []], address=plain[VIDEO].address)
+    answer = ng.answer(rejecting.encode())
+    assert b"a=group:BUNDLE v\r\n" in answer
+    phone = phones[VIDEO]
+    phone.learn(answer[: answer.index(b"m=audio")] + answer[answer.index(b"m=video") :])
+    packet = plain_packet(VIDEO, 1, b"to the phone")
+    plain[VIDEO].send_raw(packet, places(offer)[VIDEO])
+    assert phone.read(ng.receive(phone.peer)[0]) == packet
+    phone.send(packet, places(answer)[VIDEO])
+    assert ng.receive(plain[VIDEO])[0] == packet
+
+
+def test_media_with_a_transport_of_their_own_have_that_of_the_tagged_one_once_they_are_bundled(
+    ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
+) -> None:
+    phones = [SrtpPhone(make_peer("127.0.0.33"), fill=fill) for fill in (1, 99)]
+    offer = ng.offer(with_keys_of_their_own(phones), transport_protocol="RTP/AVP", mux_demux=True)
+    answer = ng.answer(plain_sdp(plain).encode())
+    assert len({each for each in answer.split(b"\r\n") if each.startswith(b"a=crypto")}) == 1
+    phone = phones[AUDIO]
+    phone.learn(answer[: answer.index(b"m=video")])
+    bundled = BundlePhone(phone.peer)
+    for medium in (AUDIO, VIDEO):
+        packet = plain_packet(medium, 1, b"to the phone")
+        plain[medium].send_raw(packet, places(offer)[medium])
+        assert phone.read(ng.receive(phone.peer)[0]) == packet
+        packet = bundled.packet(medium, b"from the phone")
+        phone.send(packet, places(answer)[medium])
+        assert ng.receive(plain[medium])[0] == packet
+    later = bundled.sdp(crypto_of(phone), proto="RTP/SAVP").encode()
+    assert places(ng.offer(later, to=b"bob")) == places(offer)
+    assert ng.answer(plain_sdp(plain).encode()) == answer
+
+
+def with_keys_of_their_own(phones: list[SrtpPhone]) -> bytes:
+    """The SDP of a bundle whose media have a port and a key each, as before it is agreed on."""
+    own = [["rtcp-mux", f"mid:{mid}", crypto_of(each)] for mid, each in zip("av", phones, strict=True)]
+    ports = [each.peer.port for each in phones]
+    return write_media(ports, own, address="127.0.0.33", group="BUNDLE a v", proto="RTP/SAVP").encode()
 
 
 @pytest.mark.parametrize(

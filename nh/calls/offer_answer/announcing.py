@@ -10,6 +10,7 @@ receives it until that is answered, as RFC 3264 8.3 requires of it.
 import itertools
 from collections.abc import Sequence
 
+from nh.calls.bundle import Bundle
 from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
@@ -76,12 +77,22 @@ class Announcer:
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
-    def apply_security(self, party: Party) -> None:
-        """Use the keys and the ICE of the party's last offer: it has been answered."""
+    def apply_security(self, party: Party, bundles: Sequence[Bundle] = ()) -> None:
+        """Use the keys and the ICE of the party's last offer: it has been answered.
+
+        Args:
+            party: the party.
+            bundles: those of its offer that the answer takes; their media have the tagged one's transport.
+        """
         # a restored party has none of what none of its media had
         for group, security, ice in itertools.zip_longest(party.groups, party.security, party.ice):
             if group is not None:
                 group.security, group.ice = security, ice
+        for bundle in bundles:
+            tagged, *others = [party.find_group(each.medium) for each in bundle.media]
+            for group in others:
+                if tagged is not None and group is not None:
+                    group.move_to(tagged)
         for dialog in self._participants.dialogs_of(party):
             for _, session in dialog.running:
                 if session.secure():

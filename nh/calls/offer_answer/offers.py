@@ -207,7 +207,7 @@ class Offers:
             self._signalled(party, now=now)
         announcer = self._announcer
         offerer = share_transports(self.participants, announcer, dialog, offerer, bundles[1], now=now)
-        announcer.apply_security(offerer)
+        announcer.apply_security(offerer, bundles[0])
         announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         announcer.apply_holds(offerer, now=now)
         self._commit(dialog, now=now)

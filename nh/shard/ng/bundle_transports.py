@@ -8,8 +8,9 @@ import msgspec
 from nh.calls.bundle import Bundle
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import take_transports
-from nh.sdp.description import SessionDescription
-from nh.shard.ng.bundles import indexes_of, read_bundles
+from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.dtls import applying
+from nh.shard.ng.bundles import read_bundles, tagged_of
 from nh.shard.ng.ice import NegotiatedIce
 from nh.shard.ng.secured import Secured
 
@@ -20,36 +21,56 @@ _TRANSPORT: Final = (
 """Attributes of a transport: those of the tagged medium are those of all (RFC 9143 7.1.3, RFC 8859 5)."""
 
 
-def share_transports(
-    description: SessionDescription, bundles: Sequence[Bundle], *, taken: bool = True
-) -> SessionDescription:
-    """An SDP in which the media of each bundle have the port and the transport of its tagged medium.
+def share_transports(description: SessionDescription, tagged: Mapping[int, int]) -> SessionDescription:
+    """An SDP in which the media of bundles have the port and the transport of their tagged ones.
+
+    Args:
+        description: the SDP.
+        tagged: see tagged_media().
+    """
+    if not tagged:
+        return description
+    media = list(description.media)
+    for index, first in tagged.items():
+        media[index] = media[index].with_transport_of(media[first], _TRANSPORT)
+    return msgspec.structs.replace(description, media=tuple(media))
+
+
+def tagged_media(
+    description: SessionDescription, bundles: Sequence[Bundle], *, agreed: bool
+) -> dict[int, int]:
+    """The tagged media whose transport others of their bundles have, by these.
 
     Args:
         description: the SDP.
         bundles: what it bundles.
-        taken: the relay has taken them. Until then, media with a port of their own keep their keys: they need
-            them without a bundle.
+        agreed: they have been agreed on. Until then, media with a transport of their own keep it: they need
+            it without a bundle, or if the tagged medium is rejected (RFC 9143 7.3.1).
     """
-    if not bundles:
-        return description
-    media = list(description.media)
-    for bundle in bundles:
-        tagged = media[bundle.media[0].medium]
-        for index in [each.medium for each in bundle.media[1:]]:
-            medium = media[index]
-            has_own = medium.port not in (0, tagged.port) and medium.has("crypto")
-            names = _TRANSPORT if taken or not has_own else [name for name in _TRANSPORT if name != "crypto"]
-            media[index] = medium.with_transport_of(tagged, names)
-    return msgspec.structs.replace(description, media=tuple(media))
+    return {
+        index: tagged
+        for index, tagged in tagged_of(bundles).items()
+        if agreed or not _has_own_transport(description.media[index], description.media[tagged])
+    }
+
+
+def _has_own_transport(medium: Medium, tagged: Medium) -> bool:
+    """Whether a medium can do without the tagged one of its bundle."""
+    has_port = medium.port not in (0, tagged.port)
+    return has_port and tagged.ice <= medium.ice and _has_keys(tagged) <= _has_keys(medium)
+
+
+def _has_keys(medium: Medium) -> bool:
+    return medium.has("crypto") or bool(applying(medium, "fingerprint"))
 
 
 def with_shared_transports(description: SessionDescription) -> SessionDescription:
     """The same by its own bundles, if they can be read, whether or not the relay takes them."""
     try:
-        return share_transports(description, read_bundles(description), taken=False)
+        bundles = read_bundles(description)
     except UnusableSdp:
         return description
+    return share_transports(description, tagged_media(description, bundles, agreed=False))
 
 
 def with_new_tagged(
@@ -60,12 +81,16 @@ def with_new_tagged(
 
 
 def share_security(
-    secured: Sequence[Secured], ice: NegotiatedIce, bundles: Sequence[Bundle]
+    secured: Sequence[Secured], ice: NegotiatedIce, tagged: Mapping[int, int]
 ) -> tuple[list[Secured], NegotiatedIce]:
-    """The keys and the ICE of media, those of each bundle with what its tagged medium has."""
-    if not bundles:
+    """The keys and the ICE of media, some with what the tagged media of their bundles have.
+
+    Args:
+        secured, ice: of all media.
+        tagged: see tagged_media().
+    """
+    if not tagged:
         return list(secured), ice
-    tagged = {index: bundle.media[0].medium for bundle in bundles for index in indexes_of(bundle)}
     shared = [
         each._replace(security=secured[tagged.get(index, index)].security)
         for index, each in enumerate(secured)

@@ -100,6 +100,11 @@ class AnsweredBundles(NamedTuple):
         return _shares_of(self.offerer)
 
     @property
+    def tagged_of_offerer(self) -> dict[int, int]:
+        """Of the media of the offerer's bundles, the tagged one whose transport each of the others has."""
+        return tagged_of(self.offerer)
+
+    @property
     def groups(self) -> tuple[tuple[str, ...], ...] | None:
         """The bundles of the forwarded answer; None leaves those that there are."""
         if not self.ends:
@@ -211,6 +216,11 @@ def _shares(indexes: Sequence[int]) -> dict[int, int]:
     """By medium, the first one of some in the SDP, whose sockets it shares."""
     first, *others = sorted(indexes) or [0]
     return dict.fromkeys(others, first)
+
+
+def tagged_of(bundles: Sequence[Bundle]) -> dict[int, int]:
+    """The tagged medium of the bundle of each of the other media."""
+    return {index: bundle.media[0].medium for bundle in bundles for index in indexes_of(bundle)[1:]}
 
 
 def indexes_of(bundle: Bundle) -> list[int]:

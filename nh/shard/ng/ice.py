@@ -6,7 +6,7 @@ relay, nh is a lite agent for each end that has ICE. Pure functions between the 
 domain.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from msgspec import structs
@@ -218,6 +218,7 @@ def ice_of_answer(
     *,
     offerer: Party,
     answerer: Party | None,
+    tagged: Mapping[int, int],
     bundled: bool,
 ) -> NegotiatedIce:
     """What becomes of the ICE of an answer.
@@ -227,6 +228,7 @@ def ice_of_answer(
         options: of the command.
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
+        tagged: of the media of the offerer's bundles, the tagged ones, whose ICE the others have.
         bundled: a bundle ends at the relay.
     """
     if not any(offerer.ice) and not any(offerer.offered_ice):
@@ -237,7 +239,7 @@ def ice_of_answer(
         agent = None
         if offered is not None and medium.ice and not medium.rejected:
             agent = _agent_for(medium, offered, list(_agents(answerer, index)))
-        towards = _at(offerer.ice, index)
+        towards = _at(offerer.ice, tagged.get(index, index))
         written = None if towards is None or options.ice is IceHandling.REMOVE else towards.credentials[0]
         media.append(MediumIce(agent, written=written))
     return NegotiatedIce(IceAction.OWN, media)

@@ -14,7 +14,7 @@ from nh.commands import OfferOptions
 from nh.sdp.bundles import new_tagged_media
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import share_security, share_transports, with_new_tagged
-from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
+from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer, tagged_of
 from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers, of_carriers
 from nh.shard.ng.forwarded_sdp import forward_answer
 from nh.shard.ng.hidden_media import with_hidden
@@ -63,7 +63,7 @@ class NegotiatedAnswer(NamedTuple):
             IncompleteSdp: a medium has no address.
         """
         requests = requests_of_answer(
-            share_transports(self.description, self.bundles.answerer),
+            share_transports(self.description, tagged_of(self.bundles.answerer)),
             self.muxes,
             self.secured,
             self.options,
@@ -137,16 +137,18 @@ def negotiate_answer(
     if description.bundles and not bundles.ends:
         carriers = carriers_of_answer(description, agreed, offerer=offerer)
         muxes = for_carriers(muxes, carriers, description.media)
-    shared = share_transports(description, bundles.answerer)
-    secured = secure_answer(shared, options, offerer=offerer, answerer=answerer)
+    shared = share_transports(description, tagged_of(bundles.answerer))
+    tagged = bundles.tagged_of_offerer
+    secured = secure_answer(shared, options, offerer=offerer, answerer=answerer, tagged=tagged)
     ice = ice_of_answer(
         shared,
         options,
         offerer=offerer,
         answerer=answerer,
+        tagged=tagged,
         bundled=bool(bundles.offerer or bundles.answerer),
     )
-    secured, ice = share_security(secured, ice, bundles.answerer)
+    secured, ice = share_security(secured, ice, tagged_of(bundles.answerer))
     further = () if options.media_address else further
     return NegotiatedAnswer(
         description, options, offerer, near, further, secured, muxes, bundles, ice, shown, carriers

@@ -19,6 +19,7 @@ from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import (
     share_security,
     share_transports,
+    tagged_media,
     with_new_tagged,
     with_shared_transports,
 )
@@ -70,6 +71,7 @@ class NegotiatedOffer(NamedTuple):
 
     Attributes:
         description: the offer, with the media that are hidden from its sender.
+        shared: the same, in which bundled media have the transport of their tagged one.
         options: of the command.
         interfaces: where the relay meets the two ends.
         offered: the m= lines.
@@ -84,6 +86,7 @@ class NegotiatedOffer(NamedTuple):
     """
 
     description: SessionDescription
+    shared: SessionDescription
     options: OfferOptions
     interfaces: InterfacePair
     offered: list[OfferedMedium]
@@ -109,7 +112,7 @@ class NegotiatedOffer(NamedTuple):
             IncompleteSdp: a medium has no address.
         """
         requests = requests_of_offer(
-            share_transports(self.description, self.bundles.accepted),
+            self.shared,
             self.offered,
             self.secured,
             self.options,
@@ -215,8 +218,10 @@ def negotiate_offer(
     muxes = [
         bundles.mux_of(index, mux_offered(medium, options)) for index, medium in enumerate(description.media)
     ]
+    tagged = tagged_media(description, bundles.accepted, agreed=receiver is not None)
+    shared = share_transports(description, tagged)
     ice = ice_of_offer(
-        share_transports(description, bundles.accepted),
+        shared,
         options,
         sender=ends.sender,
         receiver=receiver,
@@ -224,9 +229,10 @@ def negotiate_offer(
         bundled=bool(bundles.accepted or bundles.bundled),
         address=interfaces.far.address,
     )
-    secured, ice = share_security(secured, ice, bundles.accepted)
+    secured, ice = share_security(secured, ice, tagged)
     return NegotiatedOffer(
         description,
+        shared,
         options,
         interfaces,
         offered,

@@ -4,7 +4,7 @@ SRTP has its keys from SDP (nh.shard.ng.sdes) or from DTLS (nh.shard.ng.dtls); n
 which of them an end has it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nh.calls.dtls_security import DtlsSecurity, OfferedDtls, require_dtls
 from nh.calls.media_security import MediaSecurity, OfferedKey, require_srtp
@@ -110,7 +110,12 @@ def _security_of_offer(
 
 
 def secure_answer(
-    description: SessionDescription, options: OfferOptions, *, offerer: Party, answerer: Party | None
+    description: SessionDescription,
+    options: OfferOptions,
+    *,
+    offerer: Party,
+    answerer: Party | None,
+    tagged: Mapping[int, int],
 ) -> list[Secured]:
     """What becomes of the media of an answer.
 
@@ -119,18 +124,32 @@ def secure_answer(
         options: how lines are written.
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
+        tagged: of the media of the offerer's bundles, the tagged ones, whose keys the others have.
 
     Raises:
         UnusableSdp: it takes nothing that was offered.
     """
     return [
-        _secure_answered(medium, index, options, offerer, _security(answerer, index))
+        _secure_answered(
+            medium,
+            index,
+            options,
+            offerer,
+            current=_security(answerer, index),
+            tagged=tagged.get(index, index),
+        )
         for index, medium in enumerate(description.media)
     ]
 
 
 def _secure_answered(
-    medium: Medium, index: int, options: OfferOptions, offerer: Party, current: MediaSecurity | None
+    medium: Medium,
+    index: int,
+    options: OfferOptions,
+    offerer: Party,
+    *,
+    current: MediaSecurity | None,
+    tagged: int,
 ) -> Secured:
     if medium.rejected or index >= len(offerer.offered):
         return UNCHANGED
@@ -144,7 +163,7 @@ def _secure_answered(
         security = optional_srtp.complete(offerer, index, _security(offerer, index)) if completes else None
         secured = secured._replace(completed=security)
     else:
-        security = offerer.security[index] if index < len(offerer.security) else None
+        security = offerer.security[tagged] if tagged < len(offerer.security) else None
     if security is None or None in (is_secure(medium.proto), is_secure(offerer.offered[index].proto)):
         return secured
     if isinstance(security, DtlsSecurity):
