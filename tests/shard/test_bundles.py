@@ -3,7 +3,7 @@
 import pytest
 
 from nh.commands import BundleOptions, CodecChoice, IceHandling, Offer, OfferOptions, ShowCall
-from nh.errors import NhError, UnusableSdp
+from nh.errors import NhError, Unsupported, UnusableSdp
 from nh.results import CallDetail, Rewritten
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.bundled_call import (
@@ -417,6 +417,46 @@ def test_a_medium_that_a_reinvite_adds_comes_to_the_one_port(call: BundledCall) 
     call.plain_sends_to, call.phone_sends_to = places(offer), places(answer)
     assert set(places(answer)) == {before}
     call.goes_both_ways()
+
+
+def test_a_medium_that_a_reinvite_adds_to_a_converted_bundle_is_converted_too(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """Its keys are those of the first one, which end at the relay."""
+    keys = SrtpPhone(phone.peer)
+    added = phone.sdp(crypto_of(keys), proto="RTP/SAVP").encode()
+    begun = phone.sdp(crypto_of(keys), media=1, proto="RTP/SAVP").encode()
+    ng.offer(begun, transport_protocol="RTP/AVP", mux_demux=True)
+    keys.learn(ng.answer(plain_sdp(plain, media=1).encode()))
+    offer = ng.offer(added, to=b"bob", mux_demux=True)
+    assert [medium.proto for medium in media_of(offer)] == ["RTP/AVP"] * 2
+    assert b"BUNDLE" not in offer and b"crypto" not in offer
+    answer = ng.answer(plain_sdp(plain).encode())
+    assert b"a=group:BUNDLE a v\r\n" in answer
+    for medium, to in enumerate(places(offer)):
+        packet = phone.packet(medium, b"from the bundle")
+        keys.send(packet, places(answer)[0])
+        assert ng.receive(plain[medium])[0] == packet
+        packet = plain_packet(medium, 1, b"to the bundle")
+        plain[medium].send_raw(packet, to)
+        assert keys.read(ng.receive(phone.peer)[0]) == packet
+
+
+def test_a_reinvite_of_a_converted_bundle_whose_keys_are_of_no_use_is_refused(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """It would pass through as it is, to an end with plain RTP; what was agreed on goes on."""
+    keys = SrtpPhone(phone.peer)
+    sdp = phone.sdp(crypto_of(keys), proto="RTP/SAVP").encode()
+    offer = ng.offer(sdp, transport_protocol="RTP/AVP", mux_demux=True)
+    answer = ng.answer(plain_sdp(plain).encode())
+    keys.learn(answer[: answer.index(b"m=video")])
+    with pytest.raises(Unsupported, match="RTP/SAVP"):
+        ng.offer(sdp.replace(b"AES_CM", b"AES_XX"), to=b"bob", mux_demux=True)
+    for medium, to in enumerate(places(offer)):
+        packet = plain_packet(medium, 1, b"to the bundle")
+        plain[medium].send_raw(packet, to)
+        assert keys.read(ng.receive(phone.peer)[0]) == packet
 
 
 def test_the_first_medium_may_leave(call: BundledCall) -> None:

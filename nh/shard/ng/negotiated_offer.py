@@ -30,7 +30,7 @@ from nh.shard.ng.forwarded_sdp import forward_offer
 from nh.shard.ng.hidden_media import offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.interface_choice import InterfacePair
-from nh.shard.ng.negotiation import expected_of, mux_offered, requests_of_offer
+from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, requests_of_offer
 from nh.shard.ng.optional_srtp import optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import secure_offer
@@ -83,6 +83,7 @@ class NegotiatedOffer(NamedTuple):
         shown: the offer with the codecs that the receiver sees.
         unseen: indexes of the media that the relay has no sockets for, since the receiver sees them rejected.
         carriers: of its bundles that pass.
+        left_out: see leave_out().
     """
 
     description: SessionDescription
@@ -98,6 +99,7 @@ class NegotiatedOffer(NamedTuple):
     shown: ShownSdp
     unseen: frozenset[int]
     carriers: Carriers
+    left_out: str
 
     @property
     def warning(self) -> str:
@@ -183,7 +185,8 @@ def negotiate_offer(
         certificate: of the relay, for a new call.
 
     Raises:
-        Unsupported: it needs SRTP, and `cryptography` or pyOpenSSL is not installed, or it needs transcoding.
+        Unsupported: it needs transcoding, or SRTP without keys that nh can use, or without `cryptography` or
+            pyOpenSSL.
         UnusableSdp: its bundles contradict its media.
     """
     receiver = ends.receiver
@@ -191,8 +194,10 @@ def negotiate_offer(
         description = with_hidden(description, receiver.offered)
     offered = offered_media(description, options.text.removed_media, receiver)
     transports = wanted_transports(description, options, receiver)
+    keyed = with_shared_transports(description)
+    left_out = leave_out(keyed, transports, options)
     secured = secure_offer(
-        with_shared_transports(description),
+        keyed,
         transports,
         options,
         sender=ends.sender,
@@ -244,6 +249,7 @@ def negotiate_offer(
         shown,
         unseen,
         carriers,
+        left_out,
     )
 
 

@@ -20,9 +20,8 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.media import to_media
 from nh.sdp.parse import parse
-from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.secured import Secured
-from nh.shard.ng.srtp_means import can_secure, is_secure, wanted_transport, why_not
+from nh.shard.ng.srtp_means import can_secure, is_secure, why_not
 
 
 def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
@@ -48,23 +47,27 @@ def family_of(description: SessionDescription) -> int:
     return 4
 
 
-def leave_out(description: SessionDescription, options: OfferOptions) -> str:
+def leave_out(description: SessionDescription, transports: Sequence[str], options: OfferOptions) -> str:
     """What the client asks for that needs more than a relay, and is left out; "" for nothing.
 
-    That is a conversion between transports that needs DTLS.
+    That is a conversion between transports, or another key, of a medium whose keys nh cannot use.
+
+    Args:
+        description: the SDP, in which bundled media have the keys of their tagged ones.
+        transports: of each medium, the one that is wanted; "" leaves the SDP's.
+        options: of the command.
 
     Raises:
         Unsupported: the settings say that the command fails then.
     """
-    missing = _conversion(with_shared_transports(description), options)
+    missing = _conversion(description, transports, options)
     if missing and Feature.SRTP not in options.lenient:
         raise Unsupported(missing)
     return missing
 
 
-def _conversion(description: SessionDescription, options: OfferOptions) -> str:
-    wanted = wanted_transport(options)
-    for medium in description.media:
+def _conversion(description: SessionDescription, transports: Sequence[str], options: OfferOptions) -> str:
+    for medium, wanted in zip(description.media, transports, strict=True):
         if not medium.rtp or medium.rejected:
             continue
         kept = ""

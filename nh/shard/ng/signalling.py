@@ -29,6 +29,7 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.carriers import agreed_by
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
@@ -36,6 +37,7 @@ from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer, OfferEnds, negotiate_offer
 from nh.shard.ng.negotiation import announced_media, family_of, leave_out, policy_for, read_sdp
 from nh.shard.ng.queries import query_call
+from nh.shard.ng.srtp_means import wanted_transport
 
 
 class Signalling:
@@ -97,7 +99,6 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        left_out = leave_out(description, command.options)
         ends = self._ends_of(command, description)
         interfaces = self._interfaces.for_offer(
             command.options,
@@ -114,7 +115,7 @@ class Signalling:
         assert ends.sender is not None, "the offer has made it"
         negotiated.note(ends.sender, ends.receiver)
         self._block_dtmf(command, command.from_tag)
-        left_out = "; ".join(filter(None, (left_out, negotiated.shown.left_out)))
+        left_out = "; ".join(filter(None, (negotiated.left_out, negotiated.shown.left_out)))
         return Rewritten(sdp, negotiated.warning, left_out)
 
     def _apply_offer(self, command: Offer, negotiated: NegotiatedOffer, known: Party | None) -> bytes:
@@ -157,7 +158,8 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        left_out = leave_out(description, command.options)
+        wanted = [wanted_transport(command.options)] * len(description.media)
+        left_out = leave_out(with_shared_transports(description), wanted, command.options)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)

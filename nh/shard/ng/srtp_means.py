@@ -116,7 +116,8 @@ def wanted_transports(
     """The transport of each medium that an offer is to have; "" if the SDP's stays.
 
     As in rtpengine, what the client says of one offer holds for later ones: an end that has answered is
-    offered the transport that it has, until the client says another one.
+    offered the transport that it has, until the client says another one. So are media that it has not taken
+    before, as those that a re-INVITE adds to a bundle: media of one transport may share one.
 
     Args:
         description: the offer.
@@ -125,10 +126,15 @@ def wanted_transports(
     """
     if options.transport_protocol or receiver is None:
         return [wanted_transport(options)] * len(description.media)
-    groups = [receiver.find_group(index) for index in range(len(description.media))]
+    taken = {
+        index: group.media[0].proto
+        for index in range(len(description.media))
+        if (group := receiver.find_group(index)) is not None
+    }
+    by_offered = {description.media[index].proto.upper(): proto for index, proto in reversed(taken.items())}
     return [
-        _kept_transport(medium, "" if group is None else group.media[0].proto)
-        for medium, group in zip(description.media, groups, strict=True)
+        _kept_transport(medium, taken.get(index) or by_offered.get(medium.proto.upper(), ""))
+        for index, medium in enumerate(description.media)
     ]
 
 
