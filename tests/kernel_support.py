@@ -2,7 +2,7 @@
 
 Such a test is skipped only where a reason is proved: the machine, its kernel, or the kernel's refusal of a
 program of two instructions. Where that one loads, the tests run, and fail if nh's own program does not load.
-With NH_TEST_KERNEL=require a reason to skip is an error: for machines that are there to run these tests.
+With TEST_KERNEL=require a reason to skip is an error: for machines that are there to run these tests.
 """
 
 import functools
@@ -14,7 +14,9 @@ import pytest
 
 from tests.fastpath.trivial_program import MACHINES, load_trivial_program
 
-SWITCH = "NH_TEST_KERNEL"
+SWITCH = "TEST_KERNEL"
+"""Not NH_…: the relays that tests start would warn that it is no setting."""
+
 OLDEST = (5, 10)
 
 

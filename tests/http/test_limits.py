@@ -39,7 +39,7 @@ def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def played(directory: Path, answer: Answer, *, timeout_s: float = 2.0) -> Iterator[tuple[str, int]]:
+def played(directory: Path, answer: Answer, *, timeout_s: float = LONG_S) -> Iterator[tuple[str, int]]:
     """Where HTTP is served, with a relay behind it that answers ng."""
     with (
         contextlib.closing(FakeRelay(directory, answer)),
@@ -182,18 +182,23 @@ def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
     hanging.bind(str(tmp_path / "nh.sock"))
     hanging.listen()
     with hanging, served(tmp_path, timeout_s=SHORT_S) as address:
+        before = REFUSALS.counts["requests"]
         statuses: list[int] = []
-        threads = [
-            threading.Thread(target=lambda: statuses.append(get(address, "/api/calls").status_code))
-            for _ in range(8)
-        ]
-        with counted("requests"):
+
+        def asks_eight_at_once() -> bool:
+            threads = [
+                threading.Thread(target=lambda: statuses.append(get(address, "/api/calls").status_code))
+                for _ in range(8)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+            assert len(statuses) % 8 == 0
+            return REFUSALS.counts["requests"] > before
+
+        eventually(asks_eight_at_once, "some come while others wait, and are refused")
         assert set(statuses) <= {503, 504}
-        assert len(statuses) == 8
         assert get(address).status_code == 200
 
 
@@ -332,13 +337,19 @@ def test_no_request_makes_the_application_fail(
 def test_it_serves_on_for_a_while_when_the_supervisor_hands_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "LINGER_S", 2.0)
-    with running_server(tmp_path) as running:
-        running.link.send(LINGER)
-        running.link.shutdown(socket.SHUT_RDWR)
-        assert get(running.address).status_code == 200
-        running.thread.join(LONG_S)
-        assert not running.thread.is_alive()
+    for linger_s in (1.0, 5.0, 25.0):  # on a busy host a request takes long
+        monkeypatch.setattr(server, "LINGER_S", linger_s)
+        with running_server(tmp_path) as running:
+            running.link.send(LINGER)
+            running.link.shutdown(socket.SHUT_RDWR)
+            status = 0
+            with contextlib.suppress(httpx.TransportError):
+                status = get(running.address).status_code
+            running.thread.join(linger_s + LONG_S)
+            assert not running.thread.is_alive()
+        if status == 200:
+            return
+    pytest.fail("no request is served")
 
 
 def test_it_logs_as_the_supervisor_says_and_serves_on(

@@ -27,4 +27,4 @@ def test_new_calls_are_undef_and_known_ones_go_on_until_the_last_bye() -> None:
             assert client.allocate(again, RESPONSE, AUDIO)
             assert client.activate(again) == 1
             assert client.close_session(basic(call, None)) == 1
-            assert program.wait(10) == 0
+            assert program.wait() == 0

@@ -47,7 +47,7 @@ def test_a_terminal_shows_them_when_nh_is_ready(tmp_path: Path) -> None:
 
         eventually(complete, "nh says how to go on")
         relay.terminate()
-        assert relay.wait(10) == 0
+        assert relay.wait(30) == 0
     lines = output.decode().split("\r\n")
     (ready,) = [number for number, line in enumerate(lines) if line.startswith("ready: ")]
     assert lines[ready + 1] == "In another terminal:"

@@ -129,5 +129,5 @@ def test_a_relay_whose_owner_was_killed_is_ended_and_its_directory_goes_later(tm
         assert relay.stdout is not None
         assert relay.stdout.readline() == b"ready\n"
         assert remove_leftovers(tmp_path, settled_s=0) == []
-        assert relay.wait(10) == -signal.SIGTERM
+        assert relay.wait(30) == -signal.SIGTERM
     assert remove_leftovers(tmp_path, settled_s=0) == [directory]

@@ -17,7 +17,11 @@ from tools.harness import HarnessError
 from tools.harness.waiting import eventually
 
 STOP_S: Final = 5.0
-"""How long a program may take to end; nh promises this for SIGTERM and SIGINT."""
+"""How long a program that nobody waits for may take to end before it is killed."""
+
+ENDED_S: Final = 30.0
+"""How long a program that is waited for may take to end: shards have 3.5 s of the 5 s that nh promises for
+SIGTERM and SIGINT, and all else needs CPUs that others use, too."""
 
 READY_S: Final = 60.0
 """How long a program may take to print a line: to start takes a second of a CPU that others use, too."""
@@ -142,7 +146,7 @@ class Program:
         if self.ended:
             raise HarnessError(f"{self.arguments} ended: not {what}. Its output:\n{self.output}")
 
-    def wait(self, timeout_s: float = STOP_S) -> int:
+    def wait(self, timeout_s: float = ENDED_S) -> int:
         """Return its exit status, once it has ended by itself. Raises HarnessError if it does not."""
         try:
             status = self._process.wait(timeout_s)
