@@ -21,6 +21,7 @@ from nh.ipc.channel import (
 )
 from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import SelectorLoop
+from tests.descriptors import descriptors_here
 from tools.harness.waiting import turn_until
 
 
@@ -243,7 +244,7 @@ def test_more_descriptors_than_a_record_may_have_are_refused(ends: Participants,
 
 
 def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, files: list[int]) -> None:
-    before = psutil.Process().num_fds()
+    before = descriptors_here()
     sent = 0
     while ends.near.queued < 10:
         copy = os.dup(files[sent % MAX_FDS])
@@ -256,7 +257,7 @@ def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, 
 
 
 def test_descriptors_that_are_not_taken_are_closed(files: list[int]) -> None:
-    before = psutil.Process().num_fds()
+    before = descriptors_here()
     loop = SelectorLoop()
     heard: list[bytes] = []
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

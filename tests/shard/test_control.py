@@ -61,6 +61,7 @@ from nh.results import (
 from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
+from tests.descriptors import descriptors_here
 from tests.shard.link import Link
 from tests.shard.testbed import V4
 from tests.sip.sdp import MediaLine, write_sdp
@@ -481,7 +482,7 @@ def test_a_successor_restores_what_it_is_given_before_it_is_ready(
     link = unconfigured.link
     link.configure(ports, segment.name, start=False)
     unconfigured.loop.turn(0)
-    before = psutil.Process().num_fds()
+    before = descriptors_here()
     give(unconfigured, 1, 2, 77)
     for message in (
         RestoreCall(b"a", b"how ", last=False),

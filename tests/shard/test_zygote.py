@@ -17,6 +17,7 @@ from nh.shard.zygote import wait_for_settings
 from nh.stats import Segment
 from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
+from tests.descriptors import descriptors_here
 from tests.shard.link import Link
 from tools.harness.waiting import eventually
 
@@ -107,7 +108,7 @@ def test_a_system_that_lets_nothing_be_forked_is_an_answer_and_no_end(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", refuse)
-    before = psutil.Process().num_fds()
+    before = descriptors_here()
     with Link() as link:
         socket.send_fds(link.ours, [encode(Fork())], [0])
         link.shut_down()

@@ -13,6 +13,7 @@ from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.store.packing import Packed
+from tests.descriptors import descriptors_here
 
 ENDPOINTS = tuple(Endpoint("127.0.0.1", 10_000 + number) for number in range(4))
 
@@ -35,7 +36,7 @@ class Room:
     """A backup, and how many descriptors this process has because of it."""
 
     def __init__(self, sockets: int = 100) -> None:
-        self.before = psutil.Process().num_fds()
+        self.before = descriptors_here()
         self.status = ShardStatus()
         self.call_store = RecordingStore()
         self.backup = ShardBackup(self.status, FdBudget(sockets), store=self.call_store)

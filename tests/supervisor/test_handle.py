@@ -20,6 +20,7 @@ from nh.supervisor.shards import handle as handle_module
 from nh.supervisor.shards import in_flight
 from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
+from tests.descriptors import descriptors_here
 from tools.harness.waiting import turn_until
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
@@ -314,7 +315,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_program_that_cannot_be_started_is_an_os_error_and_leaves_nothing_open() -> None:
-    before = psutil.Process().num_fds()
+    before = descriptors_here()
     with pytest.raises(FileNotFoundError):
         ShardProcess.start(("/nonexistent/shard",))
     assert psutil.Process().num_fds() == before

@@ -75,7 +75,7 @@ def test_another_relay_has_the_group_at_once(
     from nh.supervisor.store.valkey import connection, group  # noqa: PLC0415  needs the extra valkey
 
     for module in (connection, group):
-        monkeypatch.setattr(module, "REPLY_S", 0.3)
+        monkeypatch.setattr(module, "REPLY_S", 1.0)
     relay = own_group.engine("relay-1", options="&lease=1")
     relay.open()
     relay.write({b"a": CALL})

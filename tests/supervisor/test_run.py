@@ -142,7 +142,7 @@ def test_who_connects_before_all_shards_are_up_waits_instead_of_being_refused(tm
 def test_shards_that_never_get_ready_make_the_start_fail_and_leave_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, "--die-at-start")
     with run.program:
-        assert run.program.wait(30) == 1
+        assert run.program.wait(90) == 1
     assert "nh cannot start: shard" in run.program.output
     assert "exit status 9" in run.program.output
     assert "ready" not in run.program.output
@@ -153,7 +153,7 @@ def test_what_cannot_be_configured_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "nh.sock").touch()
     run = Run(tmp_path)
     with run.program:
-        assert run.program.wait(30) == 2
+        assert run.program.wait(90) == 2
     (line,) = run.program.lines
     assert "nh cannot start: rpc: " in line
 
@@ -162,7 +162,7 @@ def test_a_second_run_on_the_same_directory_is_refused_and_harms_nothing(tmp_pat
     with running(tmp_path) as run:
         second = Run(tmp_path, rpc=str(tmp_path / "other.sock"))
         with second.program:
-            assert second.program.wait(30) == 1
+            assert second.program.wait(90) == 1
         assert f"another nh (pid {run.program.pid}) runs" in second.program.output
         assert run.is_up(0)
 

@@ -15,6 +15,7 @@ from nh.supervisor.host.reaper import become_subreaper
 from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.zygote import Zygote
+from tests.descriptors import descriptors_here
 from tools.harness.waiting import turn_until
 
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
@@ -24,7 +25,7 @@ MUTE = (sys.executable, "-c", "import time; time.sleep(60)")
 
 class ZygoteTestbed:
     def __init__(self, wanted: int) -> None:
-        self.before = psutil.Process().num_fds()
+        self.before = descriptors_here()
         self.others = set(psutil.Process().children())
         self.loop = SelectorLoop()
         self.argv = SHARD
