@@ -76,7 +76,7 @@ def test_another_relay_has_the_group_at_once(
 
     for module in (connection, group):
         monkeypatch.setattr(module, "REPLY_S", 1.0)
-    relay = own_group.engine("relay-1", options="&lease=1")
+    relay = own_group.engine("relay-1", options="&lease=3")
     relay.open()
     relay.write({b"a": CALL})
     server = own_group.server.program.pid
@@ -105,7 +105,7 @@ def test_a_relay_that_may_outlive_its_lease_has_its_group_again(
     own_group: Group, monkeypatch: Patch, given: bool
 ) -> None:
     monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 0.1)
-    store = Store(own_group.engine("relay-1", options="&lease=1"))
+    store = Store(own_group.engine("relay-1", options="&lease=1.8"))  # less than a wait for the server
     assert store.lease is not None
     store.put(b"a", b"1")
     until_written(store)

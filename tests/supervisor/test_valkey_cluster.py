@@ -23,6 +23,12 @@ pytestmark = pytest.mark.valkey
 
 Nodes = list[ValkeyServer]
 
+LONG_LEASE_S = 30
+"""On a busy host a relay renews it late."""
+
+LEASE_S = 3
+"""Of a relay whose lease is to run out, but not before it has written."""
+
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
@@ -30,11 +36,17 @@ def nodes() -> Iterator[Nodes]:
         yield nodes
 
 
-def engine(nodes: Nodes, prefix: str, holder: str = "relay-1", scheme: str = "valkey+cluster") -> StoreEngine:
+def engine(
+    nodes: Nodes,
+    prefix: str,
+    holder: str = "relay-1",
+    scheme: str = "valkey+cluster",
+    lease_s: int = LONG_LEASE_S,
+) -> StoreEngine:
     from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
     hosts = ",".join(f"{node.host}:{node.port}" for node in nodes)
-    return ValkeyEngine(parse_url(scheme, f"{hosts}/0?prefix={prefix}&lease=1"), holder)
+    return ValkeyEngine(parse_url(scheme, f"{hosts}/0?prefix={prefix}&lease={lease_s}"), holder)
 
 
 def node_with(nodes: Nodes, prefix: str) -> ValkeyServer:
@@ -61,7 +73,8 @@ def test_relays_are_spread_over_the_nodes_and_each_has_its_calls_at_one(nodes: N
 def test_a_relay_finds_its_calls_through_any_node_and_late_writes_of_another_are_refused(
     nodes: Nodes,
 ) -> None:
-    first, second = engine(nodes[:1], "shared"), engine(nodes[2:], "shared", "relay-2")
+    first = engine(nodes[:1], "shared", lease_s=LEASE_S)
+    second = engine(nodes[2:], "shared", "relay-2")
     first.open()
     first.write({b"a": StoredCall(b"a", b"1", 1.5)})
     assert [call.snapshot for call in second.open()] == [b"1"], "after the lease"
