@@ -17,7 +17,7 @@ from tools.harness import HarnessError
 from tools.harness.waiting import eventually
 
 STOP_S: Final = 5.0
-"""How long a program that nobody waits for may take to end before it is killed."""
+"""How long a program may take to end before it is killed, where a test does not wait for its end."""
 
 ENDED_S: Final = 30.0
 """How long a program that is waited for may take to end: shards have 3.5 s of the 5 s that nh promises for
