@@ -12,8 +12,8 @@ FINGERPRINT = "fingerprint:sha-256 " + ":".join(["AB"] * 32)
 CODECS = {"audio": "opus/48000/2", "video": "VP8/90000"}
 DATA = ("application", "UDP/DTLS/SCTP", "webrtc-datachannel")
 
-booleans = st.booleans()
-mostly = st.sampled_from([True, True, True, False])
+booleans: st.SearchStrategy[bool] = st.booleans()
+mostly: st.SearchStrategy[bool] = st.sampled_from([True, True, True, False])
 
 
 class EndMedium(msgspec.Struct, frozen=True):
@@ -28,6 +28,7 @@ class EndMedium(msgspec.Struct, frozen=True):
         mux: it has RTCP on its port.
         ice: its end has ICE for it, if at all.
         dtls, sdes: its means of SRTP.
+        held: its end sends and does not receive.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class EndMedium(msgspec.Struct, frozen=True):
     ice: bool = True
     dtls: bool = False
     sdes: bool = False
+    held: bool = False
 
 
 class End(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ class End(msgspec.Struct, frozen=True):
             if each.kind in CODECS:
                 lines.append(f"a=rtpmap:{each.format} {CODECS[each.kind]}")
             lines += [f"a=mid:{each.mid}"] if each.mid else []
+            lines += ["a=sendonly"] if each.held else []
             if each.bundle_only:
                 lines.append("a=bundle-only")
             elif each.port:
@@ -151,7 +154,7 @@ def answered_media(draw: st.DrawFn, offer: SessionDescription) -> list[EndMedium
         bundled = tagged is not None and index in members
         transport = offer.media[tagged] if bundled and tagged is not None else medium
         if index not in wanted or medium.rejected or not _has_transport(transport):
-            media.append(_answered(medium, 0))
+            media.append(rejected(medium))
             continue
         answered = _answered(medium, 5000 + 10 * transport.number)
         media.append(
@@ -167,10 +170,73 @@ def answered_media(draw: st.DrawFn, offer: SessionDescription) -> list[EndMedium
     return media[:-1] if len(media) > 1 and not draw(mostly) else media
 
 
+def after_answer(offered: list[EndMedium], answer: SessionDescription) -> list[EndMedium]:
+    """The media of an end whose offer has been answered: those of a bundle are at the port of its first."""
+    by_mid = {medium.find_value("mid") or "": index for index, medium in enumerate(answer.media)}
+    tagged = {by_mid[mid]: by_mid[mids[0]] for mids in answer.bundles for mid in mids}
+    return [
+        msgspec.structs.replace(
+            each,
+            port=offered[tagged.get(index, index)].port if answer.media[index].port else 0,
+            bundled=index in tagged,
+            bundle_only=False,
+        )
+        for index, each in enumerate(offered)
+    ]
+
+
+@st.composite
+def later_media(draw: st.DrawFn, media: list[EndMedium]) -> list[EndMedium]:
+    """The media of a later offer: some leave, are held, move or come back, and one may be new."""
+    later = [_changed(draw, index, each, media) for index, each in enumerate(media)]
+    if len(media) < 5 and draw(booleans):
+        taken = {each.mid for each in media}
+        mid = next(f"n{number}" for number in range(9) if f"n{number}" not in taken) if media[0].mid else ""
+        added = EndMedium("video", "RTP/AVP", str(96 + len(media)), mid, 0)
+        later.append(_returned(added, 4000 + 10 * len(media), later, bundled=draw(booleans)))
+    return later
+
+
+def _changed(draw: st.DrawFn, index: int, medium: EndMedium, media: list[EndMedium]) -> EndMedium:
+    change = draw(st.sampled_from(["none", "none", "none", "leaves", "moves", "returns", "held"]))
+    if change == "leaves":
+        return msgspec.structs.replace(medium, port=0, bundled=False)
+    if change == "moves" and medium.port and not medium.bundled:
+        return msgspec.structs.replace(medium, port=medium.port + 200)
+    if change == "returns" and not medium.port:
+        return _returned(medium, 4600 + 10 * index, media, bundled=True)
+    return msgspec.structs.replace(medium, held=change == "held")
+
+
+def _returned(medium: EndMedium, port: int, media: list[EndMedium], *, bundled: bool) -> EndMedium:
+    """A medium that an end has again, like its others, and in their bundle if that is wanted."""
+    like = [each for each in (*media, medium) if each.kind in CODECS]
+    proto = next((each.proto for each in like if each.port), like[0].proto) if like else medium.proto
+    proto = proto if medium.kind in CODECS else medium.proto
+    bundle = [each for each in media if each.bundled]
+    bundled = bundled and bool(bundle and medium.mid)
+    dtls = "TLS" in proto
+    return msgspec.structs.replace(
+        medium,
+        proto=proto,
+        port=bundle[0].port if bundled else port,
+        bundled=bundled,
+        mux=bundled and medium.kind in CODECS,
+        ice=all(each.ice for each in media if each.port),
+        dtls=dtls,
+        sdes="SAVP" in proto and not dtls,
+    )
+
+
 def _has_transport(medium: Medium) -> bool:
     """Whether a medium of an offer can be taken by itself."""
     keyless = not (medium.has("fingerprint") or medium.has("crypto"))
     return medium.port != 0 and not (keyless and ("SAVP" in medium.proto or "DTLS" in medium.proto))
+
+
+def rejected(medium: Medium) -> EndMedium:
+    """What an end says of a medium of an offer that it does not take."""
+    return _answered(medium, 0)
 
 
 def _answered(medium: Medium, port: int) -> EndMedium:

@@ -442,6 +442,37 @@ def test_a_medium_that_a_reinvite_adds_to_a_converted_bundle_is_converted_too(
         assert keys.read(ng.receive(phone.peer)[0]) == packet
 
 
+def test_a_call_is_converted_still_after_a_refused_offer_without_its_media(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """What was agreed on before a refused offer holds (RFC 3261 14.1), as to the end that refused it."""
+    keys = SrtpPhone(phone.peer)
+    begun = phone.sdp(crypto_of(keys), media=1, proto="RTP/SAVP").encode()
+    ng.offer(begun, transport_protocol="RTP/AVP", mux_demux=True)
+    ng.answer(plain_sdp(plain, media=1).encode())
+    ng.offer(write_media([0], [[]], address=plain[AUDIO].address).encode(), tag=b"bob", to=b"alice")
+    (audio,) = media_of(ng.offer(begun, to=b"bob", mux_demux=True))
+    assert audio.proto == "RTP/AVP"
+
+
+def test_a_medium_that_is_added_has_its_srtp_with_the_relay_where_that_of_the_others_ends(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """On both sides, as with `recrypt`: media of a bundle have one key."""
+    ends = [SrtpPhone(phone.peer), SrtpPhone(plain[AUDIO], fill=99)]
+    bundle = BundlePhone(plain[AUDIO])
+    begun, answered = (
+        end.sdp(crypto_of(keys), media=1, proto="RTP/SAVP").encode()
+        for end, keys in zip((phone, bundle), ends, strict=True)
+    )
+    ng.offer(begun, recrypt=True)
+    ng.answer(answered.replace(b"crypto:1 ", b"crypto:2 "))
+    added = without_keys(phone.sdp(crypto_of(ends[0]), proto="RTP/SAVP").encode(), VIDEO)
+    for medium in media_of(ng.offer(added, to=b"bob")):
+        keys = [each for each in medium.attributes if each.startswith("crypto")]
+        assert keys and crypto_of(ends[0]) not in keys
+
+
 def test_a_reinvite_of_a_converted_bundle_whose_keys_are_of_no_use_is_refused(
     ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
 ) -> None:

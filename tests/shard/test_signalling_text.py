@@ -10,6 +10,7 @@ from nh.calls.interfaces import Interface
 from nh.commands import (
     MAX_FORWARDED_BYTES,
     AttributeEdit,
+    BundleOptions,
     CodecChoice,
     Feature,
     Offer,
@@ -248,6 +249,24 @@ def test_media_are_removed_by_type(ng: NgTestbed, removed: tuple[str, ...], left
     assert seen(ng.offer(media(*CALLER, "foobar 4006 RTP/AVP 10"), text=text)) == left
     five = [f"{kind} 5000 RTP/AVP 0" for kind in left]
     assert len(seen(ng.answer(media(*five)))) == 4
+
+
+def test_media_that_an_end_knows_are_rejected_for_it_and_not_hidden(ng: NgTestbed) -> None:
+    """Its SDPs have no fewer media than before (RFC 3264 8), also if it refuses the offer."""
+    ng.offer(media(*CALLER))
+    ng.answer(media("audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96", "text 5004 RTP/AVP 98"))
+    offer = ng.offer(media(*CALLER), to=b"bob", text=NO_VIDEO)
+    assert [port for _, port in places(offer)][1] == 0 and len(seen(offer)) == len(CALLER)
+    back = ng.offer(media(*CALLER), tag=b"bob", to=b"alice")
+    assert len(seen(back)) == len(CALLER) and all(port for _, port in places(back))
+
+
+def test_media_that_an_end_has_not_seen_may_have_the_names_that_it_gives_its_own(ng: NgTestbed) -> None:
+    ng.offer(media(*CALLER, mids="avt"), text=NO_VIDEO)
+    ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98", mids="at"))
+    more = media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98", "audio 5006 RTP/AVP 8", mids="atv")
+    offer = ng.offer(more, tag=b"bob", to=b"alice", bundle=BundleOptions(offer=True))
+    assert re.findall(rb"a=mid:(.)", offer).count(b"v") == 1
 
 
 def test_an_offer_that_hides_nothing_shows_all_media_again(ng: NgTestbed) -> None:

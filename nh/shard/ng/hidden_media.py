@@ -18,28 +18,47 @@ _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "messa
 
 
 def offered_media(
-    description: SessionDescription, kinds: Collection[str], receiver: Party | None
+    description: SessionDescription,
+    kinds: Collection[str],
+    *,
+    sender: Party | None,
+    receiver: Party | None,
 ) -> list[OfferedMedium]:
     """What an answer has to match, and what of it one end does not see.
 
     Args:
         description: an offer, with the media that are hidden from its sender.
         kinds: the media types that the receiver is not to see, in small letters; `other` for unknown ones.
+            Those that it has seen before stay in its SDPs (RFC 3264 8), see removed_media().
+        sender: who offers; None: it is new.
         receiver: who gets the offer; None if it is not known yet.
     """
     seen_by_receiver = receiver.offered if receiver is not None else []
     inserted = {index for index, medium in enumerate(seen_by_receiver) if medium.hidden}
+    seen = _seen(sender, receiver)
     return [
         OfferedMedium(
             medium.kind,
             medium.proto,
             medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
             medium.find_value("mid") or "",
-            hidden=_is_of(medium, kinds),
+            hidden=index not in seen and _is_of(medium, kinds),
             inserted=index in inserted,
         )
         for index, medium in enumerate(description.media)
     ]
+
+
+def removed_media(
+    description: SessionDescription, kinds: Collection[str], offered: Sequence[OfferedMedium]
+) -> frozenset[int]:
+    """The media of an offer that its receiver is not to see, but knows: they are rejected for it."""
+    media = zip(description.media, offered, strict=True) if kinds else ()
+    return frozenset(
+        index
+        for index, (medium, announced) in enumerate(media)
+        if not announced.hidden and _is_of(medium, kinds)
+    )
 
 
 def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium]) -> SessionDescription:
@@ -61,11 +80,14 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     own = iter(description.media)
     after = description.session.last
     last_hidden = max(index for index, medium in enumerate(offered) if medium.hidden)
+    # the end has not seen the names of hidden media, and may have given them to its own
+    taken = {medium.find_value("mid") for medium in description.media}
     for index, medium in enumerate(offered):
         if not medium.hidden and (seen := next(own, None)) is not None:
             after = seen.last
         elif index <= last_hidden:
-            for line in rejection(medium, description):
+            named = medium._replace(mid="") if medium.mid in taken else medium
+            for line in rejection(named, description):
                 edits.insert_after(after, line)
     try:
         return parse_own(edits.render())
@@ -81,6 +103,15 @@ def rejection(medium: OfferedMedium, description: SessionDescription) -> list[by
     if medium.mid:
         lines.append(f"a=mid:{medium.mid}")
     return [line.encode("ascii", "backslashreplace") for line in lines]
+
+
+def _seen(sender: Party | None, receiver: Party | None) -> set[int]:
+    """The media, by index, that the receiver of an offer knows from what was answered before."""
+    if sender is None or receiver is None:
+        return set()
+    unseen = {index for index, medium in enumerate(sender.offered) if medium.hidden}
+    unseen |= {index for index, medium in enumerate(receiver.offered) if medium.inserted}
+    return set(range(max(len(sender.groups), len(receiver.groups)))) - unseen
 
 
 def _is_of(medium: Medium, kinds: Collection[str]) -> bool:

@@ -27,7 +27,7 @@ from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
 from nh.shard.ng.carriers import Carriers, carriers_of_offer, carry, of_carriers
 from nh.shard.ng.dtls import NewCertificate
 from nh.shard.ng.forwarded_sdp import forward_offer
-from nh.shard.ng.hidden_media import offered_media, with_hidden
+from nh.shard.ng.hidden_media import offered_media, removed_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.interface_choice import InterfacePair
 from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, requests_of_offer
@@ -192,7 +192,8 @@ def negotiate_offer(
     receiver = ends.receiver
     if receiver is not None:
         description = with_hidden(description, receiver.offered)
-    offered = offered_media(description, options.text.removed_media, receiver)
+    kinds = options.text.removed_media
+    offered = offered_media(description, kinds, sender=ends.sender, receiver=receiver)
     transports = wanted_transports(description, options, receiver)
     keyed = with_shared_transports(description)
     left_out = leave_out(keyed, transports, options)
@@ -212,6 +213,7 @@ def negotiate_offer(
     rejected = shown.unseen_of(description)
     # media of a bundle that ends here go on without a codec: others have their transport
     unseen = bundles.without_transport | (rejected - bundles.accepted_media)
+    unseen |= removed_media(description, kinds, offered)
     bundles = bundles.without(rejected | unseen)
     carriers: Carriers = NO_CARRIERS
     if not bundles.ends:

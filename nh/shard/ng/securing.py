@@ -42,11 +42,13 @@ def secure_offer(
     Raises:
         Unsupported: `cryptography` or pyOpenSSL is not installed.
     """
+    on_both = _ends_on_both(description, sender, receiver)
     return [
         _secure_offered(
             medium,
             wanted,
             options,
+            on_both=on_both and receiver is not None and receiver.find_group(index) is None,
             before=sender,
             index=index,
             known=[each for party in same_end if (each := _security(party, index)) is not None],
@@ -55,6 +57,14 @@ def secure_offer(
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
     ]
+
+
+def _ends_on_both(description: SessionDescription, sender: Party | None, receiver: Party | None) -> bool:
+    """Whether SRTP of media of a dialog ends at the relay on both sides."""
+    return any(
+        _security(sender, index) is not None and _security(receiver, index) is not None
+        for index in range(len(description.media) if receiver is not None else 0)
+    )
 
 
 def _secure_offered(
@@ -66,11 +76,12 @@ def _secure_offered(
     index: int,
     known: Sequence[MediaSecurity],
     towards: MediaSecurity | None,
+    on_both: bool,
     certificate: dtls.NewCertificate,
 ) -> Secured:
     current = _security(before, index)
     agreed = [each for each in (*known, current) if each is not None]
-    ending = where_it_ends(medium, wanted, options, agreed=bool(agreed), towards=towards)
+    ending = where_it_ends(medium, wanted, options, agreed=bool(agreed), towards=towards, on_both=on_both)
     if ending is None:
         return UNCHANGED
     ends_at_sender, offerable = ending

@@ -64,7 +64,13 @@ def why_not(medium: Medium) -> str:
 
 
 def where_it_ends(
-    medium: Medium, wanted: str, options: OfferOptions, *, agreed: bool, towards: MediaSecurity | None
+    medium: Medium,
+    wanted: str,
+    options: OfferOptions,
+    *,
+    agreed: bool,
+    towards: MediaSecurity | None,
+    on_both: bool,
 ) -> tuple[bool, Means] | None:
     """Whether SRTP of a medium's sender ends at the relay, and how the receiver is offered it; None: nowhere.
 
@@ -72,11 +78,12 @@ def where_it_ends(
         medium, wanted, options: as of secure_offer().
         agreed: the sender has SRTP with the relay.
         towards: what the receiver has.
+        on_both: the medium is new, and SRTP of the others ends at the relay on both sides: so does its own.
     """
     if medium.rejected:
         return None
     secure = is_secure(medium.proto)
-    both = bool(secure) and agreed and towards is not None
+    both = bool(secure) and (on_both or (agreed and towards is not None))
     if not wanted and secure and (both or not _passes(medium, medium.proto, options)):
         wanted = medium.proto
     if wanted and converts(medium.proto, wanted):
@@ -126,12 +133,16 @@ def wanted_transports(
     """
     if options.transport_protocol or receiver is None:
         return [wanted_transport(options)] * len(description.media)
-    taken = {
-        index: group.media[0].proto
-        for index in range(len(description.media))
-        if (group := receiver.find_group(index)) is not None
+    current = {
+        index: group.media[0].proto for index, group in enumerate(receiver.groups) if group is not None
     }
-    by_offered = {description.media[index].proto.upper(): proto for index, proto in reversed(taken.items())}
+    # an offer of its own may have left all media out, and was refused
+    taken = current or {index: group.media[0].proto for index, group in receiver.superseded}
+    by_offered = {
+        description.media[index].proto.upper(): proto
+        for index, proto in sorted(taken.items(), reverse=True)
+        if index < len(description.media)
+    }
     return [
         _kept_transport(medium, taken.get(index) or by_offered.get(medium.proto.upper(), ""))
         for index, medium in enumerate(description.media)
