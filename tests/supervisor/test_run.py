@@ -25,6 +25,7 @@ from nh.supervisor.shards.routing import shard_of
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 from tools.harness.program import Program
+from tools.harness.relay import COMMAND_TIMEOUT_S
 from tools.harness.waiting import eventually
 
 RUNNER = str(Path(__file__).with_name("run_with_fake_shards.py"))
@@ -45,7 +46,8 @@ class Run:
         self.directory = directory
         self.address = str(directory / "nh.sock")
         ports = {"ports": "1100-1499", "share_ports": True}
-        values = {"shards": SHARDS, "prefork": 0, "runtime_dir": directory, **ports, **settings}
+        patience = {"command_timeout_s": COMMAND_TIMEOUT_S}
+        values = {"shards": SHARDS, "prefork": 0, "runtime_dir": directory, **ports, **patience, **settings}
         environment = {f"NH_{name.upper()}": str(value) for name, value in values.items()}
         self.program = Program([sys.executable, RUNNER, *options], {**environment, "PYTHONPATH": ROOT})
 

@@ -27,6 +27,9 @@ SILENT_S: Final = 3600
 """How long calls may be silent, unless settings say otherwise. On a busy host the phones of a test are silent
 for longer than nh's own 30 s."""
 
+COMMAND_TIMEOUT_S: Final = 20
+"""How long a shard may take for one command, unless settings say otherwise. A busy host exceeds nh's 2 s."""
+
 
 class Place(NamedTuple):
     """Where a relay runs.
@@ -49,7 +52,8 @@ class Relay:
         place: its runtime directory and ports.
         shards: number of shards; 0: one for each usable CPU.
         environment: environment variables such as NH_SILENT_S; see `as_environment`. Without any, the store
-            is in the runtime directory, and calls may be silent for SILENT_S.
+            is in the runtime directory, calls may be silent for SILENT_S, and a shard may take
+            COMMAND_TIMEOUT_S for a command.
         wrapped_in: a command that runs it, such as setpriv.
         options: options of the Python interpreter, such as -P.
         words: further arguments of `nh run`.
@@ -74,7 +78,11 @@ class Relay:
         self.arguments += ["--runtime-dir", str(self.directory), "--ports", min_max(self.ports)]
         self.arguments += ["--rpc", self.unix_address, "--rpc", self.tcp_address, *words]
         self.started_ns = time.monotonic_ns()
-        own = {"NH_STATE": str(self.directory / "state"), "NH_SILENT_S": str(SILENT_S)}
+        own = {
+            "NH_STATE": str(self.directory / "state"),
+            "NH_SILENT_S": str(SILENT_S),
+            "NH_COMMAND_TIMEOUT_S": str(COMMAND_TIMEOUT_S),
+        }
         own = {name: value for name, value in own.items() if name not in os.environ}
         self.program = Program(self.arguments, own | dict(environment or {}), cpus=cpus)
 
