@@ -10,14 +10,14 @@ from nh.client import Client
 from nh.errors import PortsExhausted
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 LOOPBACK = "127.0.0.1"
 
 
 def assert_new_calls_are_refused(relay: Relay, why: str, times: int = 3) -> None:
     """New calls are refused several times, in each protocol: with `why` natively, with undef by Net::SIP."""
-    client = Client(relay.unix_address)
+    client = Client(relay.unix_address, TIMEOUT_S)
     for number in range(times):
         with pytest.raises(PortsExhausted, match=why):
             RelayedCall(relay.unix_address)

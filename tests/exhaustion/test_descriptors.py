@@ -24,7 +24,7 @@ from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Relay, running_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 HANG_S = 1.0
 """How long a shard may show no life."""
@@ -133,7 +133,7 @@ def test_a_shard_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_whe
 def test_the_supervisors_last_descriptor_serves_one_client_after_the_other(relay: Relay) -> None:
     with supervisors_descriptors_left(relay, 1):
         for _ in range(5):
-            with NativeClient(relay.unix_address) as client:
+            with NativeClient(relay.unix_address, TIMEOUT_S) as client:
                 client.request(Ping())
     assert relay.stats().supervisor.rpc_evicted == 0
 

@@ -14,7 +14,7 @@ from nh.client import NativeClient
 from nh.commands import MAX_LIST, Allocate, CloseCall, TransactionKey
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 HOSTILE = (
     b"<img src=x onerror=alert(1)>@example.org",
@@ -104,7 +104,7 @@ def test_a_list_is_selected_and_ordered(relay: Relay, client: httpx.Client) -> N
     with (
         RelayedCall(relay.unix_address, b"selected-b") as first,
         RelayedCall(relay.unix_address, b"selected-a") as second,
-        NativeClient(relay.unix_address) as native,
+        NativeClient(relay.unix_address, TIMEOUT_S) as native,
     ):
         native.request(ringing)
         assert listed() == ["selected-a", "selected-b", "selected-c"]

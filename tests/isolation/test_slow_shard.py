@@ -9,6 +9,7 @@ from nh.errors import CommandTimeout
 from nh.supervisor.shards.routing import shard_of
 from tests.isolation.rpc_stream import allocate, ask_perl, assert_calls_are_served
 from tools.harness.relay import running_relay
+from tools.harness.waiting import TIMEOUT_S
 
 SLOW, WELL = 0, 1
 
@@ -30,7 +31,7 @@ def test_a_shard_that_does_not_move_delays_its_own_calls_only() -> None:
                 # undef, because the Perl client dies of a connection that closes without a reply
                 assert ask_perl(relay.unix_address, allocate(call_of(SLOW, number))) is None
                 assert_calls_are_served(relay.unix_address, call_of(WELL, number))
-            with NativeClient(relay.unix_address) as client:
+            with NativeClient(relay.unix_address, TIMEOUT_S) as client:
                 client.request(Ping())
                 with pytest.raises(CommandTimeout):
                     client.request(ListCalls())

@@ -13,6 +13,7 @@ from tests.netns import namespaces
 from tools.harness.media_peer import MediaPeer
 from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Relay, place_for_relay
+from tools.harness.waiting import TIMEOUT_S
 
 ALICE = {4: "198.51.100.2", 6: "2001:db8:a::2"}
 BOB = {4: "203.0.113.2", 6: "2001:db8:b::2"}
@@ -100,7 +101,7 @@ class HostCall:
             callee: another one for each answerer of a forked request.
         """
         self._cseq += 1
-        client = Client(self.relay.unix_address)
+        client = Client(self.relay.unix_address, TIMEOUT_S)
         basic = [self.call_id, self._cseq, "alice", callee, "", ""]
         offered = client.allocate_sockets(basic, Side.FROM, NEAR_BOB[self._to], [audio(alice)])
         answered = client.allocate_sockets(basic, Side.TO, NEAR_ALICE[self._family], [audio(bob)])

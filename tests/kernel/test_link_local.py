@@ -10,6 +10,7 @@ from nh.calls.media import Media, Side
 from nh.client import Client
 from tests.kernel.hosts import BOB, NEAR_ALICE, NEAR_BOB, Hosts, audio, phone_on, relay_on, three_hosts
 from tools.harness.relay import Relay
+from tools.harness.waiting import TIMEOUT_S
 from tools.rtp import RtpPacket
 
 pytestmark = pytest.mark.kernel
@@ -45,7 +46,7 @@ def test_a_phone_with_a_link_local_address_is_heard_and_hears(hosts: Hosts, rela
     call_id = "link-local"
     with link_local_phone(hosts) as alice, phone_on(hosts.bob, BOB[6]) as bob:
         port = alice.getsockname()[1]
-        client = Client(relay.unix_address)
+        client = Client(relay.unix_address, TIMEOUT_S)
         basic = [call_id, 1, "alice", "bob", "", ""]
         media = [Media(ALICE, port, 2, "RTP/AVP", "audio")]
         [for_bob] = client.allocate_sockets(basic, Side.FROM, NEAR_BOB[6], media) or []

@@ -20,7 +20,7 @@ from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_call
 from tools.harness.ports import claim_ports, min_max
 from tools.harness.program import Program
 from tools.harness.relay import Relay, kill_those_that_run, place_for_relay, running_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 def run_nh(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +75,7 @@ def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
         assert second.wait(20) != 0
         assert str(relay.directory) in second.output
         assert "Traceback" not in second.output
-    with NativeClient(relay.unix_address) as client:
+    with NativeClient(relay.unix_address, TIMEOUT_S) as client:
         client.request(Ping())
 
 
@@ -238,13 +238,13 @@ def test_the_log_says_when_a_call_begins_and_ends_unless_it_is_asked_not_to(rela
     shown = r"call '\x1b[2J\x0aERROR <b>" + "x" * 114 + "…'"
     begun = relay.program.wait_for_line(f"{shown} begins in shard")
     assert re.search(r" INFO .*: netsip allocate of pid \d+ \(uid \d+\)$", begun)
-    with NativeClient(relay.unix_address) as client:
+    with NativeClient(relay.unix_address, TIMEOUT_S) as client:
         client.request(CloseCall(hostile))
     ended = relay.program.wait_for_line(f"{shown} ended after ")
     assert re.search(r"closed by native close of pid \d+ \(uid \d+\); 0 packets received$", ended)
     assert on(relay, "log", "warning", "calls").stdout == "log level info; calls warning\n"
     ask_perl(relay.unix_address, allocate(b"unseen"))
-    with NativeClient(relay.unix_address) as client:
+    with NativeClient(relay.unix_address, TIMEOUT_S) as client:
         client.request(CloseCall(b"unseen"))
     assert "'unseen'" not in relay.program.output
     assert on(relay, "reload").stdout == "applied: log_areas\n"
@@ -270,10 +270,10 @@ def test_no_relay_is_an_error_that_says_so(tmp_path: Path, arguments: list[str])
 
 def test_a_client_of_a_stopped_relay_is_told() -> None:
     with running_relay() as relay:
-        with NativeClient(relay.unix_address) as client:
+        with NativeClient(relay.unix_address, TIMEOUT_S) as client:
             client.request(Ping())
             relay.program.stop()
             with pytest.raises(NhError):
                 client.request(Ping())
         with pytest.raises(NhError, match="nh run"):
-            NativeClient(relay.unix_address).request(Ping())
+            NativeClient(relay.unix_address, TIMEOUT_S).request(Ping())

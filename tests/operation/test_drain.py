@@ -20,7 +20,7 @@ from nh.supervisor.shards.routing import shard_of
 from tools.harness.call import RelayedCall
 from tools.harness.relay import Relay, place_for_relay
 from tools.harness.unbroken import UnbrokenMedia
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 SHARDS = 2
 NAMES = [b"call-%d" % number for number in range(100)]
@@ -34,7 +34,7 @@ def started_relay() -> Iterator[tuple[Relay, NativeClient]]:
         relay = Relay(place, SHARDS)
         with relay.program:
             relay.wait_until_ready()
-            with NativeClient(relay.unix_address) as client:
+            with NativeClient(relay.unix_address, TIMEOUT_S) as client:
                 yield relay, client
 
 

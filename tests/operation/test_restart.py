@@ -7,7 +7,7 @@ from nh.client import NativeClient
 from nh.commands import Allocate, ShowCall, TransactionKey
 from nh.stats import ShardState
 from tools.harness.relay import running_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 300
 """So many that the next process needs a while to restore them."""
@@ -16,7 +16,10 @@ AUDIO = (Media("127.0.0.1", 40_000, 1, "RTP/AVP", "audio"),)
 
 
 def test_a_shard_is_shown_as_up_only_when_it_takes_commands() -> None:
-    with running_relay(shards=1, ports=4 * CALLS) as relay, NativeClient(relay.unix_address) as client:
+    with (
+        running_relay(shards=1, ports=4 * CALLS) as relay,
+        NativeClient(relay.unix_address, TIMEOUT_S) as client,
+    ):
         for number in range(CALLS):
             client.request(Allocate(TransactionKey(b"%d" % number, 1, b"a"), Side.FROM, "127.0.0.1", AUDIO))
         killed = relay.stats().shards[0].pid

@@ -13,7 +13,7 @@ from nh.commands import Allocate, Drain, TransactionKey, Undrain
 from tests.operation.service_manager import ServiceManager, service_manager
 from tests.supervisor.test_run import SHARDS, Run, running
 from tools.harness.relay import running_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 WATCHDOG_S = 0.6
 
@@ -64,7 +64,7 @@ def test_a_supervisor_that_is_stopped_shows_no_life_until_it_goes_on(
 
 def test_it_says_that_it_drains_that_it_does_not_any_more_and_that_it_ends(manager: ServiceManager) -> None:
     with running_relay(shards=1) as relay:
-        with NativeClient(relay.unix_address) as client:
+        with NativeClient(relay.unix_address, TIMEOUT_S) as client:
             a_call = Allocate(
                 TransactionKey(b"call", 1, b"a"), Side.FROM, "127.0.0.1", (Media("127.0.0.1", 4000, 2),)
             )

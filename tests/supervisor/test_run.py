@@ -26,7 +26,7 @@ from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 from tools.harness.program import Program
 from tools.harness.relay import COMMAND_TIMEOUT_S
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 RUNNER = str(Path(__file__).with_name("run_with_fake_shards.py"))
 ROOT = str(Path(__file__).parents[2])
@@ -193,7 +193,7 @@ def test_each_call_goes_to_its_shard_in_both_protocols(tmp_path: Path) -> None:
         medium = {"addr": "127.0.0.1", "port": 4000, "range": 2, "proto": "RTP/AVP", "media": "audio"}
         for shard, port in ((0, 1100), (1, 1300)):
             key = TransactionKey(call_of(shard), 1, b"a", b"b")
-            ports = Client(run.address).allocate_sockets(key, 0, "127.0.0.1", [medium])
+            ports = Client(run.address, TIMEOUT_S).allocate_sockets(key, 0, "127.0.0.1", [medium])
             assert ports == [("127.0.0.1", port, 2)]
 
 
@@ -232,8 +232,8 @@ def test_a_shard_that_dies_is_started_again_while_the_other_serves(tmp_path: Pat
 
 def test_netsip_clients_get_undef_while_their_shard_is_down(tmp_path: Path) -> None:
     with running(tmp_path) as run:
-        assert Client(run.address).close_session([b"die", 1, b"a", b"b"]) is None
-        assert Client(run.address).close_session([b"die", 1, b"a", b"b"]) is None
+        assert Client(run.address, TIMEOUT_S).close_session([b"die", 1, b"a", b"b"]) is None
+        assert Client(run.address, TIMEOUT_S).close_session([b"die", 1, b"a", b"b"]) is None
 
 
 def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_idle_half_and_garbled_clients_delay_no_other_and_leave_no_descriptor(tm
                 half.sock.sendall(struct.pack(">I", 1000) + b"\x05\x0b")
             for garbled in connections[220:]:
                 garbled.sock.sendall(b"\xff" * 100)
-            assert Client(run.address).close_session([call_of(1), 1, b"a", b"b"]) is None
+            assert Client(run.address, TIMEOUT_S).close_session([call_of(1), 1, b"a", b"b"]) is None
             assert run.is_up(1)
             eventually(lambda: run.stats().supervisor.rpc_malformed == 20, "garbage is counted")
             assert run.stats().supervisor.rpc_clients >= 220

@@ -14,7 +14,7 @@ from nh.client import NativeClient
 from nh.commands import ListEnded, ShowEnded
 from nh.errors import Unavailable
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 class Records:
@@ -151,7 +151,7 @@ def test_the_history_answers_after_the_call(deployment: Deployment) -> None:
     deployment.start()
     call = deployment.make_call(b"past")
     call.end()
-    with NativeClient(deployment.address) as client:
+    with NativeClient(deployment.address, TIMEOUT_S) as client:
         record = client.request(ShowEnded(b"past"))
         listed = client.request(ListEnded()).calls
     assert [each.call_id for each in listed] == [b"past"]

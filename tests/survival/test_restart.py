@@ -41,7 +41,7 @@ def running(place: Place, state: Path, **settings: object) -> Iterator[Relay]:
 
 def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, Where]:
     """Where Alice sends to, and where Bob does."""
-    client, basic = Client(relay.unix_address), [call_id, 1, "alice", "bob", "", ""]
+    client, basic = Client(relay.unix_address, TIMEOUT_S), [call_id, 1, "alice", "bob", "", ""]
 
     def allocate(side: Side, peer: MediaPeer) -> Where:
         media = Media(peer.address, peer.port, 2, "RTP/AVP", "audio")
@@ -81,7 +81,7 @@ def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: Calla
             assert len(relay.calls().calls) == 10
             eventually(lambda: relay.stats().totals.calls_restored == 10, "it is counted")
             assert_media_pass(calls)
-            client = Client(relay.unix_address)
+            client = Client(relay.unix_address, TIMEOUT_S)
             assert client.close_session(["call 3", 1, "alice", "bob", "", ""]) is not None
             stop(relay)
         with running(place, tmp_path) as relay:

@@ -16,7 +16,7 @@ from tools.harness.call import RelayedCall
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay
 from tools.harness.relay import Relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 6
 
@@ -88,7 +88,7 @@ def test_a_call_is_found_wherever_it_is_again_and_again(deployment: Deployment) 
         said = json.loads(nh_ok(deployment.place, "shards", str(shards), "--json").stdout)
         assert (said["shards"], said["calls"]) == (shards, len(calls))
         assert_all_go_on(relay, calls, before)
-        with NativeClient(deployment.address) as client:  # a re-INVITE
+        with NativeClient(deployment.address, TIMEOUT_S) as client:  # a re-INVITE
             media = (Media("127.0.0.1", calls[0].alice.port, 2, "RTP/AVP", "audio"),)
             key = TransactionKey(calls[0].call_id, cseq, b"alice", b"bob")
             client.request(Allocate(key, Side.FROM, "127.0.0.1", media))

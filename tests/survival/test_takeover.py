@@ -19,7 +19,7 @@ from tests.supervisor.test_run import pipelined
 from tools.harness.command import nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
 from tools.harness.relay import Relay, kill_those_that_run
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
 
@@ -31,7 +31,7 @@ def deployment() -> Iterator[Deployment]:
 
 
 def ping(address: str) -> Pong:
-    with NativeClient(address) as client:
+    with NativeClient(address, TIMEOUT_S) as client:
         return client.request(Ping())
 
 
@@ -94,7 +94,7 @@ def test_a_connected_client_is_answered_by_the_new_one(deployment: Deployment) -
     ng = old.program.wait_for_line("ready").split("; ")[2].removeprefix("ng ")
     host, port = ng.rsplit(":", 1)
     with (
-        NativeClient(old.unix_address) as client,
+        NativeClient(old.unix_address, TIMEOUT_S) as client,
         socket.create_connection((host, int(port)), timeout=20) as ng_client,
     ):
         assert client.request(Ping()) == Pong(nh.__version__)

@@ -24,7 +24,7 @@ from tools.harness.ports import free_port
 from tools.harness.relay import Place, Relay, as_environment, place_for_relay
 from tools.harness.valkey_cluster import valkey_cluster
 from tools.harness.valkey_server import ValkeyServer, valkey_server
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 pytestmark = pytest.mark.valkey
 
@@ -167,7 +167,7 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
             server.stop()
             eventually(lambda: relay.stats().supervisor.store_refuses, "new calls are refused")
             with MediaPeer("127.0.0.1") as carol, MediaPeer("127.0.0.1") as dave:
-                with NativeClient(relay.unix_address) as client:
+                with NativeClient(relay.unix_address, TIMEOUT_S) as client:
                     key, media = (
                         TransactionKey(b"during", 1, b"a", b"b"),
                         Media(carol.address, carol.port, 2, "RTP/AVP", "audio"),
@@ -204,7 +204,7 @@ def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_lat
     with relay.program:
         relay.program.wait_for_line("waiting until it ends")
         with (
-            NativeClient(relay.unix_address) as client,
+            NativeClient(relay.unix_address, TIMEOUT_S) as client,
             pytest.raises(Refused, match="nh upgrade starts it anew"),
         ):
             client.request(Reload())
@@ -229,7 +229,7 @@ def test_calls_that_cannot_be_written_stay_at_their_relay_which_goes_on(
     with relay.program, contextlib.ExitStack() as phones:
         relay.wait_until_ready()
         call = phones.enter_context(RelayedCall(relay.unix_address))
-        with NativeClient(relay.unix_address) as client:
+        with NativeClient(relay.unix_address, TIMEOUT_S) as client:
 
             def is_known() -> bool:
                 standby.poll()

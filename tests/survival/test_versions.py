@@ -14,7 +14,7 @@ from tests.survival.versions import Version, Versions
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, has_ended
 from tools.harness.relay import place_for_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
 VERSION_FILE = "nh/calls/snapshots/version.py"
@@ -36,7 +36,7 @@ class Host:
         return self.versions.make("2.0.0")
 
     def answering_version(self) -> str:
-        with NativeClient(self.deployment.address) as client:
+        with NativeClient(self.deployment.address, TIMEOUT_S) as client:
             return client.request(Ping()).version
 
 

@@ -19,7 +19,7 @@ from nh.errors import NhError
 from tools.harness.ports import min_max
 from tools.harness.program import Program
 from tools.harness.relay import Place, place_for_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 POD = Path(__file__).parents[2] / "tools" / "packaging" / "docker" / "nh-pod"
 KEY = TransactionKey(b"pod", 1, b"from", b"to")
@@ -94,7 +94,7 @@ def pod(place: Place, tmp_path: Path) -> Iterator[Pod]:
     made = Pod(place, tmp_path / "first")
     with made.program:
         made.wait_until_ready()
-        with NativeClient(address(place)) as client:
+        with NativeClient(address(place), TIMEOUT_S) as client:
             for side in Side:
                 media = (Media("127.0.0.1", 9, 2, "RTP/AVP", "audio"),)
                 client.request(Allocate(KEY, side, "127.0.0.1", media))
@@ -107,7 +107,7 @@ def address(place: Place) -> str:
 
 
 def calls(place: Place) -> int:
-    with contextlib.suppress(NhError, OSError), NativeClient(address(place)) as client:
+    with contextlib.suppress(NhError, OSError), NativeClient(address(place), TIMEOUT_S) as client:
         return len(client.request(ListCalls()).calls)
     return -1
 
@@ -133,7 +133,7 @@ def test_the_hook_returns_when_the_last_call_has_ended(place: Place, pod: Pod) -
     hook = pod.drain()
     eventually(lambda: "drain" in pod.program.output, "nh drains", details=pod.program.last_output)
     assert hook.poll() is None
-    with NativeClient(address(place)) as client:
+    with NativeClient(address(place), TIMEOUT_S) as client:
         client.request(Close(KEY))
     assert hook.wait(ENDED_S) == 0
     assert not pod.program.ended
