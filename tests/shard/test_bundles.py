@@ -442,15 +442,17 @@ def test_a_medium_that_a_reinvite_adds_to_a_converted_bundle_is_converted_too(
         assert keys.read(ng.receive(phone.peer)[0]) == packet
 
 
+@pytest.mark.parametrize("refused", [[0], [0, 4000]])
 def test_a_call_is_converted_still_after_a_refused_offer_without_its_media(
-    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer], refused: list[int]
 ) -> None:
     """What was agreed on before a refused offer holds (RFC 3261 14.1), as to the end that refused it."""
     keys = SrtpPhone(phone.peer)
     begun = phone.sdp(crypto_of(keys), media=1, proto="RTP/SAVP").encode()
     ng.offer(begun, transport_protocol="RTP/AVP", mux_demux=True)
     ng.answer(plain_sdp(plain, media=1).encode())
-    ng.offer(write_media([0], [[]], address=plain[AUDIO].address).encode(), tag=b"bob", to=b"alice")
+    other = write_media(refused, [[], []], address=plain[AUDIO].address)
+    ng.offer(other.encode(), tag=b"bob", to=b"alice", transport_protocol="RTP/SAVP")
     (audio,) = media_of(ng.offer(begun, to=b"bob", mux_demux=True))
     assert audio.proto == "RTP/AVP"
 

@@ -188,7 +188,9 @@ def check_later_offer(
         there = {medium.proto for medium in shown.media if medium.port and medium.rtp}
         assert there <= protos, "the transport that it has"
     for mids in shown.bundles if shown.bundles == own.bundles else ():
-        agreed = {each.mid for each in receiver if each.bundled}
+        agreed = {each.mid for each in receiver if each.bundled} & {
+            each.mid for each in sender if each.bundled
+        }
         if agreed.issuperset(mids) and len({medium.port for medium in named(own, mids)}) == 1:
             assert len({medium.port for medium in named(shown, mids)}) == 1, "the port of their bundle"
 

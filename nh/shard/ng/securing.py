@@ -48,7 +48,7 @@ def secure_offer(
             medium,
             wanted,
             options,
-            on_both=on_both and receiver is not None and receiver.find_group(index) is None,
+            on_both=on_both and not _is_known(index, sender, receiver),
             before=sender,
             index=index,
             known=[each for party in same_end if (each := _security(party, index)) is not None],
@@ -57,6 +57,11 @@ def secure_offer(
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
     ]
+
+
+def _is_known(index: int, *ends: Party | None) -> bool:
+    """Whether both ends of a dialog have taken a medium."""
+    return all(party is not None and party.find_group(index) is not None for party in ends)
 
 
 def _ends_on_both(description: SessionDescription, sender: Party | None, receiver: Party | None) -> bool:

@@ -133,20 +133,18 @@ def wanted_transports(
     """
     if options.transport_protocol or receiver is None:
         return [wanted_transport(options)] * len(description.media)
-    current = {
-        index: group.media[0].proto for index, group in enumerate(receiver.groups) if group is not None
-    }
-    # an offer of its own may have left all media out, and was refused
-    taken = current or {index: group.media[0].proto for index, group in receiver.superseded}
-    by_offered = {
-        description.media[index].proto.upper(): proto
-        for index, proto in sorted(taken.items(), reverse=True)
-        if index < len(description.media)
-    }
-    return [
-        _kept_transport(medium, taken.get(index) or by_offered.get(medium.proto.upper(), ""))
-        for index, medium in enumerate(description.media)
-    ]
+    # an offer of its own may have left media out, and was refused: what that superseded counts after all else
+    found = [""] * len(description.media)
+    for known in ([*enumerate(receiver.groups)], receiver.superseded):
+        taken = {index: group.media[0].proto for index, group in known if group is not None}
+        by_offered = {
+            description.media[index].proto.upper(): proto
+            for index, proto in sorted(taken.items(), reverse=True)
+            if index < len(found)
+        }
+        for index, medium in enumerate(description.media):
+            found[index] = found[index] or taken.get(index) or by_offered.get(medium.proto.upper(), "")
+    return [_kept_transport(medium, proto) for medium, proto in zip(description.media, found, strict=True)]
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:
