@@ -86,7 +86,7 @@ def _edit(data: bytearray, kind: str, index: int, byte: int) -> None:
             del data[index]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_mix_of_valid_and_mutated_frames_leaks_nothing(relay: Relay) -> None:
     assert_calls_are_served(relay.unix_address)
     relay.wait_until_idle(relay.descriptors())

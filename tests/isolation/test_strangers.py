@@ -39,7 +39,9 @@ from tools.latching.talk import IPV4, IPV6, IPV6_ADDRESSES, Hosts, Talk
 
 SETTINGS: Final[dict[str, Any]] = {"latch_window_s": 0.3, "replaced_s": 10}
 """relatch_s stays at its default: a busy host must not make a source fall silent for that long."""
-LATCHED_S = 0.6
+LATCHED_S = 1.2
+"""Four times the window: on a busy host nh reads the first packets late."""
+
 PATIENCE_S = 10.0
 
 MOST_LOST_S = 0.3
