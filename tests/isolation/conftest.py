@@ -10,8 +10,8 @@ from tools.harness.relay import Relay, running_relay
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[Relay]:
-    """A relay for the tests of one module; calls that are not closed end after three seconds."""
-    with running_relay(unused_s=3, silent_s=3, hold_s=3) as running:
+    """A relay for the tests of one module; calls that are not closed end after five seconds."""
+    with running_relay(unused_s=5, silent_s=5, hold_s=5) as running:
         yield running
 
 

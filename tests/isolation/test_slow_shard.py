@@ -23,7 +23,7 @@ def call_of(shard: int, number: int) -> bytes:
 @pytest.mark.full
 def test_a_shard_that_does_not_move_delays_its_own_calls_only() -> None:
     # on a busy host all this takes longer than a shard may show no life, and the other shard takes its time
-    with running_relay(command_timeout_s=2, unused_s=1, hang_s=0) as relay:
+    with running_relay(command_timeout_s=2, unused_s=5, hang_s=0) as relay:
         stopped = psutil.Process(relay.stats().shards[SLOW].pid)
         stopped.suspend()
         try:

@@ -238,8 +238,8 @@ def test_rtp_and_rtcp_latch_their_sources_by_themselves(alice: Phone, bob: Phone
 
 @pytest.fixture
 def impatient() -> Iterator[Relay]:
-    """A relay that gives up on a session after two seconds of silence."""
-    with running_relay(silent_s=2) as running:
+    """A relay that gives up on a session after five seconds of silence."""
+    with running_relay(silent_s=5) as running:
         yield running
 
 

@@ -65,8 +65,8 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
             with running_nh(
                 kernel="off",
                 shards=1,
-                silent_s=2,
-                unused_s=2,
+                silent_s=5,
+                unused_s=5,
                 rtpproxy=f"127.0.0.1:{claimed[0]}",
                 timeout_url=f"http://127.0.0.1:{server.server_port}/json",
                 timeout_xmlrpc=f"http://%%:{server.server_port}/xml",

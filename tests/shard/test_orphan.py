@@ -70,7 +70,7 @@ def shard(deployment: Deployment) -> LeftShard:
 
 @pytest.fixture
 def own_shard() -> Iterator[LeftShard]:
-    with deployed_relay(unused_s=1) as deployment:
+    with deployed_relay(unused_s=5) as deployment:
         yield LeftShard(deployment)
 
 

@@ -127,7 +127,7 @@ def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     another = str(deployment.place.directory / "another.sock")
-    new = deployment.start("--takeover", "--rpc", another, shards=3, silent_s=5)
+    new = deployment.start("--takeover", "--rpc", another, shards=3, silent_s=12)
     assert_left(old)
     assert ping(another) == Pong(nh.__version__)
     assert len(new.shard_processes()) == 3
