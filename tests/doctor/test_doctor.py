@@ -447,7 +447,7 @@ def run_doctor(*words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=150,
         env=os.environ | {"NH_STATE": "off", "NH_KERNEL": "off"},
     )
 

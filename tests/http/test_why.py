@@ -264,7 +264,7 @@ def wait_for_verdict(client: httpx.Client, talk: Talk, sender: str, found: str) 
 
 def run_why(relay: Relay, talk: Talk, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nh", "why", talk.call.call_id, "--runtime-dir", str(relay.directory)]
-    return subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*command, *words], capture_output=True, text=True, timeout=150, check=False)
 
 
 @pytest.mark.parametrize(

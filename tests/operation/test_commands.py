@@ -26,7 +26,7 @@ from tools.harness.waiting import TIMEOUT_S, eventually
 def run_nh(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A command of `nh` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "nh", *arguments], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "nh", *arguments], capture_output=True, text=True, timeout=150, check=False
     )
 
 

@@ -32,7 +32,7 @@ def dump(directory: Path, key: bytes, how: str) -> bytes:
     """The core dump of a process that was forked with a key in its memory; b"": there is none."""
     directory.mkdir()
     subprocess.run(
-        [sys.executable, "-c", DIE, str(directory), how], input=key.hex(), text=True, check=True, timeout=30
+        [sys.executable, "-c", DIE, str(directory), how], input=key.hex(), text=True, check=True, timeout=60
     )
     return b"".join(each.read_bytes() for each in directory.glob("core*"))
 

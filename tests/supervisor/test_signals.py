@@ -47,5 +47,5 @@ with signals_on(loop, (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP), told.appe
 def test_signals_that_are_left_are_told_in_the_program_that_is_executed() -> None:
     """One that was not read, one that was not obeyed, and one that comes when they are left already."""
     command = [sys.executable, "-c", EXECUTES_ITSELF, EXECUTES_ITSELF]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "SIGHUP SIGTERM SIGUSR1\n", "")

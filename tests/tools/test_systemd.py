@@ -23,7 +23,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=150, check=False)
 
 
 @pytest.fixture
