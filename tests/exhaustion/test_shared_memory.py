@@ -49,7 +49,7 @@ def test_nh_does_not_start_without_room_for_its_statistics_and_says_so() -> None
     with place_for_relay() as place:
         full = relay_at(place, AND_FULL, '("$@"; status=$?; echo "left: "$(ls /dev/shm); exit $status)')
         with full.program as program:
-            assert program.wait(20) == 1
+            assert program.wait(60) == 1
             [line] = lines_with(full, "nh cannot start")
             assert "shared memory /dev/shm/nh-" in line
             assert "No space left on device" in line

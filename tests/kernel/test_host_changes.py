@@ -102,7 +102,7 @@ def test_nh_does_not_start_if_it_must_relay_in_the_kernel_and_there_is_no_such_i
     with place_for_relay() as place, hosts.relay.entered():
         relay = Relay(place, 1, {"NH_KERNEL": "on", "NH_KERNEL_INTERFACE": "eht0"})
         with relay.program as program:
-            assert program.wait(20) == 1
+            assert program.wait(60) == 1
             assert "no interface that is up is called eht0" in program.output
 
 
@@ -248,7 +248,7 @@ def test_without_the_privileges_nh_does_not_start_if_it_must_relay_in_the_kernel
     with place_for_relay() as place, hosts.relay.entered():
         relay = Relay(place, 1, {"NH_KERNEL": "on"}, wrapped_in=WITHOUT)
         with relay.program as program:
-            assert program.wait(20) == 1
+            assert program.wait(60) == 1
             assert "it lacks CAP_BPF and CAP_NET_ADMIN" in program.output
             assert "--kernel auto" in program.output
 

@@ -72,7 +72,7 @@ def segment_exists(relay: Relay) -> bool:
 
 def test_a_second_run_in_the_same_directory_is_refused(relay: Relay) -> None:
     with Program(relay.arguments) as second:
-        assert second.wait(20) != 0
+        assert second.wait(60) != 0
         assert str(relay.directory) in second.output
         assert "Traceback" not in second.output
     with NativeClient(relay.unix_address, TIMEOUT_S) as client:
@@ -84,7 +84,7 @@ def test_a_socket_of_another_listener_is_left_alone(relay: Relay, tmp_path: Path
         arguments = [sys.executable, "-m", "nh", "run", "--shards", "1", "--runtime-dir", str(tmp_path)]
         arguments += ["--ports", f"{ports[0]}-{ports[-1]}", "--rpc", relay.unix_address]
         with Program(arguments) as second:
-            assert second.wait(20) != 0
+            assert second.wait(60) != 0
         assert relay.unix_address in second.output
         assert "Traceback" not in second.output
     assert_calls_are_served(relay.unix_address)

@@ -248,7 +248,7 @@ def test_a_second_relay_on_the_same_ports_ends_and_says_why_while_the_first_goes
             relay.wait_until_ready()
             other = Relay(other_place, 1)
             with other.program:
-                assert other.program.wait(20) == 1
+                assert other.program.wait(60) == 1
             assert f"of another nh (pid {relay.program.pid}," in other.program.output
             assert "Traceback" not in other.program.output
             assert relay.program.stop() == 0
@@ -268,7 +268,7 @@ def test_ports_of_shards_that_outlive_their_supervisor_are_taken() -> None:
                 assert relay.program.stop(signal.SIGKILL) == -signal.SIGKILL
                 other = Relay(other_place, 1)
                 with other.program:
-                    assert other.program.wait(20) == 1
+                    assert other.program.wait(60) == 1
                 assert f"(pid {relay.program.pid}, user" in other.program.output
                 assert "which has ended; its shards relay on)" in other.program.output
             finally:

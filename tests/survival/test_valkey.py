@@ -183,7 +183,7 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
             relay.program.stop()
         refused = Relay(place, 1, {"NH_STATE": server.url, "NH_STATE_AWAY": setting})
         with refused.program:
-            assert refused.program.wait(30) != 0
+            assert refused.program.wait(60) != 0
             assert "Connection refused" in refused.program.output
 
 

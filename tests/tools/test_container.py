@@ -153,4 +153,4 @@ def test_calls_outlive_the_supervisor_of_a_pod(place: Place, pod: Pod) -> None:
 def test_a_setting_that_cannot_be_used_ends_the_pod(place: Place, tmp_path: Path) -> None:
     wrong = Pod(place._replace(ports=range(5, 6)), tmp_path / "wrong")
     with wrong.program:
-        assert wrong.program.wait(20) == 2, wrong.program.output
+        assert wrong.program.wait(60) == 2, wrong.program.output

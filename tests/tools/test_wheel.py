@@ -100,7 +100,7 @@ def test_calls_are_relayed_by_the_installed_nh_and_its_load_generator(
 ) -> None:
     directory = {"NH_RUNTIME_DIR": str(relay.directory)}
     with Program([str(environment / "bin/nh"), "load", "--calls", "2", "--time-s", "0.5"], directory) as load:
-        assert load.wait(40) == 0, load.output
+        assert load.wait(90) == 0, load.output
         assert "Every packet arrived." in load.output
 
 
