@@ -73,7 +73,7 @@ def test_the_ports_that_an_accepted_bundle_has_left_stay_closed(peers: list[Medi
     said = write_media([each.port for each in plain], [[], []])
     with contextlib.ExitStack() as stack:
         deployment = stack.enter_context(
-            deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1", unused_s=4)
+            deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1", unused_s=1)
         )
         relay = deployment.start()
         call = NgCall(stack.enter_context(ng_client(deployment)))
