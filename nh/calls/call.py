@@ -132,7 +132,7 @@ class Call:
         """
         if self.offers is None or self.offers.is_empty:
             raise UnknownCall("the call has no offers")
-        self.next_expiry = now
+        self.expect_expiry(now=now)
         return self.offers
 
     def allocate(
@@ -183,7 +183,7 @@ class Call:
             transaction.add_group(group)
             if known is None:
                 self.transactions += (transaction,)
-            self.next_expiry = now
+            self.expect_expiry(now=now)
         return group.relay_media
 
     def activate(self, *, id_from: bytes, id_to: bytes, cseq: int, param: dict[str, str], now: float) -> bool:
@@ -222,7 +222,7 @@ class Call:
         for of_transaction, replaced in older:
             of_transaction.replace(replaced, now=now)
         transaction.sessions += (session,)
-        self.next_expiry = now
+        self.expect_expiry(now=now)
         return True
 
     def close_session(self, *, id_from: bytes, id_to: bytes, cseq: int, now: float) -> list[SessionInfo]:
@@ -258,6 +258,11 @@ class Call:
             closed += [self._info_of_offered(session) for session in self.offers.running]
             self.offers.close(now=now)
         return closed
+
+    def expect_expiry(self, *, now: float) -> None:
+        """Something of the call may expire from `now` on: a command changes it."""
+        self.next_expiry = now
+        self._shared.expiry.add(self.call_id)
 
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets."""
@@ -305,7 +310,7 @@ class Call:
         if not transaction.sessions:
             transaction.close(self.resources, now=now)
             self._forget(transaction)
-        self.next_expiry = now
+        self.expect_expiry(now=now)
         return closed
 
     def _info(self, transaction: Transaction, session: Session) -> SessionInfo:

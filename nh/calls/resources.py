@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from nh.calls.candidates import SHARE, Candidate, adopt_candidates, open_candidates, sockets_of
 from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
+from nh.calls.expiry_watch import ExpiryWatch
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
@@ -33,6 +34,7 @@ class Resources:
         sockets, sessions: how many there are now.
         multicast: media for which sockets were opened although their address is multicast or broadcast.
         earlier: who sent to the ports in calls that have ended.
+        expiry: is told of each call in which something may expire earlier than before.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Resources:
         self.sessions = 0
         self.multicast = 0
         self.earlier = EarlierSenders()
+        self.expiry = ExpiryWatch()
         self.session_ids = session_ids or SessionIds()
 
     def of_call(self, call_id: bytes) -> "CallResources":

@@ -83,6 +83,7 @@ class CallTable:
     def add(self, call: Call) -> None:
         """Add a call that make_call() returned."""
         self._calls[call.call_id] = call
+        self.resources.expiry.add(call.call_id)
 
     def allocate(
         self,
@@ -142,7 +143,7 @@ class CallTable:
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        call.next_expiry = now
+        call.expect_expiry(now=now)
         offers = call.offers or Offers(call.resources)
         groups = offers.offer(
             from_tag=from_tag,
@@ -218,10 +219,11 @@ class CallTable:
         self.resources.settings = settings
         for call in self._calls.values():
             call.next_expiry = now
+        self.resources.expiry.look_at_all()
 
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets in all calls."""
-        for call in [call for call in self._calls.values() if call.next_expiry <= now]:
+        for call in self.resources.expiry.find_due(self._calls, now=now):
             call.note(now=now)
             call.expire(now=now)
             self._forget_if_empty(call)

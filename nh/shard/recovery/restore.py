@@ -149,7 +149,7 @@ class CallRestorer(CallObserver):
         shift_s = shift_since(snapshot.clock, clock_at(now))
         grace_s = 0.0 if call.of_this_run else snapshot.grace_s
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now, grace_s=grace_s)
-        restored.next_expiry = now  # the settings may have changed
+        restored.expect_expiry(now=now)  # the settings may have changed
         if call.of_this_run:
             _ask_for_packets(restored, now=now)
         restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
