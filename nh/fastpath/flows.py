@@ -71,6 +71,7 @@ class FlowTable:
         self._next_look = 0
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
+        self._to_mark: dict[bytes, None] = {}  # keys of flows
         self._left: dict[bytes, bytes] = {}
         if successor:
             self.find_stale_flows()
@@ -123,8 +124,7 @@ class FlowTable:
             self._remove_marker(next(iter(self._markers)))
         bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.NEW)
         self._flows[key] = local, flow
-        self._mark(key)
-        self._mark(layout.pack_key(flow.out))
+        self._mark_later(key, layout.pack_key(flow.out))
 
     def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Change what the kernel does with packets for `local`."""
@@ -134,9 +134,7 @@ class FlowTable:
         self._flows[key] = local, flow
         if (before.out, before.target) != (flow.out, flow.target):
             self._unmark(key, before)
-            self._mark(key)
-            for out in {before.out, flow.out}:
-                self._mark(layout.pack_key(out))
+            self._mark_later(key, layout.pack_key(before.out), layout.pack_key(flow.out))
 
     def remove(self, local: Endpoint) -> None:
         """Leave packets for `local` to the socket; a packet in flight may still be counted."""
@@ -144,9 +142,21 @@ class FlowTable:
         bpf.delete(self._flows_fd, key)
         _, flow = self._flows.pop(key)
         self._unmark(key, flow)
-        self._mark(layout.pack_key(flow.out))
+        self._mark_later(layout.pack_key(flow.out))
 
     # --- markers: which flow the packets that leave by a port came by --------------------------------------
+
+    def update_markers(self) -> None:
+        """Mark the flows that need it since the last call; to be called once or twice a second.
+
+        The directions of a call begin, and end, one after the other: in between, few flows need a marker.
+        """
+        keys, self._to_mark = self._to_mark, {}
+        for key in keys:
+            self._mark(key)
+
+    def _mark_later(self, *keys: bytes) -> None:
+        self._to_mark.update(dict.fromkeys(keys))
 
     def _mark(self, key: bytes) -> None:
         """Let the program find a flow by where its packets go to, where no opposite flow does so.
@@ -221,8 +231,7 @@ class FlowTable:
             return None
         flow = layout.unpack_flow(left)
         self._flows[layout.pack_key(local)] = local, flow
-        self._mark(layout.pack_key(local))
-        self._mark(layout.pack_key(flow.out))
+        self._mark_later(layout.pack_key(local), layout.pack_key(flow.out))
         return flow
 
     def remove_stale_flows(self) -> None:
@@ -303,6 +312,7 @@ class FlowTable:
             bpf.delete(self._flows_fd, key)
         self._flows = {}
         self._markers = {}
+        self._to_mark = {}
 
     def _own_flows(self) -> Iterator[tuple[bytes, bytes, layout.Owner]]:
         """Keys and values of this shard's flows, and of their markers."""

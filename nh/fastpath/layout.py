@@ -5,7 +5,6 @@ addresses and ports are in network byte order, all else is native. Pure function
 descriptors.
 """
 
-import dataclasses
 import mmap
 import socket
 import struct
@@ -61,11 +60,10 @@ COUNTERS_BYTES: Final = _COUNTERS_HEAD.size + STREAMS * STREAM.size
 """Size of struct flow_counters, and the distance between two of them in the map's memory."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FlowEntry:
+class FlowEntry(NamedTuple):
     """What the kernel does with packets from `source` to the address and port of the flow's key.
 
-    All addresses are of one family. Raises ValueError if they are not.
+    All addresses are of one family.
 
     Args:
         source: the latched source; other packets are left to the socket.
@@ -95,10 +93,6 @@ class FlowEntry:
     payload_type: int = 0
     clock_hz: int = 0
     shard: int = 0
-
-    def __post_init__(self) -> None:
-        if len({family(end.address) for end in (self.source, self.out, self.target)}) != 1:
-            raise ValueError(f"{self.source} via {self.out} to {self.target}: more than one address family")
 
 
 NO_STREAM: Final = StreamFields()
@@ -145,7 +139,10 @@ def pack_marker_key(out: Endpoint, target: Endpoint) -> bytes:
 
 
 def pack_flow(flow: FlowEntry) -> bytes:
-    """struct flow. Raises struct.error if a number is out of its range."""
+    """struct flow. Raises struct.error if a number is out of its range, ValueError if a family is."""
+    version = family(flow.source.address)
+    if not version == family(flow.out.address) == family(flow.target.address):
+        raise ValueError(f"{flow.source} via {flow.out} to {flow.target}: more than one address family")
     return FLOW.pack(
         pack_address(flow.source.address),
         pack_address(flow.out.address),
@@ -158,7 +155,7 @@ def pack_flow(flow: FlowEntry) -> bytes:
         flow.counter_index,
         flow.mtu_bytes,
         flow.clock_hz,
-        family(flow.source.address),
+        version,
         flow.tos,
         COUNT_STREAMS * flow.rtp | LEAVE_RTCP * (flow.rtp and flow.leave_rtcp),
         flow.payload_type,

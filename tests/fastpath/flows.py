@@ -20,7 +20,7 @@ class Relayed(NamedTuple):
 
     def but(self, **changes: object) -> "Relayed":
         """The same with another flow."""
-        return self._replace(flow=dataclasses.replace(self.flow, **changes))  # type: ignore[arg-type]
+        return self._replace(flow=self.flow._replace(**changes))  # type: ignore[arg-type]
 
     def sent(self, **changes: object) -> Datagram:
         """Her packet, but for some changes."""

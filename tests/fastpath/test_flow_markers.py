@@ -1,6 +1,5 @@
 """nh.fastpath.flows: where a flow has no opposite, a marker says whose packets leave by a port."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +14,8 @@ from tests.fastpath.flows import IPV4
 
 pytestmark = pytest.mark.kernel
 
-FORTH = dataclasses.replace(IPV4.flow, counter_index=1)
-BACK = dataclasses.replace(FORTH, source=FORTH.target, out=IPV4.local, target=FORTH.source, counter_index=2)
+FORTH = IPV4.flow._replace(counter_index=1)
+BACK = FORTH._replace(source=FORTH.target, out=IPV4.local, target=FORTH.source, counter_index=2)
 
 ELSEWHERE = Endpoint("203.0.113.78", 7000)
 
@@ -62,6 +61,7 @@ def marked(program: LoadedProgram, out: Endpoint, target: Endpoint = FORTH.targe
 
 def test_a_flow_alone_has_a_marker_at_its_way_out(program: LoadedProgram, table: FlowTable) -> None:
     table.add(IPV4.local, FORTH)
+    table.update_markers()
     assert marked(program, FORTH.out) == IPV4.local
     assert len(table) == 1
     table.remove(IPV4.local)
@@ -72,13 +72,31 @@ def test_the_opposite_flow_takes_the_place_of_the_marker_and_leaves_it_again(
     program: LoadedProgram, table: FlowTable
 ) -> None:
     table.add(IPV4.local, FORTH)
+    table.update_markers()
     table.add(FORTH.out, BACK)
+    table.update_markers()
     assert entry(program, FORTH.out) == BACK
     assert entry(program, IPV4.local) == FORTH
     assert held_by(program) == 2
     table.remove(FORTH.out)
+    table.update_markers()
     assert marked(program, FORTH.out) == IPV4.local
     table.remove(IPV4.local)
+    assert held_by(program) == 0
+
+
+def test_two_directions_that_begin_and_end_together_are_never_marked(
+    program: LoadedProgram, table: FlowTable
+) -> None:
+    table.add(IPV4.local, FORTH)
+    assert held_by(program) == 1
+    table.add(FORTH.out, BACK)
+    table.update_markers()
+    assert held_by(program) == 2
+    table.remove(FORTH.out)
+    assert held_by(program) == 1
+    table.remove(IPV4.local)
+    table.update_markers()
     assert held_by(program) == 0
 
 
@@ -86,11 +104,14 @@ def test_flows_with_the_same_way_out_have_a_marker_each(program: LoadedProgram, 
     """As those to the answerers of a forked request; the opposite flow leads to one of them only."""
     other, carol = Endpoint("192.0.2.1", 30_040), Endpoint("203.0.113.77", 7000)
     table.add(IPV4.local, FORTH)
-    table.add(other, dataclasses.replace(FORTH, target=carol, counter_index=3))
+    table.add(other, FORTH._replace(target=carol, counter_index=3))
+    table.update_markers()
     assert (marked(program, FORTH.out), marked(program, FORTH.out, carol)) == (IPV4.local, other)
     table.add(FORTH.out, BACK)
+    table.update_markers()
     assert (marked(program, FORTH.out), marked(program, FORTH.out, carol)) == (None, other)
-    table.replace(other, dataclasses.replace(FORTH, target=ELSEWHERE, counter_index=3))
+    table.replace(other, FORTH._replace(target=ELSEWHERE, counter_index=3))
+    table.update_markers()
     assert (marked(program, FORTH.out, carol), marked(program, FORTH.out, ELSEWHERE)) == (None, other)
     for local in (FORTH.out, IPV4.local, other):
         table.remove(local)
@@ -101,8 +122,10 @@ def test_a_flow_that_leaves_by_another_port_takes_its_marker_along(
     program: LoadedProgram, table: FlowTable
 ) -> None:
     table.add(IPV4.local, FORTH)
+    table.update_markers()
     other = Endpoint("192.0.2.1", 30_020)
-    table.replace(IPV4.local, dataclasses.replace(FORTH, out=other))
+    table.replace(IPV4.local, FORTH._replace(out=other))
+    table.update_markers()
     assert marked(program, FORTH.out) is None
     assert marked(program, other) == IPV4.local
 
@@ -111,7 +134,8 @@ def test_markers_take_no_room_from_flows(program: LoadedProgram) -> None:
     table = table_of(program, flows=2)
     locals_ = [Endpoint("192.0.2.1", 31_000 + number) for number in range(3)]
     for number, local in enumerate(locals_[:2]):
-        table.add(local, dataclasses.replace(FORTH, out=Endpoint("192.0.2.1", 32_000 + number)))
+        table.add(local, FORTH._replace(out=Endpoint("192.0.2.1", 32_000 + number)))
+        table.update_markers()
     assert [entry(program, local) is not None for local in locals_[:2]] == [True, True]
     assert marked(program, Endpoint("192.0.2.1", 32_000)) is None
     table.close()
@@ -121,10 +145,12 @@ def test_markers_take_no_room_from_flows(program: LoadedProgram) -> None:
 def test_a_successor_marks_what_it_adopts(program: LoadedProgram) -> None:
     first = table_of(program)
     first.add(IPV4.local, FORTH)
+    first.update_markers()
     successor = table_of(program, successor=True)
     assert marked(program, FORTH.out) is None
     assert successor.adopt_stale_flow(FORTH.out) is None
     assert successor.adopt_stale_flow(IPV4.local) == FORTH
+    successor.update_markers()
     assert marked(program, FORTH.out) == IPV4.local
     successor.remove_stale_flows()
     successor.remove(IPV4.local)
@@ -135,7 +161,8 @@ def test_a_successor_marks_what_it_adopts(program: LoadedProgram) -> None:
 def test_a_full_table_is_full_of_flows(program: LoadedProgram, table: FlowTable) -> None:
     for number in range(8):
         local = Endpoint("192.0.2.1", 31_000 + number)
-        table.add(local, dataclasses.replace(FORTH, out=Endpoint("192.0.2.1", 32_000 + number)))
+        table.add(local, FORTH._replace(out=Endpoint("192.0.2.1", 32_000 + number)))
+        table.update_markers()
     with pytest.raises(KernelTableFull):
         table.add(IPV4.local, FORTH)
 
@@ -144,9 +171,9 @@ def test_a_successor_finds_what_a_predecessor_that_still_relays_begins_and_ends(
     program: LoadedProgram,
 ) -> None:
     predecessor = table_of(program)
-    predecessor.add(IPV4.local, dataclasses.replace(FORTH, counter_index=predecessor.take_index()))
+    predecessor.add(IPV4.local, FORTH._replace(counter_index=predecessor.take_index()))
     successor = table_of(program, successor=True)
-    predecessor.add(FORTH.out, dataclasses.replace(BACK, counter_index=predecessor.take_index()))
+    predecessor.add(FORTH.out, BACK._replace(counter_index=predecessor.take_index()))
     predecessor.remove(IPV4.local)
     successor.find_stale_flows()
     assert [successor.has_stale_flow(local) for local in (IPV4.local, FORTH.out)] == [False, True]

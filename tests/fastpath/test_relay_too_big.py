@@ -40,9 +40,7 @@ def sent(relayed: Relayed, **changes: object) -> bytes:
 def relay_both_ways(kernel_relay: KernelRelay, relayed: Relayed) -> None:
     flow = relayed.flow
     kernel_relay.add(relayed.local, flow)
-    back = dataclasses.replace(
-        flow, source=flow.target, out=relayed.local, target=flow.source, counter_index=4
-    )
+    back = flow._replace(source=flow.target, out=relayed.local, target=flow.source, counter_index=4)
     kernel_relay.add(flow.out, back)
 
 
@@ -83,7 +81,7 @@ def test_of_flows_that_leave_by_one_port_the_marker_of_the_target_tells(
     flow = relayed.flow
     local = Endpoint(relayed.local.address, relayed.local.port + 20)
     target = Endpoint(flow.target.address, flow.target.port + 2)
-    kernel_relay.add(local, dataclasses.replace(flow, target=target, counter_index=5))
+    kernel_relay.add(local, flow._replace(target=target, counter_index=5))
     told = message(sent(relayed, target=target), flow.out.address, 1300)
     kernel_relay.receive(told)
     assert longest(kernel_relay, relayed, local) == 1500, "there is no marker"

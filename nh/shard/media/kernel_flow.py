@@ -5,7 +5,6 @@ The leg's meter is brought up to date when its figures are read, and for the few
 leaves to the socket.
 """
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -70,7 +69,7 @@ class KernelFlow:
         else:
             if self._meter is not None:
                 self._store(self._meter)
-            self.entry = self._with_clock(entry)
+            self.entry = self._complete(entry)
             table.add(local, self.entry)
         leg.offload = self
         self._look_again()
@@ -86,7 +85,7 @@ class KernelFlow:
         Raises:
             KernelPathUnavailable: the kernel refused; the entry is as before.
         """
-        entry = self._with_clock(dataclasses.replace(entry, counter_index=self.entry.counter_index))
+        entry = self._complete(entry)
         if entry != self.entry:
             self._table.replace(self._local, entry)
             self.entry = entry
@@ -178,7 +177,7 @@ class KernelFlow:
             return
         self.load_meter()
         meter.choose_payload_type(payload_type)
-        wanted = self._with_clock(entry)
+        wanted = self._complete(entry)
         if wanted == entry:
             return
         self._store(meter)
@@ -191,8 +190,11 @@ class KernelFlow:
         counters = layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
         self._table.write_streams(self.entry.counter_index, counters)
 
-    def _with_clock(self, entry: layout.FlowEntry) -> layout.FlowEntry:
-        meter = self._meter
+    def _complete(self, entry: layout.FlowEntry) -> layout.FlowEntry:
+        """An entry with this flow's counter index, and what its meter measures."""
+        index, meter = self.entry.counter_index, self._meter
         if meter is None:
-            return entry
-        return dataclasses.replace(entry, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz)
+            return entry._replace(counter_index=index)
+        return entry._replace(
+            counter_index=index, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz
+        )

@@ -8,7 +8,6 @@ The module knows sockets, legs and flows; nh.shard.media.paths decides when it i
 can be in the kernel at all is nh.shard.media.offload_rules.
 """
 
-import dataclasses
 import itertools
 import logging
 import time
@@ -139,7 +138,7 @@ class KernelPath:
         self._waiting.pop(media_socket, None)
 
     def sweep(self) -> None:
-        """Count what ended flows still forwarded, and free their counter indexes."""
+        """Count what ended flows still forwarded, free their counter indexes, and mark flows."""
         if self._held:
             return
         ended, self._ended = self._ended, []
@@ -151,6 +150,7 @@ class KernelPath:
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
                 )
                 self._ended.append(flow)
+        self._flows.update_markers()
         for media_socket in list(itertools.islice(self._waiting, min(self._flows.room, MAX_RETRIED))):
             del self._waiting[media_socket]
             self._stale.append(media_socket)
@@ -262,7 +262,7 @@ class KernelPath:
             flow.change(entry)
             return
         index = self._flows.take_index()
-        entry = dataclasses.replace(entry, counter_index=index)
+        entry = entry._replace(counter_index=index)
         try:
             media_socket.flow = KernelFlow(self._flows, media_socket.local, leg, entry)
         except KernelPathUnavailable:
