@@ -475,6 +475,26 @@ def test_a_medium_that_is_added_has_its_srtp_with_the_relay_where_that_of_the_ot
         assert keys and crypto_of(ends[0]) not in keys
 
 
+def test_an_offer_that_comes_twice_after_a_refused_one_is_the_same(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """What has been offered and not agreed on decides nothing of the media that a later offer adds."""
+    ends = [SrtpPhone(phone.peer), SrtpPhone(plain[AUDIO], fill=99)]
+    begun, answered = (
+        write_media([end.peer.port], [[crypto_of(end)]], address=end.peer.address, proto="RTP/SAVP").encode()
+        for end in ends
+    )
+    ng.offer(begun, transport_protocol="RTP/AVP")
+    ng.answer(plain_sdp(plain, media=1).encode())
+    ng.offer(begun, to=b"bob", transport_protocol="RTP/SAVP")
+    ng.answer(answered)
+    ng.offer(answered, tag=b"bob", to=b"alice", transport_protocol="UDP/TLS/RTP/SAVPF")
+    own = [[crypto_of(ends[0])]] * 2
+    added = write_media([phone.peer.port, 4000], own, address=phone.peer.address, proto="RTP/SAVP").encode()
+    once = ng.offer(added, to=b"bob")
+    assert ng.offer(added, to=b"bob") == once
+
+
 def test_a_reinvite_of_a_converted_bundle_whose_keys_are_of_no_use_is_refused(
     ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
 ) -> None:

@@ -42,7 +42,7 @@ def secure_offer(
     Raises:
         Unsupported: `cryptography` or pyOpenSSL is not installed.
     """
-    on_both = _ends_on_both(description, sender, receiver)
+    on_both = _ends_on_both(sender, receiver)
     return [
         _secure_offered(
             medium,
@@ -64,12 +64,12 @@ def _is_known(index: int, *ends: Party | None) -> bool:
     return all(party is not None and party.find_group(index) is not None for party in ends)
 
 
-def _ends_on_both(description: SessionDescription, sender: Party | None, receiver: Party | None) -> bool:
-    """Whether SRTP of media of a dialog ends at the relay on both sides."""
-    return any(
-        _security(sender, index) is not None and _security(receiver, index) is not None
-        for index in range(len(description.media) if receiver is not None else 0)
-    )
+def _ends_on_both(sender: Party | None, receiver: Party | None) -> bool:
+    """Whether SRTP of media of a dialog ends at the relay on both sides, as it was agreed on."""
+    if sender is None or receiver is None:
+        return False
+    pairs = zip(sender.groups, receiver.groups, strict=False)
+    return any(one and other and one.security and other.security for one, other in pairs)
 
 
 def _secure_offered(
