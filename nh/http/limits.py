@@ -57,5 +57,8 @@ MAX_WRONG_CLIENTS: Final = 1024
 MAX_BODY_BYTES: Final = 4096
 """Longest body of a request to the API."""
 
+FIRST_REQUEST_S: Final = 1.0
+"""When the process ends, a client that has connected before may take so long to send its first request."""
+
 SHUTDOWN_S: Final = 2
 """At the end, requests under way may take so many seconds."""

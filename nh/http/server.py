@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -13,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from nh.http.app import make_app
 from nh.http.limits import (
+    FIRST_REQUEST_S,
     KEEP_ALIVE_S,
     MAX_CONNECTIONS,
     MAX_HEAD_BYTES,
@@ -156,6 +158,31 @@ class _Supervision:
         self._loop.call_later(HEARTBEAT_S, self._show_life)
 
 
+_LOOK_S: Final = 0.05
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose end resets no connection of a client that has just connected.
+
+    uvicorn closes connections without a request at once, and the next process cannot answer there.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn.Server: accept none any more, and wait up to FIRST_REQUEST_S for first requests."""
+        for each in self.servers:
+            each.close()
+        ends_at = time.monotonic() + FIRST_REQUEST_S
+        await asyncio.sleep(_LOOK_S)  # what is accepted becomes a connection
+        while time.monotonic() < ends_at and any(map(_is_new, self.server_state.connections)):
+            await asyncio.sleep(_LOOK_S)
+        await super().shutdown(sockets)
+
+
+def _is_new(connection: object) -> bool:
+    """Whether a client has connected, and no request of it has come yet."""
+    return isinstance(connection, BoundedProtocol) and connection.cycle is None
+
+
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:
     """Serve until the link ends; see nh.ipc.http_config.
 
@@ -167,7 +194,7 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
     refused = ConcurrencyFilter()
     logging.getLogger("uvicorn.error").addFilter(refused)
-    server = uvicorn.Server(_server_config(config))
+    server = _Server(_server_config(config))
 
     def end() -> None:
         server.should_exit = True

@@ -352,6 +352,30 @@ def test_it_serves_on_for_a_while_when_the_supervisor_hands_over(
     pytest.fail("no request is served")
 
 
+def test_a_client_that_connected_just_before_the_end_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LINGER_S", 0.0)
+    monkeypatch.setattr(server, "FIRST_REQUEST_S", LONG_S)
+    with running_server(tmp_path) as running:
+        with connected(running.address) as client:
+            assert get(running.address).status_code == 200, "later ones are served: it is accepted"
+            running.link.send(LINGER)
+            eventually(lambda: is_refused(running.address), "no further ones are accepted")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        running.thread.join(LONG_S)
+        assert not running.thread.is_alive()
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    try:
+        connected(address).close()
+    except ConnectionError:
+        return True
+    return False
+
+
 def test_it_logs_as_the_supervisor_says_and_serves_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
