@@ -159,7 +159,11 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
 
     @property
     def ng_lenient(self) -> frozenset[Feature]:
-        """The features that `ng_unsupported` leaves out with a warning; a feature by its name goes first."""
+        """The features that `ng_unsupported` leaves out with a warning; a feature by its name goes first.
+
+        Raises:
+            ValueError: the setting has an unknown feature or word.
+        """
         words = [word.strip().rpartition("=") for word in self.ng_unsupported.lower().split(",")]
         if any(verdict not in ("refuse", "warn") for _, _, verdict in words):
             raise ValueError(f"ng_unsupported: {self.ng_unsupported!r} is not refuse, warn or {_BY_FEATURE}")
@@ -190,7 +194,11 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
 
     @property
     def rpc_mode_bits(self) -> int:
-        """`rpc_mode` as a number, 0 to 0o777."""
+        """`rpc_mode` as a number, 0 to 0o777.
+
+        Raises:
+            ValueError: the setting is not an octal mode.
+        """
         try:
             bits = int(self.rpc_mode, 8)
         except ValueError:

@@ -70,7 +70,14 @@ class KillTimer:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def set(self, at_ns: int) -> None:
-        """Kill then, and not at the moment that was set before; 0: do not kill."""
+        """Kill then, and not at the moment that was set before.
+
+        Args:
+            at_ns: nanoseconds of CLOCK_BOOTTIME; 0: do not kill.
+
+        Raises:
+            OSError: the kernel refuses the time.
+        """
         times = _Times(0, 0, at_ns // NS, at_ns % NS)
         if _libc.timer_settime(self._id, _TIMER_ABSTIME, ctypes.byref(times), None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -90,6 +90,7 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
 
     Raises:
         StatsUnavailable: the system has no room, or another user owns the name.
+        ValueError: `shards` is out of range.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise ValueError(f"shards: {shards} is not in 1..{MAX_SHARDS}")

@@ -111,6 +111,9 @@ class ShardBackup:
             messages: what the shard sent.
             fds: the descriptors of all StoreSockets of `messages`, in their order. Those that are stored are
                 removed from the list.
+
+        Raises:
+            ProtocolViolation: there are more descriptors than the messages tell of, or see apply().
         """
         unused: list[int] = []
         try:
