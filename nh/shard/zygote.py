@@ -17,6 +17,7 @@ from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Fork, Forked, Waiting
 
 _FORK: Final = encode(Fork())
+_PID_BYTES: Final = 20
 
 
 def wait_for_settings(link: socket.socket) -> socket.socket:
@@ -66,7 +67,7 @@ def _fork() -> int | None:
         reading, writing = os.pipe()
     except OSError:
         return 0
-    with os.fdopen(reading, "rb") as pid_reader, os.fdopen(writing, "wb", 0) as pid_writer:
+    with os.fdopen(reading, "rb", 0) as pid_reader, os.fdopen(writing, "wb", 0) as pid_writer:
         try:
             between = os.fork()
         except OSError:
@@ -77,7 +78,7 @@ def _fork() -> int | None:
             return None
         pid_writer.close()
         os.waitpid(between, 0)
-        return int(pid_reader.read() or 0)  # the end comes when the new process has closed its side
+        return int(pid_reader.read(_PID_BYTES) or 0)  # it is there, or it could not fork
 
 
 def _fork_and_exit(pid_writer: BinaryIO) -> None:

@@ -1,15 +1,22 @@
 """nh.supervisor.handover.orphan_client: one that waits for a CPU is late, and one that hangs is found."""
 
+import fcntl
+import os
+import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.backup_messages import SaveCall
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import EndedCall, HandedOver, Hello, encode
 from nh.supervisor.handover import orphan_client
 from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
+from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
 
 PID = 4711
@@ -72,6 +79,25 @@ def test_an_orphan_that_gets_little_of_a_cpu_hangs_once_it_had_time_enough(
         OrphanClient(orphan.ours, PID)
     assert 6 <= orphan.looks <= 7
     orphan.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_process_is_waited_for_by_a_descriptor_of_any_number(ends: bool) -> None:
+    """A supervisor has one for each media socket; select(2) takes the first 1024."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(before[1], 4096)), before[1]))
+    pidfd = os.pidfd_open(process.pid)
+    high = fcntl.fcntl(pidfd, fcntl.F_DUPFD_CLOEXEC, 1500)
+    try:
+        if ends:
+            process.kill()
+        assert wait_for_end(high, 30.0 if ends else 0.0) is ends
+    finally:
+        close_all([pidfd, high])
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        process.kill()
+        process.wait()
 
 
 def test_descriptors_that_come_with_a_call_or_a_record_are_closed(no_descriptor_leaks: None) -> None:

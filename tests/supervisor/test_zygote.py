@@ -12,6 +12,7 @@ import pytest
 from nh.loop import SelectorLoop
 from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.host.reaper import become_subreaper
+from nh.supervisor.shards import process as process_module
 from nh.supervisor.shards import zygote as zygote_module
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.zygote import Zygote
@@ -161,6 +162,24 @@ def test_a_zygote_that_hangs_is_ended_and_a_process_started(
     assert not process.is_running()
     assert "cannot fork: timed out" in caplog.text
     testbed.turn_until(lambda: testbed.zygote.pid not in (process.pid, None))
+
+
+def test_a_zygote_whose_fork_waits_for_a_cpu_is_waited_for(
+    testbed: ZygoteTestbed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(zygote_module, "FORK_S", 0.1)
+    process = psutil.Process(testbed.load())
+
+    def starved(_pid: int) -> CpuUse:
+        process.send_signal(signal.SIGCONT)  # it gets one in the end
+        return CpuUse(runnable=True, used_s=0.0)
+
+    monkeypatch.setattr(process_module, "cpu_use", starved)
+    process.send_signal(signal.SIGSTOP)
+    end(testbed.zygote.new_process())
+    assert process.is_running()
+    assert testbed.started == 1, "it has forked"
+    assert "cannot fork" not in caplog.text
 
 
 def test_a_zygote_that_cannot_be_started_is_told_and_started_later(testbed: ZygoteTestbed) -> None:

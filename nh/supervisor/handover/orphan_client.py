@@ -7,7 +7,6 @@ An orphan that is silent for ANSWER_S counts as one that hangs, unless it waits 
 import contextlib
 import logging
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from nh.ipc.handover_messages import (
 )
 from nh.ipc.peer import peer_of
 from nh.reasons import reason
+from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 
 logger = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ def _kill(pid: int) -> bool:
         return True
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        select.select([pidfd], [], [], ANSWER_S)
+        _ = wait_for_end(pidfd, ANSWER_S)
     except OSError as exc:
         logger.error("orphaned shard (pid %d) cannot be killed: %s; its ports stay taken", pid, exc.strerror)
         return False

@@ -7,7 +7,6 @@ settings, starts a shard process, prints its version in JSON, and ends.
 import contextlib
 import logging
 import os
-import select
 import subprocess
 from collections.abc import Callable, Sequence
 from typing import IO, Final
@@ -21,6 +20,7 @@ from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Shutdown
 from nh.loop import Loop, Timer
 from nh.reasons import reason
+from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from nh.version import __version__
 
@@ -69,7 +69,7 @@ def _try_shard() -> None:
     with process.link:
         with contextlib.suppress(OSError):  # it has ended already; how it did is the answer
             process.link.send(encode(Shutdown()))
-        select.select([process.pidfd], [], [], CHECK_S / 2)
+        _ = wait_for_end(process.pidfd, CHECK_S / 2)
         process.kill()  # if it has not ended
         how = process.reap()
     if how != "exit status 0":

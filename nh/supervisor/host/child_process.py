@@ -74,9 +74,7 @@ class ChildProcess:
         try:
             ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         except ChildProcessError:  # an orphan that another process got: see become_subreaper()
-            poll = select.poll()
-            poll.register(self.pidfd, select.POLLIN)
-            poll.poll()
+            _ = wait_for_end(self.pidfd)
             return "the reason is not known"
         finally:
             os.close(self.pidfd)
@@ -84,6 +82,21 @@ class ChildProcess:
         if self._started is not None:
             self._started.returncode = ended.si_status  # it must not wait for that pid once more
         return _words_for(ended)
+
+
+def wait_for_end(pidfd: int, timeout_s: float | None = None) -> bool:
+    """Wait for the end of a process; select(2) takes no descriptor above 1023, of which there are many.
+
+    Args:
+        pidfd: of the process.
+        timeout_s: the longest wait, seconds; None: any.
+
+    Returns:
+        Whether it has ended.
+    """
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000 if timeout_s is not None else None))
 
 
 def _words_for(ended: os.waitid_result) -> str:

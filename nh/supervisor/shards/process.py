@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -15,12 +16,17 @@ from nh.ipc.link_codec import decode_from_shard, encode
 from nh.ipc.link_messages import Fork, Forked, FromShard
 from nh.reasons import reason
 from nh.supervisor.host.child_process import ChildProcess
+from nh.supervisor.host.cpu_use import cpu_use
 
 SHARD_ARGV: Final = (sys.executable, "-P", "-m", "nh.shard")
 """How a shard is started; `--link-fd N` follows."""
 
 SECURE: Final = "--secure"
 """Argument of a shard that may get calls with SRTP and DTLS: it loads what these need before it serves."""
+
+
+LONGEST_FORK_S: Final = 10.0
+"""A process that waits for a CPU may take so long to fork: another one would wait as well, to do far more."""
 
 
 class NotForked(Exception):
@@ -52,7 +58,7 @@ class ShardProcess(ChildProcess):
         """Ask this process, which has said Waiting, to fork; returns the new process.
 
         Args:
-            timeout_s: how long to wait, in seconds.
+            timeout_s: how long to wait, in seconds; up to LONGEST_FORK_S while it waits for a CPU.
 
         Raises:
             NotForked: it does not answer in time, or not with Forked.
@@ -70,7 +76,7 @@ class ShardProcess(ChildProcess):
     def _fork(self, far: socket.socket, timeout_s: float) -> int:
         try:
             socket.send_fds(self.link, [encode(Fork())], [far.fileno()])
-            answer = self.receive(timeout_s)
+            answer = self._answer_to_fork(timeout_s)
         except OSError as exc:
             raise NotForked(reason(exc)) from exc
         if not isinstance(answer, Forked):
@@ -78,6 +84,25 @@ class ShardProcess(ChildProcess):
         if not answer.pid:
             raise OSError(errno.EAGAIN, "the system does not let it fork")
         return answer.pid
+
+    def _answer_to_fork(self, timeout_s: float) -> FromShard:
+        waited_s = 0.0
+        while True:
+            try:
+                return self.receive(timeout_s)
+            except TimeoutError:
+                waited_s += timeout_s
+                if waited_s >= LONGEST_FORK_S or not _waits_for_cpu(self.pid):
+                    raise
+
+
+def _waits_for_cpu(pid: int) -> bool:
+    """Whether a process that forks, or the child that does so for it, runs or waits for a CPU."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return any(cpu_use(each).runnable for each in (pid, *map(int, children)))
 
 
 def _end(pid: int) -> None:

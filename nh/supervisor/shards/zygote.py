@@ -23,7 +23,7 @@ LOAD_S: Final = 10.0
 without it."""
 
 FORK_S: Final = 0.5
-"""A fork may take so long, while the supervisor waits; it takes 3 ms."""
+"""A fork may take so long, while the supervisor waits, or longer if it waits for a CPU; it takes 3 ms."""
 
 RESTART_S: Final = 0.1
 """First delay between the death of a zygote and the start of the next one."""
