@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nh.errors import StoreUnavailable
-from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreEngine, StoreFull
+from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreEngine, StoreFull
 from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
@@ -222,3 +222,29 @@ def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start
     again = Store(MemoryEngine(server), tmp_path)
     assert {each.call_id: each.snapshot for each in again.load()} == {b"a": b"2", b"b": b"1"}
     again.close(10.0)
+
+
+def test_an_error_of_nhs_own_ends_no_thread_that_writes(caplog: pytest.LogCaptureFixture) -> None:
+    server = MemoryServer()
+
+    class Broken(MemoryEngine):
+        faults = 2
+
+        def write(self, changes: Changes) -> None:
+            if self.faults:
+                self.faults -= 1
+                raise TypeError("a reply that nobody expected")
+            super().write(changes)
+
+        def flush(self) -> None:
+            raise ZeroDivisionError
+
+    writer = StoreWriter(Broken(server))
+    assert not writer.write({b"one": call(b"one")})
+    assert not writer.write({b"two": call(b"two")})
+    assert writer.unwritten == 2
+    assert "this is a bug in nh" in caplog.text
+    assert writer.write({})
+    assert server.records == {b"one": call(b"one"), b"two": call(b"two")}
+    assert not writer.flush()
+    assert not writer.works

@@ -159,8 +159,8 @@ class StoreWriter:
             self._engine.check()
             while self._unwritten and (until is None or time.monotonic() < until):
                 self._write_part()
-        except (StoreUnavailable, StoreDamaged) as exc:
-            self._failed(exc)
+        except Exception as exc:
+            self._failed(self._known(exc))
             return False
         if self._failing:
             self._failing = False
@@ -173,8 +173,8 @@ class StoreWriter:
             return False
         try:
             self._engine.flush()
-        except (StoreUnavailable, StoreDamaged) as exc:
-            self._failed(exc)
+        except Exception as exc:
+            self._failed(self._known(exc))
             return False
         return True
 
@@ -228,6 +228,13 @@ class StoreWriter:
             for call_id, call in self._wanted.items()
             if stored.get(call_id) != _plain(call_id, call)
         } | strangers
+
+    def _known(self, exc: Exception) -> StoreUnavailable | StoreDamaged:
+        """The failure itself, or one for an error of nh's own: the thread that writes must not end by it."""
+        if isinstance(exc, StoreUnavailable | StoreDamaged):
+            return exc
+        logger.error("store %s: writing failed: this is a bug in nh", self._engine.name, exc_info=exc)
+        return StoreUnavailable(f"{self._engine.name}: a bug in nh")
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
         self.errors += 1

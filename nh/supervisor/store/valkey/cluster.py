@@ -74,7 +74,7 @@ def find_node(target: ValkeyTarget, options: Mapping[str, Any], *, asks_silent: 
     for host in nodes:
         try:
             with failures(target.name), Valkey(host=host.host, port=host.port, **options) as client:
-                sections = client.execute_command("CLUSTER SLOTS")
+                found = _find_slot(client.execute_command("CLUSTER SLOTS"), target)
         except StoreRefused:
             raise
         except StoreUnavailable as exc:
@@ -82,16 +82,18 @@ def find_node(target: ValkeyTarget, options: Mapping[str, Any], *, asks_silent: 
                 silent_nodes.add(host)
             failure = exc
             continue
-        slot = key_slot(f"{{{target.prefix}}}".encode())
-        for first, last, (address, port, *_), *_ in sections:
-            if first <= slot <= last:
-                return TcpAddress(_announced(address) or host.host, port)
+        if found is not None:
+            return TcpAddress(found.host or host.host, found.port)
     raise failure
 
 
-def _announced(address: bytes | None) -> str:
-    """The address that a node announces; "": it leaves that to its clients, which have reached it."""
-    return "" if address in (None, b"?") else address.decode()
+def _find_slot(sections: Any, target: ValkeyTarget) -> TcpAddress | None:
+    """Where the slot of the group is, as CLUSTER SLOTS says; without a host: at the node that was asked."""
+    slot = key_slot(f"{{{target.prefix}}}".encode())
+    for first, last, (address, port, *_), *_ in sections:
+        if first <= slot <= last:
+            return TcpAddress("" if address in (None, b"?") else address.decode(), int(port))
+    return None
 
 
 @contextlib.contextmanager

@@ -27,6 +27,9 @@ REPLY_S: Final = 2.0
 
 _MOST_TEXT: Final = 200
 
+_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a reply leads to that has another shape: in the client, which parses it, or where it is used."""
+
 _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
 
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
@@ -65,7 +68,7 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
 
 @contextlib.contextmanager
 def failures(name: str) -> Iterator[None]:
-    """Turn errors of the client within the block into those of the engine.
+    """Turn errors of the client, and replies of another shape, within the block into errors of the engine.
 
     Args:
         name: of the store; begins each message.
@@ -74,6 +77,9 @@ def failures(name: str) -> Iterator[None]:
         yield
     except (ValkeyError, OSError) as exc:
         raise _failure(name, exc) from exc
+    except _UNREADABLE as exc:
+        said = escaped(f"{type(exc).__name__}: {exc}")[:_MOST_TEXT]
+        raise StoreUnavailable(f"{name}: the server's reply cannot be read ({said})") from exc
 
 
 def _failure(name: str, exc: Exception) -> StoreUnavailable:
