@@ -10,6 +10,7 @@ import pytest
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.facts import ask, ask_group
+from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.follower import Follower
 from nh.supervisor.store.valkey.url import ValkeyTarget, parse_url
 
@@ -78,5 +79,9 @@ def test_a_reply_of_another_shape_is_no_bug_of_nh(
 
 
 def test_a_reply_that_cannot_be_read_is_told() -> None:
-    with server_that_says(b"*0\r\n") as where, pytest.raises(StoreUnavailable, match="reply cannot be read"):
-        Follower(parse_url("valkey", where), "standby").poll()
+    reply: list[bytes] = []
+    with (
+        pytest.raises(StoreUnavailable, match="store: the server's reply cannot be read"),
+        failures("store"),
+    ):
+        reply[0].decode()
