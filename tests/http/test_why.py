@@ -295,13 +295,17 @@ def test_text_and_json_say_the_same_and_the_status_tells_a_problem(
     one_is_silent(talk)
     alice, bob = (endpoint(talk.line_of(end).target) for end in (talk.alice, talk.bob))
     wait_for_verdict(client, talk, "from", f"came from {alice}")
-    text, as_json = run_why(relay, talk), run_why(relay, talk, "--json")
-    assert text.returncode == as_json.returncode == 3
-    verdict = next(each for each in json.loads(as_json.stdout)["verdicts"] if each["sender"] == "to")
-    assert (verdict["announced"], verdict["seen"], verdict["sent_to"]) == (bob, None, alice)
-    for said in ("found", "cause", "remedy", "filter"):
-        assert verdict[said] in text.stdout
-    assert f"announced {bob}, seen nothing, sent to {alice}" in text.stdout
+
+    def say_the_same() -> bool:
+        talk.speak_on()
+        text, as_json = run_why(relay, talk), run_why(relay, talk, "--json")
+        assert text.returncode == as_json.returncode == 3
+        verdict = next(each for each in json.loads(as_json.stdout)["verdicts"] if each["sender"] == "to")
+        assert (verdict["announced"], verdict["seen"], verdict["sent_to"]) == (bob, None, alice)
+        assert f"announced {bob}, seen nothing, sent to {alice}" in text.stdout
+        return all(verdict[said] in text.stdout for said in ("found", "cause", "remedy", "filter"))
+
+    eventually(say_the_same, "both say the same")  # on a busy host Alice may fall silent between the two
 
 
 @pytest.mark.full
