@@ -34,7 +34,7 @@ class Resources:
         sockets, sessions: how many there are now.
         multicast: media for which sockets were opened although their address is multicast or broadcast.
         earlier: who sent to the ports in calls that have ended.
-        expiry: is told of each call in which something may expire earlier than before.
+        expiry: gets each call in which something may expire earlier than before.
     """
 
     def __init__(
