@@ -1,21 +1,20 @@
 """The sockets and sessions of calls, and the limits that all calls of a table share."""
 
-import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from nh.calls.candidates import SHARE, Candidate, adopt_candidates, open_candidates, sockets_of
+from nh.calls.candidates import SHARE, adopt_candidates, open_candidates
 from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
 from nh.calls.expiry_watch import ExpiryWatch
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
-from nh.calls.relay_socket import RelaySocket
 from nh.calls.session import NO_PARAM, Session
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
+from nh.calls.socket_runs import SocketRun, SocketRuns
 from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached
 
@@ -100,7 +99,7 @@ class CallResources:
             address: local IP address.
             media: the media of the SDP.
             now: monotonic seconds.
-            dscp: see MediaPlane.open_sockets.
+            dscp: see SocketFactory.open_sockets.
             further: local IP addresses for further candidates of its only medium (nh.calls.candidates).
 
         Raises:
@@ -118,37 +117,33 @@ class CallResources:
                 f" {limit}",
                 "max_sockets",
             )
-        open_sockets = functools.partial(shared.plane.open_sockets, dscp=dscp, call_id=self.call_id)
+        runs = self._runs(dscp)
         group = SocketGroup.open(
             id=group_id,
             side=side,
             address=sys.intern(address),
             media=[interned(medium) for medium in media],
-            ports=shared.ports,
-            open_sockets=open_sockets,
-            close_sockets=shared.plane.close_sockets,
+            runs=runs,
             now=now,
-            dscp=dscp,
         )
         shared.sockets += wanted
         if further:
-            group.further = self._open_further(further, wanted, open_sockets)
+            group.further = self._open_further(further, wanted, runs)
         shared.multicast += sum([medium.multicast for medium in media])
         return group
 
-    def _open_further(
-        self,
-        addresses: Sequence[str],
-        count: int,
-        open_sockets: Callable[[str, int, int], list[RelaySocket]],
-    ) -> tuple[Candidate, ...]:
+    def _open_further(self, addresses: Sequence[str], count: int, runs: SocketRuns) -> tuple[SocketRun, ...]:
         """Open further candidates of `count` sockets each, as far as max_sockets leaves room for a choice."""
         shared = self.shared
         limit = shared.settings.max_sockets
         room = max(0, int(limit * SHARE) - shared.sockets) // count if limit else len(addresses)
-        found = open_candidates(addresses[:room], count, ports=shared.ports, open_sockets=open_sockets)
-        shared.sockets += sum(1 for _ in sockets_of(found))
+        found = open_candidates(addresses[:room], count, runs)
+        shared.sockets += count * len(found)
         return found
+
+    def _runs(self, dscp: int | None = None) -> SocketRuns:
+        shared = self.shared
+        return SocketRuns(shared.ports, shared.plane, call_id=self.call_id, dscp=dscp)
 
     def check_sdp(self, sockets: int) -> None:
         """Check how many sockets one SDP asks for.
@@ -176,7 +171,7 @@ class CallResources:
         shared = self.shared
         if group.is_last:
             shared.sockets -= len(group.all_sockets)
-        group.close(ports=shared.ports, close_sockets=shared.plane.close_sockets)
+        group.close(self._runs())
 
     def adopt_group(
         self,
@@ -203,8 +198,7 @@ class CallResources:
         Raises:
             PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
-        shared = self.shared
-        adopt_sockets = functools.partial(shared.plane.adopt_sockets, dscp=dscp, call_id=self.call_id)
+        runs = self._runs(dscp)
         group = SocketGroup.adopt(
             id=group_id,
             side=side,
@@ -212,17 +206,12 @@ class CallResources:
             media=[interned(medium) for medium in media],
             bases=bases,
             announced=announced,
-            ports=shared.ports,
-            adopt_sockets=adopt_sockets,
-            close_sockets=shared.plane.close_sockets,
+            runs=runs,
             created=created,
-            dscp=dscp,
         )
         if further:
-            group.further = adopt_candidates(
-                further, len(group.sockets), ports=shared.ports, adopt_sockets=adopt_sockets
-            )
-        shared.sockets += len(group.all_sockets)
+            group.further = adopt_candidates(further, len(group.sockets), runs)
+        self.shared.sockets += len(group.all_sockets)
         return group
 
     def resume_session(self, session: Session) -> None:

@@ -6,25 +6,16 @@ It knows its media, its sockets, and when it was last in use. It does not know w
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from nh.calls.candidates import Candidate, close_candidates, sockets_of
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
-from nh.calls.ports import PortSpace
 from nh.calls.relay_socket import RelaySocket
+from nh.calls.socket_runs import SocketRun, SocketRuns
 from nh.ice.agent import IceAgent
-
-OpenSockets = Callable[[str, int, int], list[RelaySocket]]
-"""(address, base port, count) -> the sockets; raises PortInUse, AddressUnavailable or PortsExhausted."""
-
-CloseSockets = Callable[[list[RelaySocket]], None]
-
-_Run = tuple[int, list[RelaySocket]]
-"""The lowest port of one medium, and its sockets on consecutive ports."""
 
 
 class Component(NamedTuple):
@@ -102,7 +93,7 @@ class SocketGroup:
         side: Side,
         address: str,
         media: Sequence[Media],
-        runs: Sequence[_Run],
+        runs: Sequence[SocketRun],
         created: float,
         dscp: int | None = None,
     ) -> None:
@@ -114,49 +105,38 @@ class SocketGroup:
         self.dscp = dscp
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
-        self.further: tuple[Candidate, ...] = ()
+        self.further: tuple[SocketRun, ...] = ()
         self.users = 0
         self.idle_since: float | None = None
         self._sharing: _Sharing | None = None
         # an inactive medium's is not, although its sockets exist: its end may still send
         self.unannounced = _bits([not medium.active for medium in media])
-        self.sockets = tuple([socket for _, sockets in runs for socket in sockets])
+        self.sockets = tuple([socket for run in runs for socket in run.sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
     @classmethod
     def open(
-        cls,
-        *,
-        id: bytes,
-        side: Side,
-        address: str,
-        media: Sequence[Media],
-        ports: PortSpace,
-        open_sockets: OpenSockets,
-        close_sockets: CloseSockets,
-        now: float,
-        dscp: int | None = None,
+        cls, *, id: bytes, side: Side, address: str, media: Sequence[Media], runs: SocketRuns, now: float
     ) -> "SocketGroup":
         """Open a group with all its sockets, or none.
 
         Args:
-            id, side, address, media, dscp: see SocketGroup.
-            ports: free ports.
-            open_sockets, close_sockets: see MediaPlane.
+            id, side, address, media: see SocketGroup.
+            runs: opens the sockets.
             now: monotonic seconds.
 
         Raises:
             PortsExhausted: no ports, descriptors or memory are left.
             AddressUnavailable: the address cannot be bound.
         """
-        runs: list[_Run] = []
+        opened: list[SocketRun] = []
         try:
             for medium in media:
-                runs.append(ports.open_run(address, medium.range, open_sockets))
+                opened.append(runs.open(address, medium.range))
         except BaseException:
-            _undo(runs, address, ports, close_sockets)
+            runs.close(opened)
             raise
-        return cls(id=id, side=side, address=address, media=media, runs=runs, created=now, dscp=dscp)
+        return cls(id=id, side=side, address=address, media=media, runs=opened, created=now, dscp=runs.dscp)
 
     @classmethod
     def adopt(
@@ -168,37 +148,36 @@ class SocketGroup:
         media: Sequence[Media],
         bases: Sequence[int],
         announced: Sequence[bool],
-        ports: PortSpace,
-        adopt_sockets: OpenSockets,
-        close_sockets: CloseSockets,
+        runs: SocketRuns,
         created: float,
-        dscp: int | None,
     ) -> "SocketGroup":
         """Restore a group on the ports that it had.
 
         Args:
-            id, side, address, media, created, dscp: see SocketGroup.
+            id, side, address, media, created: see SocketGroup.
             bases: the lowest port of each medium.
             announced: for each medium, whether its port was announced; that of an inactive medium was not.
-            ports: takes the ports out.
-            adopt_sockets, close_sockets: see MediaPlane.
+            runs: adopts the sockets.
 
         Raises:
             PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
-        runs: list[_Run] = []
+        adopted: list[SocketRun] = []
         try:
             for medium, base in zip(media, bases, strict=True):
-                ports.reserve(address, base, medium.range)
-                try:
-                    runs.append((base, adopt_sockets(address, base, medium.range)))
-                except BaseException:
-                    ports.release(address, base, medium.range)
-                    raise
+                adopted.append(runs.adopt(address, base, medium.range))
         except BaseException:
-            _undo(runs, address, ports, close_sockets)
+            runs.close(adopted)
             raise
-        group = cls(id=id, side=side, address=address, media=media, runs=runs, created=created, dscp=dscp)
+        group = cls(
+            id=id,
+            side=side,
+            address=address,
+            media=media,
+            runs=adopted,
+            created=created,
+            dscp=runs.dscp,
+        )
         group.set_media(media, announced)
         return group
 
@@ -245,7 +224,9 @@ class SocketGroup:
     @property
     def all_sockets(self) -> tuple[RelaySocket, ...]:
         """Those of all its addresses."""
-        return (*self.sockets, *sockets_of(self.further)) if self.further else self.sockets
+        if not self.further:
+            return self.sockets
+        return (*self.sockets, *[socket for run in self.further for socket in run.sockets])
 
     def candidates_of(self, index: int) -> tuple[RelaySocket, ...]:
         """The sockets beside which `sockets[index]` is the default candidate, and that; () if it is alone."""
@@ -305,24 +286,24 @@ class SocketGroup:
         """Whether no other group has its sockets."""
         return self._sharing is None or self._sharing.groups == 1
 
-    def close(self, *, ports: PortSpace, close_sockets: CloseSockets) -> None:
+    def close(self, runs: SocketRuns) -> None:
         """Close all sockets and release the ports, if no other group has them."""
         if not self.is_last:
             assert self._sharing is not None
             self._sharing.groups -= 1
             return
-        close_candidates(self.further, ports=ports, close_sockets=close_sockets)
-        close_sockets(list(self.sockets))
+        runs.close([*self._own_runs, *self.further])
+
+    @property
+    def _own_runs(self) -> list[SocketRun]:
+        """The sockets of each medium."""
+        found: list[SocketRun] = []
+        first = 0
         for base, medium in zip(self.bases, self.media, strict=True):
-            ports.release(self.address, base, medium.range)
+            found.append(SocketRun(self.address, base, self.sockets[first : first + medium.range]))
+            first += medium.range
+        return found
 
 
 def _bits(flags: Iterable[bool]) -> int:
     return sum(1 << index for index, flag in enumerate(flags) if flag)
-
-
-def _undo(runs: list[_Run], address: str, ports: PortSpace, close_sockets: CloseSockets) -> None:
-    """Close the sockets of a group that is incomplete, and release their ports."""
-    for base, sockets in runs:
-        close_sockets(sockets)
-        ports.release(address, base, len(sockets))

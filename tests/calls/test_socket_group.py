@@ -7,6 +7,7 @@ import pytest
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.ports import PortSpace
 from nh.calls.socket_group import SocketGroup
+from nh.calls.socket_runs import SocketRuns
 from nh.errors import AddressUnavailable, PortsExhausted
 from tests.calls.fakes import ALICE, ALICE_AUDIO, ALICE_VIDEO, HELD_AUDIO, PORTS, RELAY, START, FakePlane
 
@@ -24,9 +25,7 @@ def open_group(plane: FakePlane, ports: PortSpace, *media: Media, address: str =
         side=Side.FROM,
         address=address,
         media=media,
-        ports=ports,
-        open_sockets=plane.open_sockets,
-        close_sockets=plane.close_sockets,
+        runs=SocketRuns(ports, plane),
         now=START,
     )
 
@@ -81,7 +80,7 @@ def test_an_address_of_another_host_gets_no_group(plane: FakePlane, ports: PortS
 
 def test_closing_gives_all_ports_back(plane: FakePlane, ports: PortSpace) -> None:
     group = open_group(plane, ports, ALICE_AUDIO, FAX, HELD_AUDIO)
-    group.close(ports=ports, close_sockets=plane.close_sockets)
+    group.close(SocketRuns(ports, plane))
     assert not plane.open
     assert ports.free == ports.total
 
