@@ -233,7 +233,7 @@ def test_an_error_of_nhs_own_ends_no_thread_that_writes(caplog: pytest.LogCaptur
         def write(self, changes: Changes) -> None:
             if self.faults:
                 self.faults -= 1
-                raise TypeError("a reply that nobody expected")
+                raise TypeError("an unexpected reply")
             super().write(changes)
 
         def flush(self) -> None:
