@@ -1,6 +1,7 @@
 """Options that several subcommands have in common, and how their values are read."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def settings_of(
     Where none names an RPC address, and the default socket is not there, it is the one that the nh tells.
     """
     settings = load_settings(flags={"runtime_dir": runtime_dir, "rpc": [rpc] if rpc else None}, file=config)
-    if settings.rpc or Path(settings.rpc_addresses[0]).exists():
+    if settings.rpc or os.access(settings.rpc_addresses[0], os.F_OK):  # False also where a user may not look
         return settings
     from nh.supervisor.settings_in_force import addresses_in_force  # noqa: PLC0415  for few nh
 

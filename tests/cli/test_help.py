@@ -19,6 +19,7 @@ from nh.supervisor.settings_in_force import SettingsInForce
 from tools.rtpload.cli import app as load_app
 
 GROUP: Any = get_command(app)
+OTHER_UID = 65534
 COMMANDS = sorted(set(GROUP.commands) - {"load"})  # that executes another program
 
 
@@ -91,3 +92,22 @@ def test_a_relay_whose_rpc_is_elsewhere_is_not_said_to_be_down(tmp_path: Path) -
 
     assert result.exit_code == 1
     assert "and serves no RPC there: if it was given --rpc, name the same" in result.stderr
+
+
+def test_a_user_who_may_not_look_into_the_runtime_directory_is_told_so(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.seteuid(OTHER_UID)
+    else:
+        directory.chmod(0)
+    try:
+        result = CliRunner().invoke(app, ["calls", "--runtime-dir", str(directory)])
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        else:
+            directory.chmod(0o700)
+
+    assert result.exit_code == 1
+    assert "permission denied; run as the relay's user" in result.stderr, result.exception
