@@ -25,8 +25,11 @@ SECURE: Final = "--secure"
 """Argument of a shard that may get calls with SRTP and DTLS: it loads what these need before it serves."""
 
 
-LONGEST_FORK_S: Final = 10.0
-"""A process that waits for a CPU may take so long to fork: another one would wait as well, to do far more."""
+LONGEST_FORK_S: Final = 5.0
+"""A process that waits for a CPU may take so long to fork: another one would wait as well, to do far more.
+
+The supervisor does nothing else meanwhile. So it is less than half of the WatchdogSec of tools/systemd: a
+ping may be due when the wait begins."""
 
 
 class NotForked(Exception):
