@@ -261,6 +261,21 @@ def test_media_that_an_end_knows_are_rejected_for_it_and_not_hidden(ng: NgTestbe
     assert len(seen(back)) == len(CALLER) and all(port for _, port in places(back))
 
 
+def test_media_that_an_end_has_been_shown_are_rejected_for_it_although_it_offered_without_them_before(
+    ng: NgTestbed,
+) -> None:
+    """What it offered then, when they were hidden, does not count any more."""
+    shown, of_bob = CALLER[:2], "audio 5000 RTP/AVP 0"
+    ng.offer(media(*shown), text=NO_VIDEO)
+    ng.answer(media(of_bob))
+    ng.offer(media(of_bob), tag=b"bob", to=b"alice")
+    ng.answer(media(CALLER[0], "video 0 RTP/AVP 96"), tag=b"alice", to=b"bob")
+    ng.offer(media(*shown), to=b"bob")
+    ng.answer(media(of_bob, "video 5002 RTP/AVP 96"))
+    offer = ng.offer(media(*shown), to=b"bob", text=NO_VIDEO)
+    assert [port != 0 for _, port in places(offer)] == [True, False]
+
+
 def test_media_that_an_end_has_not_seen_may_have_the_names_that_it_gives_its_own(ng: NgTestbed) -> None:
     ng.offer(media(*CALLER, mids="avt"), text=NO_VIDEO)
     ng.answer(media("audio 5000 RTP/AVP 0", "text 5004 RTP/AVP 98", mids="at"))

@@ -110,7 +110,6 @@ def _seen(sender: Party | None, receiver: Party | None) -> set[int]:
     if sender is None or receiver is None:
         return set()
     unseen = {index for index, medium in enumerate(sender.offered) if medium.hidden}
-    unseen |= {index for index, medium in enumerate(receiver.offered) if medium.inserted}
     return set(range(max(len(sender.groups), len(receiver.groups)))) - unseen
 
 
