@@ -1,5 +1,6 @@
 """Bundles that pass through a relay (RFC 9143): the ends bundle with each other."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,9 +50,9 @@ class PassingCall:
     def reinvite(self, by: bytes, media: Sequence[int] = (AUDIO, VIDEO), **options: Any) -> list[list[Where]]:
         """One end offers its bundle with some of its media; where the other, and then it, are to send."""
         (to,) = self.ends.keys() - {by}
-        offer = self.ng.offer(self._sdp(by, media), tag=by, to=to, **options)
+        offer = self.ng.offer(self.sdp(by, media), tag=by, to=to, **options)
         self.passes_both_ways(media[0])
-        answer = self.ng.answer(self._sdp(to, media), tag=to, to=by)
+        answer = self.ng.answer(self.sdp(to, media), tag=to, to=by)
         self.passes_both_ways(media[0])
         return [[place for place in places(sdp) if place[1]] for sdp in (offer, answer)]
 
@@ -62,7 +63,8 @@ class PassingCall:
             source = self.ng.passes(self.ends[tag].peer, self.sends_to[tag], self.ends[to].peer, RTP, packet)
             assert source == self.sends_to[to]
 
-    def _sdp(self, tag: bytes, media: Sequence[int]) -> bytes:
+    def sdp(self, tag: bytes, media: Sequence[int]) -> bytes:
+        """What an end says that has some of its media, in its bundle."""
         end = self.ends[tag]
         own = [["rtcp-mux", f"mid:{end.mids[medium]}"] for medium in (AUDIO, VIDEO)]
         ports = [end.peer.port if medium in media else 0 for medium in (AUDIO, VIDEO)]
@@ -95,6 +97,19 @@ def test_a_bundle_stays_at_its_port_when_its_first_medium_leaves(call: PassingCa
     assert tuple(call.reinvite(by, [VIDEO])) == places_of_bundle, "nor with an offer after that"
     offer, answer = call.reinvite(by)
     assert (offer, answer) == ([call.sends_to[to]] * 2, [call.sends_to[by]] * 2), "nor if it returns"
+
+
+def test_a_medium_that_is_not_bundled_any_more_passes_at_the_port_that_was_offered_for_it(
+    call: PassingCall,
+) -> None:
+    """Its first medium has left, and who answers leaves out the bundle, which has one medium only."""
+    call.reinvite(b"alice")
+    bob = call.ends[b"bob"].peer
+    offer = call.ng.offer(call.sdp(b"alice", [VIDEO]), to=b"bob")
+    answer = call.ng.answer(write_media([0, bob.port], [[], ["rtcp-mux"]], address=bob.address).encode())
+    call.ng.relay.table.expire(now=time.monotonic() + 2)  # what the answer replaced relays no more
+    call.sends_to = {b"alice": places(answer)[VIDEO], b"bob": places(offer)[VIDEO]}
+    call.passes_both_ways(VIDEO)
 
 
 def test_reports_of_a_bundle_whose_first_medium_has_left_come_to_its_port(call: PassingCall) -> None:

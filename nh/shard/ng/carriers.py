@@ -47,12 +47,21 @@ def carriers_of_answer(
 ) -> dict[int, int]:
     """The carriers of an answer whose bundles pass: all media of one come to the same port.
 
+    An end that does not bundle a medium which was offered at the port of one that is rejected sends it there
+    all the same.
+
     Args:
         description: the answer.
         agreed: of the dialog, before.
         offerer: whose offer it answers.
     """
-    found: dict[int, int] = {}
+    found = {
+        index: carrier
+        for index, carrier in agreed.items()
+        if max(index, carrier) < len(description.media)
+        and description.media[carrier].rejected
+        and _place_of(offerer, index) == _place_of(offerer, carrier) is not None
+    }
     not_offered = [index for index in range(len(description.media)) if offerer.find_group(index) is None]
     for members in _bundles_of(description, not_offered):
         carrier = _known_carrier(members, agreed, description, ())
@@ -95,6 +104,12 @@ def for_carriers(members: Sequence[T], carriers: Carriers, media: Sequence[Mediu
         if media[carrier].rejected:
             found[carrier] = members[index]
     return found
+
+
+def _place_of(offerer: Party, medium: int) -> tuple[str, int] | None:
+    """Where an end receives a medium that it offers."""
+    group = offerer.find_group(medium)
+    return None if group is None else (group.media[0].address, group.media[0].port)
 
 
 def _bundles_of(description: SessionDescription, gone: Container[int]) -> Iterator[list[int]]:

@@ -134,7 +134,7 @@ def negotiate_answer(
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
     ]
     carriers: Carriers = NO_CARRIERS
-    if description.bundles and not bundles.ends:
+    if (description.bundles or agreed) and not bundles.ends:
         carriers = carriers_of_answer(description, agreed, offerer=offerer)
         muxes = for_carriers(muxes, carriers, description.media)
     shared = share_transports(description, tagged_of(bundles.answerer))
