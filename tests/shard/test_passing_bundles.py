@@ -119,12 +119,16 @@ def test_reports_of_a_bundle_whose_first_medium_has_left_come_to_its_port(call: 
     assert call.ng.passes(alice, call.sends_to[b"alice"], bob, RTP, rtcp()) == call.sends_to[b"bob"]
 
 
+@pytest.mark.parametrize("removal", [{"codecs": NO_AUDIO}, {"text": SdpText(removed_media=("audio",))}])
 def test_a_first_medium_that_the_receiver_does_not_see_leaves_the_port_to_the_bundle(
-    call: PassingCall,
+    call: PassingCall, removal: dict[str, Any]
 ) -> None:
     call.reinvite(b"alice")
-    offer = call.ng.offer(call.ends[b"alice"].sdp().encode(), to=b"bob", codecs=NO_AUDIO)
-    assert places(offer)[VIDEO] == call.sends_to[b"bob"]
+    offer = call.ng.offer(call.ends[b"alice"].sdp().encode(), to=b"bob", **removal)
+    assert [medium.port for medium in media_of(offer)] == [0, call.sends_to[b"bob"][1]]
+    answer = call.ng.answer(call.sdp(b"bob", [VIDEO]))
+    assert places(answer)[VIDEO] == call.sends_to[b"alice"]
+    call.passes_both_ways(VIDEO)
 
 
 def test_media_that_are_not_bundled_any_more_have_their_own_ports(

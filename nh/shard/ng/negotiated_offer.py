@@ -138,9 +138,11 @@ class NegotiatedOffer(NamedTuple):
 
     def forward(self, groups: Sequence[SocketGroup | None], receiver: Party | None, *, mark: str) -> bytes:
         """The offer for the other end, see forward_offer()."""
+        carriers = of_carriers(groups, self.carriers)
         return forward_offer(
             self.shown.description,
-            of_carriers(groups, self.carriers),
+            # media that the receiver sees rejected may carry others
+            [None if index in self.unseen else group for index, group in enumerate(carriers)],
             self.options,
             muxes=self.muxes,
             offered=self.offered,
