@@ -11,7 +11,7 @@ from nh.errors import NhError, Unsupported
 from nh.sdp.crypto import read_crypto
 from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import NgTestbed, line, places
 from tests.shard.secure_calls import SecureCall, packet
 from tests.sip.sdp import MediaLine, read_sdp
 from tests.srtp.packets import rtp
@@ -228,6 +228,24 @@ def test_a_re_invite_with_the_same_key_goes_on(testbed: NgTestbed, alice: MediaP
     assert first.split(b"inline:")[1] == again.split(b"inline:")[1]
     call.goes_both_ways()
     assert testbed.dropped() == 0
+
+
+def test_a_medium_with_feedback_that_a_re_invite_adds_is_converted_as_the_others(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """An end with SRTP could not take the video of one that has AVP for audio and AVPF for video."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    added = [line(bob), MediaLine(bob.address, bob.port + 2, "video", "RTP/AVPF")]
+    assert protos(testbed.offer(added, tag=b"bob", to=b"alice")) == ["RTP/SAVP"] * 2
+
+
+def test_a_medium_with_feedback_that_is_added_to_a_plain_call_keeps_it(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.connect(alice, bob)
+    added = [line(bob), MediaLine(bob.address, bob.port + 2, "video", "RTP/AVPF")]
+    assert protos(testbed.offer(added, tag=b"bob", to=b"alice")) == ["RTP/AVP", "RTP/AVPF"]
 
 
 @pytest.mark.parametrize("caller", ["secure", "plain"])

@@ -142,8 +142,16 @@ def wanted_transports(
             for index, proto in sorted(taken.items(), reverse=True)
             if index < len(found)
         }
+        # feedback makes no other conversion: an end with AVP may have AVPF for the media that it adds
+        converted = {
+            is_secure(offered): proto
+            for offered, proto in by_offered.items()
+            if converts(offered, proto) and is_secure(offered) is not is_secure(proto)
+        }
         for index, medium in enumerate(description.media):
-            found[index] = found[index] or taken.get(index) or by_offered.get(medium.proto.upper(), "")
+            offered = medium.proto.upper()
+            kept = taken.get(index) or by_offered.get(offered) or converted.get(is_secure(offered), "")
+            found[index] = found[index] or kept
     return [_kept_transport(medium, proto) for medium, proto in zip(description.media, found, strict=True)]
 
 
