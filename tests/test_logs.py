@@ -24,6 +24,7 @@ OWN_NO_AREA = {
     "nh.supervisor.main",
     "nh.supervisor.supervisor",
     "nh.supervisor.reload",
+    "nh.supervisor.settings_in_force",
     "nh.supervisor.shutdown",
 }
 """Loggers of the whole: they have the level of all."""
