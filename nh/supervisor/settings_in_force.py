@@ -85,6 +85,7 @@ class SettingsInForce:
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "wb") as stream:
                 stream.write(msgspec.json.encode(content))
+            self._date_after_lock(new)
             new.replace(self._path)
         except OSError as exc:  # a full disk is no reason not to relay
             logger.warning(
@@ -93,6 +94,12 @@ class SettingsInForce:
                 reason(exc),
             )
             self.close()
+
+    def _date_after_lock(self, new: Path) -> None:
+        """Let the file be newer than the lock (see read_in_force()), also if the clock was set back since."""
+        locked_ns = self._path.with_name(LOCK_NAME).stat().st_mtime_ns
+        if new.stat().st_mtime_ns < locked_ns:
+            os.utime(new, ns=(locked_ns, locked_ns))
 
 
 def read_in_force(runtime_path: Path) -> InForce | None:

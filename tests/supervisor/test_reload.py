@@ -1,7 +1,9 @@
 """nh.supervisor.reload: what changes at run time reaches every shard, and everything else is named."""
 
 import logging
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -113,6 +115,18 @@ def test_what_is_in_force_is_told_with_where_it_came_from(testbed: ReloadTestbed
     assert told.settings["log_level"] == "debug"
     assert told.settings["shards"] == 0, "that takes an upgrade"
     assert told.origins == {"silent_s": "/etc/nh.toml:1", "log_level": RUN_TIME, "log_areas": RUN_TIME}
+
+
+def test_what_is_in_force_is_told_after_the_clock_was_set_back(
+    testbed: ReloadTestbed, tmp_path: Path
+) -> None:
+    """As on a host whose clock is wrong until it has the time of a server, which is after the start of nh."""
+    later_ns = time.time_ns() + 3600 * 10**9
+    os.utime(tmp_path / LOCK_NAME, ns=(later_ns, later_ns))
+    testbed.reload(silent_s=60.0)
+    told = read_in_force(tmp_path)
+    assert told is not None
+    assert told.settings["silent_s"] == 60.0
 
 
 def test_nothing_new_changes_nothing(testbed: ReloadTestbed) -> None:
