@@ -129,13 +129,7 @@ class SocketGroup:
             PortsExhausted: no ports, descriptors or memory are left.
             AddressUnavailable: the address cannot be bound.
         """
-        opened: list[SocketRun] = []
-        try:
-            for medium in media:
-                opened.append(runs.open(address, medium.range))
-        except BaseException:
-            runs.close(opened)
-            raise
+        opened = runs.take_all(runs.open(address, medium.range) for medium in media)
         return cls(id=id, side=side, address=address, media=media, runs=opened, created=now, dscp=runs.dscp)
 
     @classmethod
@@ -162,13 +156,9 @@ class SocketGroup:
         Raises:
             PortInUse, PortsExhausted, AddressUnavailable: no socket is kept.
         """
-        adopted: list[SocketRun] = []
-        try:
-            for medium, base in zip(media, bases, strict=True):
-                adopted.append(runs.adopt(address, base, medium.range))
-        except BaseException:
-            runs.close(adopted)
-            raise
+        adopted = runs.take_all(
+            runs.adopt(address, base, medium.range) for medium, base in zip(media, bases, strict=True)
+        )
         group = cls(
             id=id,
             side=side,

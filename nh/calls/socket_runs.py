@@ -1,6 +1,6 @@
 """Runs: sockets on consecutive ports of one address, whose ports are taken and released with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nh.calls.ports import PortSpace
@@ -67,6 +67,20 @@ class SocketRuns:
             self.ports.release(address, base, count)
             raise
         return SocketRun(address, base, tuple(sockets))
+
+    def take_all(self, runs: Iterable[SocketRun]) -> list[SocketRun]:
+        """All runs that an iterable opens or adopts one by one, or none: if one fails, the others are closed.
+
+        Raises:
+            PortInUse, PortsExhausted, AddressUnavailable: see open() and adopt().
+        """
+        taken: list[SocketRun] = []
+        try:
+            taken.extend(runs)  # keeps those before the one that fails
+        except BaseException:
+            self.close(taken)
+            raise
+        return taken
 
     def close(self, runs: Sequence[SocketRun]) -> None:
         """Close the sockets of runs, and release their ports."""
