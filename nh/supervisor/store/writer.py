@@ -233,7 +233,8 @@ class StoreWriter:
         """The failure itself, or one for an error of nh's own: the thread that writes must not end by it."""
         if isinstance(exc, StoreUnavailable | StoreDamaged):
             return exc
-        logger.error("store %s: writing failed: this is a bug in nh", self._engine.name, exc_info=exc)
+        if not self._failing:  # writing is retried every second
+            logger.error("store %s: writing failed: this is a bug in nh", self._engine.name, exc_info=exc)
         return StoreUnavailable(f"{self._engine.name}: a bug in nh")
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
