@@ -137,8 +137,8 @@ def negotiate_answer(
     if (description.bundles or agreed) and not bundles.ends:
         carriers = carriers_of_answer(description, agreed, offerer=offerer)
         muxes = for_carriers(muxes, carriers, description.media)
-    shared = share_transports(description, tagged_of(bundles.answerer))
-    tagged = bundles.tagged_of_offerer
+    tagged_by_answerer, tagged = tagged_of(bundles.answerer), bundles.tagged_of_offerer
+    shared = share_transports(description, tagged_by_answerer)
     secured = secure_answer(shared, options, offerer=offerer, answerer=answerer, tagged=tagged)
     ice = ice_of_answer(
         shared,
@@ -148,7 +148,7 @@ def negotiate_answer(
         tagged=tagged,
         bundled=bool(bundles.offerer or bundles.answerer),
     )
-    secured, ice = share_security(secured, ice, tagged_of(bundles.answerer))
+    secured, ice = share_security(secured, ice, tagged_by_answerer)
     further = () if options.media_address else further
     return NegotiatedAnswer(
         description, options, offerer, near, further, secured, muxes, bundles, ice, shown, carriers

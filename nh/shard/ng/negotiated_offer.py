@@ -219,9 +219,9 @@ def negotiate_offer(
     bundles = bundles.without(rejected | unseen)
     carriers: Carriers = NO_CARRIERS
     if not bundles.ends:
-        hidden = [index for index, medium in enumerate(offered) if medium.hidden]
-        carriers = carriers_of_offer(description, ends.carriers, gone=unseen.union(hidden))
-        new_tagged = new_tagged_media(description, unseen.union(hidden))
+        gone = unseen.union(index for index, medium in enumerate(offered) if medium.hidden)
+        carriers = carriers_of_offer(description, ends.carriers, gone=gone)
+        new_tagged = new_tagged_media(description, gone)
         shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
         description = with_new_tagged(description, new_tagged, description)
     muxes = [
