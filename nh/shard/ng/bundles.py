@@ -14,6 +14,7 @@ from nh.commands import BundleOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
+from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
 
 
@@ -117,9 +118,8 @@ def bundles_of_offer(
     description: SessionDescription,
     options: BundleOptions,
     secured: Sequence[Secured],
+    ends: OfferEnds,
     *,
-    sender: Party | None,
-    receiver: Party | None,
     hidden: Sequence[OfferedMedium],
 ) -> OfferedBundles:
     """What becomes of the bundles of an offer.
@@ -128,13 +128,13 @@ def bundles_of_offer(
         description: the offer.
         options: what the client wants.
         secured: of each medium, its keys.
-        sender: who offers; None: it is new. What it has agreed on before, it may offer again.
-        receiver: who will be offered to, if that end has answered before.
+        ends: who offers, and who will be offered to; the sender may offer again what it has agreed on.
         hidden: the m= lines, of which the receiver does not see some.
 
     Raises:
         UnusableSdp: a=group:BUNDLE contradicts the media.
     """
+    sender, receiver = ends.sender, ends.receiver
     keys_end = any(each != UNCHANGED for each in secured)
     accepts = not options.reject and (
         options.accept or keys_end or (sender is not None and bool(sender.bundles))

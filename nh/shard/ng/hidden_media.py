@@ -13,16 +13,13 @@ from nh.errors import MalformedRequest, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
+from nh.shard.ng.offer_ends import OfferEnds
 
 _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
 
 
 def offered_media(
-    description: SessionDescription,
-    kinds: Collection[str],
-    *,
-    sender: Party | None,
-    receiver: Party | None,
+    description: SessionDescription, kinds: Collection[str], ends: OfferEnds
 ) -> list[OfferedMedium]:
     """What an answer has to match, and what of it one end does not see.
 
@@ -30,12 +27,11 @@ def offered_media(
         description: an offer, with the media that are hidden from its sender.
         kinds: the media types that the receiver is not to see, in small letters; `other` for unknown ones.
             Those that it has seen before stay in its SDPs (RFC 3264 8), see removed_media().
-        sender: who offers; None: it is new.
-        receiver: who gets the offer; None if it is not known yet.
+        ends: who offers, and who gets the offer.
     """
-    seen_by_receiver = receiver.offered if receiver is not None else []
+    seen_by_receiver = ends.receiver.offered if ends.receiver is not None else []
     inserted = {index for index, medium in enumerate(seen_by_receiver) if medium.hidden}
-    seen = _seen(sender, receiver)
+    seen = _seen(ends.sender, ends.receiver)
     return [
         OfferedMedium(
             medium.kind,

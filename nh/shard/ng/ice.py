@@ -19,6 +19,7 @@ from nh.ice.credentials import IceCredentials, new_credentials
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.ice import IceAction
 from nh.sdp.rewrite import MediumPlan
+from nh.shard.ng.offer_ends import OfferEnds
 
 _Member = TypeVar("_Member")
 
@@ -129,7 +130,7 @@ def _addresses(further: Sequence[Interface], ice: IceAgent | IceCredentials | No
     return () if ice is None else tuple([each.address for each in further])
 
 
-class _Ends(NamedTuple):
+class _Agents(NamedTuple):
     """For which ends nh is an agent: the one that the offer is of, and the one that it goes to."""
 
     near: bool
@@ -139,9 +140,8 @@ class _Ends(NamedTuple):
 def ice_of_offer(
     description: SessionDescription,
     options: OfferOptions,
+    ends: OfferEnds,
     *,
-    sender: Party | None,
-    receiver: Party | None,
     converts: bool,
     bundled: bool,
     address: str,
@@ -151,16 +151,16 @@ def ice_of_offer(
     Args:
         description: the offer.
         options: of the command.
-        sender: who offers; None: it is new.
-        receiver: who will be offered to, if that end has answered before.
+        ends: who offers, and who will be offered to.
         converts: SRTP of a medium ends at the relay.
         bundled: a bundle does.
         address: local IP address of the relay for the receiver.
     """
-    ends = _ends_of_offer(description, options, sender, receiver, converts=converts)
-    if ends is None:
+    sender, receiver = ends.sender, ends.receiver
+    agents = _agents_of_offer(description, options, sender, receiver, converts=converts)
+    if agents is None:
         return _passed(description, options, bundled=bundled)
-    if not ends.near and not ends.far:  # as with `ICE=remove` of most proxies: no credentials are needed
+    if not agents.near and not agents.far:  # as with `ICE=remove` of most proxies: no credentials are needed
         return NegotiatedIce(IceAction.OWN, [_NONE] * len(description.media))
     # the media of an end have the same credentials: they may share a transport (RFC 9143)
     near, far = new_credentials(), new_credentials()
@@ -169,39 +169,39 @@ def ice_of_offer(
         if medium.rejected or not medium.relayable:
             media.append(_NONE)
             continue
-        agent = _agent_of_offer(medium, near, sender, index) if ends.near and medium.ice else None
+        agent = _agent_of_offer(medium, near, sender, index) if agents.near and medium.ice else None
         known = _known_to_receiver(sender, receiver, index)
         if _moves(medium, sender, index, options, address):
             known = None  # other ports are a restart
-        offered = (known or far) if ends.far else None
+        offered = (known or far) if agents.far else None
         media.append(MediumIce(agent, offered, offered))
     return NegotiatedIce(IceAction.OWN, media)
 
 
-def _ends_of_offer(
+def _agents_of_offer(
     description: SessionDescription,
     options: OfferOptions,
     sender: Party | None,
     receiver: Party | None,
     *,
     converts: bool,
-) -> _Ends | None:
+) -> _Agents | None:
     """For which ends nh is an agent; None: ICE passes through, if there is any."""
     has_ice = any(medium.ice for medium in description.media if not medium.rejected)
     near = has_ice and not options.reject_ice
     known = _has_agents(receiver)
     match options.ice:
         case IceHandling.REMOVE:
-            return _Ends(near, far=False)
+            return _Agents(near, far=False)
         case IceHandling.FORCE:
-            return _Ends(near, far=True)
+            return _Agents(near, far=True)
         case IceHandling.OPTIONAL if not has_ice:
-            return _Ends(near, far=True)
+            return _Agents(near, far=True)
     if options.reject_ice:
-        return _Ends(near=False, far=known)
+        return _Agents(near=False, far=known)
     if known or _has_agents(sender):
-        return _Ends(near, far=known)
-    return _Ends(near, far=True) if has_ice and converts else None
+        return _Agents(near, far=known)
+    return _Agents(near, far=True) if has_ice and converts else None
 
 
 def _passed(description: SessionDescription, options: OfferOptions, *, bundled: bool) -> NegotiatedIce:

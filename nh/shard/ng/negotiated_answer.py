@@ -9,21 +9,19 @@ from typing import NamedTuple
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.party import MediumRequest, Party
-from nh.calls.socket_group import SocketGroup
 from nh.commands import OfferOptions
-from nh.sdp.bundles import new_tagged_media
 from nh.sdp.description import SessionDescription
-from nh.shard.ng.bundle_transports import share_security, share_transports, with_new_tagged
+from nh.shard.ng.bundle_transports import share_security, share_transports
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer, tagged_of
-from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers, of_carriers
-from nh.shard.ng.forwarded_sdp import forward_answer
+from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
 from nh.shard.ng.negotiation import padded, requests_of_answer
 from nh.shard.ng.optional_srtp import note_completed
 from nh.shard.ng.secured import Secured
 from nh.shard.ng.securing import secure_answer
-from nh.shard.ng.shown_codecs import ShownSdp, show_codecs
+from nh.shard.ng.seen_media import see_answer
+from nh.shard.ng.shown_codecs import ShownSdp
 
 
 class NegotiatedAnswer(NamedTuple):
@@ -74,25 +72,15 @@ class NegotiatedAnswer(NamedTuple):
         requests = request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
         return carry(requests, self.carriers, self.description.media) if self.carriers else requests
 
-    def forward(self, groups: Sequence[SocketGroup | None], *, mark: str) -> bytes:
-        """The answer for the offerer, see forward_answer()."""
-        body = forward_answer(
-            self.shown.description,
-            self.description,
-            of_carriers(groups, self.carriers),
-            self.options,
-            offerer=self.offerer,
-            muxes=self.muxes,
-            secured=self.secured,
-            bundles=self.bundles,
-            ice=self.ice,
-            address=self.options.media_address or self.near.advertised,
-            further=self.further,
-            mark=mark,
-        )
+    @property
+    def address(self) -> str:
+        """The relay's, to announce to the offerer."""
+        return self.options.media_address or self.near.advertised
+
+    def note(self) -> None:
+        """Note at the offerer what has been answered."""
         drop_unanswered(self.offerer, self.ice)
         note_completed(self.offerer, self.secured)
-        return body
 
 
 def negotiate_answer(
@@ -119,20 +107,10 @@ def negotiate_answer(
     Raises:
         UnusableSdp: it takes no key that was offered, or its bundles contradict its media.
     """
-    description = with_hidden(description, offerer.offered)
-    shown = show_codecs(description, options, offer=False)
-    unseen = shown.unseen_of(description)
-    new_tagged = new_tagged_media(description, unseen)
-    kept = unseen.intersection(new_tagged.values())
-    shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
-    description = shown.without(unseen - kept, description)
-    offered = padded(offerer.mux, len(description.media))
-    bundles = bundles_of_answer(description, offerer, unseen=kept)
-    bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
-    muxes = [
-        mux.answered(medium.rtcp_mux or index in bundled)
-        for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
-    ]
+    seen = see_answer(with_hidden(description, offerer.offered), options)
+    description = seen.description
+    bundles = bundles_of_answer(description, offerer, unseen=seen.unseen)
+    muxes = _answered_muxes(description, offerer, bundles)
     carriers: Carriers = NO_CARRIERS
     if (description.bundles or agreed) and not bundles.ends:
         carriers = carriers_of_answer(description, agreed, offerer=offerer)
@@ -151,5 +129,17 @@ def negotiate_answer(
     secured, ice = share_security(secured, ice, tagged_by_answerer)
     further = () if options.media_address else further
     return NegotiatedAnswer(
-        description, options, offerer, near, further, secured, muxes, bundles, ice, shown, carriers
+        description, options, offerer, near, further, secured, muxes, bundles, ice, seen.shown, carriers
     )
+
+
+def _answered_muxes(
+    description: SessionDescription, offerer: Party, bundles: AnsweredBundles
+) -> list[tuple[bool, bool]]:
+    """Of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port."""
+    bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
+    offered = padded(offerer.mux, len(description.media))
+    return [
+        mux.answered(medium.rtcp_mux or index in bundled)
+        for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))
+    ]

@@ -14,6 +14,7 @@ from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, optional_srtp, sdes
+from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.srtp_means import is_secure, taken, where_it_ends
 
@@ -22,10 +23,8 @@ def secure_offer(
     description: SessionDescription,
     transports: Sequence[str],
     options: OfferOptions,
+    ends: OfferEnds,
     *,
-    sender: Party | None,
-    same_end: Sequence[Party] = (),
-    receiver: Party | None,
     certificate: dtls.NewCertificate,
 ) -> list[Secured]:
     """What becomes of the media of an offer.
@@ -34,14 +33,13 @@ def secure_offer(
         description: the offer.
         transports: see wanted_transports().
         options: of the command.
-        sender: who offers; None: it is new.
-        same_end: all parties of that end: a new one may go on with the key of another.
-        receiver: who will be offered to, if that end has answered before.
+        ends: who offers, and who will be offered to.
         certificate: of the relay, for a new call.
 
     Raises:
         Unsupported: `cryptography` or pyOpenSSL is not installed.
     """
+    sender, receiver = ends.sender, ends.receiver
     on_both = _ends_on_both(sender, receiver)
     return [
         _secure_offered(
@@ -51,7 +49,7 @@ def secure_offer(
             on_both=on_both and not _is_known(index, sender, receiver),
             before=sender,
             index=index,
-            known=[each for party in same_end if (each := _security(party, index)) is not None],
+            known=[each for party in ends.same_end if (each := _security(party, index)) is not None],
             towards=_security(receiver, index),
             certificate=certificate,
         )

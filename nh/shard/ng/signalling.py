@@ -32,10 +32,12 @@ from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.carriers import agreed_by
 from nh.shard.ng.certificates import Certificates
+from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
-from nh.shard.ng.negotiated_offer import NegotiatedOffer, OfferEnds, negotiate_offer
+from nh.shard.ng.negotiated_offer import NegotiatedOffer, negotiate_offer
 from nh.shard.ng.negotiation import announced_media, family_of, leave_out, policy_for, read_sdp
+from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
 
@@ -125,7 +127,7 @@ class Signalling:
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], receiver: Party | None) -> None:
-            forwarded.append(negotiated.forward(groups, receiver, mark=self._mark))
+            forwarded.append(forward_offer(negotiated, groups, receiver, mark=self._mark))
 
         try:
             self._table.offer(
@@ -191,7 +193,8 @@ class Signalling:
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], _receiver: Party | None) -> None:
-            forwarded.append(negotiated.forward(groups, mark=self._mark))
+            forwarded.append(forward_answer(negotiated, groups, mark=self._mark))
+            negotiated.note()
 
         try:
             offers.answer(

@@ -1,0 +1,37 @@
+"""The ends of an offer: what the call knows of who offers, and of who will be offered to."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nh.calls.offer_answer.dialog import NO_CARRIERS
+from nh.calls.offer_answer.party import Party
+from nh.shard.ng.carriers import Carriers
+
+
+class OfferEnds(NamedTuple):
+    """The ends of an offer, as far as the call knows them.
+
+    Attributes:
+        sender: the party that it belongs to; None: it makes a new one.
+        receiver: the party that it goes to, if that end has answered before; None if that is not known.
+        same_end: all parties of the end that offers, the oldest first: a new one may go on with the keys of
+            another.
+        carriers: of their dialog.
+    """
+
+    sender: Party | None = None
+    receiver: Party | None = None
+    same_end: Sequence[Party] = ()
+    carriers: Carriers = NO_CARRIERS
+
+    def find_met(self, branch: bytes) -> Party | None:
+        """The party whose interfaces count: the sender, or the latest offer of the end that begins a branch.
+
+        As in rtpengine, an end without Via branches stays on the interfaces that it has been met on.
+
+        Args:
+            branch: the Via branch of the offer, b"" if unknown.
+        """
+        if self.sender is not None or branch:
+            return self.sender
+        return next((party for party in reversed(self.same_end) if not party.branch), None)
