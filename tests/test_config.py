@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from nh.address import TcpAddress
 from nh.calls.interfaces import Interface
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from nh.commands import Feature
 from nh.config import Settings, check_served_addresses
 from nh.config_sources import load_settings, read_settings, unknown_variables

@@ -118,7 +118,7 @@ MODULES: Final = {
     "ledger", "link_keep", "moments", "mouths", "ng_desk", "office", "onward", "persevering",
     "places",
     "placement", "playing", "pouring", "predecessor", "refusals", "relaying", "rendezvous", "restoration",
-    "restoring", "rules", "scene", "set_ups", "spares", "store_aside", "store_notes", "succession", "telling",
+    "restoring", "scene", "set_ups", "spares", "store_aside", "store_notes", "succession", "telling",
     "testator",
 }  # fmt: skip
 """Names of modules that are gone."""

@@ -5,12 +5,12 @@ the end is lite, the rules of latching decide (nh.calls.latching). No I/O, no cl
 """
 
 from nh.calls.ice import EndIce
-from nh.calls.latch_state import SourceState
+from nh.calls.latching.source import Rank, SourcePolicy
+from nh.calls.latching.state import SourceState
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.reception import Reception
 from nh.calls.relay_socket import RelaySocket
-from nh.calls.source import Rank, SourcePolicy
 from nh.ice.agent import IceAgent
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Demultiplexer
-from nh.calls.claims import Carried
 from nh.calls.drop import Drop
 from nh.calls.ice_reception import IceReception
+from nh.calls.latching.claims import Carried
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
@@ -22,7 +23,6 @@ from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.rtp.silence import Silencer
 from nh.calls.rtp.stream import RtpStream
-from nh.calls.source import SourcePolicy
 
 Transform = Callable[[memoryview], memoryview]
 """Rewrites a packet before it is measured and sent. It must not keep the argument: the buffer is reused."""

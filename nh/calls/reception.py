@@ -7,16 +7,16 @@ argument.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from nh.calls.claims import Carried, Claim
-from nh.calls.earlier import EARLIER_S, EarlierSender
-from nh.calls.latch_state import Continuity
-from nh.calls.latching import Latch
+from nh.calls.latching.claims import Carried, Claim
+from nh.calls.latching.earlier import EARLIER_S, EarlierSender
+from nh.calls.latching.latch import Latch
+from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.state import Continuity
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.stream import RtpStream
-from nh.calls.source import SourcePolicy
 
 PAUSE_S: Final = 1.0
 """A shorter silence is a pause of speech: it counts from when it is asked for first."""

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 
 from nh.calls.candidates import SHARE, adopt_candidates, open_candidates
-from nh.calls.earlier import EarlierSenders
 from nh.calls.events import CallEvents, EndReason
 from nh.calls.expiry_watch import ExpiryWatch
+from nh.calls.latching.earlier import EarlierSenders
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
 from nh.calls.ports import PortSpace
@@ -15,7 +16,6 @@ from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
 from nh.calls.socket_runs import SocketRun, SocketRuns
-from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached
 
 

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from nh.calls.claims import carried_by
 from nh.calls.ip_address import UNSPECIFIED
+from nh.calls.latching.claims import carried_by
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.errors import SocketCountMismatch
 
 NO_PARAM: Final[dict[str, str]] = {}

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.source import SourcePolicy
+from nh.calls.latching.source import SourcePolicy
 
 WEEK_S: Final = 7 * 86_400
 
@@ -18,7 +18,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How calls are relayed; a shard gets these from its supervisor, a library user passes them to nh.Helper.
 
     Attributes:
-        policy: which sources a leg accepts (nh.calls.source).
+        policy: which sources a leg accepts (nh.calls.latching.source).
         latch_window_s: how long after activation a better source takes over (heuristic), 0 to 60.
         relatch_s: silence after which another stream of the same IP may take over; 0: never.
         unused_s: lifetime of sockets without a session, 1 s to 7 days.

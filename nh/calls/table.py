@@ -7,6 +7,7 @@ an argument, and sockets come from Resources.
 from collections.abc import Iterable, Iterator, Sequence
 
 from nh.calls.call import Call
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.party import MediumRequest, Party
@@ -14,7 +15,6 @@ from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 

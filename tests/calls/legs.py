@@ -5,11 +5,11 @@ The announced address is a private one: a NAT may stand before it, so packets ma
 
 import itertools
 
-from nh.calls.claims import Carried
+from nh.calls.latching.claims import Carried
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.rtp.payload_types import PayloadTypes
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START, FakeSocket, receive
 from tests.calls.rtp import CLOCKS, rtp_packet
 

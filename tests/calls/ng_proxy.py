@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest
@@ -11,7 +12,6 @@ from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable
 from tests.calls.fakes import CALL, PORTS, RELAY, START, EventRecorder, Expired, FakePlane, has_nothing_left
 

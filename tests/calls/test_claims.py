@@ -1,4 +1,4 @@
-"""nh.calls.claims: which packets may make their sender the source of a leg, and which are noise."""
+"""nh.calls.latching.claims: which packets may make their sender the source of a leg, and which are noise."""
 
 import struct
 from typing import Final, NamedTuple
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.claims import MAX_MISSING, Carried, Claim, carried_by, read_claim
+from nh.calls.latching.claims import MAX_MISSING, Carried, Claim, carried_by, read_claim
 from nh.calls.media import Endpoint, Media
 from tests.calls.rtp import SSRC, rtp_packet
 

@@ -7,12 +7,12 @@ other ports. An end that says the same again keeps its source, and nothing is op
 import msgspec
 import pytest
 
-from nh.calls.claims import Carried
+from nh.calls.latching.claims import Carried
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import ALICE, ALICE_AUDIO, BOB, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy
 from tests.calls.legs import hear, speaks
 from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, A, B, NgProxy

@@ -1,4 +1,4 @@
-"""nh.calls.latching: the decisions of every policy, packet by packet, with the time as a number."""
+"""nh.calls.latching.latch: the decisions of every policy, packet by packet, with the time as a number."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.claims import Carried
-from nh.calls.latching import Admission, admit
-from nh.calls.latching_rules import ELSEWHERE_S
+from nh.calls.latching.claims import Carried
+from nh.calls.latching.latch import Admission, admit
+from nh.calls.latching.rules import ELSEWHERE_S
+from nh.calls.latching.source import Rank, SourcePolicy, rank
 from nh.calls.media import Endpoint
-from nh.calls.source import Rank, SourcePolicy, rank
 from tests.calls.fakes import START, receive
 from tests.calls.legs import (
     ANNOUNCED,

@@ -5,13 +5,13 @@ import dataclasses
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nh.calls.claims import Carried, read_claim
-from nh.calls.earlier import EarlierSender
-from nh.calls.latch_state import MAX_TRIALS
+from nh.calls.latching.claims import Carried, read_claim
+from nh.calls.latching.earlier import EarlierSender
+from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.state import MAX_TRIALS
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.stream import MAX_DROPOUT
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START
 from tests.calls.legs import (
     ANNOUNCED,

@@ -1,16 +1,16 @@
-"""nh.calls.latching_rules: every row of RULES and of POLICIES, one by one."""
+"""nh.calls.latching.rules: every row of RULES and of POLICIES, one by one."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import pytest
 
-from nh.calls.claims import Carried, read_claim
-from nh.calls.earlier import EarlierSender
-from nh.calls.latching_rules import ELSEWHERE_S, MOMENT_S, POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.claims import Carried, read_claim
+from nh.calls.latching.earlier import EarlierSender
+from nh.calls.latching.rules import ELSEWHERE_S, MOMENT_S, POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START
 from tests.calls.legs import (
     ANNOUNCED,

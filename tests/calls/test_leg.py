@@ -3,9 +3,9 @@
 import pytest
 
 from nh.calls.drop import Drop
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import START, receive
 from tests.calls.legs import (
     ANNOUNCED,

@@ -2,11 +2,11 @@
 
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.session import Session
-from nh.calls.source import SourcePolicy
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, START, make_proxy
 from tests.calls.legs import make_leg
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from nh.calls.latching_rules import ELSEWHERE_S
+from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session

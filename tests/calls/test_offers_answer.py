@@ -2,10 +2,10 @@
 
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Endpoint, Side
 from nh.calls.offer_answer.participants import MAX_PARTIES
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
 from tests.calls.fakes import CALL, RELAY
 from tests.calls.ng_proxy import (

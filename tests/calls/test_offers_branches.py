@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.calls.latching import admit
+from nh.calls.latching.latch import admit
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.offer_answer.participants import MAX_PARTIES

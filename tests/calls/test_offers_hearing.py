@@ -8,7 +8,7 @@ import dataclasses
 
 from hypothesis import settings
 
-from nh.calls.latching import admit
+from nh.calls.latching.latch import admit
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media
 from nh.calls.session import Session

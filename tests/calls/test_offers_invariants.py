@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, receive
 from tests.calls.ng_proxy import make_ng_proxy

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nh.calls.latching import admit
-from nh.calls.latching_rules import ELSEWHERE_S
+from nh.calls.latching.latch import admit
+from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.media import Endpoint, Media
 from nh.calls.settings import RelaySettings
 from tests.calls.legs import PACKET, speaks

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:

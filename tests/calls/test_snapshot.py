@@ -5,7 +5,7 @@ import pytest
 
 from nh.calls.call import Call
 from nh.calls.drop import Drop
-from nh.calls.latching_rules import ELSEWHERE_S
+from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from nh.calls.call import Call
 from nh.calls.drop import Drop
 from nh.calls.interfaces import Interface
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.offers import Offers
@@ -24,7 +25,6 @@ from nh.calls.settings import RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, Proxy, make_proxy
 from tests.calls.rtp import rtp_packet

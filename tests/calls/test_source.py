@@ -1,9 +1,9 @@
-"""nh.calls.source: how well a packet's source matches what SDP announced."""
+"""nh.calls.latching.source: how well a packet's source matches what SDP announced."""
 
 import pytest
 
+from nh.calls.latching.source import Rank, rank
 from nh.calls.media import Endpoint
-from nh.calls.source import Rank, rank
 
 ANNOUNCED = Endpoint("198.51.100.1", 4000)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.source import SourcePolicy
+from nh.calls.latching.source import SourcePolicy
 from nh.commands import EndpointLearning, Offer
 from nh.shard.ng.negotiation import policy_for
 from nh.wire.ng import decode_request

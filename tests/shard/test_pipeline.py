@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import pytest
 
 from nh.calls.drop import Drop
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
-from nh.calls.source import SourcePolicy
 from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.fast_readers import SocketReader
 from nh.shard.media.loop_guard import LocalPorts

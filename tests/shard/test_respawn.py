@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.calls.latch_state import SourceState
+from nh.calls.latching.state import SourceState
 from nh.calls.media import Endpoint, Side
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import (

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
 from nh.calls.rtcp_reports import MAX_READ
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
 from tests.rtcp import receiver_report, report_block, sender_report

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
-from nh.calls.source import SourcePolicy
 from nh.commands import TransactionKey
 from nh.shard.media import in_turns, opening
 from nh.shard.media.in_turns import LEAST

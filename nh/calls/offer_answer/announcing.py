@@ -11,13 +11,13 @@ import itertools
 from collections.abc import Sequence
 
 from nh.calls.bundle import Bundle
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import NO_HOLDS, MediumRequest, Party, of_media
 from nh.calls.resources import CallResources
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 
 
 class Announcer:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from nh.calls.bundle import Bundle
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.accepted_bundle import share_transports
@@ -23,7 +24,6 @@ from nh.calls.offer_answer.untagged import find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
 
 Prepare = Callable[[Sequence[SocketGroup | None], Party | None], None]

@@ -14,12 +14,12 @@ from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Bundle
 from nh.calls.dtls_security import OfferedDtls
 from nh.calls.interfaces import Interface
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey
 from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import IceCredentials
 

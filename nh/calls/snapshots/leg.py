@@ -7,11 +7,12 @@ from typing import Annotated, Final, Self
 import msgspec
 
 from nh.calls.blocking import blocks_of
-from nh.calls.claims import KNOWN, Carried, Claim
 from nh.calls.drop import Drop
-from nh.calls.earlier import EarlierSender
 from nh.calls.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
-from nh.calls.latch_state import MAX_TRIALS, SourceState, Trial
+from nh.calls.latching.claims import KNOWN, Carried, Claim
+from nh.calls.latching.earlier import EarlierSender
+from nh.calls.latching.source import Rank, SourcePolicy
+from nh.calls.latching.state import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
@@ -28,7 +29,6 @@ from nh.calls.snapshots.values import (
     TimeShift,
     require,
 )
-from nh.calls.source import Rank, SourcePolicy
 
 _SCOPED: Final = re.compile(r"(?P<address>[^%]*:[^%]*)%[A-Za-z0-9_.-]{1,16}\Z", re.ASCII)
 """A link-local IPv6 address with its scope (RFC 4007 11)."""
@@ -58,7 +58,7 @@ class PayloadTypesSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=Fals
 
 
 class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A nh.calls.latch_state.Trial."""
+    """A nh.calls.latching.state.Trial."""
 
     source: Source
     ssrc: Word | None
@@ -80,7 +80,7 @@ class TrialSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class EarlierSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A nh.calls.earlier.EarlierSender."""
+    """A nh.calls.latching.earlier.EarlierSender."""
 
     source: Source
     ssrcs: Annotated[list[Word], msgspec.Meta(max_length=MAX_STREAMS)]

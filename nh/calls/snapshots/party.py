@@ -9,6 +9,7 @@ import msgspec
 from nh.calls.blocking import blocks_of
 from nh.calls.interfaces import Interface
 from nh.calls.ip_address import is_unicast
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.offer_answer.party import (
     NO_HOLDS,
@@ -25,7 +26,6 @@ from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, t
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 
 
 def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from nh.calls.classify import MediaKind, classify
 from nh.calls.drop import Drop
-from nh.calls.latching import admit
+from nh.calls.latching.latch import admit
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.shard.media import loop_guard

@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
 from nh.calls.media_security import MediaSecurity
 from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party
-from nh.calls.source import SourcePolicy
 from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription

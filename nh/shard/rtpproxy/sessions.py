@@ -10,14 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.claims import HANDSHAKES
 from nh.calls.interfaces import Interface
+from nh.calls.latching.claims import HANDSHAKES
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Party, Reference
 from nh.calls.socket_group import SocketGroup
-from nh.calls.source import SourcePolicy
 from nh.calls.table import CallTable
 from nh.commands import (
     DeleteAll,

@@ -1,6 +1,6 @@
 """Latching: which sources a leg admits, and when it latches onto one (RFC 7362).
 
-The rules are the tables of nh.calls.latching_rules. The relay carries out what is decided here
+The rules are the tables of nh.calls.latching.rules. The relay carries out what is decided here
 (nh.shard.media). No I/O, no clock: `now` is an argument.
 """
 
@@ -8,11 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from nh.calls.claims import read_claim
-from nh.calls.latch_state import LatchState, SourceState
-from nh.calls.latching_rules import POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.claims import read_claim
+from nh.calls.latching.rules import POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.source import Rank, SourcePolicy, rank
+from nh.calls.latching.state import LatchState, SourceState
 from nh.calls.media import Endpoint
-from nh.calls.source import Rank, SourcePolicy, rank
 
 
 class Latch(LatchState):

@@ -7,7 +7,7 @@ call at that port.
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-from nh.calls.claims import Claim
+from nh.calls.latching.claims import Claim
 from nh.calls.media import Endpoint
 
 EARLIER_S: Final = 60.0

@@ -1,6 +1,6 @@
 """Sources: the policies for who may send, and how well a source matches what its end announced.
 
-The rules that follow from them are in nh.calls.latching_rules. Pure values.
+The rules that follow from them are in nh.calls.latching.rules. Pure values.
 """
 
 import enum

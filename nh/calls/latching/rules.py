@@ -1,18 +1,18 @@
 """The rules of latching (RFC 7362), as tables.
 
 RULES is the whole of it: the first rule that holds for a packet decides. POLICIES says what each policy adds.
-How well a source matches is nh.calls.source.rank(); what a packet claims is nh.calls.claims. No I/O, no
-clock.
+How well a source matches is source.rank(); what a packet claims is claims.Claim; both are beside this module.
+No I/O, no clock.
 """
 
 import enum
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from nh.calls.claims import Carried, Claim
-from nh.calls.latch_state import Continuity, LatchState, SourceState
+from nh.calls.latching.claims import Carried, Claim
+from nh.calls.latching.source import Rank, SourcePolicy, rank
+from nh.calls.latching.state import Continuity, LatchState, SourceState
 from nh.calls.media import Endpoint
-from nh.calls.source import Rank, SourcePolicy, rank
 
 MOMENT_S: Final = 0.3
 """Silence of a source after which one of equal rank takes over, while the leg is latching."""

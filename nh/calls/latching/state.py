@@ -1,17 +1,17 @@
 """What one leg knows about its source: the facts that the rules of latching go by.
 
-The rules are nh.calls.latching_rules, what follows from them is nh.calls.latching. No I/O, no clock.
+The rules are nh.calls.latching.rules, what follows from them is nh.calls.latching.latch. No I/O, no clock.
 """
 
 import abc
 import enum
 from typing import Any, Final, NamedTuple
 
-from nh.calls.claims import Carried, Claim
 from nh.calls.ip_address import is_private
+from nh.calls.latching.claims import Carried, Claim
+from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
-from nh.calls.source import Rank, SourcePolicy
 
 GAP_S: Final = 0.5
 """Longest gap in a stream on trial."""
