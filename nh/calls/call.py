@@ -12,7 +12,7 @@ from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import CallResources, Resources
 from nh.calls.session import Session, SessionInfo
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.timeouts import TimeoutTarget
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall

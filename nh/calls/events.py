@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from nh.calls.journal import CallJournal
     from nh.calls.leg import Leg
-    from nh.calls.relay_socket import RelaySocket
     from nh.calls.session import Session
-    from nh.calls.socket_group import SocketGroup
+    from nh.calls.sockets.group import SocketGroup
+    from nh.calls.sockets.relay_socket import RelaySocket
 
 
 class EndReason(enum.StrEnum):

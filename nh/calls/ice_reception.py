@@ -10,7 +10,7 @@ from nh.calls.latching.state import SourceState
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.reception import Reception
-from nh.calls.relay_socket import RelaySocket
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.ice.agent import IceAgent
 
 

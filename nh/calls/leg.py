@@ -17,12 +17,12 @@ from nh.calls.media import Endpoint, Side
 from nh.calls.media_security import MediaSecurity
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.calls.rare import Rare
-from nh.calls.relay_socket import RelaySocket
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.rtp.silence import Silencer
 from nh.calls.rtp.stream import RtpStream
+from nh.calls.sockets.relay_socket import RelaySocket
 
 Transform = Callable[[memoryview], memoryview]
 """Rewrites a packet before it is measured and sent. It must not keep the argument: the buffer is reused."""

@@ -5,8 +5,8 @@ nh.shard.media.plane implements it in a shard; tests have a fake.
 
 from typing import Protocol
 
-from nh.calls.relay_socket import SocketFactory
 from nh.calls.session import Session
+from nh.calls.sockets.relay_socket import SocketFactory
 
 
 class MediaPlane(SocketFactory, Protocol):

@@ -8,7 +8,7 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 RTCP_SILENCES: Final = 10
 """How many times as long as RTP an RTCP leg is silent before another source takes over."""

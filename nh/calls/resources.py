@@ -3,19 +3,19 @@
 import sys
 from collections.abc import Sequence
 
-from nh.calls.candidates import SHARE, adopt_candidates, open_candidates
 from nh.calls.events import CallEvents, EndReason
 from nh.calls.expiry_watch import ExpiryWatch
 from nh.calls.latching.earlier import EarlierSenders
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side, interned
 from nh.calls.media_plane import MediaPlane
-from nh.calls.ports import PortSpace
 from nh.calls.session import NO_PARAM, Session
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
-from nh.calls.socket_runs import SocketRun, SocketRuns
+from nh.calls.sockets.candidates import SHARE, adopt_candidates, open_candidates
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortSpace
+from nh.calls.sockets.runs import SocketRun, SocketRuns
 from nh.errors import LimitReached
 
 
@@ -100,7 +100,7 @@ class CallResources:
             media: the media of the SDP.
             now: monotonic seconds.
             dscp: see SocketFactory.open_sockets.
-            further: local IP addresses for further candidates of its only medium (nh.calls.candidates).
+            further: local IP addresses for its only medium (nh.calls.sockets.candidates).
 
         Raises:
             LimitReached: max_sockets or max_sockets_in_group would be exceeded.

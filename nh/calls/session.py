@@ -15,7 +15,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.errors import SocketCountMismatch
 
 NO_PARAM: Final[dict[str, str]] = {}

@@ -14,7 +14,7 @@ from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 

@@ -11,7 +11,7 @@ from nh.calls.media import Side
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 class Transaction:

@@ -12,7 +12,7 @@ from nh.calls.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.session import Pair, Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import REFUSED, CheckResult
 from nh.results import (
     CallDetail,

@@ -23,7 +23,7 @@ from nh.calls.journal import (
 from nh.calls.leg import Leg
 from nh.calls.media_state import is_answered
 from nh.calls.session import Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import INFO
 from nh.commands import CallCommand, DeleteAll, RelayCommand, TransactionKey

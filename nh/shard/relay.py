@@ -15,11 +15,11 @@ import msgspec
 from nh.calls.events import CallEvents, CallObserver
 from nh.calls.journal import NO_CLIENT, CallEnd, Client
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelayConfig, RelaySettings
+from nh.calls.sockets.ports import PortSpace
 from nh.calls.table import CallTable
 from nh.commands import (
     ListCalls,

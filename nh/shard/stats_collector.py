@@ -11,7 +11,7 @@ from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Leg
 from nh.calls.rtp.mos import MIN_PACKETS
 from nh.calls.session import Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import COMMANDS
 from nh.commands import RelayCommand

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
-from nh.calls.ports import PortInUse, PortSpace
-from nh.calls.relay_socket import RelaySocket
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortInUse, PortSpace
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.calls.table import CallTable
 from nh.errors import AddressUnavailable, PortsExhausted
 

@@ -7,11 +7,11 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest
-from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortSpace
 from nh.calls.table import CallTable
 from tests.calls.fakes import CALL, PORTS, RELAY, START, EventRecorder, Expired, FakePlane, has_nothing_left
 

@@ -1,11 +1,11 @@
-"""nh.calls.ports: which ports are free, and that none is ever handed out twice."""
+"""nh.calls.sockets.ports: which ports are free, and that none is ever handed out twice."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nh.calls.ports import MAX_ATTEMPTS, MAX_IDLE_POOLS, PortInUse, PortPool, PortSpace
+from nh.calls.sockets.ports import MAX_ATTEMPTS, MAX_IDLE_POOLS, PortInUse, PortPool, PortSpace
 from nh.errors import AddressUnavailable, PortsExhausted
 
 LOW, HIGH = 20_000, 20_019

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nh.calls.ports import PortSpace
 from nh.calls.resources import Resources
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
+from nh.calls.sockets.ports import PortSpace
 from nh.errors import LimitReached
 from tests.calls.fakes import (
     ALICE_AUDIO,

@@ -22,7 +22,7 @@ from nh.calls.snapshots.party import PartySnapshot
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.snapshots.version import VERSION
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import AddressUnavailable, PortsExhausted, Refused, SnapshotUnreadable
 from tests.calls.fakes import (

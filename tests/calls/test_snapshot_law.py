@@ -18,13 +18,13 @@ from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Mux
-from nh.calls.ports import PortPool
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortPool
 from nh.errors import Refused
 from tests.calls.fakes import RELAY, START, Proxy, make_proxy
 from tests.calls.rtp import rtp_packet

@@ -1,13 +1,13 @@
-"""nh.calls.socket_group: the sockets for one SDP, all of them or none."""
+"""nh.calls.sockets.group: the sockets for one SDP, all of them or none."""
 
 import math
 
 import pytest
 
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.ports import PortSpace
-from nh.calls.socket_group import SocketGroup
-from nh.calls.socket_runs import SocketRuns
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortSpace
+from nh.calls.sockets.runs import SocketRuns
 from nh.errors import AddressUnavailable, PortsExhausted
 from tests.calls.fakes import ALICE, ALICE_AUDIO, ALICE_VIDEO, HELD_AUDIO, PORTS, RELAY, START, FakePlane
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from nh.calls.events import CallEvents, CallObserver
-from nh.calls.ports import PortInUse
-from nh.calls.relay_socket import RelaySocket
 from nh.calls.settings import RelaySettings
+from nh.calls.sockets.ports import PortInUse
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
 from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.opening import close_media_sockets, open_media_sockets

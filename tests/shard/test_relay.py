@@ -12,7 +12,7 @@ from nh.calls.media import Media, Side
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.calls.session import Session
 from nh.calls.settings import RelayConfig, RelaySettings
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.commands import (
     Activate,
     Allocate,

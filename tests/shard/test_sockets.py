@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from nh.calls.media import Endpoint
-from nh.calls.ports import PortInUse
+from nh.calls.sockets.ports import PortInUse
 from nh.errors import AddressUnavailable
 from nh.shard.media.opening import adopt_media_socket, close_media_sockets, open_media_sockets
 from nh.shard.media.sockets import MediaSocket

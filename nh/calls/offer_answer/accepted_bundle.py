@@ -12,7 +12,7 @@ from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 def share_transports(

@@ -17,7 +17,7 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import NO_HOLDS, MediumRequest, Party, of_media
 from nh.calls.resources import CallResources
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 class Announcer:

@@ -12,7 +12,7 @@ from nh.calls.media import Side
 from nh.calls.offer_answer.party import Party, ReceivedTotals
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 MAX_REPLACED: Final = 64
 """Most replaced sessions of a dialog: signalling that changes its ports again and again ends the oldest."""

@@ -13,7 +13,7 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import CallResources
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 def early_dialog_of(participants: Participants, offerer: Party, *, now: float) -> Dialog | None:

@@ -23,7 +23,7 @@ from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.offer_answer.untagged import find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.errors import LimitReached, PortsExhausted, UnknownCall, WrongDialog
 
 Prepare = Callable[[Sequence[SocketGroup | None], Party | None], None]

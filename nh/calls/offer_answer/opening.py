@@ -10,7 +10,7 @@ from typing import Self
 
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import CallResources
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 class Opening:

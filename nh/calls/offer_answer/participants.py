@@ -11,7 +11,7 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 MAX_PARTIES: Final = 256
 """Most parties of one call: forks and hunting need some, and a client may invent tags and branches."""

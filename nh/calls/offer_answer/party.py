@@ -19,7 +19,7 @@ from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey
 from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import IceCredentials
 

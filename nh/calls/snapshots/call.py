@@ -16,7 +16,7 @@ from nh.calls.snapshots.secrets import SecretsRestorer, take_secrets
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, require_distinct
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.errors import SnapshotUnreadable

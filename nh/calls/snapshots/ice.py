@@ -10,7 +10,7 @@ from nh.calls.ice import EndIce
 from nh.calls.ip_address import MAX_ADDRESS_CHARACTERS
 from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.errors import SnapshotUnreadable
 from nh.ice.agent import MAX_SOURCES, Checked, CheckResult, IceAgent, IceComponent
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials

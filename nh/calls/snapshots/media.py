@@ -5,14 +5,14 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.candidates import MAX_FURTHER
 from nh.calls.ip_address import canonical_host, is_address, is_unicast
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side
-from nh.calls.ports import PortInUse
 from nh.calls.resources import CallResources
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat
 from nh.calls.snapshots.values import Address, Index, Port, Time, TimeShift, require, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.candidates import MAX_FURTHER
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.ports import PortInUse
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]

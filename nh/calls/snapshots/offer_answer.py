@@ -26,7 +26,7 @@ from nh.calls.snapshots.values import (
     require_distinct,
     require_index,
 )
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -25,7 +25,7 @@ from nh.calls.rtp.payload_types import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:

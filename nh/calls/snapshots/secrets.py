@@ -15,7 +15,7 @@ from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
 from nh.calls.snapshots.values import Index, require, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.dtls.certificate import Certificate
 from nh.errors import SnapshotUnreadable, Unsupported
 from nh.srtp.keys import MasterKey

@@ -10,7 +10,7 @@ from nh.calls.session import NO_PARAM, Session
 from nh.calls.snapshots.leg import LegSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.values import Index, Indexes, Time, TimeShift, require, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 
 
 class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from nh.calls.session import Session
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.session import SessionSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, require, require_distinct, require_index
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.transaction import Transaction
 
 

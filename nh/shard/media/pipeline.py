@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.relay_socket import RelaySocket
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.shard.media.loop_guard import LocalPorts
 
 ENOUGH_PACKETS: Final = 50

@@ -13,9 +13,9 @@ from typing import Final
 from nh.calls.events import CallEvents
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.relay_socket import RelaySocket
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop

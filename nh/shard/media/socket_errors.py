@@ -4,7 +4,7 @@ import errno
 import os
 from typing import Final
 
-from nh.calls.ports import PortInUse
+from nh.calls.sockets.ports import PortInUse
 from nh.errors import AddressUnavailable, SocketsExhausted
 
 _NO_MEMORY: Final = "raise what memory nh may have (MemoryMax= of its service), or sockets (net.ipv4.udp_mem)"

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.offer_answer.party import Party
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.commands import MAX_FORWARDED_BYTES
 from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes

@@ -9,7 +9,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Mux, Party
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.rewrite import MediumPlan, MuxAction
 from nh.shard.ng.negotiation import differ_by_feedback

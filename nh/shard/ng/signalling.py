@@ -14,7 +14,7 @@ from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (

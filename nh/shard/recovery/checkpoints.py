@@ -25,7 +25,7 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
-from nh.calls.socket_group import SocketGroup
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.loop import Loop, until_next
 from nh.shard.media.sockets import MediaSocket

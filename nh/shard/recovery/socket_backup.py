@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.calls.media import Endpoint
-from nh.calls.relay_socket import RelaySocket
+from nh.calls.sockets.relay_socket import RelaySocket
 from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import Loop
 from nh.shard.media.sockets import MediaSocket

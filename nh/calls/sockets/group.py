@@ -13,8 +13,8 @@ import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
-from nh.calls.relay_socket import RelaySocket
-from nh.calls.socket_runs import SocketRun, SocketRuns
+from nh.calls.sockets.relay_socket import RelaySocket
+from nh.calls.sockets.runs import SocketRun, SocketRuns
 from nh.ice.agent import IceAgent
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nh.calls.ports import PortSpace
-from nh.calls.relay_socket import RelaySocket, SocketFactory
+from nh.calls.sockets.ports import PortSpace
+from nh.calls.sockets.relay_socket import RelaySocket, SocketFactory
 
 
 class SocketRun(NamedTuple):

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.ports import PortInUse
-from nh.calls.socket_runs import SocketRun, SocketRuns
+from nh.calls.sockets.ports import PortInUse
+from nh.calls.sockets.runs import SocketRun, SocketRuns
 from nh.errors import AddressUnavailable, PortsExhausted
 
 MAX_FURTHER: Final = 7
