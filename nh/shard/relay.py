@@ -35,8 +35,8 @@ from nh.shard.limit_log import LimitLog
 from nh.shard.load import LoadMeter
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
-from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.plane import SocketPlane
+from nh.shard.media.sockets.loop_guard import LocalPorts
 from nh.shard.stats_collector import StatsCollector
 from nh.shard.ticker import HOUSEKEEPING_S, WATCH_S, Ticker
 from nh.stats import ShardStats

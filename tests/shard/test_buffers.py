@@ -1,4 +1,4 @@
-"""nh.shard.media.buffers: bursts of video survive in the socket, and what a socket loses is counted."""
+"""Buffers of media sockets: bursts of video survive in the socket, and what a socket loses is counted."""
 
 import socket
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import pytest
 from nh.calls.drop import Drop
 from nh.calls.media import Media, Side
 from nh.commands import TransactionKey
-from nh.shard.media import buffers
-from nh.shard.media.opening import close_media_sockets, open_media_sockets
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets import buffers
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
+from nh.shard.media.sockets.opening import close_media_sockets, open_media_sockets
 from nh.shard.media.totals import TrafficTotals
 from tests.shard.bundled_call import BundledCall
 from tests.shard.conftest import MakePeer, MakeTestbed

@@ -6,7 +6,7 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.commands import Close, TransactionKey
 from nh.results import Closed
-from nh.shard.media.fast_readers import SocketReader
+from nh.shard.media.pipeline.fast_readers import SocketReader
 from nh.shard.media.poll import MediaPoll
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, RelayTestbed, Where, audio, shuts_out

@@ -1,4 +1,4 @@
-"""nh.shard.media.loop_guard: calls that go through one relay twice, and calls that go round in it."""
+"""nh.shard.media.sockets.loop_guard: calls that go through one relay twice, and calls that go round in it."""
 
 import contextlib
 import socket
@@ -9,8 +9,8 @@ import pytest
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
 from nh.commands import EndpointLearning
-from nh.shard.media import loop_guard
-from nh.shard.media.loop_guard import MAX_HOPS, LocalPorts
+from nh.shard.media.sockets import loop_guard
+from nh.shard.media.sockets.loop_guard import MAX_HOPS, LocalPorts
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_testbed import NgTestbed
 from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where, audio

@@ -12,10 +12,10 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.fastpath.loader import LoadedProgram
-from nh.shard.media.fast_readers import SocketReader
-from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import PLAIN, Admit, Plan, plan_for
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.pipeline.fast_readers import SocketReader
+from nh.shard.media.pipeline.plan import PLAIN, Admit, Plan, plan_for
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from tests.calls.legs import make_leg
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakePeer, MakeTestbed

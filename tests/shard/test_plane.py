@@ -11,10 +11,10 @@ from nh.calls.settings import RelaySettings
 from nh.calls.sockets.ports import PortInUse
 from nh.calls.sockets.relay_socket import RelaySocket
 from nh.errors import AddressUnavailable, PortsExhausted, SocketsExhausted
-from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.opening import close_media_sockets, open_media_sockets
 from nh.shard.media.plane import SocketPlane
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket
+from nh.shard.media.sockets.opening import close_media_sockets, open_media_sockets
 from tests.shard.testbed import V4
 
 

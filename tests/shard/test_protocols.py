@@ -17,7 +17,7 @@ from nh.ice.agent import CheckResult
 from nh.shard.media import protocols
 from nh.shard.media.fair_queue import MAX_WAITING
 from nh.shard.media.protocols import STEPS_A_TURN
-from nh.shard.media.sockets import socket_of
+from nh.shard.media.sockets.media_socket import socket_of
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer

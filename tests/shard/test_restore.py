@@ -14,7 +14,7 @@ from nh.ipc.fd_passing import MAX_FDS
 from nh.ipc.link_messages import RestoreCall
 from nh.loop import SelectorLoop
 from nh.results import Allocated
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.recovery import checkpoints
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreCounts

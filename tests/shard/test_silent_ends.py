@@ -11,10 +11,11 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Side
-from nh.shard.media import forwarding, opening
+from nh.shard.media import forwarding
 from nh.shard.media.leg_notes import NOTE_S
-from nh.shard.media.pipeline import ENOUGH_PACKETS
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.pipeline.plan import ENOUGH_PACKETS
+from nh.shard.media.sockets import opening
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from tests.calls.rtp import rtp_packet
 from tests.shard.conftest import MakePeer, errors_in
 from tests.shard.ng_testbed import NgTalk, NgTestbed

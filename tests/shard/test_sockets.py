@@ -1,4 +1,4 @@
-"""nh.shard.media.sockets and opening: exclusive ports of this host, all of a run or none."""
+"""nh.shard.media.sockets.media_socket and opening: exclusive ports of this host, all of a run or none."""
 
 import os
 import socket
@@ -11,8 +11,8 @@ import pytest
 from nh.calls.media import Endpoint
 from nh.calls.sockets.ports import PortInUse
 from nh.errors import AddressUnavailable
-from nh.shard.media.opening import adopt_media_socket, close_media_sockets, open_media_sockets
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.media_socket import MediaSocket
+from nh.shard.media.sockets.opening import adopt_media_socket, close_media_sockets, open_media_sockets
 from tests.shard.testbed import V4
 from tools.harness.waiting import eventually
 
@@ -79,7 +79,7 @@ def test_descriptors_that_are_used_up_are_no_free_ports(ports: range) -> None:
     program = f"""
 import resource
 from nh.errors import PortsExhausted
-from nh.shard.media.opening import open_media_sockets
+from nh.shard.media.sockets.opening import open_media_sockets
 import os
 before = len(os.listdir("/proc/self/fd"))
 resource.setrlimit(resource.RLIMIT_NOFILE, (before + 5, before + 5))
@@ -152,7 +152,7 @@ def test_a_connected_socket_knows_how_many_packets_may_be_older(
     opened: list[MediaSocket], monkeypatch: pytest.MonkeyPatch, option: int
 ) -> None:
     """With SO_MEMINFO, and with a kernel that does not have it."""
-    monkeypatch.setattr("nh.shard.media.sockets._SO_MEMINFO", option)
+    monkeypatch.setattr("nh.shard.media.sockets.media_socket._SO_MEMINFO", option)
     for _ in range(50):
         opened[1].sendto(b"", opened[0].getsockname())
 

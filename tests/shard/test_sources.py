@@ -14,9 +14,10 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import TransactionKey
-from nh.shard.media import in_turns, opening
+from nh.shard.media import in_turns
 from nh.shard.media.in_turns import LEAST
-from nh.shard.media.sockets import socket_of
+from nh.shard.media.sockets import opening
+from nh.shard.media.sockets.media_socket import socket_of
 from tests.calls.rtp import SSRC, rtp_packet
 from tests.shard.conftest import MakePeer, MakeTestbed
 from tests.shard.testbed import PACKET, PACKETS, V4, V6, Conversation, RelayTestbed, audio, shuts_out

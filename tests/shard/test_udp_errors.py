@@ -1,4 +1,4 @@
-"""nh.shard.media.udp_errors: the kernel's counters say when sockets have to be asked what they lost."""
+"""UDP errors: the kernel's counters say when sockets have to be asked what they lost."""
 
 import socket
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nh.calls.drop import Drop
-from nh.shard.media.udp_errors import UdpErrors
+from nh.shard.media.sockets.udp_errors import UdpErrors
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import V4, V6, RelayTestbed
 

@@ -1,4 +1,4 @@
-"""nh.shard.media.unreachable: what ICMP says of packets to an end, on both paths."""
+"""nh.shard.media.sockets.unreachable: what ICMP says of packets to an end, on both paths."""
 
 import errno
 import socket
@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from nh.calls.media import Endpoint, Side
-from nh.shard.media.unreachable import queue_errors, read_unreachable
+from nh.shard.media.sockets.unreachable import queue_errors, read_unreachable
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import V4, V6, Conversation, RelayTestbed
 from tools.harness.media_peer import RTCP, RTP, MediaPeer

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nh.calls.media import Side
-from nh.shard.media.pipeline import Plan, plan_for
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.pipeline.plan import Plan, plan_for
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from tests.shard.conftest import MakePeer, errors_in
 from tests.shard.testbed import Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer

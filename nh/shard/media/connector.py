@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.shard.media.opening import open_beside
-from nh.shard.media.pipeline import peer_for, sends_enough
+from nh.shard.media.pipeline.plan import peer_for, sends_enough
+from nh.shard.media.pipeline.readers import Readers
 from nh.shard.media.poll import MediaPoll
-from nh.shard.media.readers import Readers
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.media_socket import MediaSocket
+from nh.shard.media.sockets.opening import open_beside
 
 SERVED_BESIDE: Final = 256
 """Most packets of other sources that are served before the socket closes that they came to, in some

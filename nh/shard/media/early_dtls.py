@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.media_socket import MediaSocket
 
 MAX_PACKETS: Final = 4
 """Most packets that are kept for a socket, the latest: a ClientHello of a browser is two datagrams."""

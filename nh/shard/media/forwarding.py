@@ -1,8 +1,8 @@
 """Forwarding: applies to sockets, kernel flows and readers what sessions and packets change at the legs.
 
 Packets are served in four steps. Readers collect a packet, decide by the rules of the domain, and send it
-(nh.shard.media.readers). What a packet changed, such as a leg that has latched, is applied here at the end of
-the batch: the socket is connected, a kernel flow begins or changes, and the plans of the sockets concerned
+(nh.shard.media.pipeline). What a packet changed, such as a leg that has latched, is applied here at the end
+of the batch: the socket is connected, a kernel flow begins or changes, and the plans of the sockets concerned
 are compiled anew (nh.shard.media.paths). Applying never runs inside a reader, so nothing is re-entered.
 
 To connect a socket takes as long as some packets. So a batch of packets that many legs latch with is followed
@@ -21,17 +21,17 @@ from typing import Final
 from nh.calls.leg import Leg
 from nh.loop import Loop
 from nh.shard.media.connector import Connector
-from nh.shard.media.egress import Egress
-from nh.shard.media.fast_readers import NoteLeg
 from nh.shard.media.in_turns import InTurns
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.media.loop_guard import LocalPorts
 from nh.shard.media.paths import Paths
-from nh.shard.media.pipeline import ENOUGH_PACKETS, legs_at, peer_for
+from nh.shard.media.pipeline.egress import Egress
+from nh.shard.media.pipeline.fast_readers import NoteLeg
+from nh.shard.media.pipeline.plan import ENOUGH_PACKETS, legs_at, peer_for
+from nh.shard.media.pipeline.readers import Readers
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
-from nh.shard.media.readers import Readers
-from nh.shard.media.sockets import MediaSocket, socket_of, sockets_of
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ class Forwarding:
     Args:
         poll: watches the sockets.
         traffic: counts packets and drops.
-        local_ports: the media ports of this relay (nh.shard.media.loop_guard).
+        local_ports: the media ports of this relay (nh.shard.media.sockets.loop_guard).
         kernel: moves directions into the kernel; None: all packets stay in user space.
         kernel_off: why there is no path in the kernel, for `nh calls`.
         source_changed: called with the call-id and the leg whose source or state changed.
         path_changed: called with the call-id and each leg at a socket whose packets went into the kernel, or
             out of it.
         opened_beside: called with a socket beside which another one has been opened.
-        note_leg: see nh.shard.media.fast_readers.NoteLeg.
+        note_leg: see nh.shard.media.pipeline.fast_readers.NoteLeg.
 
     Attributes:
         protocols: what ends say beside the media.

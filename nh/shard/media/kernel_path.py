@@ -22,7 +22,7 @@ from nh.loop import Loop
 from nh.shard.media.kernel_flow import KernelFlow
 from nh.shard.media.offload_rules import find_obstacle, why_not_latched
 from nh.shard.media.route_cache import RouteCache
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 
 logger = logging.getLogger(__name__)
 

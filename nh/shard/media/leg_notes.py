@@ -12,7 +12,7 @@ from nh.calls.events import CallEvents
 from nh.calls.leg import Leg
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.shard.media.leg_memory import LegMemory
-from nh.shard.media.sockets import socket_of
+from nh.shard.media.sockets.media_socket import socket_of
 
 NOTE_S: Final = 10.0
 """How old counters may become for a successor while packets come."""

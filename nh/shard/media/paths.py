@@ -1,7 +1,7 @@
 """Paths: how the packets of each media socket go, as its legs say.
 
 The kernel forwards them, or they come to the socket: connected to their source or open to all, and to the
-reader that its plan is compiled into (nh.shard.media.pipeline, nh.shard.media.readers).
+reader that its plan is compiled into (nh.shard.media.pipeline.plan, nh.shard.media.pipeline.readers).
 
 Packets that waited at a socket before it was connected came from any source. They are admitted by it, in
 their order, until the socket gets a reader that leaves the source to the kernel.
@@ -12,14 +12,14 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.shard.media.connector import Connector
-from nh.shard.media.fast_readers import SocketReader
 from nh.shard.media.kernel_path import KernelPath
-from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.pipeline import plan_for, sole_latched_source
+from nh.shard.media.pipeline.fast_readers import SocketReader
+from nh.shard.media.pipeline.plan import plan_for, sole_latched_source
+from nh.shard.media.pipeline.readers import Readers
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
-from nh.shard.media.readers import Readers
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket
 
 SERVED_BEFORE_FLOW: Final = 64
 """Most packets that are served when a flow begins that they are older than, so that they stay in order. More
@@ -34,7 +34,7 @@ class Paths:
         readers: compiles the plans.
         connector: connects the sockets.
         protocols: what ends say beside the media.
-        local_ports: the media ports of this relay (nh.shard.media.loop_guard).
+        local_ports: the media ports of this relay (nh.shard.media.sockets.loop_guard).
         kernel: moves directions into the kernel; None: all packets stay in user space.
         path_changed: called with the call-id and each leg at a socket whose packets went into the kernel, or
             out of it.

@@ -20,18 +20,18 @@ from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop
 from nh.reasons import reason
-from nh.shard.media.buffers import MediaBuffers
 from nh.shard.media.forwarding import Forwarding
 from nh.shard.media.kernel_path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.leg_notes import LegNotes
-from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.opening import adopt_media_socket, close_media_sockets, open_media_sockets
 from nh.shard.media.poll import MediaPoll
-from nh.shard.media.socket_errors import exhausted
-from nh.shard.media.sockets import MediaSocket, sockets_of
+from nh.shard.media.sockets.buffers import MediaBuffers
+from nh.shard.media.sockets.errors import exhausted
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket, sockets_of
+from nh.shard.media.sockets.opening import adopt_media_socket, close_media_sockets, open_media_sockets
+from nh.shard.media.sockets.udp_errors import UdpErrors
 from nh.shard.media.totals import TrafficTotals
-from nh.shard.media.udp_errors import UdpErrors
 
 logger = logging.getLogger(__name__)
 

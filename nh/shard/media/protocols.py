@@ -23,11 +23,11 @@ from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.loop import Loop, Timer
-from nh.shard.media.addresses import socket_address
 from nh.shard.media.early_dtls import EarlyDtls
 from nh.shard.media.fair_queue import FairQueue, Step
 from nh.shard.media.poll import FAILURES_S, MediaPoll
-from nh.shard.media.sockets import MediaSocket, socket_of
+from nh.shard.media.sockets.addresses import socket_address
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)

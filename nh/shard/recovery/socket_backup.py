@@ -15,7 +15,7 @@ from nh.calls.media import Endpoint
 from nh.calls.sockets.relay_socket import RelaySocket
 from nh.ipc.fd_passing import MAX_FDS
 from nh.loop import Loop
-from nh.shard.media.sockets import MediaSocket
+from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 
 TURN_S: Final = 0.01

@@ -1,9 +1,8 @@
 """Readers: plans of the media pipeline, compiled into what the poll calls for each packet.
 
-Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a reader of
-nh.shard.media.fast_readers; ports that RTP shares, one of nh.shard.media.shared_ports. This module has the
-readers whose packets go stage by stage (nh.shard.media.stages): one for every other connected socket, one
-that admits by source, one that drops.
+Sockets of one latched leg whose plan is plain, or has SRTP and nothing else, get a reader of `fast_readers`;
+ports that RTP shares, one of `shared_ports`. This module has the readers whose packets go stage by stage
+(`stages`): one for every other connected socket, one that admits by source, one that drops.
 """
 
 import socket
@@ -16,10 +15,8 @@ from nh.calls.drop import Drop
 from nh.calls.latching.latch import admit
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.shard.media import loop_guard
-from nh.shard.media.addresses import endpoint_of, received_address
-from nh.shard.media.egress import Egress, sends_all
-from nh.shard.media.fast_readers import (
+from nh.shard.media.pipeline.egress import Egress, sends_all
+from nh.shard.media.pipeline.fast_readers import (
     NoteLeg,
     ReaderContext,
     SocketReader,
@@ -28,7 +25,7 @@ from nh.shard.media.fast_readers import (
     secured_factory,
     source_factory,
 )
-from nh.shard.media.pipeline import (
+from nh.shard.media.pipeline.plan import (
     BY_SOURCE,
     PLAIN,
     SECURED,
@@ -38,14 +35,16 @@ from nh.shard.media.pipeline import (
     Plan,
     sole_latched_source,
 )
+from nh.shard.media.pipeline.shared_ports import has_fast_ways, shared_port_factory
+from nh.shard.media.pipeline.srtp import DROPS, is_stun
+from nh.shard.media.pipeline.stages import Stages
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
-from nh.shard.media.shared_ports import has_fast_ways, shared_port_factory
-from nh.shard.media.sockets import MediaSocket, connected_socket_of, socket_of
-from nh.shard.media.srtp import DROPS, is_stun
-from nh.shard.media.stages import Stages
+from nh.shard.media.sockets import loop_guard
+from nh.shard.media.sockets.addresses import endpoint_of, received_address
+from nh.shard.media.sockets.media_socket import MediaSocket, connected_socket_of, socket_of
+from nh.shard.media.sockets.unreachable import read_unreachable
 from nh.shard.media.totals import TrafficTotals
-from nh.shard.media.unreachable import read_unreachable
 from nh.srtp.refusal import Refusal
 
 MAX_DATAGRAM_BYTES: Final = 65_536

@@ -14,11 +14,11 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
 from nh.calls.rtp.meter import RtpMeter
-from nh.shard.media.addresses import SocketAddress, endpoint_of
-from nh.shard.media.egress import Egress, Send, seals_first
+from nh.shard.media.pipeline.egress import Egress, Send, seals_first
+from nh.shard.media.pipeline.srtp import open_packet, seal_packet
 from nh.shard.media.poll import MediaPoll, Reader
-from nh.shard.media.sockets import MediaSocket
-from nh.shard.media.srtp import open_packet, seal_packet
+from nh.shard.media.sockets.addresses import SocketAddress, endpoint_of
+from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 

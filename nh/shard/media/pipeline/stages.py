@@ -1,7 +1,7 @@
 """Stages: what a packet goes through from its reader to the other end, stage by stage.
 
-It is opened, counted, transformed, measured, sealed and sent. Closures of nh.shard.media.fast_readers and
-nh.shard.media.shared_ports do the same for nearly all packets, in one function each.
+It is opened, counted, transformed, measured, sealed and sent. Closures of `fast_readers` and
+`shared_ports` do the same for nearly all packets, in one function each.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from nh.calls.classify import MediaKind, classify
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.rtcp_reports import note_reports
-from nh.shard.media.egress import Egress
-from nh.shard.media.fast_readers import NoteLeg
+from nh.shard.media.pipeline.egress import Egress
+from nh.shard.media.pipeline.fast_readers import NoteLeg
+from nh.shard.media.pipeline.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.poll import MediaPoll
-from nh.shard.media.srtp import DROPS, is_stun, open_packet, with_key_of
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 

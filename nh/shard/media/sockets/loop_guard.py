@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.shard.media.addresses import endpoint_of
+from nh.shard.media.sockets.addresses import endpoint_of
 
 MAX_HOPS: Final = 16
 """Most local ports that one packet passes; a sane chain of calls has two or three."""

@@ -2,7 +2,7 @@
 
 A key frame is a few hundred packets at the speed of the wire, more than a socket holds by default (about 90).
 What a socket loses is read from the kernel in a round over all, if the host has lost packets
-(nh.shard.media.udp_errors), and when its session is shown or ends. So no packet costs more for it.
+(nh.shard.media.sockets.udp_errors), and when its session is shown or ends. So no packet costs more for it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.session import Session
-from nh.shard.media.sockets import MediaSocket, sockets_of
+from nh.shard.media.sockets.media_socket import MediaSocket, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 

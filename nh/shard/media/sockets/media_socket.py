@@ -1,4 +1,4 @@
-"""Media sockets, connected to their latched source; nh.shard.media.opening opens them.
+"""Media sockets, connected to their latched source; nh.shard.media.sockets.opening opens them.
 
 Beside a connected socket stands an unconnected one on the same port, to which the kernel gives the packets of
 all other sources. The module knows nothing of the rules of calls.
@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
-from nh.shard.media.addresses import family_of, socket_address
 from nh.shard.media.kernel_flow import KernelFlow
-from nh.shard.media.loop_guard import enable_ttl
+from nh.shard.media.sockets.addresses import family_of, socket_address
+from nh.shard.media.sockets.loop_guard import enable_ttl
 
 SOCKET_TYPE: Final = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SO_MEMINFO: Final = 55
@@ -55,21 +55,21 @@ class MediaSocket(socket.SocketType):
     Attributes:
         address, port: `local`.
         leg: the leg that receives here, the oldest of several; None: no leg does. See `legs`.
-        output: of its only leg, if fast readers send what comes (nh.shard.media.fast_readers).
+        output: of its only leg, if fast readers send what comes (nh.shard.media.pipeline.fast_readers).
         peer: the source that the socket is connected to, None: it gets the packets of all sources.
         beside: the socket that gets the packets of other sources than `peer`; None unless `peer` is set or
             `keeps_peer`. It is not handed over: what it carries is nothing that a call needs.
         keeps_peer: whether the kernel gives this socket no packets of other addresses than its last peer's,
             although it is disconnected. Linux leaves that address in sockets of IPv6 (__udp_disconnect).
-        reads_ttl: whether packets are read with nh.shard.media.loop_guard.receive().
+        reads_ttl: whether packets are read with nh.shard.media.sockets.loop_guard.receive().
         has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
         flow: the kernel flow that forwards what arrives here, or None.
         call_id: the call that the socket belongs to.
         older: how many packets may still wait here, at most, from before the socket was connected: of any
             source.
         adopted: whether another process opened it, which may have connected it.
-        lost: how many packets the kernel had lost here when that was counted last (nh.shard.media.buffers);
-            -1: another process counted.
+        lost: how many packets the kernel had lost here when that was counted last (`buffers` beside this
+            module); -1: another process counted.
         enlarged, enlarged_beside: how many bytes its receive buffer, and that of `beside`, are larger than
             the default.
     """

@@ -16,11 +16,11 @@ from typing import Final
 from nh.calls.ip_address import LINK_LOCAL, is_link_local, is_unicast
 from nh.calls.media import Endpoint
 from nh.errors import AddressUnavailable
-from nh.shard.media.addresses import endpoint_of, family_of
-from nh.shard.media.loop_guard import enable_ttl
-from nh.shard.media.socket_errors import refused_port
-from nh.shard.media.sockets import SOCKET_TYPE, MediaSocket
-from nh.shard.media.unreachable import queue_errors
+from nh.shard.media.sockets.addresses import endpoint_of, family_of
+from nh.shard.media.sockets.errors import refused_port
+from nh.shard.media.sockets.loop_guard import enable_ttl
+from nh.shard.media.sockets.media_socket import SOCKET_TYPE, MediaSocket
+from nh.shard.media.sockets.unreachable import queue_errors
 
 BESIDE_SHARE: Final = 0.75
 """Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""

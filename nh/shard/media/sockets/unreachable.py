@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.media import Endpoint
-from nh.shard.media.addresses import endpoint_of
+from nh.shard.media.sockets.addresses import endpoint_of
 
 MAX_MESSAGES: Final = 64
 """Most messages that are read in one go."""

@@ -1,7 +1,7 @@
 """Egress: the last stage of the pipeline, which sends the packets of a leg to its destination.
 
-Packets to a port of this relay are sent with a decremented TTL (nh.shard.media.loop_guard). The module knows
-legs and sockets; whether a packet is admitted is decided before.
+Packets to a port of this relay are sent with a decremented TTL (loop_guard). Whether a packet is admitted is
+decided before.
 """
 
 import errno
@@ -15,11 +15,11 @@ from nh.calls.media import Endpoint
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES
 from nh.calls.rtp.silence import Silencer
-from nh.shard.media import loop_guard
-from nh.shard.media.addresses import socket_address
-from nh.shard.media.loop_guard import LocalPorts
-from nh.shard.media.sockets import MediaSocket, Output, socket_of
-from nh.shard.media.srtp import UNSENT_DROPS, is_stun, seal_packet
+from nh.shard.media.pipeline.srtp import UNSENT_DROPS, is_stun, seal_packet
+from nh.shard.media.sockets import loop_guard
+from nh.shard.media.sockets.addresses import socket_address
+from nh.shard.media.sockets.loop_guard import LocalPorts
+from nh.shard.media.sockets.media_socket import MediaSocket, Output, socket_of
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
 

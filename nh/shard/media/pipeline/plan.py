@@ -2,16 +2,16 @@
 
     collect      read one packet, with its TTL where it may go on to a port of this relay (loop_guard)
     demultiplex  RTP or RTCP, where both come to one port (nh.calls.classify), the media of a bundle
-                 (nh.calls.bundle); STUN and DTLS, where an end has
-                 ICE or DTLS with the relay (nh.shard.media.protocols)
+                 (nh.calls.bundle); STUN and DTLS, where an end has ICE or DTLS with the relay
+                 (nh.shard.media.protocols)
     admit        by source (nh.calls.latching); the kernel does that at a connected socket, beside which
                  another one gets the packets of all other sources
-    transform    SRTP of its sender and of its receiver (nh.shard.media.srtp), the leg's transforms and taps
+    transform    SRTP of its sender and of its receiver (srtp), the leg's transforms and taps
     measure      the leg's RTP statistics
-    egress       send it, from the socket of the opposite leg (nh.shard.media.egress)
+    egress       send it, from the socket of the opposite leg (egress)
 
-plan_for() decides what can be decided before a packet arrives. nh.shard.media.readers compiles the plan, so
-that a plain packet pays for no stage that has nothing to do.
+plan_for() decides what can be decided before a packet arrives. `readers` compiles the plan, so that a plain
+packet pays for no stage that has nothing to do.
 """
 
 import enum
@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.sockets.relay_socket import RelaySocket
-from nh.shard.media.loop_guard import LocalPorts
+from nh.shard.media.sockets.loop_guard import LocalPorts
 
 ENOUGH_PACKETS: Final = 50
 """Packets to an end that has no latched source after which its socket is connected: to open the socket beside

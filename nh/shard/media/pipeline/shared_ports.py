@@ -1,7 +1,7 @@
 """The fast reader of a port that RTP shares: with RTCP (RFC 5761), or with further media (RFC 9143).
 
-Like those of nh.shard.media.fast_readers, but it has a way out for each medium. A packet of RTP goes it at
-once if its medium is known; all others are handled stage by stage.
+Like those of `fast_readers`, but it has a way out for each medium. A packet of RTP goes it at once if its
+medium is known; all others are handled stage by stage.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,10 +11,10 @@ from nh.calls.classify import RTCP_FROM, RTCP_TO
 from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
 from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
-from nh.shard.media.egress import Egress, Send, seals_first, sends_all
-from nh.shard.media.fast_readers import ReaderContext, SocketReader
-from nh.shard.media.sockets import MediaSocket
-from nh.shard.media.srtp import open_packet, seal_packet
+from nh.shard.media.pipeline.egress import Egress, Send, seals_first, sends_all
+from nh.shard.media.pipeline.fast_readers import ReaderContext, SocketReader
+from nh.shard.media.pipeline.srtp import open_packet, seal_packet
+from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.srtp.refusal import Refusal, SrtpRefused
 
 _RTP_VERSION: Final = 2
