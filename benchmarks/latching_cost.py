@@ -31,7 +31,7 @@ from nh.fastpath.loader import load
 from nh.fastpath.netlink.routes import Routes
 from nh.loop import SelectorLoop
 from nh.results import Allocated
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.relay import Relay
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports

@@ -39,7 +39,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "media": ("nh.shard.media",),
     "kernel": (
         *("nh.fastpath", "nh.supervisor.kernel"),
-        *("nh.shard.media.kernel_path", "nh.shard.media.kernel_flow"),
+        *("nh.shard.media.kernel.path", "nh.shard.media.kernel.flow"),
     ),
     "rpc": ("nh.rpc", "nh.supervisor.rpc", "nh.supervisor.timeouts", "nh.server"),
     "shards": (

@@ -8,7 +8,7 @@ from nh.fastpath import bpf
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram, load
 from nh.fastpath.netlink.routes import Routes
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 
 LOOPBACK = 1
 SLOTS = 257

@@ -60,7 +60,7 @@ def test_text_has_time_level_process_and_logger(logged: Callable[[], list[str]])
 
 def test_json_has_call_and_client_in_fields_of_their_own(logged: Callable[[], list[str]]) -> None:
     configure_logging(LogSettings(format=LogFormat.JSON))
-    logger = logging.getLogger("nh.shard.media.kernel_path")
+    logger = logging.getLogger("nh.shard.media.kernel.path")
     logger.error("call '%s' is lost", "a", extra=about(b"a\n\xff" + b"b" * 200, "192.0.2.1:5"))
     logger.warning("without")
     first, second = map(json.loads, logged())
@@ -68,7 +68,7 @@ def test_json_has_call_and_client_in_fields_of_their_own(logged: Callable[[], li
     assert first == {
         "level": "error",
         "area": "kernel",
-        "logger": "nh.shard.media.kernel_path",
+        "logger": "nh.shard.media.kernel.path",
         "pid": os.getpid(),
         "message": "call 'a' is lost",
         "call_id": r"a\x0a\xff" + "b" * 200,

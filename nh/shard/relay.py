@@ -33,7 +33,7 @@ from nh.shard.executor import Executor
 from nh.shard.journal import JournalWriter
 from nh.shard.limit_log import LimitLog
 from nh.shard.load import LoadMeter
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets.loop_guard import LocalPorts

@@ -12,7 +12,7 @@ from nh.fastpath.netlink.routes import Routes
 from nh.ipc.counter_file import map_share
 from nh.ipc.link_messages import Configure
 from nh.reasons import reason
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.stats import ShardStats
 

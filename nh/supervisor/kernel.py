@@ -1,7 +1,7 @@
 """The path in the kernel, on the supervisor's side: one program for all shards, attached to the interfaces.
 
 The supervisor loads the program and attaches it. Shards inherit its maps and write the flows
-(nh.shard.media.kernel_path). An attachment by a BPF link ends with the last process that holds the link.
+(nh.shard.media.kernel.path). An attachment by a BPF link ends with the last process that holds the link.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ import pytest
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings
 from nh.fastpath.loader import LoadedProgram
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.shard.clock import Clock
 from tests.shard.ng_testbed import NgTestbed

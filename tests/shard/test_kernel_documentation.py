@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nh.shard.media import kernel_path, offload_rules
+from nh.shard.media.kernel import offload_rules
+from nh.shard.media.kernel import path as kernel_path
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/kernel.md").read_text(encoding="utf-8")
 

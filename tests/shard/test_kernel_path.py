@@ -15,9 +15,9 @@ from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
 from nh.results import LegDetail
-from nh.shard.media import kernel_path
-from nh.shard.media.kernel_flow import KernelFlow
-from nh.shard.media.kernel_path import FULL
+from nh.shard.media.kernel import path as kernel_path
+from nh.shard.media.kernel.flow import KernelFlow
+from nh.shard.media.kernel.path import FULL
 from nh.shard.media.plane import ROUND_S
 from tests.calls.rtp import rtp_packet
 from tests.kernel_paths import new_kernel_path

@@ -1,8 +1,8 @@
-"""nh.shard.media.path_mtu: when routes are looked up again for a path MTU that may have changed."""
+"""Path MTU: when routes are looked up again for a path MTU that may have changed."""
 
 import itertools
 
-from nh.shard.media.path_mtu import LONGEST_PAUSE_S, PAUSE_S, PathMtuWatch
+from nh.shard.media.kernel.path_mtu import LONGEST_PAUSE_S, PAUSE_S, PathMtuWatch
 
 TICK_S = 0.05
 

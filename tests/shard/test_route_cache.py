@@ -1,12 +1,12 @@
-"""nh.shard.media.route_cache: when the kernel is asked for a route again."""
+"""The route cache: when the kernel is asked for a route again."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
-from nh.shard.media import route_cache
-from nh.shard.media.route_cache import RouteCache
+from nh.shard.media.kernel import route_cache
+from nh.shard.media.kernel.route_cache import RouteCache
 
 HERE = "127.0.0.1"
 BROADCAST = "255.255.255.255"

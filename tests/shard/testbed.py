@@ -11,7 +11,7 @@ from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.loop import SelectorLoop
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.relay import Relay
 from nh.stats import ShardStats
 from tools.harness.media_peer import RTP, MediaPeer, text_of

@@ -22,7 +22,7 @@ from nh.calls.leg import Leg
 from nh.loop import Loop
 from nh.shard.media.connector import Connector
 from nh.shard.media.in_turns import InTurns
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.paths import Paths
 from nh.shard.media.pipeline.egress import Egress
 from nh.shard.media.pipeline.fast_readers import NoteLeg

@@ -12,7 +12,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.shard.media.connector import Connector
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.pipeline.fast_readers import SocketReader
 from nh.shard.media.pipeline.plan import plan_for, sole_latched_source
 from nh.shard.media.pipeline.readers import Readers

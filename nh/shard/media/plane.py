@@ -21,7 +21,7 @@ from nh.ice.agent import CheckResult
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.shard.media.forwarding import Forwarding
-from nh.shard.media.kernel_path import KernelPath
+from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.leg_notes import LegNotes
 from nh.shard.media.poll import MediaPoll

@@ -1,4 +1,4 @@
-"""Media sockets, connected to their latched source; nh.shard.media.sockets.opening opens them.
+"""Media sockets, connected to their latched source; `opening` opens them.
 
 Beside a connected socket stands an unconnected one on the same port, to which the kernel gives the packets of
 all other sources. The module knows nothing of the rules of calls.
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
-from nh.shard.media.kernel_flow import KernelFlow
+from nh.calls.reception import Offload
 from nh.shard.media.sockets.addresses import family_of, socket_address
 from nh.shard.media.sockets.loop_guard import enable_ttl
 
@@ -63,7 +63,7 @@ class MediaSocket(socket.SocketType):
             although it is disconnected. Linux leaves that address in sockets of IPv6 (__udp_disconnect).
         reads_ttl: whether packets are read with nh.shard.media.sockets.loop_guard.receive().
         has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
-        flow: the kernel flow that forwards what arrives here, or None.
+        flow: what forwards in the kernel what arrives here, or None; nh.shard.media.kernel sets it.
         call_id: the call that the socket belongs to.
         older: how many packets may still wait here, at most, from before the socket was connected: of any
             source.
@@ -105,7 +105,7 @@ class MediaSocket(socket.SocketType):
         self.rare: dict[str, Any] | None = None
         self.call_id = b""
         self.enlarged = self.enlarged_beside = 0
-        self.flow: KernelFlow | None = None
+        self.flow: Offload | None = None
         self.address, self.port = local.address, local.port
         self.leg: Leg | None = None
         self.output: Output | None = None

@@ -10,7 +10,7 @@ from typing import Final
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
 from nh.loop import Loop
-from nh.shard.media.path_mtu import PathMtuWatch
+from nh.shard.media.kernel.path_mtu import PathMtuWatch
 
 MAX_ROUTES: Final = 4096
 """Most routes that are cached until routing changes."""

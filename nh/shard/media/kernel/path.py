@@ -5,13 +5,13 @@ A direction moves into the kernel when its source is latched and its destination
 answered. Packets that the kernel does not take arrive at the socket, so a direction always has a path.
 
 The module knows sockets, legs and flows; nh.shard.media.paths decides when it is called, and which directions
-can be in the kernel at all is nh.shard.media.offload_rules.
+can be in the kernel at all is `offload_rules`.
 """
 
 import itertools
 import logging
 import time
-from typing import Final
+from typing import Final, cast
 
 from nh.calls.rtcp_reports import reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
@@ -19,9 +19,9 @@ from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from nh.loop import Loop
-from nh.shard.media.kernel_flow import KernelFlow
-from nh.shard.media.offload_rules import find_obstacle, why_not_latched
-from nh.shard.media.route_cache import RouteCache
+from nh.shard.media.kernel.flow import KernelFlow
+from nh.shard.media.kernel.offload_rules import find_obstacle, why_not_latched
+from nh.shard.media.kernel.route_cache import RouteCache
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class KernelPath:
         """
         if self._held:
             return False
-        flow = media_socket.flow
+        flow = _flow_of(media_socket)
         entry = self._entry_for(media_socket)
         if flow is not None and (isinstance(entry, str) or flow.leg is not media_socket.legs[0]):
             self._end(media_socket, flow)
@@ -132,8 +132,9 @@ class KernelPath:
 
     def forget(self, media_socket: MediaSocket) -> None:
         """End the flow of a socket that is about to be closed."""
-        if media_socket.flow is not None:
-            self._end(media_socket, media_socket.flow)
+        flow = _flow_of(media_socket)
+        if flow is not None:
+            self._end(media_socket, flow)
         self._routed.pop(media_socket, None)
         self._waiting.pop(media_socket, None)
 
@@ -281,3 +282,8 @@ class KernelPath:
         if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(warning)
             logger.warning("%s", warning)
+
+
+def _flow_of(media_socket: MediaSocket) -> KernelFlow | None:
+    """Its flow: no other module makes one."""
+    return cast("KernelFlow | None", media_socket.flow)
