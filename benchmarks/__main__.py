@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from benchmarks.goals import CALLS, PACKETS_PER_S
 from benchmarks.markdown import put_between_markers, write_markdown
 from benchmarks.one_goal import MEASUREMENTS
 from benchmarks.peers.registry import NAMES, peers_by_name
@@ -59,7 +60,8 @@ def _plot(results: Results, path: Path | None) -> None:
 def _measure(options: argparse.Namespace) -> tuple[Results, int]:
     if options.quick:
         options.calls, options.real_calls, options.rounds, options.seconds = [10], [], 1, 0.5
-    levels = make_levels(options.calls, options.real_calls, options.rate)
+        options.level = []
+    levels = make_levels(options.calls, options.real_calls, options.rate, options.level)
     makers = peers_by_name(max(calls for calls, _ in levels))
     plan = Plan({name: makers[name] for name in options.peers}, levels, options.rounds, options.seconds)
     with Suite(plan, lambda line: print(line, file=sys.stderr, flush=True)) as suite:
@@ -77,16 +79,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--calls", type=_numbers, default=[100, 500, 2000, 10_000], help="numbers of calls")
-    parser.add_argument(
-        "--real-calls",
-        type=_numbers,
-        default=[100, 200],
-        help="more, at 50 packets/s in each direction of each",
-    )
-    parser.add_argument(
-        "--rate", type=float, default=20_000.0, help="packets/s of all calls of --calls together"
-    )
+    _add_levels(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of each peer at each number of calls")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
@@ -108,8 +101,37 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _add_levels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calls", type=_numbers, default=[100, 500, 2000, 10_000], help="numbers of calls")
+    parser.add_argument(
+        "--real-calls",
+        type=_numbers,
+        default=[100, 200],
+        help="more, at 50 packets/s in each direction of each",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=20_000.0, help="packets/s of all calls of --calls together"
+    )
+    parser.add_argument(
+        "--level",
+        type=_levels,
+        default=[(CALLS, PACKETS_PER_S)],
+        help=f"more, at rates of their own ({CALLS}@{PACKETS_PER_S:.0f}: beside peers it is judged there)",
+    )
+
+
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",") if word]
+
+
+def _levels(text: str) -> list[tuple[int, float]]:
+    try:
+        pairs = [word.split("@") for word in text.split(",") if word]
+        return [(int(calls), float(packets_per_s)) for calls, packets_per_s in pairs]
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of CALLS@PACKETS_PER_S, such as 500@30000"
+        ) from exc
 
 
 def _names(text: str) -> list[str]:

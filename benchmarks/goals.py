@@ -16,7 +16,10 @@ from benchmarks.peers.names import FLOOR_C, FLOOR_PYTHON, NATHELPER, NH, NH_SHAR
 from benchmarks.results import Level, Results
 
 CALLS: Final = 500
-"""Where a packet's cost is compared with the peers'."""
+"""With so many, a packet's cost is compared with the peers', and its delay is judged."""
+
+PACKETS_PER_S: Final = 30_000.0
+"""At this rate, a packet's cost is compared with the peers'."""
 
 
 class Goal(NamedTuple):
@@ -48,11 +51,11 @@ def judge_goals(results: Results) -> list[Goal]:
 
 
 def _cpu(results: Results, peer: str, most: float) -> Goal | None:
-    level = _find_level(results, CALLS)
+    level = _find_level(results, CALLS, PACKETS_PER_S)
     if level is None or not {NH, peer} <= level.peers.keys():
         return None
     found = spread(ratios(cpu_us(level.peers[NH].rounds), cpu_us(level.peers[peer].rounds)))
-    what = f"CPU per packet, nh / {peer}, at {CALLS} calls"
+    what = f"CPU per packet, nh / {peer}, at {CALLS} calls and {PACKETS_PER_S:,.0f} packets/s"
     if found is None:
         return None
     return Goal(what, _text(found), f"at most {most}", found.median <= most)
@@ -171,9 +174,9 @@ def _kernel_delays(results: Results) -> Goal | None:
     return Goal(what, f"{found.late}", "none", not found.late)
 
 
-def _find_level(results: Results, calls: int) -> Level | None:
-    """The one at the rate that all levels have in common: the last of those with so many calls."""
-    rate = results.levels[-1].packets_per_s if results.levels else 0
+def _find_level(results: Results, calls: int, packets_per_s: float = 0) -> Level | None:
+    """The one of so many calls at a rate: without one, at that which most levels have in common."""
+    rate = packets_per_s or (results.levels[-1].packets_per_s if results.levels else 0)
     return next(
         (level for level in results.levels if level.calls == calls and level.packets_per_s == rate), None
     )

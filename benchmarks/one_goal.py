@@ -1,6 +1,6 @@
 """Measures one goal by itself, and says whether it is reached.
 
-    python -m benchmarks.one_goal latency|commands|one-way|kernel-calls|set-up
+    python -m benchmarks.one_goal packet|latency|commands|one-way|kernel-calls|set-up
 
 The same measurement as in `python -m benchmarks`, without the peers that the goal does not need.
 """
@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from benchmarks.command_latency import measure_commands
-from benchmarks.goals import CALLS, judge_goals
+from benchmarks.goals import CALLS, PACKETS_PER_S, judge_goals
 from benchmarks.kernel_calls import measure_kernel_calls
 from benchmarks.machine import describe_machine
 from benchmarks.one_way import measure_one_way
-from benchmarks.peers.names import NH
+from benchmarks.peers.names import FLOOR_C, FLOOR_PYTHON, NH, RTPENGINE
 from benchmarks.peers.registry import peers_by_name
 from benchmarks.results import Results
 from benchmarks.set_up import measure_set_ups
@@ -29,7 +29,6 @@ from benchmarks.suite import Plan, Suite
 
 ROUNDS: Final = 10
 SECONDS: Final = 2.0
-PACKETS_PER_S: Final = 20_000.0
 
 
 class Measurement(NamedTuple):
@@ -65,12 +64,38 @@ MEASUREMENTS: Final = {
 """By name."""
 
 
-def measure(name: str) -> Results:
-    """The results with what the goal `name` needs."""
-    if name == "latency":
-        plan = Plan({NH: peers_by_name(CALLS)[NH]}, [(CALLS, PACKETS_PER_S)], ROUNDS, SECONDS)
+class Packets(NamedTuple):
+    """What is measured with a level of calls and packets.
+
+    Attributes:
+        peers: whose packets.
+        packets_per_s: of all calls together.
+    """
+
+    peers: list[str]
+    packets_per_s: float
+
+    def run(self) -> Results:
+        """Measure it; lines of progress go to standard error."""
+        makers = peers_by_name(CALLS)
+        plan = Plan(
+            {name: makers[name] for name in self.peers}, [(CALLS, self.packets_per_s)], ROUNDS, SECONDS
+        )
         with Suite(plan, lambda line: print(line, file=sys.stderr, flush=True)) as suite:
             return suite.run()
+
+
+PACKETS: Final = {
+    "packet": Packets([NH, RTPENGINE, FLOOR_C, FLOOR_PYTHON], PACKETS_PER_S),
+    "latency": Packets([NH], 20_000.0),
+}
+"""By name."""
+
+
+def measure(name: str) -> Results:
+    """The results with what the goal `name` needs."""
+    if name in PACKETS:
+        return PACKETS[name].run()
     results = Results(
         taken=datetime.now(UTC).isoformat(timespec="seconds"), machine=describe_machine(), seconds=SECONDS
     )
@@ -81,7 +106,7 @@ def measure(name: str) -> Results:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print each goal with what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("goal", choices=["latency", *MEASUREMENTS])
+    parser.add_argument("goal", choices=[*PACKETS, *MEASUREMENTS])
     for goal in judge_goals(measure(parser.parse_args(arguments).goal)):
         print(f"{goal.what}: {goal.figure}, goal {goal.limit}: {'met' if goal.met else 'missed'}")
 

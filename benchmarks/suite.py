@@ -256,12 +256,21 @@ class Suite:
         )
 
 
-def make_levels(calls: Sequence[int], real_calls: Sequence[int], rate: float) -> list[tuple[int, float]]:
-    """Levels for a plan: `calls` at `rate` packets per second, `real_calls` at what these really send."""
+def make_levels(
+    calls: Sequence[int], real_calls: Sequence[int], rate: float, more: Sequence[tuple[int, float]] = ()
+) -> list[tuple[int, float]]:
+    """Levels for a plan, as (calls, packets per second).
+
+    Args:
+        calls: those that are measured at the same rate.
+        real_calls: those that are measured at what they really send.
+        rate: packets per second of each level of `calls`.
+        more: further levels.
+    """
     levels = {(number, rate) for number in calls} | {
         (number, number * REAL_PACKETS_PER_S) for number in real_calls
     }
-    return sorted(levels)
+    return sorted(levels | set(more))
 
 
 def _text(what: str, done: Round) -> str:

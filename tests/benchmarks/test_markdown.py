@@ -13,7 +13,7 @@ def test_nh_is_absolute_and_the_others_are_multiples() -> None:
     text = write_markdown(a_run({"nh": [5.0, 6.0, 4.0], "rtpengine": [10.0, 18.0, 8.0]}))
     assert "| nh | **5 µs** (4 to 6) |" in text
     assert "| rtpengine | x 2 (2 to 3) |" in text
-    assert "500 calls, 20,000/s" in text
+    assert "500 calls, 30,000/s" in text
 
 
 def test_who_was_skipped_is_named_with_the_reason() -> None:

@@ -121,6 +121,20 @@ def test_real_calls_have_a_hundred_packets_a_second() -> None:
     ]
 
 
+def test_levels_of_their_own_have_their_own_rate() -> None:
+    assert make_levels([500, 100], [], 20_000, [(500, 30_000)]) == [
+        (100, 20_000),
+        (500, 20_000),
+        (500, 30_000),
+    ]
+
+
+def test_a_level_that_is_none_is_refused_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--level", "500"])
+    assert "'500' is no list of CALLS@PACKETS_PER_S, such as 500@30000" in capsys.readouterr().err
+
+
 def test_an_unknown_peer_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--peers", "asterisk"])
