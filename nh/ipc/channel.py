@@ -75,7 +75,7 @@ class Channel:
         self._on_close = on_close
         self._after_records = after_records
         self._stream: Iterator[Record] = iter(())
-        self._on_stream_error: Callable[[ChannelFull], None]
+        self._unsent: Record | None = None  # of the stream
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._queued_bytes = 0
         # one byte longer than a record may be, so that a longer one shows
@@ -88,7 +88,7 @@ class Channel:
     @property
     def queued(self) -> int:
         """How many records wait until the kernel takes them."""
-        return len(self._queue)
+        return len(self._queue) + (self._unsent is not None)
 
     @property
     def closed(self) -> bool:
@@ -124,16 +124,17 @@ class Channel:
         self._queue.append((record, waiting))
         self._queued_bytes += len(record)
 
-    def send_all(self, records: Iterator[Record], on_error: Callable[[ChannelFull], None]) -> None:
+    def send_all(self, records: Iterator[Record]) -> None:
         """Send more records than may wait: one is made when the kernel has taken those before it.
 
+        Records of send() may go between them.
+
         Args:
-            records: what to send, in order; nothing more is asked of it once the channel is closed.
-            on_error: called, perhaps at once, when a record's descriptors cannot be kept while it waits; the
-                rest is not sent.
+            records: what to send, in order, each as send() takes it; nothing more is asked of it once the
+                channel is closed. The descriptors of a record stay open until the next one is asked for: they
+                are not duplicated, so a process whose descriptors are all in use can send them.
         """
         self._stream = records
-        self._on_stream_error = on_error
         self._send_stream()
 
     def drain(self) -> None:
@@ -150,6 +151,7 @@ class Channel:
         while self._queue:
             close_all(self._queue.popleft()[1])
         self._queued_bytes = 0
+        self._unsent = None
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -242,14 +244,14 @@ class Channel:
     def _send_stream(self) -> None:
         """Send what the kernel takes now of the records of send_all()."""
         while self._open and not self._queue:
-            record = next(self._stream, None)
+            record = self._unsent or next(self._stream, None)
             if record is None:
                 return
-            try:
-                self.send(*record)
-            except ChannelFull as exc:
-                self._stream = iter(())
-                self._on_stream_error(exc)
+            if not self._send_now(*record):
+                self._unsent = record
+                self._wait_for_room()
+                return
+            self._unsent = None
 
 
 def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:

@@ -115,10 +115,12 @@ class Restore(msgspec.Struct, frozen=True, tag="restore"):
     Args:
         report_each: send Restoring before each call.
         counters: added to the counters in the shard's statistics, by name.
+        shared_ports: whether a process of an earlier run may still have the ports of calls: it stands by.
     """
 
     report_each: bool = False
     counters: dict[str, int | float] = {}
+    shared_ports: bool = False
 
 
 class Serve(msgspec.Struct, frozen=True, tag="serve"):

@@ -104,7 +104,9 @@ class Shard:
         if self.relay.plane.kernel is not None and self.configure.successor:
             self.relay.plane.kernel.find_stale_flows()  # it relayed when this process was set up
         self.relay.continue_counters(restore.counters, kernel_has_them=self.configure.successor)
+        self.relay.plane.shares_ports = restore.shared_ports
         counts = queue.restore(self.recovery.restorer, on_begin)
+        self.relay.plane.shares_ports = False
         if self._rtcp_watch is not None:
             self._rtcp_watch.watch_all(self.relay.table)
         return counts

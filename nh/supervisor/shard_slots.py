@@ -12,6 +12,7 @@ from nh.printable import counted
 from nh.stats import Heartbeat
 from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
+from nh.supervisor.host.fd_limits import own_descriptors
 from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import ShardBackup
@@ -42,7 +43,8 @@ class ShardSlots:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.shard_map = ShardMap(runtime.shards)
-        self.budget = FdBudget(runtime.held_sockets)
+        beyond_own = max(0, runtime.descriptors - own_descriptors(runtime.shards))
+        self.budget = FdBudget(runtime.held_sockets, beyond_own)
         packer = SnapshotPacker()
         backups = [
             ShardBackup(

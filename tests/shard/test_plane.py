@@ -104,3 +104,28 @@ def test_sockets_of_a_call_that_cannot_be_watched_are_held_no_longer(
         plane.adopt_sockets(V4, ports[0], 2)
     assert stored.held == set()
     close_media_sockets(open_media_sockets(V4, ports[0], 2))
+
+
+@pytest.mark.parametrize("address", [V4, "::1"])
+def test_sockets_that_were_not_handed_over_are_bound_beside_those_of_an_orphan(
+    plane: SocketPlane, ports: range, address: str
+) -> None:
+    of_orphan = open_media_sockets(address, ports[0], 2)
+    with pytest.raises(PortInUse):
+        plane.adopt_sockets(address, ports[0], 2)
+    plane.shares_ports = True
+    adopted = plane.adopt_sockets(address, ports[0], 2)
+    assert [each.local for each in adopted] == [each.local for each in of_orphan]
+    close_media_sockets(of_orphan)
+    plane.shares_ports = False
+    with pytest.raises(PortInUse):
+        open_media_sockets(address, ports[0], 1)
+    plane.close_sockets(adopted)
+
+
+def test_no_port_of_another_program_is_shared(plane: SocketPlane, ports: range) -> None:
+    plane.shares_ports = True
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((V4, ports[0]))
+        with pytest.raises(PortInUse):
+            plane.adopt_sockets(V4, ports[0], 1)

@@ -117,6 +117,17 @@ def test_no_more_sockets_are_stored_than_there_is_room_for_which_is_said_once(
     assert room.open() == 0
 
 
+def test_an_orphans_sockets_are_stored_beyond_the_budget_while_there_are_descriptors() -> None:
+    before = descriptors_here()
+    fds = sorted(os.open("/dev/null", os.O_RDONLY) for _ in ENDPOINTS)
+    backup = ShardBackup(ShardStatus(), FdBudget(1, highest=fds[2]))
+    backup.add_sockets(list(zip(ENDPOINTS, fds, strict=True)))
+    assert backup.sockets == dict(zip(ENDPOINTS[:3], fds[:3], strict=True))
+    assert descriptors_here() == before + 3
+    backup.close()
+    assert descriptors_here() == before
+
+
 def test_sockets_whose_descriptors_did_not_arrive_are_counted(room: Room) -> None:
     room.store(*ENDPOINTS, fds=1)
     assert list(room.backup.sockets) == [ENDPOINTS[0]]

@@ -1,5 +1,6 @@
 """nh.supervisor.handover.orphan_client: one that waits for a CPU is late, and one that hangs is found."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import VERSION
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_messages import EndedCall, HandedOver, Hello, encode
+from nh.ipc.handover_messages import CallSockets, EndedCall, HandedOver, Hello, encode
 from nh.supervisor.handover import orphan_client
 from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
 from nh.supervisor.host.child_process import wait_for_end
@@ -115,3 +117,37 @@ def test_descriptors_that_come_with_a_call_or_a_record_are_closed(no_descriptor_
         )
     assert counters == {"restarts": 1}
     assert taken == [b"snapshot", b"{}"]
+
+
+def test_a_call_comes_without_the_sockets_for_which_there_is_no_descriptor(no_descriptor_leaks: None) -> None:
+    """The kernel leaves out those at the end."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    endpoints = tuple(Endpoint("127.0.0.1", port) for port in (1000, 1001, 1002))
+    taken: list[Endpoint] = []
+
+    def take(_call_id: bytes, _snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
+        taken.extend(endpoint for endpoint, _ in sockets)
+        close_all([fd for _, fd in sockets])
+
+    with ours, theirs:
+        theirs.send(encode(HELLO))
+        socket.send_fds(theirs, [encode(CallSockets(b"call", endpoints))], [theirs.fileno()] * 2)
+        theirs.send(encode(SaveCall(b"call", b"snapshot")))
+        theirs.send(encode(HandedOver()))
+        OrphanClient(ours, PID).transfer(take)
+    assert taken == list(endpoints[:2])
+
+
+def test_an_orphan_that_cannot_be_killed_for_want_of_a_descriptor_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_room(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.send(encode(HELLO))
+        orphan = OrphanClient(ours, PID)
+        monkeypatch.setattr("os.pidfd_open", no_room)
+        orphan.kill()
+    assert "cannot be killed: Too many open files" in caplog.text

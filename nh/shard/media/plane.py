@@ -60,6 +60,7 @@ class SocketPlane:
     Attributes:
         inherited: descriptors of sockets from the process before, by where they are bound: adopt_sockets()
             takes them out.
+        shares_ports: whether the process before may still have the ports that adopt_sockets() binds.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class SocketPlane:
             note_leg=LegNotes(memory, self._events).note,
         )
         self.inherited: dict[Endpoint, int] = {}
+        self.shares_ports = False
         self._running: dict[Session, None] = {}
         self._latching: set[Session] = set()
         self._round: list[Session] = []
@@ -135,7 +137,7 @@ class SocketPlane:
                     local,
                     reason(exc),
                 )
-        return open_media_sockets(local.address, local.port, 1, dscp=dscp)[0]
+        return open_media_sockets(local.address, local.port, 1, dscp=dscp, shared=self.shares_ports)[0]
 
     def _begin(self, opened: list[MediaSocket], address: str, call_id: bytes) -> list[RelaySocket]:
         """Watch new sockets.

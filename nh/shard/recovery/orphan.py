@@ -146,10 +146,7 @@ class Orphan:
             if self._relay.plane.kernel is not None:
                 self._relay.plane.kernel.hold()
             self._patience = self._loop.call_later(PATIENCE_S, self._resume)
-            self._channel.send_all(
-                self._records(calls_ended=records),
-                lambda exc: self._break_off(f"the calls cannot be sent: {exc}"),
-            )
+            self._channel.send_all(self._records(calls_ended=records))
 
     def _records(self, *, calls_ended: bool) -> Iterator[Record]:
         for call_id, sockets, snapshot in self._recovery.checkpoints():

@@ -102,8 +102,12 @@ def holdable_sockets(descriptors: int, settings: Settings, shards: int) -> int:
         settings: say how many connections clients may have.
         shards: how many shards there are.
     """
-    own = SUPERVISOR_OWN_DESCRIPTORS + most_connections(settings) + shards * SHARD_SUPERVISOR_DESCRIPTORS
-    return max(0, descriptors - own)
+    return max(0, descriptors - own_descriptors(shards) - most_connections(settings))
+
+
+def own_descriptors(shards: int) -> int:
+    """What the supervisor needs besides clients and stored sockets, if there are so many shards."""
+    return SUPERVISOR_OWN_DESCRIPTORS + shards * SHARD_SUPERVISOR_DESCRIPTORS
 
 
 def _kernel_maximum() -> int | None:

@@ -192,15 +192,19 @@ class ShardBackup:
                 self._store.delete(call_id)
 
     def add_sockets(self, sockets: list[tuple[Endpoint, int]]) -> None:
-        """Store the sockets of an orphan, whatever the budget: the call that has them is about to move here.
+        """Store the sockets of an orphan, also beyond the budget: their call is about to move here.
+
+        Those for which there is no descriptor at all are closed: the next process binds their ports, too.
 
         Args:
             sockets: where they are bound, and descriptors, which belong to the backup from now on.
         """
         for endpoint, fd in sockets:
             self._release(endpoint)
-            self._budget.overdraw()
-            self._hold(endpoint, fd)
+            if self._budget.overdraw(fd):
+                self._hold(endpoint, fd)
+            else:
+                os.close(fd)
 
     def delete_stored(self, call_id: bytes) -> None:
         """Delete a call from the store that has ended, and is not in the backup."""

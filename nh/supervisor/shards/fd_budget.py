@@ -1,6 +1,7 @@
 """How many media sockets the supervisor stores for its shards, so that its clients have descriptors left."""
 
 import logging
+import sys
 import time
 from typing import Final
 
@@ -17,10 +18,13 @@ class FdBudget:
 
     Args:
         sockets: how many they may store, 0 or more.
+        highest: beyond that they store an orphan's sockets, whose descriptors are up to this number. What is
+            left is the supervisor's own, for new processes among others.
     """
 
-    def __init__(self, sockets: int) -> None:
+    def __init__(self, sockets: int, highest: int = sys.maxsize) -> None:
         self._left = self._total = sockets
+        self._highest = highest
         self._limited_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def resize(self, sockets: int) -> None:
@@ -36,9 +40,20 @@ class FdBudget:
         self.warn(f"{self._total} is all that descriptors allow")
         return False
 
-    def overdraw(self) -> None:
-        """Count one more socket, whether or not there is room for it."""
+    def overdraw(self, fd: int) -> bool:
+        """Count an orphan's socket, which takes a descriptor of clients where there is no room for it.
+
+        Args:
+            fd: its descriptor. The kernel gives the lowest that is free, so it tells how many there are.
+
+        Returns:
+            Whether it may be stored.
+        """
+        if self._left <= 0 and fd > self._highest:
+            self.warn(f"{self._highest} is all that descriptors allow")
+            return False
         self._left -= 1
+        return True
 
     def give_back(self) -> None:
         """Count one socket less."""

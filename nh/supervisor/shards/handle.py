@@ -265,7 +265,7 @@ class ShardHandle:
                 self._in_flight.answer(message.id, message.result)
             case link.Configured():
                 records = ((encode(each), fds) for each, fds in self._recovery.begin())
-                self._channel.send_all(records, self._on_restore_error)
+                self._channel.send_all(records)
             case link.Restored():
                 # in this order: if the supervisor dies in between, two shards have the calls, and not none
                 self._channel.send(encode(link.Serve()))
@@ -280,10 +280,6 @@ class ShardHandle:
                 self._on_media_timed_out(message)
             case RtcpSeen():
                 self._on_rtcp_seen(message)
-
-    def _on_restore_error(self, exc: ChannelFull) -> None:
-        logger.error("%s (pid %d) cannot be sent its calls: %s; it is killed", self._name, self.pid, exc)
-        self.kill()
 
     def _on_shard_ready(self, message: link.Ready) -> None:
         if self.state is not HandleState.STARTING:

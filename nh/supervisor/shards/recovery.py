@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import BackupMessage, DropCall, parts
 from nh.ipc.fd_passing import batches
@@ -28,6 +30,10 @@ SUSPECT_DEATHS: Final = 2
 
 class Orphans(Protocol):
     """The shards of an earlier run that still have calls: OrphanedShards."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether any of them has calls that are not yet restored here."""
 
     def transfer_to(self, shard: int) -> Mapping[str, int | float]:
         """Transfer an orphan's calls to a shard's backup; returns the counters that go with them."""
@@ -81,12 +87,15 @@ class Recovery:
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         """See RecoverySource."""
-        counters = dict(self._orphans.transfer_to(self._shard)) if self._orphans is not None else {}
+        restore = Restore(report_each=self._report_each)
+        if self._orphans is not None:
+            counters = dict(self._orphans.transfer_to(self._shard))
+            restore = msgspec.structs.replace(restore, counters=counters, shared_ports=self._orphans.pending)
         calls = self.backup.saved
         self._sent, self._at = [call_id for call_id, _, _ in calls], None
         self.recorded = 0
         sockets = list(self.backup.sockets.items())
-        return self._messages(sockets, calls, Restore(report_each=self._report_each, counters=counters))
+        return self._messages(sockets, calls, restore)
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """See RecoverySource."""

@@ -26,7 +26,9 @@ BESIDE_SHARE: Final = 0.75
 """Up to this share of its descriptors a process opens sockets beside connected ones: calls come first."""
 
 
-def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) -> list[MediaSocket]:
+def open_media_sockets(
+    address: str, base: int, count: int, *, dscp: int = 0, shared: bool = False
+) -> list[MediaSocket]:
     """Open `count` sockets on consecutive ports, or none.
 
     Args:
@@ -34,6 +36,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
         base: lowest port, 1 to 65535.
         count: number of ports, 1 or more.
         dscp: DiffServ code point of what is sent, 0 to 63 (RFC 2474 3).
+        shared: whether another process of nh may have the ports.
 
     Raises:
         PortInUse: a port is taken.
@@ -47,7 +50,7 @@ def open_media_sockets(address: str, base: int, count: int, *, dscp: int = 0) ->
     sockets: list[MediaSocket] = []
     try:
         for port in range(base, base + count):
-            sockets.append(_open(Endpoint(address, port), dscp))
+            sockets.append(_open(Endpoint(address, port), dscp, shared=shared))
     except OSError as exc:
         close_media_sockets(sockets)
         raise refused_port(exc, address, base + len(sockets)) from exc
@@ -113,10 +116,10 @@ def close_media_sockets(sockets: list[MediaSocket]) -> None:
         media_socket.close()
 
 
-def _open(local: Endpoint, dscp: int) -> MediaSocket:
+def _open(local: Endpoint, dscp: int, *, shared: bool) -> MediaSocket:
     v6 = ":" in local.address
     sock = MediaSocket(local)
-    _bind(sock, local, shared=False)
+    _bind(sock, local, shared=shared)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         queue_errors(sock, v6=v6)
