@@ -29,10 +29,9 @@ class LogFormat(enum.StrEnum):
 
 AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "calls": (
-        *("nh.shard.call_list", "nh.shard.call_log", "nh.shard.limit_log"),
+        *("nh.shard.views.call_list", "nh.shard.observers.call_log", "nh.shard.limit_log"),
         "nh.supervisor.records",
-        *("nh.shard.control", "nh.shard.command_queue", "nh.shard.shares"),
-        *("nh.shard.replies", "nh.shard.link_reports"),
+        *("nh.shard.link", "nh.shard.link_reports", "nh.shard.shares"),
         "nh.shard.relay",
         "nh.shard.ng",
     ),

@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 from nh.heap import give_back_free_pages, grown_bytes
-from nh.shard import heap_trim
-from nh.shard.heap_trim import MOST_GROWN_BYTES, TRIM_S, HeapTrim
+from nh.shard.observers import heap_trim
+from nh.shard.observers.heap_trim import MOST_GROWN_BYTES, TRIM_S, HeapTrim
 
 BLOCK_BYTES = 1000  # of malloc(3): Python itself has what is smaller than 512
 FREE_BYTES = 64 << 20

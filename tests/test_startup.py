@@ -29,7 +29,7 @@ HTTP = {"nh.http", "uvicorn", "starlette", "websockets", "prometheus_client"}
             },
         ),
         (
-            "nh.shard.control",
+            "nh.shard.link.control",
             ASYNC_AND_DRAWING | HEAVY | {"typer", "sqlite3", "nh.supervisor", "nh.wire", "nh.rpc"},
         ),
         (

@@ -1,7 +1,7 @@
 """The journal of a call: who began it, what happened when, what its ended sessions amounted to, why it ended.
 
 It is part of the call's snapshot, so it goes on in the next process. Everything in it is bounded. All times
-are of the wall clock, because they are for people. Plain values; nh.shard.journal writes them.
+are of the wall clock, because they are for people. Plain values; nh.shard.observers.journal writes them.
 """
 
 import enum
@@ -183,7 +183,7 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
             snapshot takes them as they are.
         events_left_out: how many more there were, behind the first FIRST_EVENTS.
         packets, size: packets and bytes received in the sessions that have ended.
-        ended: descriptions of the latest of them, as nh.shard.recorder encodes them.
+        ended: descriptions of the latest of them, as nh.shard.observers.recorder encodes them.
         ended_left_out: of how many more there is no description.
         on_hold: whether the call was on hold after the last command.
         closer: who sent the last command that ends the call or a part of it, now or later; None: no such

@@ -25,7 +25,7 @@ def main() -> int:
         The exit status.
     """
     gc.disable()  # what is imported leaves no garbage: collections would be a tenth of the start
-    from nh.shard.control import Control  # noqa: PLC0415
+    from nh.shard.link.control import Control  # noqa: PLC0415
 
     if "--secure" in sys.argv:
         _load_security()

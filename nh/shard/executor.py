@@ -27,15 +27,15 @@ from nh.commands import (
 from nh.errors import NhError, ProtocolError, Refused
 from nh.loop import Loop
 from nh.results import CallDetail, RelayResult
-from nh.shard.call_details import describe_call
-from nh.shard.call_list import CallLister
-from nh.shard.journal import JournalWriter
 from nh.shard.limit_log import LimitLog
 from nh.shard.media.plane import SocketPlane
 from nh.shard.netsip import Transactions
 from nh.shard.ng.signalling import Signalling
+from nh.shard.observers.journal import JournalWriter
+from nh.shard.observers.stats_collector import StatsCollector
 from nh.shard.rtpproxy.sessions import Sessions
-from nh.shard.stats_collector import StatsCollector
+from nh.shard.views.call_details import describe_call
+from nh.shard.views.call_list import CallLister
 
 
 class Executor:

@@ -28,16 +28,16 @@ from nh.commands import (
 )
 from nh.loop import Loop
 from nh.results import RelayResult
-from nh.shard.call_log import CallLog
 from nh.shard.executor import Executor
-from nh.shard.journal import JournalWriter
 from nh.shard.limit_log import LimitLog
 from nh.shard.load import LoadMeter
 from nh.shard.media.kernel.path import KernelPath
 from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets.loop_guard import LocalPorts
-from nh.shard.stats_collector import StatsCollector
+from nh.shard.observers.call_log import CallLog
+from nh.shard.observers.journal import JournalWriter
+from nh.shard.observers.stats_collector import StatsCollector
 from nh.shard.ticker import HOUSEKEEPING_S, WATCH_S, Ticker
 from nh.stats import ShardStats
 from nh.stats.fields import Counters

@@ -1,7 +1,7 @@
 """Shard: a relay whose calls outlive its process, with the statistics and reports that its supervisor gets.
 
 It is there from Configure on, restores the calls of an earlier process, serves calls, and ends. The link says
-when (nh.shard.control).
+when (nh.shard.link).
 """
 
 import contextlib
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from nh.ipc.link_messages import Configure, Restore
 from nh.loop import SelectorLoop
-from nh.shard.heap_trim import HeapTrim
 from nh.shard.lease_end import LeaseEnd
 from nh.shard.link_reports import LinkReports
+from nh.shard.observers.heap_trim import HeapTrim
+from nh.shard.observers.rtcp_watch import RtcpWatch
+from nh.shard.observers.timeout_watch import TimeoutWatch
 from nh.shard.other_version import refuse_foreign_calls
 from nh.shard.process_stats import ProcessMeter
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreCounts, RestoreQueue
 from nh.shard.relay import Relay
-from nh.shard.rtcp_watch import RtcpWatch
 from nh.shard.shares import open_kernel_path, open_leg_memory
-from nh.shard.timeout_watch import TimeoutWatch
 from nh.stats import ShardWriter, attach_segment
 
 

@@ -1,4 +1,4 @@
-"""nh.shard.call_details: one call in full."""
+"""Details of a call: one call in full."""
 
 from collections.abc import Iterator
 

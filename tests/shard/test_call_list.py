@@ -1,4 +1,4 @@
-"""nh.shard.call_list: which calls a list has, in which order, and that it is made in steps."""
+"""nh.shard.views.call_list: which calls a list has, in which order, and that it is made in steps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +15,9 @@ from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Executed
 from nh.loop import SelectorLoop
 from nh.results import CallList, EndSummary, Failure
-from nh.shard import call_list
-from nh.shard.call_list import CallLister, list_in_steps, summarise_call
 from nh.shard.relay import Relay
+from nh.shard.views import call_list
+from nh.shard.views.call_list import CallLister, list_in_steps, summarise_call
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
 from tests.calls.ng_proxy import A_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.rtp import Sender

@@ -1,4 +1,4 @@
-"""nh.shard.call_log: the lines about calls, and how many there are of them."""
+"""nh.shard.observers.call_log: the lines about calls, and how many there are of them."""
 
 import logging
 import time
@@ -8,14 +8,14 @@ import pytest
 from nh.calls.journal import CallEnd, CallJournal, Client
 from nh.commands import CloseCall, ListCalls
 from nh.errors import LimitReached, UnknownCall
-from nh.shard.call_log import CALLS_A_SECOND, CallLog, log_refusal
+from nh.shard.observers.call_log import CALLS_A_SECOND, CallLog, log_refusal
 from tests.shard.clock import Clock
 
 
 def test_a_refused_command_names_its_call_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
     log_refusal(CloseCall(b"one\n"), UnknownCall("the call-id is unknown"))
     assert not caplog.messages
-    with caplog.at_level(logging.DEBUG, logger="nh.shard.call_log"):
+    with caplog.at_level(logging.DEBUG, logger="nh.shard.observers.call_log"):
         log_refusal(CloseCall(b"one\n"), UnknownCall("the call-id is unknown"))
         log_refusal(ListCalls(), LimitReached("too many"))
     assert caplog.messages == [

@@ -1,4 +1,4 @@
-"""nh.shard.control: a Relay behind the internal link, turned by hand."""
+"""nh.shard.link.control: a Relay behind the internal link, turned by hand."""
 
 import itertools
 import os
@@ -58,7 +58,7 @@ from nh.results import (
     RelayResult,
     Rewritten,
 )
-from nh.shard.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
+from nh.shard.link.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
 from tests.descriptors import descriptors_here
@@ -243,7 +243,7 @@ def test_a_bug_in_a_list_costs_one_list(
 ) -> None:
     assert not isinstance(shard.do(Allocate(KEY, Side.FROM, "127.0.0.1", ())), Failure)
     with monkeypatch.context() as broken:
-        broken.delattr("nh.shard.call_list.summarise_call")
+        broken.delattr("nh.shard.views.call_list.summarise_call")
         result = shard.do(ListCalls())
     assert isinstance(result, Failure)
     assert result.code == "internal"
@@ -383,7 +383,7 @@ def test_a_list_among_commands_that_wait_is_answered_too(together: Shard) -> Non
 def test_what_one_record_has_no_room_for_comes_before_the_results(
     together: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nh.shard.replies.MAX_FDS", 4)
+    monkeypatch.setattr("nh.shard.link.replies.MAX_FDS", 4)
     for call_id in (b"a", b"b", b"c"):
         together.link.execute(allocate(call_id))
     backup = [together.next_message(backup=True) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""nh.shard.journal and nh.shard.recorder: what is told of a call while it lives, and in its record."""
+"""Journal and records: what is told of a call while it lives, and in its record."""
 
 import dataclasses
 import time
@@ -13,7 +13,7 @@ from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import Delete, Offer, OfferOptions, ShowCall
 from nh.errors import NhError
 from nh.results import CallDetail, CallRecord
-from nh.shard.recorder import Recorder
+from nh.shard.observers.recorder import Recorder
 from nh.verdict import State, judge_call
 from tests.shard.conftest import MakeNg
 from tests.shard.ng_testbed import CALL, NgTestbed, line

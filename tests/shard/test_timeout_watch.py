@@ -1,4 +1,4 @@
-"""nh.shard.timeout_watch: which calls have timed out, and which have ended otherwise."""
+"""nh.shard.observers.timeout_watch: which calls have timed out, and which have ended otherwise."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import pytest
 
 from nh.calls.timeouts import TimeoutTarget
 from nh.ipc.report_messages import MediaTimedOut
-from nh.shard.timeout_watch import TimeoutWatch
+from nh.shard.observers.timeout_watch import TimeoutWatch
 from tests.calls.fakes import make_proxy
 from tests.calls.ng_proxy import A_AUDIO, A_HELD, B_AUDIO, C_AUDIO, A, B, C, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls

@@ -220,7 +220,7 @@ def test_a_shard_that_cannot_read_the_calls_of_the_running_version_waits_for_tha
 @pytest.mark.parametrize(
     "file",
     quick_first(
-        ["nh/shard/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
+        ["nh/shard/link/control.py", "nh/shard/__main__.py", "nh/supervisor/supervisor.py", "nh/cli/run.py"]
     ),
 )
 def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str) -> None:

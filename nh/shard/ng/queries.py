@@ -19,7 +19,7 @@ from nh.results import (
     StreamTotals,
     TagReading,
 )
-from nh.shard.stream_details import describe_course, describe_streams
+from nh.shard.views.stream_details import describe_course, describe_streams
 
 
 def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:

@@ -29,7 +29,7 @@ from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.loop import Loop, until_next
 from nh.shard.media.sockets.media_socket import MediaSocket
-from nh.shard.recorder import Recorder
+from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.clocks import clock_at
 

@@ -7,7 +7,7 @@ successor (orphan). A relay that is part of another program (nh.server) has no r
 from collections.abc import Iterator
 
 from nh.loop import Loop
-from nh.shard.recorder import Recorder
+from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.checkpoints import CallCheckpoint, Checkpointer
 from nh.shard.recovery.restore import CallRestorer

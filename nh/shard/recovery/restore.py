@@ -25,7 +25,7 @@ from nh.ipc.link_messages import RestoreCall
 from nh.logs import about
 from nh.printable import counted, short_id
 from nh.shard.media.plane import SocketPlane
-from nh.shard.recorder import Recorder
+from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.clocks import clock_at, shift_since
 from nh.throttle import RateLimitedLogger

@@ -19,7 +19,7 @@ from nh.errors import Draining, NhError
 from nh.ice.agent import REFUSED, CheckResult
 from nh.shard.limit_log import limit_of
 from nh.shard.media.plane import SocketPlane
-from nh.shard.stream_details import describe_streams
+from nh.shard.views.stream_details import describe_streams
 from nh.stats import ShardStats
 from nh.stats.fields import Counters, add_counters
 from nh.stats.histograms import new_histograms

@@ -16,7 +16,7 @@ from nh.calls.journal import CallEnd, CallEvent, CallJournal, EventKind
 from nh.calls.session import Session
 from nh.calls.table import CallTable
 from nh.results import CallRecord, SessionRecord
-from nh.shard.call_details import describe_ended
+from nh.shard.views.call_details import describe_ended
 
 MAX_TAGS: Final = 16
 """Most tags of a record."""

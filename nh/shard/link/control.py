@@ -40,13 +40,13 @@ from nh.ipc.link_messages import (
 from nh.logs import configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import counted
-from nh.shard.command_queue import COMMANDS_A_TURN, CommandQueue
-from nh.shard.drain import Drain
+from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue
+from nh.shard.link.drain import Drain
+from nh.shard.link.replies import Replies
 from nh.shard.link_reports import LinkReports
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.recovery.orphan import Orphan
 from nh.shard.recovery.restore import RestoreQueue
-from nh.shard.replies import Replies
 from nh.shard.shard import Shard
 from nh.time_slice import ask_for_short_slices
 from nh.version import __version__

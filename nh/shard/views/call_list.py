@@ -19,7 +19,7 @@ from nh.calls.table import CallTable
 from nh.commands import CallOrder, ListCalls
 from nh.loop import Loop, Timer
 from nh.results import CallList, CallSummary, EndSummary, Failure
-from nh.shard.stream_details import figures_of
+from nh.shard.views.stream_details import figures_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Command queue: the commands that the supervisor has sent, executed in a row.
 
 Those that are read in one turn of the loop are executed when all of them have been read, and their results go
-back together (nh.shard.replies): the supervisor wakes up once for them.
+back together (nh.shard.link.replies): the supervisor wakes up once for them.
 """
 
 import functools
@@ -14,9 +14,9 @@ from nh.commands import RelayCommand
 from nh.errors import NhError
 from nh.ipc.link_messages import Execute
 from nh.results import Failure, RelayResult
-from nh.shard.call_log import log_refusal
+from nh.shard.link.replies import Replies
+from nh.shard.observers.call_log import log_refusal
 from nh.shard.relay import Relay
-from nh.shard.replies import Replies
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Details of a call: its groups, sessions and legs as the plain values of `show` and of records.
 
-Pure functions; they change no call. RTP streams are nh.shard.stream_details.
+Pure functions; they change no call. RTP streams are nh.shard.views.stream_details.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from nh.results import (
     SessionDetail,
     SessionRecord,
 )
-from nh.shard.stream_details import describe_streams
+from nh.shard.views.stream_details import describe_streams
 
 
 def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:

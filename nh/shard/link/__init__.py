@@ -1,0 +1,1 @@
+"""A shard behind the internal link: commands in, results out with what they changed, drain and end."""

@@ -1,0 +1,1 @@
+"""Observers of calls (nh.calls.events): statistics, journal, log lines, records, reports."""
