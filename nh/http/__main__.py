@@ -15,7 +15,7 @@ from nh.ipc.http_config import MAX_RECORD_BYTES, decode_config
 from nh.log_settings import LogLevel, LogSettings
 from nh.logs import configure_logging
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("nh.http")  # the name of this module is __main__
 
 _CAPABILITY_VERSION: Final = 0x20080522
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -59,9 +59,14 @@ def _drop_privileges() -> None:
     See capset(2) and prctl(2), PR_SET_NO_NEW_PRIVS.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
-    if libc.capset(header, none) or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        logger.warning("privileges cannot be given up: %s", os.strerror(ctypes.get_errno()))
+    if libc.capset(header, none):
+        logger.warning(
+            "the HTTP process keeps the capabilities of nh: capset: %s;"
+            " allow that system call, as SystemCallFilter of nh.service does",
+            os.strerror(ctypes.get_errno()),
+        )
 
 
 def _be_nice() -> None:

@@ -53,6 +53,26 @@ def test_what_the_documentation_says_of_the_units_exposure_is_so(unit: Path) -> 
     assert float(level[1]) <= float(promised[1]) + 0.5
 
 
+@needs_systemd
+@pytest.mark.parametrize("call", ["bpf", "capset", "bind", "sched_setaffinity"])
+def test_the_unit_allows_the_system_calls_that_nh_needs(call: str) -> None:
+    """capset(2): the HTTP process gives up the capabilities that the unit gives to nh."""
+    allowed: set[str] = set()
+    for given in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
+        named = {name for word in given.lstrip("~").split() for name in system_calls(word)}
+        allowed = allowed - named if given.startswith("~") else allowed | named
+    assert call in allowed
+
+
+def system_calls(word: str) -> set[str]:
+    """What a word of SystemCallFilter= names: a system call, or a group of them."""
+    if not word.startswith("@"):
+        return {word}
+    lines = run("systemd-analyze", "syscall-filter", "--no-pager", word).stdout.splitlines()
+    words = [line.strip() for line in lines[1:] if not line.strip().startswith("#")]
+    return {name for each in words if each for name in system_calls(each)}
+
+
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="needs systemd-sysusers")
 def test_the_user_can_be_made() -> None:
     done = run("systemd-sysusers", "--dry-run", USERS)
