@@ -19,7 +19,7 @@ from nh.errors import ConfigError, NhError, NotNow
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.reasons import reason
 from nh.rpc.protocols import RPC
-from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix
+from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix, renew_access
 
 RECEIVE_BYTES: Final = 1024 * 1024
 """Receive buffer of a UDP socket in bytes (the kernel's own limit: net.core.rmem_max)."""
@@ -110,7 +110,7 @@ def open_listeners(
         mode: permissions of Unix sockets, 0 to 0o777; a client needs the permission to write.
         group: number of the group of Unix sockets; None: this process's.
         public: allow TCP addresses that are not loopback.
-        inherited: sockets that listen already; they are used as they are.
+        inherited: sockets that listen already; files of Unix sockets get `mode` and `group`, too.
 
     Raises:
         ConfigError: an address cannot be used; the message says which, why, and what to do.
@@ -121,7 +121,10 @@ def open_listeners(
         for address in addresses:
             if isinstance(address, UnixAddress):
                 sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-                sock = sock or open_unix(protocol.name, address, mode, group)
+                if sock is None:
+                    sock = open_unix(protocol.name, address, mode, group)
+                else:
+                    renew_access(protocol.name, address, mode, group)
                 listener = Listener(protocol, sock, address, address)
             else:
                 listener = _open_port(protocol, address, public, inherited)

@@ -4,6 +4,7 @@ A socket has its permissions from its first moment, and replaces a socket file o
 it.
 """
 
+import logging
 import os
 import socket
 import stat
@@ -12,6 +13,9 @@ from typing import Final
 
 from nh.address import UnixAddress
 from nh.errors import ConfigError, NhError, NotNow
+from nh.reasons import reason
+
+logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 """Most connections that wait in the kernel to be accepted (the kernel's own limit: net.core.somaxconn)."""
@@ -103,6 +107,34 @@ def open_unix(setting: str, address: UnixAddress, mode: int, group: int | None) 
         sock.close()
         raise ConfigError(f"{setting}: {path}: {exc.strerror}") from exc
     return sock
+
+
+def renew_access(setting: str, address: UnixAddress, mode: int, group: int | None) -> None:
+    """Give the file of a socket that listens already its permissions and group, which may have changed.
+
+    A socket whose group cannot be changed is its owner's alone, and served on; the log says so.
+
+    Args:
+        setting, address, mode, group: see open_unix().
+    """
+    path = Path(address.path)
+    try:
+        status = path.lstat()
+        group = _own_group(path.parent) if group is None else group
+        if status.st_gid != group:
+            path.chmod(mode & stat.S_IRWXU)  # no group may connect with the mode of the other one
+            os.chown(path, -1, group)
+        path.chmod(mode)
+    except OSError as exc:
+        logger.warning(
+            "%s: %s cannot be given rpc_mode and rpc_group: %s; restart nh", setting, path, reason(exc)
+        )
+
+
+def _own_group(directory: Path) -> int:
+    """The group that a file has that this process makes in a directory."""
+    status = directory.stat()
+    return status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
 
 
 def check_directory(setting: str, path: Path) -> None:

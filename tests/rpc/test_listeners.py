@@ -12,6 +12,8 @@ import pytest
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError, NotNow
+from nh.ipc.handover_messages import HandoverMessage
+from nh.ipc.inherited import Inherited
 from nh.rpc.listeners import Listener, open_listeners
 from nh.rpc.protocols import NG, RPC
 from nh.rpc.unix_sockets import admit_group
@@ -112,6 +114,72 @@ def test_a_group_that_nh_may_not_give_a_socket_to_is_an_error(
 
 def refused(*_arguments: object) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o600, 0o660), (0o660, 0o600)])
+def test_a_socket_that_was_handed_over_gets_the_mode_of_the_new_settings(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    path = tmp_path / "rpc"
+    with listening(UnixAddress(str(path)), mode=before) as handed_over, inherited(handed_over, mode=after):
+        assert stat.S_IMODE(path.stat().st_mode) == after
+        assert connects(path)
+
+
+def test_a_socket_that_was_handed_over_gets_its_new_group_while_no_group_may_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rpc"
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "chown", lambda at, _uid, gid: given.append((gid, stat.S_IMODE(at.stat().st_mode)))
+    )
+    with (
+        listening(UnixAddress(str(path)), mode=0o660) as handed_over,
+        inherited(handed_over, mode=0o660, group=47_001),
+    ):
+        assert given == [(47_001, 0o600)]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_a_socket_that_was_handed_over_is_served_on_if_its_group_cannot_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rpc"
+    monkeypatch.setattr(os, "chown", refused)
+    with (
+        listening(UnixAddress(str(path)), mode=0o660) as handed_over,
+        inherited(handed_over, mode=0o660, group=47_001),
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, "the new group shall not be the old one"
+        assert connects(path)
+    assert f"rpc: {path} cannot be given rpc_mode and rpc_group: Operation not permitted" in caplog.text
+
+
+def test_a_socket_that_was_handed_over_may_have_lost_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rpc"
+    with listening(UnixAddress(str(path))) as handed_over:
+        path.unlink()
+        with inherited(handed_over, mode=0o660):
+            pass
+    assert f"{path} cannot be given rpc_mode and rpc_group: No such file" in caplog.text
+
+
+@contextlib.contextmanager
+def inherited(listeners: list[Listener], mode: int, group: int | None = None) -> Iterator[None]:
+    """The next process listens on the same sockets."""
+    handed_over = [each for listener in listeners for each in listener.handed_over]
+    message = HandoverMessage(listeners=tuple(what for what, _ in handed_over))
+    addresses = [listener.address for listener in listeners]
+    fds = Inherited(message, [os.dup(sock.fileno()) for _, sock in handed_over])
+    taken = open_listeners(RPC, addresses, mode=mode, group=group, inherited=fds)
+    try:
+        yield
+    finally:
+        for listener in taken:
+            listener.close()
 
 
 def test_a_mistyped_path_makes_no_directory(tmp_path: Path) -> None:

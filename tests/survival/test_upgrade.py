@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,18 @@ def is_zombie(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):  # it is reaped meanwhile
         return process.status() == psutil.STATUS_ZOMBIE
     return False
+
+
+def test_the_socket_gets_the_permissions_of_the_new_settings(deployment: Deployment, tmp_path: Path) -> None:
+    config = tmp_path / "nh.toml"
+    config.write_text('rpc_mode = "0600"\n')
+    deployment.start("--config", str(config))
+    sock = deployment.place.directory / "nh.sock"
+    assert stat.S_IMODE(sock.stat().st_mode) == 0o600
+    config.write_text('rpc_mode = "0660"\n')
+    assert "`nh upgrade` applies: rpc_mode" in nh_ok(deployment.place, "reload").stdout
+    nh_ok(deployment.place, "upgrade")
+    assert stat.S_IMODE(sock.stat().st_mode) == 0o660
 
 
 @pytest.mark.full
