@@ -80,6 +80,9 @@ class MemoryEngine:
     def close(self) -> None:
         self._opened = None
 
+    def make_room(self, _size_bytes: int, /) -> bool:
+        return False
+
     def quarantine(self) -> str:
         self._reach()
         self._server.quarantined.append(self._server.records or {})

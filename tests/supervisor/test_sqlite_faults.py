@@ -114,6 +114,29 @@ def test_a_store_for_which_there_is_no_room_is_made_when_there_is(
     assert quarantined(path) == []
 
 
+def test_the_log_leaves_room_for_the_file_on_a_small_disk(small_disk: Path) -> None:
+    writer = StoreWriter(SqliteEngine(small_disk / "calls", OWNER))
+    calls = {call_id: StoredCall(call_id, bytes(5000), 1.0) for call_id in CALLS}
+    assert all(writer.write({call_id: calls[call_id]}) for _ in range(10) for call_id in calls)
+    assert writer.written == 10 * len(calls), "more than the disk has room for"
+    writer.close()
+    assert len(contents(small_disk / "calls")) == len(calls)
+
+
+def test_calls_that_had_no_room_together_are_stored_when_most_have_ended(small_disk: Path) -> None:
+    """What the log has of them leaves no room for their end, and none to take it into the file."""
+    path = small_disk / "calls"
+    writer = StoreWriter(SqliteEngine(path, OWNER))
+    calls = {call_id: StoredCall(call_id, bytes(40_000), 1.0) for call_id in CALLS}
+    assert not all(writer.write({call_id: call}) for call_id, call in calls.items())
+    assert not writer.write(calls), "they need more room than there is"
+    few = dict(list(calls.items())[:5])
+    assert writer.write({call_id: None for call_id in calls if call_id not in few})
+    writer.close()
+    assert contents(path) == {call_id: call.snapshot for call_id, call in few.items()}
+    assert quarantined(path) == []
+
+
 def test_a_store_that_could_not_be_made_is_not_there(small_disk: Path) -> None:
     occupy(small_disk)
     with pytest.raises(StoreUnavailable, match="full"):

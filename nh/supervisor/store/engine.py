@@ -45,7 +45,7 @@ class StoreDamaged(NhError):
 
 
 class StoreFull(StoreUnavailable):
-    """There is no store yet and no room to make one. (A store without room for a change is unavailable.)"""
+    """The store has no room: for a change, or to be made."""
 
 
 class StoreRefused(StoreUnavailable):
@@ -90,6 +90,7 @@ class StoreEngine(Protocol):
 
         Raises:
             StoreUnavailable: it cannot be written now.
+            StoreFull: because it has no room.
             StoreDamaged: it cannot be used any more.
         """
 
@@ -109,6 +110,20 @@ class StoreEngine(Protocol):
 
     def close(self) -> None:
         """Close the store and flush it if that is possible. Does nothing if it is not open."""
+
+    def make_room(self, size_bytes: int, /) -> bool:
+        """Make room in the open store, which was full: if calls of that size have room in an empty one only,
+        and it is this store that takes their room, empty it.
+
+        Args:
+            size_bytes: what is to be stored, call-ids and snapshots, bytes.
+
+        Returns:
+            Whether it is empty now.
+
+        Raises:
+            StoreUnavailable, StoreDamaged: as write().
+        """
 
     def quarantine(self) -> str:
         """Move a store that cannot be used out of the way, where people can examine it. It is closed.

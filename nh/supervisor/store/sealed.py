@@ -122,6 +122,10 @@ class SealedEngine:
         """See StoreEngine."""
         self._engine.close()
 
+    def make_room(self, size_bytes: int, /) -> bool:
+        """See StoreEngine."""
+        return self._engine.make_room(size_bytes)
+
     def quarantine(self) -> str:
         """See StoreEngine."""
         return self._engine.quarantine()

@@ -11,8 +11,6 @@ import contextlib
 import errno
 import os
 import sqlite3
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +18,8 @@ from typing import Final
 from nh.errors import StoreUnavailable
 from nh.printable import counted
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
-from nh.supervisor.store.sqlite_files import make_file, remove_files, rename_files
+from nh.supervisor.store.sqlite_files import make_file, remove_files, rename_files, room_for_files
+from nh.supervisor.store.sqlite_rows import is_intact, row_of
 
 APPLICATION_ID: Final = 0x6E684361
 """Identifies nh's stores among SQLite databases: "nhCa"."""
@@ -30,6 +29,14 @@ SCHEMA: Final = 1
 
 WAL_BYTES: Final = 4 << 20
 """Size that the log is truncated to after a checkpoint: SQLite's 1000 pages between two checkpoints."""
+
+PAGE_BYTES: Final = 4096
+
+LOG_SHARE: Final = 0.25
+"""Most of a small disk that the log takes before a checkpoint."""
+
+ROOM_FACTOR: Final = 4
+"""Calls take up to twice their size in pages, and are in the log and in the file."""
 
 _TABLES: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -44,7 +51,6 @@ _SETTINGS: Final = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -128",  # KiB; the kernel has the file in memory, once for all
     f"PRAGMA journal_size_limit = {WAL_BYTES}",
-    "PRAGMA wal_autocheckpoint = 1000",
     "PRAGMA secure_delete = OFF",  # ON in some builds; it overwrites each deleted page
 )
 
@@ -103,10 +109,10 @@ class SqliteEngine:
             with self._failures():
                 self._identity = make_file(self._path)
                 return self._connect(is_new=is_new)
-        except StoreUnavailable as exc:
-            if is_new and _is_full(exc.__cause__):
-                raise StoreFull(str(exc)) from exc
-            raise
+        except StoreFull as exc:
+            if is_new:
+                raise
+            raise StoreUnavailable(str(exc)) from exc
 
     def write(self, changes: Changes) -> None:
         """See StoreEngine."""
@@ -115,7 +121,7 @@ class SqliteEngine:
             for offset, call_id in enumerate(changes)
             if changes[call_id] is not None or call_id in self._numbers
         }
-        rows = [_row(numbers[call.call_id], call) for call in changes.values() if call is not None]
+        rows = [row_of(numbers[call.call_id], call) for call in changes.values() if call is not None]
         removed = [(numbers[call_id],) for call_id in numbers if changes[call_id] is None]
         with self._failures(), self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
@@ -145,6 +151,24 @@ class SqliteEngine:
         if database is not None:
             with contextlib.suppress(*_FAILURES):
                 database.close()
+
+    def make_room(self, size_bytes: int, /) -> bool:
+        """See StoreEngine. A log that fills the disk leaves no room to take it into the file, for ever."""
+        try:
+            with self._failures():
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except StoreFull:
+            with self._failures():
+                if size_bytes * ROOM_FACTOR > room_for_files(self._path):
+                    raise
+        else:
+            return False
+        self.close()
+        with self._failures():
+            remove_files(self._path)
+            self._identity = make_file(self._path)
+            self._connect(is_new=True)
+        return True
 
     def quarantine(self) -> str:
         """Rename the file and those beside it: `.quarantine-` and the time in UTC. See StoreEngine."""
@@ -181,7 +205,7 @@ class SqliteEngine:
         try:
             with self._failures(), contextlib.closing(self._connection.execute(query)) as rows:
                 for number, call_id, written, snapshot, checksum in rows:
-                    if not _is_intact(number, call_id, written, snapshot, checksum) or call_id in found:
+                    if not is_intact(number, call_id, written, snapshot, checksum) or call_id in found:
                         damaged += 1
                         continue
                     found[call_id] = StoredCall(call_id, snapshot, written)
@@ -205,7 +229,8 @@ class SqliteEngine:
         ((mode,),) = run("PRAGMA journal_mode = WAL").fetchall()
         if mode != b"wal":
             raise StoreUnavailable(f"{self._path}: the file system allows no write-ahead log")
-        for setting in _SETTINGS:
+        pages = int(min(WAL_BYTES, room_for_files(self._path) * LOG_SHARE)) // PAGE_BYTES
+        for setting in (*_SETTINGS, f"PRAGMA wal_autocheckpoint = {max(1, pages)}"):
             run(setting).fetchall()
         if is_new:
             with self._transaction():
@@ -247,10 +272,10 @@ class SqliteEngine:
         except _FAILURES as exc:
             if isinstance(exc, OSError | MemoryError):
                 reason = getattr(exc, "strerror", None) or repr(exc)
-                raise StoreUnavailable(f"{self._path}: {reason}") from exc
+                raise _unavailable(exc)(f"{self._path}: {reason}") from exc
             code = getattr(exc, "sqlite_errorcode", None)
             if code is not None and code & 0xFF in _MAY_PASS and not self._claims_to_be_readonly(code):
-                raise StoreUnavailable(f"{self._path}: {exc}") from exc
+                raise _unavailable(exc)(f"{self._path}: {exc}") from exc
             raise StoreDamaged(f"is damaged: {exc}") from exc
 
     def _claims_to_be_readonly(self, code: int) -> bool:
@@ -258,29 +283,9 @@ class SqliteEngine:
         return code & 0xFF == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
 
 
-def _is_full(cause: BaseException | None) -> bool:
-    """Whether an error says that there is no room."""
-    return (
-        getattr(cause, "errno", None) in _FULL
-        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+def _unavailable(exc: Exception) -> type[StoreUnavailable]:
+    """What an error is for nh that means no damage."""
+    is_full = (
+        getattr(exc, "errno", None) in _FULL or getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     )
-
-
-def _row(number: int, call: StoredCall) -> tuple[int, bytes, float, bytes, int]:
-    checksum = _checksum(number, call.call_id, call.written_at, call.snapshot)
-    return number, call.call_id, call.written_at, call.snapshot, checksum
-
-
-def _is_intact(number: object, call_id: object, written: object, snapshot: object, checksum: object) -> bool:
-    return (
-        isinstance(number, int)
-        and isinstance(call_id, bytes)
-        and isinstance(written, float)
-        and isinstance(snapshot, bytes)
-        and checksum == _checksum(number, call_id, written, snapshot)
-    )
-
-
-def _checksum(number: int, call_id: bytes, written: float, snapshot: bytes) -> int:
-    begin = zlib.crc32(struct.pack(">qdI", number, written, len(call_id)))
-    return zlib.crc32(snapshot, zlib.crc32(call_id, begin))
+    return StoreFull if is_full else StoreUnavailable

@@ -16,6 +16,10 @@ SIDES: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite may keep beside a database; without them the database has lost its latest changes."""
 
 
+_BLOCK: Final = 512
+"""The unit of st_blocks, bytes."""
+
+
 def make_file(path: Path) -> tuple[int, int]:
     """Make the file if it is missing, with mode 0600; SQLite gives the files beside it the same mode.
 
@@ -77,3 +81,13 @@ def remove_files(path: Path) -> None:
     for side in (*SIDES, ""):
         with contextlib.suppress(OSError):
             path.with_name(path.name + side).unlink(missing_ok=True)
+
+
+def room_for_files(path: Path) -> int:
+    """How many bytes a database may have with the files beside it: what they have, and what is free."""
+    own = 0
+    for side in (*SIDES, ""):
+        with contextlib.suppress(FileNotFoundError):
+            own += path.with_name(path.name + side).stat().st_blocks * _BLOCK
+    disk = os.statvfs(path.parent)
+    return own + disk.f_bavail * disk.f_frsize

@@ -79,6 +79,7 @@ class StoreWriter:
         self._is_open = False
         self._was_open = False
         self._failing = False
+        self._was_full = False
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._wanted: dict[bytes, _HeldCall] = {}
         self._unwritten: dict[bytes, _HeldCall | None] = {}
@@ -204,6 +205,9 @@ class StoreWriter:
             except StoreDamaged as again:
                 raise StoreUnavailable(f"{self._engine.name}: a new store {again}") from again
         self._is_open = True
+        if self._was_full and self._make_room():
+            found = []
+        self._was_full = False
         stored = _by_id(found)
         strangers = {call_id: None for call_id in stored if call_id not in self._wanted}
         unknown = strangers.keys() - self._unwritten.keys()
@@ -229,6 +233,10 @@ class StoreWriter:
             if stored.get(call_id) != _plain(call_id, call)
         } | strangers
 
+    def _make_room(self) -> bool:
+        """Make room in an engine that was full; returns whether it is empty now."""
+        return self._engine.make_room(sum(len(call.call_id) + len(call.snapshot) for call in self.calls))
+
     def _known(self, exc: Exception) -> StoreUnavailable | StoreDamaged:
         """The failure itself, or one for an error of nh's own: the thread that writes must not end by it."""
         if isinstance(exc, StoreUnavailable | StoreDamaged):
@@ -240,6 +248,7 @@ class StoreWriter:
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
         self.errors += 1
         self._failing = True
+        self._was_full |= isinstance(exc, StoreFull)
         self.close()
         if isinstance(exc, StoreDamaged):
             # reading may miss the damage that writing found: the same file must not be opened again

@@ -135,6 +135,10 @@ class ValkeyEngine:
         """See StoreEngine. The group may be acquired by another relay at once."""
         self._group.close()
 
+    def make_room(self, _size_bytes: int, /) -> bool:
+        """See StoreEngine. A server has the latest of each call only."""
+        return False
+
     def quarantine(self) -> str:
         """Rename the calls, in place of those that were renamed before; they expire. See StoreEngine."""
         return self._group.quarantine()
