@@ -44,6 +44,9 @@ from nh.log_settings import LogSettings, parse_areas
 MAX_KERNEL_FLOWS = 2**22
 """Most directions in the kernel; their counters would take a gigabyte."""
 
+SYSTEM_RUNTIME_PATH = Path("/run/nh")
+"""The runtime directory of root, of nh.service and of the Debian package."""
+
 MAX_STANDBY_FOR = 64
 """Most relays whose calls a standby follows."""
 
@@ -226,7 +229,7 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
     @property
     def runtime_path(self) -> Path:
         """The runtime directory: as set, else /run/nh for root, else nh under $XDG_RUNTIME_DIR."""
-        return Path(self.runtime_dir) if self.runtime_dir else _default_runtime_path()
+        return Path(self.runtime_dir) if self.runtime_dir else default_runtime_path()
 
     @property
     def state_path(self) -> Path | None:
@@ -243,7 +246,7 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
             return Path(location) if scheme == "sqlite" or not separator else None
         runtime = self.runtime_path.absolute()
         default = _default_state_path()
-        return default if runtime == _default_runtime_path() else default / quote(str(runtime), safe="")
+        return default if runtime == default_runtime_path() else default / quote(str(runtime), safe="")
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -267,9 +270,10 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
         return RelaySettings(**{name: getattr(self, name) for name in RelaySettings.__struct_fields__})
 
 
-def _default_runtime_path() -> Path:
+def default_runtime_path() -> Path:
+    """The runtime directory where none is set: SYSTEM_RUNTIME_PATH for root, else one of this user's own."""
     if os.geteuid() == 0:
-        return Path("/run/nh")
+        return SYSTEM_RUNTIME_PATH
     base = os.environ.get("XDG_RUNTIME_DIR")
     return Path(base) / "nh" if base else Path(f"/tmp/nh-{os.geteuid()}")
 

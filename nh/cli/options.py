@@ -141,9 +141,12 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
 
 def not_running(runtime_path: Path) -> NotRunning:
     """The error of a command that finds no nh with this runtime directory."""
+    from nh.supervisor.start_checks import system_runtime_dir  # noqa: PLC0415  only this error needs it
+
+    other = system_runtime_dir(runtime_path)
     return NotRunning(
         f"nh does not run with runtime directory {runtime_path}; start it, or name another with"
-        " --runtime-dir or NH_RUNTIME_DIR"
+        f" --runtime-dir or NH_RUNTIME_DIR{f', such as {other}' if other else ''}"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from nh.config import Settings
 from nh.doctor.comparison import Comparison
 from nh.supervisor.host.cpus import usable_cpus
+from nh.supervisor.start_checks import lock_is_hidden
 
 PROGRAM_S: Final = 2.0
 """A program that is asked may take so long."""
@@ -50,8 +51,8 @@ class Host:
             return []
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
-        return (self._root / path.lstrip("/")).exists()
+        """Whether there is such a file; False also where this user may not look."""
+        return os.access(self._root / path.lstrip("/"), os.F_OK, effective_ids=True)
 
     def output(self, words: Sequence[str]) -> str | None:
         """What a program prints; None if it is not there, fails or takes longer than PROGRAM_S."""
@@ -97,6 +98,11 @@ class Patient(NamedTuple):
     settings: Settings
     pid: int | None
     compared: Comparison | None = None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether an nh may run that this user cannot see."""
+        return self.pid is None and lock_is_hidden(self.settings.runtime_path)
 
     @property
     def ranges(self) -> list[tuple[int, int]]:

@@ -208,6 +208,9 @@ def check_leftovers(patient: Patient) -> Findings:
     if patient.pid is not None:
         yield ok("nh runs: what it has is its own")
         return
+    if patient.is_hidden:
+        yield ok("this user cannot see what dead runs left")
+        return
     directory = patient.settings.runtime_path
     listening = patient.host.text("/proc/net/unix")
     sockets = [str(path) for path in sorted(directory.glob(PATTERN))] if directory.is_dir() else []

@@ -23,7 +23,9 @@ _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 
 def check_settings(patient: Patient) -> Findings:
     """Whether the nh that runs has the settings that were given."""
-    if patient.pid is None:
+    if patient.is_hidden:
+        yield ok("an nh that runs tells its settings to its user and root: the checks judge by those given")
+    elif patient.pid is None:
         yield ok("no nh runs: the checks judge by the settings given")
     elif patient.compared is None:
         yield warning(

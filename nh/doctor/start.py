@@ -12,7 +12,7 @@ from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Verdict, probe
 from nh.stats import StatsReader, attach_segment, segment_name
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
-from nh.supervisor.start_checks import CHECKS, Check, lock_is_hidden
+from nh.supervisor.start_checks import CHECKS, Check, system_runtime_dir
 
 Findings = Iterator[Finding]
 
@@ -28,6 +28,10 @@ _FINE: Final[Mapping[str, str]] = {
 }
 """What is so if a check of the start finds no fault."""
 
+_HIDDEN: Final = "nh does not start as this user; what an nh that runs has is its own"
+AS_ITS_USER: Final = "run nh doctor as the relay's user, or as root"
+"""What to do where this user cannot see whether an nh runs."""
+
 _SECURE_MEDIA: Final[Mapping[str, str]] = {"cryptography": "cryptography", "OpenSSL": "pyOpenSSL"}
 """The packages of the extra srtp: module and name."""
 
@@ -41,7 +45,9 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
         except NhError as exc:
             found, _, remedy = str(exc).partition("; ")
             remedy = remedy or "change the setting, or the host"
-            if patient.pid is None:
+            if patient.is_hidden:
+                yield warning(found, _HIDDEN, AS_ITS_USER)
+            elif patient.pid is None:
                 later = "" if isinstance(exc, ConfigError) else ", until that changes"
                 yield failure(found, f"nh does not start{later}", remedy)
             else:
@@ -84,15 +90,17 @@ START_CHECKS: Final = {name: start_check(name, check) for name, check in CHECKS.
 
 def check_running(patient: Patient) -> Findings:
     """Whether an nh runs with the runtime directory, and publishes its statistics."""
-    if patient.pid is None and lock_is_hidden(patient.settings.runtime_path):
+    if patient.is_hidden:
         yield warning(
             f"this user cannot see whether an nh runs with {patient.settings.runtime_path}",
-            "the other checks take it that none runs",
-            "run nh doctor as the relay's user, or as root",
+            "the checks cannot tell what an nh that runs has from what other programs have",
+            AS_ITS_USER,
         )
         return
     if patient.pid is None:
-        yield ok(f"no nh runs with {patient.settings.runtime_path}")
+        other = system_runtime_dir(patient.settings.runtime_path)
+        hint = f"; name another with --runtime-dir, such as {other}" if other else ""
+        yield ok(f"no nh runs with {patient.settings.runtime_path}{hint}")
         return
     runs = f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})"
     silent_s = _silent_s(patient)

@@ -139,7 +139,13 @@ def _own_group(directory: Path) -> int:
 
 def check_directory(setting: str, path: Path) -> None:
     """Check that the directory of a socket exists. Raises ConfigError."""
-    if not path.parent.is_dir():  # it may be mistyped, so it is not made
+    try:
+        found = stat.S_ISDIR(path.parent.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as exc:  # this user may not enter a directory above it
+        raise ConfigError(f"{setting}: {path}: {reason(exc)}; name another path") from exc
+    if not found:  # it may be mistyped, so it is not made
         raise ConfigError(
             f"{setting}: {path}: there is no directory {path.parent}; make it, or name another path"
         )

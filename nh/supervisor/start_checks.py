@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from nh.config import Settings
+from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
 from nh.config_table import KernelMode
 from nh.errors import NotNow
 from nh.rpc.listeners import check_listeners
@@ -62,6 +62,16 @@ def lock_is_hidden(runtime_path: Path) -> bool:
             return False
     except OSError as exc:
         return isinstance(exc, PermissionError)
+
+
+def system_runtime_dir(runtime_path: Path) -> Path | None:
+    """The runtime directory of nh as a service, where it is on this host and a user's default is another.
+
+    Args:
+        runtime_path: where no nh runs; None is returned for a directory that was named.
+    """
+    is_default = runtime_path == default_runtime_path() != SYSTEM_RUNTIME_PATH
+    return SYSTEM_RUNTIME_PATH if is_default and os.access(SYSTEM_RUNTIME_PATH, os.F_OK) else None
 
 
 def _check_shards(settings: Settings, running: bool) -> None:  # noqa: ARG001

@@ -94,6 +94,24 @@ def test_a_relay_whose_rpc_is_elsewhere_is_not_said_to_be_down(tmp_path: Path) -
     assert "and serves no RPC there: if it was given --rpc, name the same" in result.stderr
 
 
+def test_a_user_whose_own_directory_has_no_nh_is_told_of_that_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = tmp_path / "service"
+    monkeypatch.setattr("nh.config.SYSTEM_RUNTIME_PATH", service)
+    monkeypatch.setattr("nh.supervisor.start_checks.SYSTEM_RUNTIME_PATH", service)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER_UID)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
+    alone = CliRunner().invoke(app, ["calls"])
+    service.mkdir()
+    beside = CliRunner().invoke(app, ["calls"])
+    named = CliRunner().invoke(app, ["calls", "--runtime-dir", str(tmp_path / "other")])
+
+    assert alone.stderr.startswith(f"nh: nh does not run with runtime directory {tmp_path / 'own' / 'nh'};")
+    assert beside.stderr == alone.stderr.rstrip() + f", such as {service}\n"
+    assert str(service) not in named.stderr
+
+
 def test_a_user_who_may_not_look_into_the_runtime_directory_is_told_so(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir(mode=0o700)

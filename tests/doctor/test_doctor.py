@@ -1,5 +1,6 @@
 """nh.doctor: each fault of a host is found, with what it means and what to do; a sound host has none."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,10 +18,14 @@ from nh.doctor import doctor
 from nh.doctor.doctor import CHECKS, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
 from nh.doctor.host import Host, Patient
+from nh.errors import ConfigError
+from nh.rpc.unix_sockets import check_directory
 from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_name
-from nh.supervisor.host.locked_dir import runtime_dir
+from nh.supervisor.host.locked_dir import LOCK_NAME, STATE_DIR, check_dir, runtime_dir
+from nh.supervisor.start_checks import running_pid
 from tests.netns import namespaces
 
+OTHER_UID = 65534
 SOUND = {
     "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999",
     "/proc/sys/net/core/rmem_max": "4194304",
@@ -333,6 +338,45 @@ def test_a_user_who_may_not_see_whether_nh_runs_is_told_so(
     (finding,) = found("running", host, base)
     assert finding.status is Status.WARNING
     assert finding.found.startswith("this user cannot see whether an nh runs with ")
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[None]:
+    os.seteuid(OTHER_UID)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_what_a_user_may_not_look_into_is_no_bug_and_no_failure(tmp_path: Path) -> None:
+    """An operator without root on the host of a relay, whose HOME may be another user's."""
+    directory = tmp_path / "nh"
+    directory.mkdir(mode=0o700)
+    (directory / LOCK_NAME).touch()
+    settings = Settings(runtime_dir=str(directory), kernel="off")  # type: ignore[arg-type]
+    with another_user():
+        findings = list(examine(Patient(Host(), settings, running_pid(directory))))
+    by_check = {each.check: each for each in findings}
+    assert not [each for each in findings if "this is a bug" in each.remedy]
+    assert by_check["running"].found == f"this user cannot see whether an nh runs with {directory}"
+    assert not by_check["settings"].found.startswith("no nh runs")
+    start = [by_check[name] for name in ("runtime_dir", "state", "rpc")]
+    assert {each.status for each in start} == {Status.WARNING}
+    assert all("does not start" not in each.meaning or "an nh that runs" in each.meaning for each in start)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_directory_below_one_that_a_user_may_not_enter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    below = tmp_path / "private" / "nh"
+    with another_user():
+        for named in (True, False):
+            with pytest.raises(ConfigError, match=f"state: {below}: this user may not enter /"):
+                check_dir(below, STATE_DIR, named=named)
+        with pytest.raises(ConfigError, match=r"rpc: .*: Permission denied; name another path"):
+            check_directory("rpc", below / "nh.sock")
 
 
 def test_a_setting_that_would_end_a_start_may_not_be_that_of_the_nh_that_runs(tmp_path: Path) -> None:

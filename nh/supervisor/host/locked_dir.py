@@ -94,7 +94,15 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
     Raises:
         ConfigError: the directory cannot be made or used, or other users can write to it.
     """
-    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    # not Path.exists(), which raises PermissionError below a directory that this user may not enter
+    existing = next(
+        each for each in (path, *path.absolute().parents) if os.access(each, os.F_OK, effective_ids=True)
+    )
+    if existing.is_dir() and not os.access(existing, os.X_OK, effective_ids=True):
+        raise ConfigError(
+            f"{purpose.setting}: {path}: this user may not enter {existing};"
+            f" choose another with {purpose.flag}"
+        )
     if existing == path:
         if not path.is_dir():
             raise _no_directory(path, purpose)

@@ -236,5 +236,6 @@ def _relay_of(directory: Path) -> str:
     own. It does not depend on the inode: a directory that was made anew belongs to the same relay.
     """
     path = directory.resolve()
-    there = next(each for each in (path, *path.parents) if each.exists())  # a check may come before the start
+    # the nearest that this user can see: a check may come before the start
+    there = next(each for each in (path, *path.parents) if os.access(each, os.F_OK, effective_ids=True))
     return hashlib.sha256(b"%d:%b" % (there.stat().st_dev, os.fsencode(path))).hexdigest()[:16]
