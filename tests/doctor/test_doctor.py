@@ -397,7 +397,7 @@ def test_a_default_store_that_nh_would_run_without_is_a_warning(
     default = tmp_path / "default"
     default.mkdir()
     monkeypatch.setattr("nh.config._default_state_path", lambda: default)
-    monkeypatch.setattr("nh.config._default_runtime_path", lambda: tmp_path / "run")
+    monkeypatch.setattr("nh.config.default_runtime_path", lambda: tmp_path / "run")
     default.chmod(mode)
 
     (finding,) = found(

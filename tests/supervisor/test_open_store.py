@@ -18,7 +18,7 @@ from tests.supervisor.stores import file_system
 def default_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default state directory, for a user who is not root."""
     monkeypatch.setattr("nh.config._default_state_path", lambda: tmp_path / "default")
-    monkeypatch.setattr("nh.config._default_runtime_path", lambda: tmp_path / "run")
+    monkeypatch.setattr("nh.config.default_runtime_path", lambda: tmp_path / "run")
     return tmp_path / "default"
 
 
