@@ -38,6 +38,9 @@ def tcp_addresses(setting: str, texts: tuple[str, ...], example: str) -> tuple[T
     Raises:
         ValueError: a value is no HOST:PORT.
     """
+    for text in texts:
+        if "/" not in text and ":" not in text:
+            raise ValueError(f"{setting}: {text!r} is not HOST:PORT, such as {example}")
     addresses = [read_address(setting, text) for text in texts]
     found = tuple(address for address in addresses if isinstance(address, TcpAddress))
     if len(found) < len(addresses):

@@ -177,7 +177,9 @@ def _convert(name: str, given: _Given) -> object:
             if isinstance(kind, enum.EnumMeta)
             else _KINDS.get(kind, 'a list of text, such as ["…", "…"]')
         )
-        raise ConfigError(f"{given.origin}: {name}: {_shown(given.value)} is not {wanted}") from exc
+        shown = _shown(given.value)
+        remedy = f"; write {name} = [{shown}]" if name in _LISTS and isinstance(given.value, str) else ""
+        raise ConfigError(f"{given.origin}: {name}: {shown} is not {wanted}{remedy}") from exc
 
 
 def _no_setting(name: str, value: object) -> str:
@@ -199,7 +201,7 @@ def _shown(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return repr(value[:80])
+            return repr(URL_PASSWORD.sub(rf"\1{SECRET}@", value)[:80])
         case int() if value.bit_length() > _LONGEST_DECIMAL:
             return hex(value)[:80]
         case list():

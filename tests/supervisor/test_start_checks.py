@@ -45,6 +45,13 @@ def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, obje
         ({"runtime_dir": "TMP/open"}, ConfigError, "every user can write to .*open"),
         ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
         ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),
+        (
+            {"state": "valkey:/:hidden@host/0"},
+            ConfigError,
+            "^state: the URL has no ://; say valkey://HOST, or",
+        ),
+        ({"standby_for": ["a"]}, ConfigError, "^standby_for: follows calls on a server"),
+        ({"standby": True}, ConfigError, "^standby: follows calls on a server"),
         ({"state": "another://host/x"}, ConfigError, "^state: there is no store for another://"),
         (
             {"state": "TMP/calls", "state_key_file": "TMP/nowhere"},

@@ -168,8 +168,12 @@ def locate(settings: Settings) -> tuple[str, str]:
         ConfigError: no engine has the scheme, or the URL cannot be used.
     """
     scheme, separator, location = settings.state.partition("://")
+    if not separator and settings.state.partition(":")[0] in _ENGINES:
+        scheme = settings.state.partition(":")[0]
+        raise ConfigError(f"state: the URL has no ://; say {scheme}://HOST, or ./{scheme}:… for a directory")
     if settings.groups and scheme not in SCHEMES:
-        raise ConfigError("standby: follows calls on a server; say --state valkey://HOST/0?prefix=NAME")
+        which = "standby_for" if settings.standby_for else "standby"
+        raise ConfigError(f"{which}: follows calls on a server; say --state valkey://HOST/0?prefix=NAME")
     if not separator:
         path = settings.state_path
         return ("", "") if path is None else (SQLITE, str(path))
