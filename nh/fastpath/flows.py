@@ -42,6 +42,9 @@ class FlowTable:
         successor: True: keep the flows and counters that a predecessor left, for adopt_stale_flow();
             False: remove them.
 
+    Attributes:
+        held: whether another process is to go on with the flows, so that their users change none.
+
     Raises:
         KernelPathUnavailable: the kernel refuses; so for every method.
     """
@@ -58,6 +61,7 @@ class FlowTable:
         successor: bool = False,
     ) -> None:
         self.shard = shard
+        self.held = False
         self._flows_fd = flows_fd
         self._memory = mmap.mmap(counters_fd, COUNTERS_BYTES * (first_index + indexes))
         self._words = memoryview(self._memory).cast("Q")

@@ -19,7 +19,7 @@ from nh.shard.media.kernel import path as kernel_path
 from nh.shard.media.kernel.flow import KernelFlow
 from nh.shard.media.kernel.path import FULL
 from nh.shard.media.plane import ROUND_S
-from tests.calls.rtp import rtp_packet
+from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakeKernelPath, MakeNg, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTalk, NgTestbed, line, rtcp
@@ -447,6 +447,36 @@ def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
     assert flows_in(kernel_program) == 0
     stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (12, 12)
+
+
+def test_a_codec_that_changes_meanwhile_is_measured_when_the_flows_are_the_process_s_again(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
+) -> None:
+    def entries() -> dict[bytes, bytes]:
+        return dict(bpf.elements(kernel_program.flows_fd, layout.KEY.size, layout.FLOW.size))
+
+    def say(payload_type: int, sequence: int) -> None:
+        packet = rtp_packet(sequence, sequence * 160, payload_type=payload_type)
+        testbed.passes(alice, call.for_caller, bob, payload=packet)
+        testbed.stats()
+
+    kernel = testbed.relay.plane.kernel
+    assert kernel is not None
+    call = testbed.call(alice, bob)
+    for sequence in range(3):
+        say(PCMU, sequence)
+    testbed.leg(call.key, Side.FROM)
+    before = entries()
+    kernel.hold()
+    say(PCMA, 3)
+    testbed.leg(call.key, Side.FROM)
+    assert entries() == before
+    kernel.release()
+    testbed.relay.plane.activate()
+    say(PCMA, 4)
+    (stream,) = testbed.leg(call.key, Side.FROM).streams
+    assert (stream.payload_type, stream.packets) == (PCMA, 5)
+    assert entries() != before
 
 
 def test_a_restarted_shard_removes_the_flows_of_the_killed_one_and_no_others(

@@ -33,12 +33,14 @@ class Stage:
         self.stopped = 0
         self.slots = [_RecordedSlot(self, number, shards) for number in range(shards)]
         self.starved = False
+        self.busy_s = 0.0  # since the turn of the loop began
         self.manager = ShardManager(
             self.loop,
             self.slots,
             on_all_up=self._on_all_up,
             on_given_up=self.given_up.append,
             read_cpu_use=lambda _pid: CpuUse(self.starved, 0.1),
+            clock=lambda: self.loop.now() + self.busy_s,
         )
         self.manager.start()
 
@@ -89,6 +91,31 @@ def test_a_shard_that_dies_is_started_again_at_once_and_counted(caplog: pytest.L
     assert [handle.slot.number for handle in stage.handles] == [0, 1, 1]
     assert stage.states() == [ShardState.UP, ShardState.STARTING]
     assert [status.restarts for status in stage.stats.shards[:2]] == [0, 1]
+
+
+def test_shards_whose_start_takes_long_are_started_in_turns_of_their_own() -> None:
+    stage = stage_with_all_up(shards=3)
+    stage.loop.advance(1.0)
+    stage.busy_s = 5.0
+    for handle in stage.handles[:]:
+        handle.die()
+    assert [handle.slot.number for handle in stage.handles[3:]] == [0], "the next waits for a turn"
+    stage.busy_s = 0.0
+    stage.loop.advance(1.0)
+    assert sorted(handle.slot.number for handle in stage.handles[3:]) == [0, 1, 2]
+    assert [status.restarts for status in stage.stats.shards[:3]] == [1, 1, 1]
+
+
+def test_no_shard_that_waits_for_a_turn_is_started_when_nh_ends() -> None:
+    stage = stage_with_all_up(shards=2)
+    stage.loop.advance(1.0)
+    stage.busy_s = 5.0
+    for handle in stage.handles[:]:
+        handle.die()
+    stage.manager.stop(1.0, stage.on_stopped)
+    stage.busy_s = 0.0
+    stage.loop.advance(60.0)
+    assert [handle.slot.number for handle in stage.handles[2:]] == [0]
 
 
 def test_a_down_shard_answers_at_once_and_the_other_as_ever() -> None:

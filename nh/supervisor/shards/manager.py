@@ -6,6 +6,7 @@ once does the manager give up: later, some calls are better than none.
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 START_S: Final = 30.0
 """A process that is not ready after so long is killed, and counts as dead, unless it waits for a CPU."""
 
+TURN_S: Final = 0.5
+"""No further process is started in a turn of the loop that took so long. On a host without a CPU for them, a
+start may take 5 s, and several would keep the supervisor from all else, also from systemd's watchdog."""
+
 MAX_START_FAILURES: Final = 5
 """If a shard dies more often before all shards have been up once, the manager gives up."""
 
@@ -34,6 +39,7 @@ class ShardManager:
         on_all_up: called once, when every shard is up for the first time.
         on_given_up: called at most once, before `on_all_up`, with the reason: a shard cannot be started.
         read_cpu_use: returns the CPU use of a process.
+        clock: the monotonic clock of the loop, which tells how long a turn takes.
 
     Attributes:
         stopping: whether stop() or release() was called: no shard is started any more.
@@ -47,6 +53,7 @@ class ShardManager:
         on_all_up: Callable[[], None],
         on_given_up: Callable[[str], None],
         read_cpu_use: Callable[[int], CpuUse] = cpu_use,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stopping = False
         self._loop = loop
@@ -54,6 +61,8 @@ class ShardManager:
         self._on_all_up = on_all_up
         self._on_given_up = on_given_up
         self._read_cpu_use = read_cpu_use
+        self._clock = clock
+        self._started_in = -1.0  # the turn of the loop, by the time of its beginning
         self._on_stopped: Callable[[], None]
         self._all_were_up = False
         self._given_up = False
@@ -139,6 +148,12 @@ class ShardManager:
     # --- one shard --------------------------------------------------------------------------------
 
     def _start(self, slot: ShardSlot) -> None:
+        turn = self._loop.now()
+        if self._started_in == turn and self._clock() - turn > TURN_S:
+            slot.timer = self._loop.call_later(0, lambda: self._start(slot))
+            return
+        self._started_in = turn
+        slot.timer = None
         try:
             slot.start()
         except OSError as exc:

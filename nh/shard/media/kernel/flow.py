@@ -173,7 +173,11 @@ class KernelFlow:
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
         """Have the kernel measure the jitter of the latest payload type."""
         entry = self.entry
-        if payload_type is None or (payload_type == entry.payload_type and entry.clock_hz):
+        if (
+            self._table.held
+            or payload_type is None
+            or (payload_type == entry.payload_type and entry.clock_hz)
+        ):
             return
         self.load_meter()
         meter.choose_payload_type(payload_type)

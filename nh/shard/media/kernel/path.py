@@ -63,7 +63,6 @@ class KernelPath:
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
-        self._held = False
         self._to_end: list[KernelFlow] = []  # of sockets that were closed while flows are held
         self._stale: list[MediaSocket] = []
         self._looks_a_second = 0.0
@@ -101,11 +100,11 @@ class KernelPath:
 
         One that began would be unknown to it, and would use a counter that is free in its books.
         """
-        self._held = True
+        self._flows.held = True
 
     def release(self) -> None:
         """The flows are this process's again. No effect without hold(); each socket needs an update()."""
-        self._held = False
+        self._flows.held = False
         while self._to_end:
             flow = self._to_end.pop()
             flow.end()
@@ -118,7 +117,7 @@ class KernelPath:
             Whether a flow has begun: packets that wait at the socket are older than those that the flow
                 forwards.
         """
-        if self._held:
+        if self._flows.held:
             return False
         flow = _flow_of(media_socket)
         entry = self._entry_for(media_socket)
@@ -140,7 +139,7 @@ class KernelPath:
 
     def sweep(self) -> None:
         """Count what ended flows still forwarded, free their counter indexes, and mark flows."""
-        if self._held:
+        if self._flows.held:
             return
         ended, self._ended = self._ended, []
         for flow in ended:
@@ -272,7 +271,7 @@ class KernelPath:
 
     def _end(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
         media_socket.flow = None
-        if self._held:
+        if self._flows.held:
             self._to_end.append(flow)
             return
         flow.end()
