@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import stat
 import struct
 from pathlib import Path
 from typing import Final, Protocol
@@ -135,13 +136,17 @@ def fault_of(text: str) -> str:
         return _fault_of_reader(paths.get(text) or text.removeprefix(UNIX))
     path = Path(text)
     try:
-        if not path.parent.is_dir():
-            return f"there is no directory {path.parent}; make it"
-        if path.is_dir():
-            return "it is a directory; name a file in it"
-        writable = os.access(path if path.exists() else path.parent, os.W_OK)
+        mode = path.stat().st_mode  # what Path.exists() tells of a name too long depends on Python's version
+    except (FileNotFoundError, NotADirectoryError):
+        path = path.parent
+        if not path.is_dir():
+            return f"there is no directory {path}; make it"
     except OSError as exc:  # a directory that the user of nh may not search, or a name that is too long
         return f"{reason(exc)}; correct the path, or let the user of nh reach it"
+    else:
+        if stat.S_ISDIR(mode):
+            return "it is a directory; name a file in it"
+    writable = os.access(path, os.W_OK)
     return "" if writable else "the user of nh may not write it; change its owner or its permissions"
 
 
