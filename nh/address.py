@@ -6,12 +6,14 @@ nothing and resolves no names.
 """
 
 import ipaddress
+import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from nh.errors import ConfigError
+from nh.paths import mode_of
 
 MAX_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (unix(7): sun_path, less its final NUL)."""
@@ -108,7 +110,7 @@ def _parse_path(text: str) -> UnixAddress:
 
 def _is_directory(text: str) -> bool:
     try:
-        return Path(text).is_dir()
+        return stat.S_ISDIR(mode_of(Path(text)) or 0)
     except OSError:  # this user may not look there, or the name is too long; what uses the address says so
         return False
 

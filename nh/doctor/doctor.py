@@ -11,6 +11,7 @@ from nh.doctor.findings import Finding, Status, warning
 from nh.doctor.host import Patient
 from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server
+from nh.errors import ConfigError
 from nh.printable import escaped
 
 CHECK_S: Final = 5.0
@@ -70,6 +71,9 @@ def _bounded(check: Check, patient: Patient) -> list[Finding]:
 def _run(check: Check, patient: Patient, found: list[Finding]) -> None:
     try:
         found.extend(check(patient))
+    except ConfigError as exc:  # the checks of the start tell of it, too
+        fault, _, remedy = str(exc).partition("; ")
+        found.append(warning(fault, "what depends on it is not known", remedy or "correct the setting"))
     except Exception as exc:
         found.append(
             warning(

@@ -1,5 +1,6 @@
 """Checks of what a host lends to processes: CPUs, descriptors, memory, clock, and what dead runs left."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -213,7 +214,7 @@ def check_leftovers(patient: Patient) -> Findings:
         return
     directory = patient.settings.runtime_path
     listening = patient.host.text("/proc/net/unix")
-    sockets = [str(path) for path in sorted(directory.glob(PATTERN))] if directory.is_dir() else []
+    sockets = [str(path) for path in sorted(directory.glob(PATTERN))] if os.access(directory, os.R_OK) else []
     orphans = [path for path in sockets if path in listening]
     if orphans:
         yield warning(

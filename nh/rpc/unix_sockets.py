@@ -13,6 +13,7 @@ from typing import Final
 
 from nh.address import UnixAddress
 from nh.errors import ConfigError, NhError, NotNow
+from nh.paths import mode_of
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -140,12 +141,10 @@ def _own_group(directory: Path) -> int:
 def check_directory(setting: str, path: Path) -> None:
     """Check that the directory of a socket exists. Raises ConfigError."""
     try:
-        found = stat.S_ISDIR(path.parent.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        found = False
+        mode = mode_of(path.parent)
     except OSError as exc:  # this user may not enter a directory above it
         raise ConfigError(f"{setting}: {path}: {reason(exc)}; name another path") from exc
-    if not found:  # it may be mistyped, so it is not made
+    if not stat.S_ISDIR(mode or 0):  # it may be mistyped, so it is not made
         raise ConfigError(
             f"{setting}: {path}: there is no directory {path.parent}; make it, or name another path"
         )

@@ -432,6 +432,14 @@ def test_no_file_of_a_host_breaks_a_check(check: str, content: str, base: Settin
         assert finding.found.isprintable()
 
 
+@pytest.mark.parametrize("check", ["state_disk", "records", "leftovers", "descriptors"])
+def test_a_path_that_cannot_be_looked_at_breaks_no_check(check: str, base: Settings, tmp_path: Path) -> None:
+    path = str(tmp_path / ("x" * 300))
+    settings = msgspec.structs.replace(base, runtime_dir=path, state=path, records=(path,))
+    for finding in found(check, PlayedHost(tmp_path / "root", {}), settings):
+        assert not finding.found.startswith("the check failed")
+
+
 def test_a_host_without_proc_and_sys_is_examined_too(base: Settings, tmp_path: Path) -> None:
     for check in HOST_CHECKS:
         for finding in found(check, Host(tmp_path / "empty"), base):

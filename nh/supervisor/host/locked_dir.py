@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
+from nh.paths import mode_of
+from nh.reasons import reason
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -94,22 +96,26 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
     Raises:
         ConfigError: the directory cannot be made or used, or other users can write to it.
     """
-    # not Path.exists(), which raises PermissionError below a directory that this user may not enter
     existing = next(
         each for each in (path, *path.absolute().parents) if os.access(each, os.F_OK, effective_ids=True)
     )
-    if existing.is_dir() and not os.access(existing, os.X_OK, effective_ids=True):
+    is_dir = existing.is_dir()
+    if is_dir and not os.access(existing, os.X_OK, effective_ids=True):
         raise ConfigError(
             f"{purpose.setting}: {path}: this user may not enter {existing};"
             f" choose another with {purpose.flag}"
         )
+    try:
+        mode_of(path)
+    except OSError as exc:
+        raise _not_made(path, purpose, exc) from exc
     if existing == path:
-        if not path.is_dir():
+        if not is_dir:
             raise _no_directory(path, purpose)
         _check_trust(path, purpose)
     elif named and existing != path.absolute().parent:
         raise _no_parent(path, purpose)
-    if not existing.is_dir():
+    if not is_dir:
         raise ConfigError(
             f"{purpose.setting}: {path} cannot be made: {existing} is not a directory;"
             f" choose another with {purpose.flag}"
@@ -133,6 +139,12 @@ def _no_parent(path: Path, purpose: Purpose) -> ConfigError:
     )
 
 
+def _not_made(path: Path, purpose: Purpose, exc: OSError) -> ConfigError:
+    return ConfigError(
+        f"{purpose.setting}: {path} cannot be made: {reason(exc)}; choose another with {purpose.flag}"
+    )
+
+
 def _make(path: Path, purpose: Purpose, *, parents: bool) -> None:
     try:
         path.mkdir(mode=0o700, parents=parents, exist_ok=True)
@@ -141,9 +153,7 @@ def _make(path: Path, purpose: Purpose, *, parents: bool) -> None:
     except FileExistsError as exc:
         raise _no_directory(path, purpose) from exc
     except OSError as exc:
-        raise ConfigError(
-            f"{purpose.setting}: {path} cannot be made: {exc.strerror}; choose another with {purpose.flag}"
-        ) from exc
+        raise _not_made(path, purpose, exc) from exc
 
 
 def _check_trust(path: Path, purpose: Purpose) -> None:

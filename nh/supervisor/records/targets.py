@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Final, Protocol
 
+from nh.paths import mode_of
 from nh.reasons import reason
 
 FILE_MODE: Final = 0o640
@@ -136,17 +137,14 @@ def fault_of(text: str) -> str:
         return _fault_of_reader(paths.get(text) or text.removeprefix(UNIX))
     path = Path(text)
     try:
-        mode = path.stat().st_mode  # what Path.exists() tells of a name too long depends on Python's version
-    except (FileNotFoundError, NotADirectoryError):
-        path = path.parent
-        if not path.is_dir():
-            return f"there is no directory {path}; make it"
+        mode, parent_mode = mode_of(path), mode_of(path.parent)
     except OSError as exc:  # a directory that the user of nh may not search, or a name that is too long
         return f"{reason(exc)}; correct the path, or let the user of nh reach it"
-    else:
-        if stat.S_ISDIR(mode):
-            return "it is a directory; name a file in it"
-    writable = os.access(path, os.W_OK)
+    if not stat.S_ISDIR(parent_mode or 0):
+        return f"there is no directory {path.parent}; make it"
+    if stat.S_ISDIR(mode or 0):
+        return "it is a directory; name a file in it"
+    writable = os.access(path.parent if mode is None else path, os.W_OK)
     return "" if writable else "the user of nh may not write it; change its owner or its permissions"
 
 
