@@ -1,12 +1,8 @@
 """What tools/systemd/nh.service forbids nh and a test can forbid too, without systemd."""
 
-import contextlib
 import functools
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -24,24 +20,6 @@ NO_NEW_CODE: Final = (sys.executable, "-c", _REFUSE_CODE)
 
 NO_NEW_PRIVILEGES: Final = ("setpriv", "--no-new-privs")
 """Runs a command with NoNewPrivileges=."""
-
-
-OTHER_UID: Final = 65534
-
-
-@contextlib.contextmanager
-def hidden(directory: Path) -> Iterator[None]:
-    """Within the block this process may not look into a directory: root is another user meanwhile."""
-    mode = directory.stat().st_mode
-    directory.chmod(0o700 if os.getuid() == 0 else 0)
-    if os.getuid() == 0:
-        os.seteuid(OTHER_UID)
-    try:
-        yield
-    finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-        directory.chmod(mode)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nh.calls.ports import PortInUse, PortSpace
+from nh.calls.sockets.ports import PortInUse, PortSpace
 from nh.errors import PortsExhausted
 from tests.profiles import examples
 

@@ -16,10 +16,10 @@ from nh.cli.options import settings_of
 from nh.config_sources import read_settings
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.settings_in_force import SettingsInForce
-from tests.confinement import hidden
 from tools.rtpload.cli import app as load_app
 
 GROUP: Any = get_command(app)
+OTHER_UID = 65534
 COMMANDS = sorted(set(GROUP.commands) - {"load"})  # that executes another program
 
 
@@ -114,9 +114,18 @@ def test_a_user_whose_own_directory_has_no_nh_is_told_of_that_of_the_service(
 
 def test_a_user_who_may_not_look_into_the_runtime_directory_is_told_so(tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    directory.mkdir()
-    with hidden(directory):
+    directory.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.seteuid(OTHER_UID)
+    else:
+        directory.chmod(0)
+    try:
         result = CliRunner().invoke(app, ["calls", "--runtime-dir", str(directory)])
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        else:
+            directory.chmod(0o700)
 
     assert result.exit_code == 1
     assert "permission denied; run as the relay's user" in result.stderr, result.exception

@@ -14,8 +14,7 @@ from nh.config_sources import load_settings
 from nh.errors import ConfigError, NhError, NotNow
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
-from nh.supervisor.start_checks import CHECKS, check_host, running_pid
-from tests.confinement import hidden
+from nh.supervisor.start_checks import check_host, running_pid
 from tools.harness.ports import claim_ports, min_max
 
 
@@ -94,24 +93,6 @@ def test_what_would_end_the_start_is_said(
         taken.listen()
         with pytest.raises(kind, match=message):
             check_host(settings_with(base, **{name: here(value) for name, value in changes.items()}))
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "message"),
-    [
-        ("runtime_dir", "TMP/run", "this user may not enter /"),
-        ("state", "TMP/calls", "this user may not enter /"),
-        ("rpc", "TMP/sockets/rpc", "Permission denied; name another path"),
-    ],
-    ids=["runtime_dir", "state", "rpc"],
-)
-def test_a_path_where_the_user_may_not_look_is_said(
-    base: dict[str, object], tmp_path: Path, setting: str, value: str, message: str
-) -> None:
-    path = value.replace("TMP", str(tmp_path))
-    settings = settings_with(base, **{setting: [path] if setting == "rpc" else path})
-    with hidden(tmp_path), pytest.raises(ConfigError, match=f"^{setting}: {path}: {message}"):
-        CHECKS[setting](settings, False)
 
 
 def test_a_group_that_nh_may_not_give_its_socket_to_is_said(
