@@ -4,6 +4,7 @@ import pytest
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
+from nh.calls.offer_answer.party import RelayOffer
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import CheckResult, IceAgent
 from nh.ice.credentials import IceCredentials
@@ -110,7 +111,7 @@ def early_call() -> NgProxy:
     ng = make_ng_proxy()
     ng.connect()
     party, _ = ng.offers.parties
-    party.offered_ice = (OURS,)
+    party.relay_offer = RelayOffer(ice=(OURS,))
     for group in ng.offers.groups:
         group.ice = IceAgent((OURS,), "")
     for session in ng.plane.running:
@@ -136,7 +137,7 @@ def test_a_successor_knows_credentials_and_sources() -> None:
         checks(leg, HOME)
         checks(leg, MOBILE, nominates=True)
     after = ng_moved(ng)
-    assert after.offers.parties[0].offered_ice == (OURS,)
+    assert after.offers.parties[0].relay_offer.ice == (OURS,)
     for leg in after.plane.running[0].legs[:2]:
         assert leg.destination == MOBILE and leg.latched
         assert admits(leg, HOME) and not admits(leg, MALLORY)

@@ -9,7 +9,7 @@ from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.party import Party, RelayOffer
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import MIN_REPORTED
 from nh.calls.session import Session
@@ -422,7 +422,8 @@ APART: dict[type, set[str]] = {
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
     # as those of legs; `secrets` of the call
-    Party: {"blocks", "security", "offered_keys", "offered_dtls", "optional_keys", "ice", "offered_ice"},
+    Party: {"blocks", "security", "ice", "relay_offer"},
+    RelayOffer: {"keys", "optional_keys", "ice", "dtls"},  # `secrets` of the call
     Dialog: {"_left"},  # within one command
 }
 SNAPSHOTS = (
@@ -432,6 +433,7 @@ SNAPSHOTS = (
     SessionSnapshot,
     LegSnapshot,
     PartySnapshot,
+    PartySnapshot,
     DialogSnapshot,
 )
 
@@ -440,5 +442,6 @@ SNAPSHOTS = (
 def test_no_member_was_forgotten(of: type, snapshot: type) -> None:
     """A member that is added to one of these needs a place in its snapshot."""
     members = {member for each in of.__mro__ for member in getattr(each, "__slots__", ())} - {"rare"}
+    members |= set(getattr(of, "_fields", ()))
     members |= {name for each in of.__mro__ for name, value in vars(each).items() if isinstance(value, Rare)}
     assert members - set(snapshot.__struct_fields__) - APART[of] == set()  # type: ignore[attr-defined]

@@ -440,10 +440,10 @@ def test_nothing_that_is_shown_of_a_call_has_its_keys(
     call.goes_both_ways()
     key = offer.split(b"inline:")[1].split()[0].decode()
     offers = testbed.relay.table.get_call(b"ng-call").get_offers(now=0.0)
-    seen = f"{testbed.query()} {caplog.text} {offers.parties[0].offered_keys} {testbed.snapshots()}"
+    seen = f"{testbed.query()} {caplog.text} {offers.parties[0].relay_offer} {testbed.snapshots()}"
     seen += " ".join(repr(group.security) for group in offers.groups)
     assert key not in seen
-    for offered in offers.parties[0].offered_keys[0]:
+    for offered in offers.parties[0].relay_offer.keys[0]:
         assert repr(offered.master.key)[2:-1] not in seen
 
 

@@ -95,6 +95,33 @@ class Mux(NamedTuple):
         return self.offered and (answerer if self.decided is None else self.decided), answerer
 
 
+class RelayOffer(NamedTuple):
+    """What the relay has offered in the place of a party that offers.
+
+    Attributes:
+        bundled: indexes of the media that it has offered as a bundle.
+        keys: for each medium the keys of SRTP; () if none has any, as in the attributes below.
+        optional_keys: for each medium the key of an SRTP that the party leaves to the other end (OSRTP). The
+            relay may have SRTP with the party, if the other end takes none.
+        ice: for each medium its credentials.
+        dtls: for each medium its association.
+    """
+
+    bundled: tuple[int, ...] = ()
+    keys: tuple[tuple[OfferedKey, ...], ...] = ()
+    optional_keys: tuple[OptionalKey | None, ...] = ()
+    ice: tuple[IceCredentials | None, ...] = ()
+    dtls: tuple[OfferedDtls | None, ...] = ()
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether it has keys, of SRTP or of the certificate of an association."""
+        return any(self.keys) or any(self.optional_keys) or any(self.dtls)
+
+
+NO_RELAY_OFFER: Final = RelayOffer()
+
+
 class ReceivedTotals(NamedTuple):
     """What some legs received: packets and bytes that they admitted, and packets that were dropped."""
 
@@ -158,16 +185,11 @@ class Party(Blockable):
         offered: the m= lines of its last offer.
         mux: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
-        bundled: indexes of the media that the relay has offered as a bundle in its place.
-        security: of each medium of its last SDP; () if none has any, as in the attributes below. That of an
-            offer which changes an agreed medium is in force with the answer; until then the end goes on with
-            the keys before.
-        offered_keys: for each medium of its last offer, the keys that the relay offered in its place.
-        optional_keys: for each medium of its last offer, the key of an SRTP that it leaves to the other end
-            (OSRTP). The relay may have SRTP with it, if the other end takes none.
-        ice, offered_ice: as security and offered_keys, for ICE: the relay's agent towards the party, and the
-            credentials that the relay offered in its place.
-        offered_dtls: the same of associations of DTLS.
+        relay_offer: what the relay made of its last offer.
+        security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
+            changes an agreed medium is in force with the answer; until then the end goes on with the keys
+            before.
+        ice: the relay's agent towards the party, of each medium of its last SDP.
         ended_totals: by (medium, component), what ended sessions received from this end.
         references: see Reference; empty where rtpproxy's commands have not made it.
         sent_origin: origin of the SDP that this end was sent last, if a client wanted any of it kept.
@@ -179,7 +201,6 @@ class Party(Blockable):
     __slots__ = (
         "blocks",
         "branch",
-        "bundled",
         "bundles",
         "created",
         "delete_at",
@@ -191,13 +212,10 @@ class Party(Blockable):
         "label",
         "mux",
         "offered",
-        "offered_dtls",
-        "offered_ice",
-        "offered_keys",
-        "optional_keys",
         "peer_interface",
         "policy",
         "references",
+        "relay_offer",
         "security",
         "sent_origin",
         "side",
@@ -228,13 +246,9 @@ class Party(Blockable):
         self.offered: tuple[OfferedMedium, ...] = ()
         self.mux: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
-        self.bundled: tuple[int, ...] = ()
+        self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
-        self.offered_keys: tuple[tuple[OfferedKey, ...], ...] = ()
-        self.optional_keys: tuple[OptionalKey | None, ...] = ()
         self.ice: tuple[IceAgent | None, ...] = ()
-        self.offered_ice: tuple[IceCredentials | None, ...] = ()
-        self.offered_dtls: tuple[OfferedDtls | None, ...] = ()
         self.ended_totals: Mapping[tuple[int, int], ReceivedTotals] = _NO_TOTALS
         self.references = NO_REFERENCES
         self.sent_origin: SentOrigin | None = None
@@ -268,11 +282,8 @@ class Party(Blockable):
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.offered, self.mux, self.holds = other.offered, other.mux, NO_HOLDS
-        self.bundles, self.bundled = other.bundles, other.bundled
-        self.security, self.offered_keys = other.security, other.offered_keys
-        self.ice, self.offered_ice = other.ice, other.offered_ice
-        self.offered_dtls = other.offered_dtls
-        self.optional_keys = other.optional_keys
+        self.bundles, self.relay_offer = other.bundles, other.relay_offer
+        self.security, self.ice = other.security, other.ice
 
     @property
     def all_groups(self) -> list[SocketGroup | None]:

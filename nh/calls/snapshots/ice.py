@@ -109,7 +109,7 @@ class IceSecrets(msgspec.Struct, array_like=True, frozen=True):
         for agent in (*(group.ice for group in groups), *(each for party in parties for each in party.ice)):
             if agent is not None:
                 agents.setdefault(id(agent), agent)
-        offered = any(any(party.offered_ice) for party in parties)
+        offered = any(any(party.relay_offer.ice) for party in parties)
         if not agents and not offered:
             return None
         indexes = {each: index for index, each in enumerate(agents)}
@@ -120,10 +120,13 @@ class IceSecrets(msgspec.Struct, array_like=True, frozen=True):
                 PartyIce(
                     index,
                     [None if agent is None else indexes[id(agent)] for agent in party.ice],
-                    [None if each is None else CredentialsSnapshot.take(each) for each in party.offered_ice],
+                    [
+                        None if each is None else CredentialsSnapshot.take(each)
+                        for each in party.relay_offer.ice
+                    ],
                 )
                 for index, party in enumerate(parties)
-                if any(party.ice) or any(party.offered_ice)
+                if any(party.ice) or any(party.relay_offer.ice)
             ],
         )
 
@@ -158,9 +161,9 @@ class IceSecrets(msgspec.Struct, array_like=True, frozen=True):
                 require(number is None or number < len(agents), "no such agent of ICE")
             party = parties[each.party]
             party.ice = of_media([None if number is None else agents[number] for number in each.agents])
-            party.offered_ice = of_media(
-                [None if known is None else known.rebuild() for known in each.offered]
-            )
+            offered = of_media([None if known is None else known.rebuild() for known in each.offered])
+            if offered:
+                party.relay_offer = party.relay_offer._replace(ice=offered)
 
 
 class ComponentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -19,6 +19,7 @@ from nh.calls.offer_answer.party import (
     Party,
     ReceivedTotals,
     Reference,
+    RelayOffer,
 )
 from nh.calls.origin import Origin, SentOrigin
 from nh.calls.rtp.payload_types import shared
@@ -101,7 +102,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.single,
             None if party.split_from is None else parties[id(party.split_from)],
             take_bundles(party.bundles),
-            party.bundled,
+            party.relay_offer.bundled,
         )
 
     @property
@@ -148,7 +149,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.offered = shared(self.offered)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
-        party.bundles, party.bundled = rebuild_bundles(self.bundles), self.bundled
+        party.bundles = rebuild_bundles(self.bundles)
+        if self.bundled:
+            party.relay_offer = RelayOffer(self.bundled)
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

@@ -122,15 +122,15 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
             [taker.index_of(each) for each in party.security],
             [
                 [(key.tag, taker.index_of_key(key.master, key.sender)) for key in offered]
-                for offered in party.offered_keys
+                for offered in party.relay_offer.keys
             ],
             [
                 None if each is None else (taker.index_of_certificate(each.certificate), each.tls_id)
-                for each in party.offered_dtls
+                for each in party.relay_offer.dtls
             ],
             [
                 None if each is None else (each.tag, KeySnapshot.take(each.master, None))
-                for each in party.optional_keys
+                for each in party.relay_offer.optional_keys
             ],
         )
         for index, party in enumerate(parties)
@@ -143,13 +143,11 @@ def take_secrets(groups: Sequence[SocketGroup], parties: Sequence[Party]) -> byt
 
 
 def _has_keys(party: Party) -> bool:
-    return (
-        any(party.security) or any(party.offered_keys) or any(party.offered_dtls) or any(party.optional_keys)
-    )
+    return any(party.security) or party.relay_offer.has_secrets
 
 
 def _has_secrets(party: Party) -> bool:
-    return any(party.ice) or any(party.offered_ice) or _has_keys(party)
+    return any(party.ice) or any(party.relay_offer.ice) or _has_keys(party)
 
 
 class SecretsRestorer:
@@ -204,17 +202,18 @@ class SecretsRestorer:
             party.security = of_media(
                 [None if number is None else self._security[number] for number in keys.security]
             )
-            party.offered_keys = of_media(
-                [
+            party.relay_offer = party.relay_offer._replace(
+                keys=of_media(
                     tuple([self._rebuild_offered(tag, index) for tag, index in offered])
                     for offered in keys.offered
-                ]
-            )
-            party.offered_dtls = of_media(
-                [None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls]
-            )
-            party.optional_keys = of_media(
-                [None if each is None else OptionalKey(each[0], each[1].rebuild()) for each in keys.optional]
+                ),
+                dtls=of_media(
+                    None if each is None else self._rebuild_offered_dtls(*each) for each in keys.offered_dtls
+                ),
+                optional_keys=of_media(
+                    None if each is None else OptionalKey(each[0], each[1].rebuild())
+                    for each in keys.optional
+                ),
             )
         if self._secrets.ice is not None:
             self._secrets.ice.apply_to_parties(parties, self._agents)

@@ -178,7 +178,7 @@ def bundles_of_answer(
     Raises:
         UnusableSdp: a=group:BUNDLE contradicts the media.
     """
-    if not (offerer.bundles or offerer.bundled):
+    if not (offerer.bundles or offerer.relay_offer.bundled):
         return AnsweredBundles()
     kept = {
         index
@@ -190,8 +190,10 @@ def bundles_of_answer(
     gone = bundled_mids.keys() - kept
     offered = [bundle.without(gone) for bundle in offerer.bundles]
     answered: list[Bundle] = []
-    if offerer.bundled:
-        not_offered = frozenset(range(len(description.media))) - kept.intersection(offerer.bundled)
+    if offerer.relay_offer.bundled:
+        not_offered = frozenset(range(len(description.media))) - kept.intersection(
+            offerer.relay_offer.bundled
+        )
         answered = [bundle.without(not_offered) for bundle in read_bundles(description)]
     return AnsweredBundles(
         tuple([each for each in offered if each.media]),

@@ -231,11 +231,11 @@ def ice_of_answer(
         tagged: of the media of the offerer's bundles, the tagged ones, whose ICE the others have.
         bundled: a bundle ends at the relay.
     """
-    if not any(offerer.ice) and not any(offerer.offered_ice):
+    if not any(offerer.ice) and not any(offerer.relay_offer.ice):
         return _passed(description, options, bundled=bundled)
     media = []
     for index, medium in enumerate(description.media):
-        offered = _at(offerer.offered_ice, index)
+        offered = _at(offerer.relay_offer.ice, index)
         agent = None
         if offered is not None and medium.ice and not medium.rejected:
             agent = _agent_for(medium, offered, list(_agents(answerer, index)))
@@ -293,7 +293,7 @@ def _known_to_receiver(sender: Party | None, receiver: Party | None, index: int)
     towards = next(_agents(receiver, index), None)
     if towards is not None:
         return towards.credentials[0]
-    return None if sender is None else _at(sender.offered_ice, index)
+    return None if sender is None else _at(sender.relay_offer.ice, index)
 
 
 def _has_agents(party: Party | None) -> bool:

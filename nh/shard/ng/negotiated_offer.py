@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.party import MediumRequest, Mux, OfferedMedium, Party, of_media
+from nh.calls.offer_answer.party import (
+    NO_RELAY_OFFER,
+    MediumRequest,
+    Mux,
+    OfferedMedium,
+    Party,
+    RelayOffer,
+    of_media,
+)
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
@@ -112,12 +120,15 @@ class NegotiatedOffer(NamedTuple):
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
         sender.mux, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
-        sender.bundles, sender.bundled = self.bundles.accepted, self.bundles.bundled
-        sender.offered_keys = of_media([each.offered for each in self.secured])
-        sender.offered_ice = of_media([each.offered for each in self.ice.media])
-        keys = optional_keys(self.description, self.secured, self.options.sdes)
-        sender.optional_keys = of_media(keys)
-        sender.offered_dtls = of_media([each.offered_dtls for each in self.secured])
+        sender.bundles = self.bundles.accepted
+        offer = RelayOffer(
+            bundled=self.bundles.bundled,
+            keys=of_media([each.offered for each in self.secured]),
+            optional_keys=of_media(optional_keys(self.description, self.secured, self.options.sdes)),
+            ice=of_media([each.offered for each in self.ice.media]),
+            dtls=of_media([each.offered_dtls for each in self.secured]),
+        )
+        sender.relay_offer = offer if any(offer) else NO_RELAY_OFFER
         sender.label = self.options.label or sender.label
         self.interfaces.note(sender, receiver)
 

@@ -36,7 +36,8 @@ def optional_keys(
 
 def is_open(offerer: Party, index: int) -> bool:
     """Whether an offer has left SRTP to the answer, and passed through."""
-    return index < len(offerer.optional_keys) and offerer.optional_keys[index] is not None
+    keys = offerer.relay_offer.optional_keys
+    return index < len(keys) and keys[index] is not None
 
 
 def complete(offerer: Party, index: int, current: MediaSecurity | None) -> MediaSecurity | None:
@@ -52,7 +53,7 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
     Raises:
         Unsupported: `cryptography` is not installed.
     """
-    key = offerer.optional_keys[index]
+    key = offerer.relay_offer.optional_keys[index]
     if key is None or offerer.bundles:
         return None
     require_srtp()

@@ -236,9 +236,11 @@ def _security(party: Party | None, index: int) -> MediaSecurity | None:
 
 def _offered_keys(party: Party | None, index: int) -> tuple[OfferedKey, ...]:
     """The keys that the relay has offered in the place of a party."""
-    return party.offered_keys[index] if party is not None and index < len(party.offered_keys) else ()
+    keys = () if party is None else party.relay_offer.keys
+    return keys[index] if index < len(keys) else ()
 
 
 def _offered_dtls(party: Party | None, index: int) -> OfferedDtls | None:
     """The association that the relay has offered in the place of a party."""
-    return party.offered_dtls[index] if party is not None and index < len(party.offered_dtls) else None
+    associations = () if party is None else party.relay_offer.dtls
+    return associations[index] if index < len(associations) else None
