@@ -1,7 +1,9 @@
 """The three outputs of `nh stats`: a picture refreshed in place, one picture, JSON."""
 
+import os
 import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import typer
@@ -16,6 +18,9 @@ from nh.cli.stats.view import History, StatsView
 from nh.cli.stats.watch import Watch
 
 __all__ = ["Watch", "print_json", "print_once", "show"]
+
+_WIDE: Final = 200
+"""Columns of a picture that no terminal shows."""
 
 
 def show(watch: Watch, interval_s: float) -> None:
@@ -60,6 +65,8 @@ def print_once(watch: Watch, interval_s: float) -> None:
     reading = watch.read()
     view = StatsView(reading, meter.measure(reading), warning=watch.warning(reading), stopped=watch.stopped)
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=_WIDE)  # a program that reads it, such as grep, gets no row on two lines
     with console.capture() as printed:
         console.print(view, Text(), counters_table(reading), sep="\n")
     text = printed.get()
