@@ -206,6 +206,7 @@ _PARSERS: Final[dict[int, Callable[[_Reader, int], Value]]] = {
     tags.UTF8: lambda reader, _: reader.text(reader.take(reader.take(1)[0])),
     tags.LONG_UTF8: lambda reader, _: reader.text(reader.take(reader.take_u32())),
     tags.FLAGGED_HASH: _Reader.flagged_hash,
+    tags.UNDEF_ELEMENT: lambda _reader, _: None,
     tags.TRUE: lambda _reader, _: True,
     tags.FALSE: lambda _reader, _: False,
 }

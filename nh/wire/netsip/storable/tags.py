@@ -9,7 +9,7 @@ NETWORK_ORDER_2: Final = 0x05
 MINORS: Final = range(4, 13)
 """Minor versions that are read. The tags of the subset never changed; each minor version only added some.
 4 (Perl 5.6) has UTF-8 strings, 5 (Perl 5.8) hashes with flags; 6 to 11 added code, weak references, version
-strings and regular expressions, 12 booleans."""
+strings and regular expressions, 12 booleans, which Perl writes in images of minor version 11."""
 MINOR_WRITTEN: Final = 11
 
 BACK_REFERENCE: Final = 0
@@ -28,8 +28,9 @@ SV_NO: Final = 16
 UTF8: Final = 23
 LONG_UTF8: Final = 24
 FLAGGED_HASH: Final = 25
-TRUE: Final = 40
-FALSE: Final = 41
+UNDEF_ELEMENT: Final = 31  # of an array, where SV_UNDEF is an element that does not exist
+TRUE: Final = 34
+FALSE: Final = 35
 
 RESTRICTED: Final = 0x01  # of a hash: its keys are locked
 KEY_UTF8: Final = 0x01
