@@ -30,6 +30,7 @@ from nh.ipc.link_messages import (
 )
 from nh.stats import Segment
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
+from tests.constants import set_constants
 from tests.shard.successor import ANSWER_S, ScriptedSuccessor
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
@@ -56,6 +57,13 @@ class LeftShard:
         assert not has_ended(self.process)
 
 
+def patient(deployment: Deployment) -> LeftShard:
+    """A shard that waits for a successor as long as a test takes, however busy the host is."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_constants(patch, {"nh.shard.recovery.orphan:PATIENCE_S": 600.0})
+        return LeftShard(deployment)
+
+
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     with deployed_relay() as deployment:
@@ -65,12 +73,18 @@ def deployment() -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def shard(deployment: Deployment) -> LeftShard:
     """One for all tests after which it goes on as before."""
-    return LeftShard(deployment)
+    return patient(deployment)
 
 
 @pytest.fixture
 def own_shard() -> Iterator[LeftShard]:
-    with deployed_relay(unused_s=5) as deployment:
+    with deployed_relay() as deployment:
+        yield patient(deployment)
+
+
+@pytest.fixture
+def impatient_shard() -> Iterator[LeftShard]:
+    with deployed_relay() as deployment:
         yield LeftShard(deployment)
 
 
@@ -116,9 +130,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
     shard: LeftShard, segment: Segment, ports: range
 ) -> None:
     call = shard.calls[0]
-    process = ShardProcess.start(
-        SHARD_ARGV
-    )  # on a busy host this alone may take as long as the shard is patient
+    process = ShardProcess.start(SHARD_ARGV)
     assert process.receive(ANSWER_S) == Waiting()
     with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()
@@ -235,16 +247,16 @@ def test_a_shard_that_departs_leaves_its_calls_sockets_to_who_has_them(own_shard
 
 @pytest.mark.full
 def test_media_go_on_if_a_successor_is_slow_and_it_may_have_the_calls_all_the_same(
-    own_shard: LeftShard,
+    impatient_shard: LeftShard,
 ) -> None:
-    call = own_shard.calls[0]
-    with ScriptedSuccessor(own_shard.path) as successor:
+    call = impatient_shard.calls[0]
+    with ScriptedSuccessor(impatient_shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"meanwhile", call.for_alice)
         eventually(lambda: call.bob.pending() == [b"meanwhile"], "it is relayed in the end")
-        own_shard.assert_goes_on()
+        impatient_shard.assert_goes_on()
         successor.say(Exit())
-        eventually(lambda: has_ended(own_shard.process), "it departs")
+        eventually(lambda: has_ended(impatient_shard.process), "it departs")
 
 
 @pytest.mark.full

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from tests.constants import set_constants
 from tests.netns import needs_namespaces
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import has_ended
@@ -28,11 +29,11 @@ CALLS = 4
 PACE_S = 0.005
 PATIENCE_S = 60.0
 ENDED_S = 30.0
-LEASE_S = 6
-"""Twice that of other hosts: a busy host renews it late, and media must go on for a while after a fault."""
-SHORT_LEASE_S = 1.5
-STALL_S = 1.9
-"""Longer than that lease, and shorter than the time that a relay waits for the server's answer."""
+LEASE_S = 12
+"""Four times that of other hosts: a busy host renews it late, and media are to go on after a fault."""
+STALL_S = LEASE_S + 1.0
+ANSWER_S = 90.0
+"""How long a relay waits for the server's answer: for longer than the server stalls."""
 LEAST_GOES_ON_NS = 500_000_000
 """Most of the lease is left when the fault begins; a busy host is late."""
 
@@ -202,10 +203,11 @@ def test_the_old_host_sends_nothing_once_another_has_its_calls(pair: Pair, fault
 
 
 @pytest.mark.full
-def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls() -> None:
+def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server stalls for longer than the lease, but not for as long as the relay waits for its answer."""
     needs_namespaces()
-    with some_hosts(lease_s=SHORT_LEASE_S) as network:
+    set_constants(monkeypatch, {"nh.supervisor.store.valkey.failures:REPLY_S": ANSWER_S})
+    with some_hosts(lease_s=LEASE_S) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()
@@ -220,4 +222,4 @@ def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls() -> None:
         with network.make_call(one, "call") as call:
             sent = Pair(network, [call]).strike(Fault(lambda _one: server.suspend(), resume))
         assert sent.times[-1] < sent.promoted_ns
-        assert "the lease of 1.5 s ran out" in one.deployment.relay.program.output
+        assert f"the lease of {LEASE_S} s ran out" in one.deployment.relay.program.output

@@ -94,14 +94,15 @@ def host_path(kernel: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def hosts_with_relays(*, kernel: bool = False) -> Iterator[Hosts]:
+def hosts_with_relays(*, kernel: bool = False, lease_s: float = LEASE_S) -> Iterator[Hosts]:
     """Two hosts: the first one has the address and serves, the second one is its standby.
 
     Args:
         kernel: whether media go through the kernel.
+        lease_s: see some_hosts().
     """
     settings = {"hang_s": HANG_S, "command_timeout_s": COMMAND_TIMEOUT_S, **host_path(kernel)}
-    with some_hosts(shards=SHARDS, nice=RELAY_NICE, **settings) as network:
+    with some_hosts(shards=SHARDS, nice=RELAY_NICE, lease_s=lease_s, **settings) as network:
         one, two = network.hosts
         network.move_address(one)
         one.start()
