@@ -35,7 +35,7 @@ from tests.shard.successor import ANSWER_S, ScriptedSuccessor
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
 from tools.harness.media_peer import text_of
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 3
 SOCKETS_A_CALL = 4
@@ -140,7 +140,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
         with process.link as link:
             for message, fds in restoring(successor, segment, ports):
                 socket.send_fds(link, [encode(message)], fds)
-            link.settimeout(20)
+            link.settimeout(TIMEOUT_S)
             while (said := decode_from_shard(link.recv(200_000))) != Restored(CALLS, 0):
                 assert isinstance(said, BackupMessage | Configured)
             assert [peer_of(fd) for fd in successor.sockets.values()] == peers
@@ -180,7 +180,7 @@ def test_the_next_one_may_come_the_moment_that_the_last_one_has_gone(shard: Left
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
             first.connect(str(shard.path))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
-            second.settimeout(10)
+            second.settimeout(TIMEOUT_S)
             second.connect(str(shard.path))
             shard.process.resume()
             assert second.recv(1000) != b""
@@ -196,7 +196,7 @@ def test_what_a_shard_is_not_told_changes_nothing(shard: LeftShard) -> None:
 def test_only_one_successor_is_spoken_to_at_a_time(shard: LeftShard) -> None:
     with ScriptedSuccessor(shard.path):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
-            second.settimeout(10)
+            second.settimeout(TIMEOUT_S)
             second.connect(str(shard.path))
             assert second.recv(100) == b""
         shard.assert_goes_on()
@@ -205,7 +205,7 @@ def test_only_one_successor_is_spoken_to_at_a_time(shard: LeftShard) -> None:
 
 def speaks(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(10)
+        sock.settimeout(TIMEOUT_S)
         sock.connect(str(path))
         return sock.recv(1000) != b""
 
@@ -216,7 +216,7 @@ def test_another_user_is_told_nothing(shard: LeftShard) -> None:
     shard.path.parent.chmod(0o755)
     shard.path.chmod(0o666)  # as if the file's mode did not keep them out
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
-        stranger.settimeout(10)
+        stranger.settimeout(TIMEOUT_S)
         os.seteuid(UNPRIVILEGED_UID)
         try:
             stranger.connect(str(shard.path))

@@ -222,4 +222,6 @@ def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls(monkeypatch:
         with network.make_call(one, "call") as call:
             sent = Pair(network, [call]).strike(Fault(lambda _one: server.suspend(), resume))
         assert sent.times[-1] < sent.promoted_ns
-        assert f"the lease of {LEASE_S} s ran out" in one.deployment.relay.program.output
+        output = one.deployment.relay.program.output
+        assert f"the lease of {LEASE_S} s ran out" in output
+        assert "has not answered" not in output

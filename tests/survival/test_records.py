@@ -97,13 +97,13 @@ def test_calls_have_one_record_each_over_a_kill_an_upgrade_and_a_takeover(
 
 
 def test_calls_that_end_without_a_supervisor_have_records_when_the_next_one_comes(records: Records) -> None:
-    with deployed_relay(records=str(records.path), silent_s=3.0, shards=1) as deployment:
+    with deployed_relay(records=str(records.path), silent_s=10.0, shards=1) as deployment:
         deployment.start()
         deployment.make_call(b"ended").end()
-        deployment.make_call(b"silent")
         records.wait_for({b"ended": "closed"})
+        deployment.make_call(b"silent")
         (shard,) = deployment.kill_supervisor()
-        eventually(lambda: has_ended(shard), "the shard ends behind its last call", 30)
+        eventually(lambda: has_ended(shard), "the shard ends behind its last call", 60)
         deployment.start()
         # the killed supervisor may not have confirmed the first one: then that comes again
         names = eventually(lambda: _names(records, b"silent"), "the record of the silent call")

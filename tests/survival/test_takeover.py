@@ -76,14 +76,14 @@ def test_its_listening_sockets_are_those_of_the_old_one(deployment: Deployment) 
     host, port = where[1].removeprefix("ng ").rsplit(":", 1)
     assert_left(old)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(10)
+        udp.settimeout(TIMEOUT_S)
         udp.sendto(b"1 V", (host, int(where[2].rpartition(":")[2])))
         assert udp.recv(100) == b"1 20040107\n"
-    with socket.create_connection((host, int(port)), timeout=10) as tcp:
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as tcp:
         tcp.sendall(b"1 d7:command4:pinge")
         assert tcp.recv(100) == b"1 d6:result4:ponge"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(10)
+        udp.settimeout(TIMEOUT_S)
         udp.connect((host, int(port)))
         udp.send(b"2 d7:command4:pinge")
         assert udp.recv(100) == b"2 d6:result4:ponge"
@@ -95,7 +95,7 @@ def test_a_connected_client_is_answered_by_the_new_one(deployment: Deployment) -
     host, port = ng.rsplit(":", 1)
     with (
         NativeClient(old.unix_address, TIMEOUT_S) as client,
-        socket.create_connection((host, int(port)), timeout=20) as ng_client,
+        socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as ng_client,
     ):
         assert client.request(Ping()) == Pong(nh.__version__)
         ng_client.sendall(b"1 d7:command4:pinge")
@@ -127,12 +127,14 @@ def test_settings_of_the_new_one_may_be_others(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     another = str(deployment.place.directory / "another.sock")
-    new = deployment.start("--takeover", "--rpc", another, shards=3, silent_s=12)
+    new = deployment.start("--takeover", "--rpc", another, shards=3)
     assert_left(old)
     assert ping(another) == Pong(nh.__version__)
     assert len(new.shard_processes()) == 3
     for call in calls:
         call.talk()
+    old, new = new, deployment.start("--takeover", silent_s=1)
+    assert_left(old)
     eventually(lambda: not new.calls().calls, "its calls fall silent when its settings say so")
     eventually(new.all_ports_are_free, "all ports are free")
 
@@ -242,6 +244,6 @@ def test_a_client_that_sends_invalid_messages_takes_nothing_over(deployment: Dep
 def come_to(deployment: Deployment) -> Iterator[socket.socket]:
     """A connection to the supervisor, of a client that asks to take over."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(10)
+        sock.settimeout(TIMEOUT_S)
         sock.connect(str(deployment.place.directory / NAME))
         yield sock

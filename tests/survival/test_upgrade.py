@@ -20,6 +20,7 @@ from nh.commands import Close, CloseCall, Ping, TransactionKey, Upgrade
 from nh.errors import Draining
 from nh.results import Closed, Pong, Upgrading
 from nh.wire import native, netsip
+from tests.constants import set_constants
 from tests.supervisor.test_run import pipelined
 from tests.wire.ng import SDP, offer, payload
 from tools.harness.call import RelayedCall
@@ -34,8 +35,16 @@ LONGEST_S = 120.0
 """An upgrade starts Python three times, on CPUs that tests share."""
 
 
+NO_ALARMS = {
+    "nh.shard.recovery.orphan:PATIENCE_S": LONGEST_S,
+    "nh.supervisor.shards.process:LONGEST_FORK_S": LONGEST_S,
+}
+"""What an upgrade may take before nh warns: a busy host takes longer than nh's own limits."""
+
+
 @pytest.fixture
-def deployment() -> Iterator[Deployment]:
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    set_constants(monkeypatch, NO_ALARMS)
     with deployed_relay() as deployment:
         yield deployment
 
