@@ -59,6 +59,9 @@ class CallObserver:
     def group_unused(self, call_id: bytes, group: "SocketGroup", /) -> None:
         """The sockets of `group` expire without ever having had a session."""
 
+    def sockets_expired(self, call_id: bytes, /) -> None:
+        """Sockets of the call were closed because their time was over; the call goes on without them."""
+
     def call_ended(self, call_id: bytes, journal: "CallJournal", /) -> None:
         """The call has no sockets left; the relay has forgotten it."""
 
@@ -102,6 +105,7 @@ class CallEvents:
     leg_outdated: "Callable[[bytes, Leg], None]"
     session_ended: "Callable[[bytes, Session, EndReason], None]"
     group_unused: "Callable[[bytes, SocketGroup], None]"
+    sockets_expired: Callable[[bytes], None]
     call_ended: "Callable[[bytes, CallJournal], None]"
     call_changing: Callable[[bytes], None]
     call_changed: Callable[[bytes], None]

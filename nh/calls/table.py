@@ -225,8 +225,10 @@ class CallTable:
         """End silent sessions and close unneeded sockets in all calls."""
         for call in self.resources.expiry.find_due(self._calls, now=now):
             call.note(now=now)
+            sockets = self.resources.sockets
             call.expire(now=now)
-            self._forget_if_empty(call)
+            if not self._forget_if_empty(call) and self.resources.sockets < sockets:
+                self.resources.events.sockets_expired(call.call_id)
 
     def _new_call(self, call_id: bytes, *, now: float) -> Call:
         """A new call, not in the table yet: the command that makes it may still fail."""
@@ -245,7 +247,10 @@ class CallTable:
             self._calls[call.call_id] = call
             self.resources.events.call_begun(call.call_id, call.journal)
 
-    def _forget_if_empty(self, call: Call) -> None:
-        if call.is_empty:
-            del self._calls[call.call_id]
-            self.resources.events.call_ended(call.call_id, call.journal)
+    def _forget_if_empty(self, call: Call) -> bool:
+        """Forget a call without sockets; whether it has none."""
+        if not call.is_empty:
+            return False
+        del self._calls[call.call_id]
+        self.resources.events.call_ended(call.call_id, call.journal)
+        return True

@@ -6,9 +6,11 @@ from msgspec.structs import replace
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import BundleOptions, SessionOptions, Update
+from nh.shard.recovery.checkpoints import Checkpointer
 from tests.shard.bundled_call import OFFER, BundledCall, plain_sdp
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, places
+from tests.shard.test_checkpoints import Saved
 from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, plain_packet
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -16,6 +18,13 @@ ONE_PORT = 2 + 4
 """Sockets of a call of two media that come to one port at one end, and to two at the other; with RTCP."""
 
 TWO_PORTS = 4 + 4
+
+
+class WithoutRounds(Checkpointer):
+    """It saves what changes, and no call whose turn it is."""
+
+    def housekeeping(self, now: float) -> None:
+        """See CallObserver."""
 
 
 @pytest.fixture
@@ -47,6 +56,25 @@ def test_they_are_closed_when_no_other_end_can_answer_the_offer(
     call.goes_both_ways()
     call.testbed.delete()
     assert sockets_of(call) == 0
+
+
+def test_a_successor_does_not_open_them_again(
+    make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """Its snapshot had them until the next refresh."""
+    call = begin(make_ng, phone, plain, unused_s=1, replaced_s=0)
+    relay, saved = call.testbed.relay, Saved()
+    checkpointer = WithoutRounds(relay.table, saved)
+    checkpointer.attach(call.testbed.loop)
+    relay.observe(checkpointer)
+    call.goes_both_ways()
+    call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the ports are closed")
+
+    def is_saved() -> bool:
+        snapshot = saved.snapshots.get(CALL)
+        return bool(snapshot) and decode_snapshot(snapshot).offers == call.testbed.snapshots()[0].offers
+
+    call.testbed.turn_until(is_saved, "the next shard knows")
 
 
 def test_within_a_dialog_they_are_closed_at_once(

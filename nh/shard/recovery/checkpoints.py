@@ -25,7 +25,6 @@ from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
-from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.loop import Loop, until_next
 from nh.shard.media.sockets.media_socket import MediaSocket
@@ -162,7 +161,7 @@ class Checkpointer(CallObserver):
         if reason is not EndReason.CLOSED:
             self._save_soon(call_id)
 
-    def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
+    def sockets_expired(self, call_id: bytes) -> None:
         """See CallObserver."""
         self._save_soon(call_id)
 
