@@ -71,7 +71,7 @@ def test_a_successor_does_not_open_them_again(
     call.testbed.turn_until(lambda: sockets_of(call) == ONE_PORT, "the ports are closed")
 
     def is_saved() -> bool:
-        snapshot = saved.snapshots.get(CALL)
+        snapshot = saved.snapshots.get(CALL, b"")
         return bool(snapshot) and decode_snapshot(snapshot).offers == call.testbed.snapshots()[0].offers
 
     call.testbed.turn_until(is_saved, "the next shard knows")

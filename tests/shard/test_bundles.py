@@ -495,6 +495,20 @@ def test_an_offer_that_comes_twice_after_a_refused_one_is_the_same(
     assert ng.offer(added, to=b"bob") == once
 
 
+def test_an_offer_that_comes_twice_without_the_media_before_is_the_same(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """SRTP of the only medium ended at the relay on both sides; the first offer took its sockets away."""
+    caller, callee = SrtpPhone(phone.peer), SrtpPhone(plain[AUDIO], fill=99)
+    callee.learn(ng.offer(caller.sdp(), recrypt=True))
+    ng.answer(callee.sdp())
+    own = [[], [crypto_of(caller)]]
+    added = write_media([0, 4000], own, address=phone.peer.address, proto="RTP/SAVP").encode()
+    once = ng.offer(added, to=b"bob")
+    assert crypto_of(caller) not in once.decode()
+    assert ng.offer(added, to=b"bob") == once
+
+
 def test_a_reinvite_of_a_converted_bundle_whose_keys_are_of_no_use_is_refused(
     ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
 ) -> None:

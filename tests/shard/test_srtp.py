@@ -240,6 +240,59 @@ def test_a_medium_with_feedback_that_a_re_invite_adds_is_converted_as_the_others
     assert protos(testbed.offer(added, tag=b"bob", to=b"alice")) == ["RTP/SAVP"] * 2
 
 
+FAX = "udptl"
+
+
+def begin_converted(testbed: NgTestbed, phone: MediaPeer, plain: MediaPeer, caller: str) -> tuple[str, str]:
+    """A call of a phone with SRTP and a plain one; the tag of the plain one, then that of the other."""
+    call = SecureCall(testbed, SrtpPhone(phone), plain)
+    if caller == "plain":
+        call.answered_by_secure(call.offered_by_plain())
+        return "alice", "bob"
+    call.answered_by_plain(call.offered_by_secure())
+    return "bob", "alice"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("caller", ["secure", "plain"])
+def test_audio_that_gives_its_place_to_a_fax_is_converted_at_its_new_place(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str, refused: bool
+) -> None:
+    """The transport of a medium was known by its place alone."""
+    plain, secure = begin_converted(testbed, alice, bob, caller)
+    media = [
+        MediaLine(bob.address, bob.port, "image", FAX),
+        MediaLine(bob.address, bob.port + 2),
+    ]
+    for _ in range(2 if refused else 1):
+        offer = testbed.offer(media, tag=plain.encode(), to=secure.encode())
+        assert protos(offer) == [FAX, "RTP/SAVP"]
+
+
+@pytest.mark.parametrize("caller", ["secure", "plain"])
+def test_audio_after_a_fax_is_converted_again(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str
+) -> None:
+    plain, secure = (tag.encode() for tag in begin_converted(testbed, alice, bob, caller))
+    fax = MediaLine(bob.address, bob.port, "image", FAX)
+    testbed.offer([fax], tag=plain, to=secure)
+    testbed.answer([MediaLine(alice.address, alice.port, "image", FAX)], tag=secure, to=plain)
+    assert protos(testbed.offer(bob, tag=plain, to=secure)) == ["RTP/SAVP"]
+
+
+@pytest.mark.parametrize("caller", ["secure", "plain"])
+def test_media_that_were_all_rejected_are_converted_when_they_come_again(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, caller: str
+) -> None:
+    """When the sockets before were closed, the relay knew nothing of their transport any more."""
+    testbed = make_ng(replaced_s=0)
+    plain, secure = (tag.encode() for tag in begin_converted(testbed, alice, bob, caller))
+    testbed.offer(bob, tag=plain, to=secure)
+    testbed.answer([MediaLine(alice.address, 0, proto="RTP/SAVP")], tag=secure, to=plain)
+    testbed.relay.expire()
+    assert protos(testbed.offer(bob, tag=plain, to=secure)) == ["RTP/SAVP"]
+
+
 def test_a_medium_with_feedback_that_is_added_to_a_plain_call_keeps_it(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -183,6 +183,8 @@ class Party(Blockable):
         holds: by medium, the announcement of a hold that it offered and that is not answered yet. Until the
             answer the relay sends to where the party was before (RFC 3264 8.3).
         offered: the m= lines of its last offer.
+        transports: of each medium that it has agreed on, the transport of RTP, else ""; while none of its
+            media is RTP, those of the answer before.
         mux: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
@@ -224,6 +226,7 @@ class Party(Blockable):
         "split_from",
         "superseded",
         "tag",
+        "transports",
         "waiting_since",
     )
 
@@ -244,6 +247,7 @@ class Party(Blockable):
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
         self.holds: Mapping[int, Media] = NO_HOLDS
         self.offered: tuple[OfferedMedium, ...] = ()
+        self.transports: tuple[str, ...] = ()
         self.mux: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
@@ -267,6 +271,7 @@ class Party(Blockable):
         own.waiting_since = None
         own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
+        own.transports = self.transports
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
         own.superseded = tuple([(index, group.share()) for index, group in self.superseded])

@@ -71,6 +71,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     split_from: Index | None = None
     bundles: Bundles = []
     bundled: Annotated[tuple[Index, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
+    transports: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -103,6 +104,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             None if party.split_from is None else parties[id(party.split_from)],
             take_bundles(party.bundles),
             party.relay_offer.bundled,
+            party.transports,
         )
 
     @property
@@ -147,6 +149,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.holds = holds or NO_HOLDS
         party.mux = shared(self.mux)
         party.offered = shared(self.offered)
+        party.transports = shared(self.transports)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)

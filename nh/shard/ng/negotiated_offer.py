@@ -20,6 +20,7 @@ from nh.calls.offer_answer.party import (
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.agreed_transports import wanted_transports
 from nh.shard.ng.bundle_transports import (
     share_security,
     share_transports,
@@ -39,7 +40,6 @@ from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import secure_offer
 from nh.shard.ng.seen_media import see_offer
 from nh.shard.ng.shown_codecs import ShownSdp
-from nh.shard.ng.srtp_means import wanted_transports
 
 
 class NegotiatedOffer(NamedTuple):
@@ -158,7 +158,7 @@ def negotiate_offer(
     if ends.receiver is not None:
         description = with_hidden(description, ends.receiver.offered)
     offered = offered_media(description, options.text.removed_media, ends)
-    transports = wanted_transports(description, options, ends.receiver)
+    transports = wanted_transports(description, options, ends)
     keyed = with_shared_transports(description)
     left_out = leave_out(keyed, transports, options)
     secured = secure_offer(keyed, transports, options, ends, certificate=certificate)

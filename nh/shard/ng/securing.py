@@ -64,10 +64,13 @@ def _is_known(index: int, *ends: Party | None) -> bool:
 
 def _ends_on_both(sender: Party | None, receiver: Party | None) -> bool:
     """Whether SRTP of media of a dialog ends at the relay on both sides, as it was agreed on."""
-    if sender is None or receiver is None:
-        return False
-    pairs = zip(sender.groups, receiver.groups, strict=False)
-    return any(one and other and one.security and other.security for one, other in pairs)
+    return sender is not None and receiver is not None and bool(_secured(sender) & _secured(receiver))
+
+
+def _secured(party: Party) -> set[int]:
+    """The media of a party whose SRTP ends at the relay, those that it offers to end, too."""
+    groups = [*enumerate(party.groups), *party.superseded]
+    return {index for index, group in groups if group is not None and group.security}
 
 
 def _secure_offered(

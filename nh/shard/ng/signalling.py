@@ -29,6 +29,7 @@ from nh.commands import (
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.agreed_transports import note_transports
 from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.carriers import agreed_by
 from nh.shard.ng.certificates import Certificates
@@ -183,6 +184,7 @@ class Signalling:
         answerer.label = command.options.label or answerer.label
         answerer.bundles = negotiated.bundles.answerer
         note_answerer(answerer, offerer, offerer.interface)
+        note_transports(negotiated.description, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
         return Rewritten(sdp, left_out=left_out)
 

@@ -9,10 +9,9 @@ from typing import Final, NamedTuple
 
 from nh.calls.dtls_security import has_dtls
 from nh.calls.media_security import MediaSecurity
-from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.sdp.crypto import suite_of
-from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.description import Medium
 from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, sdes
 
@@ -115,50 +114,6 @@ def wanted_transport(options: OfferOptions) -> str:
     """The transport that the client asks for, "" if the SDP's stays."""
     wanted = options.transport_protocol
     return "" if wanted.lower() == "accept" else wanted
-
-
-def wanted_transports(
-    description: SessionDescription, options: OfferOptions, receiver: Party | None
-) -> list[str]:
-    """The transport of each medium that an offer is to have; "" if the SDP's stays.
-
-    As in rtpengine, what the client says of one offer holds for later ones: an end that has answered is
-    offered the transport that it has, until the client says another one. So are media that it has not taken
-    before, as those that a re-INVITE adds to a bundle: media of one transport may share one.
-
-    Args:
-        description: the offer.
-        options: of the command.
-        receiver: who will be offered to, if that end has answered before.
-    """
-    if options.transport_protocol or receiver is None:
-        return [wanted_transport(options)] * len(description.media)
-    # an offer of its own may have left media out, and was refused: what that superseded counts after all else
-    found = [""] * len(description.media)
-    for known in ([*enumerate(receiver.groups)], receiver.superseded):
-        taken = {index: group.media[0].proto for index, group in known if group is not None}
-        by_offered = {
-            description.media[index].proto.upper(): proto
-            for index, proto in sorted(taken.items(), reverse=True)
-            if index < len(found)
-        }
-        # feedback makes no other conversion: an end with AVP may have AVPF for the media that it adds
-        converted = {
-            is_secure(offered): proto
-            for offered, proto in by_offered.items()
-            if converts(offered, proto) and is_secure(offered) is not is_secure(proto)
-        }
-        for index, medium in enumerate(description.media):
-            offered = medium.proto.upper()
-            kept = taken.get(index) or by_offered.get(offered) or converted.get(is_secure(offered), "")
-            found[index] = found[index] or kept
-    return [_kept_transport(medium, proto) for medium, proto in zip(description.media, found, strict=True)]
-
-
-def _kept_transport(medium: Medium, proto: str) -> str:
-    if None in (is_secure(medium.proto), is_secure(proto)) or medium.proto.upper() == proto.upper():
-        return ""
-    return proto
 
 
 def _optional(options: OfferOptions, *, wanted: bool) -> Means:

@@ -1,0 +1,68 @@
+"""Agreed transports: those of RTP that the ends of a call have, which later offers keep.
+
+As in rtpengine, a conversion that the client has asked for once holds until it asks for another one.
+"""
+
+from collections.abc import Sequence
+
+from nh.calls.offer_answer.party import Party
+from nh.calls.rtp.payload_types import shared
+from nh.commands import OfferOptions
+from nh.sdp.description import Medium, SessionDescription
+from nh.shard.ng.offer_ends import OfferEnds
+from nh.shard.ng.srtp_means import converts, is_secure, wanted_transport
+
+
+def wanted_transports(description: SessionDescription, options: OfferOptions, ends: OfferEnds) -> list[str]:
+    """The transport of each medium that an offer is to have; "" if the SDP's stays.
+
+    An end that has answered is offered the transport that it has agreed on, until the client says another
+    one. So are media that it has not taken before, as those that a re-INVITE adds to a bundle: media of one
+    transport may share one.
+
+    Args:
+        description: the offer.
+        options: of the command.
+        ends: who offers, and who will be offered to.
+    """
+    if options.transport_protocol or ends.receiver is None:
+        return [wanted_transport(options)] * len(description.media)
+    taken = _transports_of(ends.receiver)
+    said = [each.proto for each in description.media] if ends.sender is None else _transports_of(ends.sender)
+    pairs = [(one.upper(), other) for one, other in zip(said, taken, strict=False) if one and other]
+    by_offered = dict(reversed(pairs))
+    # feedback makes no other conversion: an end with AVP may have AVPF for the media that it adds
+    converted = {
+        is_secure(offered): proto
+        for offered, proto in by_offered.items()
+        if converts(offered, proto) and is_secure(offered) is not is_secure(proto)
+    }
+    wanted = []
+    for index, medium in enumerate(description.media):
+        offered = medium.proto.upper()
+        known = (taken[index] if index < len(taken) else "") or by_offered.get(offered)
+        wanted.append(_kept_transport(medium, known or converted.get(is_secure(offered), "")))
+    return wanted
+
+
+def _transports_of(party: Party) -> Sequence[str]:
+    """The transports that an end has agreed on by ng, or else those that it has."""
+    if party.transports:
+        return party.transports
+    return [group.media[0].proto if group is not None else "" for group in party.groups]
+
+
+def note_transports(answer: SessionDescription, *, offerer: Party, answerer: Party) -> None:
+    """Note at both ends what they agree on by an answer; see Party.transports."""
+    media = list(zip(offerer.offered, answer.media, strict=False))
+    agreed = [not medium.rejected and is_secure(medium.proto) is not None for _, medium in media]
+    if any(agreed):
+        both = zip(media, agreed, strict=True)
+        pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
+        offerer.transports, answerer.transports = (shared(each) for each in zip(*pairs, strict=True))
+
+
+def _kept_transport(medium: Medium, proto: str) -> str:
+    if None in (is_secure(medium.proto), is_secure(proto)) or medium.proto.upper() == proto.upper():
+        return ""
+    return proto
