@@ -1,14 +1,17 @@
 """OSRTP (RFC 8643): plain RTP that is offered with keys, which the other end may take or leave."""
 
+from typing import Any
+
 import pytest
 
 from nh.commands import DtlsOptions, SdesOptions
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import NgTestbed, line, places
 from tests.shard.secure_calls import SecureCall, packet
 from tests.shard.test_srtp import protos
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import MediaPeer
 from tools.rtpload.libsrtp import PROFILES
@@ -260,3 +263,97 @@ def test_srtp_of_the_caller_ends_where_the_callee_may_have_it(
     assert callee.read(testbed.receive(bob)[0]) == packet(1)
     callee.send(packet(2), places(offer)[0])
     assert caller.read(testbed.receive(alice)[0]) == packet(2)
+
+
+# --- each medium twice, as before RFC 8643 ----------------------------------------------------------------
+
+
+class TwiceOfferedCall(SecureCall):
+    """A call of a phone that offers each medium twice, and a plain one, which sees it once."""
+
+    def __init__(self, testbed: NgTestbed, secure: SrtpPhone, plain: MediaPeer, *, first: str) -> None:
+        super().__init__(testbed, secure, plain)
+        self.first = first
+
+    def sdp(self, *, plain: int = 4000) -> list[MediaLine]:
+        """What the phone offers; `plain` is its port for plain RTP."""
+        (secure,) = read_sdp(self.secure.sdp().decode())
+        both = [MediaLine(secure.address, plain), secure]
+        return both if self.first == "plain" else both[::-1]
+
+    def secure_of(self, sdp: bytes) -> bytes:
+        """An SDP that the phone gets, which has each medium twice, as one that has SRTP alone."""
+        plain, secure = read_sdp(sdp.decode())[:: 1 if self.first == "plain" else -1]
+        assert (plain.proto, plain.port, secure.proto) == ("RTP/AVP", 0, "RTP/SAVP")
+        return write_sdp([secure]).encode()
+
+    def offered(self, *, plain: int = 4000, **options: Any) -> bytes:
+        """The phone offers; returns what the plain one gets."""
+        return self.testbed.offer(self.sdp(plain=plain), osrtp_accept_twice=True, **options)
+
+    def answered_by_plain(self, offer: bytes) -> bytes:
+        """See SecureCall."""
+        answer = self.secure_of(self.testbed.answer(self.plain))
+        self.secure.learn(answer)
+        (self.secure_sends_to,), (self.plain_sends_to,) = places(answer), places(offer)
+        return answer
+
+
+@pytest.fixture(params=["plain", "secure"])
+def call(
+    request: pytest.FixtureRequest, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> TwiceOfferedCall:
+    return TwiceOfferedCall(testbed, SrtpPhone(alice), bob, first=request.param)
+
+
+def test_a_medium_that_is_offered_twice_is_seen_once(call: TwiceOfferedCall) -> None:
+    offer = call.offered(transport_protocol="RTP/AVP")
+    assert protos(offer) == ["RTP/AVP"]
+    assert offered_keys(offer) == 0
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("plain", [0, 4000])
+def test_a_medium_that_is_offered_twice_is_seen_once_in_later_offers_too(
+    call: TwiceOfferedCall, plain: int
+) -> None:
+    """Also of the other end, and where the client does not say it again."""
+    offer = call.offered(transport_protocol="RTP/AVP")
+    call.answered_by_plain(offer)
+    assert places(call.testbed.offer(call.sdp(plain=plain), to=b"bob")) == places(offer)
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+    to_phone = call.testbed.offer(call.plain, tag=b"bob", to=b"alice")
+    assert places(call.secure_of(to_phone)) == [call.secure_sends_to]
+
+
+def test_without_the_word_both_pass(call: TwiceOfferedCall) -> None:
+    offer = call.testbed.offer(call.sdp())
+    assert protos(offer) == protos(write_sdp(call.sdp()).encode())
+    assert offered_keys(offer) == 1
+
+
+def test_the_form_that_alone_has_a_port_is_seen(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    media = [line(alice), MediaLine(alice.address, 0, proto="RTP/SAVP")]
+    offer = testbed.offer(media, osrtp_accept_twice=True)
+    assert protos(offer) == ["RTP/AVP"]
+    answer = testbed.answer(bob)
+    assert protos(answer) == ["RTP/AVP", "RTP/SAVP"]
+    assert places(answer)[1][1] == 0
+    talk(testbed, alice, bob, answer, offer)
+
+
+def test_media_of_two_kinds_are_each_seen_once(testbed: NgTestbed, alice: MediaPeer) -> None:
+    kinds = ["audio", "audio", "video", "video", "video"]
+    forms = ["RTP/AVP", "RTP/SAVP", "RTP/SAVP", "RTP/AVP", "RTP/AVP"]
+    media = [
+        MediaLine(alice.address, 4000 + 2 * number, kind, proto)
+        for number, (kind, proto) in enumerate(zip(kinds, forms, strict=True))
+    ]
+    offer = read_sdp(testbed.offer(media, osrtp_accept_twice=True).decode())
+    assert [(each.kind, each.proto) for each in offer] == [
+        ("audio", "RTP/SAVP"),
+        ("video", "RTP/SAVP"),
+        ("video", "RTP/AVP"),
+    ]

@@ -91,7 +91,11 @@ def rejected(**fields: Any) -> Failure:
         ({"TOS": 256}, OfferOptions()),
         ({"label": "caller"}, OfferOptions(label="caller")),
         ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),
-        ({"OSRTP": ["offer", "accept"]}, OfferOptions(osrtp_offer=True, osrtp_accept=True)),
+        (
+            {"OSRTP": ["offer", "accept"]},
+            OfferOptions(osrtp_offer=True, osrtp_accept=True, osrtp_accept_twice=True),
+        ),
+        ({"OSRTP": ["accept-legacy"]}, OfferOptions(osrtp_accept_twice=True)),
         (
             {"flags": ["SDES-offerer_pref:AES_256_CM_HMAC_SHA1_80;NONE", "SDES-prefer", "SDES-static"]},
             OfferOptions(sdes=SdesOptions(prefer=True, offerer_order=("AES_256_CM_HMAC_SHA1_80",))),
@@ -291,7 +295,7 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"flags": ["record-call"]},
         {"record-call": "yes"},
         {"flags": ["OSRTP-offer-legacy"]},
-        {"OSRTP": ["accept-legacy"]},
+        {"OSRTP": ["offer-legacy"]},
         {"flags": ["T38-decode"]},
         {"flags": ["generate-RTCP"]},
         {"ICE-lite": "off"},
@@ -400,6 +404,7 @@ def test_raw_flags_are_taken_apart_like_kamailios() -> None:
         family=4,
         mux_offer=True,
         osrtp_accept=True,
+        osrtp_accept_twice=True,
     )
 
 

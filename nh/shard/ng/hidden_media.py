@@ -1,4 +1,4 @@
-"""Hidden media: those of an offer that its receiver never sees (ng's sdp-media-remove).
+"""Hidden media: those of an offer that its receiver never sees (ng's sdp-media-remove, OSRTP=accept-legacy).
 
 The receiver answers, and offers in turn, without them. The end that has offered them must find them in each
 SDP, at their place and rejected (RFC 3264 6 and 8), so they are put in on the way to it and left out on the
@@ -9,36 +9,44 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from nh.calls.offer_answer.party import OfferedMedium, Party
+from nh.commands import OfferOptions
 from nh.errors import MalformedRequest, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
 from nh.shard.ng.offer_ends import OfferEnds
+from nh.shard.ng.srtp_means import is_secure
 
 _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
 
 
 def offered_media(
-    description: SessionDescription, kinds: Collection[str], ends: OfferEnds
+    description: SessionDescription, options: OfferOptions, ends: OfferEnds
 ) -> list[OfferedMedium]:
     """What an answer has to match, and what of it one end does not see.
 
     Args:
         description: an offer, with the media that are hidden from its sender.
-        kinds: the media types that the receiver is not to see, in small letters; `other` for unknown ones.
-            Those that it has seen before stay in its SDPs (RFC 3264 8), see removed_media().
+        options: of the command: the kinds of media that the receiver is not to see, and whether it is to see
+            media once that are there twice. What it has seen before stays in its SDPs (RFC 3264 8), see
+            removed_media().
         ends: who offers, and who gets the offer.
     """
     seen_by_receiver = ends.receiver.offered if ends.receiver is not None else []
     inserted = {index for index, medium in enumerate(seen_by_receiver) if medium.hidden}
     seen = _seen(ends.sender, ends.receiver)
+    hidden_before = {
+        index for index, medium in enumerate(ends.sender.offered if ends.sender else ()) if medium.hidden
+    }
+    twice = _there_twice(description.media, hidden_before)
+    twice = twice if options.osrtp_accept_twice else twice & hidden_before
     return [
         OfferedMedium(
             medium.kind,
             medium.proto,
             medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
             medium.find_value("mid") or "",
-            hidden=index not in seen and _is_of(medium, kinds),
+            hidden=index not in seen and (index in twice or _is_of(medium, options.text.removed_media)),
             inserted=index in inserted,
         )
         for index, medium in enumerate(description.media)
@@ -107,6 +115,26 @@ def _seen(sender: Party | None, receiver: Party | None) -> set[int]:
         return set()
     unseen = {index for index, medium in enumerate(sender.offered) if medium.hidden}
     return set(range(max(len(sender.groups), len(receiver.groups)))) - unseen
+
+
+def _there_twice(media: Sequence[Medium], hidden: Collection[int]) -> set[int]:
+    """The media, by index, that are there once more beside them: as plain RTP and as SRTP.
+
+    So phones offered SRTP that the other end may take before RFC 8643. Of each two one is among them: that
+    which was hidden before, or else plain RTP, unless it alone has a port.
+    """
+    found = set[int]()
+    index = 0
+    while index < len(media) - 1:
+        one, other = media[index : index + 2]
+        if one.kind == other.kind and {is_secure(one.proto), is_secure(other.proto)} == {True, False}:
+            plain, secure = (index, index + 1) if is_secure(other.proto) else (index + 1, index)
+            keeps_plain = media[secure].rejected and not media[plain].rejected
+            before = [each for each in (plain, secure) if each in hidden]
+            found.add(before[0] if before else secure if keeps_plain else plain)
+            index += 1
+        index += 1
+    return found
 
 
 def _is_of(medium: Medium, kinds: Collection[str]) -> bool:

@@ -157,7 +157,7 @@ def negotiate_offer(
     """
     if ends.receiver is not None:
         description = with_hidden(description, ends.receiver.offered)
-    offered = offered_media(description, options.text.removed_media, ends)
+    offered = offered_media(description, options, ends)
     transports = wanted_transports(description, options, ends)
     keyed = with_shared_transports(description)
     left_out = leave_out(keyed, transports, options)

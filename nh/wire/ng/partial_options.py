@@ -33,21 +33,22 @@ def says_something(value: object) -> bool:
 
 
 _OSRTP: Final = {
-    b"offer": "osrtp_offer",
-    b"offer-rfc": "osrtp_offer",
-    b"accept": "osrtp_accept",
-    b"accept-rfc": "osrtp_accept",
+    b"offer": ("osrtp_offer",),
+    b"offer-rfc": ("osrtp_offer",),
+    b"accept": ("osrtp_accept", "osrtp_accept_twice"),
+    b"accept-rfc": ("osrtp_accept",),
+    b"accept-legacy": ("osrtp_accept_twice",),
 }
-"""The values of `OSRTP`, and the option that each of them sets."""
+"""The values of `OSRTP`, and the options that each of them sets."""
 
 
 def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
     for word in normalized_words(value):
-        if word in _OSRTP:
-            parsed.set(_OSRTP[word])
-        elif word.startswith((b"offer-", b"accept-")):
-            parsed.unsupported(f"OSRTP={text_of(word[:64])}", OSRTP_TWICE)
-        else:
+        for option in _OSRTP.get(word, ()):
+            parsed.set(option)
+        if word == b"offer-legacy":
+            parsed.unsupported("OSRTP=offer-legacy", OSRTP_TWICE)
+        elif word not in _OSRTP:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
 
