@@ -81,13 +81,12 @@ class CpuMeter:
 
 def cpu_times(cpu: int) -> tuple[float, float] | None:
     """Busy and total time of a CPU since the host started, in clock ticks; None: the system does not tell."""
-    prefix = f"cpu{cpu} "
-    with contextlib.suppress(OSError), _STAT.open(encoding="ascii") as file:
-        for line in file:
-            if line.startswith(prefix):
-                times = [int(field) for field in line.split()[1 : 1 + _FIELDS]]
-                idle = sum(times[field] for field in _IDLE_FIELDS)
-                return sum(times) - idle, sum(times)
+    with contextlib.suppress(OSError), _STAT.open("rb", buffering=0) as file:
+        _, found, values = file.read().partition(b"\ncpu%d " % cpu)
+        if found:
+            times = [int(field) for field in values.split(maxsplit=_FIELDS)[:_FIELDS]]
+            idle = sum(times[field] for field in _IDLE_FIELDS)
+            return sum(times) - idle, sum(times)
     return None
 
 

@@ -21,7 +21,7 @@ class UdpErrors:
     """
 
     def __init__(self, proc_net: Path = PROC_NET) -> None:
-        self._proc_net = proc_net
+        self._v4, self._v6 = proc_net / "snmp", proc_net / "snmp6"
         self._before: tuple[bytes, bytes] | None = None
 
     def grew(self) -> bool:
@@ -34,13 +34,22 @@ class UdpErrors:
 
     def _read(self) -> tuple[bytes, bytes] | None:
         try:
-            v4 = _errors_of((self._proc_net / "snmp").read_bytes())
-            path = self._proc_net / "snmp6"
-            # without IPv6 in the kernel there is no such file
-            v6 = _errors6_of(path.read_bytes()) if path.exists() else b""
+            v4 = _errors_of(_text_of(self._v4))
+            v6 = self._read_v6()
         except OSError:
             return None
         return None if v4 is None or v6 is None else (v4, v6)
+
+    def _read_v6(self) -> bytes | None:
+        try:
+            return _errors6_of(_text_of(self._v6))
+        except FileNotFoundError:  # there is no IPv6 in the kernel
+            return b""
+
+
+def _text_of(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return file.read()
 
 
 def _errors_of(text: bytes) -> bytes | None:
@@ -53,6 +62,7 @@ def _errors_of(text: bytes) -> bytes | None:
 
 
 def _errors6_of(text: bytes) -> bytes | None:
-    """Udp6InErrors of /proc/net/snmp6: a line for each counter."""
-    pairs = (line.split() for line in text.splitlines() if line.startswith(_V6_NAME))
-    return next((pair[1] for pair in pairs if len(pair) == 2), None)
+    """Udp6InErrors of /proc/net/snmp6: a line for each counter, of which there are about ninety."""
+    _, found, rest = text.partition(_V6_NAME)
+    values = rest.split(maxsplit=1)
+    return values[0] if found and values else None
