@@ -407,6 +407,14 @@ def test_each_medium_has_its_own_figures(call: BundledCall) -> None:
 # --- another offer ----------------------------------------------------------------------------------------
 
 
+def test_a_client_that_rejects_bundles_gets_none_beside_a_flag_that_offers_one(
+    ng: NgTestbed, plain: list[MediaPeer]
+) -> None:
+    """As with `WebRTC`, which offers one."""
+    both = BundleOptions(offer=True, reject=True)
+    assert b"BUNDLE" not in ng.offer(plain_sdp(plain).encode(), bundle=both)
+
+
 def test_a_medium_that_a_reinvite_adds_comes_to_the_one_port(call: BundledCall) -> None:
     call.begin_by_phone(call.phone.sdp(media=1), media=1)
     packet = call.phone.packet(AUDIO, b"alone")

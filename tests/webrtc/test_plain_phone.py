@@ -23,7 +23,7 @@ TO_PLAIN: dict[str, Any] = {
     "flags": ["trust-address"],
 }
 TO_BROWSER: dict[str, Any] = {"flags": ["trust-address", "WebRTC"]}
-BUNDLED: dict[str, Any] = {**TO_BROWSER, "bundle": ["offer"]}
+APART: dict[str, Any] = {**TO_BROWSER, "bundle": ["reject"]}
 
 RESTARTS = 2
 
@@ -114,11 +114,19 @@ def test_a_browser_calls_a_plain_phone(deployment: Deployment, tab: Tab, policy:
         call.call.delete()
 
 
-@pytest.mark.parametrize(("flags", "transports"), [(TO_BROWSER, 2), (BUNDLED, 1)], ids=["apart", "bundle"])
+@pytest.mark.parametrize(
+    ("flags", "policy", "transports"),
+    [(APART, "balanced", 2), (TO_BROWSER, "balanced", 1), (TO_BROWSER, "max-bundle", 1)],
+    ids=["apart", "bundle", "max-bundle"],
+)
 def test_a_plain_phone_calls_a_browser(
-    deployment: Deployment, tab: Tab, flags: dict[str, Any], transports: int
+    deployment: Deployment, tab: Tab, flags: dict[str, Any], policy: str, transports: int
 ) -> None:
-    with ng_client(deployment) as client, WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
+    with (
+        ng_client(deployment) as client,
+        WebPhone(tab, ("audio", "video"), bundle_policy=policy) as web,
+        EchoPhone() as plain,
+    ):
         call = WebCall(NgCall(client), web, plain)
         call.begin_by_plain(flags)
         call.goes_on()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.commands import (
+    BundleOptions,
     CodecChoice,
     Delete,
     DtlsOptions,
@@ -152,6 +153,7 @@ def rejected(**fields: Any) -> Failure:
                 mux_offer=True,
                 mux_require=True,
                 transport_protocol="UDP/TLS/RTP/SAVPF",
+                bundle=BundleOptions(offer=True),
                 sdes=SdesOptions(off=True),
                 text=SdpText(rtcp_attribute=RtcpAttribute.NONE, generate_mid=True),
             ),

@@ -139,7 +139,7 @@ def bundles_of_offer(
     accepts = not options.reject and (
         options.accept or keys_end or (sender is not None and bool(sender.bundles))
     )
-    offers = options.offer or (not options.reject and receiver is not None and bool(receiver.bundles))
+    offers = not options.reject and (options.offer or (receiver is not None and bool(receiver.bundles)))
     if not (accepts or offers or options.reject):
         return OfferedBundles()
     endable = [index for index, medium in enumerate(description.media) if _can_end(medium, secured[index])]

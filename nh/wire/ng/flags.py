@@ -98,9 +98,10 @@ WEBRTC: Final[Mapping[bytes, object]] = {
     b"transport-protocol": b"UDP/TLS/RTP/SAVPF",
     b"ice": b"force",
     b"rtcp-mux": [b"offer", b"require"],
+    b"bundle": [b"offer"],
     b"sdes": [b"off"],
 }
-"""The keys that the flag `WebRTC` stands for, without those that nh does not implement."""
+"""The keys that the flag `WebRTC` stands for. A browser with `max-bundle` refuses offers without a bundle."""
 
 
 def read_flag(flag: bytes, parsed: ParsedOptions) -> tuple[tuple[bytes, object], ...]:

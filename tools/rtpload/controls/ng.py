@@ -200,7 +200,7 @@ def _flags_for(*, srtp: bool, webrtc: bool) -> dict[str, dict[str, object]]:
     """What the proxy says of the SDP for a callee, and of that for a caller, who has plain RTP."""
     if webrtc:
         return {
-            "offer": {"flags": ["WebRTC"], "bundle": ["offer"]},
+            "offer": {"flags": ["WebRTC"]},
             "answer": {"transport-protocol": "RTP/AVP", "ICE": "remove", "rtcp-mux": ["demux"]},
         }
     plain: dict[str, object] = {"ICE": "remove"}
