@@ -1,11 +1,15 @@
 """nh.supervisor.shards.in_flight: each command is answered once, in time or not."""
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from nh.errors import ShardUnavailable
 from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import in_flight
 from nh.supervisor.shards.in_flight import InFlight
+from tests.profiles import examples
 from tests.supervisor.manual_loop import ManualLoop
 
 TIMEOUT_S = 5.0
@@ -109,3 +113,65 @@ def test_a_bug_costs_one_command_its_answer(commands: Commands, caplog: pytest.L
     commands.in_flight.answer(commands.in_flight.add(fail), DONE)
     assert [name for name, _ in commands.answers] == ["late", "of a shard that is gone"]
     assert caplog.text.count("this is a bug in nh") == 3
+
+
+class CommandsMachine(RuleBasedStateMachine):
+    """Commands, results and deadlines in any order; a plain dictionary has those that wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commands = Commands()
+        self.sent: list[int] = []
+        self.waiting: dict[int, float] = {}
+        self.expected: list[tuple[str, str]] = []
+
+    def answered(self, number: int, code: str) -> None:
+        del self.waiting[number]
+        self.expected.append((str(number), code))
+
+    @rule()
+    def send(self) -> None:
+        number = self.commands.send(str(len(self.sent) + 1))
+        assert number == len(self.sent) + 1
+        self.sent.append(number)
+        self.waiting[number] = self.commands.loop.now() + TIMEOUT_S
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def result(self, data: st.DataObject) -> None:
+        """A result of any command, also of one that was answered before."""
+        number = data.draw(st.sampled_from(self.sent))
+        self.commands.in_flight.answer(number, DONE)
+        if number in self.waiting:
+            self.answered(number, "ok")
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def the_latest_cannot_be_sent(self) -> None:
+        latest = max(self.waiting)
+        self.commands.in_flight.remove(latest)
+        del self.waiting[latest]
+
+    @rule()
+    def the_shard_ends(self) -> None:
+        self.commands.in_flight.fail_all("gone")
+        for number in list(self.waiting):
+            self.answered(number, "unavailable")
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 4.5, TIMEOUT_S]))
+    def time_passes(self, seconds: float) -> None:
+        self.commands.loop.advance(seconds)
+        for number, deadline in list(self.waiting.items()):
+            if deadline <= self.commands.loop.now():
+                self.answered(number, "timeout")
+
+    @invariant()
+    def each_is_answered_once_and_in_time(self) -> None:
+        assert self.commands.answers == self.expected
+        assert bool(self.commands.in_flight) == bool(self.waiting)
+
+
+TestAnyResultsAndDeadlines = CommandsMachine.TestCase
+TestAnyResultsAndDeadlines.settings = settings(
+    max_examples=examples(60), stateful_step_count=30, deadline=None
+)

@@ -40,13 +40,14 @@ class EarlierSenders:
     """The latest sender to each port of a relay."""
 
     def __init__(self) -> None:
-        # in the order of `until`; the first key of a dictionary whose first ones go is ever further away
+        # nearly in the order of `until`: a session that falls silent was in use until a while ago; the first
+        # key of a dictionary whose first ones go is ever further away
         self._senders: OrderedDict[Endpoint, EarlierSender] = OrderedDict()
 
     def add(
         self, local: Endpoint, source: Endpoint, ssrcs: frozenset[int], *, call_id: bytes, now: float
     ) -> None:
-        """Remember a sender to `local` in a session of a call that ends at `now` (monotonic seconds)."""
+        """Remember a sender to `local` in a session that was in use until `now` (monotonic seconds)."""
         self._forget_old(now)
         self._senders.pop(local, None)
         self._senders[local] = EarlierSender(source, ssrcs, now + EARLIER_S, call_id)
@@ -55,7 +56,9 @@ class EarlierSenders:
         """The sender to `local` in a call before `call_id`, if it is still remembered at `now`."""
         self._forget_old(now)
         sender = self._senders.get(local)
-        return None if sender is None or sender.call_id == call_id else sender
+        if sender is None or sender.call_id == call_id or sender.until <= now:
+            return None
+        return sender
 
     def _forget_old(self, now: float) -> None:
         while self._senders:
