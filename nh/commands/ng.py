@@ -82,7 +82,7 @@ class SdesOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         lifetime: write the lifetime of keys.
         prefer: they are taken where an offer has DTLS, too.
         offerer_order: names of the suites that are taken first of an offer.
-        no_new: the relay offers no keys, and takes those of all suites.
+        no_new: the relay offers no new keys, and takes those of all suites.
     """
 
     off: bool = False

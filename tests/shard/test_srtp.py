@@ -3,6 +3,7 @@
 import base64
 import sys
 
+import msgspec
 import pytest
 
 from nh.calls.media import Block
@@ -331,6 +332,22 @@ def test_no_new_keys_are_offered_and_those_of_every_suite_are_taken(
         testbed.offer(bob, transport_protocol="RTP/SAVP", sdes=nonew, dtls=DtlsOptions(off=True))
     call = SecureCall(testbed, SrtpPhone(alice), bob)
     call.answered_by_plain(testbed.offer(call.secure.sdp(), transport_protocol="RTP/AVP", sdes=nonew))
+
+
+@pytest.mark.parametrize("dtls", [DtlsOptions(), DtlsOptions(off=True)])
+def test_a_key_that_is_agreed_on_is_no_new_one(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, dtls: DtlsOptions
+) -> None:
+    """With `SDES-nonew` the end with SRTP was offered plain phones' re-INVITEs without its key."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    nonew = SdesOptions(no_new=True)
+    for wanted in ("", "RTP/SAVP"):
+        options = OfferOptions(transport_protocol=wanted, sdes=nonew, dtls=dtls)
+        offer = testbed.offer(bob, tag=b"bob", to=b"alice", **msgspec.structs.asdict(options))
+        assert len(call.secure.learn(offer)) == 1
+        testbed.answer(call.secure.sdp(), tag=b"alice", to=b"bob")
+        call.goes_both_ways()
 
 
 def test_a_new_key_counts_from_the_answer_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

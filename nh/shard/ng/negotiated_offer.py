@@ -37,7 +37,7 @@ from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, request
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.optional_srtp import optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.securing import secure_offer
+from nh.shard.ng.securing import keyed_media, secure_offer
 from nh.shard.ng.seen_media import see_offer
 from nh.shard.ng.shown_codecs import ShownSdp
 
@@ -160,7 +160,7 @@ def negotiate_offer(
     offered = offered_media(description, options, ends)
     transports = wanted_transports(description, options, ends)
     keyed = with_shared_transports(description)
-    left_out = leave_out(keyed, transports, options)
+    left_out = leave_out(keyed, transports, options, keyed=keyed_media(ends.receiver, len(description.media)))
     secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
     bundles = bundles_of_offer(description, options.bundle, secured, ends, hidden=offered)
     seen = see_offer(description, options, secured, bundles, offered, agreed=ends.carriers)

@@ -47,7 +47,13 @@ def family_of(description: SessionDescription) -> int:
     return 4
 
 
-def leave_out(description: SessionDescription, transports: Sequence[str], options: OfferOptions) -> str:
+def leave_out(
+    description: SessionDescription,
+    transports: Sequence[str],
+    options: OfferOptions,
+    *,
+    keyed: Container[int] = (),
+) -> str:
     """What the client asks for that needs more than a relay, and is left out; "" for nothing.
 
     That is a conversion between transports, or another key, of a medium whose keys nh cannot use.
@@ -56,24 +62,34 @@ def leave_out(description: SessionDescription, transports: Sequence[str], option
         description: the SDP, in which bundled media have the keys of their tagged ones.
         transports: of each medium, the one that is wanted; "" leaves the SDP's.
         options: of the command.
+        keyed: the media that the receiver has a key of the relay's for.
 
     Raises:
         Unsupported: the settings say that the command fails then.
     """
-    missing = _conversion(description, transports, options)
+    missing = _conversion(description, transports, options, keyed)
     if missing and Feature.SRTP not in options.lenient:
         raise Unsupported(missing)
     return missing
 
 
-def _conversion(description: SessionDescription, transports: Sequence[str], options: OfferOptions) -> str:
-    for medium, wanted in zip(description.media, transports, strict=True):
+def _conversion(
+    description: SessionDescription,
+    transports: Sequence[str],
+    options: OfferOptions,
+    keyed: Container[int],
+) -> str:
+    for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True)):
         if not medium.rtp or medium.rejected:
             continue
-        kept = ""
-        if wanted and not _convertible(medium, wanted, options):
+        kept, keys = "", index in keyed
+        if wanted and not _convertible(medium, wanted, options, keys=keys):
             kept = f"transport-protocol: nh passes {medium.proto[:32]} on as it is, not as {wanted[:32]}"
-        elif options.recrypt and is_secure(medium.proto) and not can_secure(medium, medium.proto, options):
+        elif (
+            options.recrypt
+            and is_secure(medium.proto)
+            and not can_secure(medium, medium.proto, options, keys=keys)
+        ):
             kept = f"recrypt: nh passes {medium.proto[:32]} on as it is"
         if kept:
             why = why_not(medium)
@@ -81,8 +97,8 @@ def _conversion(description: SessionDescription, transports: Sequence[str], opti
     return ""
 
 
-def _convertible(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options)
+def _convertible(medium: Medium, wanted: str, options: OfferOptions, *, keys: bool) -> bool:
+    return differ_by_feedback(medium.proto, wanted) or can_secure(medium, wanted, options, keys=keys)
 
 
 @functools.lru_cache(maxsize=256)  # there are hardly ten protos

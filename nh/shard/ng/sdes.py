@@ -36,11 +36,11 @@ def keys_to_offer(
     The key that the other end is sent media with already is the first.
 
     Args:
-        options: which suites the client permits.
+        options: which suites the client permits; with no_new, that key alone.
         before: the keys of the last offer for the same end.
         towards: what the end that gets the offer has agreed on.
     """
-    names = list(_permitted(options, options.order))
+    names = [] if options.no_new else list(_permitted(options, options.order))
     present = towards.sender if towards is not None and towards.dtls is None else None
     known = present is None or any(key.sender is present for key in before)
     if known and sorted(key.master.suite.name for key in before) == sorted(names):

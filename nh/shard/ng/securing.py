@@ -16,7 +16,7 @@ from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.srtp_means import is_secure, taken, where_it_ends
+from nh.shard.ng.srtp_means import has_keys, is_secure, taken, where_it_ends
 
 
 def secure_offer(
@@ -55,6 +55,11 @@ def secure_offer(
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
     ]
+
+
+def keyed_media(receiver: Party | None, count: int) -> frozenset[int]:
+    """Which of some media the receiver of an offer has a key of the relay's for."""
+    return frozenset(index for index in range(count) if has_keys(_security(receiver, index)))
 
 
 def _is_known(index: int, *ends: Party | None) -> bool:

@@ -41,17 +41,22 @@ def converts(proto: str, other: str) -> bool:
     return all(each in _PLAIN or each in _SECURE for each in both) and any(each in _SECURE for each in both)
 
 
-def can_secure(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    """Whether a medium of an offer can have another transport, with SRTP that ends at the relay or passes."""
-    return _passes(medium, wanted, options) or _can_end(medium, wanted, options)
+def can_secure(medium: Medium, wanted: str, options: OfferOptions, *, keys: bool) -> bool:
+    """Whether a medium of an offer can have another transport, with SRTP that ends at the relay or passes.
+
+    Args:
+        medium, wanted, options: as of secure_offer().
+        keys: the receiver has a key of the relay's for it.
+    """
+    return _passes(medium, wanted, options) or _can_end(medium, wanted, options, keys=keys)
 
 
-def _can_end(medium: Medium, wanted: str, options: OfferOptions) -> bool:
+def _can_end(medium: Medium, wanted: str, options: OfferOptions, *, keys: bool) -> bool:
     """Whether SRTP of a medium can end at the relay, on one side or both."""
     here, there = is_secure(medium.proto), is_secure(wanted)
     if here is None or there is None or not (here or there):
         return False
-    return bool((not here or taken(medium, options)) and (not there or offerable(wanted, options)))
+    return bool((not here or taken(medium, options)) and (not there or offerable(wanted, options, keys=keys)))
 
 
 def why_not(medium: Medium) -> str:
@@ -86,9 +91,12 @@ def where_it_ends(
     if not wanted and secure and (both or not _passes(medium, medium.proto, options)):
         wanted = medium.proto
     if wanted and converts(medium.proto, wanted):
-        if not _can_end(medium, wanted, options) or (_passes(medium, wanted, options) and not both):
+        keys = has_keys(towards)
+        if not _can_end(medium, wanted, options, keys=keys) or (
+            _passes(medium, wanted, options) and not both
+        ):
             return None
-        required = offerable(wanted, options)
+        required = offerable(wanted, options, keys=keys)
         return bool(secure), required or _optional(options, wanted=options.osrtp_offer)
     if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
@@ -142,11 +150,22 @@ def taken(medium: Medium, options: OfferOptions) -> Means:
     return Means(sdes=keys and not handshake, dtls=handshake)
 
 
-def offerable(wanted: str, options: OfferOptions) -> Means:
-    """What nh offers for a transport: both if it may, as rtpengine does."""
-    keys = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off and not options.sdes.no_new
-    handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not keys)
-    return Means(keys, handshake)
+def offerable(wanted: str, options: OfferOptions, *, keys: bool = False) -> Means:
+    """What nh offers for a transport: both if it may, as rtpengine does.
+
+    Args:
+        wanted: the transport.
+        options: of the command.
+        keys: the receiver has a key of the relay's, which is no new one.
+    """
+    by_sdes = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off and (keys or not options.sdes.no_new)
+    handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not by_sdes)
+    return Means(by_sdes, handshake)
+
+
+def has_keys(towards: MediaSecurity | None) -> bool:
+    """Whether an end has agreed on a key by SDP with the relay."""
+    return towards is not None and towards.dtls is None and towards.sender is not None
 
 
 def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
