@@ -161,7 +161,9 @@ class StoreWriter:
             while self._unwritten and (until is None or time.monotonic() < until):
                 self._write_part()
         except Exception as exc:
-            self._failed(self._known(exc))
+            known = self._known(exc)
+            self._was_full |= isinstance(known, StoreFull)  # after a write: then the journal has all calls
+            self._failed(known)
             return False
         if self._failing:
             self._failing = False
@@ -248,7 +250,6 @@ class StoreWriter:
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
         self.errors += 1
         self._failing = True
-        self._was_full |= isinstance(exc, StoreFull)
         self.close()
         if isinstance(exc, StoreDamaged):
             # reading may miss the damage that writing found: the same file must not be opened again
