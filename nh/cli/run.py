@@ -69,7 +69,7 @@ def run(
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
         logging.basicConfig(stream=sys.stderr, format="nh: %(message)s")
-        checked_in = check_in(loaded.settings)
+        checked_in = check_in(loaded.settings, takes_over=preflight)
         typer.echo(checked_in if preflight else _sentence(loaded.settings))
         return
     raise typer.Exit(

@@ -13,7 +13,7 @@ from nh.supervisor.handover.send import own_argv
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
-from nh.supervisor.store.open import followers
+from nh.supervisor.store.open import check_server, followers
 from nh.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ def run(
             inherited = receive_after_exec(os.environ)
             stack.callback(inherited.close)
             if takeover and not inherited:
+                if not settings.groups:  # a standby waits for the server
+                    check_server(settings)  # the other one has given up everything when it yields
                 inherited = take_over(settings.runtime_path)
                 stack.callback(inherited.close)
             status = 0

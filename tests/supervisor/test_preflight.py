@@ -124,7 +124,7 @@ def test_this_code_says_its_version_and_what_it_reads(free: list[str]) -> None:
 
 def test_settings_that_cannot_be_used_are_no_answer() -> None:
     with pytest.raises(ConfigError, match="is too small for 9 shards"):
-        check_in(load_settings(flags={"ports": "10000-10009", "shards": 9}, file=None))
+        check_in(load_settings(flags={"ports": "10000-10009", "shards": 9}, file=None), takes_over=False)
 
 
 def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatch, free: list[str]) -> None:
@@ -138,4 +138,4 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(ShardProcess, "start", ended)
     with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
-        check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None))
+        check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None), takes_over=False)

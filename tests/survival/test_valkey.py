@@ -19,6 +19,7 @@ from tests.supervisor.test_valkey_servers import sentinel_of
 from tests.supervisor.valkey_tls import make_certificate
 from tests.survival.test_restart import Where, begin
 from tools.harness.call import RelayedCall
+from tools.harness.command import nh, nh_ok
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import free_port
 from tools.harness.relay import Place, Relay, as_environment, place_for_relay
@@ -43,9 +44,13 @@ def place() -> Iterator[Place]:
         yield place
 
 
+def url_of(server: ValkeyServer) -> str:
+    return f"valkey://:{PASSWORD}@{server.host}:{server.port}/0?prefix=one"
+
+
 @contextlib.contextmanager
 def running(place: Place, server: ValkeyServer, **settings: object) -> Iterator[Relay]:
-    url = f"valkey://:{PASSWORD}@{server.host}:{server.port}/0?prefix=one"
+    url = url_of(server)
     environment = {f"NH_{name.upper()}": str(value) for name, value in settings.items()}
     relay = Relay(place, 2, {"NH_STATE": url, **environment})
     with relay.program:
@@ -185,6 +190,29 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
         with refused.program:
             assert refused.program.wait(60) != 0
             assert "Connection refused" in refused.program.output
+
+
+def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stays(
+    place: Place, server: ValkeyServer
+) -> None:
+    with running(place, server, state_away="refuse") as relay, RelayedCall(relay.unix_address) as call:
+        shards = relay.shard_processes()
+        server.stop()
+        refused = nh(place, "upgrade")
+        assert refused.exit_code == 1
+        said = refused.stderr.splitlines()[-1]
+        assert said.startswith("nh: everything stays as it is: state: valkey://")
+        assert "there is no connection to the server" in said
+        settings = {"state": url_of(server), "state_away": "refuse"}
+        successor = Relay(place, 2, as_environment(settings), words=("--takeover",))
+        with successor.program:
+            assert successor.program.wait(60.0) == 1
+            assert "nh cannot start: state: valkey://" in successor.program.output
+        assert relay.shard_processes() == shards
+        call.talk()
+        server.start()
+        nh_ok(place, "upgrade")
+        call.talk()
 
 
 def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_later(

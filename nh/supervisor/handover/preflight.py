@@ -48,8 +48,13 @@ class CheckedIn(msgspec.Struct, frozen=True):
     reads: tuple[int, ...]
 
 
-def check_in(settings: Settings) -> str:
+def check_in(settings: Settings, *, takes_over: bool) -> str:
     """Check settings, host and shard program; returns what `nh run --preflight` prints.
+
+    Args:
+        settings: of the next start.
+        takes_over: whether a running nh ends for it, so that it has to succeed: then the server of the store
+            is asked, too.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -57,8 +62,11 @@ def check_in(settings: Settings) -> str:
         Unavailable: a shard process does not start.
     """
     from nh.supervisor.start_checks import check_host  # noqa: PLC0415  a start makes its checks itself
+    from nh.supervisor.store.open import check_server  # noqa: PLC0415  as above
 
     check_host(settings)
+    if takes_over:
+        check_server(settings)
     _try_shard()
     return msgspec.json.encode(CheckedIn(__version__, READABLE)).decode()
 

@@ -161,6 +161,31 @@ def check_store(settings: Settings) -> None:
         _ = read_state_key(settings.state_key_file)
 
 
+def check_server(settings: Settings) -> None:
+    """Check whether open_store() can have the store's server now; a store in a file is left alone.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the server refuses this relay.
+        NotNow: the server is away, and the settings want no start without it.
+    """
+    scheme, location = locate(settings)
+    if scheme not in SCHEMES:
+        return
+    _check_extra(scheme)
+    from nh.supervisor.store.valkey.connection import connect  # noqa: PLC0415  needs the extra valkey
+    from nh.supervisor.store.valkey.failures import failures  # noqa: PLC0415  as above
+
+    target = parse_url(scheme, location)
+    try:
+        with failures(target.name), contextlib.closing(connect(target)) as server:
+            server.ping()
+    except StoreRefused as exc:
+        raise ConfigError(f"state: {exc}") from exc
+    except StoreUnavailable as exc:
+        if settings.state_away is not StateAway.TAKE:
+            raise NotNow(f"state: {exc}") from exc
+
+
 def locate(settings: Settings) -> tuple[str, str]:
     """Scheme and location of the store; "" as scheme: calls are not stored.
 
