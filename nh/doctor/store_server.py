@@ -64,7 +64,7 @@ def _fault(exc: Exception, kind: Callable[[str, str, str], Finding], meaning: st
 
 
 def _away(exc: StoreUnavailable, settings: Settings) -> Finding:
-    remedy = "start the server, or correct its address in --state"
+    remedy = "start the server, or correct its address in --state: valkeys:// is for TLS, valkey:// is not"
     if settings.groups:
         return _fault(exc, failure, FOLLOWS_NOT, remedy)
     if settings.state_away is not StateAway.TAKE:

@@ -387,6 +387,13 @@ def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group
     ("error", "said"),
     [
         (ResponseError("Protocol error: unauthenticated multibulk length"), "the server wants a password"),
+        (
+            ResponseError("MOVED 1 h:1"),
+            "the calls are at another node of a cluster (MOVED 1 h:1); a URL with",
+        ),
+        (ResponseError("unknown command 'SENTINEL', with args"), "the server is no Sentinel; name the"),
+        (ResponseError("unknown command `SENTINEL`, with args"), "the server is no Sentinel; name the"),
+        (ResponseError("unknown command 'HGET', with"), "the server lacks a command (unknown command 'HGET'"),
         (NoConnection("Error 111 connecting to host:1."), "there is no connection to the server (Error"),
     ],
 )

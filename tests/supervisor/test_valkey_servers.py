@@ -1,6 +1,7 @@
 """Servers over TLS, and a primary that Sentinels know: found, and found again after a failover."""
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,33 @@ def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_nam
             engine("valkeys", f"localhost:{port}/0?ca={certificate}").open()
         with pytest.raises(StoreRefused, match="cannot be read"):
             engine("valkeys", f"127.0.0.1:{port}/0?ca={tmp_path}/none").open()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("ca=KEY", "KEY has no certificate; ca=PATH is a file in PEM"),
+        ("key=KEY", "key=PATH in the URL is of a certificate; add cert=PATH"),
+        (
+            "cert=CERTIFICATE",
+            "CERTIFICATE and the same file are no certificate and its key; name files in PEM",
+        ),
+        ("cert=KEY&key=CERTIFICATE", "KEY and CERTIFICATE are no certificate and its key"),
+        ("cert=CERTIFICATE&key=LOCKED", "CERTIFICATE and LOCKED are no certificate and its key"),
+    ],
+)
+def test_files_that_are_no_certificate_and_key_are_told_from_a_server_that_is_away(
+    options: str, said: str, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    locked = tmp_path / "locked.pem"
+    words = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:word", "-out", str(locked)]
+    subprocess.run(words, check=True, capture_output=True)
+    for name, path in {"CERTIFICATE": certificate, "KEY": key, "LOCKED": locked}.items():
+        options, said = options.replace(name, str(path)), said.replace(name, str(path))
+    with pytest.raises(StoreRefused) as caught:
+        engine("valkeys", f"127.0.0.1:1/0?{options}").open()
+    assert str(caught.value).startswith(f"state: {said}")
 
 
 def test_a_server_that_wants_a_certificate_of_nh_gets_it(tmp_path: Path) -> None:

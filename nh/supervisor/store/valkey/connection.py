@@ -1,5 +1,6 @@
 """A client of the server that a URL names. It does not retry: nh.supervisor.store.writer does."""
 
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ def connect(target: ValkeyTarget, *, asks_silent: bool = True) -> Valkey:
         asks_silent: whether nodes of a cluster that have not answered lately are asked for the group's node.
 
     Raises:
-        StoreRefused: a file with a password or a certificate cannot be read.
+        StoreRefused: a file with a password, a certificate or a key cannot be read, or is none.
         StoreUnavailable: no node of the cluster answers, or none has the slot of the group now.
     """
     options: dict[str, Any] = {
@@ -44,6 +45,7 @@ def connect(target: ValkeyTarget, *, asks_silent: bool = True) -> Valkey:
             if path:
                 _check_readable(path)
                 options[f"ssl_{option}"] = path
+        _check_certificates(target)
     account = {
         "username": target.user or None,
         "password": _secret(target.password_file) or target.password or None,
@@ -73,6 +75,32 @@ def _secret(path: str) -> str:
     if not lines or not lines[0]:
         raise StoreRefused(f"state: password file {path} is empty")
     return lines[0]
+
+
+def _check_certificates(target: ValkeyTarget) -> None:
+    """Tell a file that is no certificate or key from a server that does not answer. Raises StoreRefused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if target.ca:
+        try:
+            context.load_verify_locations(target.ca)
+        except ssl.SSLError as exc:
+            raise StoreRefused(
+                f"state: {target.ca} has no certificate; name one in PEM with ca=PATH"
+            ) from exc
+    if target.key and not target.cert:
+        raise StoreRefused("state: key=PATH in the URL is of a certificate; add cert=PATH")
+    if target.cert:
+        try:
+            context.load_cert_chain(target.cert, target.key or None, password=_no_passphrase)
+        except (ssl.SSLError, ValueError) as exc:
+            raise StoreRefused(
+                f"state: {target.cert} and {target.key or 'the same file'} are no certificate and its key;"
+                " name files in PEM without a passphrase with cert=PATH and key=PATH"
+            ) from exc
+
+
+def _no_passphrase() -> str:
+    raise ValueError
 
 
 def _check_readable(path: str) -> None:

@@ -32,6 +32,8 @@ _UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, RecursionErr
 
 _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
 
+_NO_SENTINEL: Final = "the server is no Sentinel; name the Sentinels, or leave sentinel= out of the URL"
+
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
     (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
@@ -58,7 +60,15 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
         ResponseError,
         "MOVED",
         StoreUnavailable,
-        "the calls are at another node of a cluster ({}), which a URL with valkey+cluster:// finds",
+        "the calls are at another node of a cluster ({}); a URL with valkey+cluster:// finds it",
+    ),
+    (ResponseError, "unknown command 'SENTINEL'", StoreUnavailable, _NO_SENTINEL),
+    (ResponseError, "unknown command `SENTINEL`", StoreUnavailable, _NO_SENTINEL),  # before Redis 7
+    (
+        ResponseError,
+        "unknown command",
+        StoreUnavailable,
+        "the server lacks a command ({}); a Sentinel needs ?sentinel=NAME, and Redis has to be 6.2 or later",
     ),
     (ConnectionError, "Error ", StoreUnavailable, "there is no connection to the server ({})"),
     (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),

@@ -139,7 +139,7 @@ def _options(query: str) -> Mapping[str, str]:
     for name, value in options.items():
         if name not in _OPTIONS:
             raise ConfigError(
-                f"state: {name[:80]!r} is no option of the URL; they are {', '.join(sorted(_OPTIONS))}"
+                f"state: {name[:80]!r} is no option of the URL; say one of {', '.join(sorted(_OPTIONS))}"
             )
         if not value:
             raise ConfigError(f"state: option {name} of the URL has no value")
@@ -150,7 +150,7 @@ def _host(text: str, default_port: int) -> TcpAddress:
     found = _HOST.fullmatch(text)
     port = int(found[3] or default_port) if found else 0
     if not found or not 0 < port <= 65535:
-        raise ConfigError(f"state: the host of the URL cannot be read; a URL is {EXAMPLE}")
+        raise ConfigError(f"state: the host or the port of the URL cannot be read; a URL is {EXAMPLE}")
     return TcpAddress(found[1] or found[2], port)
 
 
