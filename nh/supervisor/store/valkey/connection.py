@@ -84,9 +84,7 @@ def _check_certificates(target: ValkeyTarget) -> None:
         try:
             context.load_verify_locations(target.ca)
         except ssl.SSLError as exc:
-            raise StoreRefused(
-                f"state: {target.ca} has no certificate; name one in PEM with ca=PATH"
-            ) from exc
+            raise StoreRefused(f"state: {target.ca} has no certificate; ca=PATH is a file in PEM") from exc
     if target.key and not target.cert:
         raise StoreRefused("state: key=PATH in the URL is of a certificate; add cert=PATH")
     if target.cert:
