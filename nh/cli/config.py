@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from nh.cli.setting_options import takes_settings
 from nh.config import Settings
 from nh.config_sources import DEFAULT, plain_settings, read_settings, unknown_variables
 from nh.supervisor.host.cpus import usable_cpus
+from nh.supervisor.settings_in_force import read_in_force
 
 EPILOG = "The output is a valid file of settings: `nh config > nh.toml`."
 
@@ -39,6 +41,8 @@ def config(config: SettingsFile = None, as_json: AsJson = False, **settings: Any
     for warning in unknown_variables(os.environ):
         typer.echo(f"nh: {warning}", err=True)
     loaded = read_settings(flags=settings, file=config)
+    if loaded.file is None and (other := _file_of_running(loaded.settings.runtime_path)):
+        typer.echo(f"nh: the nh that runs has read {other}: add --config {other} to print it, too", err=True)
     shown = shown_settings(loaded.settings, loaded.origins)
     if as_json:
         typer.echo(msgspec.json.encode({name: each._asdict() for name, each in shown.items()}))
@@ -46,6 +50,16 @@ def config(config: SettingsFile = None, as_json: AsJson = False, **settings: Any
     for name, each in shown.items():
         here = f"; here {each.effective}" if each.effective else ""
         typer.echo(f"{f'{name} = {_toml(each.value)}':<34} # {each.origin}{here}")
+
+
+def _file_of_running(runtime_path: Path) -> str:
+    """The file of settings of the nh that runs with a runtime directory; "" if it has none, or none runs."""
+    in_force = read_in_force(runtime_path)
+    if in_force is None or not in_force.file:
+        return ""
+    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  it takes a while to import
+
+    return in_force.file if running_pid(runtime_path) is not None else ""
 
 
 def shown_settings(settings: Settings, origins: Mapping[str, str]) -> dict[str, Shown]:

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 from nh.cli.config import shown_settings
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config_sources import SECRET, load_settings
+from nh.config_sources import SECRET, load_settings, read_settings
+from nh.supervisor.host.locked_dir import runtime_dir
+from nh.supervisor.settings_in_force import SettingsInForce
 
 
 @pytest.fixture
@@ -37,6 +39,22 @@ def test_what_an_empty_value_amounts_to_is_said() -> None:
     result = CliRunner().invoke(app, ["config"])
     assert f"here {Settings().runtime_path}" in result.stdout
     assert f"here {Settings().rpc_addresses[0]}" in result.stdout
+
+
+def test_the_file_of_the_nh_that_runs_is_named_where_no_other_is(file: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    words = ["config", "--runtime-dir", str(directory)]
+    with runtime_dir(directory):
+        loaded = read_settings(flags={"runtime_dir": str(directory)}, environment={}, file=file)
+        in_force = SettingsInForce(loaded, shards=3)
+        unnamed = CliRunner().invoke(app, words)
+        named = CliRunner().invoke(app, [*words, "--config", str(file)])
+    after = CliRunner().invoke(app, words)
+    in_force.close()
+    told = f"nh: the nh that runs has read {file}: add --config {file} to print it, too\n"
+    assert (unnamed.exit_code, unnamed.stderr) == (0, told)
+    assert (named.exit_code, named.stderr) == (0, "")
+    assert (after.exit_code, after.stderr) == (0, ""), "it does not run any more"
 
 
 def test_the_output_is_a_file_with_the_same_settings(file: Path, tmp_path: Path) -> None:
