@@ -183,6 +183,17 @@ def test_later_calls_get_a_smaller_part_of_the_budget(
     assert some.left_bytes == budget
 
 
+def test_sockets_share_the_few_sizes_that_they_get(opened: list[MediaSocket]) -> None:
+    """Each would be an object of 32 bytes for each socket."""
+    some = buffers.MediaBuffers(TrafficTotals(), budget_bytes=16 << 20)
+    for media_socket in opened:
+        some.enlarge(media_socket, buffers.OTHER)
+    sizes = {id(media_socket.enlarged): media_socket.enlarged for media_socket in opened}
+    assert len(sizes) < len(opened) / 4
+    assert not any(size % buffers.STEP_BYTES for size in sizes.values())
+    some.release(opened)
+
+
 def test_video_gets_more_than_sound_of_the_same_socket_too(opened: list[MediaSocket]) -> None:
     """As after a re-INVITE that makes video of it."""
     some = buffers.MediaBuffers(TrafficTotals())

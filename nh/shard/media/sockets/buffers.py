@@ -39,6 +39,9 @@ OTHER: Final = Room(1024 * 1024, 128, 0.5)
 BUDGET_BYTES: Final = 256 * 1024 * 1024
 """Most that all receive buffers of a shard may be larger than the default."""
 
+STEP_BYTES: Final = 4096
+"""What a socket gets is a multiple of this: less holds no packet, and so sockets share a few numbers."""
+
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 _RTP: Final = 0
@@ -97,7 +100,8 @@ class MediaBuffers:
 
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
-        media_socket.enlarged += self._enlarge(media_socket, room, room.most_bytes)
+        more = self._enlarge(media_socket, room, room.most_bytes)
+        media_socket.enlarged = _same(media_socket.enlarged + more)
 
     def fit_beside(self, media_socket: MediaSocket) -> None:
         """Give a new socket beside another one the room that this one has, as far as the budget goes.
@@ -107,22 +111,22 @@ class MediaBuffers:
         assert media_socket.beside is not None
         self.left_bytes += media_socket.enlarged_beside
         most = media_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        media_socket.enlarged_beside = self._enlarge(media_socket.beside, OTHER, most)
+        media_socket.enlarged_beside = _same(self._enlarge(media_socket.beside, OTHER, most))
 
     def _enlarge(self, sock: socket.SocketType, room: Room, most_bytes: int) -> int:
         """Enlarge the buffers of a socket to at most `most_bytes`; returns what that took of the budget."""
         before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         free_bytes = max(0, self.left_bytes - int(room.reserve * self._budget_bytes))
-        wanted = min(most_bytes, before + free_bytes // room.share)
+        wanted = min(most_bytes, before + free_bytes // room.share // STEP_BYTES * STEP_BYTES)
         if wanted <= before:
             return 0
         _set(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, wanted)
         taken = max(0, _set(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, wanted) - before)
         self.left_bytes -= taken
-        return _same(taken)
+        return taken
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def _same(size_bytes: int) -> int:
     """An equal number, the same object for equal arguments: thousands of sockets have the same few."""
     return size_bytes
