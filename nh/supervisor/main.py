@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
+from nh.config import Settings
 from nh.config_sources import LoadedSettings
 from nh.errors import ConfigError, NhError
 from nh.logs import configure_logging
@@ -13,7 +14,7 @@ from nh.supervisor.handover.send import own_argv
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
-from nh.supervisor.store.open import check_server, followers
+from nh.supervisor.store.open import followers
 from nh.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -45,8 +46,7 @@ def run(
             inherited = receive_after_exec(os.environ)
             stack.callback(inherited.close)
             if takeover and not inherited:
-                if not settings.groups:  # a standby waits for the server
-                    check_server(settings)  # the other one has given up everything when it yields
+                _check_takeover(settings)
                 inherited = take_over(settings.runtime_path)
                 stack.callback(inherited.close)
             status = 0
@@ -61,6 +61,14 @@ def run(
     except NhError as exc:
         logger.error("nh cannot start: %s", exc)
         return 2 if isinstance(exc, ConfigError) else 1
+
+
+def _check_takeover(settings: Settings) -> None:
+    """Check before the other nh yields: it has given up everything then."""
+    from nh.supervisor.start_checks import check_takeover  # noqa: PLC0415  few starts take over
+
+    if not settings.groups:  # a standby waits for the server
+        check_takeover(settings)
 
 
 def _start_anew() -> int:

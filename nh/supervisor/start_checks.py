@@ -17,6 +17,7 @@ from nh.errors import NotNow
 from nh.rpc.listeners import check_listeners
 from nh.rpc.protocols import PROTOCOLS
 from nh.rpc.unix_sockets import check_group
+from nh.stats import own_segment, segment_name
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
@@ -24,7 +25,7 @@ from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
-from nh.supervisor.store.open import check_store
+from nh.supervisor.store.open import check_server, check_store
 
 
 def check_host(settings: Settings) -> None:
@@ -126,6 +127,21 @@ def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
 def _check_hep(settings: Settings, running: bool) -> None:  # noqa: ARG001
     if settings.hep_key_file:
         _ = read_secret("hep_key_file", Path(settings.hep_key_file))
+
+
+def check_takeover(settings: Settings) -> None:
+    """Check what a start needs that makes a running nh end: nothing else than a success helps it then.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the server of the store refuses this relay.
+        NotNow: the server is away, and the settings want no start without it.
+        StatsUnavailable: there is no room for statistics beside those of the other nh.
+    """
+    check_server(settings)
+    shards = settings.shards or len(usable_cpus())
+    name = f"{segment_name(settings.runtime_path)}-{os.getpid()}"
+    with own_segment(name, shards, len(settings.groups)):
+        pass
 
 
 Check = Callable[[Settings, bool], None]

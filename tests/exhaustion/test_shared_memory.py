@@ -2,10 +2,12 @@
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.exhaustion.new_calls import lines_with
@@ -80,3 +82,23 @@ def test_a_dev_shm_that_fills_up_while_nh_runs_changes_nothing() -> None:
                     other.talk()
             assert program.stop() == 0
             assert "Traceback" not in program.output
+
+
+def test_an_upgrade_without_room_for_statistics_is_refused_and_everything_stays() -> None:
+    with place_for_relay() as place:
+        relay = relay_at(place, OF_ITS_OWN)
+        with relay.program as program:
+            relay.wait_until_ready()
+            [shard] = relay.shard_processes()
+            with RelayedCall(relay.unix_address) as call:
+                filler = occupy(Path(f"/proc/{program.pid}/root/dev/shm"))
+                psutil.Process(program.pid).send_signal(signal.SIGUSR2)
+                line = program.wait_for_line("upgrade: everything stays as it is")
+                assert "No space left on device" in line
+                assert relay.shard_processes() == [shard]
+                call.talk()
+                filler.unlink()
+                psutil.Process(program.pid).send_signal(signal.SIGUSR2)
+                eventually(lambda: program.output.count("ready: ") == 2, "it is upgraded", 120.0)
+                call.talk()
+            assert program.stop() == 0

@@ -53,20 +53,18 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
 
     Args:
         settings: of the next start.
-        takes_over: whether a running nh ends for it, so that it has to succeed: then the server of the store
-            is asked, too.
+        takes_over: whether a running nh ends for it; see check_takeover().
 
     Raises:
         ConfigError: the settings cannot be used.
         NotNow: this host does not give what they name.
         Unavailable: a shard process does not start.
     """
-    from nh.supervisor.start_checks import check_host  # noqa: PLC0415  a start makes its checks itself
-    from nh.supervisor.store.open import check_server  # noqa: PLC0415  as above
+    from nh.supervisor.start_checks import check_host, check_takeover  # noqa: PLC0415  a start makes its own
 
     check_host(settings)
     if takes_over:
-        check_server(settings)
+        check_takeover(settings)
     _try_shard()
     return msgspec.json.encode(CheckedIn(__version__, READABLE)).decode()
 
