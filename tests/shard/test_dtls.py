@@ -1,19 +1,20 @@
 """DTLS-SRTP on one side of a call: a phone with OpenSSL and libsrtp, and a plain one, through the relay."""
 
 import contextlib
+from typing import Any
 
 import pytest
 from OpenSSL import SSL
 
 from nh.calls import dtls_security
 from nh.calls.media import Side
-from nh.commands import DtlsOptions, SdesOptions, ShowCall
+from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
 from nh.errors import Unsupported, UnusableSdp
-from nh.results import CallDetail
+from nh.results import CallDetail, Rewritten
 from nh.verdict.judge import judge_call
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import CALL, NgTestbed, places
+from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.secure_calls import TO_WEB, DtlsCall
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.dtls_phone import DtlsPhone
@@ -349,3 +350,27 @@ def test_calls_that_end_within_a_handshake_leave_room_for_others(
     testbed.turn_until(lambda: budget.running == before + 1, "the relay has begun")
     testbed.delete()
     testbed.turn_until(lambda: budget.running == before, "it has ended")
+
+
+# --- flags of an answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"dtls": DtlsOptions(off=True)}, "DTLS=off"),
+        ({"sdes": SdesOptions(off=True)}, ""),
+        ({}, ""),
+    ],
+    ids=["DTLS=off", "SDES=off", "none"],
+)
+def test_an_answer_that_is_to_have_no_dtls_says_that_the_offer_decided(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, options: dict[str, Any], warned: str
+) -> None:
+    """The client relied on an answer without: nh gave it with DTLS all the same, and said nothing."""
+    testbed.offer(DtlsPhone(alice).sdp(), transport_protocol="RTP/AVP")
+    answer = Answer(CALL, b"alice", b"bob", b"", write_sdp([line(bob)]).encode(), OfferOptions(**options))
+    result = testbed.relay.execute(answer)
+    assert isinstance(result, Rewritten)
+    assert b"a=fingerprint:" in result.sdp
+    assert (warned in result.warning) if warned else not result.warning

@@ -73,6 +73,20 @@ class NegotiatedAnswer(NamedTuple):
         return carry(requests, self.carriers, self.description.media) if self.carriers else requests
 
     @property
+    def warning(self) -> str:
+        """What the client is told of it; "" for nothing. The offer has decided how its sender has SRTP."""
+        ignored = []
+        if self.options.dtls.off and any(each.dtls for each in self.secured):
+            ignored.append("DTLS=off")
+        if self.options.sdes.off and any(each.lines for each in self.secured):
+            ignored.append("SDES=off")
+        if not ignored:
+            return ""
+        return (
+            f"Ignored by nh: {', '.join(ignored)} (nh takes the SRTP of an offer at once: say it with that)"
+        )
+
+    @property
     def address(self) -> str:
         """The relay's, to announce to the offerer."""
         return self.options.media_address or self.near.advertised

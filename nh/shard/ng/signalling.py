@@ -186,7 +186,7 @@ class Signalling:
         note_answerer(answerer, offerer, offerer.interface)
         note_transports(negotiated.description, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
-        return Rewritten(sdp, left_out=left_out)
+        return Rewritten(sdp, negotiated.warning, left_out)
 
     def _apply_answer(
         self, command: Answer, offers: Offers, negotiated: NegotiatedAnswer, *, now: float
