@@ -81,7 +81,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     _add_levels(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of each peer at each number of calls")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round, at least")
     parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
     for name, each in MEASUREMENTS.items():
         parser.add_argument(

@@ -45,8 +45,10 @@ def _about(results: Results) -> str:
     rounds = max((len(peer.rounds) for at in results.levels for peer in at.peers.values()), default=0)
     about = (
         f"{results.taken}: {machine.cpus} CPUs, {machine.cpu}, {machine.memory_bytes / 2**30:.0f} GiB;"
-        f" {versions}.\n{rounds} rounds of {results.seconds:g} s for each peer at each level. The row of nh"
-        " is absolute, the others'\nare multiples of it in the same round. Median (least to most)."
+        f" {versions}.\n{rounds} rounds of {results.seconds:g} s, or of ten packets of each stream, for"
+        " each peer at each level.\nThe row of nh is absolute, the others' are multiples of it in the same"
+        " round.\n"
+        "Median (least to most)."
     )
     return f"{about}\n{_steadiness(results.steadiness)}" if results.steadiness else about
 

@@ -165,7 +165,7 @@ class Results(msgspec.Struct, kw_only=True):
     Args:
         taken: date and time, UTC.
         machine: where.
-        seconds: length of a round.
+        seconds: length of a round, at least.
         steadiness: of the relays' CPU before the first round; None if that was not measured.
         clients: by peer, through what its calls were set up; "" if that is not to be compared.
         idle_memory_bytes: by peer, without a call.
