@@ -43,8 +43,7 @@ def measure_steadiness(cpu: int, duration_s: float) -> Steadiness:
     """Do the work on a CPU for some seconds, above 0."""
     spans: list[Span] = []
     with running_on([cpu]):
-        until = time.perf_counter() + duration_s
-        while not spans or spans[-1][1] < until:
+        while not spans or spans[-1][1] - spans[0][0] < duration_s:
             begin = time.perf_counter()
             for _ in itertools.repeat(None, ADDITIONS):
                 pass
