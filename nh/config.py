@@ -25,6 +25,7 @@ from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
 from nh.config_addresses import (
     HepAddress,
+    check_device_name,
     check_distinct,
     check_notify_socket,
     check_records_target,
@@ -78,6 +79,8 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
         self._check_timeout_targets()
         for text in self.records:
             check_records_target("records", text)
+        for text in self.kernel_interface:
+            check_device_name("kernel_interface", text)
         check_interfaces(self.interfaces, self.port_range)
 
     def _check_ranges(self) -> None:

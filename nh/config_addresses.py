@@ -1,4 +1,4 @@
-"""Addresses and URLs among the settings: each is read or checked, and its error names the setting."""
+"""Addresses, URLs and names among the settings: each is read or checked, and its error names the setting."""
 
 import ipaddress
 import re
@@ -10,6 +10,9 @@ from nh.address import RpcAddress, TcpAddress, UnixAddress, parse_rpc_address
 from nh.errors import ConfigError
 
 STORE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+_DEVICE_NAME: Final = re.compile(r"[^\s/:,]{1,15}")
+"""What the kernel takes (dev_valid_name()), but for a comma: that is between two names."""
 
 URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
 """The password of a URL, and what is before it."""
@@ -126,6 +129,16 @@ def check_notify_socket(setting: str, text: str) -> None:
         kind == "unix"
     ):
         raise ValueError(f"{setting}: {text!r} is neither unix:PATH nor tcp:HOST:PORT")
+
+
+def check_device_name(setting: str, text: str) -> None:
+    """Check the name of a network interface of the host.
+
+    Raises:
+        ValueError: `text` is none.
+    """
+    if not _DEVICE_NAME.fullmatch(text):
+        raise ValueError(f"{setting}: {text[:80]!r} is no name of an interface; name each by itself")
 
 
 def check_records_target(setting: str, text: str) -> None:

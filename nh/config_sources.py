@@ -257,6 +257,6 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     for field in Settings.__struct_fields__:
         text = environment.get(ENVIRONMENT_PREFIX + field.upper())
         if text is not None:
-            value = [part for part in text.split(",") if part] if field in _LISTS else text
-            values[field] = _Given(value, ENVIRONMENT)
+            parts = [part.strip() for part in text.split(",")]
+            values[field] = _Given([part for part in parts if part] if field in _LISTS else text, ENVIRONMENT)
     return values

@@ -69,7 +69,8 @@ def test_lists_and_enumerations_come_from_every_layer(toml: Path) -> None:
     settings = load(file=toml)
     assert settings.rpc_addresses == ("/run/a", "127.0.0.1:1")
     assert (settings.policy, settings.log_level) == (SourcePolicy.STRICT, LogLevel.DEBUG)
-    assert load(file=toml, environment={"NH_RPC": "/run/b,[::1]:2"}).rpc == ("/run/b", "[::1]:2")
+    for text in ("/run/b,[::1]:2", " /run/b, [::1]:2,"):
+        assert load(file=toml, environment={"NH_RPC": text}).rpc == ("/run/b", "[::1]:2")
     assert load({"rpc": ["/run/c"], "policy": "first"}, file=toml).rpc == ("/run/c",)
 
 
@@ -130,6 +131,12 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('policy = "nice"', "policy"),
         ('rpc = ["nh.sock"]', r"rpc: address 'nh\.sock': .*\./name"),
         ('ng = ["/run/ng"]', "ng: .*HOST:PORT"),
+        (
+            'kernel_interface = ["eth0,lo"]',
+            "kernel_interface: 'eth0,lo' is no name of an interface; name",
+        ),
+        ('kernel_interface = ["eth0 "]', "kernel_interface: 'eth0 ' is no name of an interface"),
+        ('kernel_interface = ["interface-of-15+"]', "kernel_interface: 'interface-of-15\\+' is no name"),
         ('ng = ["2223"]', r"ng: '2223' is not HOST:PORT, such as 127\.0\.0\.1:2223$"),
         ('http = ["localhost"]', r"http: 'localhost' is not HOST:PORT, such as 127\.0\.0\.1:8080$"),
         (
