@@ -30,19 +30,19 @@ def pair_sockets(
         window_ends: monotonic seconds until which a better source takes over.
         relatch_s: seconds of silence after which another source of the same IP address takes over; 0: none.
     """
-    legs = tuple(
-        [
-            leg
-            for index in range(len(group_from.sockets))
-            for leg in _pair(
-                group_from, group_to, index, policies, window_ends=window_ends, relatch_s=relatch_s
-            )
+    groups = (group_from, group_to)
+    legs: list[Leg] = []
+    for index in range(len(group_from.sockets)):
+        from_, to = [
+            _leg(side, groups, index, policies[side], window_ends=window_ends, relatch_s=relatch_s)
+            for side in (Side.FROM, Side.TO)
         ]
-    )
+        from_.other, to.other = to, from_
+        legs += from_, to
     for index, place in enumerate(group_from.components):
         if place.component % 2:
             legs[2 * index].rtp, legs[2 * index + 1].rtp = legs[2 * index - 2], legs[2 * index - 1]
-    return legs
+    return tuple(legs)
 
 
 @functools.lru_cache(maxsize=4)  # all legs of a shard have the same number
@@ -50,50 +50,35 @@ def _rtcp_silence(relatch_s: float) -> float:
     return relatch_s * RTCP_SILENCES
 
 
-def _pair(
-    group_from: SocketGroup,
-    group_to: SocketGroup,
+def _leg(
+    side: Side,
+    groups: tuple[SocketGroup, SocketGroup],
     index: int,
-    policies: tuple[SourcePolicy, SourcePolicy],
+    policy: SourcePolicy,
     *,
     window_ends: float,
     relatch_s: float,
-) -> tuple[Leg, Leg]:
-    """The legs between the sockets at `index` of both groups."""
-    in_from, in_to = group_from.components[index], group_to.components[index]
-    said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
-    # RTCP is silent for seconds between two reports
-    silence_s = _rtcp_silence(relatch_s) if in_from.component % 2 else relatch_s
-    from_ = Leg(
-        side=Side.FROM,
-        socket=group_to.sockets[index],
-        announced=said_from.endpoint(in_from.component),
-        receives=said_from.active,
-        policy=policies[Side.FROM],
+) -> Leg:
+    """The leg of what the end on `side` sends, to the socket at `index` of the other group."""
+    group, opposite = groups[side], groups[1 - side]
+    place, opposite_place = group.components[index], opposite.components[index]
+    said, heard = group.media[place.medium], opposite.media[opposite_place.medium]
+    leg = Leg(
+        side=side,
+        socket=opposite.sockets[index],
+        announced=said.endpoint(place.component),
+        receives=said.active,
+        policy=policy,
         window_ends=window_ends,
-        signalled_from=said_from.signalled_from,
-        payload_types=_payload_types(said_from, said_to, in_from.component),
-        relatch_s=silence_s,
-        carried=carried_by(said_from, in_from.component),
+        signalled_from=said.signalled_from,
+        payload_types=_payload_types(said, heard, place.component),
+        # RTCP is silent for seconds between two reports
+        relatch_s=_rtcp_silence(relatch_s) if place.component % 2 else relatch_s,
+        carried=carried_by(said, place.component),
     )
-    to = Leg(
-        side=Side.TO,
-        socket=group_from.sockets[index],
-        announced=said_to.endpoint(in_to.component),
-        receives=said_to.active,
-        policy=policies[Side.TO],
-        window_ends=window_ends,
-        signalled_from=said_to.signalled_from,
-        payload_types=_payload_types(said_to, said_from, in_to.component),
-        relatch_s=silence_s,
-        carried=carried_by(said_to, in_to.component),
-    )
-    if group_to.further:
-        from_.candidates = group_to.candidates_of(index)
-    if group_from.further:
-        to.candidates = group_from.candidates_of(index)
-    from_.other, to.other = to, from_
-    return from_, to
+    if opposite.further:
+        leg.candidates = opposite.candidates_of(index)
+    return leg
 
 
 def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
