@@ -264,7 +264,10 @@ class Leg(IceReception, Blockable):
     @property
     def untouched(self) -> bool:
         """Whether no packet has ever come here, so there is nothing to count."""
-        return not self.packets and self.rare is None and self.meter is None and self.offload is None
+        if self.packets or self.meter is not None or self.offload is not None:
+            return False
+        # what else is rare says nothing of packets: that the leg was replaced, or where its end was before
+        return self.rare is None or (self.drops is None and self.kernel_folded is None)
 
     def count_drop(self, reason: Drop, packets: int = 1) -> None:
         """Count packets that were not passed on."""

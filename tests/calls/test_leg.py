@@ -193,3 +193,11 @@ def test_drops_are_counted_by_reason() -> None:
         Drop.PROTOCOL_OVERFLOW: 0,
         Drop.SRTP_EXHAUSTED: 0,
     }
+
+
+def test_a_leg_that_is_replaced_before_its_first_packet_has_nothing_to_count() -> None:
+    leg = make_leg()
+    leg.replaced = True
+    assert leg.untouched
+    leg.count_drop(Drop.SOURCE_MISMATCH)
+    assert not leg.untouched

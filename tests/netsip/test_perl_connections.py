@@ -1,7 +1,6 @@
 """Connections and texts of Net::SIP's protocol: the same holds for nh and for Perl's own server."""
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,8 +44,8 @@ def nat_basic(call_id: object, id_from: object = b"from", id_to: object = b"to")
 
 
 @pytest.fixture
-def call_id() -> Iterator[bytes]:
-    yield new_call().encode()
+def call_id() -> bytes:
+    return new_call().encode()
 
 
 def test_the_server_closes_the_connection_behind_its_reply(address: str, call_id: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -55,8 +54,8 @@ def recorded(ng: NgTestbed) -> Recorded:
 
 
 @pytest.fixture
-def calls(ng: NgTestbed) -> Iterator[Recorded]:
-    yield recorded(ng)
+def calls(ng: NgTestbed) -> Recorded:
+    return recorded(ng)
 
 
 def held(peer: MediaPeer) -> list[MediaLine]:

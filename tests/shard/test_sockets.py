@@ -173,7 +173,7 @@ def test_a_descriptor_that_is_not_the_socket_is_refused_and_closed(
     for fd in (pipe, tcp.detach(), opened[1].detach()):
         with pytest.raises(OSError):
             adopt_media_socket(fd, Endpoint(V4, ports[0]))
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
 

@@ -204,7 +204,6 @@ def test_tags_outside_the_subset_are_refused(tag: int) -> None:
         (b"\x07\x0b\x05", "byte 0"),
         (b"\x05\x03\x05", "byte 1"),
         (b"\x05\x0d\x05", "byte 1"),
-        (b"\x05\x0d\x05", "byte 1"),
         (HEAD + b"\x05\x05", "1 bytes too many at byte 3"),
         (HEAD + b"\x0a\x05abc", "5 bytes are needed at byte 4, 3 are left"),
         (HEAD + b"\x01\xff\xff\xff\xff", "4294967295 bytes are needed at byte 7"),
