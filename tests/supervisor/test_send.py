@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from nh.supervisor.handover.send import own_argv, when_idle
+from nh.supervisor.handover.send import own_argv, when_all_can_be_left, when_idle
+from nh.supervisor.shards.manager import START_S
 from tests.supervisor.manual_loop import ManualLoop
 
 HOW = ["/usr/bin/python3", "-P", "-m", "nh", "run"]
@@ -77,3 +78,33 @@ def test_what_never_ends_is_not_waited_for_for_ever() -> None:
     assert wait.times == 1
     wait.loop.advance(10)
     assert wait.times == 1
+
+
+class ShardsToLeave:
+    busy = True
+    all_up = True
+
+
+def test_a_shard_that_died_meanwhile_has_longer_than_a_command_to_be_up_again() -> None:
+    left: list[float] = []
+    loop, shards = ManualLoop(), ShardsToLeave()
+    when_all_can_be_left(loop, shards, command_timeout_s=2.0, then=lambda: left.append(loop.now()))
+    loop.advance(1.0)
+    shards.all_up = shards.busy = False
+    loop.advance(START_S - 5.0)
+    assert not left, "its calls would have no process"
+    shards.all_up = True
+    loop.advance(1.0)
+    assert len(left) == 1
+
+
+@pytest.mark.parametrize(("busy", "longest_s"), [(True, 2.0), (False, START_S)])
+def test_neither_a_command_nor_a_shard_is_waited_for_for_ever(busy: bool, longest_s: float) -> None:
+    left: list[float] = []
+    loop, shards = ManualLoop(), ShardsToLeave()
+    shards.busy, shards.all_up = busy, busy
+    when_all_can_be_left(loop, shards, command_timeout_s=2.0, then=lambda: left.append(loop.now()))
+    loop.advance(longest_s - 0.5)
+    assert not left
+    loop.advance(1.0)
+    assert len(left) == 1

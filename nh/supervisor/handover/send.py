@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
@@ -15,6 +15,7 @@ from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.shards.drain import DrainPolicy
+from nh.supervisor.shards.manager import START_S
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,39 @@ def when_idle(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: C
             then()
 
     loop.call_later(0, poll)
+
+
+class Shards(Protocol):
+    """The shards that are about to be left: ShardManager."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether any has commands in flight."""
+
+    @property
+    def all_up(self) -> bool:
+        """Whether each is up."""
+
+
+def when_all_can_be_left(
+    loop: Loop, shards: Shards, *, command_timeout_s: float, then: Callable[[], None]
+) -> None:
+    """Call `then` from the loop when no command is in flight, and each shard is up.
+
+    A shard that has died since has no process that goes on with its calls: its backup ends with this process.
+
+    Args:
+        loop: runs the timer.
+        shards: what is waited for.
+        command_timeout_s: longest wait for commands. A shard has as long as for any start.
+        then: called once.
+    """
+    when_idle(
+        loop,
+        lambda: shards.busy,
+        timeout_s=command_timeout_s,
+        then=lambda: when_idle(loop, lambda: not shards.all_up, timeout_s=START_S, then=then),
+    )
 
 
 class HandoverState(NamedTuple):

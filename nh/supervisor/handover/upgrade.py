@@ -24,7 +24,7 @@ from nh.supervisor.handover.send import (
     execute_next,
     own_argv,
     send_handover,
-    when_idle,
+    when_all_can_be_left,
 )
 from nh.supervisor.handover.takeover_listener import TakeoverListener
 from nh.supervisor.host.signals import LeaveSignals
@@ -142,17 +142,17 @@ class UpgradeController:
     # --- the handover -----------------------------------------------------------------------------
 
     def _leave(self, give: Callable[[HandoverState], None]) -> None:
-        """Read no more commands, wait for those in flight, then hand over."""
+        """Read no more commands, wait for those in flight, and for a shard that has died, then hand over."""
         self.leaving = True
         runtime = self._runtime
         self._takeover_listener.close()
         runtime.rpc.stop_reading()
         self._watchdog.close()
         runtime.zygote.close()
-        when_idle(
+        when_all_can_be_left(
             runtime.loop,
-            lambda: self._manager.busy or not self._manager.all_up,
-            timeout_s=runtime.settings.command_timeout_s,
+            self._manager,
+            command_timeout_s=runtime.settings.command_timeout_s,
             then=lambda: self._hand_over(give),
         )
 
