@@ -231,7 +231,7 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
 
     @property
     def runtime_path(self) -> Path:
-        """The runtime directory: as set, else /run/nh for root, else nh under $XDG_RUNTIME_DIR."""
+        """The runtime directory: as set, else default_runtime_path()."""
         return Path(self.runtime_dir) if self.runtime_dir else default_runtime_path()
 
     @property

@@ -51,7 +51,7 @@ FLAGS: Final[dict[str, Flag]] = {
         PROCESS,
         "Directory for the lock and the RPC socket; the other commands find nh by it",
         metavar="DIR",
-        default="/run/nh for root, else nh in $XDG_RUNTIME_DIR",
+        default="/run/nh for root, else nh in $XDG_RUNTIME_DIR, else /tmp/nh-UID",
     ),
     "state": Flag(
         PROCESS,

@@ -46,7 +46,7 @@ RuntimeDir = Annotated[
     typer.Option(
         metavar="DIR",
         help="Runtime directory of the running nh (default: $NH_RUNTIME_DIR, "
-        "else /run/nh for root, else nh in $XDG_RUNTIME_DIR)",
+        "else /run/nh for root, else nh in $XDG_RUNTIME_DIR, else /tmp/nh-UID)",
         show_default=False,
         rich_help_panel=_WHICH_NH,
     ),
