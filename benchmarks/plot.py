@@ -15,7 +15,8 @@ def plot(results: Results, path: Path) -> None:
     rate = results.levels[-1].packets_per_s
     levels = [level for level in results.levels if level.packets_per_s == rate]
     for index, name in enumerate(results.clients):
-        colour = f"C{index}"  # the same on both sides
+        # the same on both sides; matplotlib has ten colours in turn
+        colour, marker = f"C{index}", "os"[index // 10 % 2]
         here = [level for level in levels if name in level.peers and level.peers[name].rounds]
         calls = [level.calls for level in here]
         costs = [found for level in here if (found := spread(cpu_us(level.peers[name].rounds)))]
@@ -26,13 +27,13 @@ def plot(results: Results, path: Path) -> None:
                 calls,
                 [found.median for found in costs],
                 [low, high],
-                marker="o",
+                marker=marker,
                 capsize=3,
                 color=colour,
                 label=name,
             )
         p99 = [spread(each.p99_us for each in level.peers[name].rounds) for level in here]
-        latency.plot(calls, [found.median for found in p99 if found], marker="o", color=colour, label=name)
+        latency.plot(calls, [found.median for found in p99 if found], marker=marker, color=colour, label=name)
     cost.set(title="CPU of the relay per packet, µs", ylim=(0, None))
     latency.set(title="latency, p99, µs", yscale="log")
     for axes in (cost, latency):
