@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from benchmarks.goals import CALLS, PACKETS_PER_S
+from benchmarks.goals import BESIDE_PEERS_PER_S, CALLS
 from benchmarks.markdown import put_between_markers, write_markdown
 from benchmarks.one_goal import MEASUREMENTS
 from benchmarks.peers.registry import NAMES, peers_by_name
@@ -115,8 +115,8 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level",
         type=_levels,
-        default=[(CALLS, PACKETS_PER_S)],
-        help=f"more, at rates of their own ({CALLS}@{PACKETS_PER_S:.0f}: beside peers it is judged there)",
+        default=[(CALLS, BESIDE_PEERS_PER_S)],
+        help=f"more, at rates of their own ({CALLS}@{BESIDE_PEERS_PER_S:.0f}, judged beside peers)",
     )
 
 

@@ -18,8 +18,11 @@ from benchmarks.results import Level, Results
 CALLS: Final = 500
 """With so many, a packet's cost is compared with the peers', and its delay is judged."""
 
-PACKETS_PER_S: Final = 30_000.0
-"""At this rate, a packet's cost is compared with the peers'."""
+PACKETS_PER_S: Final = 20_000.0
+"""At this rate, a packet's delay is judged, and the growth of its cost."""
+
+BESIDE_PEERS_PER_S: Final = 30_000.0
+"""Packets a second at which their cost is compared with the peers'."""
 
 
 class Goal(NamedTuple):
@@ -51,11 +54,11 @@ def judge_goals(results: Results) -> list[Goal]:
 
 
 def _cpu(results: Results, peer: str, most: float) -> Goal | None:
-    level = _find_level(results, CALLS, PACKETS_PER_S)
+    level = _find_level(results, CALLS, BESIDE_PEERS_PER_S)
     if level is None or not {NH, peer} <= level.peers.keys():
         return None
     found = spread(ratios(cpu_us(level.peers[NH].rounds), cpu_us(level.peers[peer].rounds)))
-    what = f"CPU per packet, nh / {peer}, at {CALLS} calls and {PACKETS_PER_S:,.0f} packets/s"
+    what = f"CPU per packet, nh / {peer}, at {CALLS} calls and {BESIDE_PEERS_PER_S:,.0f} packets/s"
     if found is None:
         return None
     return Goal(what, _text(found), f"at most {most}", found.median <= most)
@@ -63,7 +66,7 @@ def _cpu(results: Results, peer: str, most: float) -> Goal | None:
 
 def _growth(results: Results, name: str) -> Goal | None:
     """From 100 calls of `name` to 10,000, which want several shards."""
-    first, last = _find_level(results, 100), _find_level(results, 10_000)
+    first, last = (_find_level(results, calls, PACKETS_PER_S) for calls in (100, 10_000))
     if first is None or last is None:
         return None
     if name not in first.peers or NH_SHARDS not in last.peers:
@@ -137,7 +140,7 @@ def _commands(results: Results) -> Goal | None:
 
 
 def _latency(results: Results) -> Goal | None:
-    level = _find_level(results, CALLS)
+    level = _find_level(results, CALLS, PACKETS_PER_S)
     found = (
         spread(each.p99_us / 1000 for each in level.peers[NH].rounds) if level and NH in level.peers else None
     )
@@ -174,11 +177,10 @@ def _kernel_delays(results: Results) -> Goal | None:
     return Goal(what, f"{found.late}", "none", not found.late)
 
 
-def _find_level(results: Results, calls: int, packets_per_s: float = 0) -> Level | None:
-    """The one of so many calls at a rate: without one, at that which most levels have in common."""
-    rate = packets_per_s or (results.levels[-1].packets_per_s if results.levels else 0)
+def _find_level(results: Results, calls: int, packets_per_s: float) -> Level | None:
+    """The one of so many calls at a rate."""
     return next(
-        (level for level in results.levels if level.calls == calls and level.packets_per_s == rate), None
+        (each for each in results.levels if (each.calls, each.packets_per_s) == (calls, packets_per_s)), None
     )
 
 

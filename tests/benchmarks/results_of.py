@@ -19,13 +19,13 @@ def a_round(relay_us: float = 5.0, machine_us: float = 20.0, arrived: int = 1000
     )
 
 
-def a_run(costs_us: dict[str, list[float]], *, calls: int = 500) -> Results:
+def a_run(costs_us: dict[str, list[float]], *, calls: int = 500, packets_per_s: float = 30_000.0) -> Results:
     peers = {
         name: PeerFigures([a_round(cost) for cost in costs], [SetUpTime(calls, 0.5, 0.1)], calls * 6000)
         for name, costs in costs_us.items()
     }
     clients = dict.fromkeys(costs_us, "Net::SIP client (Perl)")
-    level = Level(calls, 30_000.0, peers)
+    level = Level(calls, packets_per_s, peers)
     return Results(taken="2024-01-01", machine=MACHINE, seconds=1.0, clients=clients, levels=[level])
 
 

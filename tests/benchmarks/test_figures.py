@@ -46,7 +46,14 @@ def test_goals_are_judged_only_with_figures_for_them() -> None:
         ("0.50", True),
         ("1.25", False),
         ("6.0", True),
-        ("0.20", True),
+    ]
+
+
+def test_a_packets_delay_is_judged_at_the_rate_of_its_goal() -> None:
+    run = a_run({"nh": [5.0], "rtpengine": [10.0]}, packets_per_s=20_000.0)
+    assert [goal.what for goal in judge_goals(run)] == [
+        "Resident memory per call, at 500 calls",
+        "p99 of a packet in user space, at 500 calls and 20,000 packets/s",
     ]
 
 
