@@ -4,10 +4,13 @@ A socket has its permissions from its first moment, and replaces a socket file o
 it.
 """
 
+import contextlib
+import errno
 import logging
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -113,23 +116,37 @@ def open_unix(setting: str, address: UnixAddress, mode: int, group: int | None) 
 def renew_access(setting: str, address: UnixAddress, mode: int, group: int | None) -> None:
     """Give the file of a socket that listens already its permissions and group, which may have changed.
 
-    A socket whose group cannot be changed is its owner's alone, and served on; the log says so.
+    A socket whose group cannot be changed is its owner's alone, and served on; the log says so. What has
+    taken the place of the socket stays as it is: who may write to the directory may have put a link there.
 
     Args:
         setting, address, mode, group: see open_unix().
     """
     path = Path(address.path)
     try:
-        status = path.lstat()
-        group = _own_group(path.parent) if group is None else group
-        if status.st_gid != group:
-            path.chmod(mode & stat.S_IRWXU)  # no group may connect with the mode of the other one
-            os.chown(path, -1, group)
-        path.chmod(mode)
+        with _found_socket(path) as (found, status):
+            group = _own_group(path.parent) if group is None else group
+            if status.st_gid != group:
+                found.chmod(mode & stat.S_IRWXU)  # no group may connect with the mode of the other one
+                os.chown(found, -1, group)
+            found.chmod(mode)
     except OSError as exc:
         logger.warning(
             "%s: %s cannot be given rpc_mode and rpc_group: %s; restart nh", setting, path, reason(exc)
         )
+
+
+@contextlib.contextmanager
+def _found_socket(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """A path that stays that of the socket which is at `path` now, and its status. Raises OSError."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISSOCK(status.st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        yield Path(f"/proc/self/fd/{fd}"), status
+    finally:
+        os.close(fd)
 
 
 def _own_group(directory: Path) -> int:

@@ -167,6 +167,19 @@ def test_a_socket_that_was_handed_over_may_have_lost_its_file(
     assert f"{path} cannot be given rpc_mode and rpc_group: No such file" in caplog.text
 
 
+def test_what_has_taken_the_place_of_a_socket_keeps_its_permissions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, private = tmp_path / "rpc", tmp_path / "private"
+    private.touch(mode=0o600)
+    with listening(UnixAddress(str(path))) as handed_over:
+        path.unlink()
+        path.symlink_to(private)
+        with inherited(handed_over, mode=0o660):
+            assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert f"{path} cannot be given rpc_mode and rpc_group: Socket operation on non-socket" in caplog.text
+
+
 @contextlib.contextmanager
 def inherited(listeners: list[Listener], mode: int, group: int | None = None) -> Iterator[None]:
     """The next process listens on the same sockets."""
