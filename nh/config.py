@@ -118,12 +118,14 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
             raise ValueError("hep_key_file: needs a Homer; say --hep HOST:PORT")
 
     def _check_paths(self) -> None:
+        check_store_url("state", self.state)
         for name, path in (("runtime_dir", self.runtime_dir), ("state", self.state)):
+            if "\0" in path:
+                raise ValueError(f"{name}: {path[:80]!r} has a NUL character, which no path has")
             if path and "/" not in path and (name, path) != ("state", NO_STATE):
                 raise ValueError(
                     f"{name}: {path!r} has no /, so it may be a mistyped word; a directory here is ./{path}"
                 )
-        check_store_url("state", self.state)
         for name in filter(None, self.groups):
             check_store_prefix("standby_for", name)
 

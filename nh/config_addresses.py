@@ -14,8 +14,11 @@ STORE_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _DEVICE_NAME: Final = re.compile(r"[^\s/:,]{1,15}")
 """What the kernel takes (dev_valid_name()), but for a comma: that is between two names."""
 
-URL_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/]*@")
+URL_PASSWORD: Final = re.compile(r"(//[^/@:]*:)[^/]*@")
 """The password of a URL, and what is before it."""
+
+_MISTYPED_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?::(?!//)|//)")
+"""How a URL begins whose :// lacks a character."""
 
 
 def read_address(setting: str, text: str) -> RpcAddress:
@@ -91,11 +94,16 @@ def check_url(setting: str, url: str) -> None:
 
 
 def check_store_url(setting: str, url: str) -> None:
-    """Check that it is plain which part of a URL is the password.
+    """Check that a store is named by a path or a URL, and that it is plain which part is the password.
 
     Raises:
-        ValueError: it is not; the message has no part of the URL.
+        ValueError: it is not; the message has no part of the URL behind its scheme.
     """
+    if mistyped := _MISTYPED_URL.match(url):
+        scheme = mistyped[1][:80]
+        raise ValueError(
+            f"{setting}: the URL has no ://; say {scheme}://HOST, or ./{scheme}:… for a directory"
+        )
     _, _, location = url.partition("://")
     if "@" in location.partition("/")[2]:
         raise ValueError(f"{setting}: a URL has @ and / of a password as %40 and %2F")

@@ -177,6 +177,8 @@ def test_booleans_come_from_the_environment(text: str, value: bool) -> None:
         ('state = "of"', r"state: 'of' has no /, so it may be a mistyped word; a directory here is \./of"),
         ('runtime_dir = "rnu"', r"runtime_dir: 'rnu' has no /"),
         ('runtime_dir = "off"', r"runtime_dir: 'off' has no /"),
+        (r'state = "/var/\u0000nh"', "state: '/var/.x00nh' has a NUL character"),
+        (r'runtime_dir = "/run/\u0000nh"', "runtime_dir: '/run/.x00nh' has a NUL character"),
         ("shards = = 2", "'shards = = 2' is not valid TOML; a line is NAME = VALUE, with text in quotes"),
         ("ports = 1-2", "'ports = 1-2' is not valid TOML"),
     ],
@@ -185,6 +187,22 @@ def test_an_error_names_the_file_and_the_setting(toml: Path, text: str, named: s
     toml.write_text(text)
     with pytest.raises(ConfigError, match=rf"^{re.escape(str(toml))}:1: .*{named}"):
         load(file=toml)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "valkey:/:hidden@host/0",
+        "valkey::hidden@host:6379",
+        "valkey:user:hidden@host",
+        "valkey//:hidden@host/0",
+        "valkye:/:hidden@host/0",
+    ],
+)
+def test_a_url_of_a_store_that_lacks_a_character_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="state: the URL has no ://; say valk") as refused:
+        load(environment={"NH_STATE": url})
+    assert "hidden" not in str(refused.value)
 
 
 def test_a_setting_that_stands_in_the_file_twice_is_named(toml: Path) -> None:

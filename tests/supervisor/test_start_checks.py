@@ -47,11 +47,6 @@ def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, obje
         ({"state": f"TMP/{'x' * 300}"}, ConfigError, "^state: .* File name too long; choose another"),
         ({"state": "TMP/satte/nh"}, ConfigError, "^state: .*there is no directory"),
         ({"state": "sqlite://TMP/open"}, ConfigError, "^state: every user can write"),
-        (
-            {"state": "valkey:/:hidden@host/0"},
-            ConfigError,
-            "^state: the URL has no ://; say valkey://HOST, or",
-        ),
         ({"standby_for": ["a"]}, ConfigError, "^standby_for: follows calls on a server"),
         ({"standby": True}, ConfigError, "^standby: follows calls on a server"),
         ({"state": "another://host/x"}, ConfigError, "^state: there is no store for another://"),

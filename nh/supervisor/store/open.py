@@ -14,7 +14,7 @@ from msgspec import structs
 
 from nh.config import Settings
 from nh.config_table import StateAway
-from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
+from nh.errors import ConfigError, DirectoryInUse, NhError, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
 from nh.supervisor.store.engine import StoreEngine, StoreRefused
@@ -99,7 +99,7 @@ def open_store(
             raise
         except (ConfigError, StoreUnavailable) as exc:
             stack.close()
-            why = str(exc).removeprefix(f"{STATE_DIR.setting}: ")
+            why = _without_setting(exc)
             if settings.state:
                 # a disk may be mounted later
                 kind = ConfigError if isinstance(exc, ConfigError | StoreRefused) else NotNow
@@ -180,10 +180,15 @@ def check_server(settings: Settings) -> None:
         with failures(target.name), contextlib.closing(connect(target)) as server:
             server.ping()
     except StoreRefused as exc:
-        raise ConfigError(f"state: {exc}") from exc
+        raise ConfigError(f"state: {_without_setting(exc)}") from exc
     except StoreUnavailable as exc:
         if settings.state_away is not StateAway.TAKE:
-            raise NotNow(f"state: {exc}") from exc
+            raise NotNow(f"state: {_without_setting(exc)}") from exc
+
+
+def _without_setting(exc: NhError) -> str:
+    """The message of an error, which may name the setting or not."""
+    return str(exc).removeprefix(f"{STATE_DIR.setting}: ")
 
 
 def locate(settings: Settings) -> tuple[str, str]:
@@ -193,9 +198,6 @@ def locate(settings: Settings) -> tuple[str, str]:
         ConfigError: no engine has the scheme, or the URL cannot be used.
     """
     scheme, separator, location = settings.state.partition("://")
-    if not separator and settings.state.partition(":")[0] in _ENGINES:
-        scheme = settings.state.partition(":")[0]
-        raise ConfigError(f"state: the URL has no ://; say {scheme}://HOST, or ./{scheme}:… for a directory")
     if settings.groups and scheme not in SCHEMES:
         which = "standby_for" if settings.standby_for else "standby"
         raise ConfigError(f"{which}: follows calls on a server; say --state valkey://HOST/0?prefix=NAME")
