@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
+from nh.supervisor.handover.receive import YIELD_S
 from nh.supervisor.handover.send import own_argv, when_all_can_be_left, when_idle
+from nh.supervisor.handover.upgrade import TAKEOVER_WAIT_S
 from nh.supervisor.shards.manager import START_S
 from tests.supervisor.manual_loop import ManualLoop
 
@@ -108,3 +110,20 @@ def test_neither_a_command_nor_a_shard_is_waited_for_for_ever(busy: bool, longes
     assert not left
     loop.advance(1.0)
     assert len(left) == 1
+
+
+def test_a_takeover_is_over_before_the_other_process_gives_up_whatever_hangs() -> None:
+    left: list[float] = []
+    loop, shards = ManualLoop(), ShardsToLeave()
+    began = loop.now()
+    shards.all_up = False
+    when_all_can_be_left(
+        loop,
+        shards,
+        command_timeout_s=60.0,
+        longest_s=TAKEOVER_WAIT_S,
+        then=lambda: left.append(loop.now() - began),
+    )
+    loop.advance(60.0 + START_S + 1.0)
+    assert len(left) == 1
+    assert left[0] < YIELD_S

@@ -15,6 +15,7 @@ from nh.ipc.handover_messages import HandoverMessage, Yield, decode_from_old, en
 from nh.results import Closed, Pong
 from nh.supervisor.handover.receive import NAME
 from nh.wire import native
+from tests.constants import set_constants
 from tests.supervisor.test_run import pipelined
 from tools.harness.command import nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
@@ -183,21 +184,45 @@ def test_commands_in_flight_are_answered_by_the_old_one(deployment: Deployment) 
     assert not new.calls().calls
 
 
-def test_the_next_one_starts_when_the_takeover_breaks_off(deployment: Deployment) -> None:
+def test_the_old_one_goes_on_when_the_takeover_breaks_off(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
+    pid = old.program.pid
     with come_to(deployment) as sock:
         sock.send(encode(Yield()))
-    old.program.wait_for_line("takeover: handing the calls over")
+    old.program.wait_for_line("takeover failed: the other nh is gone")
     for call in calls:
         call.talk()
-    eventually(lambda: not (deployment.place.directory / NAME).exists(), "it listens no more")
-    new = deployment.start()
+    eventually(lambda: old.program.output.count("ready: ") == 2, "it goes on as after an upgrade")
+    assert ping(old.tcp_address) == Pong(nh.__version__)
+    assert old.stats().supervisor.pid == pid
+    deployment.start("--takeover")
+    assert_left(old)
     for call in calls:
         call.talk()
         assert call.end() == 1
+
+
+def test_a_command_that_hangs_is_waited_for_no_longer_than_the_new_one_waits(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_constants(monkeypatch, {"nh.supervisor.handover.upgrade:TAKEOVER_WAIT_S": 0.2})
+    old = deployment.start(hang_s=0, command_timeout_s=60)
+    call = deployment.make_call(b"call")
+    shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
+    with pipelined(deployment.address) as connection, come_to(deployment) as sock:
+        shard.suspend()
+        connection.send(native.encode_request(1, CloseCall(call.call_id)))
+        connection.send(native.encode_request(2, Ping()))
+        assert b'"id":2' in connection.reply()  # so the first is under way
+        sock.send(encode(Yield()))
+        record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
+        assert isinstance(decode_from_old(record), HandoverMessage)
+        for fd in fds:
+            socket.close(fd)
+    shard.resume()
+    kill_those_that_run(old.shard_processes())
     assert_left(old)
-    assert ping(new.tcp_address) == Pong(nh.__version__)
 
 
 def test_what_the_old_one_hands_over_is_not_served_by_it_any_more(deployment: Deployment) -> None:

@@ -1,6 +1,7 @@
 """What a supervisor hands over, and how: to another process, or to the code that it executes (execve(2))."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -56,7 +57,12 @@ class Shards(Protocol):
 
 
 def when_all_can_be_left(
-    loop: Loop, shards: Shards, *, command_timeout_s: float, then: Callable[[], None]
+    loop: Loop,
+    shards: Shards,
+    *,
+    command_timeout_s: float,
+    longest_s: float = math.inf,
+    then: Callable[[], None],
 ) -> None:
     """Call `then` from the loop when no command is in flight, and each shard is up.
 
@@ -66,13 +72,15 @@ def when_all_can_be_left(
         loop: runs the timer.
         shards: what is waited for.
         command_timeout_s: longest wait for commands. A shard has as long as for any start.
+        longest_s: bounds each of the two waits, where another process waits meanwhile.
         then: called once.
     """
+    start_s = min(START_S, longest_s)
     when_idle(
         loop,
         lambda: shards.busy,
-        timeout_s=command_timeout_s,
-        then=lambda: when_idle(loop, lambda: not shards.all_up, timeout_s=START_S, then=then),
+        timeout_s=min(command_timeout_s, longest_s),
+        then=lambda: when_idle(loop, lambda: not shards.all_up, timeout_s=start_s, then=then),
     )
 
 

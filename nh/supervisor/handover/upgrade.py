@@ -7,16 +7,18 @@ its locks, listening sockets and client connections.
 
 import functools
 import logging
+import math
 import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
 from nh.results import Failure, Result, Upgrading
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
-from nh.supervisor.handover.receive import NAME
+from nh.supervisor.handover.receive import NAME, YIELD_S
 from nh.supervisor.handover.send import (
     HandoverState,
     collect_handover_state,
@@ -35,6 +37,9 @@ from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
+
+TAKEOVER_WAIT_S: Final = YIELD_S / 3
+"""Longest wait for commands, and for a shard, of a takeover: the other process gives up after YIELD_S."""
 
 
 class UpgradeController:
@@ -129,7 +134,7 @@ class UpgradeController:
             sock.close()
             return
         logger.info("takeover: handing the calls over to another nh")
-        self._leave(functools.partial(self._send, sock))
+        self._leave(functools.partial(self._send, sock), longest_s=TAKEOVER_WAIT_S)
 
     def _reason_to_stay(self) -> str:
         """Why there can be no handover now, for people; "" if there can be one."""
@@ -141,7 +146,7 @@ class UpgradeController:
 
     # --- the handover -----------------------------------------------------------------------------
 
-    def _leave(self, give: Callable[[HandoverState], None]) -> None:
+    def _leave(self, give: Callable[[HandoverState], None], *, longest_s: float = math.inf) -> None:
         """Read no more commands, wait for those in flight, and for a shard that has died, then hand over."""
         self.leaving = True
         runtime = self._runtime
@@ -153,6 +158,7 @@ class UpgradeController:
             runtime.loop,
             self._manager,
             command_timeout_s=runtime.settings.command_timeout_s,
+            longest_s=longest_s,
             then=lambda: self._hand_over(give),
         )
 
@@ -206,16 +212,16 @@ class UpgradeController:
             end_without_undoing(1)
 
     def _send(self, sock: socket.socket, state: HandoverState) -> None:
-        """Takeover: another process goes on. This one stays until its shards have ended."""
-        try:
-            send_handover(sock, state)
-        except OSError as exc:
-            logger.critical(
-                "takeover failed: the other nh is gone: %s; the shards relay without a supervisor: start nh"
-                " again",
-                exc.strerror,
-            )
-        sock.close()
+        """Takeover: another process goes on. This one stays until its shards have ended.
+
+        If the other process is gone, this one goes on, as after an upgrade.
+        """
+        with sock:
+            try:
+                send_handover(sock, state)
+            except OSError as exc:
+                logger.error("takeover failed: the other nh is gone: %s; this one goes on", exc.strerror)
+                self._execute(own_argv(), state)
         # The next supervisor may end before this process: the sockets and locks must end with it.
         self._runtime.rpc.close_handed_over()
         self._runtime.http.close_handed_over()
