@@ -138,6 +138,22 @@ def test_a_call_comes_without_the_sockets_for_which_there_is_no_descriptor(no_de
     assert taken == list(endpoints[:2])
 
 
+@pytest.mark.parametrize(
+    ("message", "descriptors"),
+    [(CallSockets(b"call", (Endpoint("127.0.0.1", 1000),)), 3), (HELLO, 2), (HELLO, 0)],
+)
+def test_an_error_says_how_many_descriptors_came_with_an_unexpected_message(
+    message: CallSockets | Hello, descriptors: int, no_descriptor_leaks: None
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.send(encode(HELLO))
+        socket.send_fds(theirs, [encode(message)], [theirs.fileno()] * descriptors)
+        orphan = OrphanClient(ours, PID)
+        with pytest.raises(HandoverFailed, match=f"{type(message).__name__} with {descriptors} descriptors"):
+            orphan.transfer(lambda *_: None)
+
+
 def test_an_orphan_that_cannot_be_killed_for_want_of_a_descriptor_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -112,6 +112,7 @@ class OrphanClient:
         try:
             while True:
                 message, fds = self._receive()
+                arrived = len(fds)
                 if not isinstance(message, CallSockets):  # another version may send some with others
                     close_all(fds)
                     fds = []
@@ -132,7 +133,7 @@ class OrphanClient:
                         return counters
                     case _:
                         close_all(fds)
-                        raise HandoverFailed(f"it sent {type(message).__name__} with {len(fds)} descriptors")
+                        raise HandoverFailed(f"it sent {type(message).__name__} with {arrived} descriptors")
         finally:
             close_all([fd for _, fd in sockets])
 
