@@ -2,6 +2,8 @@
 and the writer."""
 
 import contextlib
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreEngine, StoreFull
+from nh.supervisor.store.journal import Journal
 from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
@@ -205,6 +208,42 @@ def test_a_store_without_room_at_the_start_is_made_later_and_one_that_is_away_is
     server.away = True
     with pytest.raises(StoreUnavailable):
         StoreWriter(MemoryEngine(server))
+
+
+def full_server() -> MemoryServer:
+    """One that has a call and no room for another, unless it is emptied."""
+    server = MemoryServer()
+    server.records = {b"a": call(b"a")}
+    server.full = server.makes_room = True
+    return server
+
+
+def test_a_full_store_is_emptied_when_the_journal_has_all_calls(tmp_path: Path) -> None:
+    server = full_server()
+    store = Store(MemoryEngine(server), tmp_path)
+    store.put(b"b", b"1")
+    until_written(store)
+    store.close(10.0)
+    assert server.emptied == 1
+    assert {each.snapshot for each in (server.records or {}).values()} == {b"snapshot", b"1"}
+
+
+@pytest.mark.parametrize("journal", ["none", "cannot be compacted"])
+def test_a_full_store_that_has_the_only_copy_is_not_emptied(
+    journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 0.1)
+    server = full_server()
+    store = Store(MemoryEngine(server), None if journal == "none" else tmp_path)
+    if journal == "cannot be compacted":
+        monkeypatch.setattr(Journal, "write_compacted", no_room)
+    store.put(b"b", b"1")
+    eventually(lambda: store._writer.errors >= 3, "it was tried again")
+    store.close(10.0)
+    assert (server.emptied, server.records) == (0, {b"a": call(b"a")})
 
 
 def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start(tmp_path: Path) -> None:

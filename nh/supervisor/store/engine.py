@@ -113,7 +113,7 @@ class StoreEngine(Protocol):
 
     def make_room(self, size_bytes: int, /) -> bool:
         """Make room in the open store, which was full: if calls of that size have room in an empty one only,
-        and it is this store that takes their room, empty it.
+        and it is this store that takes their room, empty it. The caller has the calls elsewhere, for a kill.
 
         Args:
             size_bytes: what is to be stored, call-ids and snapshots, bytes.

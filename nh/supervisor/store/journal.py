@@ -89,7 +89,7 @@ class Journal:
         self._number = in_order[-1][0] if in_order else 0
         self._active = 0
         self._batch = self._number, 0  # last number, and bytes of the active file, at begin_batch()
-        self._is_compact = False
+        self._is_complete = False
 
     def load(self) -> list[JournalRecord]:
         """The records found at the start, the oldest first; a second call returns none.
@@ -126,14 +126,19 @@ class Journal:
 
     def end_batch(self) -> None:
         """Remove what was recorded before begin_batch(): the store has it."""
-        self._is_compact = False
+        self._is_complete = False
         self._empty(1 - self._active)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the files alone bring all calls back: they were compacted, and have what came since."""
+        return self._is_complete
+
+    @property
     def is_compact(self) -> bool:
-        """Whether compacting is not worth it: the files have all calls, and not much was recorded since."""
+        """Whether compacting is not worth it: the files are complete, and not much was recorded since."""
         worth_it = max(COMPACT_BYTES, self._sizes[1 - self._active])
-        return self._is_compact and self._sizes[self._active] < worth_it
+        return self._is_complete and self._sizes[self._active] < worth_it
 
     def write_compacted(self, records: Iterable[JournalRecord]) -> int:
         """Write what use_compacted() is to use. Other threads may add records meanwhile.
@@ -169,7 +174,7 @@ class Journal:
             stream.write(os.pread(self._files[self._active], length, begin))
         self._replace(self._active, length)
         self._batch = self._batch[0], 0
-        self._is_compact = True
+        self._is_complete = True
 
     def clear(self) -> None:
         """Drop all records, also those found at the start: the store's are newer."""
@@ -177,7 +182,7 @@ class Journal:
         for which in range(len(self._files)):
             self._empty(which)
         self._batch = self._number, 0
-        self._is_compact = False
+        self._is_complete = False
 
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
@@ -212,7 +217,7 @@ class Journal:
             self._sizes[which] = 0
             os.ftruncate(fd, 0)
         self._batch = self._number, 0
-        self._is_compact = False
+        self._is_complete = False
         self._failures.log(
             logging.WARNING,
             "journal %s: cannot be written: %s; a kill of all processes loses the changes of calls that the"

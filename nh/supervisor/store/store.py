@@ -242,11 +242,12 @@ class Store:
             changes, self._changes = self._changes, {}
             if self._journal is not None:
                 self._journal.begin_batch()
+            may_empty = self._journal is not None and self._journal.is_complete
         self._writer.add(changes)
         self._taken = 0
         while self._packed:
             self._writer.hold_packed(*self._packed.popleft())
-        works = self._writer.write({}, until=until)
+        works = self._writer.write({}, until=until, may_empty=may_empty)
         if works and not self._writer.unwritten:
             with self._lock:
                 self._behind_since = begun if self._changes else None

@@ -143,12 +143,13 @@ class StoreWriter:
         if type(call) is StoredCall and call.snapshot is snapshot:
             self._wanted[call_id] = _PackedCall(packed, call.written_at)
 
-    def write(self, changes: Changes, *, until: float | None = None) -> bool:
+    def write(self, changes: Changes, *, until: float | None = None, may_empty: bool = False) -> bool:
         """Write changes, those of add(), and those that could not be written before.
 
         Args:
             changes: the latest of each call.
             until: monotonic seconds after which no further part is begun; None: all is written.
+            may_empty: whether an engine that was full may be emptied to make room: the journal has all calls.
 
         Returns:
             Whether the engine works. A failure is logged, counted, and retried by the next write().
@@ -156,13 +157,13 @@ class StoreWriter:
         self.add(changes)
         try:
             if not self._is_open:
-                self._reopen()
+                self._reopen(may_empty=may_empty)
             self._engine.check()
             while self._unwritten and (until is None or time.monotonic() < until):
                 self._write_part()
         except Exception as exc:
             known = self._known(exc)
-            self._was_full |= isinstance(known, StoreFull)  # after a write: then the journal has all calls
+            self._was_full |= isinstance(known, StoreFull)
             self._failed(known)
             return False
         if self._failing:
@@ -196,7 +197,7 @@ class StoreWriter:
         for call_id in part:
             del self._unwritten[call_id]
 
-    def _reopen(self) -> None:
+    def _reopen(self, *, may_empty: bool) -> None:
         """Open the engine and find out what it does not hold yet."""
         try:
             found = self._engine.open()
@@ -207,7 +208,7 @@ class StoreWriter:
             except StoreDamaged as again:
                 raise StoreUnavailable(f"{self._engine.name}: a new store {again}") from again
         self._is_open = True
-        if self._was_full and self._make_room():
+        if self._was_full and may_empty and self._make_room():
             found = []
         self._was_full = False
         stored = _by_id(found)
