@@ -192,10 +192,12 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
             assert "Connection refused" in refused.program.output
 
 
+@pytest.mark.parametrize("standby", [False, True])
 def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stays(
-    place: Place, server: ValkeyServer
+    place: Place, server: ValkeyServer, standby: bool
 ) -> None:
-    with running(place, server, state_away="refuse") as relay, RelayedCall(relay.unix_address) as call:
+    promoted = running(place, server, state_away="refuse", standby=standby)  # no other relay has the calls
+    with promoted as relay, RelayedCall(relay.unix_address) as call:
         shards = relay.shard_processes()
         server.stop()
         refused = nh(place, "upgrade")
@@ -203,7 +205,7 @@ def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stay
         said = refused.stderr.splitlines()[-1]
         assert said.startswith("nh: everything stays as it is: state: valkey://")
         assert "there is no connection to the server" in said
-        settings = {"state": url_of(server), "state_away": "refuse"}
+        settings = {"state": url_of(server), "state_away": "refuse", "standby": standby}
         successor = Relay(place, 2, as_environment(settings), words=("--takeover",))
         with successor.program:
             assert successor.program.wait(60.0) == 1
