@@ -13,7 +13,8 @@ from nh.sdp.crypto import read_crypto
 from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import NgTestbed, line, places
-from tests.shard.secure_calls import SecureCall, packet
+from tests.shard.offering_ends import FINGERPRINT, KEY
+from tests.shard.secure_calls import TO_WEB, SecureCall, packet
 from tests.sip.sdp import MediaLine, read_sdp
 from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
@@ -239,6 +240,28 @@ def test_a_medium_with_feedback_that_a_re_invite_adds_is_converted_as_the_others
     call.answered_by_plain(call.offered_by_secure())
     added = [line(bob), MediaLine(bob.address, bob.port + 2, "video", "RTP/AVPF")]
     assert protos(testbed.offer(added, tag=b"bob", to=b"alice")) == ["RTP/SAVP"] * 2
+
+
+SDES = f"crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "now"),
+    [("RTP/SAVP", TO_WEB, "RTP/SAVPF"), ("RTP/AVP", TO_WEB, "RTP/SAVP"), ("RTP/AVP", "RTP/AVP", "RTP/SAVP")],
+)
+def test_a_medium_is_converted_as_the_others_where_their_end_changes_its_profile(
+    testbed: NgTestbed, before: str, wanted: str, now: str
+) -> None:
+    """The re-INVITE that adds it has another profile than the call had until then."""
+
+    def offered(kind: str, port: int, proto: str) -> MediaLine:
+        return MediaLine("127.0.0.11", port, kind, proto, attributes=(SDES,) if "SAVP" in proto else ())
+
+    testbed.offer([offered("audio", 4000, before)], transport_protocol=wanted)
+    dtls = (FINGERPRINT, "setup:active") if wanted == TO_WEB else ()
+    testbed.answer([MediaLine("127.0.0.22", 5000, proto=wanted, attributes=dtls)])
+    both = [offered("audio", 4000, now), offered("video", 4002, now)]
+    assert protos(testbed.offer(both, to=b"bob")) == [wanted] * 2
 
 
 FAX = "udptl"

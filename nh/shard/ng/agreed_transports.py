@@ -28,8 +28,14 @@ def wanted_transports(description: SessionDescription, options: OfferOptions, en
     if options.transport_protocol or ends.receiver is None:
         return [wanted_transport(options)] * len(description.media)
     taken = _transports_of(ends.receiver)
-    said = [each.proto for each in description.media] if ends.sender is None else _transports_of(ends.sender)
-    pairs = [(one.upper(), other) for one, other in zip(said, taken, strict=False) if one and other]
+    said: list[Sequence[str]] = [] if ends.sender is None else [_transports_of(ends.sender)]
+    said.append([each.proto for each in description.media])  # it may say another one from this offer on
+    pairs = [
+        (one.upper(), other)
+        for protos in said
+        for one, other in zip(protos, taken, strict=False)
+        if one and other
+    ]
     by_offered = dict(reversed(pairs))
     # feedback makes no other conversion: an end with AVP may have AVPF for the media that it adds
     converted = {
