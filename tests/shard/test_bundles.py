@@ -17,6 +17,7 @@ from tests.shard.bundled_call import (
 )
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, Savings, places
+from tests.sip.sdp import MediaLine, write_sdp
 from tests.srtp.phone import SrtpPhone
 from tests.webrtc.bundle_phone import (
     AUDIO,
@@ -108,6 +109,16 @@ def test_a_medium_that_has_no_codec_left_is_in_no_bundle(
     assert b"a=group:BUNDLE 2\r\n" in offer
     assert audio.port == 0
     assert video.port != 0
+
+
+@pytest.mark.parametrize("bundle", [OFFER, REQUIRE, STRICT])
+def test_a_bundle_of_a_data_channel_alone_passes(ng: NgTestbed, bundle: BundleOptions) -> None:
+    """As of a browser, with `WebRTC`: nothing of it can end at the relay."""
+    data = MediaLine("127.0.0.11", 4000, "application", "UDP/DTLS/SCTP", attributes=("mid:0",))
+    sdp = write_sdp([data]).replace("m=", "a=group:BUNDLE 0\r\nm=")
+    offer = ng.offer(sdp.encode(), bundle=bundle)
+    assert b"a=group:BUNDLE 0\r\n" in offer
+    assert [each.port != 0 for each in media_of(offer)] == [True]
 
 
 def test_a_bundle_only_medium_says_nothing_of_its_transport(ng: NgTestbed, plain: list[MediaPeer]) -> None:

@@ -147,6 +147,8 @@ def bundles_of_offer(
     found = read_bundles(description)
     if any(description.media[index].rtp for each in found for index in others.intersection(indexes_of(each))):
         return OfferedBundles()
+    if found and not (endable or accepts or options.reject):
+        return OfferedBundles()  # as of a data channel alone: the relay has nothing to offer as a bundle
     warnings: list[str] = []
     accepted = [_told_apart(each.without(others), description.media, warnings) for each in found]
     bundled: tuple[int, ...] = ()
