@@ -7,15 +7,16 @@ import msgspec
 import pytest
 
 from nh.calls.media import Block
-from nh.commands import DtlsOptions, OfferOptions, SdesOptions
+from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions
 from nh.errors import NhError, Unsupported
+from nh.results import Rewritten
 from nh.sdp.crypto import read_crypto
 from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, line, places
+from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.offering_ends import FINGERPRINT, KEY
 from tests.shard.secure_calls import TO_WEB, SecureCall, packet
-from tests.sip.sdp import MediaLine, read_sdp
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import RTCP, MediaPeer
@@ -371,6 +372,32 @@ def test_a_key_that_is_agreed_on_is_no_new_one(
         assert len(call.secure.learn(offer)) == 1
         testbed.answer(call.secure.sdp(), tag=b"alice", to=b"bob")
         call.goes_both_ways()
+
+
+@pytest.mark.parametrize("sdes", [SdesOptions(off=True), SdesOptions(no_new=True)])
+def test_means_that_an_answer_excludes_count_no_more(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, sdes: SdesOptions
+) -> None:
+    """The offer has decided; beside a transport the answer was refused."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    offer = call.offered_by_secure()
+    answer = testbed.answer(bob, transport_protocol="RTP/SAVP", sdes=sdes, dtls=DtlsOptions(off=True))
+    assert protos(answer) == ["RTP/SAVP"]
+    call.secure.learn(answer)
+    (call.secure_sends_to,), (call.plain_sends_to,) = places(answer), places(offer)
+    call.goes_both_ways()
+
+
+def test_a_client_is_told_of_means_that_its_answer_excludes_too_late(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.offer(SrtpPhone(alice).sdp(), transport_protocol="RTP/AVP")
+    options = OfferOptions(sdes=SdesOptions(off=True))
+    result = testbed.relay.execute(
+        Answer(CALL, b"alice", b"bob", b"", write_sdp([line(bob)]).encode(), options)
+    )
+    assert isinstance(result, Rewritten)
+    assert result.warning == "Ignored by nh: SDES=off (the offer has decided how its sender has SRTP)"
 
 
 def test_a_new_key_counts_from_the_answer_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

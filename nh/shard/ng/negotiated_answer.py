@@ -82,9 +82,7 @@ class NegotiatedAnswer(NamedTuple):
             ignored.append("SDES=off")
         if not ignored:
             return ""
-        return (
-            f"Ignored by nh: {', '.join(ignored)} (nh takes the SRTP of an offer at once: say it with that)"
-        )
+        return f"Ignored by nh: {', '.join(ignored)} (the offer has decided how its sender has SRTP)"
 
     @property
     def address(self) -> str:

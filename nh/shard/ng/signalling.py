@@ -8,6 +8,8 @@ The domain decides what becomes of calls (nh.calls.offer_answer.offers).
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
 from nh.calls.offer_answer.dialog import NO_CARRIERS
@@ -21,10 +23,12 @@ from nh.commands import (
     Answer,
     BlockMedia,
     Delete,
+    DtlsOptions,
     NgCommand,
     Offer,
     OfferOptions,
     Query,
+    SdesOptions,
 )
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
@@ -162,7 +166,9 @@ class Signalling:
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
         wanted = [wanted_transport(command.options)] * len(description.media)
-        left_out = leave_out(with_shared_transports(description), wanted, command.options)
+        # the offer has decided how its sender has SRTP
+        decided = msgspec.structs.replace(command.options, sdes=SdesOptions(), dtls=DtlsOptions())
+        left_out = leave_out(with_shared_transports(description), wanted, decided)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
