@@ -109,6 +109,18 @@ def test_a_re_invite_keeps_srtp(testbed: NgTestbed, alice: MediaPeer, bob: Media
     assert testbed.dropped() == 0
 
 
+def test_a_key_that_is_agreed_on_is_offered_again_where_the_client_wants_no_new_ones(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """With `OSRTP=offer` and `SDES=nonew`: the phone was offered DTLS alone."""
+    call = OptionalCall(testbed, phone_with(bob), alice)
+    first = call.offered_by_plain()
+    call.answered_by_secure(first)
+    offer = testbed.offer(alice, to=b"bob", osrtp_offer=True, sdes=SdesOptions(no_new=True))
+    assert offered_keys(offer) == 1
+    assert key_in(offer, call.secure) == key_in(first, call.secure)
+
+
 def test_a_client_that_wants_no_keys_in_a_re_invite_has_none(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -97,7 +97,7 @@ def where_it_ends(
         ):
             return None
         required = offerable(wanted, options, keys=keys)
-        return bool(secure), required or _optional(options, wanted=options.osrtp_offer)
+        return bool(secure), required or _optional(options, wanted=options.osrtp_offer, keys=keys)
     if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
     return _where_optional_ends(medium, options, agreed=agreed, towards=towards)
@@ -110,7 +110,7 @@ def _where_optional_ends(
     ends = bool(taken(medium, options))
     if ends and not agreed:
         return None  # the ends may agree with each other
-    means = _optional(options, wanted=options.osrtp_offer)
+    means = _optional(options, wanted=options.osrtp_offer, keys=has_keys(towards))
     if not means and towards is not None and not wanted_transport(options):
         # an end that has SRTP is offered the same again, unless the client says what it is to have
         keys = towards.dtls is None
@@ -124,9 +124,9 @@ def wanted_transport(options: OfferOptions) -> str:
     return "" if wanted.lower() == "accept" else wanted
 
 
-def _optional(options: OfferOptions, *, wanted: bool) -> Means:
+def _optional(options: OfferOptions, *, wanted: bool, keys: bool) -> Means:
     """What nh offers beside plain RTP (OSRTP, RFC 8643)."""
-    return offerable("RTP/SAVP", options) if wanted else _NOTHING
+    return offerable("RTP/SAVP", options, keys=keys) if wanted else _NOTHING
 
 
 @functools.lru_cache(maxsize=256)
