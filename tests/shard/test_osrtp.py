@@ -8,7 +8,7 @@ from nh.commands import DtlsOptions, SdesOptions
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, line, places
+from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.secure_calls import SecureCall, packet
 from tests.shard.test_srtp import protos
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -369,3 +369,13 @@ def test_media_of_two_kinds_are_each_seen_once(testbed: NgTestbed, alice: MediaP
         ("video", "RTP/SAVP"),
         ("video", "RTP/AVP"),
     ]
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_the_form_that_nobody_sees_has_no_keys(call: TwiceOfferedCall, excluded: bool) -> None:
+    """It needs none, so the client may exclude them: the form that is seen passes."""
+    sdes, dtls = SdesOptions(no_new=excluded), DtlsOptions(off=excluded)
+    offer = call.offered(transport_protocol="RTP/SAVP", osrtp_offer=True, sdes=sdes, dtls=dtls)
+    assert (protos(offer), offered_keys(offer)) == (["RTP/SAVP"], 1)
+    (sender,) = call.testbed.relay.table.get_call(CALL).get_offers(now=0.0).parties
+    assert not any(sender.relay_offer)

@@ -40,6 +40,7 @@ from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import keyed_media, secure_offer
 from nh.shard.ng.seen_media import see_offer
 from nh.shard.ng.shown_codecs import ShownSdp
+from nh.shard.ng.srtp_means import is_secure
 
 
 class NegotiatedOffer(NamedTuple):
@@ -159,9 +160,12 @@ def negotiate_offer(
         description = with_hidden(description, ends.receiver.offered)
     offered = offered_media(description, options, ends)
     transports = wanted_transports(description, options, ends)
+    unsecured = _unsecured(offered)
+    transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
     keyed = with_shared_transports(description)
     left_out = leave_out(keyed, transports, options, keyed=keyed_media(ends.receiver, len(description.media)))
     secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
+    secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
     bundles = bundles_of_offer(description, options.bundle, secured, ends, hidden=offered)
     seen = see_offer(description, options, secured, bundles, offered, agreed=ends.carriers)
     tagged = tagged_media(seen.description, bundles.accepted, agreed=ends.receiver is not None)
@@ -176,3 +180,13 @@ def negotiate_offer(
     )
     secured, ice = share_security(secured, ice, tagged)
     return NegotiatedOffer(*seen, shared, options, interfaces, offered, transports, secured, ice, left_out)
+
+
+def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:
+    """The media, by index, that get no keys: plain RTP that the receiver does not see.
+
+    SRTP that it does not see may have the transport of a bundle that ends at the relay.
+    """
+    return frozenset(
+        index for index, medium in enumerate(offered) if medium.hidden and is_secure(medium.proto) is False
+    )
