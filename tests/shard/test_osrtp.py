@@ -379,3 +379,16 @@ def test_the_form_that_nobody_sees_has_no_keys(call: TwiceOfferedCall, excluded:
     assert (protos(offer), offered_keys(offer)) == (["RTP/SAVP"], 1)
     (sender,) = call.testbed.relay.table.get_call(CALL).get_offers(now=0.0).parties
     assert not any(sender.relay_offer)
+
+
+@pytest.mark.parametrize("plain", [0, 4000])
+def test_the_form_of_srtp_that_is_added_later_is_seen_only_if_it_alone_has_a_port(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, plain: int
+) -> None:
+    """The receiver knows the other one."""
+    testbed.offer(alice, osrtp_accept_twice=True)
+    testbed.answer(bob)
+    call = TwiceOfferedCall(testbed, SrtpPhone(alice), bob, first="plain")
+    offer = read_sdp(call.offered(plain=plain, to=b"bob").decode())
+    seen = [(each.proto, each.port != 0) for each in offer]
+    assert seen == ([("RTP/AVP", True)] if plain else [("RTP/AVP", False), ("RTP/SAVP", True)])

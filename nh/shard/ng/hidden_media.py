@@ -38,7 +38,7 @@ def offered_media(
     hidden_before = {
         index for index, medium in enumerate(ends.sender.offered if ends.sender else ()) if medium.hidden
     }
-    twice = _there_twice(description.media, hidden_before)
+    twice = _there_twice(description.media, hidden_before, seen)
     twice = twice if options.osrtp_accept_twice else twice & hidden_before
     return [
         OfferedMedium(
@@ -96,7 +96,7 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     try:
         return parse_own(edits.render())
     except MalformedRequest as exc:
-        raise UnusableSdp(f"with the media of sdp-media-remove: {exc}") from exc
+        raise UnusableSdp(f"with the media of sdp-media-remove or OSRTP=accept-legacy: {exc}") from exc
 
 
 def rejection(medium: OfferedMedium, description: SessionDescription) -> list[bytes]:
@@ -117,11 +117,11 @@ def _seen(sender: Party | None, receiver: Party | None) -> set[int]:
     return set(range(max(len(sender.groups), len(receiver.groups)))) - unseen
 
 
-def _there_twice(media: Sequence[Medium], hidden: Collection[int]) -> set[int]:
+def _there_twice(media: Sequence[Medium], hidden: Collection[int], seen: Collection[int]) -> set[int]:
     """The media, by index, that are there once more beside them: as plain RTP and as SRTP.
 
     So phones offered SRTP that the other end may take before RFC 8643. Of each two one is among them: that
-    which was hidden before, or else plain RTP, unless it alone has a port.
+    which was hidden before, or else plain RTP, unless it alone has a port, or the receiver knows it alone.
     """
     found = set[int]()
     index = 0
@@ -129,7 +129,8 @@ def _there_twice(media: Sequence[Medium], hidden: Collection[int]) -> set[int]:
         one, other = media[index : index + 2]
         if one.kind == other.kind and {is_secure(one.proto), is_secure(other.proto)} == {True, False}:
             plain, secure = (index, index + 1) if is_secure(other.proto) else (index + 1, index)
-            keeps_plain = media[secure].rejected and not media[plain].rejected
+            added = plain in seen and secure not in seen
+            keeps_plain = (added or media[secure].rejected) and not media[plain].rejected
             before = [each for each in (plain, secure) if each in hidden]
             found.add(before[0] if before else secure if keeps_plain else plain)
             index += 1
