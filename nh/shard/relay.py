@@ -61,6 +61,7 @@ class Relay:
         stats: what the relay has counted, as of the last update_stats().
         table: the calls, for what saves and restores them.
         plane: the sockets of the calls, for the same.
+        expires: whether silent sessions end, while the relay is attached.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Relay:
         self.observe(self._call_log)
         self.observe(self._collector)
         self.observe(LoadMeter(self.stats, self.table, limits))  # reads what the collector has counted
+        self.expires = True
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
         self._watched_at = time.monotonic()
@@ -263,7 +265,8 @@ class Relay:
 
     def _housekeeping(self, now: float) -> None:
         self.plane.close_windows(now=now)
-        self.expire(now=now)
+        if self.expires:
+            self.expire(now=now)
         self._events.housekeeping(now)
 
 

@@ -142,6 +142,7 @@ class Orphan:
         assert self._channel is not None
         if not self._transferring:
             self._transferring = True
+            self._relay.expires = False
             self._relay.pause()
             if self._relay.plane.kernel is not None:
                 self._relay.plane.kernel.hold()
@@ -173,6 +174,7 @@ class Orphan:
 
     def _on_lost(self) -> None:
         self._channel = None
+        self._relay.expires = True
         self._resume()
         if self._transferring and not self.departed and self._relay.plane.kernel is not None:
             self._relay.plane.kernel.release()
@@ -182,7 +184,8 @@ class Orphan:
     def _resume(self) -> None:
         """Relay again. A process that has the sockets too may do the same: each packet is read once.
 
-        The flows in the kernel stay as they are until the takeover is broken off.
+        Calls and flows in the kernel stay until the takeover is broken off: a call may have been sent, and
+        the descriptors of one that is being sent must stay open.
         """
         if self._patience is None or self.departed:
             return

@@ -91,7 +91,7 @@ class CallRestorer(CallObserver):
 
     def checkpoints(self) -> Iterator[tuple[bytes, bytes]]:
         """The call-id and the snapshot of each waiting call."""
-        for call in self.waiting:
+        for call in list(self.waiting):  # some may be restored meanwhile
             yield call.call_id, call.snapshot
 
     def housekeeping(self, _now: float) -> None:
