@@ -55,6 +55,7 @@ class NegotiatedOffer(NamedTuple):
         transports: see wanted_transports().
         secured: of each medium, its keys.
         ice: what becomes of its ICE.
+        muxes: what becomes of the offer of rtcp-mux, for each medium.
         left_out: see leave_out().
     """
 
@@ -70,13 +71,8 @@ class NegotiatedOffer(NamedTuple):
     transports: list[str]
     secured: list[Secured]
     ice: NegotiatedIce
+    muxes: list[Mux]
     left_out: str
-
-    @property
-    def muxes(self) -> list[Mux]:
-        """What becomes of the offer of rtcp-mux, for each medium."""
-        media = enumerate(self.description.media)
-        return [self.bundles.mux_of(index, mux_offered(medium, self.options)) for index, medium in media]
 
     @property
     def warning(self) -> str:
@@ -163,7 +159,8 @@ def negotiate_offer(
     unsecured = _unsecured(offered)
     transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
     keyed = with_shared_transports(description)
-    left_out = leave_out(keyed, transports, options, keyed=keyed_media(ends.receiver, len(description.media)))
+    known = keyed_media(ends.receiver, len(description.media)) if options.sdes.no_new else ()
+    left_out = leave_out(keyed, transports, options, keyed=known)
     secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
     secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
     bundles = bundles_of_offer(description, options.bundle, secured, ends, hidden=offered)
@@ -179,7 +176,11 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, tagged)
-    return NegotiatedOffer(*seen, shared, options, interfaces, offered, transports, secured, ice, left_out)
+    media = enumerate(seen.description.media)
+    muxes = [seen.bundles.mux_of(index, mux_offered(medium, options)) for index, medium in media]
+    return NegotiatedOffer(
+        *seen, shared, options, interfaces, offered, transports, secured, ice, muxes, left_out
+    )
 
 
 def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:
