@@ -11,7 +11,15 @@ import pytest
 
 from nh.stats import segment_name
 from tests.profiles import quick_first
-from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay, has_ended
+from tools.harness.deployment import (
+    SHARDS,
+    Deployment,
+    assert_goes_on,
+    calls_of,
+    deployed_relay,
+    has_ended,
+    relay_of_calls_that_expire,
+)
 from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import eventually
 
@@ -62,12 +70,14 @@ def test_a_shard_without_calls_ends_with_its_supervisor(deployment: Deployment) 
 
 
 @pytest.mark.full
-def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing() -> None:
-    with deployed_relay(silent_s=SILENT_S, unused_s=SILENT_S) as deployment:
+def test_a_shard_ends_by_itself_when_its_last_call_fell_silent_and_leaves_nothing(tmp_path: Path) -> None:
+    with relay_of_calls_that_expire(tmp_path / "nh.toml") as deployment:
         deployment.start()
         deployment.make_calls(CALLS)
-        shards = deployment.kill_supervisor()
+        shards = deployment.kill_supervisor_as_calls_expire()
         assert len(deployment.handover_sockets()) == SHARDS
+        for shard in shards:
+            shard.resume()
         eventually(lambda: all_ended(shards), "all shards have ended", OVER_S)
         assert not deployment.handover_sockets()
         assert not deployment.start().calls().calls

@@ -13,7 +13,7 @@ import pytest
 from nh.client import NativeClient
 from nh.commands import ListEnded, ShowEnded
 from nh.errors import Unavailable
-from tools.harness.deployment import Deployment, deployed_relay, has_ended
+from tools.harness.deployment import Deployment, deployed_relay, has_ended, relay_of_calls_that_expire
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 
@@ -96,13 +96,18 @@ def test_calls_have_one_record_each_over_a_kill_an_upgrade_and_a_takeover(
     assert deployment.stats().supervisor.records_lost == 0
 
 
-def test_calls_that_end_without_a_supervisor_have_records_when_the_next_one_comes(records: Records) -> None:
-    with deployed_relay(records=str(records.path), silent_s=10.0, shards=1) as deployment:
+def test_calls_that_end_without_a_supervisor_have_records_when_the_next_one_comes(
+    records: Records, tmp_path: Path
+) -> None:
+    file = tmp_path / "nh.toml"
+    with relay_of_calls_that_expire(file, records=str(records.path), shards=1) as deployment:
         deployment.start()
         deployment.make_call(b"ended").end()
         records.wait_for({b"ended": "closed"})
         deployment.make_call(b"silent")
-        (shard,) = deployment.kill_supervisor()
+        (shard,) = deployment.kill_supervisor_as_calls_expire()
+        assert _names(records, b"silent") == []
+        shard.resume()
         eventually(lambda: has_ended(shard), "the shard ends behind its last call", 60)
         deployment.start()
         # the killed supervisor may not have confirmed the first one: then that comes again

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -147,6 +148,24 @@ class Deployment:
         self.relay.program.kill()
         return shards
 
+    def kill_supervisor_as_calls_expire(self) -> list[psutil.Process]:
+        """Kill the supervisor alone; its shards learn only behind its end that a call may be silent for 1 s.
+
+        They are stopped meanwhile, so no call expires before, however long all this takes. The deployment is
+        one of relay_of_calls_that_expire().
+
+        Returns:
+            Its shard processes, stopped, by shard number: the caller resumes them.
+        """
+        stopped = [psutil.Process(shard.pid) for shard in self.relay.stats().shards]
+        for shard in stopped:
+            shard.suspend()
+        eventually(lambda: all(each.status() == psutil.STATUS_STOPPED for each in stopped), "shards stop")
+        Path(str(self.settings["config"])).write_text("silent_s = 1\n")
+        psutil.Process(self.relay.program.pid).send_signal(signal.SIGHUP)
+        self.relay.program.wait_for_line("reload: applied: silent_s")
+        return self.kill_supervisor()
+
     def kill_everything(self) -> None:
         """Send SIGKILL to every process at once, and return when all have ended."""
         processes = self.processes()
@@ -225,6 +244,21 @@ def deployed_relay(
         place_for_relay(ports) as place,
         contextlib.closing(Deployment(place, settings, shards=shards)) as deployment,
     ):
+        yield deployment
+
+
+@contextlib.contextmanager
+def relay_of_calls_that_expire(
+    file: Path, *, shards: int = SHARDS, **settings: object
+) -> Iterator[Deployment]:
+    """A deployment whose calls live until kill_supervisor_as_calls_expire(). See deployed_relay().
+
+    Args:
+        file: where its runs find how long a call may be silent; the file is made.
+        shards, settings: as of deployed_relay().
+    """
+    file.write_text("silent_s = 3600\n")
+    with deployed_relay(PORTS, shards=shards, config=file, hang_s=0, **settings) as deployment:
         yield deployment
 
 

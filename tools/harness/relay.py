@@ -52,8 +52,8 @@ class Relay:
         place: its runtime directory and ports.
         shards: number of shards; 0: one for each usable CPU.
         environment: environment variables such as NH_SILENT_S; see `as_environment`. Without any, the store
-            is in the runtime directory, calls may be silent for SILENT_S, and a shard may take
-            COMMAND_TIMEOUT_S for a command.
+            is in the runtime directory, calls may be silent for SILENT_S, if there is no NH_CONFIG either,
+            and a shard may take COMMAND_TIMEOUT_S for a command.
         wrapped_in: a command that runs it, such as setpriv.
         options: options of the Python interpreter, such as -P.
         words: further arguments of `nh run`.
@@ -83,8 +83,11 @@ class Relay:
             "NH_SILENT_S": str(SILENT_S),
             "NH_COMMAND_TIMEOUT_S": str(COMMAND_TIMEOUT_S),
         }
+        given = dict(environment or {})
+        if "NH_CONFIG" in given:
+            del own["NH_SILENT_S"]  # it would win over the file
         own = {name: value for name, value in own.items() if name not in os.environ}
-        self.program = Program(self.arguments, own | dict(environment or {}), cpus=cpus)
+        self.program = Program(self.arguments, own | given, cpus=cpus)
 
     def wait_until_ready(self) -> None:
         """Return when it reports that every shard is up. Raises HarnessError if it does not."""
