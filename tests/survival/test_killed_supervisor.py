@@ -9,6 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nh.calls.media import Media, Side
+from nh.client import NativeClient
+from nh.commands import Allocate, TransactionKey
 from nh.stats import segment_name
 from tests.profiles import quick_first
 from tools.harness.deployment import (
@@ -21,11 +24,9 @@ from tools.harness.deployment import (
     relay_of_calls_that_expire,
 )
 from tools.harness.relay import Relay, kill_those_that_run
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
-SILENT_S = 10
-"""A busy host makes calls, and kills a supervisor, within that time."""
 OVER_S = 60.0
 
 
@@ -206,35 +207,29 @@ def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_
 
 @pytest.mark.full
 def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(tmp_path: Path) -> None:
-    with deployed_relay(state=tmp_path) as deployment:
-        relay = deployment.start(silent_s=SILENT_S)
-        talking, silent = (deployment.make_call(name) for name in itertools.islice(calls_of(0), 2))
-
-        def both_are_stored() -> bool:
-            talking.talk()
-            silent.talk()
-            return all_is_stored(relay, 2)
-
-        eventually(both_are_stored, "both are stored")
-        deployment.kill_supervisor()
-
-        def is_over() -> bool:
-            talking.talk()
-            return is_free(silent.for_bob)
-
-        eventually(is_over, "the silent call is over", OVER_S)
-        relay = deployment.launch(silent_s=3600)
-
-        def is_ready() -> bool:
-            talking.talk()
-            return any(line.startswith("ready") for line in relay.program.lines)
-
-        eventually(is_ready, "the next life is ready")
-        assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
+    file, state = tmp_path / "nh.toml", tmp_path / "state"
+    with relay_of_calls_that_expire(file, state=state, unused_s=3600) as deployment:
+        relay = deployment.start()
+        ringing, name = itertools.islice(calls_of(0), 2)
+        silent = deployment.make_call(name)
+        ring(deployment.address, ringing)
+        eventually(lambda: all_is_stored(relay, 2), "both are stored")
+        for shard in deployment.kill_supervisor_as_calls_expire():
+            shard.resume()
+        eventually(lambda: is_free(silent.for_bob), "the silent call is over", OVER_S)
+        relay = deployment.start()
+        assert [call.call_id for call in relay.calls().calls] == [ringing]
         eventually(lambda: all_is_stored(relay, 1), "the store knows it too")
         relay.kill_all()
-        relay = deployment.start(silent_s=3600)
-        assert [call.call_id for call in relay.calls().calls] == [talking.call_id]
+        relay = deployment.start()
+        assert [call.call_id for call in relay.calls().calls] == [ringing]
+
+
+def ring(address: str, call_id: bytes) -> None:
+    """Make a call that nobody answers: it lives for unused_s, without media."""
+    key, media = TransactionKey(call_id, 1, b"alice", b"bob"), Media("127.0.0.1", 9, 2, "RTP/AVP", "audio")
+    with NativeClient(address, TIMEOUT_S) as client:
+        client.request(Allocate(key, Side.FROM, "127.0.0.1", (media,)))
 
 
 def is_free(where: tuple[str, int]) -> bool:
