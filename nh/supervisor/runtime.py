@@ -37,7 +37,7 @@ from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.standby.deadline import NEVER_NS, Deadline, lift_deadline
-from nh.supervisor.store.open import Group, open_store, prefix_of
+from nh.supervisor.store.open import Group, open_store, prefix_of, state_key_check
 from nh.supervisor.store.store import Store
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Runtime:
         self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)
         self.stats = _stats_after(inherited)
         lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
-        self.in_force = SettingsInForce(loaded, self.shards)
+        self.in_force = SettingsInForce(loaded, self.shards, state_key=state_key_check(settings))
         stack.callback(self.in_force.close)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors

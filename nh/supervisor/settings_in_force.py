@@ -32,12 +32,14 @@ class InForce(msgspec.Struct, frozen=True):
         file: the file of settings that nh has read, an absolute path; "": none.
         settings: all settings as plain values (nh.config_sources.plain_settings).
         origins: where they came from, see LoadedSettings; RUN_TIME for what a command has changed.
+        state_key: the check value of the store's key (nh.supervisor.store.sealed), read at the start of nh.
     """
 
     shards: int
     file: str
     settings: dict[str, Any]
     origins: dict[str, str]
+    state_key: str = ""
 
 
 RUN_TIME: Final = "nh log"
@@ -50,12 +52,14 @@ class SettingsInForce:
     Args:
         loaded: the settings of the start.
         shards: how many shards there are.
+        state_key: see InForce.
     """
 
-    def __init__(self, loaded: LoadedSettings, shards: int) -> None:
+    def __init__(self, loaded: LoadedSettings, shards: int, *, state_key: str = "") -> None:
         self._path = loaded.settings.runtime_path / NAME
         self._file = str(loaded.file.absolute()) if loaded.file is not None else ""
         self._shards = shards
+        self._state_key = state_key
         self._origins = dict(loaded.origins)
         self._write(loaded.settings)
 
@@ -78,7 +82,8 @@ class SettingsInForce:
             self._path.unlink(missing_ok=True)
 
     def _write(self, settings: Settings) -> None:
-        content = InForce(self._shards, self._file, plain_settings(settings), self._origins)
+        plain = plain_settings(settings)
+        content = InForce(self._shards, self._file, plain, self._origins, self._state_key)
         new = self._path.with_suffix(".new")
         try:
             new.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
+from nh.config_sources import plain_settings
 from nh.config_table import KernelMode
-from nh.errors import NotNow
+from nh.errors import ConfigError, NotNow
 from nh.rpc.listeners import check_listeners
 from nh.rpc.protocols import PROTOCOLS
 from nh.rpc.unix_sockets import check_group
@@ -25,7 +26,8 @@ from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
-from nh.supervisor.store.open import check_server, check_store
+from nh.supervisor.settings_in_force import read_in_force
+from nh.supervisor.store.open import check_server, check_store, state_key_check
 
 
 def check_host(settings: Settings) -> None:
@@ -133,15 +135,30 @@ def check_takeover(settings: Settings) -> None:
     """Check what a start needs that makes a running nh end: nothing else than a success helps it then.
 
     Raises:
-        ConfigError: a setting cannot be used, or the server of the store refuses this relay.
+        ConfigError: a setting cannot be used, the server of the store refuses this relay, or its calls are
+            encrypted with another key.
         NotNow: the server is away, and the settings want no start without it.
         StatsUnavailable: there is no room for statistics beside those of the other nh.
     """
     check_server(settings)
+    _check_state_key(settings)
     shards = settings.shards or len(usable_cpus())
     name = f"{segment_name(settings.runtime_path)}-{os.getpid()}"
     with own_segment(name, shards, len(settings.groups)):
         pass
+
+
+def _check_state_key(settings: Settings) -> None:
+    """Check whether this start opens the calls of the nh that runs with the runtime directory."""
+    running = read_in_force(settings.runtime_path)
+    if running is None or not running.state_key:
+        return
+    if running.settings.get("state") != plain_settings(settings)["state"]:  # it opens other calls
+        return
+    if state_key_check(settings) != running.state_key:
+        raise ConfigError(
+            "state_key_file: the nh that runs encrypts its calls with another key, which the next one needs"
+        )
 
 
 Check = Callable[[Settings, bool], None]

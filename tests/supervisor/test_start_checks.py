@@ -1,5 +1,6 @@
 """`nh run --check` is as strict as the start, and leaves nothing behind."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config_sources import LoadedSettings, load_settings
 from nh.errors import ConfigError, NhError, NotNow
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
-from nh.supervisor.start_checks import check_host, running_pid
+from nh.supervisor.settings_in_force import SettingsInForce
+from nh.supervisor.start_checks import check_host, check_takeover, running_pid
+from nh.supervisor.store.open import state_key_check
 from tools.harness.ports import claim_ports, min_max
 
 
@@ -142,3 +145,21 @@ def test_an_nh_that_runs_is_found_by_its_lock(tmp_path: Path) -> None:
     with runtime_dir(tmp_path):
         assert running_pid(tmp_path) == os.getpid()
     assert running_pid(tmp_path) is None
+
+
+@pytest.mark.parametrize("runs_with", ["the same key", "no key", "another key"])
+@pytest.mark.parametrize("state", ["state", "another state"])
+def test_who_takes_over_stored_calls_needs_their_key(
+    base: dict[str, object], tmp_path: Path, runs_with: str, state: str
+) -> None:
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("0123456789abcdef" * 4)
+    wanted = settings_with(base, state=str(tmp_path / "state"), state_key_file=str(key))
+    running = settings_with(base, state=str(tmp_path / state))
+    state_key = {"the same key": state_key_check(wanted), "no key": ""}.get(runs_with, "another")
+    refused = (state, runs_with) == ("state", "another key")
+    with runtime_dir(wanted.runtime_path):
+        SettingsInForce(LoadedSettings(running, {}), shards=2, state_key=state_key)
+        with pytest.raises(ConfigError, match="another key") if refused else contextlib.nullcontext():
+            check_takeover(wanted)

@@ -27,7 +27,7 @@ from tools.harness.call import RelayedCall
 from tools.harness.command import nh as nh_command
 from tools.harness.command import nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
-from tools.harness.relay import Relay
+from tools.harness.relay import Relay, as_environment
 from tools.harness.waiting import eventually
 
 CALLS = 4
@@ -311,6 +311,29 @@ def test_settings_that_cannot_be_used_any_more_are_refused_and_everything_stays(
         assert all(line.startswith("waiting for nh, ") for line in waits), "a slow host says so"
     assert_stays(relay, shards, calls)
     config.write_text("silent_s = 40\n")
+    nh_ok(deployment.place, "upgrade")
+
+
+def test_another_key_of_the_store_is_refused_and_everything_stays(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    key, secret = tmp_path / "key", "0123456789abcdef" * 4
+    key.touch(0o600)
+    key.write_text(secret)
+    settings = {"state": tmp_path / "state", "state_key_file": key}
+    relay = deployment.start(state=settings["state"], state_key_file=key)
+    calls, shards = deployment.make_calls(CALLS), shard_pids(relay)
+    key.write_text(secret[::-1])
+    why = "state_key_file: the nh that runs encrypts its calls with another key, which the next one needs"
+    refused = nh_command(deployment.place, "upgrade")
+    assert refused.exit_code == 1
+    assert refused.stderr.splitlines()[-1] == f"nh: everything stays as it is: {why}"
+    successor = Relay(deployment.place, SHARDS, as_environment(settings), words=("--takeover",))
+    with successor.program:
+        assert successor.program.wait(LONGEST_S) == 2
+        assert f"nh cannot start: {why}" in successor.program.output
+    assert_stays(relay, shards, calls)
+    key.write_text(secret)
     nh_ok(deployment.place, "upgrade")
 
 

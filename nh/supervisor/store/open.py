@@ -161,6 +161,16 @@ def check_store(settings: Settings) -> None:
         _ = read_state_key(settings.state_key_file)
 
 
+def state_key_check(settings: Settings) -> str:
+    """The check value of the key that `state_key_file` has now; "": none, or calls are not stored.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    scheme, _ = locate(settings)
+    return key_check(read_state_key(settings.state_key_file)) if scheme else ""
+
+
 def check_server(settings: Settings) -> None:
     """Check whether open_store() can have the store's server now; a store in a file is left alone.
 
