@@ -372,7 +372,7 @@ def test_media_of_two_kinds_are_each_seen_once(testbed: NgTestbed, alice: MediaP
 
 
 @pytest.mark.parametrize("excluded", [False, True])
-def test_the_form_that_nobody_sees_has_no_keys(call: TwiceOfferedCall, excluded: bool) -> None:
+def test_the_form_that_no_phone_sees_has_no_keys(call: TwiceOfferedCall, excluded: bool) -> None:
     """It needs none, so the client may exclude them: the form that is seen passes."""
     sdes, dtls = SdesOptions(no_new=excluded), DtlsOptions(off=excluded)
     offer = call.offered(transport_protocol="RTP/SAVP", osrtp_offer=True, sdes=sdes, dtls=dtls)

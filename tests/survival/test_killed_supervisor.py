@@ -226,7 +226,7 @@ def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(
 
 
 def ring(address: str, call_id: bytes) -> None:
-    """Make a call that nobody answers: it lives for unused_s, without media."""
+    """Make a call that is not answered: it lives for unused_s, without media."""
     key, media = TransactionKey(call_id, 1, b"alice", b"bob"), Media("127.0.0.1", 9, 2, "RTP/AVP", "audio")
     with NativeClient(address, TIMEOUT_S) as client:
         client.request(Allocate(key, Side.FROM, "127.0.0.1", (media,)))
