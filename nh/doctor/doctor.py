@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from nh.doctor import announced, network, resources, start
-from nh.doctor.findings import Finding, Status, warning
+from nh.doctor.findings import Finding, Status, fault_and_remedy, warning
 from nh.doctor.host import Patient
 from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server
@@ -72,8 +72,8 @@ def _run(check: Check, patient: Patient, found: list[Finding]) -> None:
     try:
         found.extend(check(patient))
     except ConfigError as exc:  # the checks of the start tell of it, too
-        fault, _, remedy = str(exc).partition("; ")
-        found.append(warning(fault, "what depends on it is not known", remedy or "correct the setting"))
+        fault, remedy = fault_and_remedy(str(exc), "correct the setting")
+        found.append(warning(fault, "what depends on it is not known", remedy))
     except Exception as exc:
         found.append(
             warning(

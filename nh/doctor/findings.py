@@ -31,6 +31,17 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
+def fault_and_remedy(message: str, otherwise: str = "") -> tuple[str, str]:
+    """What an error message of nh says is wrong, and, behind its first semicolon, what to do.
+
+    Args:
+        message: of the error.
+        otherwise: what to do if it does not say.
+    """
+    fault, _, remedy = message.partition("; ")
+    return fault, remedy or otherwise
+
+
 def ok(found: str) -> Finding:
     """A finding without a fault; the doctor adds the name of the check."""
     return Finding("", Status.OK, found)

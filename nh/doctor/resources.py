@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Host, Patient
 from nh.errors import ConfigError
 from nh.printable import counted
@@ -179,7 +179,7 @@ def check_records(patient: Patient) -> Findings:
     targets = patient.settings.records
     faults = [(target, fault) for target in targets if (fault := fault_of(target))]
     for target, fault in faults:
-        found, _, remedy = fault.partition("; ")
+        found, remedy = fault_and_remedy(fault)
         yield warning(f"{target}: {found}", "the records of calls that end are lost", remedy)
     if not faults:
         yield ok("all targets take records" if targets else "records are written nowhere (records)")

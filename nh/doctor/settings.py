@@ -7,7 +7,7 @@ import msgspec
 
 from nh.config_sources import COMMAND_LINE, ENVIRONMENT
 from nh.doctor.comparison import Comparison, Difference, Value
-from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import NhError
 from nh.printable import counted
@@ -82,9 +82,9 @@ def _could_be_used(compared: Comparison) -> Findings:
     try:
         check_host(compared.given)
     except NhError as exc:
-        found, _, remedy = str(exc).partition("; ")
+        found, remedy = fault_and_remedy(str(exc), "change the setting back, or the host")
         meaning = "with the settings as they are now nh could not start again, nor be upgraded"
-        yield failure(found, meaning, remedy or "change the setting back, or the host")
+        yield failure(found, meaning, remedy)
 
 
 def _apart(each: Difference) -> str:

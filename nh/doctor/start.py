@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from nh.config_table import KernelMode
-from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Verdict, probe
@@ -43,8 +43,7 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
         try:
             check(patient.settings, patient.pid is not None)
         except NhError as exc:
-            found, _, remedy = str(exc).partition("; ")
-            remedy = remedy or "change the setting, or the host"
+            found, remedy = fault_and_remedy(str(exc), "change the setting, or the host")
             if patient.is_hidden:
                 yield warning(found, _HIDDEN, AS_ITS_USER)
             elif patient.pid is None:
@@ -77,7 +76,7 @@ def check_state(patient: Patient) -> Findings:
     try:
         check_dir(settings.state_path, STATE_DIR, named=False)
     except ConfigError as exc:
-        found, _, remedy = str(exc).partition("; ")
+        found, remedy = fault_and_remedy(str(exc))
         yield warning(found, "calls are not stored: a restart of the host loses them", remedy)
     else:
         yield ok("the directory can be used")

@@ -8,7 +8,7 @@ from msgspec import structs
 from nh.config import Settings
 from nh.config_sources import SECRET
 from nh.config_table import StateAway
-from nh.doctor.findings import Finding, failure, ok, warning
+from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, StoreUnavailable
 from nh.supervisor.store.engine import StoreRefused
@@ -59,8 +59,8 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
 
 
 def _fault(exc: Exception, kind: Callable[[str, str, str], Finding], meaning: str, remedy: str) -> Finding:
-    found, _, said = str(exc).partition("; ")
-    return kind(found, meaning, said or remedy)
+    found, said = fault_and_remedy(str(exc), remedy)
+    return kind(found, meaning, said)
 
 
 def _away(exc: StoreUnavailable, settings: Settings) -> Finding:
@@ -81,7 +81,7 @@ def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[F
         return
     for group in groups:
         if group.key not in ("", own) and (group.calls or settings.groups):
-            found, _, remedy = (KEY_DIFFERS if own else KEY_MISSING).partition("; ")
+            found, remedy = fault_and_remedy(KEY_DIFFERS if own else KEY_MISSING)
             meaning = "this relay cannot take them over" if settings.groups else NO_START
             yield failure(f"{group.name}: {found}", meaning, remedy)
 
