@@ -13,7 +13,7 @@ from nh.sdp.attributes import edit_attributes
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.carriers import of_carriers
-from nh.shard.ng.hidden_media import rejection
+from nh.shard.ng.hidden_media import hidden_of, rejection
 from nh.shard.ng.ice import write_ice
 from nh.shard.ng.media_plans import (
     answer_plan,
@@ -46,7 +46,7 @@ def forward_offer(
     plan = _plan(
         negotiated,
         _plans_of_offer(negotiated, groups),
-        hidden=frozenset(index for index, medium in enumerate(negotiated.offered) if medium.hidden),
+        hidden=hidden_of(negotiated.offered),
         mark=mark,
     )
     return _forward(negotiated, plan, receiver)

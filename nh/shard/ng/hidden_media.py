@@ -32,12 +32,9 @@ def offered_media(
             removed_media().
         ends: who offers, and who gets the offer.
     """
-    seen_by_receiver = ends.receiver.offered if ends.receiver is not None else []
-    inserted = {index for index, medium in enumerate(seen_by_receiver) if medium.hidden}
-    seen = _seen(ends.sender, ends.receiver)
-    hidden_before = {
-        index for index, medium in enumerate(ends.sender.offered if ends.sender else ()) if medium.hidden
-    }
+    inserted = hidden_of(ends.receiver.offered) if ends.receiver is not None else frozenset()
+    hidden_before = hidden_of(ends.sender.offered) if ends.sender is not None else frozenset()
+    seen = _answered(ends.sender, ends.receiver) - hidden_before
     twice = _there_twice(description.media, hidden_before, seen)
     twice = twice if options.osrtp_accept_twice else twice & hidden_before
     return [
@@ -51,6 +48,11 @@ def offered_media(
         )
         for index, medium in enumerate(description.media)
     ]
+
+
+def hidden_of(offered: Sequence[OfferedMedium]) -> frozenset[int]:
+    """The media, by index, that their receiver never sees."""
+    return frozenset([index for index, medium in enumerate(offered) if medium.hidden])
 
 
 def removed_media(
@@ -78,12 +80,13 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     Raises:
         UnusableSdp: it would have more media than an SDP may have.
     """
-    if not any(medium.hidden for medium in offered):
+    hidden = hidden_of(offered)
+    if not hidden:
         return description
     edits = Edits(description.lines)
     own = iter(description.media)
     after = description.session.last
-    last_hidden = max(index for index, medium in enumerate(offered) if medium.hidden)
+    last_hidden = max(hidden)
     # the end has not seen the names of hidden media, and may have given them to its own
     taken = {medium.find_value("mid") for medium in description.media}
     for index, medium in enumerate(offered):
@@ -109,12 +112,11 @@ def rejection(medium: OfferedMedium, description: SessionDescription) -> list[by
     return [line.encode("ascii", "backslashreplace") for line in lines]
 
 
-def _seen(sender: Party | None, receiver: Party | None) -> set[int]:
-    """The media, by index, that the receiver of an offer knows from what was answered before."""
+def _answered(sender: Party | None, receiver: Party | None) -> set[int]:
+    """The media, by index, that were answered before, also if the receiver of the offer does not see them."""
     if sender is None or receiver is None:
         return set()
-    unseen = {index for index, medium in enumerate(sender.offered) if medium.hidden}
-    return set(range(max(len(sender.groups), len(receiver.groups)))) - unseen
+    return set(range(max(len(sender.groups), len(receiver.groups))))
 
 
 def _there_twice(media: Sequence[Medium], hidden: Collection[int], seen: Collection[int]) -> set[int]:

@@ -30,7 +30,7 @@ from nh.shard.ng.bundle_transports import (
 from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
 from nh.shard.ng.carriers import Carriers, carry
 from nh.shard.ng.dtls import NewCertificate
-from nh.shard.ng.hidden_media import offered_media, with_hidden
+from nh.shard.ng.hidden_media import hidden_of, offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.interface_choice import InterfacePair
 from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, requests_of_offer
@@ -188,6 +188,4 @@ def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:
 
     SRTP that it does not see may have the transport of a bundle that ends at the relay.
     """
-    return frozenset(
-        index for index, medium in enumerate(offered) if medium.hidden and is_secure(medium.proto) is False
-    )
+    return frozenset([index for index in hidden_of(offered) if is_secure(offered[index].proto) is False])

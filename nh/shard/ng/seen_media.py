@@ -16,7 +16,7 @@ from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import with_new_tagged
 from nh.shard.ng.bundles import OfferedBundles
 from nh.shard.ng.carriers import Carriers, carriers_of_offer
-from nh.shard.ng.hidden_media import removed_media
+from nh.shard.ng.hidden_media import hidden_of, removed_media
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.shown_codecs import ShownSdp, show_codecs
 
@@ -85,7 +85,7 @@ def see_offer(
     bundles = bundles.without(rejected | unseen)
     if bundles.ends:
         return SeenOffer(description, shown, bundles, unseen, NO_CARRIERS)
-    gone = unseen.union(index for index, medium in enumerate(offered) if medium.hidden)
+    gone = unseen | hidden_of(offered)
     carriers = carriers_of_offer(description, agreed, gone=gone)
     new_tagged = new_tagged_media(description, gone)
     shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))

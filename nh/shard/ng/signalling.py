@@ -20,15 +20,15 @@ from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
+    DEFAULT_DTLS,
+    DEFAULT_SDES,
     Answer,
     BlockMedia,
     Delete,
-    DtlsOptions,
     NgCommand,
     Offer,
     OfferOptions,
     Query,
-    SdesOptions,
 )
 from nh.errors import PortsExhausted
 from nh.results import Blocked, Queried, RelayResult, Rewritten
@@ -167,7 +167,7 @@ class Signalling:
             return Rewritten(command.sdp)
         wanted = [wanted_transport(command.options)] * len(description.media)
         # the offer has decided how its sender has SRTP
-        decided = msgspec.structs.replace(command.options, sdes=SdesOptions(), dtls=DtlsOptions())
+        decided = msgspec.structs.replace(command.options, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
         left_out = leave_out(with_shared_transports(description), wanted, decided)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
