@@ -64,11 +64,10 @@ def run(
 
 
 def _check_takeover(settings: Settings) -> None:
-    """Check before the other nh yields: it has given up everything then."""
+    """Check before the other nh yields, if one runs: it has given up everything then."""
     from nh.supervisor.start_checks import check_takeover, running_pid  # noqa: PLC0415  few starts take over
 
-    # a standby waits for the server, unless it gets the calls of another nh: it opens the store at once then
-    if not settings.groups or running_pid(settings.runtime_path) is not None:
+    if running_pid(settings.runtime_path) is not None:
         check_takeover(settings)
 
 

@@ -77,8 +77,13 @@ def system_runtime_dir(runtime_path: Path) -> Path | None:
     return SYSTEM_RUNTIME_PATH if is_default and os.access(SYSTEM_RUNTIME_PATH, os.F_OK) else None
 
 
+def _shards_of(settings: Settings) -> int:
+    """How many shards a start makes: one for each CPU where the settings name no number."""
+    return settings.shards or len(usable_cpus())
+
+
 def _check_shards(settings: Settings, running: bool) -> None:  # noqa: ARG001
-    shards = settings.shards or len(usable_cpus())
+    shards = _shards_of(settings)
     port_slices(*settings.port_range, shards)
     interface_slices(settings.interfaces, shards)
 
@@ -142,7 +147,7 @@ def check_takeover(settings: Settings) -> None:
     """
     check_server(settings)
     _check_state_key(settings)
-    shards = settings.shards or len(usable_cpus())
+    shards = _shards_of(settings)
     name = f"{segment_name(settings.runtime_path)}-{os.getpid()}"
     with own_segment(name, shards, len(settings.groups)):
         pass
