@@ -1,10 +1,18 @@
-"""What is at a path that an operator named, told alike by each version of Python.
+"""What is at a path, told alike by each version of Python, and small files that are read often.
 
 Where this user may not look, and for a name that is too long, Path.exists() and Path.is_dir() raise an error
 up to Python 3.13, and say from 3.14 on that nothing is there.
 """
 
+import os
 from pathlib import Path
+
+
+def nearest_seen(path: Path) -> Path:
+    """The nearest of a path and the directories above it that is there, and that this user can see."""
+    return next(
+        each for each in (path, *path.absolute().parents) if os.access(each, os.F_OK, effective_ids=True)
+    )
 
 
 def mode_of(path: Path) -> int | None:
@@ -17,3 +25,13 @@ def mode_of(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_unbuffered(path: Path) -> bytes:
+    """Read a small file, such as one of /proc, without a buffer and a decoder: they cost more than the file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        return file.read()

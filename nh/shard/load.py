@@ -12,6 +12,7 @@ from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.calls.table import CallTable
+from nh.paths import read_unbuffered
 from nh.shard.limit_log import LimitLog
 from nh.stats import ShardStats
 from nh.stats.layout import LIMITS
@@ -81,8 +82,8 @@ class CpuMeter:
 
 def cpu_times(cpu: int) -> tuple[float, float] | None:
     """Busy and total time of a CPU since the host started, in clock ticks; None: the system does not tell."""
-    with contextlib.suppress(OSError), _STAT.open("rb", buffering=0) as file:
-        _, found, values = file.read().partition(b"\ncpu%d " % cpu)
+    with contextlib.suppress(OSError):
+        _, found, values = read_unbuffered(_STAT).partition(b"\ncpu%d " % cpu)
         if found:
             times = [int(field) for field in values.split(maxsplit=_FIELDS)[:_FIELDS]]
             idle = sum(times[field] for field in _IDLE_FIELDS)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.paths import mode_of
+from nh.paths import mode_of, nearest_seen
 from nh.reasons import reason
 
 LOCK_NAME: Final = "nh.lock"
@@ -96,9 +96,7 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
     Raises:
         ConfigError: the directory cannot be made or used, or other users can write to it.
     """
-    existing = next(
-        each for each in (path, *path.absolute().parents) if os.access(each, os.F_OK, effective_ids=True)
-    )
+    existing = nearest_seen(path)
     is_dir = existing.is_dir()
     if is_dir and not os.access(existing, os.X_OK, effective_ids=True):
         raise ConfigError(

@@ -25,6 +25,7 @@ from nh.config import Settings
 from nh.errors import NotNow
 from nh.ipc.peer import peer_of
 from nh.loop import Loop
+from nh.paths import nearest_seen
 from nh.supervisor.host.port_slices import all_ranges
 
 logger = logging.getLogger(__name__)
@@ -236,6 +237,5 @@ def _relay_of(directory: Path) -> str:
     own. It does not depend on the inode: a directory that was made anew belongs to the same relay.
     """
     path = directory.resolve()
-    # the nearest that this user can see: a check may come before the start
-    there = next(each for each in (path, *path.parents) if os.access(each, os.F_OK, effective_ids=True))
-    return hashlib.sha256(b"%d:%b" % (there.stat().st_dev, os.fsencode(path))).hexdigest()[:16]
+    device = nearest_seen(path).stat().st_dev  # of the nearest, because a check may come before the start
+    return hashlib.sha256(b"%d:%b" % (device, os.fsencode(path))).hexdigest()[:16]

@@ -7,6 +7,8 @@ The kernel counts each packet that a socket cannot take, in the socket and in In
 from pathlib import Path
 from typing import Final
 
+from nh.paths import read_unbuffered
+
 PROC_NET: Final = Path("/proc/self/net")
 """proc_pid_net(5): the network namespace of this process."""
 
@@ -34,7 +36,7 @@ class UdpErrors:
 
     def _read(self) -> tuple[bytes, bytes] | None:
         try:
-            v4 = _errors_of(_text_of(self._v4))
+            v4 = _errors_of(read_unbuffered(self._v4))
             v6 = self._read_v6()
         except OSError:
             return None
@@ -42,14 +44,9 @@ class UdpErrors:
 
     def _read_v6(self) -> bytes | None:
         try:
-            return _errors6_of(_text_of(self._v6))
+            return _errors6_of(read_unbuffered(self._v6))
         except FileNotFoundError:  # there is no IPv6 in the kernel
             return b""
-
-
-def _text_of(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        return file.read()
 
 
 def _errors_of(text: bytes) -> bytes | None:
