@@ -48,7 +48,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
         *("nh.shard.lease_end", "nh.time_slice"),
     ),
     "store": ("nh.supervisor.store", "nh.supervisor.standby"),
-    "handover": ("nh.supervisor.handover", "nh.ipc"),
+    "handover": ("nh.supervisor.handover", "nh.supervisor.orphans", "nh.ipc"),
     "host": ("nh.supervisor.host", "nh.supervisor.runtime"),
     "http": ("nh.http", "nh.supervisor.http"),
 }

@@ -11,9 +11,9 @@ from nh.errors import ConfigError
 from nh.printable import counted
 from nh.rpc.protocols import most_connections
 from nh.stats import segment_name
-from nh.supervisor.handover.orphan_client import PATTERN
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets
 from nh.supervisor.host.port_slices import port_slices
+from nh.supervisor.orphans.client import PATTERN
 from nh.supervisor.records.targets import fault_of
 
 Findings = Iterator[Finding]

@@ -24,7 +24,7 @@ from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.stats import SupervisorStats
-from nh.supervisor.handover.orphan_client import OrphanClient
+from nh.supervisor.orphans.client import OrphanClient
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from nh.reasons import reason
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
-from nh.supervisor.handover.orphan_client import find_orphans
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.core_dumps import keep_memory_out_of_core_dumps
 from nh.supervisor.host.cpus import usable_cpus
@@ -32,11 +31,12 @@ from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
 from nh.supervisor.kernel import KernelService, start_kernel_service
 from nh.supervisor.next_steps import next_steps
+from nh.supervisor.orphans.client import find_orphans
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
-from nh.supervisor.standby.deadline import NEVER_NS, Deadline, lift_deadline
+from nh.supervisor.store.deadline import NEVER_NS, Deadline, lift_deadline
 from nh.supervisor.store.open import Group, open_store, prefix_of, state_key_check
 from nh.supervisor.store.store import Store
 

@@ -10,10 +10,10 @@ from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks
 from nh.printable import counted
 from nh.stats import Heartbeat
-from nh.supervisor.handover.orphans import OrphanedShards
 from nh.supervisor.host.cpus import cpu_of
 from nh.supervisor.host.fd_limits import own_descriptors
 from nh.supervisor.host.port_slices import all_ranges, interface_slices, limits_share, port_slices
+from nh.supervisor.orphans.orphaned_shards import OrphanedShards
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget

@@ -4,7 +4,7 @@ import logging
 import signal
 from collections.abc import Callable
 
-from nh.supervisor.handover.orphans import OrphanedShards
+from nh.supervisor.orphans.orphaned_shards import OrphanedShards
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.standby.hooks import Hook
 

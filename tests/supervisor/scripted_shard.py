@@ -19,7 +19,7 @@ from nh.ipc.handover_messages import (
     decode_to_old,
     encode,
 )
-from nh.supervisor.handover.orphan_client import OrphanClient
+from nh.supervisor.orphans.client import OrphanClient
 
 
 class ScriptedShard:

@@ -1,4 +1,4 @@
-"""nh.supervisor.standby.deadline: until when shards and kernel forward."""
+"""nh.supervisor.store.deadline: until when shards and kernel forward."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from nh.errors import NotNow
 from nh.ipc.shared_deadline import NS, SharedDeadline
-from nh.supervisor.standby.deadline import Deadline, lift_deadline
+from nh.supervisor.store.deadline import Deadline, lift_deadline
 from nh.supervisor.store.lease import Lease
 
 LENGTH_S = 5.0

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from nh.ipc.shared_deadline import NS, SharedDeadline
 from nh.shard.lease_end import EARLY_NS
-from nh.supervisor.standby.deadline import Deadline
+from nh.supervisor.store.deadline import Deadline
 from nh.supervisor.store.lease import EARLY_S, Lease
 from tests.profiles import examples
 

@@ -1,4 +1,4 @@
-"""nh.supervisor.handover.orphan_client: one that waits for a CPU is late, and one that hangs is found."""
+"""nh.supervisor.orphans.client: one that waits for a CPU is late, and one that hangs is found."""
 
 import errno
 import fcntl
@@ -16,10 +16,10 @@ from nh.calls.snapshots.version import VERSION
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import CallSockets, EndedCall, HandedOver, Hello, encode
-from nh.supervisor.handover import orphan_client
-from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
+from nh.supervisor.orphans import client as orphan_client
+from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
 
 PID = 4711
 HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)

@@ -1,4 +1,4 @@
-"""nh.supervisor.handover.orphans: which shards get calls of orphans, and how long the orphans stand by."""
+"""nh.supervisor.orphans: which shards get calls of orphans, and how long the orphans stand by."""
 
 import contextlib
 import itertools
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from nh.stats.layout import ShardStatus
-from nh.supervisor.handover.orphans import OrphanedShards
+from nh.supervisor.orphans.orphaned_shards import OrphanedShards
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.routing import ShardMap, shard_of

@@ -1,1 +1,1 @@
-"""From one supervisor to the next: upgrade, takeover, and the shards that a dead supervisor left."""
+"""From one supervisor to the next: upgrade and takeover."""

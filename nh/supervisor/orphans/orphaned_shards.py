@@ -12,7 +12,7 @@ from typing import Protocol
 
 from nh.calls.media import Endpoint
 from nh.printable import counted
-from nh.supervisor.handover.orphan_client import HandoverFailed, OrphanClient
+from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.routing import shard_of
 from nh.supervisor.store.store import StoredCall
