@@ -1,21 +1,17 @@
-"""Startup resources: all that nh has of the host before it starts a shard, and the `ready` line."""
+"""Startup resources: all that nh has of the host before it starts a shard."""
 
 import contextlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nh.config import Settings
 from nh.config_sources import LoadedSettings
-from nh.config_table import StateAway
 from nh.ipc.counter_file import create_counter_file
-from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.ipc.shared_deadline import boottime
+from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop
-from nh.printable import counted
 from nh.reasons import reason
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
@@ -23,22 +19,20 @@ from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.core_dumps import keep_memory_out_of_core_dumps
 from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets, raise_descriptor_limit
-from nh.supervisor.host.locked_dir import runtime_dir
+from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
+from nh.supervisor.host.locked_dir import Lock, runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService
-from nh.supervisor.kernel import KernelService, start_kernel_service
-from nh.supervisor.next_steps import next_steps
+from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.orphans.client import find_orphans
 from nh.supervisor.rpc import Rpc
 from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
-from nh.supervisor.store.deadline import NEVER_NS, Deadline, lift_deadline
-from nh.supervisor.store.open import Group, open_store, prefix_of, state_key_check
-from nh.supervisor.store.store import Store
+from nh.supervisor.storage import Storage
+from nh.supervisor.store.open import Group, state_key_check
 
 if TYPE_CHECKING:
     from nh.supervisor.records.records import Records
@@ -64,10 +58,8 @@ class Runtime:
         held_sockets: how many media sockets all backups together may store at the start.
         stats: the supervisor's own counters, which go on from those handed over.
         in_force: tells nh doctor the settings.
-        locks: on the runtime directory and the state directory.
         claimed: descriptors of the claim to the ports, which every shard process inherits.
-        store: where calls are stored; None: nowhere.
-        deadline: of shards and kernel; None: no other relay can get the calls.
+        storage: where calls are stored.
         orphans: shards of an earlier run that still have calls.
         timeouts: tells others of calls whose media have timed out; None: the settings have no target.
         records: takes the records of calls that end; None: the settings want none.
@@ -78,8 +70,6 @@ class Runtime:
         kernel_off: why there is none, for people; "" if there is one.
         counters_fd: the file in which shards keep their counters (nh.ipc.counter_file); -1: there is none.
         zygote: the process that shards are forked of.
-        promoted: whether this relay was a standby.
-        group: the prefix of the store that a standby has opened; "": that of the settings.
 
     Raises:
         NhError: a resource is refused; the message says which, why, and what to do.
@@ -104,20 +94,14 @@ class Runtime:
         self.descriptors = raise_descriptor_limit()
         self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)
         self.stats = _stats_after(inherited)
-        lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
+        self._lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
         self.in_force = SettingsInForce(loaded, self.shards, state_key=state_key_check(settings))
         stack.callback(self.in_force.close)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
-        self.group = inherited.message.group
-        self.locks = [lock]
-        self.store: Store | None = None
-        self.deadline: Deadline | None = None
-        self.kernel: KernelService | None = None
-        self.kernel_off = ""
-        self.promoted = False
+        self.storage = Storage(settings, stack, self.stats, inherited.message.group)
         if not standby:
-            self.open_store(Group(self.group), inherited)
+            self.storage.open(Group(inherited.message.group), inherited)
         self.loop = SelectorLoop()
         stack.callback(self.loop.close)
         claim.serve(self.loop)
@@ -155,20 +139,9 @@ class Runtime:
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
 
-    def open_store(self, group: Group, inherited: Inherited = NOTHING_INHERITED) -> None:
-        """Open the store; raises as nh.supervisor.store.open.open_store()."""
-        opened = self._stack.enter_context(open_store(self.settings, inherited, group))
-        self.group, self.store = group.name, opened.store
-        self.stats.group = prefix_of(self.settings, group)
-        self.promoted = group.follower is not None
-        if opened.lock is not None:
-            self.locks.append(opened.lock)
-        if opened.store is None or opened.store.lease is None:
-            lift_deadline(self.settings.runtime_path)
-            return
-        may_run_out = self.settings.state_away is StateAway.END
-        self.deadline = Deadline(self.settings.runtime_path, opened.store.lease, may_run_out=may_run_out)
-        self._stack.callback(self.deadline.close)
+    def open_store(self, group: Group) -> None:
+        """Open the store of a standby; raises as nh.supervisor.store.open.open_store()."""
+        self.storage.open(group)
         self._tell_kernel()
 
     def _start_kernel_service(self, *, standby: bool) -> None:
@@ -181,13 +154,8 @@ class Runtime:
             self._tell_kernel()
 
     def _tell_kernel(self) -> None:
-        if self.kernel is None:
-            return
-        if self.deadline is None:
-            self.kernel.stop_at(NEVER_NS)
-            return
-        self.deadline.tell_kernel(self.kernel.stop_at)
-        self._stack.callback(self.deadline.close)  # before the program's, whose memory it writes
+        if self.kernel is not None:
+            self.storage.tell_kernel(self.kernel.stop_at)
 
     def _start_process(self) -> ShardProcess:
         inherited = list(self.kernel.descriptors if self.kernel is not None else ())
@@ -204,44 +172,13 @@ class Runtime:
             self.timeouts.update_stats()
         if self.records is not None:
             self.records.update_stats()
-        if self.store is not None:
-            self.store.count_in(self.stats)
-
-    def why_not_ours(self) -> str:
-        """Why this relay must not serve the stored calls any more; "" if it may."""
-        ends = self.settings.state_away is StateAway.END
-        return self.store.why_lost(boottime(), may_run_out=ends) if self.store is not None else ""
+        if self.storage.store is not None:
+            self.storage.store.count_in(self.stats)
 
     @property
-    def needs_store(self) -> bool:
-        """Whether new calls are to be refused, because the store is away."""
-        refuses = self.settings.state_away is not StateAway.TAKE
-        return refuses and self.store is not None and not self.store.works
-
-    @property
-    def next_steps(self) -> list[str]:
-        """What is printed below the ready line: nothing after an upgrade, or where no terminal shows it."""
-        return next_steps(self.settings) if sys.stdout.isatty() and not self.stats.taken_over else []
-
-    def ready_line(self, ports: Sequence[tuple[int, int]]) -> str:
-        """The line that nh prints when it is ready: what the settings amount to on this host.
-
-        Args:
-            ports: (lowest, highest) of each shard.
-        """
-        room = capacity(ports, self.descriptors, self.settings.relay)
-        held = self.held_sockets // CALL_SOCKETS
-        fewer = f", sockets held for {held}" if held < room.calls else ""
-        shards = "1 shard on CPU" if len(ports) == 1 else f"{len(ports)} shards on CPUs"
-        where = "user space only"
-        served = "; ".join(filter(None, map(str, (self.rpc, self.http))))
-        if self.kernel is not None:
-            where = f"kernel {','.join(self.kernel.interfaces) or 'on no interface yet'}"
-        return (
-            f"ready: {shards} {','.join(str(cpu) for cpu in self.cpus[: len(ports)])};"
-            f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
-            f" {where}; up to {counted(room.calls, 'call')} (limited by {room.limited_by}){fewer}"
-        )
+    def locks(self) -> list[Lock]:
+        """On the runtime directory, and on that of the store if it has one."""
+        return [self._lock] if self.storage.lock is None else [self._lock, self.storage.lock]
 
 
 def _counter_file(shards: int, stack: contextlib.ExitStack) -> int:

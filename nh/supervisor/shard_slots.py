@@ -48,7 +48,12 @@ class ShardSlots:
         packer = SnapshotPacker()
         backups = [
             ShardBackup(
-                status, self.budget, store=runtime.store, shard=shard, shard_map=self.shard_map, packer=packer
+                status,
+                self.budget,
+                store=runtime.storage.store,
+                shard=shard,
+                shard_map=self.shard_map,
+                packer=packer,
             )
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
@@ -96,7 +101,7 @@ class ShardSlots:
 
     def _load_stored(self, backups: Sequence[ShardBackup]) -> None:
         """Put stored calls into the backups, from which shards restore them."""
-        store = self._runtime.store
+        store = self._runtime.storage.store
         if store is None:
             return
         restorable = [call for call in store.load() if not self.orphans.claims(call)]
@@ -125,7 +130,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
         runtime: the host's resources.
         known_session: sessions up to this number may be known to clients.
     """
-    settings, kernel = runtime.settings, runtime.kernel
+    settings, kernel, deadline = runtime.settings, runtime.kernel, runtime.storage.deadline
     ports = port_slices(*settings.port_range, runtime.shards)
     interfaces = interface_slices(first(runtime.stats.group, settings.interfaces), runtime.shards)
     limits = limits_share(settings.relay, runtime.shards)
@@ -149,12 +154,12 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 successor=kernel is not None and kernel.inherited,
                 records=runtime.records is not None,
                 rtcp=bool(settings.hep),
-                deadline_path=str(runtime.deadline.path) if runtime.deadline is not None else "",
+                deadline_path=str(deadline.path) if deadline is not None else "",
                 together=True,
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,
-            calls_stay=runtime.store is not None,
+            calls_stay=runtime.storage.store is not None,
         )
         for shard in range(runtime.shards)
     ]

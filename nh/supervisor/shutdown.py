@@ -89,8 +89,8 @@ class Shutdown:
         logger.error("store: %s; this relay ends at once", why)
         self.demoted = True
         self.status = 1
-        if self._runtime.deadline is not None:
-            self._runtime.deadline.set_past()
+        if self._runtime.storage.deadline is not None:
+            self._runtime.storage.deadline.set_past()
         self.begin()
         self._kill()
 
@@ -108,6 +108,6 @@ class Shutdown:
         runtime, loop, settings = self._runtime, self._runtime.loop, self._runtime.settings
         if self.demoted and settings.groups:
             command = settings.on_demote
-            Hook(loop, "on_demote", command, runtime.group, stats=runtime.stats, then=loop.stop)
+            Hook(loop, "on_demote", command, runtime.storage.group, stats=runtime.stats, then=loop.stop)
         else:
             loop.stop()

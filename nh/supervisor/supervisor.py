@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
+from nh.supervisor.ready import next_steps, ready_line
 from nh.supervisor.reload import Reloader
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shard_slots import ShardSlots
@@ -151,7 +153,7 @@ class Supervisor:
     def _update_stats(self) -> None:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
-            self._drain.refuse_without_store(self._runtime.needs_store)
+            self._drain.refuse_without_store(self._runtime.storage.refuses_calls)
             self._restore_adopted()
             self._packing.begin()
         for slot in self._slots.all:
@@ -159,7 +161,7 @@ class Supervisor:
 
     def _restore_adopted(self) -> None:
         """Go on anew if the store, which was away at the start, has calls of another relay."""
-        store = self._runtime.store
+        store = self._runtime.storage.store
         if store is not None and store.adopted and not self._adopted:
             self._adopted = True
             logger.warning(
@@ -195,13 +197,13 @@ class Supervisor:
         if self._handover.draining:
             self._drain.begin(self._handover.drain_left_s)
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
-            print("\n".join([self._ready_line(), *runtime.next_steps]), flush=True)
+            print("\n".join([self._ready_line(), *self._next_steps()]), flush=True)
         runtime.notifier.ready(self._status_line())
         # what `nh upgrade` reads needs it, when another version may be on the disk already
         importlib.import_module("nh.stats.reading")
-        if runtime.promoted:
+        if runtime.storage.promoted:
             settings = runtime.settings
-            Hook(runtime.loop, "on_promote", settings.on_promote, runtime.group, stats=runtime.stats)
+            Hook(runtime.loop, "on_promote", settings.on_promote, runtime.storage.group, stats=runtime.stats)
 
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
@@ -210,7 +212,12 @@ class Supervisor:
         return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:
-        return self._runtime.ready_line([slot.ports for slot in self._slots.all])
+        return ready_line(self._runtime, [slot.ports for slot in self._slots.all])
+
+    def _next_steps(self) -> list[str]:
+        """What is printed below the ready line: nothing after an upgrade, or where no terminal shows it."""
+        runtime = self._runtime
+        return next_steps(runtime.settings) if sys.stdout.isatty() and not runtime.stats.taken_over else []
 
     # --- whose the calls are ----------------------------------------------------------------------
 

@@ -35,10 +35,12 @@ class Giver:
         store = SimpleNamespace(lease=self.lease, works=True, pending=0, give=self._give)
         runtime: Any = SimpleNamespace(
             loop=self.loop,
-            store=store,
             stats=self.stats,
-            deadline=SimpleNamespace(set_moving=self.moving.append),
-            why_not_ours=lambda: "",
+            storage=SimpleNamespace(
+                store=store,
+                deadline=SimpleNamespace(set_moving=self.moving.append),
+                why_lost=lambda: "",
+            ),
         )
         manager: Any = SimpleNamespace(all_up=True, busy=False, stopping=False, save_all=self._save_all)
         unexpected: Callable[..., None] = pytest.fail

@@ -19,9 +19,11 @@ class Run:
         runtime: Any = SimpleNamespace(
             settings=SimpleNamespace(groups=groups, on_demote=""),
             notifier=SimpleNamespace(stopping=lambda: self.done.append("systemd is told")),
-            deadline=SimpleNamespace(set_past=lambda: self.done.append("the deadline is past")),
+            storage=SimpleNamespace(
+                deadline=SimpleNamespace(set_past=lambda: self.done.append("the deadline is past")),
+                group="",
+            ),
             loop=SimpleNamespace(stop=lambda: self.done.append("the loop stops")),
-            group="",
             stats=None,
         )
         self.shutdown = Shutdown(

@@ -180,8 +180,8 @@ class UpgradeController:
         # 2. Statistics stand still, so that the counters that are handed over are the last ones.
         self._publisher.stop()
         # 3. The store has everything on disk, and its file is closed: the next supervisor opens it.
-        if runtime.store is not None:
-            runtime.store.close(keep_lease=True)
+        if runtime.storage.store is not None:
+            runtime.storage.store.close(keep_lease=True)
         # 4. What is handed over is collected after the last change to it.
         state = collect_handover_state(
             runtime.locks,
@@ -191,7 +191,7 @@ class UpgradeController:
             runtime.stats,
             shards=self._manager.shards,
             recorded=self._manager.recorded,
-            group=runtime.group,
+            group=runtime.storage.group,
         )
         # 5. The shards learn that the end of their link is no failure.
         self._manager.detach()

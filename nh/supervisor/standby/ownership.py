@@ -79,7 +79,7 @@ class Ownership:
 
     def start(self) -> None:
         """Look at the lease from now on, if another relay can get the calls."""
-        if self._runtime.store is not None and self._runtime.store.lease is not None:
+        if self._runtime.storage.store is not None and self._runtime.storage.store.lease is not None:
             self._look()
 
     def demote(self, command: Demote, reply: Callable[[Result], None]) -> None:
@@ -92,9 +92,9 @@ class Ownership:
     def _look(self) -> None:
         if self._given or self._manager.stopping:
             return
-        store = self._runtime.store
+        store = self._runtime.storage.store
         assert store is not None and store.lease is not None  # start() has looked
-        why = self._runtime.why_not_ours()
+        why = self._runtime.storage.why_lost()
         if why and not self._reactions.is_leaving():
             if self._to and store.lease.lost_to == escaped(self._to):
                 self._relay_on(store, store.lease)
@@ -119,7 +119,7 @@ class Ownership:
     # --- the handover -----------------------------------------------------------------------------
 
     def _begin(self, to: str) -> Demoting:
-        store, manager = self._runtime.store, self._manager
+        store, manager = self._runtime.storage.store, self._manager
         if store is None or store.lease is None:
             raise Refused("the calls are stored on this host only; a standby needs --state valkey://…")
         if self._to or self._ends:
@@ -151,11 +151,11 @@ class Ownership:
         self._saved = True
 
     def _is_unwritten(self) -> bool:
-        store = self._runtime.store
+        store = self._runtime.storage.store
         return not self._saved or store is None or bool(store.pending)
 
     def _give(self) -> None:
-        store = self._runtime.store
+        store = self._runtime.storage.store
         if self._ends:  # since the handover began: the next start has the calls, or they are over
             self._to = ""
             return
@@ -199,8 +199,8 @@ class Ownership:
         self._reactions.on_kept()
 
     def _set_moving(self, moving: bool) -> None:
-        if self._runtime.deadline is not None:
-            self._runtime.deadline.set_moving(moving)
+        if self._runtime.storage.deadline is not None:
+            self._runtime.storage.deadline.set_moving(moving)
 
     def _relay_on(self, store: Store, lease: Lease) -> None:
         """The standby has the calls: relay until the last lease is over, so that the address can move."""

@@ -1,4 +1,4 @@
-"""What an operator who starts nh in a terminal can do next."""
+"""What nh prints when it is ready: what it has on this host, and what an operator can do next."""
 
 import shlex
 import shutil
@@ -8,9 +8,34 @@ from pathlib import Path
 from typing import Final
 
 from nh.config import Settings
+from nh.printable import counted
+from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
+from nh.supervisor.runtime import Runtime
 
 _COMMANDS: Final = {"stats": "live view", "calls": "the calls", "load": "relay test calls"}
 """What to type first, and what it shows."""
+
+
+def ready_line(runtime: Runtime, ports: Sequence[tuple[int, int]]) -> str:
+    """The line that nh prints when it is ready: what the settings amount to on this host.
+
+    Args:
+        runtime: the host's resources.
+        ports: (lowest, highest) of each shard.
+    """
+    room = capacity(ports, runtime.descriptors, runtime.settings.relay)
+    held = runtime.held_sockets // CALL_SOCKETS
+    fewer = f", sockets held for {held}" if held < room.calls else ""
+    shards = "1 shard on CPU" if len(ports) == 1 else f"{len(ports)} shards on CPUs"
+    where = "user space only"
+    served = "; ".join(filter(None, map(str, (runtime.rpc, runtime.http))))
+    if runtime.kernel is not None:
+        where = f"kernel {','.join(runtime.kernel.interfaces) or 'on no interface yet'}"
+    return (
+        f"ready: {shards} {','.join(str(cpu) for cpu in runtime.cpus[: len(ports)])};"
+        f" {served}; ports {ports[0][0]}-{ports[-1][1]};"
+        f" {where}; up to {counted(room.calls, 'call')} (limited by {room.limited_by}){fewer}"
+    )
 
 
 def next_steps(settings: Settings, argv: Sequence[str] | None = None) -> list[str]:

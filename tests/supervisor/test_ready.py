@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nh.config import Settings
-from nh.supervisor.next_steps import next_steps
+from nh.supervisor.ready import next_steps
 from tools.harness.ports import claim_ports, min_max
 from tools.harness.waiting import eventually
 
