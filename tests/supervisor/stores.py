@@ -46,7 +46,7 @@ class MemoryEngine:
     """An engine without a file."""
 
     name = "memory"
-    check_s = 5.0
+    check_s = 3600.0
     lease: Lease | None = None
     continues = True
 

@@ -242,11 +242,16 @@ def test_a_full_store_that_has_the_only_copy_is_not_emptied(
         monkeypatch.setattr(Journal, "write_compacted", no_room)
     store.put(b"b", b"1")
     eventually(lambda: store._writer.errors >= 3, "it was tried again")
-    store.close(10.0)
+    store.close(0.2)
     assert (server.emptied, server.records) == (0, {b"a": call(b"a")})
 
 
-def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start(tmp_path: Path) -> None:
+def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "nh.supervisor.store.store.FLUSH_S", 3600.0
+    )  # no look at an idle store has it tried again
     server = MemoryServer()
     store = Store(MemoryEngine(server), tmp_path)
     store.put(b"a", b"1")

@@ -231,6 +231,7 @@ class Store:
             if not works:
                 # a standby may have the calls already: both relay until this one knows
                 self._closing.wait(BATCH_S if self._lease is not None and self._lease.given_to else RETRY_S)
+                self._wake.set()  # it is tried again, also if no call changes meanwhile
         self._write(until=self._deadline)
         self._writer.close()
 
