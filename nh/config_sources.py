@@ -3,6 +3,7 @@
 The module reads the given file and environment, and knows nothing of processes.
 """
 
+import contextlib
 import enum
 import os
 import re
@@ -15,7 +16,7 @@ import msgspec
 from nh.config import Settings
 from nh.config_addresses import URL_PASSWORD, has_password
 from nh.durations import parse_seconds
-from nh.errors import ConfigError
+from nh.errors import ConfigError, NhError
 from nh.printable import escaped
 
 ENVIRONMENT_PREFIX: Final = "NH_"
@@ -62,6 +63,15 @@ class LoadedSettings(NamedTuple):
     settings: Settings
     origins: Mapping[str, str]
     file: Path | None = None
+
+    @contextlib.contextmanager
+    def naming_origins(self) -> Iterator[None]:
+        """Let an error of the block say where the value of the setting came from; see with_origin()."""
+        try:
+            yield
+        except NhError as exc:
+            exc.args = (with_origin(str(exc), self.origins),)
+            raise
 
 
 class _Given(NamedTuple):
@@ -111,8 +121,30 @@ def read_settings(
     try:
         return LoadedSettings(_checked(values), origins, file)
     except ValueError as exc:  # a rule of Settings: its message begins with the setting
-        origin = origins.get(str(exc).partition(":")[0], "settings")
-        raise ConfigError(f"{origin}: {escaped(str(exc))}") from exc
+        message = escaped(str(exc))
+        has_origin = message.partition(":")[0] in origins
+        raise ConfigError(with_origin(message, origins) if has_origin else f"settings: {message}") from exc
+
+
+def with_origin(message: str, origins: Mapping[str, str]) -> str:
+    """A message that begins with a setting, with where its value came from.
+
+    Args:
+        message: of an error; it stays as it is unless it begins with a setting that has an origin.
+        origins: see LoadedSettings.
+
+    Returns:
+        A message that begins as `command line: --ng: `, `environment: NH_NG: ` or `/etc/nh/nh.toml:3: ng: `.
+    """
+    name, _, rest = message.partition(": ")
+    return f"{_source(name, origins[name])}: {rest}" if name in origins else message
+
+
+def _source(name: str, origin: str) -> str:
+    """Where the value of a setting came from, and what it is called there."""
+    if origin == COMMAND_LINE:
+        return f"{origin}: --{name.replace('_', '-')}"
+    return f"{origin}: {ENVIRONMENT_PREFIX}{name.upper()}" if origin == ENVIRONMENT else f"{origin}: {name}"
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
@@ -133,9 +165,9 @@ def _refuse_visible_password(given: Mapping[str, _Given]) -> None:
     for name, each in given.items():
         if isinstance(each.value, str) and has_password(each.value):
             raise ConfigError(
-                f"{COMMAND_LINE}: {name}: every user of the host sees a password there; put the URL into the"
-                f" file of settings or {ENVIRONMENT_PREFIX}{name.upper()}, or the password into a file and"
-                " password_file=PATH into the URL"
+                f"{_source(name, COMMAND_LINE)}: every user of the host sees a password there; put the URL"
+                f" into the file of settings or {ENVIRONMENT_PREFIX}{name.upper()}, or the password into a"
+                " file and password_file=PATH into the URL"
             )
 
 
@@ -179,7 +211,7 @@ def _convert(name: str, given: _Given) -> object:
         )
         shown = _shown(given.value)
         remedy = f"; write {name} = [{shown}]" if name in _LISTS and isinstance(given.value, str) else ""
-        raise ConfigError(f"{given.origin}: {name}: {shown} is not {wanted}{remedy}") from exc
+        raise ConfigError(f"{_source(name, given.origin)}: {shown} is not {wanted}{remedy}") from exc
 
 
 def _no_setting(name: str, value: object) -> str:

@@ -19,7 +19,7 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.settings import RelaySettings
 from nh.commands import Feature
 from nh.config import Settings, check_served_addresses
-from nh.config_sources import load_settings, read_settings, unknown_variables
+from nh.config_sources import load_settings, read_settings, unknown_variables, with_origin
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.interface_text import parse_address
@@ -200,7 +200,7 @@ def test_an_error_names_the_file_and_the_setting(toml: Path, text: str, named: s
     ],
 )
 def test_a_url_of_a_store_that_lacks_a_character_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ConfigError, match="state: the URL has no ://; say valk") as refused:
+    with pytest.raises(ConfigError, match="NH_STATE: the URL has no ://; say valk") as refused:
         load(environment={"NH_STATE": url})
     assert "hidden" not in str(refused.value)
 
@@ -212,10 +212,24 @@ def test_a_setting_that_stands_in_the_file_twice_is_named(toml: Path) -> None:
 
 
 def test_an_error_names_the_environment_or_the_command_line() -> None:
-    with pytest.raises(ConfigError, match=r"^environment: .*dscp"):
+    with pytest.raises(ConfigError, match=r"^environment: NH_DSCP: 64 is not in"):
         load(environment={"NH_DSCP": "64"})
-    with pytest.raises(ConfigError, match=r"^command line: .*max_clients"):
+    with pytest.raises(ConfigError, match=r"^environment: NH_DSCP: 'many' is not"):
+        load(environment={"NH_DSCP": "many"})
+    with pytest.raises(ConfigError, match=r"^command line: --max-clients: 0 is not in"):
         load({"max_clients": 0})
+
+
+def test_an_error_that_is_found_later_says_where_the_value_came_from(toml: Path) -> None:
+    toml.write_text("shards = 2\nhttp = ['0.0.0.0:8080']\n")
+    loaded = read_settings(flags={"rpc": ["[::]:9"]}, environment={"NH_STATE": "off"}, file=toml)
+    refused = pytest.raises(ConfigError, match=r"^command line: --rpc: \[::\]:9: :: is not loopback")
+    with refused, loaded.naming_origins():
+        check_served_addresses(loaded.settings)
+    assert with_origin("state: no room", loaded.origins) == "environment: NH_STATE: no room"
+    assert with_origin("http: no room", loaded.origins) == f"{toml}:2: http: no room"
+    for other in ("ports: 1-2 overlaps", "the disk is full", "store: rpc: no room"):
+        assert with_origin(other, loaded.origins) == other, "a default, or no setting"
 
 
 def test_a_variable_that_is_no_setting_is_warned_of() -> None:
@@ -267,7 +281,7 @@ def test_a_path_for_rtpproxys_clients_may_have_its_prefix() -> None:
     ],
 )
 def test_an_address_is_that_of_one_socket(flags: dict[str, object], named: str) -> None:
-    with pytest.raises(ConfigError, match=f"^command line: {named}; "):
+    with pytest.raises(ConfigError, match=f"^command line: --{named}; "):
         load({**flags, "address": "192.0.2.1"})
 
 
@@ -278,15 +292,15 @@ def test_port_0_may_be_named_twice_because_each_gets_a_port_of_its_own() -> None
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ({"timeout_url": ["ftp://127.0.0.1/"]}, "timeout_url: .*is not a URL"),
-        ({"timeout_url": ["http://127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
-        ({"timeout_url": ["http://[::1/"]}, "^command line: timeout_url: .*Invalid IPv6 URL"),
-        ({"timeout_url": ["http://me:secret@127.0.0.1/"]}, "timeout_url: a user in a URL"),
-        ({"timeout_url": ["http://me:secret@127.0.0.1:99999/"]}, "timeout_url: .*Port out of range"),
-        ({"timeout_xmlrpc": "127.0.0.1:8090"}, "timeout_xmlrpc: .*is not a URL"),
-        ({"timeout_socket": ["udp:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
-        ({"timeout_socket": ["unix:127.0.0.1:9"]}, "timeout_socket: .*neither unix:PATH nor tcp:HOST:PORT"),
-        ({"timeout_address": ["proxy.example"]}, "timeout_address: .*is not an IP address"),
+        ({"timeout_url": ["ftp://127.0.0.1/"]}, "--timeout-url: .*is not a URL"),
+        ({"timeout_url": ["http://127.0.0.1:99999/"]}, "--timeout-url: .*Port out of range"),
+        ({"timeout_url": ["http://[::1/"]}, "^command line: --timeout-url: .*Invalid IPv6 URL"),
+        ({"timeout_url": ["http://me:secret@127.0.0.1/"]}, "--timeout-url: a user in a URL"),
+        ({"timeout_url": ["http://me:secret@127.0.0.1:99999/"]}, "--timeout-url: .*Port out of range"),
+        ({"timeout_xmlrpc": "127.0.0.1:8090"}, "--timeout-xmlrpc: .*is not a URL"),
+        ({"timeout_socket": ["udp:127.0.0.1:9"]}, "--timeout-socket: .*neither unix:PATH nor tcp:HOST:PORT"),
+        ({"timeout_socket": ["unix:127.0.0.1:9"]}, "--timeout-socket: .*neither unix:PATH nor tcp:HOST:PORT"),
+        ({"timeout_address": ["proxy.example"]}, "--timeout-address: .*is not an IP address"),
     ],
 )
 def test_a_target_for_reports_of_timeouts_is_checked(flags: dict[str, object], named: str) -> None:
@@ -358,7 +372,8 @@ def test_every_value_is_accepted_or_refused_in_nhs_words(name: str, value: objec
         load({name: value})
     except ConfigError as exc:
         message = str(exc)
-        assert message.startswith(f"command line: {name}: ") or name in ("address", "interface")
+        flag = f"--{name.replace('_', '-')}"
+        assert message.startswith(f"command line: {flag}: ") or name in ("address", "interface")
         assert message.isprintable()
         assert not foreign_words(message, json.dumps(value, default=str))
 
@@ -475,7 +490,7 @@ def test_the_reference_says_the_true_range(name: str) -> None:
     for value in (low, high):
         assert getattr(load({name: kind(value)}), name) == value
     for value in (low - step, high + step):
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: "):
             load({name: kind(value)})
 
 

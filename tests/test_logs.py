@@ -148,6 +148,13 @@ def test_every_logger_of_nh_belongs_to_an_area() -> None:
         assert inside != (module.name in OWN_NO_AREA), module.name
 
 
+def test_the_library_of_the_http_process_belongs_to_its_area(logged: Callable[[], list[str]]) -> None:
+    configure_logging(LogSettings(LogLevel.WARNING, {"http": LogLevel.DEBUG}, LogFormat.JSON))
+    logging.getLogger("asyncio").debug("said")
+    (line,) = map(json.loads, logged())
+    assert line["area"] == "http"
+
+
 HOSTILE = st.one_of(
     st.binary(max_size=300),
     st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")),

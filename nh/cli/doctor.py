@@ -31,7 +31,8 @@ def doctor(
     running nh with its runtime directory.
     """
     loaded = read_settings(flags=settings, file=config)
-    check_served_addresses(loaded.settings)
+    with loaded.naming_origins():
+        check_served_addresses(loaded.settings)
     from nh.doctor.doctor import examine, worst  # noqa: PLC0415  it loads what nh run does
     from nh.doctor.findings import Finding, Status  # noqa: PLC0415
     from nh.doctor.patient import find_patient  # noqa: PLC0415

@@ -54,11 +54,12 @@ def run(
     for warning in unknown_variables(os.environ):
         typer.echo(f"nh: {warning}", err=True)
     loaded = read_settings(flags=settings, file=config)
-    check_served_addresses(loaded.settings)
-    if loaded.settings.http:
-        from nh.supervisor.http import check_http_extra  # noqa: PLC0415
+    with loaded.naming_origins():
+        check_served_addresses(loaded.settings)
+        if loaded.settings.http:
+            from nh.supervisor.http import check_http_extra  # noqa: PLC0415
 
-        check_http_extra(loaded.settings)
+            check_http_extra(loaded.settings)
     gc.disable()  # see nh.__main__
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
@@ -69,7 +70,8 @@ def run(
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
         logging.basicConfig(stream=sys.stderr, format="nh: %(message)s")
-        checked_in = check_in(loaded.settings, takes_over=preflight)
+        with loaded.naming_origins():
+            checked_in = check_in(loaded.settings, takes_over=preflight)
         typer.echo(checked_in if preflight else _sentence(loaded.settings))
         return
     raise typer.Exit(

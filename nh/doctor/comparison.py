@@ -31,11 +31,11 @@ class Comparison(NamedTuple):
     """The settings of the nh that runs beside those given.
 
     Attributes:
-        given: what `nh doctor` was given.
+        given: what `nh doctor` was given, and where it came from.
         differences: what is not in force so. A secret counts as equal.
     """
 
-    given: Settings
+    given: LoadedSettings
     differences: tuple[Difference, ...]
 
 
@@ -61,4 +61,4 @@ def compare(in_force: InForce, loaded: LoadedSettings) -> tuple[Settings, Compar
     )
     running = msgspec.to_builtins(loaded.settings) | {each.name: each.in_force.value for each in differences}
     settings = msgspec.convert(running | {"shards": in_force.shards}, Settings)
-    return settings, Comparison(loaded.settings, differences)
+    return settings, Comparison(loaded, differences)

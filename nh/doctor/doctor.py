@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from nh.config_sources import with_origin
 from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Status, fault_and_remedy, warning
 from nh.doctor.host import Patient
@@ -46,10 +47,16 @@ CHECKS: Final[Mapping[str, Check]] = {
 
 
 def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
-    """The findings of all checks, in their order."""
+    """The findings of all checks, in their order; a fault that several checks find is told by the first."""
+    told: set[str] = set()
     for name, check in checks.items():
         for finding in _bounded(check, patient):
-            yield msgspec.structs.replace(finding, check=name, found=escaped(finding.found))
+            if finding.found in told:
+                continue
+            if finding.status is not Status.OK:
+                told.add(finding.found)
+            found = escaped(with_origin(finding.found, patient.origins))
+            yield msgspec.structs.replace(finding, check=name, found=found)
 
 
 def _bounded(check: Check, patient: Patient) -> list[Finding]:

@@ -3,8 +3,9 @@
 import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from nh.config import Settings
@@ -92,12 +93,14 @@ class Patient(NamedTuple):
         settings: those that nh runs with, or would.
         pid: of the nh that runs with the runtime directory; 0: it is not known; None: none runs.
         compared: the settings of the nh that runs and those given; None: it does not tell its own.
+        origins: where the settings came from, see LoadedSettings.
     """
 
     host: Host
     settings: Settings
     pid: int | None
     compared: Comparison | None = None
+    origins: Mapping[str, str] = MappingProxyType({})
 
     @property
     def is_hidden(self) -> bool:

@@ -31,5 +31,5 @@ def find_patient(loaded: LoadedSettings, reread: Callable[[Path], LoadedSettings
             loaded = reread(Path(in_force.file))
         with contextlib.suppress(msgspec.ValidationError):  # of another release
             settings, compared = compare(in_force, loaded)
-            return Patient(Host(), settings, pid, compared)
-    return Patient(Host(), given, pid)
+            return Patient(Host(), settings, pid, compared, in_force.origins)
+    return Patient(Host(), given, pid, origins=loaded.origins)

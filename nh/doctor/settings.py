@@ -80,7 +80,8 @@ def _judge(compared: Comparison) -> Findings:
 
 def _could_be_used(compared: Comparison) -> Findings:
     try:
-        check_host(compared.given)
+        with compared.given.naming_origins():
+            check_host(compared.given.settings)
     except NhError as exc:
         found, remedy = fault_and_remedy(str(exc), "change the setting back, or the host")
         meaning = "with the settings as they are now nh could not start again, nor be upgraded"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config_sources import LoadedSettings, with_origin
 from nh.errors import ConfigError, NhError
 from nh.logs import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
@@ -59,7 +59,7 @@ def run(
                 outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
         return _start_anew() if outcome is Outcome.ANEW else status
     except NhError as exc:
-        logger.error("nh cannot start: %s", exc)
+        logger.error("nh cannot start: %s", with_origin(str(exc), loaded.origins))
         return 2 if isinstance(exc, ConfigError) else 1
 
 

@@ -80,5 +80,5 @@ def test_secrets_are_not_shown() -> None:
 
 def test_a_setting_that_cannot_be_used_is_said_as_nh_run_says_it() -> None:
     result = CliRunner().invoke(app, ["config", "--shards", "many"])
-    expected = "nh: command line: shards: 'many' is not a whole number\n"
+    expected = "nh: command line: --shards: 'many' is not a whole number\n"
     assert (result.exit_code, result.stderr) == (2, expected)

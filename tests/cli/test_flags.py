@@ -40,7 +40,7 @@ def test_the_range_in_the_help_is_what_is_accepted(name: str) -> None:
     above = flag.high + 1 if whole else math.nextafter(flag.high, math.inf)
     below = flag.low - 1 if whole else math.nextafter(flag.low, -math.inf)
     for value in (below, above):
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: "):
             load_settings(flags={name: value}, environment={})
 
 
@@ -122,12 +122,12 @@ def test_config_and_doctor_know_no_state(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--state", "/x", "--no-state"], "--state and --no-state contradict each other"),
-        (["--shards", "many"], "shards: 'many' is not a whole number"),
-        (["--silent-s", "long"], "silent_s: 'long' is not a span of time, such as 30, 30s, 5m or 1h30m"),
-        (["--kernel", "maybe"], "kernel: 'maybe' is not one of auto, on, off"),
-        (["--shards", "300"], "shards: 300 is not in 0 to 256"),
-        (["--ports", "5-"], "ports: '5-' is not MIN-MAX"),
-        (["--rpc-mode", "999"], "rpc_mode: '999' is not an octal mode"),
+        (["--shards", "many"], "--shards: 'many' is not a whole number"),
+        (["--silent-s", "long"], "--silent-s: 'long' is not a span of time, such as 30, 30s, 5m or 1h30m"),
+        (["--kernel", "maybe"], "--kernel: 'maybe' is not one of auto, on, off"),
+        (["--shards", "300"], "--shards: 300 is not in 0 to 256"),
+        (["--ports", "5-"], "--ports: '5-' is not MIN-MAX"),
+        (["--rpc-mode", "999"], "--rpc-mode: '999' is not an octal mode"),
         (["--config", "/nowhere/nh.toml"], "/nowhere/nh.toml: cannot be read"),
     ],
 )

@@ -166,7 +166,7 @@ def test_options_stand_in_groups() -> None:
         (["drain", "--limit-s", "604801"], "--limit-s: 604801 s is not in 0 to 604800 s (7 days)"),
         (["calls", "--limit", "0"], "--limit: 0 is below 1"),
         (["stats", "--interval", "0"], "--interval: 0 s is not in 0.1 to 3600 s"),
-        (["run", "--silent-s", "0"], "silent_s: 0 s is not in 1 to 604800 s (7 days)"),
+        (["run", "--silent-s", "0"], "--silent-s: 0 s is not in 1 to 604800 s (7 days)"),
     ],
 )
 def test_a_number_out_of_range_is_one_line(words: list[str], message: str) -> None:
@@ -229,11 +229,14 @@ def test_run_warns_of_variables_that_are_no_settings_and_check_says_a_sentence(t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rpc", "nh.sock"], "nh: command line: rpc: address 'nh.sock': is neither a path"),
-        (["--ng", "0.0.0.0:42224", "--address", "127.0.0.1"], "nh: ng: 0.0.0.0:42224: 0.0.0.0 is not loop"),
+        (["--rpc", "nh.sock"], "nh: command line: --rpc: address 'nh.sock': is neither a path"),
+        (
+            ["--ng", "0.0.0.0:42224", "--address", "127.0.0.1"],
+            "nh: command line: --ng: 0.0.0.0:42224: 0.0.0.0 is not",
+        ),
     ],
 )
-def test_an_address_that_cannot_be_served_begins_with_its_setting(words: list[str], message: str) -> None:
+def test_an_address_that_cannot_be_served_begins_with_its_flag(words: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["run", *words])
     assert result.exit_code == 2
     assert result.stderr.startswith(message)

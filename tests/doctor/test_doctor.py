@@ -349,6 +349,14 @@ def another_user() -> Iterator[None]:
         os.seteuid(0)
 
 
+def test_a_setting_that_several_checks_stumble_over_is_told_once_with_its_origin(base: Settings) -> None:
+    wrong = msgspec.structs.replace(base, state="elsewhere://host")
+    patient = Patient(Host(), wrong, None, origins={"state": "/etc/nh.toml:7"})
+    (finding,) = [each for each in examine(patient) if "elsewhere://" in each.found]
+    assert finding.check == "state"
+    assert finding.found == "/etc/nh.toml:7: state: there is no store for elsewhere://"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_what_a_user_may_not_look_into_is_no_bug_and_no_failure(tmp_path: Path) -> None:
     """An operator without root on the host of a relay, whose HOME may be another user's."""

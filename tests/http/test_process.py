@@ -165,7 +165,7 @@ def test_without_the_extra_nh_does_not_start_and_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "http: starlette is not installed" in done.stderr
+    assert "command line: --http: starlette is not installed" in done.stderr
     assert "pip install '.[http]'" in done.stderr
 
 
@@ -177,9 +177,9 @@ def test_without_the_extra_nh_does_not_start_and_says_what_to_install() -> None:
             {"http": ["192.0.2.1:8080"], "http_public": True, "http_ng": True, "address": "127.0.0.1"},
             "http_ng is set",
         ),
-        ({"http_ng": True}, "http_ng: needs an address to serve"),
-        ({"http": ["127.0.0.1:0"], "http_ng": True}, "http_ng: needs an address for media"),
-        ({"http": ["/run/nh/http.sock"]}, "http: /run/nh/http.sock: a path"),
+        ({"http_ng": True}, "--http-ng: needs an address to serve"),
+        ({"http": ["127.0.0.1:0"], "http_ng": True}, "--http-ng: needs an address for media"),
+        ({"http": ["/run/nh/http.sock"]}, "--http: /run/nh/http.sock: a path"),
     ],
 )
 def test_addresses_that_cannot_be_are_refused(settings: dict[str, object], why: str) -> None:

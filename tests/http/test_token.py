@@ -276,8 +276,8 @@ def test_the_page_asks_for_the_token_and_keeps_it_nowhere(guarded: Relay) -> Non
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ({"http_token_file": "/x"}, "http_token_file: needs an address to serve"),
-        ({"http": ["127.0.0.1:0"], "http_private": True}, "http_private: needs a token"),
+        ({"http_token_file": "/x"}, "--http-token-file: needs an address to serve"),
+        ({"http": ["127.0.0.1:0"], "http_private": True}, "--http-private: needs a token"),
     ],
 )
 def test_settings_that_make_no_sense_alone_are_refused(flags: dict[str, Any], why: str) -> None:

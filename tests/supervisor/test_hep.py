@@ -175,8 +175,8 @@ def test_a_record_without_sessions_has_no_place() -> None:
         ({"hep": "/run/homer"}, "hep: '/run/homer' is not HOST:PORT"),
         ({"hep": "sctp:127.0.0.1:9060"}, "hep: 'sctp:127.0.0.1:9060' is not HOST:PORT"),
         ({"hep": "127.0.0.1:0"}, "hep: '127.0.0.1:0' is not HOST:PORT"),
-        ({"hep_id": 2**32}, "hep_id: 4294967296 is not in 0 to 4294967295"),
-        ({"hep_key_file": "/etc/key"}, "hep_key_file: needs a Homer"),
+        ({"hep_id": 2**32}, "--hep-id: 4294967296 is not in 0 to 4294967295"),
+        ({"hep_key_file": "/etc/key"}, "--hep-key-file: needs a Homer"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(flags: dict[str, Any], why: str) -> None:

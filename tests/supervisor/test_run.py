@@ -122,7 +122,9 @@ def test_a_state_directory_is_had_while_the_relay_runs_and_its_store_is_closed_i
         assert run.stats().supervisor.store_errors == 0
         second = Run(tmp_path / "2", state=state)
         with second.program:
-            second.program.wait_for_line(f"state: another nh (pid {run.program.pid}) runs with {state}")
+            second.program.wait_for_line(
+                f"environment: NH_STATE: another nh (pid {run.program.pid}) runs with {state}"
+            )
             assert second.program.wait() == 1
     assert {file.name for file in state.iterdir()} == {"calls.sqlite3", "nh.lock"}
 

@@ -324,7 +324,10 @@ def test_another_key_of_the_store_is_refused_and_everything_stays(
     relay = deployment.start(state=settings["state"], state_key_file=key)
     calls, shards = deployment.make_calls(CALLS), shard_pids(relay)
     key.write_text(secret[::-1])
-    why = "state_key_file: the nh that runs encrypts its calls with another key, which the next one needs"
+    why = (
+        "environment: NH_STATE_KEY_FILE: the nh that runs encrypts its calls with another key, which the next"
+        " one needs"
+    )
     refused = nh_command(deployment.place, "upgrade")
     assert refused.exit_code == 1
     assert refused.stderr.splitlines()[-1] == f"nh: everything stays as it is: {why}"

@@ -203,13 +203,13 @@ def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stay
         refused = nh(place, "upgrade")
         assert refused.exit_code == 1
         said = refused.stderr.splitlines()[-1]
-        assert said.startswith("nh: everything stays as it is: state: valkey://")
+        assert said.startswith("nh: everything stays as it is: environment: NH_STATE: valkey://")
         assert "there is no connection to the server" in said
         settings = {"state": url_of(server), "state_away": "refuse", "standby": standby}
         successor = Relay(place, 2, as_environment(settings), words=("--takeover",))
         with successor.program:
             assert successor.program.wait(60.0) == 1
-            assert "nh cannot start: state: valkey://" in successor.program.output
+            assert "nh cannot start: environment: NH_STATE: valkey://" in successor.program.output
         assert relay.shard_processes() == shards
         call.talk()
         server.start()
