@@ -78,10 +78,13 @@ class _Command(enum.IntEnum):
 def create_map(
     kind: MapKind, name: str, *, key_bytes: int, value_bytes: int, max_entries: int, flags: int = 0
 ) -> int:
-    """A new, empty map; returns its descriptor.
+    """Create an empty map; returns its descriptor.
 
     Args:
+        kind: see MapKind.
         name: for people (bpftool); up to 15 characters of it are used.
+        key_bytes: size of a key; 4 for an array, whose keys are indexes.
+        value_bytes: size of a value.
         max_entries: 1 or more; an array has all of them from the start, zeroed.
         flags: MMAPABLE or 0.
     """
@@ -92,9 +95,11 @@ def create_map(
 
 
 def update(map_fd: int, key: bytes, value: bytes, mode: Update = Update.ANY) -> None:
-    """Writes an element; a program sees either the old value or the new one whole (hash maps).
+    """Write an element; a program sees either the old value or the new one whole (hash maps).
 
-    Raises KernelTableFull if the map is full, KernelPathUnavailable (EEXIST, ENOENT) if `mode` forbids it.
+    Raises:
+        KernelTableFull: the map is full.
+        KernelPathUnavailable: `mode` forbids it (EEXIST, ENOENT).
     """
     attributes = _element(map_fd, _address(key), _address(value), mode)
     try:
@@ -115,7 +120,7 @@ def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
 
 
 def delete(map_fd: int, key: bytes) -> bool:
-    """Removes an element of a hash map; returns whether it was there."""
+    """Remove an element of a hash map; returns whether it was there."""
     return _is_there(_Command.MAP_DELETE_ELEM, _element(map_fd, _address(key)), "deleting from a map")
 
 
@@ -144,14 +149,15 @@ def elements(map_fd: int, key_bytes: int, value_bytes: int) -> Iterator[tuple[by
 
 
 def load_program(name: str, instructions: bytes, license_: str) -> int:
-    """Loads a program for TC; returns its descriptor.
+    """Load a program for TC; returns its descriptor.
 
     Args:
         name: for people (bpftool); up to 15 characters of it are used.
         instructions: with map descriptors in place of symbols.
         license_: decides which helpers it may call.
 
-    Raises KernelPathUnavailable; the message ends with the end of the verifier's log if that is what refused.
+    Raises:
+        KernelPathUnavailable: the message ends with the end of the verifier's log if that is what refused.
     """
     terms = license_.encode() + b"\0"
     head = struct.pack("=IIQQ", _SCHED_CLS, len(instructions) // 8, _address(instructions), _address(terms))
@@ -176,9 +182,10 @@ def load_program(name: str, instructions: bytes, license_: str) -> int:
 def run_on_packet(
     program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1, summed: bool = False
 ) -> Run:
-    """Runs a TC program on one packet that goes nowhere, as if it came in on loopback.
+    """Run a TC program on one packet that goes nowhere, as if it came in on loopback.
 
     Args:
+        program_fd: of the program.
         packet: an Ethernet frame of 14 bytes or more.
         context: struct __sk_buff, zero where the kernel does not let it be chosen; b"" for all zero.
         repeat: how often; the packet is the same object each time.
@@ -207,7 +214,7 @@ def run_on_packet(
 
 
 def attach_tcx(program_fd: int, ifindex: int) -> int:
-    """Attaches a TC program to the ingress of an interface (Linux 6.6); returns the link's descriptor.
+    """Attach a TC program to the ingress of an interface (Linux 6.6); returns the link's descriptor.
 
     The program is detached when the link's last descriptor is closed.
     """

@@ -1,33 +1,17 @@
-"""The flows of one shard: what the kernel relays for it, and what the kernel has counted for each flow.
+"""The flows of one shard: what the kernel relays for it.
 
-All shards share two maps, `flows` and `counters`. Each shard owns a range of the counters map and reads it
-through shared memory, without a system call. The module knows the layout of a flow (nh.fastpath.layout), not
-the reason for one.
+All shards share two maps, `flows` and `counters`; each shard has a range of the latter
+(nh.fastpath.counter_range). The module knows the layout of a flow (nh.fastpath.layout), not the reason for
+one.
 """
 
 import contextlib
-import errno
-import math
-import mmap
-from array import array
 from collections.abc import Iterator
-from typing import Final, Protocol
 
 from nh.calls.media import Endpoint
-from nh.errors import KernelPathUnavailable, KernelTableFull
+from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf, layout
-from nh.fastpath.layout import COUNTERS_BYTES, TOTALS_BYTES, FlowCounters
-
-_STRIDE: Final = COUNTERS_BYTES // 8
-_NEVER: Final = 2**64 - 1
-_EMPTY: Final = bytes(COUNTERS_BYTES)
-
-
-class FlowWatcher(Protocol):
-    """Who wants to look at a flow after some packets."""
-
-    def look(self, *, now: float) -> None:
-        """Look at the flow (monotonic seconds)."""
+from nh.fastpath.counter_range import CounterRange
 
 
 class FlowTable:
@@ -43,6 +27,7 @@ class FlowTable:
             False: remove them.
 
     Attributes:
+        counters: of the flows.
         held: whether another process is to go on with the flows, so that their users change none.
 
     Raises:
@@ -63,16 +48,8 @@ class FlowTable:
         self.shard = shard
         self.held = False
         self._flows_fd = flows_fd
-        self._memory = mmap.mmap(counters_fd, COUNTERS_BYTES * (first_index + indexes))
-        self._words = memoryview(self._memory).cast("Q")
-        self._first = first_index
-        self._end = first_index + 1  # behind the highest index that was ever used
-        self._indexes = range(first_index + 1, first_index + indexes)
-        self._free = list(reversed(self._indexes))
+        self.counters = CounterRange(counters_fd, first_index, indexes)
         self._share = indexes - 1
-        self._due = array("Q", [_NEVER]) * indexes
-        self._watchers: list[FlowWatcher | None] = []  # by index, as far as any was in use
-        self._next_look = 0
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._to_mark: dict[bytes, None] = {}  # keys of flows
@@ -81,48 +58,18 @@ class FlowTable:
             self.find_stale_flows()
         else:
             self._clear()
-            self._memory[first_index * COUNTERS_BYTES :] = bytes(indexes * COUNTERS_BYTES)
-            self.add_carry_over(*carry_over)
+            self.counters.clear(carry_over)
 
     def __len__(self) -> int:
         """How many flows there are."""
         return len(self._flows)
 
-    @property
-    def room(self) -> int:
-        """How many more flows can be added."""
-        return len(self._free)
-
-    @property
-    def totals(self) -> tuple[int, int]:
-        """Packets and bytes of all flows that there ever were."""
-        first, end = self._first * _STRIDE, self._end * _STRIDE
-        return sum(self._words[first:end:_STRIDE]), sum(self._words[first + 1 : end : _STRIDE])
-
-    @property
-    def too_big_messages(self) -> int:
-        """How many times a router said that a packet of this host was too big for it; it wraps around."""
-        return layout.too_big_messages(self._memory)
-
-    def take_index(self) -> int:
-        """Reserve a counter index for one flow; its counters are zero. Raises KernelTableFull."""
-        if not self._free:
-            raise KernelTableFull("all counter indexes of the shard are in use", errno=errno.E2BIG)
-        index = self._free.pop()
-        self._end = max(self._end, index + 1)
-        return index
-
-    def free_index(self, index: int) -> None:
-        """Release the index of a flow that has ended; its counters go into the carry-over."""
-        place = index - self._first
-        self._due[place] = _NEVER
-        if place < len(self._watchers):
-            self._watchers[place] = None
-        self._clear_index(index)
-        self._free.append(index)
-
     def add(self, local: Endpoint, flow: layout.FlowEntry) -> None:
-        """Let the kernel relay what arrives at `local`. Raises KernelTableFull."""
+        """Let the kernel relay what arrives at `local`.
+
+        Raises:
+            KernelTableFull: there is no room for another flow.
+        """
         key = layout.pack_key(local)
         if len(self._flows) + len(self._markers) >= self._share and self._markers:
             self._remove_marker(next(iter(self._markers)))
@@ -219,10 +166,7 @@ class FlowTable:
                 taken.add(owner.counter_index)
             else:
                 bpf.delete(self._flows_fd, key)
-        self._free = [index for index in reversed(self._indexes) if index not in taken]
-        for index in self._free:  # flows that had ended, but whose counters were not cleared yet
-            self._clear_index(index)
-        self._end = max(taken.intersection(self._indexes), default=self._first) + 1
+        self.counters.continue_from(taken)
 
     def has_stale_flow(self, local: Endpoint) -> bool:
         """Whether a predecessor left a flow at `local` that is not adopted yet."""
@@ -242,74 +186,15 @@ class FlowTable:
         """Remove the flows of the predecessor that were not adopted."""
         for key, value in self._left.items():
             bpf.delete(self._flows_fd, key)
-            self.free_index(layout.unpack_flow(value).counter_index)
+            self.counters.free_index(layout.unpack_flow(value).counter_index)
         self._left = {}
-
-    def _clear_index(self, index: int) -> None:
-        counters = slice(index * COUNTERS_BYTES, (index + 1) * COUNTERS_BYTES)
-        if self._memory[counters] == _EMPTY:
-            return
-        packets, size, _ = self.totals_of(index)
-        self.add_carry_over(packets, size)
-        self._memory[counters] = _EMPTY
-
-    def add_carry_over(self, packets: int, size_bytes: int) -> None:
-        """Add packets and bytes of ended flows to the totals."""
-        # in the map's memory, so that a successor finds it
-        self._words[self._first * _STRIDE] += packets
-        self._words[self._first * _STRIDE + 1] += size_bytes
-
-    # --- counters ---------------------------------------------------------------------------------
-
-    def totals_of(self, index: int) -> tuple[int, int, int]:
-        """Packets, bytes and the time of the last packet (monotonic nanoseconds) of one flow."""
-        words, at = self._words, index * _STRIDE
-        return words[at], words[at + 1], words[at + 2]
-
-    def look_at(self, index: int, packets: int, watcher: FlowWatcher) -> None:
-        """Have find_due() return the watcher once the flow has forwarded so many packets."""
-        place = index - self._first
-        self._due[place] = packets
-        self._watchers += [None] * (place + 1 - len(self._watchers))
-        self._watchers[place] = watcher
-
-    def find_due(self, share: float) -> list[FlowWatcher]:
-        """The next part of a round over all flows: those that look_at() asked for.
-
-        A flow costs a comparison in a list, and no object of its own is touched.
-
-        Args:
-            share: the part of all flows that is looked at, 0 to 1.
-        """
-        used = self._end - self._first
-        begin = self._next_look if self._next_look < used else 0
-        end = self._next_look = min(used, begin + math.ceil(used * share))
-        at = self._first + begin
-        packets = self._words[at * _STRIDE : (self._first + end) * _STRIDE : _STRIDE].tolist()
-        due = zip(packets, self._due[begin:end], strict=True)
-        found = [place for place, (count, wanted) in enumerate(due, begin) if count >= wanted]
-        return [watcher for place in found if (watcher := self._watchers[place]) is not None]
-
-    def counters(self, index: int) -> FlowCounters:
-        """Everything that is counted for one flow."""
-        return layout.unpack_counters(self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES])
-
-    def latest_payload_type(self, index: int) -> int | None:
-        """The RTP payload type that came last; None if no RTP came."""
-        return layout.latest_payload_type(self._memory, index)
-
-    def write_streams(self, index: int, counters: FlowCounters) -> None:
-        """Let the kernel go on from the streams in `counters`; the totals stay as they are."""
-        start = index * COUNTERS_BYTES + TOTALS_BYTES
-        self._memory[start : (index + 1) * COUNTERS_BYTES] = layout.pack_counters(counters)[TOTALS_BYTES:]
 
     def close(self) -> None:
         """Remove all flows and let go of the memory, whether or not the former can be done."""
         try:
             self._clear()
         finally:
-            self._words.release()
-            self._memory.close()
+            self.counters.close()
 
     def _clear(self) -> None:
         for key, _, _ in self._own_flows():

@@ -53,21 +53,22 @@ class LoadedProgram(NamedTuple):
             words[STOP_AT // 8] = at_ns
 
     def close(self) -> None:
-        """Lets go of all three; call once."""
+        """Close all three; call once."""
         for fd in (self.program_fd, self.flows_fd, self.counters_fd):
             os.close(fd)
 
 
 def load(max_flows: int, maps: tuple[int, int] | None = None) -> LoadedProgram:
-    """Creates the maps and loads the program.
+    """Create the maps and load the program.
 
     Args:
-        maps: descriptors of the existing maps flows and counters, made with the same max_flows; they stay
-            the caller's. None: create them.
         max_flows: room in each map, 1 or more; a flow is one direction of one pair of sockets. The kernel
             sets about 450 bytes aside for each.
+        maps: descriptors of the existing maps flows and counters, made with the same max_flows; they stay
+            the caller's. None: create them.
 
-    Raises KernelPathUnavailable, with the verifier's log if that is what refused.
+    Raises:
+        KernelPathUnavailable: the kernel refuses; with the verifier's log if that is what refused.
     """
     program = relay_program()
     if kernel_release(platform.release()) < _MEMORY_IS_CHARGED_TO_CGROUPS:

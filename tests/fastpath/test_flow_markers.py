@@ -171,15 +171,15 @@ def test_a_successor_finds_what_a_predecessor_that_still_relays_begins_and_ends(
     program: LoadedProgram,
 ) -> None:
     predecessor = table_of(program)
-    predecessor.add(IPV4.local, FORTH._replace(counter_index=predecessor.take_index()))
+    predecessor.add(IPV4.local, FORTH._replace(counter_index=predecessor.counters.take_index()))
     successor = table_of(program, successor=True)
-    predecessor.add(FORTH.out, BACK._replace(counter_index=predecessor.take_index()))
+    predecessor.add(FORTH.out, BACK._replace(counter_index=predecessor.counters.take_index()))
     predecessor.remove(IPV4.local)
     successor.find_stale_flows()
     assert [successor.has_stale_flow(local) for local in (IPV4.local, FORTH.out)] == [False, True]
     adopted = successor.adopt_stale_flow(FORTH.out)
     assert adopted is not None
-    free = {successor.take_index() for _ in range(successor.room)}
+    free = {successor.counters.take_index() for _ in range(successor.counters.room)}
     assert adopted.counter_index not in free, "no other flow counts there"
     assert len(free) == 6, "the place of the flow that ended is free again"
     successor.close()

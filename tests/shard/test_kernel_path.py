@@ -490,7 +490,13 @@ def test_a_restarted_shard_removes_the_flows_of_the_killed_one_and_no_others(
     def fill(flows: FlowTable, port: int) -> None:
         end = Endpoint(V4, port)
         way = layout.FlowEntry(
-            end, end, end, ifindex=0, counter_index=flows.take_index(), mtu_bytes=1500, shard=flows.shard
+            end,
+            end,
+            end,
+            ifindex=0,
+            counter_index=flows.counters.take_index(),
+            mtu_bytes=1500,
+            shard=flows.shard,
         )
         flows.add(end, way)
 

@@ -123,20 +123,20 @@ class KernelFlow:
 
     def collect(self) -> None:
         """See Offload."""
-        packets, size, last_seen_ns = self._table.totals_of(self.entry.counter_index)
+        packets, size, last_seen_ns = self._table.counters.totals_of(self.entry.counter_index)
         if packets == self._packets:
             return
         leg = self.leg
         leg.forwarded(packets - self._packets, size - self._bytes, last_seen=last_seen_ns / _NS)
         self._packets, self._bytes = packets, size
         if self._meter is not None and leg.offload is self:
-            self._follow(self._meter, self._table.latest_payload_type(self.entry.counter_index))
+            self._follow(self._meter, self._table.counters.latest_payload_type(self.entry.counter_index))
 
     def look(self, *, now: float) -> None:
         """Take a sample of the quality if one is due, and follow the payload type (monotonic seconds).
 
-        FlowTable.find_due() says when: it is no more often than the leg has a sample to take. A flow that has
-        ended is not looked at: what it forwards still is counted.
+        CounterRange.find_due() says when: it is no more often than the leg has a sample to take. A flow that
+        has ended is not looked at: what it forwards still is counted.
         """
         if self.leg.offload is self:
             self.leg.note(now=now)
@@ -147,12 +147,12 @@ class KernelFlow:
         if meter is not None:
             packets = self.leg.packets - self._packets  # of other flows, and in user space
             due = max(meter.next_sample - packets, self._packets + 1)
-            self._table.look_at(self.entry.counter_index, due, self)
+            self._table.counters.look_at(self.entry.counter_index, due, self)
 
     def load_meter(self) -> None:
         """See Offload."""
         if self._meter is not None:
-            counters = self._table.counters(self.entry.counter_index)
+            counters = self._table.counters.read(self.entry.counter_index)
             self._meter.take_fields(counters.next_stream, counters.streams)
 
     def measure(self, packet: memoryview, size: int, now: float) -> None:
@@ -164,7 +164,7 @@ class KernelFlow:
 
     def _continue_from(self, folded: tuple[int, int]) -> None:
         """Count on from `folded`, which the leg's counters had when the process before saved them."""
-        packets, _, _ = self._table.totals_of(self.entry.counter_index)
+        packets, _, _ = self._table.counters.totals_of(self.entry.counter_index)
         if folded[0] <= packets:  # otherwise they belong to an earlier flow of the socket
             self._packets, self._bytes = folded
         if self._meter is not None and self.entry.clock_hz:
@@ -192,7 +192,7 @@ class KernelFlow:
 
     def _store(self, meter: RtpMeter) -> None:
         counters = layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
-        self._table.write_streams(self.entry.counter_index, counters)
+        self._table.counters.write_streams(self.entry.counter_index, counters)
 
     def _complete(self, entry: layout.FlowEntry) -> layout.FlowEntry:
         """An entry with this flow's counter index, and what its meter measures."""

@@ -59,7 +59,7 @@ class KernelPath:
     def __init__(self, flows: FlowTable, routes: Routes) -> None:
         self.refused = 0
         self._flows = flows
-        self._routes = RouteCache(routes, lambda: flows.too_big_messages)
+        self._routes = RouteCache(routes, lambda: flows.counters.too_big_messages)
         self._ended: list[KernelFlow] = []
         self._routed: dict[MediaSocket, None] = {}  # whose flow depends on a route
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
@@ -76,11 +76,11 @@ class KernelPath:
     @property
     def totals(self) -> tuple[int, int]:
         """Packets and bytes of all flows, ended ones included."""
-        return self._flows.totals
+        return self._flows.counters.totals
 
     def add_carry_over(self, packets: int, size_bytes: int) -> None:
         """Add to the totals what the kernel forwarded for the shard process before."""
-        self._flows.add_carry_over(packets, size_bytes)
+        self._flows.counters.add_carry_over(packets, size_bytes)
 
     def watch(self, loop: Loop) -> None:
         """Follow the host's routes, and remove flows of the process before that no call adopted."""
@@ -144,14 +144,16 @@ class KernelPath:
         ended, self._ended = self._ended, []
         for flow in ended:
             if flow.clear():
-                self._flows.free_index(flow.entry.counter_index)
+                self._flows.counters.free_index(flow.entry.counter_index)
             else:
                 self._warn_once(
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
                 )
                 self._ended.append(flow)
         self._flows.update_markers()
-        for media_socket in list(itertools.islice(self._waiting, min(self._flows.room, MAX_RETRIED))):
+        for media_socket in list(
+            itertools.islice(self._waiting, min(self._flows.counters.room, MAX_RETRIED))
+        ):
             del self._waiting[media_socket]
             self._stale.append(media_socket)
 
@@ -167,7 +169,7 @@ class KernelPath:
         while left > 0 and looks <= FEW_LOOKS_A_SECOND * since_s:  # the next call goes on from there
             share = min(left, SHARE_AT_ONCE)
             left -= share
-            for flow in self._flows.find_due(share):
+            for flow in self._flows.counters.find_due(share):
                 flow.look(now=now)
                 looks += 1
         self._looks_a_second = looks / since_s
@@ -261,12 +263,12 @@ class KernelPath:
             media_socket.flow = flow
             flow.change(entry)
             return
-        index = self._flows.take_index()
+        index = self._flows.counters.take_index()
         entry = entry._replace(counter_index=index)
         try:
             media_socket.flow = KernelFlow(self._flows, media_socket.local, leg, entry)
         except KernelPathUnavailable:
-            self._flows.free_index(index)
+            self._flows.counters.free_index(index)
             raise
 
     def _end(self, media_socket: MediaSocket, flow: KernelFlow) -> None:
