@@ -3,11 +3,15 @@
 The module knows line ends, not the meaning of lines.
 """
 
+import operator
 from collections.abc import Sequence
+from itertools import chain, repeat
 
 import msgspec
 
 _CRLF = b"\r\n"
+
+_text_and_end = operator.attrgetter("text", "end")
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +30,7 @@ def split_lines(body: bytes) -> tuple[Line, ...]:
     """The lines of `body`; their texts and ends, joined, are `body`."""
     count = body.count(_CRLF)
     if body.endswith(_CRLF) and body.count(b"\r") == count == body.count(b"\n"):  # as nearly all bodies
-        return tuple([Line(text, _CRLF) for text in body[:-2].split(_CRLF)])
+        return tuple(map(Line, body[:-2].split(_CRLF), repeat(_CRLF)))
     return tuple([_make_line(raw) for raw in body.splitlines(keepends=True)])
 
 
@@ -79,21 +83,23 @@ class Edits:
 
     def render(self) -> bytes:
         """The body with all changes."""
-        texts, inserted = self._texts, self._inserted
-        parts: list[bytes] = []  # texts and ends in turn
-        for index, line in enumerate(self._lines):
-            end = line.end
-            text = texts.get(index, line.text)
-            if text is not None:
-                parts += (text, end)
-            if index in inserted:
-                for new in inserted[index]:
-                    parts += (new, end)
-        if self._lines and not self._lines[-1].end:
-            self._end_all_but_last(parts)
+        # texts and ends in turn; few lines change, so none is looked at that does not
+        parts: list[bytes] = list(chain.from_iterable(map(_text_and_end, self._lines)))
+        for index, text in self._texts.items():
+            if text is None:
+                parts[2 * index] = parts[2 * index + 1] = b""
+            else:
+                parts[2 * index] = text
+        for index, texts in self._inserted.items():
+            end = self._lines[index].end
+            if end:
+                parts[2 * index + 1] += b"".join([text + end for text in texts])
+            else:
+                parts[2 * index] = self._end_with(index, texts)
         return b"".join(parts)
 
-    def _end_all_but_last(self, parts: list[bytes]) -> None:
-        """Give an end to lines after which others were inserted, and which had none as they were the last."""
+    def _end_with(self, index: int, inserted: Sequence[bytes]) -> bytes:
+        """The last line, which has no end, and what is inserted after it: now the last of these has none."""
         usual_end = next((line.end for line in self._lines if line.end), _CRLF)
-        parts[1:-1:2] = [end or usual_end for end in parts[1:-1:2]]
+        last = self._texts.get(index, self._lines[index].text)
+        return usual_end.join(inserted if last is None else (last, *inserted))

@@ -63,8 +63,8 @@ def _parse_lines(lines: tuple[Line, ...]) -> SessionDescription:
     sessions: list[Section] = []
     media: list[Medium] = []
     for part in _divide(lines):
-        if lines[part[0]].text.startswith(b"v="):
-            sessions.append(_read_section(lines, part))
+        if lines[part.first].text.startswith(b"v="):
+            sessions.append(_make_section(lines, part))
         else:
             media.append(_read_medium(lines, part, len(media) + 1, sessions[-1]))
     origin, bad_origin = _read_origins(lines, sessions)
@@ -93,55 +93,84 @@ def _read_origins(lines: tuple[Line, ...], sessions: Sequence[Section]) -> tuple
     return origin, bad
 
 
-def _divide(lines: tuple[Line, ...]) -> list[list[int]]:
-    """The indexes of the valid lines: those of a session, then those of each of its media, and so on."""
-    parts: list[list[int]] = []
+class _Part:
+    """The valid lines of one section, as they are read; for the attributes see Section."""
+
+    __slots__ = ("attributes", "fields", "first", "last")
+
+    def __init__(self, first: int, letter: bytes) -> None:
+        self.first = self.last = first
+        self.fields: dict[bytes, list[int]] = {letter: [first]}
+        self.attributes: dict[str, list[Attribute]] = {}
+
+    def add_attribute(self, index: int, text: bytes) -> None:
+        """Add an a= line."""
+        raw, _, value = text[2:].partition(b":")
+        name = _NAMES.get(raw) or raw.strip().decode("ascii", "backslashreplace")
+        attribute = Attribute(index, value.strip())
+        if name in self.attributes:
+            self.attributes[name].append(attribute)
+        else:
+            self.attributes[name] = [attribute]
+
+
+def _divide(lines: tuple[Line, ...]) -> list[_Part]:
+    """The valid lines, in parts: a session, then each of its media, and so on."""
+    parts: list[_Part] = []
+    part: _Part | None = None
     media = 0
     after_blank = False
     for index, line in enumerate(lines):
         text = line.text
-        if parts and text[:2] in _PLAIN:  # as nearly all are
-            parts[-1].append(index)
-        elif not _TYPED.match(text):
-            if line.blank:
-                after_blank = True
-            elif not after_blank:
-                raise _error(index, f"{text[:32]!r} is not TYPE=VALUE")
-        elif text.startswith(b"v="):
-            if text[2:].strip() != b"0":
-                raise _error(index, "the SDP version is not 0")
-            parts.append([index])
-        elif not parts:
-            raise _error(index, "an SDP must start with v=0")
-        elif text.startswith(b"m="):
-            media += 1
-            if media > MAX_MEDIA:
-                raise _error(index, f"more than {MAX_MEDIA} media")
-            parts.append([index])
+        start = text[:2]
+        if part is None or start not in _PLAIN:  # nearly all are plain
+            if not _TYPED.match(text):
+                if line.blank:
+                    after_blank = True
+                elif not after_blank:
+                    raise _error(index, f"{text[:32]!r} is not TYPE=VALUE")
+                continue
+            media += start == b"m="
+            if _begins_part(index, text, media, first=part is None):
+                part = _Part(index, text[:1])
+                parts.append(part)
+                continue
+        assert part is not None  # else the first line has begun it, or is an error
+        part.last = index
+        if start == b"a=":
+            part.add_attribute(index, text)
         else:
-            parts[-1].append(index)
+            part.fields.setdefault(text[:1], []).append(index)
     if not parts:
         raise MalformedRequest("SDP: no lines")
     return parts
 
 
-def _read_section(lines: tuple[Line, ...], indexes: list[int]) -> Section:
-    fields: dict[bytes, list[int]] = {}
-    attributes: dict[str, list[Attribute]] = {}
-    for index in indexes:
-        text = lines[index].text
-        if text[:2] == b"a=":
-            raw, _, value = text[2:].partition(b":")
-            name = _NAMES.get(raw) or raw.strip().decode("ascii", "backslashreplace")
-            attribute = Attribute(index, value.strip())
-            if name in attributes:
-                attributes[name].append(attribute)
-            else:
-                attributes[name] = [attribute]
-        else:
-            fields.setdefault(text[:1], []).append(index)
+def _begins_part(index: int, text: bytes, media: int, *, first: bool) -> bool:
+    """Whether a line begins a part.
+
+    Args:
+        index, text: the line's.
+        media: the number of m= lines so far.
+        first: whether no line came before it.
+    """
+    if text.startswith(b"v="):
+        if text[2:].strip() != b"0":
+            raise _error(index, "the SDP version is not 0")
+        return True
+    if first:
+        raise _error(index, "an SDP must start with v=0")
+    if text.startswith(b"m="):
+        if media > MAX_MEDIA:
+            raise _error(index, f"more than {MAX_MEDIA} media")
+        return True
+    return False
+
+
+def _make_section(lines: tuple[Line, ...], part: _Part) -> Section:
+    fields = part.fields
     own_connection = _read_first(lines, fields[b"c"], read_connection) if b"c" in fields else None
-    return Section(indexes[0], indexes[-1], fields, attributes, own_connection)
+    return Section(part.first, part.last, fields, part.attributes, own_connection)
 
 
 def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[[bytes], str]) -> str | None:
@@ -156,8 +185,8 @@ def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[
     return found
 
 
-def _read_medium(lines: tuple[Line, ...], indexes: list[int], number: int, session: Section) -> Medium:
-    section = _read_section(lines, indexes)
+def _read_medium(lines: tuple[Line, ...], part: _Part, number: int, session: Section) -> Medium:
+    section = _make_section(lines, part)
     try:
         field = read_medium(lines[section.first].text)
     except MalformedRequest as exc:
