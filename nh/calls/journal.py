@@ -7,7 +7,7 @@ are of the wall clock, because they are for people. Plain values; nh.shard.obser
 import enum
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 import msgspec
 
@@ -169,9 +169,6 @@ _events_decoder: Final[msgspec.msgpack.Decoder[list[_PackedEvent]]] = msgspec.ms
     Annotated[list[_PackedEvent], msgspec.Meta(max_length=MAX_EVENTS)]
 )
 
-_NEEDED: Final = 2
-"""Fields of a packed event that it always has."""
-
 
 class CallJournal(msgspec.Struct, array_like=True, gc=False):
     """The journal of one call.
@@ -217,13 +214,14 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
     @property
     def events(self) -> list[CallEvent]:
         """The events in their order."""
-        return [self._unpack(each) for each in _events_decoder.decode(self.packed_events)]
+        begin = round(self.begin * 1000)
+        return [_unpack(each, begin) for each in _events_decoder.decode(self.packed_events)]
 
     def find_latest(self, port: int, detail: str) -> CallEvent | None:
         """The latest event of a port with that detail."""
         for each in reversed(_events_decoder.decode(self.packed_events)):
             if each.port == port and each.detail == detail:
-                return self._unpack(each)
+                return _unpack(each, round(self.begin * 1000))
         return None
 
     def add(self, event: CallEvent) -> None:
@@ -263,22 +261,26 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         at: int | float = milliseconds - round(self.begin * 1000)
         if milliseconds / 1000 != event.at:
             at = event.at
-        fields = [at, _CODE_OF.get(event.event, event.event), event.tag, event.port, event.detail]
-        while not fields[-1] and len(fields) > _NEEDED:
-            fields.pop()
-        return _encode(fields)
-
-    def _unpack(self, packed: _PackedEvent) -> CallEvent:
-        at, event = packed.at, packed.event
-        return CallEvent(
-            (round(self.begin * 1000) + at) / 1000 if type(at) is int else at,
-            _CODES[event] if type(event) is int else cast("str", event),
-            packed.tag,
-            packed.port,
-            packed.detail,
-        )
+        code, tag, port, detail = _CODE_OF.get(event.event, event.event), event.tag, event.port, event.detail
+        if detail:
+            return _encode((at, code, tag, port, detail))
+        if port:
+            return _encode((at, code, tag, port))
+        return _encode((at, code, tag) if tag else (at, code))
 
     def _leave_out(self, most: int, most_bytes: int) -> None:
         while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:
             self.ended = self.ended[1:]
             self.ended_left_out += 1
+
+
+def _unpack(packed: _PackedEvent, begin: int) -> CallEvent:
+    """An event of a journal that began at `begin`, in milliseconds."""
+    at, event = packed.at, packed.event
+    return CallEvent(
+        (begin + at) / 1000 if type(at) is int else at,
+        _CODES[event] if isinstance(event, int) else event,
+        packed.tag,
+        packed.port,
+        packed.detail,
+    )

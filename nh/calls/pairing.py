@@ -63,6 +63,7 @@ def _leg(
     group, opposite = groups[side], groups[1 - side]
     place, opposite_place = group.components[index], opposite.components[index]
     said, heard = group.media[place.medium], opposite.media[opposite_place.medium]
+    is_rtcp = bool(place.component % 2)
     leg = Leg(
         side=side,
         socket=opposite.sockets[index],
@@ -71,9 +72,9 @@ def _leg(
         policy=policy,
         window_ends=window_ends,
         signalled_from=said.signalled_from,
-        payload_types=_payload_types(said, heard, place.component),
+        payload_types=None if is_rtcp else _payload_types(said, heard),
         # RTCP is silent for seconds between two reports
-        relatch_s=_rtcp_silence(relatch_s) if place.component % 2 else relatch_s,
+        relatch_s=_rtcp_silence(relatch_s) if is_rtcp else relatch_s,
         carried=carried_by(said, place.component),
     )
     if opposite.further:
@@ -81,18 +82,17 @@ def _leg(
     return leg
 
 
-def _payload_types(sender: Media, receiver: Media, component: int) -> PayloadTypes | None:
-    """The payload types of one direction; None for RTCP (the odd ports) and for media other than RTP."""
-    if component % 2 or not sender.rtp:
-        return None
-    return agreed(sender.formats, receiver.formats, receiver.payload_types)
+def _payload_types(sender: Media, receiver: Media) -> PayloadTypes | None:
+    """The payload types of one direction of RTP (the even ports); None for other media."""
+    return agreed(sender.formats, receiver.formats, receiver.payload_types) if sender.rtp else None
 
 
 def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> list[PayloadTypes | None]:
-    """The payload types of each leg by the present media of both groups, in the order of the legs."""
+    """The payload types of each leg by the present media of both groups, in the order of the legs; None for
+    RTCP."""
     found: list[PayloadTypes | None] = []
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
         said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
-        found.append(_payload_types(said_from, said_to, in_from.component))
-        found.append(_payload_types(said_to, said_from, in_to.component))
+        found.append(None if in_from.component % 2 else _payload_types(said_from, said_to))
+        found.append(None if in_to.component % 2 else _payload_types(said_to, said_from))
     return found

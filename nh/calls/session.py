@@ -153,8 +153,11 @@ class Session:
         medium that an end rejects has no sockets in ng, so it is in no session.
         """
         group = self.group_from if side is Side.FROM else self.group_to
-        media = [group.media[place.medium] for place in group.components]
-        return any(medium.port or medium.address not in UNSPECIFIED for medium in media) or not media
+        for place in group.components:
+            medium = group.media[place.medium]
+            if medium.port or medium.address not in UNSPECIFIED:
+                return True
+        return not group.components
 
     def note(self, *, now: float) -> bool:
         """Note which legs are alive (monotonic seconds).
@@ -275,7 +278,8 @@ class Session:
         for leg in self.legs:
             del leg.other
             leg.rtcp = leg.rtp = None
-            leg.leave_bundle()
+            if leg.bundle is not None or leg.bundled_on is not None:
+                leg.leave_bundle()
 
     def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
         """The session information.
@@ -293,8 +297,8 @@ class Session:
             id_to=self.group_to.id,
             from_=_media_text(self.group_from.media),
             to=_media_text(self.group_to.media),
-            bytes_from=sum(leg.bytes for leg in self.legs[::2]),
-            bytes_to=sum(leg.bytes for leg in self.legs[1::2]),
+            bytes_from=sum([leg.bytes for leg in self.legs[::2]]),
+            bytes_to=sum([leg.bytes for leg in self.legs[1::2]]),
             created=self.created + wall_offset_s,
             sessionid=self.id,
             param=self.param,
@@ -310,4 +314,4 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
 
 
 def _media_text(media: tuple[Media, ...]) -> str:
-    return ",".join(f"{medium.address}:{medium.port}/{medium.range}" for medium in media)
+    return ",".join([f"{medium.address}:{medium.port}/{medium.range}" for medium in media])

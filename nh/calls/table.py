@@ -14,7 +14,6 @@ from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
-from nh.calls.sockets.group import SocketGroup
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 
@@ -135,7 +134,7 @@ class CallTable:
         policy: SourcePolicy | None,
         prepare: Prepare | None = None,
         now: float,
-    ) -> Sequence[SocketGroup | None]:
+    ) -> Party:
         """Apply an offer of ng's; see Offers.offer().
 
         Raises:
@@ -145,7 +144,7 @@ class CallTable:
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
         call.expect_expiry(now=now)
         offers = call.offers or Offers(call.resources)
-        groups = offers.offer(
+        party = offers.offer(
             from_tag=from_tag,
             to_tag=to_tag,
             branch=branch,
@@ -157,7 +156,7 @@ class CallTable:
         )
         call.offers = offers  # one that fails makes no call of Net::SIP's one of ng's, too
         self._begin(call)
-        return groups
+        return party
 
     def delete(
         self, *, call_id: bytes, from_tag: bytes, to_tag: bytes, branch: bytes, delay_s: float, now: float

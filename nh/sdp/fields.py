@@ -114,7 +114,7 @@ def read_connection(text: bytes) -> str:
 
 @functools.lru_cache(maxsize=256)  # gateways and proxies have the same few
 def _read_short_connection(text: bytes) -> str:
-    return _read_connection(text)
+    return sys.intern(_read_connection(text))
 
 
 def _read_connection(text: bytes) -> str:

@@ -117,13 +117,13 @@ class _Part:
 def _divide(lines: tuple[Line, ...]) -> list[_Part]:
     """The valid lines, in parts: a session, then each of its media, and so on."""
     parts: list[_Part] = []
-    part: _Part | None = None
+    part = _Part(0, b"")  # never used: the first line begins one, or is an error
     media = 0
     after_blank = False
     for index, line in enumerate(lines):
         text = line.text
         start = text[:2]
-        if part is None or start not in _PLAIN:  # nearly all are plain
+        if not parts or start not in _PLAIN:  # nearly all are plain
             if not _TYPED.match(text):
                 if line.blank:
                     after_blank = True
@@ -131,11 +131,10 @@ def _divide(lines: tuple[Line, ...]) -> list[_Part]:
                     raise _error(index, f"{text[:32]!r} is not TYPE=VALUE")
                 continue
             media += start == b"m="
-            if _begins_part(index, text, media, first=part is None):
+            if _begins_part(index, text, media, first=not parts):
                 part = _Part(index, text[:1])
                 parts.append(part)
                 continue
-        assert part is not None  # else the first line has begun it, or is an error
         part.last = index
         if start == b"a=":
             part.add_attribute(index, text)

@@ -98,7 +98,10 @@ class RewritePlan(msgspec.Struct, frozen=True):
     @property
     def replaces_dtls(self) -> bool:
         """Whether a medium gets other lines of DTLS; then none are the session's."""
-        return any(medium is not None and medium.dtls is not None for medium in self.media)
+        for medium in self.media:  # noqa: SIM110 -- a generator takes a call for each medium
+            if medium is not None and medium.dtls is not None:
+                return True
+        return False
 
 
 def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:

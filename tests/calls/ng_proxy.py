@@ -63,7 +63,7 @@ class NgProxy:
         With `expecting`, sockets for an answer with the same media are opened, too. `further` are the
         addresses of further candidates.
         """
-        groups = self.table.offer(
+        offerer = self.table.offer(
             call_id=call_id,
             from_tag=tag,
             to_tag=to,
@@ -75,7 +75,7 @@ class NgProxy:
             policy=policy,
             now=self.now,
         )
-        return _ports(groups)
+        return _ports(offerer.groups)
 
     def answer(
         self,
@@ -90,19 +90,16 @@ class NgProxy:
         address: str = RELAY,
     ) -> Ports:
         """The SDP of a response of `tag` to `to`, who offered; where `to` is to send to."""
-        groups = (
-            self.table.get_call(call_id)
-            .get_offers(now=self.now)
-            .answer(
-                from_tag=to,
-                to_tag=tag,
-                branch=branch,
-                requests=_requests(media, address, latch, dscp),
-                policy=policy,
-                now=self.now,
-            )
+        offers = self.table.get_call(call_id).get_offers(now=self.now)
+        dialog = offers.answer(
+            offers.get_answered(to, tag, branch, now=self.now),
+            to_tag=tag,
+            branch=branch,
+            requests=_requests(media, address, latch, dscp),
+            policy=policy,
+            now=self.now,
         )
-        return _ports(groups)
+        return _ports(dialog.party_with(tag).groups)
 
     def connect(self, call_id: bytes = CALL) -> Session:
         """A call with audio; its session."""

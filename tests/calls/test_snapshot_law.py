@@ -202,7 +202,7 @@ class TwinsMachine(RuleBasedStateMachine):
     ) -> None:
         def do(proxy: Proxy) -> object:
             unknown = [each and Media("0.0.0.0", 0, each.range, each.proto) for each in media]
-            groups = proxy.table.offer(
+            offerer = proxy.table.offer(
                 call_id=call_id,
                 from_tag=tags[0],
                 to_tag=tags[1],
@@ -220,7 +220,7 @@ class TwinsMachine(RuleBasedStateMachine):
             party.mux = (Mux(offered=latch, decided=expecting or None),)
             party.label = "ä"
             party.interface = Interface("out", RELAY, RELAY, BOUNDS)
-            return announced_ports(groups)
+            return announced_ports(offerer.groups)
 
         self.same(do)
 
@@ -244,17 +244,18 @@ class TwinsMachine(RuleBasedStateMachine):
     ) -> None:
         def do(proxy: Proxy) -> object:
             offers = self.offers(proxy, call_id)
-            return offers and announced_ports(
-                offers.answer(
-                    from_tag=tags[0],
-                    to_tag=tags[1],
-                    branch=branch,
-                    requests=[MediumRequest(each, RELAY) for each in media],
-                    policy=policy,
-                    muxes=[mux] * len(media),
-                    now=self.now,
-                )
+            if offers is None:
+                return None
+            dialog = offers.answer(
+                offers.get_answered(*tags, branch, now=self.now),
+                to_tag=tags[1],
+                branch=branch,
+                requests=[MediumRequest(each, RELAY) for each in media],
+                policy=policy,
+                muxes=[mux] * len(media),
+                now=self.now,
             )
+            return announced_ports(dialog.party_with(tags[1]).groups)
 
         self.same(do)
 

@@ -68,7 +68,7 @@ class Announcer:
             agreed = self._is_agreed(party, group)
             if is_hold and agreed:
                 holds[index] = request.media
-            else:
+            elif group.media[0] is not request.media:  # else it has been opened for it
                 group.renew([request.media])
             if completes is not None or not agreed:
                 group.security, group.ice = request.security, request.ice

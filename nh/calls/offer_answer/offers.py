@@ -95,7 +95,7 @@ class Offers:
         policy: SourcePolicy | None,
         prepare: Prepare | None = None,
         now: float,
-    ) -> Sequence[SocketGroup | None]:
+    ) -> Party:
         """Apply an offer.
 
         Args:
@@ -110,7 +110,7 @@ class Offers:
             now: monotonic seconds.
 
         Returns:
-            The offerer's groups, one for each medium; None where a medium is not relayed.
+            The offerer: the party that made the offer, with its groups.
 
         Raises:
             PortsExhausted, AddressUnavailable: then nothing has changed.
@@ -148,12 +148,12 @@ class Offers:
             )
         if dialog is not None:
             dialog.branch = branch or dialog.branch
-        return party.groups
+        return party
 
     def answer(
         self,
+        offerer: Party,
         *,
-        from_tag: bytes,
         to_tag: bytes,
         branch: bytes,
         requests: list[MediumRequest],
@@ -163,11 +163,11 @@ class Offers:
         carriers: Mapping[int, int] = NO_CARRIERS,
         prepare: Prepare | None = None,
         now: float,
-    ) -> Sequence[SocketGroup | None]:
-        """Apply the answer of `to_tag` to the offer of `from_tag`, and relay media between the two.
+    ) -> Dialog:
+        """Apply the answer of `to_tag` to the offer of a party, and relay media between the two.
 
         Args:
-            from_tag: the tag of the offerer.
+            offerer: the party, see get_answered().
             to_tag: the tag of the answerer.
             branch: the Via branch that the offer arrived on, b"" if unknown.
             requests: one for each medium of the answer.
@@ -179,15 +179,14 @@ class Offers:
             now: monotonic seconds.
 
         Returns:
-            The answerer's groups, one for each medium; None where a medium is not relayed.
+            The dialog of the two. Its offerer is another party than before if other ends may still answer the
+            offer, see Participants.split_for().
 
         Raises:
-            UnknownCall: there is no such offer.
             WrongDialog: both tags are the same.
             PortsExhausted, AddressUnavailable: then nothing has changed.
         """
-        offerer = self.get_answered(from_tag, to_tag, branch, now=now)
-        if from_tag == to_tag:
+        if offerer.tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
         dialog = (
             self.participants.find_joint(offerer, to_tag)
@@ -215,7 +214,7 @@ class Offers:
             dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
         dialog.set_bundles(self._resources, offerer=offerer, bundles=bundles)
         dialog.carriers = carriers or NO_CARRIERS
-        return answerer.groups
+        return dialog
 
     def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:
         """The party whose offer an answer belongs to, see matching.find_answered().

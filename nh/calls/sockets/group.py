@@ -173,7 +173,7 @@ class SocketGroup:
 
     def renew(self, media: Sequence[Media]) -> None:
         """Replace the media by newly announced ones, which need the same sockets."""
-        self.media = tuple(interned(medium) for medium in media)
+        self.media = tuple([interned(medium) for medium in media])
 
     def move_to(self, tagged: "SocketGroup") -> None:
         """Let its end be where that of another group is: their media share a transport of the end."""

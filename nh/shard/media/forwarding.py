@@ -15,7 +15,7 @@ legs want.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -132,8 +132,8 @@ class Forwarding:
             leg.not_offloaded = self._kernel_off
             for media_socket in sockets_of((leg,)):
                 if leg.receives_at(media_socket):
-                    media_socket.legs += (leg,)
-        self._legs_changed(legs)
+                    media_socket.join(leg)
+        self._legs_changed(legs, sockets_of(legs))
 
     def place(self, legs: Sequence[Leg]) -> None:
         """Let legs receive at their own sockets, or with the leg that their media are bundled on."""
@@ -146,21 +146,25 @@ class Forwarding:
                     media_socket.legs = (*others, leg) if receives else others
                     moved = True
         if moved:
-            self._legs_changed(legs)
+            self._legs_changed(legs, sockets_of(legs))
 
     def stop(self, legs: Sequence[Leg]) -> None:
         """Let the legs of a session receive no more; legs that share their sockets go on."""
-        for media_socket in sockets_of(legs):
+        media_sockets = sockets_of(legs)
+        for media_socket in media_sockets:
             media_socket.leave(legs)
-        self._legs_changed(legs)
+        self._legs_changed(legs, media_sockets)
 
-    def _legs_changed(self, legs: Sequence[Leg]) -> None:
+    def _legs_changed(self, legs: Sequence[Leg], media_sockets: Collection[MediaSocket]) -> None:
         """Follow the legs of a session that came to their sockets, or left them.
 
         Of a forked offer, hundreds of sockets send through one. They are looked at only if that is connected
         now or no longer is, if they may be in the kernel, or if media are bundled.
+
+        Args:
+            legs: of the session.
+            media_sockets: theirs.
         """
-        media_sockets = sockets_of(legs)
         if self._wait_for_first(legs, media_sockets):
             return
         if self._active and self._user_space_only and not _bundled(legs):
@@ -289,7 +293,10 @@ class Forwarding:
 
 
 def _bundled(legs: Sequence[Leg]) -> bool:
-    return any(each.bundle or each.bundled_on for each in legs)
+    for each in legs:  # noqa: SIM110 -- a generator takes a call for each leg
+        if each.bundle or each.bundled_on:
+            return True
+    return False
 
 
 def _with_opposites(media_sockets: Iterable[MediaSocket]) -> dict[MediaSocket, None]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
+from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
@@ -37,24 +38,23 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         for tag in dict.fromkeys(party.tag for party in offers.parties)
         if not from_tag or tag in linked
     )
+    streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(
         created=int(created + wall_offset_s),
         last_signal=int(offers.last_signal + wall_offset_s),
         tags=tags,
-        rtp=_total(tags, rtcp=False),
-        rtcp=_total(tags, rtcp=True),
+        rtp=_total([each for each in streams if each.component == 1]),
+        rtcp=_total([each for each in streams if each.component != 1]),
     )
 
 
-def _total(tags: Sequence[TagReading], *, rtcp: bool) -> StreamTotals:
+def _total(streams: Sequence[StreamReading]) -> StreamTotals:
     packets = size = errors = 0
-    for tag in tags:
-        for medium in tag.media:
-            for stream in medium.streams:
-                if (stream.component != 1) is rtcp:
-                    packets += stream.packets
-                    size += stream.bytes
-                    errors += stream.errors
+    for stream in streams:
+        if stream.packets or stream.errors:
+            packets += stream.packets
+            size += stream.bytes
+            errors += stream.errors
     return StreamTotals(packets, size, errors)
 
 
@@ -66,24 +66,29 @@ def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: 
     for party in parties:
         label = label or party.label
         indexes.update([index for index, group in enumerate(party.groups) if group is not None])
-        indexes.update([index for index, _ in party.ended_totals])
+        if party.ended_totals:
+            indexes.update([index for index, _ in party.ended_totals])
     return TagReading(
         tag=parties[0].tag,
         label=label,
         created=int(parties[0].created + wall_offset_s),
-        in_dialogue_with=ours[0][1].party_on(ours[0][1].side_of(ours[0][0]).other).tag if ours else b"",
+        in_dialogue_with=_other_tag(*ours[0]) if ours else b"",
         media=tuple(
             [_medium(parties, ours, index, wall_offset_s=wall_offset_s) for index in sorted(indexes)]
         ),
     )
 
 
+def _other_tag(party: Party, dialog: Dialog) -> bytes:
+    return dialog.other(party).tag
+
+
 def _medium(
     parties: Sequence[Party], dialogs: Sequence[tuple[Party, Dialog]], index: int, *, wall_offset_s: float
 ) -> MediumReading:
     """A medium with the streams that this end sends, and one with the totals of its ended sessions."""
-    group = next((group for party in parties if (group := party.find_group(index)) is not None), None)
-    kind = group.media[0].kind if group is not None else ""
+    media = _announced(parties, index)
+    kind = media.kind if media is not None else ""
     streams = [
         _stream(leg, component, kind, wall_offset_s=wall_offset_s)
         for party, dialog in dialogs
@@ -101,9 +106,18 @@ def _medium(
     return MediumReading(
         index=index + 1,
         kind=kind,
-        proto=group.media[0].proto if group is not None else "",
+        proto=media.proto if media is not None else "",
         streams=tuple(streams),
     )
+
+
+def _announced(parties: Sequence[Party], index: int) -> Media | None:
+    """What an end has announced of medium `index`, None if it is not relayed."""
+    for party in parties:
+        group = party.find_group(index)
+        if group is not None:
+            return group.media[0]
+    return None
 
 
 def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:

@@ -12,7 +12,7 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
-from nh.calls.offer_answer.dialog import NO_CARRIERS
+from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
@@ -117,16 +117,16 @@ class Signalling:
         negotiated = negotiate_offer(
             description, command.options, interfaces, ends, certificate=self._certificates.current
         )
-        sdp = self._apply_offer(command, negotiated, ends.sender)
-        ends = self._ends_of(command, description)
-        assert ends.sender is not None, "the offer has made it"
-        negotiated.note(ends.sender, ends.receiver)
+        sdp, sender = self._apply_offer(command, negotiated, ends.sender)
+        negotiated.note(sender, ends.receiver)
         self._block_dtmf(command, command.from_tag)
         left_out = "; ".join(filter(None, (negotiated.left_out, negotiated.shown.left_out)))
         return Rewritten(sdp, negotiated.warning, left_out)
 
-    def _apply_offer(self, command: Offer, negotiated: NegotiatedOffer, known: Party | None) -> bytes:
-        """Change the call by an offer; returns the SDP for the other end."""
+    def _apply_offer(
+        self, command: Offer, negotiated: NegotiatedOffer, known: Party | None
+    ) -> tuple[bytes, Party]:
+        """Change the call by an offer; returns the SDP for the other end, and the offerer."""
         now = time.monotonic()
         requests = negotiated.requests
         forwarded: list[bytes] = []
@@ -135,7 +135,7 @@ class Signalling:
             forwarded.append(forward_offer(negotiated, groups, receiver, mark=self._mark))
 
         try:
-            self._table.offer(
+            sender = self._table.offer(
                 call_id=command.call_id,
                 from_tag=command.from_tag,
                 to_tag=command.to_tag,
@@ -152,7 +152,7 @@ class Signalling:
                 self._table.withdraw(call_id=command.call_id, party=known, now=now)
             raise
         (sdp,) = forwarded
-        return sdp
+        return sdp, sender
 
     def answer(self, command: Answer) -> Rewritten:
         """The answer with the relay's ports, for the offerer.
@@ -183,9 +183,7 @@ class Signalling:
             answerer=joint.other(offerer) if joint is not None else None,
             agreed=joint.carriers if joint is not None else NO_CARRIERS,
         )
-        sdp = self._apply_answer(command, offers, negotiated, now=now)
-        dialog = offers.participants.find_dialog(command.from_tag, command.to_tag, command.via_branch)
-        assert dialog is not None, "the answer has made it"
+        sdp, dialog = self._apply_answer(command, offers, negotiated, now=now)
         offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles = negotiated.bundles.answerer
@@ -196,8 +194,8 @@ class Signalling:
 
     def _apply_answer(
         self, command: Answer, offers: Offers, negotiated: NegotiatedAnswer, *, now: float
-    ) -> bytes:
-        """Change the call by an answer; returns the SDP for the offerer."""
+    ) -> tuple[bytes, Dialog]:
+        """Change the call by an answer; returns the SDP for the offerer, and the dialog."""
         forwarded: list[bytes] = []
 
         def forward(groups: Sequence[SocketGroup | None], _receiver: Party | None) -> None:
@@ -205,8 +203,8 @@ class Signalling:
             negotiated.note()
 
         try:
-            offers.answer(
-                from_tag=command.from_tag,
+            dialog = offers.answer(
+                negotiated.offerer,
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=negotiated.requests,
@@ -221,7 +219,7 @@ class Signalling:
             self._table.withdraw(call_id=command.call_id, party=negotiated.offerer, now=now)
             raise
         (sdp,) = forwarded
-        return sdp
+        return sdp, dialog
 
     # --- SDP --------------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ class JournalWriter(CallObserver):
         """See CallObserver."""
         journal.begin = self._time()
         journal.client = self._client or NO_CLIENT
-        journal.add(CallEvent(journal.begin, EventKind.BEGUN.value, detail=journal.client.address))
+        journal.add(CallEvent(journal.begin, EventKind.BEGUN, detail=journal.client.address))
         if self._event is not None:
             journal.add(self._event)
 
@@ -147,10 +147,11 @@ class JournalWriter(CallObserver):
         journal = self._journal(call_id)
         if journal is None:
             return
-        self._add(journal, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason.value)
-        if not session.untouched:
-            journal.packets += sum([leg.packets for leg in session.legs])
-            journal.size += sum([leg.bytes for leg in session.legs])
+        self._add(journal, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason)
+        for leg in session.legs:
+            if leg.packets:
+                journal.packets += leg.packets
+                journal.size += leg.bytes
         journal.latest_end = _WHY.get(reason, journal.latest_end)
 
     def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
@@ -174,7 +175,7 @@ class JournalWriter(CallObserver):
                 journal.end = CallEnd.UNUSED  # the media of an offer that was not answered in time
             if journal.end is not CallEnd.CLOSED:
                 journal.closer = None
-        self._add(journal, EventKind.ENDED, detail=journal.end.value)
+        self._add(journal, EventKind.ENDED, detail=journal.end)
 
     def _time(self) -> float:
         """Now, in whole milliseconds; all that a command does happens at its begin."""
@@ -187,7 +188,7 @@ class JournalWriter(CallObserver):
     def _add(
         self, journal: CallJournal, event: EventKind, *, tag: bytes = b"", port: int = 0, detail: str = ""
     ) -> None:
-        journal.add(CallEvent(self._time(), event.value, tag[:MAX_TAG_BYTES], port, detail[:MAX_DETAIL]))
+        journal.add(CallEvent(self._time(), event, tag[:MAX_TAG_BYTES], port, detail[:MAX_DETAIL]))
 
 
 def _is_held(call: Call, session: Session) -> bool:

@@ -64,7 +64,7 @@ class Recorder(CallObserver):
         """
         now = time.time()
         journal = journal or CallJournal(begin=now)
-        journal.add(CallEvent(now, EventKind.ENDED.value, detail=CallEnd.LOST.value))
+        journal.add(CallEvent(now, EventKind.ENDED, detail=CallEnd.LOST))
         self._records[call_id] = self._encode(call_id, journal, CallEnd.LOST)
 
     def _encode(self, call_id: bytes, journal: CallJournal, end: CallEnd | None) -> bytes:
@@ -77,7 +77,7 @@ class Recorder(CallObserver):
             begin=_utc(journal.begin),
             end=_utc(ended_at),
             duration_s=round(max(0.0, ended_at - journal.begin), 3),
-            reason=(end or CallEnd.CLOSED).value,
+            reason=end or CallEnd.CLOSED,
             ended_by=journal.closer if end is CallEnd.CLOSED else None,
             tags=_tags(events),
             packets=journal.packets,

@@ -111,10 +111,10 @@ class StatsCollector(CallObserver):
         stats.expired_silent += reason is EndReason.EXPIRED
         stats.expired_hold += reason is EndReason.HOLD
         stats.expired_replaced += reason is EndReason.REPLACED
-        for pair in session.pairs if not session.untouched else ():
-            kind = session.group_from.media[pair.medium].kind
-            self._count_streams(pair.from_, kind)
-            self._count_streams(pair.to, kind)
+        for number, leg in enumerate(session.legs):
+            if not leg.untouched:
+                place = session.group_from.components[number // 2]
+                self._count_streams(leg, session.group_from.media[place.medium].kind)
 
     def _count_streams(self, leg: Leg, kind: str) -> None:
         stats = self.stats

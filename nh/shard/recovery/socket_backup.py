@@ -51,9 +51,10 @@ class SocketBackup(CallObserver):
 
     def sockets_closing(self, sockets: Sequence[RelaySocket]) -> None:
         """See CallObserver."""
-        for each in sockets:
-            self._left.pop(each.local, None)
-        self._sink.release_sockets([each.local for each in sockets])
+        locals_ = [each.local for each in sockets]
+        for local in locals_ if self._left else ():
+            self._left.pop(local, None)
+        self._sink.release_sockets(locals_)
 
     def _store_left(self) -> None:
         while self._left and self._store_some():

@@ -94,7 +94,7 @@ class Sessions:
         early = offers.participants.find_early(sender) if offers is not None and sender is not None else None
         request = _request(command, interfaces.far)
         expected = _request(command, interfaces.near, known=False)
-        groups = self._table.offer(
+        sender = self._table.offer(
             call_id=command.call_id,
             from_tag=command.from_tag,
             to_tag=command.to_tag,
@@ -107,11 +107,9 @@ class Sessions:
         call = self._table.get_call(command.call_id)
         call.timeout_target = command.timeout_target
         offers = call.get_offers(now=now)
-        sender, receiver = _ends(offers, command.from_tag, command.to_tag, media)
-        assert sender is not None, "the offer has made it"
         interfaces.note(sender, receiver)
         _refer(offers, sender, options, near_port=True)
-        return _port(groups[command.medium], interfaces.far)
+        return _port(sender.groups[command.medium], interfaces.far)
 
     def _look_up(self, command: Lookup) -> RelayPort:
         now = time.monotonic()
@@ -128,20 +126,18 @@ class Sessions:
         answerer = (
             dialog.party_with(command.to_tag) if dialog is not None else early.callee if early else None
         )
-        groups = offers.answer(
-            from_tag=command.from_tag,
+        dialog = offers.answer(
+            offerer,
             to_tag=command.to_tag,
             branch=b"",
             requests=_with(answerer, command.medium, _request(command, near)),
             policy=_policy(command.options),
             now=now,
         )
-        dialog = participants.find_joint(offerer, command.to_tag)
-        assert dialog is not None, "the answer has made it"
         answerer = dialog.party_with(command.to_tag)
         note_answerer(answerer, offerer, near)
         _refer(offers, offerer, command.options, near_port=False)
-        return _port(groups[command.medium], near)
+        return _port(answerer.groups[command.medium], near)
 
     # --- D, X and Q -------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def describe_ended(
     """
     cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
     fields = _session_fields(call, cseq, session, LegRecord, wall_offset_s=wall_offset_s, now=now)
-    return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason.value)
+    return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason)
 
 
 def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
@@ -142,39 +142,50 @@ def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], *, wall_offset_s: flo
         said: what its end announces.
         leg_type: of what is returned.
     """
-    streams = describe_streams(leg, said.kind, wall_offset_s=wall_offset_s)
-    latest = leg.meter.latest if leg.meter is not None else None
-    drops, offender, unreachable_at = leg.drops, leg.offender, leg.unreachable_at  # rare, so slow to read
+    muxed = leg.is_muxed
+    further: dict[str, Any] = {}  # what only some legs have
+    if leg.rare is not None:
+        further |= _rarities(leg, now=now)
+    if leg.meter is not None:
+        latest = leg.meter.latest
+        further["payload_type"] = None if latest is None else latest.payload_type
+        further["deaf_reports"] = leg.meter.deaf_reports
+    if leg.security is not None:
+        further["srtp"] = leg.security.suite
+        further["dtls"] = "" if muxed else leg.security.handshake
+    ice = (leg.bundled_on or leg).ice
+    if ice is not None:
+        further["ice"] = _ice(ice, now=now)
     return leg_type(
-        local=str(leg.socket.local),
-        announced=str(leg.announced) if leg.announced else None,
-        source=str(leg.source) if leg.source else None,
-        latched=leg.latched,
-        packets=leg.packets,
-        bytes=leg.bytes,
-        dropped={} if drops is None else _dropped(drops),
-        idle_s=None if leg.last_seen is None else round(now - leg.last_seen, 3),
-        kernel=leg.offload is not None,
-        user_space_because=leg.not_offloaded,
-        kernel_packets=leg.offloaded,
-        streams=streams,
-        refused_from=str(offender) if offender else None,
+        str(leg.socket.local),
+        None if leg.announced is None else str(leg.announced),
+        None if leg.source is None else str(leg.source),
+        leg.latched,
+        leg.packets,
+        leg.bytes,
+        {} if leg.rare is None or leg.drops is None else _dropped(leg.drops),
+        None if leg.last_seen is None else round(now - leg.last_seen, 3),
+        describe_streams(leg, said.kind, wall_offset_s=wall_offset_s),
+        leg.offload is not None,
+        leg.not_offloaded,
+        leg.offloaded,
         direction=said.direction,
-        payload_type=None if latest is None else latest.payload_type,
         allowed=() if leg.payload_types is None else leg.payload_types.allowed,
-        deaf_reports=0 if leg.meter is None else leg.meter.deaf_reports,
-        unreachable=leg.unreachable,
-        unreachable_s=None if unreachable_at is None else round(now - unreachable_at, 3),
-        srtp=leg.security.suite if leg.security is not None else "",
-        ice=_ice((leg.bundled_on or leg).ice, now=now),
-        dtls=leg.security.handshake if leg.security is not None and not leg.is_muxed else "",
-        muxed=leg.is_muxed,
+        muxed=muxed,
+        **further,
     )
 
 
-def _ice(ice: EndIce | None, *, now: float) -> IceDetail | None:
-    if ice is None:
-        return None
+def _rarities(leg: Leg, *, now: float) -> dict[str, Any]:
+    offender, unreachable_at = leg.offender, leg.unreachable_at
+    return {
+        "refused_from": None if offender is None else str(offender),
+        "unreachable": leg.unreachable,
+        "unreachable_s": None if unreachable_at is None else round(now - unreachable_at, 3),
+    }
+
+
+def _ice(ice: EndIce, *, now: float) -> IceDetail:
     component = ice.component
     selected = component.selected
     return IceDetail(

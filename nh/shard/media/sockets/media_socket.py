@@ -139,9 +139,16 @@ class MediaSocket(socket.SocketType):
         self.leg = legs[0] if legs else None
         self._further_legs = legs[1:]
 
+    def join(self, leg: Leg) -> None:
+        """Let this leg receive here, beside those that do."""
+        if self.leg is None:
+            self.leg = leg
+        else:
+            self._further_legs += (leg,)
+
     def leave(self, legs: Sequence[Leg]) -> None:
         """Let these legs receive here no more."""
-        if self._further_legs:
+        if self.rare is not None and self._further_legs:
             self.legs = tuple([other for other in self.legs if other not in legs])
         elif self.leg in legs:
             self.leg = None
@@ -237,14 +244,11 @@ def socket_of(leg: Leg) -> MediaSocket:
 
 def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
     """All sockets of legs, each once: several of one leg where ICE offers its end a choice."""
-    found: dict[MediaSocket, None] = {}
+    found: dict[Any, None] = {}  # in a shard all of them are media sockets
     for leg in legs:
-        media_socket = leg.socket
-        assert isinstance(media_socket, MediaSocket)
-        found[media_socket] = None
-        for each in leg.candidates if leg.rare is not None else ():
-            assert isinstance(each, MediaSocket)
-            found[each] = None
+        found[leg.socket] = None
+        if leg.rare is not None and leg.candidates:
+            found.update(dict.fromkeys(leg.candidates))
     return found
 
 
