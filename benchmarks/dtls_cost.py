@@ -13,7 +13,8 @@ if __name__ == "__main__":
 import time
 from typing import Final
 
-from nh.dtls.association import Association, Budget
+from nh.dtls.association import Association
+from nh.dtls.attempts import Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.identity import Identity, new_certificate
 from tools.rtpload.openssl_end import OpensslEnd

@@ -19,7 +19,8 @@ from nh.dtls.problem import Problem
 from nh.errors import Unsupported
 
 if TYPE_CHECKING:
-    from nh.dtls.association import Association, Budget
+    from nh.dtls.association import Association
+    from nh.dtls.attempts import Budget
     from nh.dtls.identity import Identity
     from nh.srtp.receiver import SrtpReceiver
     from nh.srtp.sender import SrtpSender
@@ -245,6 +246,6 @@ def _identity(certificate: Certificate) -> "Identity":
 @functools.cache
 def _budget() -> "Budget":
     """Of all handshakes of this process."""
-    from nh.dtls.association import Budget  # noqa: PLC0415  see above
+    from nh.dtls.attempts import Budget  # noqa: PLC0415  see above
 
     return Budget()

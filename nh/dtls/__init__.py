@@ -7,8 +7,9 @@
     records        datagrams and the records in them (RFC 6347 4.1)
     profiles       the protection profiles of use_srtp, and the keys that the handshake exports
     handshake      one handshake, over pyOpenSSL
+    attempts       the handshakes with one end that run, and how many may run
     association    all handshakes with one end at one socket, and what came of them
 
 Bytes in, bytes out, timers asked for: no I/O, no clock but that of OpenSSL's timers. What uses OpenSSL
-loads it: `identity`, `handshake` and `association` need pyOpenSSL (nh[srtp]), the others do not.
+loads it: `identity`, `handshake`, `attempts` and `association` need pyOpenSSL (nh[srtp]), the others do not.
 """

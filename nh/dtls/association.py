@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Final, NamedTuple
 
+from nh.dtls.attempts import AMPLIFICATION, Attempt, Attempts, Budget
 from nh.dtls.fingerprints import Fingerprint
 from nh.dtls.handshake import Handshake
 from nh.dtls.identity import Identity
@@ -18,21 +19,11 @@ from nh.dtls.problem import Problem
 from nh.dtls.profiles import AgreedKeys
 from nh.dtls.records import ContentType, Record, split
 
-LIFETIME_S: Final = 30.0
-"""How long a handshake may take."""
-
-MAX_HANDSHAKES: Final = 4
-"""Most handshakes of one end at the same time: another one ends the oldest, those of sources that have shown
-nothing first."""
-
 MAX_ATTEMPTS: Final = 10
 """How often nh begins a handshake as the client."""
 
 BUSY_S: Final = 1.0
 """How long nh waits before it tries to begin again, while the process has too many handshakes."""
-
-AMPLIFICATION: Final = 3
-"""How many times as many bytes as a source has sent may go to it while it is not validated."""
 
 _RANDOM: Final = slice(14, 46)
 """Where the random of a ClientHello is in the payload of its first fragment (RFC 6347 4.2.2)."""
@@ -50,50 +41,6 @@ class Output(NamedTuple):
     source: Hashable | None
 
 
-class Budget:
-    """How many handshakes a process has, and may have.
-
-    Sources that have not shown that they receive what they are sent leave half of it to the others.
-
-    Args:
-        most: the limit: each has 90 KiB.
-    """
-
-    def __init__(self, most: int = 512) -> None:
-        self.most = most
-        self.running = 0
-
-    def has_room(self, *, validated: bool) -> bool:
-        """Whether one more handshake may begin, with a source that has shown that it receives."""
-        return self.running < (self.most if validated else self.most // 2)
-
-
-class _Attempt:
-    """A handshake, and what belongs to it here."""
-
-    __slots__ = (
-        "alert",
-        "deadline",
-        "handshake",
-        "random",
-        "received",
-        "sent",
-        "source",
-        "timer_at",
-        "validated",
-    )
-
-    def __init__(self, handshake: Handshake, source: Hashable | None, *, validated: bool, now: float) -> None:
-        self.handshake = handshake
-        self.source = source
-        self.validated = validated
-        self.deadline = self.timer_at = now + LIFETIME_S
-        self.random = b""
-        self.alert = False
-        self.received = 0
-        self.sent = 0
-
-
 class Association:
     """DTLS with one end.
 
@@ -102,6 +49,8 @@ class Association:
         fingerprints: of the end's certificate, those that are usable.
         active: nh begins, as the client.
         budget: of the process.
+        established: a handshake was finished before, by the process that this one follows.
+        last_flight: of that handshake, see below.
 
     Attributes:
         problem: why there are no keys yet, None if nothing is wrong.
@@ -122,8 +71,7 @@ class Association:
         self._identity = identity
         self._fingerprints = tuple(fingerprints)
         self._active = active
-        self._budget = budget
-        self._attempts: dict[Hashable | None, _Attempt] = {}
+        self._attempts = Attempts(budget)
         self._begun = 0
         self._begin_at = 0.0
         self._established = established
@@ -143,14 +91,14 @@ class Association:
     @property
     def running(self) -> bool:
         """Whether a handshake runs."""
-        return bool(self._attempts)
+        return len(self._attempts) > 0
 
     @property
     def timer_at(self) -> float:
         """Monotonic seconds at which on_timer() is due; 0: nh is to begin now."""
         if self._must_begin:
             return self._begin_at
-        return min((each.timer_at for each in self._attempts.values()), default=math.inf)
+        return self._attempts.timer_at
 
     @property
     def _must_begin(self) -> bool:
@@ -168,7 +116,7 @@ class Association:
         records = list(split(datagram))
         hello = next((each for each in records if each.is_client_hello), None)
         key = None if validated or self._active else source
-        attempt = self._attempts.get(key)
+        attempt = self._attempts.find(key)
         if hello is not None and (attempt is None or attempt.random not in (b"", _random_of(hello))):
             if not self._active and _random_of(hello) != self._agreed_random:
                 self._meet(records, datagram, source, validated=validated, now=now)
@@ -185,7 +133,7 @@ class Association:
         """Begin, repeat a flight, or give a handshake up, as it is time (monotonic seconds)."""
         if self._must_begin and now >= self._begin_at:
             self._begin(now=now)
-        for key, attempt in list(self._attempts.items()):
+        for key, attempt in self._attempts:
             if now >= attempt.deadline:
                 self._give_up(key, Problem.ALERT if attempt.alert else Problem.TIMEOUT)
             elif now >= attempt.timer_at:
@@ -204,8 +152,7 @@ class Association:
 
     def close(self) -> None:
         """End all handshakes."""
-        for key in list(self._attempts):
-            self._drop(key)
+        self._attempts.drop_all()
 
     # --- handshakes -----------------------------------------------------------------------------------
 
@@ -215,7 +162,9 @@ class Association:
             self._begin_at = now + BUSY_S
             return
         self._begun += 1
-        attempt = self._add(None, Handshake(self._identity, self._fingerprints, server=False), None, now=now)
+        attempt = self._attempts.begin(
+            None, Handshake(self._identity, self._fingerprints, server=False), None, now=now
+        )
         attempt.handshake.begin()
         self._follow(None, attempt, now=now)
 
@@ -232,7 +181,7 @@ class Association:
         )
         if not listens:
             key = None if validated else source
-            attempt = self._add(key, handshake, source, validated=validated, now=now)
+            attempt = self._attempts.begin(key, handshake, source, validated=validated, now=now)
             self._hand_over(key, attempt, records, source, validated=validated, now=now)
             return
         handshake.receive(datagram)
@@ -240,38 +189,21 @@ class Association:
             self._output += [Output(each, source) for each in handshake.take_output()]
             handshake.close()
             return
-        attempt = self._add(source, handshake, source, validated=True, now=now)
+        attempt = self._attempts.begin(source, handshake, source, validated=True, now=now)
         attempt.random = _random_of(records[0])
         self._follow(source, attempt, now=now)
 
     def _has_room(self, *, validated: bool) -> bool:
-        if self._budget.has_room(validated=validated):
+        if self._attempts.has_room(validated=validated):
             return True
         self.problem = Problem.BUSY
         self.failures[Problem.BUSY] += 1
         return False
 
-    def _add(
-        self,
-        key: Hashable | None,
-        handshake: Handshake,
-        source: Hashable | None,
-        *,
-        validated: bool = True,
-        now: float,
-    ) -> _Attempt:
-        self._drop(key)
-        while len(self._attempts) >= MAX_HANDSHAKES:
-            stranger = next((key for key, each in self._attempts.items() if not each.validated), None)
-            self._drop(next(iter(self._attempts)) if stranger is None else stranger)
-        attempt = self._attempts[key] = _Attempt(handshake, source, validated=validated, now=now)
-        self._budget.running += 1
-        return attempt
-
     def _hand_over(
         self,
         key: Hashable | None,
-        attempt: _Attempt,
+        attempt: Attempt,
         records: list[Record],
         source: Hashable,
         *,
@@ -294,16 +226,12 @@ class Association:
         if not validated and len(self._output) == said:
             attempt.source = before  # nothing came of it: what is repeated does not follow a stranger
 
-    def _follow(self, key: Hashable | None, attempt: _Attempt, *, now: float) -> None:
+    def _follow(self, key: Hashable | None, attempt: Attempt, *, now: float) -> None:
         """Send what a handshake has to say, and take what it has come to."""
         handshake = attempt.handshake
         datagrams = handshake.take_output()
         attempt.validated = attempt.validated or handshake.keys is not None
-        for each in datagrams:
-            if not attempt.validated and attempt.sent + len(each) > AMPLIFICATION * attempt.received:
-                break
-            attempt.sent += len(each)
-            self._output.append(Output(each, attempt.source))
+        self._output += [Output(each, attempt.source) for each in attempt.admit(datagrams)]
         if handshake.keys is not None:
             self._established, self.problem = True, None
             self._agreed, self._agreed_source = handshake.keys, attempt.source
@@ -319,13 +247,7 @@ class Association:
         self.failures[problem] += 1
         if not self._established:
             self.problem = problem
-        self._drop(key)
-
-    def _drop(self, key: Hashable | None) -> None:
-        attempt = self._attempts.pop(key, None)
-        if attempt is not None:
-            attempt.handshake.close()
-            self._budget.running -= 1
+        self._attempts.drop(key)
 
     def _repeat(self, records: list[Record], source: Hashable, *, validated: bool) -> None:
         """The end repeats its last flight: it has not got the answer."""

@@ -4,7 +4,8 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 
-from nh.dtls.association import Association, Budget
+from nh.dtls.association import Association
+from nh.dtls.attempts import Budget
 from nh.dtls.fingerprints import Fingerprint, fingerprint_of
 from nh.dtls.identity import Identity, new_certificate
 

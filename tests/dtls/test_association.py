@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.dtls import association
-from nh.dtls.association import BUSY_S, MAX_HANDSHAKES, Association, Budget
+from nh.dtls import attempts
+from nh.dtls.association import BUSY_S, Association
+from nh.dtls.attempts import MAX_HANDSHAKES, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
@@ -279,7 +280,7 @@ def test_what_comes_with_a_client_hello_in_pieces_does_not_show_where_its_sender
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A forged sender is sent some times its bytes, whatever else comes with them."""
-    monkeypatch.setattr(association, "AMPLIFICATION", 2)  # less than the first flight
+    monkeypatch.setattr(attempts, "AMPLIFICATION", 2)  # less than the first flight
     relay = Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=Budget())
     first, second = in_two(OpensslEnd(client=True).begin()[0])
     forged = bytes.fromhex("14fefd0000000000000005000101")
