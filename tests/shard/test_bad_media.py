@@ -11,7 +11,7 @@ import pytest
 from OpenSSL import SSL
 
 from nh.commands import ShowCall
-from nh.dtls import association
+from nh.dtls import attempts
 from nh.errors import NhError
 from nh.ice.stun import StunClass, encode
 from nh.results import CallDetail
@@ -159,7 +159,7 @@ def expired_certificate(scene: Scene) -> None:
 
 
 def alert(scene: Scene) -> None:
-    scene.monkeypatch.setattr(association, "LIFETIME_S", 0.2)
+    scene.monkeypatch.setattr(attempts, "LIFETIME_S", 0.2)
     call = scene.dtls(days=2)
     scene.ng.turn_until(scene.bob.has_waiting, "nh sends a cookie")
     call.phone.step()
