@@ -2,6 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
+
+MAX_FAULTS: Final = 8
+"""Most faults of one FaultLog that an interval tells."""
 
 
 class RateLimitedLogger:
@@ -57,3 +61,46 @@ class RateLimitedLogger:
             self._left = self._burst
         self._suppressed += not self._left
         return not self._left
+
+
+class FaultLog:
+    """Tells what is wrong with a peer that is tried again and again, and when it works again.
+
+    Each fault is told at once, and again after `interval_s` if it lasts. One that comes back sooner is not,
+    nor is its end then. An interval tells MAX_FAULTS at most, whatever the peer says.
+
+    Args:
+        logger: logs the lines.
+        now: the clock, monotonic seconds.
+        interval_s: least time between two lines about one fault, in seconds.
+    """
+
+    def __init__(self, logger: logging.Logger, now: Callable[[], float], interval_s: float) -> None:
+        self._logger = logger
+        self._now = now
+        self._interval_s = interval_s
+        self._told_until: dict[str, float] = {}
+        self._is_told = False
+
+    def failed(self, level: int, fault: str, message: str, *arguments: object) -> None:
+        """Log a line about a fault, as logging.Logger.log does, unless it was told a moment ago.
+
+        Args:
+            level: of the line.
+            fault: what tells it from other faults.
+            message: of the line.
+            arguments: of the message.
+        """
+        now = self._now()
+        self._told_until = {each: until for each, until in self._told_until.items() if until > now}
+        if fault in self._told_until or len(self._told_until) >= MAX_FAULTS:
+            return
+        self._told_until[fault] = now + self._interval_s
+        self._is_told = True
+        self._logger.log(level, message, *arguments)
+
+    def over(self, level: int, message: str, *arguments: object) -> None:
+        """Log a line about the end of the fault, if the fault was told."""
+        if self._is_told:
+            self._is_told = False
+            self._logger.log(level, message, *arguments)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from nh.throttle import RateLimitedLogger
+from nh.throttle import MAX_FAULTS, FaultLog, RateLimitedLogger
 
 
 def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,3 +41,45 @@ def test_a_line_that_would_be_suppressed_need_not_be_made(caplog: pytest.LogCapt
     assert not throttle.suppresses()
     throttle.log(logging.WARNING, "second")
     assert caplog.messages == ["first", "second (3 similar lines suppressed)"]
+
+
+class Clock:
+    """A FaultLog whose clock the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.log = FaultLog(logging.getLogger("nh.test"), lambda: self.now, 60.0)
+
+    def failed(self, fault: str) -> None:
+        self.log.failed(logging.ERROR, fault, "fault: %s", fault)
+
+    def over(self) -> None:
+        self.log.over(logging.WARNING, "works again")
+
+
+def test_each_fault_is_told_at_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    for fault in ("away", "away", "full", "away", "full"):
+        clock.failed(fault)
+    clock.over()
+    clock.over()
+    assert caplog.messages == ["fault: away", "fault: full", "works again"]
+
+
+def test_a_fault_that_lasts_is_told_again_and_one_that_comes_and_goes_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    for _ in range(120):  # seconds
+        clock.failed("away")
+        clock.over()
+        clock.now += 1.0
+    assert caplog.messages == ["fault: away", "works again"] * 2
+
+
+def test_a_peer_that_always_says_something_else_fills_no_disk(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    for number in range(600):
+        clock.failed(f"number {number}")
+        clock.now += 1.0
+    assert len(caplog.messages) == MAX_FAULTS * 10

@@ -33,6 +33,7 @@ class Health(msgspec.Struct, frozen=True):
         load_percent: use of the limit that is closest to be reached.
         at_limit: number of shards that refuse new calls because a limit is reached.
         limits: the names of these limits.
+        store_fault: why calls are not stored now, although nh works; "": they are, or are not to be.
         group: the prefix under which nh has its calls on a server; "": on none.
         standby_since: wall clock since which nh is a standby, seconds since 1970; 0: it is none.
         standby_groups: of a standby: whose calls it follows, as in `nh stats --json`.
@@ -49,6 +50,7 @@ class Health(msgspec.Struct, frozen=True):
     load_percent: int = 0
     at_limit: int = 0
     limits: tuple[str, ...] = ()
+    store_fault: str = ""
     group: str = ""
     standby_since: float = 0.0
     standby_groups: tuple[dict[str, object], ...] = ()
@@ -82,6 +84,8 @@ def health(
         if found.at_limit:
             refuse = "refuses" if found.at_limit == 1 else "refuse"
             well += f"; {found.at_limit} of them {refuse} new calls: {', '.join(found.limits)}"
+        if found.store_fault:
+            well += f"; calls are not stored: {found.store_fault}"
         typer.echo(found.why or well)
     if not (found.alive if alive else found.ready):
         raise typer.Exit(1)
@@ -132,6 +136,7 @@ def _health(reading: "StatsReading", *, alive: bool, why: str) -> Health:
         load_percent=reading.totals.load_percent,
         at_limit=reading.totals.at_limit,
         limits=tuple(reading.limits),
+        store_fault=reading.supervisor.store_fault,
         group=reading.supervisor.group,
         standby_since=reading.supervisor.standby_since,
         standby_groups=tuple(map(to_builtins, reading.supervisor.followed)),

@@ -11,7 +11,7 @@ from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Status, fault_and_remedy, warning
 from nh.doctor.host import Patient
 from nh.doctor.settings import check_settings
-from nh.doctor.store_server import check_store_server
+from nh.doctor.store_server import check_store_server, check_stored
 from nh.errors import ConfigError
 from nh.printable import escaped
 
@@ -39,6 +39,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "shared_memory": resources.check_shared_memory,
     "state_disk": resources.check_state_disk,
     "store_server": check_store_server,
+    "stored": check_stored,
     "records": resources.check_records,
     "clock": resources.check_clock,
     "leftovers": resources.check_leftovers,

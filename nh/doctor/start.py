@@ -11,6 +11,7 @@ from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Verdict, probe
 from nh.stats import StatsReader, attach_segment, segment_name
+from nh.stats.reading import SupervisorReading
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
 from nh.supervisor.start_checks import CHECKS, Check, system_runtime_dir
 
@@ -102,7 +103,8 @@ def check_running(patient: Patient) -> Findings:
         yield ok(f"no nh runs with {patient.settings.runtime_path}{hint}")
         return
     runs = f"nh runs with {patient.settings.runtime_path} (pid {patient.pid or 'unknown'})"
-    silent_s = _silent_s(patient)
+    supervisor = published(patient)
+    silent_s = supervisor.heartbeat_age_s or 0.0 if supervisor is not None else 0.0
     if silent_s > SILENT_S:
         yield warning(
             f"{runs}, and its supervisor has been silent for {silent_s:.0f} s",
@@ -113,15 +115,15 @@ def check_running(patient: Patient) -> Findings:
         yield ok(runs)
 
 
-def _silent_s(patient: Patient) -> float:
-    """How long ago the supervisor has published statistics, in seconds; 0: that cannot be read."""
+def published(patient: Patient) -> SupervisorReading | None:
+    """The statistics that the supervisor has published last; None: they cannot be read."""
     try:
         segment = attach_segment(segment_name(patient.settings.runtime_path))
     except StatsUnavailable:
-        return 0.0
+        return None
     with contextlib.closing(segment), contextlib.suppress(StatsUnavailable):
-        return StatsReader(segment).read().supervisor.heartbeat_age_s or 0.0
-    return 0.0
+        return StatsReader(segment).read().supervisor
+    return None
 
 
 def check_secure_media(patient: Patient) -> Findings:

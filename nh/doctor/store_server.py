@@ -10,7 +10,9 @@ from nh.config_sources import SECRET
 from nh.config_table import StateAway
 from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
+from nh.doctor.start import published
 from nh.errors import ConfigError, StoreUnavailable
+from nh.printable import counted
 from nh.supervisor.store.engine import StoreRefused
 from nh.supervisor.store.open import locate
 from nh.supervisor.store.sealed import KEY_DIFFERS, KEY_MISSING, key_check, read_state_key
@@ -23,6 +25,7 @@ LEAST_VERSION: Final = (6, 2)
 """Of Redis's commands; Valkey 7.2 says 7.2."""
 
 NO_START: Final = "nh does not start"
+NO_START_AGAIN: Final = "calls are not stored, and the nh that runs could not start again"
 FOLLOWS_NOT: Final = "a standby follows no calls, and can take none over, until that is corrected"
 
 SLOW_S: Final = 0.05
@@ -48,7 +51,8 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
     except ConfigError as exc:
         yield _fault(exc, failure, NO_START, "correct the setting")
     except StoreRefused as exc:
-        meaning = FOLLOWS_NOT if patient.settings.groups else NO_START
+        meaning = NO_START if patient.pid is None else NO_START_AGAIN
+        meaning = FOLLOWS_NOT if patient.settings.groups else meaning
         yield _fault(exc, failure, meaning, "correct the setting, or the server")
     except StoreUnavailable as exc:
         yield _away(exc, patient.settings)
@@ -56,6 +60,22 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
         yield failure("the extra valkey is missing", NO_START, "in nh's repository: pip install '.[valkey]'")
     else:
         yield from judge(facts, [*judge_keys(patient.settings, groups)])
+
+
+def check_stored(patient: Patient) -> Iterator[Finding]:
+    """Whether the store takes the calls of the nh that runs."""
+    supervisor = published(patient) if patient.pid is not None else None
+    if supervisor is None:
+        yield ok("no nh that this user can see runs and has calls to store")
+    elif not supervisor.store_fault:
+        yield ok("the nh that runs has no fault of its store")
+    else:
+        found, remedy = fault_and_remedy(
+            supervisor.store_fault, "the log of nh has more, in lines with `store`"
+        )
+        waiting = counted(supervisor.store_pending, "call")
+        meaning = f"calls go on but are not stored: a restart of everything loses the latest of {waiting}"
+        yield warning(found, meaning, remedy)
 
 
 def _fault(exc: Exception, kind: Callable[[str, str, str], Finding], meaning: str, remedy: str) -> Finding:

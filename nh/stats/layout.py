@@ -297,6 +297,7 @@ class SupervisorStats:
 
     rpc_clients: int = gauge("RPC connections open", "connections")
     store_up: int = gauge("1 if the store took the last write, otherwise 0", "state", Total.NONE)
+    store_fault: str = text("why the store did not take the last write; empty: it did, or there is none", 240)
     store_refuses: int = gauge(
         "1 while new calls are refused because the store is away, otherwise 0", "state", Total.NONE
     )

@@ -111,6 +111,13 @@ def test_what_the_death_of_a_shard_would_cost_is_told_beside_what_outlives_it() 
     assert "backup  12 calls, 40 sockets · 8 sockets not held, see nh doctor" in lines
 
 
+def test_a_store_that_takes_no_calls_is_told_with_its_fault() -> None:
+    away = make_reading(make_shard())
+    away.supervisor.store_pending, away.supervisor.store_fault = 3, "memory: away"
+    assert "store   3 calls not written: memory: away" in rendered(view_of(away))
+    assert not any("store" in line for line in rendered(view_of(make_reading(make_shard()))))
+
+
 def test_a_socket_that_is_on_its_way_to_the_supervisor_is_no_missing_one() -> None:
     shard = make_shard(calls=12, calls_saved=12, sockets=48, sockets_held=44)
     assert "backup  12 calls, 44 sockets" in rendered(view_of(make_reading(shard)))

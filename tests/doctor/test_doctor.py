@@ -326,6 +326,25 @@ def test_a_supervisor_that_hangs_is_found_by_its_silence(
     assert finding.found.endswith("has been silent for 20 s" if silent_s else "(pid 7)")
 
 
+def test_a_store_that_takes_no_calls_of_the_nh_that_runs_is_found(base: Settings, tmp_path: Path) -> None:
+    host = PlayedHost(tmp_path / "root", {})
+    with own_segment(segment_name(base.runtime_path), 1) as segment:
+        writer = SupervisorWriter(segment)
+        writer.publish(SupervisorStats(store_pending=3, store_fault="there: the memory is full; raise it"))
+        (full,) = found("stored", host, base, 7)
+        writer.publish(SupervisorStats())
+        (well,) = found("stored", host, base, 7)
+    assert (full.status, full.found, full.remedy) == (
+        Status.WARNING,
+        "there: the memory is full",
+        "raise it",
+    )
+    assert full.meaning.endswith("loses the latest of 3 calls")
+    assert well.status is Status.OK
+    (none,) = found("stored", host, base)
+    assert none.status is Status.OK
+
+
 def test_a_user_who_may_not_see_whether_nh_runs_is_told_so(
     base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

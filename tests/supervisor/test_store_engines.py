@@ -177,8 +177,10 @@ def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptur
     for number in range(3):
         assert not writer.write({b"a": call(b"a", b"%d" % number), b"c": None})
     assert (writer.errors, writer.written, writer.unwritten) == (3, 2, 2)
+    assert (writer.works, writer.fault) == (False, "memory: away")
     server.away = False
     assert writer.write({})
+    assert (writer.works, writer.fault) == (True, "")
     assert writer.written == 3, "one call was written, and one that is not there was not removed"
     assert server.records == {b"a": call(b"a", b"2"), b"b": call(b"b")}
     away, works = caplog.messages

@@ -1,6 +1,7 @@
 """Calls on a server of Valkey's protocol outlive the host: another start without any local file has them."""
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -281,3 +282,32 @@ def test_calls_that_cannot_be_written_stay_at_their_relay_which_goes_on(
         eventually(lambda: relay.stats().supervisor.store_up == 1, "the store works again", 30.0)
         with RelayedCall(relay.unix_address) as another:
             another.talk()
+
+
+def test_a_server_that_takes_no_calls_is_a_fault_in_every_view(place: Place, server: ValkeyServer) -> None:
+    full = "the server's memory is full"
+    with running(place, server) as relay, server.client(password=PASSWORD) as client:
+        assert "stored" not in nh_ok(place, "health").stdout
+        client.config_set("maxmemory", "1")
+        eventually(lambda: full in relay.stats().supervisor.store_fault, "the relay cannot write", 30.0)
+        relay.program.wait_for_line(full)
+        said = nh_ok(place, "health").stdout
+        assert said.startswith("ok: ")
+        assert f"calls are not stored: valkey://{server.host}:{server.port}/0?prefix=one: {full}" in said
+        assert full in " ".join(nh_ok(place, "stats", "--once").stdout.split()), "which may wrap it"
+        (found,) = [each for each in findings(place) if full in each["found"]]
+        assert (found["check"], found["status"], found["remedy"]) == (
+            "stored",
+            "warning",
+            "raise its maxmemory",
+        )
+        client.config_set("maxmemory", "0")
+        relay.program.wait_for_line("works again, all calls are stored")
+        eventually(lambda: not relay.stats().supervisor.store_fault, "no fault is left", 30.0)
+        assert PASSWORD not in relay.program.output
+
+
+def findings(place: Place) -> list[dict[str, str]]:
+    """What `nh doctor` finds, whatever its exit status."""
+    found: list[dict[str, str]] = json.loads(nh(place, "doctor", "--json").stdout)["findings"]
+    return found

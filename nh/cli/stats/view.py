@@ -96,6 +96,7 @@ class StatsView:
         yield _paths(self.reading, self.measured.total)
         if not self.stopped:
             yield _backup(self.reading)
+            yield from _store(self.reading.supervisor)
         if options.max_width < WIDE_COLUMNS and self.measured.total is not None:
             yield _drop_reasons(self.measured.total, options.max_width)
         if self.choice is not None:
@@ -218,6 +219,14 @@ def _backup(reading: StatsReading) -> Text:
     if missing > 0:
         text.append(f" · {quantities.count(missing)} sockets not held, see nh doctor", style="bold yellow")
     return text
+
+
+def _store(supervisor: SupervisorStats) -> Iterator[Text]:
+    """What keeps the store from taking calls; nothing if it takes them."""
+    if supervisor.store_fault:
+        text = Text().append("store   ", style="bold")
+        waiting = counted(supervisor.store_pending, "call")
+        yield text.append(f"{waiting} not written: {supervisor.store_fault}", style="bold red")
 
 
 def _drop_reasons(rates: Rates, width: int) -> Text:

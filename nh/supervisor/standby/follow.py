@@ -10,7 +10,7 @@ from nh.errors import StoreUnavailable
 from nh.printable import counted
 from nh.stats.layout import StandbyGroup, SupervisorStats
 from nh.stats.standby import LATE_S
-from nh.throttle import RateLimitedLogger
+from nh.throttle import FaultLog
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower, Standing
@@ -48,7 +48,7 @@ class Following:
         self._began = time.monotonic()
         self._followers = followers
         self._on_free = on_free
-        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._failures = FaultLog(logger, time.monotonic, REPEAT_S)
         self._wanted: set[str] = set()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,7 +90,7 @@ class Following:
     def fail(self, why: str) -> None:
         """Something failed, for people: go on a second later."""
         self.failure = why
-        self._failures.log(logging.WARNING, "standby: %s; trying again every second", why)
+        self._failures.failed(logging.WARNING, why, "standby: %s; trying again every second", why)
 
     def _run(self) -> None:
         while not self._stopping.wait(AWAY_S if self.failure else POLL_S):
@@ -103,6 +103,7 @@ class Following:
                 logger.exception("standby: following failed, it is tried again: this is a bug in nh")
             else:
                 self.failure = ""
+                self._failures.over(logging.INFO, "standby: the calls can be followed again")
             if self.free is not None:
                 self._on_free()
                 return

@@ -170,6 +170,7 @@ class Store:
         stats.store_errors = self._writer.errors
         stats.store_pending = self.pending
         stats.store_up = int(self._writer.works)
+        stats.store_fault = self._writer.fault
         behind_since = self._behind_since
         stats.store_lag_s = 0.0 if behind_since is None else max(0.0, time.monotonic() - behind_since)
 

@@ -27,7 +27,7 @@ from nh.supervisor.store.engine import (
 )
 from nh.supervisor.store.journal import JournalRecord
 from nh.supervisor.store.packing import Packed
-from nh.throttle import RateLimitedLogger
+from nh.throttle import FaultLog
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class StoreWriter:
         self._engine = engine
         self._is_open = False
         self._was_open = False
-        self._failing = False
+        self._fault = ""
         self._was_full = False
-        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._failures = FaultLog(logger, time.monotonic, REPEAT_S)
         self._wanted: dict[bytes, _HeldCall] = {}
         self._unwritten: dict[bytes, _HeldCall | None] = {}
         try:
@@ -117,7 +117,12 @@ class StoreWriter:
     @property
     def works(self) -> bool:
         """Whether the engine took the last write."""
-        return not self._failing
+        return not self._fault
+
+    @property
+    def fault(self) -> str:
+        """Why the engine did not take the last write, for people; "": it did."""
+        return self._fault
 
     @property
     def unwritten(self) -> int:
@@ -166,9 +171,11 @@ class StoreWriter:
             self._was_full |= isinstance(known, StoreFull)
             self._failed(known)
             return False
-        if self._failing:
-            self._failing = False
-            logger.warning("store %s: works again, all calls are stored", self._engine.name)
+        if self._fault:
+            self._fault = ""
+            self._failures.over(
+                logging.WARNING, "store %s: works again, all calls are stored", self._engine.name
+            )
         return True
 
     def flush(self) -> bool:
@@ -244,13 +251,13 @@ class StoreWriter:
         """The failure itself, or one for an error of nh's own: the thread that writes must not end by it."""
         if isinstance(exc, StoreUnavailable | StoreDamaged):
             return exc
-        if not self._failing:  # writing is retried every second
+        if not self._fault:  # writing is retried every second
             logger.error("store %s: writing failed: this is a bug in nh", self._engine.name, exc_info=exc)
         return StoreUnavailable(f"{self._engine.name}: a bug in nh")
 
     def _failed(self, exc: StoreUnavailable | StoreDamaged) -> None:
         self.errors += 1
-        self._failing = True
+        self._fault = str(exc) or type(exc).__name__
         self.close()
         if isinstance(exc, StoreDamaged):
             # reading may miss the damage that writing found: the same file must not be opened again
@@ -258,12 +265,14 @@ class StoreWriter:
                 self._quarantine(exc)
             except StoreUnavailable as unavailable:
                 exc = unavailable
+                self._fault = str(exc)
             else:
                 return
         if isinstance(exc, StoreHeld):  # the supervisor looks whose the calls are, and tells
             return
-        self._failures.log(
+        self._failures.failed(
             logging.ERROR,
+            self._fault,
             "store: %s; calls go on but are not stored (%s so far), and a restart of everything loses what is"
             " not; writing is retried every second",
             exc,
