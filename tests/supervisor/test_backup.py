@@ -44,7 +44,7 @@ class Room:
     def store(self, *endpoints: Endpoint, fds: int | None = None) -> None:
         came = [os.open("/dev/null", os.O_RDONLY) for _ in range(len(endpoints) if fds is None else fds)]
         try:
-            self.backup.apply(StoreSockets(endpoints), came)
+            self.backup.apply([StoreSockets(endpoints)], came)
         finally:
             for fd in came:
                 os.close(fd)
@@ -64,7 +64,7 @@ def room() -> Iterator[Room]:
 def test_descriptors_of_one_record_go_to_its_messages_in_order(room: Room) -> None:
     fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
     first, second, third = fds
-    room.backup.apply_all(
+    room.backup.apply(
         [
             ReleaseSockets(ENDPOINTS[:1]),
             StoreSockets(ENDPOINTS[:2]),
@@ -82,7 +82,7 @@ def test_descriptors_of_one_record_go_to_its_messages_in_order(room: Room) -> No
 def test_descriptors_beyond_the_messages_of_a_record_are_a_violation(room: Room) -> None:
     fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
     with pytest.raises(ProtocolViolation):
-        room.backup.apply_all([StoreSockets(ENDPOINTS[:1])], fds)
+        room.backup.apply([StoreSockets(ENDPOINTS[:1])], fds)
     assert len(fds) == 1
     os.close(fds.pop())
 
@@ -90,7 +90,7 @@ def test_descriptors_beyond_the_messages_of_a_record_are_a_violation(room: Room)
 def test_sockets_are_stored_until_they_are_released(room: Room) -> None:
     room.store(*ENDPOINTS)
     assert (room.open(), room.status.sockets_held) == (4, 4)
-    room.backup.apply(ReleaseSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1))), [])
+    room.backup.apply([ReleaseSockets((*ENDPOINTS[:3], Endpoint("127.0.0.1", 1)))], [])
     assert list(room.backup.sockets) == [ENDPOINTS[3]]
     assert (room.open(), room.status.sockets_held) == (1, 1)
 
@@ -110,7 +110,7 @@ def test_no_more_sockets_are_stored_than_there_is_room_for_which_is_said_once(
         room.store(Endpoint("127.0.0.2", 10_000))
     assert (room.open(), room.status.sockets_held, room.status.sockets_not_held) == (3, 3, 2)
     assert len(caplog.records) == 1
-    room.backup.apply(ReleaseSockets(ENDPOINTS[:1]), [])
+    room.backup.apply([ReleaseSockets(ENDPOINTS[:1])], [])
     room.store(ENDPOINTS[0])
     assert room.open() == 3
     room.backup.close()
@@ -141,10 +141,10 @@ def test_more_descriptors_than_sockets_make_no_sense(room: Room) -> None:
 
 def test_the_latest_snapshot_of_a_call_counts_until_it_is_dropped(room: Room) -> None:
     for snapshot in (b"1", b"2"):
-        room.backup.apply(SaveCall(b"call", snapshot), [])
+        room.backup.apply([SaveCall(b"call", snapshot)], [])
     assert (dict(room.backup.calls), room.status.calls_saved) == ({b"call": b"2"}, 1)
     for _ in range(2):
-        room.backup.apply(DropCall(b"call"), [])
+        room.backup.apply([DropCall(b"call")], [])
     assert (dict(room.backup.calls), room.status.calls_saved) == ({}, 0)
     assert room.call_store.entries == [(b"call", b"1"), (b"call", b"2"), (b"call", None)]
 
@@ -152,24 +152,24 @@ def test_the_latest_snapshot_of_a_call_counts_until_it_is_dropped(room: Room) ->
 def test_a_long_snapshot_comes_in_parts(room: Room) -> None:
     snapshot = os.urandom(3 * PART_BYTES + 1)
     for part, data, last in parts(snapshot):
-        room.backup.apply(SaveCall(b"call", data, part, last), [])
+        room.backup.apply([SaveCall(b"call", data, part, last)], [])
     assert dict(room.backup.calls) == {b"call": snapshot}
 
 
 def test_a_snapshot_that_is_not_finished_leaves_the_one_before(room: Room) -> None:
-    room.backup.apply(SaveCall(b"call", b"old"), [])
-    room.backup.apply(SaveCall(b"call", b"new", 0, last=False), [])
+    room.backup.apply([SaveCall(b"call", b"old")], [])
+    room.backup.apply([SaveCall(b"call", b"new", 0, last=False)], [])
     assert room.backup.calls[b"call"] == b"old"
     room.backup.shard_died()
     with pytest.raises(ProtocolViolation):
-        room.backup.apply(SaveCall(b"call", b"er", 1, last=True), [])
+        room.backup.apply([SaveCall(b"call", b"er", 1, last=True)], [])
     assert room.backup.calls[b"call"] == b"old"
 
 
 def test_a_snapshot_that_is_begun_anew_drops_what_came_of_it(room: Room) -> None:
-    room.backup.apply(SaveCall(b"call", b"never finished", 0, last=False), [])
-    room.backup.apply(SaveCall(b"call", b"ne", 0, last=False), [])
-    room.backup.apply(SaveCall(b"call", b"w", 1, last=True), [])
+    room.backup.apply([SaveCall(b"call", b"never finished", 0, last=False)], [])
+    room.backup.apply([SaveCall(b"call", b"ne", 0, last=False)], [])
+    room.backup.apply([SaveCall(b"call", b"w", 1, last=True)], [])
     assert room.backup.calls[b"call"] == b"new"
 
 
@@ -178,13 +178,13 @@ def test_a_snapshot_that_is_begun_anew_drops_what_came_of_it(room: Room) -> None
 )
 def test_parts_that_do_not_follow_each_other_make_no_sense(room: Room, nonsense: SaveCall) -> None:
     if nonsense.call_id == b"other":
-        room.backup.apply(SaveCall(b"call", b"x", 0, last=False), [])
+        room.backup.apply([SaveCall(b"call", b"x", 0, last=False)], [])
     with pytest.raises(ProtocolViolation):
-        room.backup.apply(nonsense, [])
+        room.backup.apply([nonsense], [])
 
 
 def test_a_snapshot_without_end_makes_no_sense(room: Room) -> None:
     part = bytes(PART_BYTES)
     with pytest.raises(ProtocolViolation, match="more than"):
         for number in range(1000):
-            room.backup.apply(SaveCall(b"call", part, number, last=False), [])
+            room.backup.apply([SaveCall(b"call", part, number, last=False)], [])

@@ -58,7 +58,7 @@ class BackupMachine(RuleBasedStateMachine):
     @rule(call_id=CALL_IDS)
     def save(self, call_id: bytes) -> None:
         self.latest[call_id] = snapshot = self.next_snapshot()
-        self.backup.apply(SaveCall(call_id, snapshot), [])
+        self.backup.apply([SaveCall(call_id, snapshot)], [])
 
     @rule(call_id=CALL_IDS, of_earlier_run=st.booleans(), dies=st.booleans())
     def save_in_parts(self, call_id: bytes, of_earlier_run: bool, dies: bool) -> None:
@@ -68,19 +68,19 @@ class BackupMachine(RuleBasedStateMachine):
             self.latest[call_id] = snapshot
             return
         first, second = (SaveCall(call_id, data, part, last) for part, data, last in parts(snapshot))
-        self.backup.apply(first, [])
+        self.backup.apply([first], [])
         if dies:
             self.backup.shard_died()
             with pytest.raises(ProtocolViolation):
-                self.backup.apply(second, [])
+                self.backup.apply([second], [])
         else:
-            self.backup.apply(second, [])
+            self.backup.apply([second], [])
             self.latest[call_id] = snapshot
 
     @rule(call_id=CALL_IDS)
     def end(self, call_id: bytes) -> None:
         self.latest.pop(call_id, None)
-        self.backup.apply(DropCall(call_id), [])
+        self.backup.apply([DropCall(call_id)], [])
 
     @rule(seconds=st.sampled_from([0.0, 0.5, PACK_AFTER_S, 60.0]))
     def pack(self, seconds: float) -> None:

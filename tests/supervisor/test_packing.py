@@ -32,7 +32,7 @@ def snapshot_of(number: int, *, secrets: bytes = b"") -> bytes:
 
 def save(backup: ShardBackup, calls: Sequence[int]) -> None:
     for number in calls:
-        backup.apply(SaveCall(b"%d" % number, snapshot_of(number)), [])
+        backup.apply([SaveCall(b"%d" % number, snapshot_of(number))], [])
 
 
 def pack_all(backup: ShardBackup, now: float) -> None:
@@ -94,7 +94,7 @@ def test_a_snapshot_is_packed_when_its_call_has_been_quiet() -> None:
     save(backup, range(3))
     assert not backup.pack(100.0)
     save(backup, [1])  # again
-    backup.apply(DropCall(b"2"), [])
+    backup.apply([DropCall(b"2")], [])
     assert not backup.pack(100.0 + PACK_AFTER_S - 0.1)
     assert are_packed(backup) == [False, False]
     pack_all(backup, 100.0 + PACK_AFTER_S)
@@ -111,7 +111,7 @@ def test_a_newer_snapshot_takes_the_place_of_a_packed_one() -> None:
     pack_all(backup, 0.0)
     pack_all(backup, PACK_AFTER_S)
     newer = snapshot_of(1) + b"newer"
-    backup.apply(SaveCall(b"1", newer), [])
+    backup.apply([SaveCall(b"1", newer)], [])
     assert backup.calls[b"1"] == newer
     pack_all(backup, 100.0)
     pack_all(backup, 200.0)

@@ -15,12 +15,14 @@ ENDPOINTS = st.builds(
 
 @given(st.lists(st.tuples(ENDPOINTS, st.integers(0, 2**31 - 1) | st.none())))
 def test_it_is_a_mapping(changes: list[tuple[Endpoint, int | None]]) -> None:
-    """None removes a socket; the supervisor removes one before it stores another one of the same port."""
+    """None removes a socket."""
     stored, expected = StoredSockets(), dict[Endpoint, int]()
     for endpoint, fd in changes:
-        assert stored.pop(endpoint) == expected.pop(endpoint, None)
-        if fd is not None:
-            stored.add(endpoint, fd)
+        before = expected.pop(endpoint, None)
+        if fd is None:
+            assert stored.pop(endpoint) == before
+        else:
+            assert stored.put(endpoint, fd) == before
             expected[endpoint] = fd
         assert dict(stored) == expected
     for endpoint in expected:

@@ -55,9 +55,9 @@ class FdBudget:
         self._left -= 1
         return True
 
-    def give_back(self) -> None:
-        """Count one socket less."""
-        self._left += 1
+    def give_back(self, sockets: int = 1) -> None:
+        """Count fewer sockets."""
+        self._left += sockets
 
     def warn(self, why: str) -> None:
         """Log that sockets are not stored, once in LOG_INTERVAL_S."""

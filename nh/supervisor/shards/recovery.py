@@ -99,7 +99,7 @@ class Recovery:
 
     def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
         """See RecoverySource."""
-        self.backup.apply_all(messages, fds)
+        self.backup.apply(messages, fds)
         for message in messages:
             if type(message) is DropCall and message.record and self._records is not None:
                 self.recorded = message.number

@@ -14,7 +14,8 @@ BLOCK_PORTS: Final = 256
 """Ports of one array: of a few sockets, a kilobyte."""
 
 _FREE: Final = -1
-_EMPTY: Final = array.array("i", [_FREE] * BLOCK_PORTS)
+_USED: Final = BLOCK_PORTS  # behind the descriptors: how many there are
+_EMPTY: Final = array.array("i", [_FREE] * BLOCK_PORTS + [0])
 
 
 class StoredSockets:
@@ -22,16 +23,19 @@ class StoredSockets:
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, int], array.array[int]] = {}
-        self._used: dict[tuple[str, int], int] = {}
 
-    def add(self, endpoint: Endpoint, fd: int) -> None:
-        """Add a socket; there is none at its endpoint."""
+    def put(self, endpoint: Endpoint, fd: int) -> int | None:
+        """Add a socket; returns the descriptor of the one whose place it takes, None if there is none."""
         number, port = divmod(endpoint.port, BLOCK_PORTS)
         key = (endpoint.address, number)
-        if key not in self._blocks:
-            self._blocks[key] = _EMPTY[:]
-        self._blocks[key][port] = fd
-        self._used[key] = self._used.get(key, 0) + 1
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = _EMPTY[:]
+        before, block[port] = block[port], fd
+        if before != _FREE:
+            return before
+        block[_USED] += 1
+        return None
 
     def pop(self, endpoint: Endpoint) -> int | None:
         """Remove the socket at an endpoint; returns its descriptor, None if there is none."""
@@ -41,15 +45,15 @@ class StoredSockets:
         if block is None or block[port] == _FREE:
             return None
         fd, block[port] = block[port], _FREE
-        self._used[key] -= 1
-        if not self._used[key]:
-            del self._blocks[key], self._used[key]
+        block[_USED] -= 1
+        if not block[_USED]:
+            del self._blocks[key]
         return fd
 
     def __iter__(self) -> Iterator[tuple[Endpoint, int]]:
         """Each endpoint with its descriptor, in the order of ports."""
         for address, number in sorted(self._blocks):
-            block = self._blocks[address, number]
+            block = self._blocks[address, number][:BLOCK_PORTS]
             for port, fd in enumerate(block, number * BLOCK_PORTS):
                 if fd != _FREE:
                     yield Endpoint(address, port), fd
