@@ -1,11 +1,10 @@
-"""nh.loop: the same behaviour under every selector, under asyncio and under uvloop."""
+"""nh.loop: the same behaviour of nh's own loop, under asyncio and under uvloop."""
 
 import asyncio
 import contextlib
 import logging
 import os
 import select
-import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +30,8 @@ class LoopTestbed(Protocol):
 
 
 class SelectorTestbed:
-    def __init__(self, selector: selectors.BaseSelector) -> None:
-        self.loop = SelectorLoop(selector)
+    def __init__(self) -> None:
+        self.loop = SelectorLoop()
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
         turn_until(self.loop, condition)
@@ -51,20 +50,12 @@ class AsyncioTestbed:
         self._asyncio.run_until_complete(asyncio.wait_for(wait(), 20))
 
 
-LOOPS = ["epoll", "poll", "select", "asyncio", "uvloop"]
-SELECTORS: dict[str, Callable[[], selectors.BaseSelector]] = {
-    "epoll": selectors.EpollSelector,
-    "poll": selectors.PollSelector,
-    "select": selectors.SelectSelector,
-}
-
-
-@pytest.fixture(params=LOOPS)
+@pytest.fixture(params=["own", "asyncio", "uvloop"])
 def testbed(request: pytest.FixtureRequest) -> Iterator[LoopTestbed]:
-    if request.param in SELECTORS:
-        of_selector = SelectorTestbed(SELECTORS[request.param]())
-        yield of_selector
-        of_selector.loop.close()
+    if request.param == "own":
+        own = SelectorTestbed()
+        yield own
+        own.loop.close()
         return
     loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
     yield AsyncioTestbed(loop)

@@ -134,26 +134,30 @@ class CookieHandler:
 
     def _execute(self, key: bytes | None, request: CookieRequest, sender: Hashable, send: Send) -> None:
         """Execute a request; `key` is None if it does not come again."""
-        self._log_left_out(request, sender, request.left_out)
-        if type(request.command) is Failure:
-            self._counter.count_error(request.command.code)
-            self._log_failure("was rejected", request, sender, request.command)
-            send(request.encode(request.command))
-            return
-        if type(request.command) is LeftOut:
-            send(request.encode(request.command))
-            return
-        command, origin = cast("Command", request.command), Origin(self._codec.name, sender)
-        if self._replies.full:
+        if request.left_out:
+            self._log_left_out(request, sender, request.left_out)
+        command = request.command
+        if type(command) is Failure:
+            self._counter.count_error(command.code)
+            self._log_failure("was rejected", request, sender, command)
+            send(request.encode(command))
+        elif type(command) is LeftOut:
+            send(request.encode(command))
+        elif self._replies.full:
             error = ShardUnavailable(f"nh is overloaded: {MAX_PENDING} requests wait for their results")
             self._counter.count_overload()
             self._overload_log.log(logging.WARNING, "%s: requests are refused: %s", self._codec.name, error)
             send(request.encode(Failure.of(error)))
-        elif key is None or type(command) is Ping:  # executing a Ping again is cheaper than its reply
-            self._dispatch(command, lambda result: send(self._reply(request, sender, result)), origin)
         else:
-            self._replies.begin(key, sender, send)
-            self._dispatch(command, functools.partial(self._finish, key, request, sender), origin)
+            if key is None or type(command) is Ping:  # executing a Ping again is cheaper than its reply
+                finish: Callable[[Result], None] = functools.partial(self._send_reply, send, request, sender)
+            else:
+                self._replies.begin(key, sender, send)
+                finish = functools.partial(self._finish, key, request, sender)
+            self._dispatch(cast("Command", command), finish, Origin(self._codec.name, sender))
+
+    def _send_reply(self, send: Send, request: CookieRequest, sender: Hashable, result: Result) -> None:
+        send(self._reply(request, sender, result))
 
     def _finish(self, key: bytes, request: CookieRequest, sender: Hashable, result: Result) -> None:
         reply = self._reply(request, sender, result)
@@ -172,21 +176,20 @@ class CookieHandler:
     def _reply(self, request: CookieRequest, sender: Hashable, result: Result) -> bytes:
         if type(result) is Failure and result.code in _LOGGED:
             self._log_failure("was refused", request, sender, result)
-        if type(result) is Rewritten:
+        if type(result) is Rewritten and result.left_out:
             self._log_left_out(request, sender, result.left_out)
         return request.encode(result)
 
     def _log_left_out(self, request: CookieRequest, sender: Hashable, left_out: str) -> None:
-        if left_out:
-            self._left_out_log.log(
-                logging.WARNING,
-                "%s: %s from %s is served without what nh does not do: %s",
-                self._codec.name,
-                request.subject,
-                sender,
-                left_out,
-                extra=about(request.subject.call_id, sender),
-            )
+        self._left_out_log.log(
+            logging.WARNING,
+            "%s: %s from %s is served without what nh does not do: %s",
+            self._codec.name,
+            request.subject,
+            sender,
+            left_out,
+            extra=about(request.subject.call_id, sender),
+        )
 
     def _log_failure(self, what: str, request: CookieRequest, sender: Hashable, failure: Failure) -> None:
         self._limited_log.log(

@@ -135,12 +135,12 @@ class RequestCounter:
     def count(self, protocol: str) -> None:
         """Count a request of `protocol`: netsip, native, ng or rtpproxy; "" counts nothing."""
         match protocol:
+            case "ng":
+                self._stats.rpc_requests_ng += 1
             case "netsip":
                 self._stats.rpc_requests_netsip += 1
             case "native":
                 self._stats.rpc_requests_native += 1
-            case "ng":
-                self._stats.rpc_requests_ng += 1
             case "rtpproxy":
                 self._stats.rpc_requests_rtpproxy += 1
 

@@ -62,7 +62,8 @@ class ReplyCache:
 
     def find(self, cookie: bytes, now: float) -> bytes | None:
         """The kept reply to an earlier request with this cookie; None if there is none."""
-        self._forget(now)
+        if self._ends and self._ends[0] <= now:
+            self._forget(now)
         kept = self._kept.get(cookie)
         return kept.unpack(cookie) if isinstance(kept, PackedReplies) else kept
 
@@ -90,13 +91,15 @@ class ReplyCache:
         """Keep the reply to a pending request; returns the `send` of every sender that waits for it."""
         senders = self._pending.pop(cookie)
         self._kept[cookie] = reply
+        size = len(reply)
         end = math.ceil(now + self._keep_s)  # in whole seconds, so that many have the same object
         ends = self._ends
         ends.append(ends[-1] if ends and ends[-1] == end else end)
         self._cookies.append(cookie)
-        self._kept_bytes += len(cookie) + len(reply)
-        self._forget(now)
-        if LEAST_BYTES <= len(reply) <= MOST_BYTES:
+        self._kept_bytes += len(cookie) + size
+        if self._overfull:
+            self._forget(now)
+        if LEAST_BYTES <= size <= MOST_BYTES:
             self._to_pack.append(cookie)
             if len(self._to_pack) == TOGETHER:
                 self._pack()
@@ -111,15 +114,14 @@ class ReplyCache:
             kept |= dict.fromkeys(replies, packed)
             self._kept_bytes += sum(packed.share - len(reply) for reply in replies.values())
 
+    @property
+    def _overfull(self) -> bool:
+        return len(self._kept) > self._max_replies or self._kept_bytes > self._max_bytes
+
     def _forget(self, now: float) -> None:
         kept, ends = self._kept, self._ends
-        while ends:
-            until = ends[0]
-            full = len(kept) > self._max_replies or self._kept_bytes > self._max_bytes
-            if until > now and not full:
-                return
-            self.dropped += until > now
-            ends.popleft()
+        while ends and (ends[0] <= now or self._overfull):
+            self.dropped += ends.popleft() > now
             cookie = self._cookies.popleft()
             self._kept_bytes -= len(cookie) + _size_of(kept.pop(cookie))
 

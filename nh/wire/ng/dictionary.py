@@ -7,7 +7,7 @@ is a field that is missing. Knows no commands.
 
 import enum
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,8 +25,8 @@ class Encoding(enum.Enum):
 
 _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
 
-_SHORT: Final = 64
-"""Longest name of a key that is remembered."""
+_MAX_REMEMBERED_BYTES: Final = 512
+"""Most characters of a request's keys that are normalized once only."""
 
 NO: Final = frozenset({b"", b"no", b"off", b"false", b"none", b"default", b"disable", b"disabled"})
 """Values with which a client asks for nothing; where no number is meant, so does 0."""
@@ -41,13 +41,18 @@ def normalize_key(text: bytes) -> bytes:
     return text.translate(_SPELLING).lower()
 
 
-def _key(name: bytes | str) -> bytes:
-    return normalize_key(name if isinstance(name, bytes) else name.encode(errors="surrogatepass"))
+def _keys(names: Iterable[bytes | str]) -> tuple[bytes, ...]:
+    return tuple(
+        [
+            normalize_key(name if isinstance(name, bytes) else name.encode(errors="surrogatepass"))
+            for name in names
+        ]
+    )
 
 
-@functools.lru_cache(maxsize=1024)  # clients have the same few
-def _short_key(name: bytes | str) -> bytes:
-    return _key(name)
+@functools.lru_cache(maxsize=256)  # clients send the same few with each command
+def _remembered_keys(names: tuple[bytes | str, ...]) -> tuple[bytes, ...]:
+    return _keys(names)
 
 
 class Dictionary:
@@ -58,10 +63,10 @@ class Dictionary:
     """
 
     def __init__(self, items: Mapping[bytes, object] | Mapping[str, object]) -> None:
+        names: tuple[bytes | str, ...] = tuple(items)
+        keys = _remembered_keys(names) if sum(map(len, names)) <= _MAX_REMEMBERED_BYTES else _keys(names)
         self._items: dict[bytes, object] = {
-            (_short_key(name) if len(name) <= _SHORT else _key(name)): item
-            for name, item in items.items()
-            if item is not None
+            key: item for key, item in zip(keys, items.values(), strict=True) if item is not None
         }
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Collection, Mapping
 from typing import Final
 
+import msgspec
 from msgspec import structs
 
 from nh.calls.ip_address import canonical_address, is_address, is_unicast
@@ -38,11 +39,9 @@ MAX_TEXT_CHARACTERS: Final = 256
 _MAX_REMEMBERED_BYTES: Final = 1024
 """Longest options of a request that are parsed once only."""
 
-_Value = bytes | str | int | tuple[object, ...]
-_Options = tuple[tuple[bytes, _Value], ...]
-"""Names and values, with tuples in the place of lists."""
+_OF_COMMANDS: Final = frozenset(NOT_OPTIONS) - {b"rtpp-flags"}
 
-_PLAIN: Final = frozenset({bytes, str})
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _MAX_TOS: Final = 255
 _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLearning)
@@ -61,42 +60,27 @@ def read_options(
     Returns:
         The same object for equal options: it must not be changed.
     """
-    options = _options_of(dictionary)
-    if options is None:
+    options = [(name, value) for name, value in dictionary if name not in _OF_COMMANDS]
+    try:
+        known = _encode(options)
+        if len(known) > _MAX_REMEMBERED_BYTES:
+            return _parse(dictionary, lenient, escaped=escaped)
+        parsed = _parse_remembered(known, frozenset(lenient), escaped)
+    except (OverflowError, UnicodeError, RecursionError):  # what JSON can say and msgpack cannot
         return _parse(dictionary, lenient, escaped=escaped)
-    parsed = _parse_remembered(options, frozenset(lenient), escaped)
     for name, value in parsed.added:
         dictionary.put(name, value)
     return parsed
 
 
-def _options_of(dictionary: Dictionary) -> _Options | None:
-    """The options of a request, to be looked up by; None if they are too long, or have dictionaries."""
-    found: list[tuple[bytes, _Value]] = []
-    size = 0
-    for name, value in dictionary:
-        if name in NOT_OPTIONS and name != b"rtpp-flags":
-            continue
-        if type(value) is list:
-            if not _PLAIN.issuperset(map(type, value)):
-                return None
-            size += sum(map(len, value))
-            found.append((name, tuple(value)))
-        elif type(value) is bytes or type(value) is str:
-            size += len(value)
-            found.append((name, value))
-        elif type(value) is int:
-            found.append((name, value))
-        else:
-            return None
-        size += len(name)
-    return tuple(found) if size <= _MAX_REMEMBERED_BYTES else None
-
-
 @functools.lru_cache(maxsize=1024)  # the scripts of a proxy send the same few with each command
-def _parse_remembered(options: _Options, lenient: frozenset[Feature], escaped: bool) -> ParsedOptions:
-    items = {name: list(value) if isinstance(value, tuple) else value for name, value in options}
-    return _parse(Dictionary(items), lenient, escaped=escaped)
+def _parse_remembered(options: bytes, lenient: frozenset[Feature], escaped: bool) -> ParsedOptions:
+    """See read_options().
+
+    Args:
+        options: names and values in msgpack: all values can be compared so, dictionaries too.
+    """
+    return _parse(Dictionary(dict(msgspec.msgpack.decode(options))), lenient, escaped=escaped)
 
 
 def _parse(dictionary: Dictionary, lenient: Collection[Feature], *, escaped: bool) -> ParsedOptions:
