@@ -26,12 +26,12 @@ class StoredSockets:
 
     def put(self, endpoint: Endpoint, fd: int) -> int | None:
         """Add a socket; returns the descriptor of the one whose place it takes, None if there is none."""
-        number, port = divmod(endpoint.port, BLOCK_PORTS)
-        key = (endpoint.address, number)
+        port = endpoint.port
+        key, at = (endpoint.address, port // BLOCK_PORTS), port % BLOCK_PORTS
         block = self._blocks.get(key)
         if block is None:
             block = self._blocks[key] = _EMPTY[:]
-        before, block[port] = block[port], fd
+        before, block[at] = block[at], fd
         if before != _FREE:
             return before
         block[_USED] += 1
@@ -39,12 +39,12 @@ class StoredSockets:
 
     def pop(self, endpoint: Endpoint) -> int | None:
         """Remove the socket at an endpoint; returns its descriptor, None if there is none."""
-        number, port = divmod(endpoint.port, BLOCK_PORTS)
-        key = (endpoint.address, number)
+        port = endpoint.port
+        key, at = (endpoint.address, port // BLOCK_PORTS), port % BLOCK_PORTS
         block = self._blocks.get(key)
-        if block is None or block[port] == _FREE:
+        if block is None or block[at] == _FREE:
             return None
-        fd, block[port] = block[port], _FREE
+        fd, block[at] = block[at], _FREE
         block[_USED] -= 1
         if not block[_USED]:
             del self._blocks[key]

@@ -7,6 +7,7 @@ is a field that is missing. Knows no commands.
 
 import enum
 import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ NO: Final = frozenset({b"", b"no", b"off", b"false", b"none", b"default", b"disa
 """Values with which a client asks for nothing; where no number is meant, so does 0."""
 
 _SPELLING: Final = bytes.maketrans(b" _", b"--")
+_decode: Final[Callable[[bytes], str]] = operator.methodcaller("decode", "utf-8", "backslashreplace")
 _json_encoder: Final = msgspec.json.Encoder()
 _json_decoder: Final = msgspec.json.Decoder(dict[str, object])
 
@@ -218,4 +220,4 @@ def writer_of(encoding: Encoding) -> Callable[[bytes], bytes | str]:
 
     JSON has no bytes: they are decoded as UTF-8, and other bytes become \\xNN.
     """
-    return bytes if encoding is Encoding.BENCODE else text_of
+    return bytes if encoding is Encoding.BENCODE else _decode

@@ -80,7 +80,9 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
     """
     reply = _make_reply(request, result)
     payload = encode(reply, request.encoding)
-    if len(payload) > max_bytes and isinstance(result, Rewritten):
+    if len(payload) <= max_bytes:
+        return payload
+    if isinstance(result, Rewritten):
         payload = encode({**reply, "warning": UNWARNED}, request.encoding)
     for shorten in (Queried.without_courses, Queried.without_details):
         if len(payload) > max_bytes and isinstance(result, Queried):
@@ -96,8 +98,10 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
     left_out, warning, write = request.left_out, "", writer_of(request.encoding)
     match result:  # the most frequent first
         case Rewritten():
-            reply |= {"sdp": write(result.sdp)} if result.sdp else {}
-            left_out = ", ".join(filter(None, (left_out, result.left_out)))
+            if result.sdp:
+                reply["sdp"] = write(result.sdp)
+            if result.left_out:
+                left_out = f"{left_out}, {result.left_out}" if left_out else result.left_out
             warning = result.warning
         case Queried():
             reply |= {} if request.fast else _queried(result, write)
@@ -114,9 +118,10 @@ def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
             pass
         case _:
             return _error(f"nh has no reply for {type(result).__name__}")
-    begun = ((IGNORED, request.ignored), (NOT_SUPPORTED, left_out), ("", warning))
-    warnings = "; ".join(begin + text for begin, text in begun if text)
-    return {**reply, "warning": warnings} if warnings else reply
+    if request.ignored or left_out or warning:
+        begun = ((IGNORED, request.ignored), (NOT_SUPPORTED, left_out), ("", warning))
+        reply["warning"] = "; ".join(begin + text for begin, text in begun if text)
+    return reply
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -226,8 +231,10 @@ def _medium(medium: MediumReading) -> dict[str, Any]:
 
 def _stream(stream: StreamReading) -> dict[str, Any]:
     flags = ["RTP" if stream.component == 1 else "RTCP"]
-    flags += ["filled"] if stream.announced else []
-    flags += ["confirmed"] if stream.source else []
+    if stream.announced:
+        flags.append("filled")
+    if stream.source:
+        flags.append("confirmed")
     announced = _endpoint(stream.announced)
     reply = {
         "local port": stream.local_port,
@@ -235,9 +242,10 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         "advertised endpoint": announced,
         "last packet": stream.last_packet,
         "flags": flags,
-        **({"SSRC": stream.ssrc} if stream.ssrc is not None else {}),
-        "stats": _count(stream),
     }
+    if stream.ssrc is not None:
+        reply["SSRC"] = stream.ssrc
+    reply["stats"] = _count(stream)
     if stream.refused:
         reply["refused"] = {"packets": stream.refused, "latest": _endpoint(stream.refused_from)}
     return reply

@@ -99,24 +99,33 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     name = dictionary.find(b"command")
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
-    known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
-    if known in UNSUPPORTED_COMMANDS:
-        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[known], lenient)
-    if known not in REQUESTS:
-        raise UnknownCommand("Unrecognized command")
+    read = REQUESTS.get(name) or REQUESTS.get(_spelled_out(name))
+    if read is None:
+        if _spelled_out(name) not in UNSUPPORTED_COMMANDS:
+            raise UnknownCommand("Unrecognized command")
+        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[_spelled_out(name)], lenient)
     parsed = read_options(dictionary, lenient, escaped=encoding is Encoding.JSON)
-    command = REQUESTS[known](dictionary, parsed)
+    command = read(dictionary, parsed)
+    switches, left_out = parsed.switches, parsed.left_out
+    if left_out and type(command) not in (Offer, Answer):
+        # other commands ask for nothing by their flags: scripts send the same ones with each command
+        left_out = ""
     return Request(
+        # by place: words take twice as long
         command,
         encoding,
-        load_limit="load limit" in parsed.switches,
-        fatal="fatal" in parsed.switches,
-        fast="fast" in parsed.switches,
-        ignored=parsed.ignored,
-        # other commands ask for nothing by their flags: scripts send the same ones with each command
-        left_out=parsed.left_out if type(command) in (Offer, Answer) else "",
-        subject=Subject(name, dictionary.find(b"call-id")),
+        "load limit" in switches,
+        "fatal" in switches,
+        "fast" in switches,
+        parsed.ignored,
+        left_out,
+        Subject(name, dictionary.find(b"call-id")),
     )
+
+
+def _spelled_out(name: bytes) -> bytes:
+    """A command's name as tables have it."""
+    return name.replace(b"_", b" ").replace(b"-", b" ").lower()
 
 
 def _leave_out(
@@ -143,14 +152,16 @@ def _read_ping(_dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
 
 
 def _read_offer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
-    sdp, call_id, from_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag")
+    sdp = _needed_sdp(dictionary)
+    call_id, from_tag = _needed(dictionary, b"call-id", b"from-tag")
     parsed.check()
     to_tag, via_branch = _id(dictionary, b"to-tag"), _id(dictionary, b"via-branch")
     return Offer(call_id, from_tag, to_tag, via_branch, sdp, parsed.offer_options)
 
 
 def _read_answer(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
-    sdp, call_id, from_tag, to_tag = _needed(dictionary, b"sdp", b"call-id", b"from-tag", b"to-tag")
+    sdp = _needed_sdp(dictionary)
+    call_id, from_tag, to_tag = _needed(dictionary, b"call-id", b"from-tag", b"to-tag")
     parsed.check()
     via_branch = _id(dictionary, b"via-branch")
     return Answer(call_id, from_tag, to_tag, via_branch, sdp, parsed.offer_options)
@@ -219,26 +230,26 @@ REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] 
     b"unsilence media": _reader_of_block(Block.SOUND, blocked=False),
 }
 
-_NAMES: Final[Mapping[bytes, str]] = {b"sdp": "SDP body"}
+
+def _needed_sdp(dictionary: Dictionary) -> bytes:
+    """The SDP of an offer or answer, which may be empty: an INVITE without SDP."""
+    sdp = dictionary.find(b"sdp")
+    if not sdp and not dictionary.has_text(b"sdp"):
+        raise MalformedRequest("No SDP body in message")
+    return sdp
 
 
-def _needed(dictionary: Dictionary, *names: bytes) -> tuple[bytes, ...]:
-    """The texts of fields that a command needs.
-
-    An SDP may be longer than an identifier, and empty: an INVITE without SDP.
-    """
+def _needed(dictionary: Dictionary, *names: bytes) -> list[bytes]:
+    """The identifiers that a command needs."""
     values = []
     for name in names:
         value = dictionary.find(name)
-        if not value and not (name == b"sdp" and dictionary.has_text(name)):
-            raise MalformedRequest(f"No {_NAMES.get(name, name.decode())} in message")
-        values.append(value if name == b"sdp" else _checked(value, name))
-    return tuple(values)
+        if not value:
+            raise MalformedRequest(f"No {name.decode()} in message")
+        values.append(value if len(value) <= MAX_ID_BYTES else make_id(value, where=name.decode()))
+    return values
 
 
 def _id(dictionary: Dictionary, name: bytes) -> bytes:
-    return _checked(dictionary.read_text(name), name)
-
-
-def _checked(value: bytes, name: bytes) -> bytes:
+    value = dictionary.read_text(name)
     return value if len(value) <= MAX_ID_BYTES else make_id(value, where=name.decode())
