@@ -152,9 +152,9 @@ class RespawningShard:
             raise EOFError
         message = decode_from_shard(record)
         if isinstance(message, BackupMessage):
-            self.backup.apply(message, fds)
+            self.backup.apply([message], fds)
         elif isinstance(message, Executed):
-            self.backup.apply_all(message.backup, fds)
+            self.backup.apply(message.backup, fds)
         return message
 
     def __enter__(self) -> Self:

@@ -50,7 +50,7 @@ class Sides:
                 continue
             message = decode_from_shard(record)
             assert isinstance(message, BackupMessage)
-            self.backup.apply(message, fds)
+            self.backup.apply([message], fds)
             assert fds == []
 
     def far_is_empty(self) -> bool:
