@@ -99,11 +99,11 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     name = dictionary.find(b"command")
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
-    read = REQUESTS.get(name) or REQUESTS.get(_spelled_out(name))
+    read = REQUESTS.get(name) or REQUESTS.get(_normalize_command(name))
     if read is None:
-        if _spelled_out(name) not in UNSUPPORTED_COMMANDS:
+        if _normalize_command(name) not in UNSUPPORTED_COMMANDS:
             raise UnknownCommand("Unrecognized command")
-        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[_spelled_out(name)], lenient)
+        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[_normalize_command(name)], lenient)
     parsed = read_options(dictionary, lenient, escaped=encoding is Encoding.JSON)
     command = read(dictionary, parsed)
     switches, left_out = parsed.switches, parsed.left_out
@@ -123,7 +123,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     )
 
 
-def _spelled_out(name: bytes) -> bytes:
+def _normalize_command(name: bytes) -> bytes:
     """A command's name as tables have it."""
     return name.replace(b"_", b" ").replace(b"-", b" ").lower()
 
