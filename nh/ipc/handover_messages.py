@@ -2,7 +2,8 @@
 
 An orphan, a shard whose supervisor is gone, sends Hello to the next supervisor. At Transfer it stops relaying
 and sends all its calls. At Exit it ends, because its successor has the calls; if the connection ends without
-Exit, it relays again. A supervisor that is asked to Yield answers with a HandoverMessage and descriptors.
+Exit, it relays again. A supervisor that is asked to Yield answers with a HandoverMessage and descriptors. It
+ends at TakenOver; if the connection ends before, it goes on itself.
 
 The two sides may be of different versions: unknown fields are ignored, missing fields have their defaults. So
 messages and fields are only ever added, and tags stay as they are.
@@ -96,6 +97,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
             latest record of a call that it has sent; see DropCall.
         running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
         group: the prefix of the store that it opened as a standby; "": that of its settings.
+        awaits: whether it goes on itself if the connection ends without TakenOver.
     """
 
     locks: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     running_since: float = 0.0
     recorded: dict[str, int] = {}
     group: str = ""
+    awaits: bool = False
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):
@@ -120,11 +123,23 @@ class Connections(msgspec.Struct, frozen=True, tag="connections"):
 
 
 class Yield(msgspec.Struct, frozen=True, tag="yield"):
-    """To a supervisor: stop serving, and hand over. Answer: HandoverMessage, then Connections."""
+    """To a supervisor: stop serving, and hand over. Answer: HandoverMessage, then Connections.
+
+    Args:
+        listeners: (kind, address) of the listening sockets that the next supervisor uses: the old one keeps
+            its copies until TakenOver, and goes on itself if the connection ends before. None: no TakenOver
+            will come.
+    """
+
+    listeners: tuple[tuple[str, str], ...] | None = None
+
+
+class TakenOver(msgspec.Struct, frozen=True, tag="taken_over"):
+    """To a supervisor that has handed over: the next one serves; end."""
 
 
 FromOld = Hello | CallSockets | SaveCall | EndedCall | HandedOver | HandoverMessage | Connections
-ToOld = Transfer | Exit | Yield
+ToOld = Transfer | Exit | Yield | TakenOver
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _from_old: Final[msgspec.msgpack.Decoder[FromOld]] = msgspec.msgpack.Decoder(FromOld)

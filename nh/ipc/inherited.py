@@ -3,11 +3,12 @@
 import contextlib
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_messages import HandoverMessage
+from nh.ipc.handover_messages import HandoverMessage, TakenOver, encode
 
 STARTED, UPGRADED, TAKEN_OVER = range(3)
 
@@ -23,10 +24,13 @@ class Inherited:
 
     Attributes:
         how: see nh.stats.SupervisorStats.taken_over; set by the receiver.
+        awaited_by: the connection to the supervisor that goes on itself unless confirm() is called; None:
+            there is none. It stays open behind close().
     """
 
     def __init__(self, message: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
         self.how = STARTED
+        self.awaited_by: socket.socket | None = None
         self.message = message or HandoverMessage()
         fds = fds or []
         locks = self.message.locks
@@ -37,6 +41,15 @@ class Inherited:
     def __bool__(self) -> bool:
         """Whether a supervisor handed over anything."""
         return self.message != HandoverMessage()
+
+    def drop_listeners(self, names: Collection[tuple[str, str]]) -> None:
+        """Close the listening sockets of other names: their ports are to be free for other addresses.
+
+        Args:
+            names: (kind, address) of those that will be taken; see take_listener().
+        """
+        close_all([fd for what, fd in self._listeners if what not in names])
+        self._listeners = [(what, fd) for what, fd in self._listeners if what in names]
 
     def take_lock(self, path: Path) -> int | None:
         """Take the descriptor of a lock file that is locked already; None: it was not handed over."""
@@ -69,6 +82,14 @@ class Inherited:
     def take_connections(self, protocol: str) -> list[socket.socket]:
         """Take the client connections of a protocol: rpc, ng or ng-http."""
         return self._connections.pop(protocol, [])
+
+    def confirm(self) -> None:
+        """Tell the supervisor before that this one has taken over, so that it ends. Once is enough."""
+        if self.awaited_by is not None:
+            with contextlib.suppress(OSError):  # it has been killed
+                self.awaited_by.send(encode(TakenOver()))
+            self.awaited_by.close()
+            self.awaited_by = None
 
     def close(self) -> None:
         """Close what was not taken, because the settings have changed."""

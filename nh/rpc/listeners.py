@@ -56,6 +56,7 @@ class Listener:
         address: where it listens; the real port in place of port 0.
         asked: the address as the settings have it, by which the next process finds the sockets.
         udp: the UDP socket beside it, bound to the same port, if the protocol has one.
+        inherited: whether another process listened there before.
     """
 
     def __init__(
@@ -65,12 +66,15 @@ class Listener:
         address: RpcAddress,
         asked: RpcAddress,
         udp: socket.socket | None = None,
+        *,
+        inherited: bool = False,
     ) -> None:
         self.sock = sock
         self.udp = udp
         self.address = address
         self._protocol = protocol
         self._asked = asked
+        self._inherited = inherited
         self._identity = _identity(address.path) if isinstance(address, UnixAddress) else None
 
     def __str__(self) -> str:
@@ -79,15 +83,23 @@ class Listener:
     @property
     def handed_over(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
         """What Inherited.take_listener() calls each socket, and the socket."""
-        kind = "unix" if isinstance(self._asked, UnixAddress) else "tcp"
-        yield (_kind(self._protocol, kind), str(self._asked)), self.sock
-        if self.udp is not None:
-            yield (_kind(self._protocol, "udp"), str(self._asked)), self.udp
+        sockets = [self.sock] if self.udp is None else [self.sock, self.udp]
+        yield from zip(listener_names(self._protocol, [self._asked]), sockets, strict=False)
 
     def close(self) -> None:
         """Stop listening, and remove the file of a Unix socket if it is still this socket's."""
         if isinstance(self.address, UnixAddress) and _identity(self.address.path) == self._identity:
             Path(self.address.path).unlink(missing_ok=True)
+        self._close_sockets()
+
+    def undo(self) -> None:
+        """As close(), because nh cannot start: a process before this one may go on at what was inherited."""
+        if self._inherited:
+            self._close_sockets()
+        else:
+            self.close()
+
+    def _close_sockets(self) -> None:
         self.sock.close()
         if self.udp is not None:
             self.udp.close()
@@ -120,18 +132,31 @@ def open_listeners(
         listeners = []
         for address in addresses:
             if isinstance(address, UnixAddress):
-                sock = inherited.take_listener(_kind(protocol, "unix"), str(address))
-                if sock is None:
-                    sock = open_unix(protocol.name, address, mode, group)
-                else:
+                taken = inherited.take_listener(_kind(protocol, "unix"), str(address))
+                if taken is not None:
                     renew_access(protocol.name, address, mode, group)
-                listener = Listener(protocol, sock, address, address)
+                sock = taken or open_unix(protocol.name, address, mode, group)
+                listener = Listener(protocol, sock, address, address, inherited=taken is not None)
             else:
                 listener = _open_port(protocol, address, public, inherited)
-            opened.callback(listener.close)
+            opened.callback(listener.undo)
             listeners.append(listener)
         opened.pop_all()
         return listeners
+
+
+def listener_names(protocol: Served, addresses: Iterable[RpcAddress]) -> Iterator[tuple[str, str]]:
+    """What Inherited.take_listener() calls the sockets of these addresses.
+
+    Args:
+        protocol: what is served there.
+        addresses: as the settings have them.
+    """
+    for address in addresses:
+        unix = isinstance(address, UnixAddress)
+        yield _kind(protocol, "unix" if unix else "tcp"), str(address)
+        if protocol.udp and not unix:
+            yield _kind(protocol, "udp"), str(address)
 
 
 def check_listeners(

@@ -11,7 +11,7 @@ import logging
 import math
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +22,7 @@ from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S, LINGER, HttpConfig, encod
 from nh.ipc.inherited import Inherited
 from nh.log_settings import LogSettings
 from nh.loop import Loop, Timer
-from nh.rpc.listeners import Listener, check_listeners, open_listeners
+from nh.rpc.listeners import Listener, check_listeners, listener_names, open_listeners
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.host.child_process import ChildProcess
 from nh.supervisor.host.secret_file import read_secret
@@ -80,6 +80,11 @@ def check_http(settings: Settings, *, running: bool) -> None:
         running=running,
         made_later=settings.runtime_path,
     )
+
+
+def http_listener_names(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What Inherited.take_listener() calls each listening socket that HttpService has with these settings."""
+    return listener_names(_Http(settings.http_exposure), settings.http_addresses)
 
 
 def check_http_extra(settings: Settings) -> None:
@@ -192,10 +197,16 @@ class HttpService:
         while self._listeners:
             self._listeners.pop().close()
 
-    def close_handed_over(self) -> None:
-        """Close this process's copies of the listening sockets; the next supervisor keeps listening."""
+    def close_handed_over(self, keep: Collection[tuple[str, str]] = ()) -> None:
+        """Close this process's copies of the listening sockets; the next supervisor keeps listening.
+
+        Args:
+            keep: names of those that stay open.
+        """
         for listener in self._listeners:
-            listener.sock.close()
+            for what, sock in listener.handed_over:
+                if what not in keep:
+                    sock.close()
 
     def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
         """What Inherited.take_listener() calls each listening socket, and its descriptor."""

@@ -3,15 +3,16 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from nh.config import Settings
 from nh.config_sources import LoadedSettings, with_origin
 from nh.errors import ConfigError, NhError
+from nh.ipc.inherited import Inherited
 from nh.logs import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
-from nh.supervisor.handover.send import own_argv
-from nh.supervisor.runtime import Runtime
+from nh.supervisor.handover.send import end_without_undoing, own_argv
+from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
 from nh.supervisor.store.open import followers
@@ -47,20 +48,43 @@ def run(
             stack.callback(inherited.close)
             if takeover and not inherited:
                 _check_takeover(settings)
-                inherited = take_over(settings.runtime_path)
+                inherited = take_over(settings.runtime_path, listener_names(settings))
                 stack.callback(inherited.close)
             status = 0
             groups = None if inherited else followers(settings)  # who was handed calls is no standby
-            runtime = Runtime(loaded, shard_argv, stack, inherited, standby=bool(groups))
-            outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
-            if outcome is Outcome.PROMOTED:
-                supervisor = Supervisor(runtime, stack, inherited.message, reread or (lambda: loaded))
-                status = supervisor.run()
-                outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
+            with _undoing_nothing_of_another(inherited, loaded):
+                runtime = Runtime(loaded, shard_argv, stack, inherited, standby=bool(groups))
+                outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
+                if outcome is Outcome.PROMOTED:
+                    supervisor = Supervisor(runtime, stack, inherited, reread or (lambda: loaded))
+                    status = supervisor.run()
+                    outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
         return _start_anew() if outcome is Outcome.ANEW else status
     except NhError as exc:
-        logger.error("nh cannot start: %s", with_origin(str(exc), loaded.origins))
-        return 2 if isinstance(exc, ConfigError) else 1
+        return _not_started(exc, loaded)
+
+
+@contextlib.contextmanager
+def _undoing_nothing_of_another(inherited: Inherited, loaded: LoadedSettings) -> Iterator[None]:
+    """Within the block, end at once on an error if the supervisor before goes on then.
+
+    The files of its sockets, its locks and its lease are what this process has, too.
+    """
+    try:
+        yield
+    except BaseException as exc:
+        if inherited.awaited_by is None:
+            raise
+        if isinstance(exc, NhError):
+            end_without_undoing(_not_started(exc, loaded))
+        logger.critical("nh cannot start: %s", type(exc).__name__, exc_info=exc)
+        end_without_undoing(1)
+
+
+def _not_started(exc: NhError, loaded: LoadedSettings) -> int:
+    """Log why nh cannot start; returns the exit status."""
+    logger.error("nh cannot start: %s", with_origin(str(exc), loaded.origins))
+    return 2 if isinstance(exc, ConfigError) else 1
 
 
 def _check_takeover(settings: Settings) -> None:

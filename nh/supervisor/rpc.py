@@ -5,7 +5,7 @@ clients that connect early wait.
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,10 +15,16 @@ from nh.ipc.inherited import Inherited
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
 from nh.rpc.frontend import Frontend
-from nh.rpc.listeners import Listener, open_listeners
+from nh.rpc.listeners import Listener, listener_names, open_listeners
 from nh.rpc.protocols import PROTOCOLS, ServedProtocol
 from nh.rpc.unix_sockets import admit_group
 from nh.stats import SupervisorStats
+
+
+def rpc_listener_names(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What Inherited.take_listener() calls each listening socket that Rpc has with these settings."""
+    for protocol in PROTOCOLS:
+        yield from listener_names(protocol, protocol.addresses(settings))
 
 
 class Rpc:
@@ -55,7 +61,9 @@ class Rpc:
                     inherited=inherited,
                 )
         except NhError:
-            self.close_listeners()
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.undo()
             raise
         self._waiting = {protocol.name: inherited.take_connections(protocol.name) for protocol in PROTOCOLS}
 
@@ -140,11 +148,17 @@ class Rpc:
             while listeners:
                 listeners.pop().close()
 
-    def close_handed_over(self) -> None:
-        """Close this process's copies of what was handed over; the next process keeps listening."""
-        for _, sock in self._sockets():
-            sock.close()
-        self._close_waiting()
+    def close_handed_over(self, keep: Collection[tuple[str, str]] | None = None) -> None:
+        """Close this process's copies of what was handed over; the next process keeps listening.
+
+        Args:
+            keep: names of listening sockets that stay open, as do all connections; None: nothing does.
+        """
+        for what, sock in self._sockets():
+            if keep is None or what not in keep:
+                sock.close()
+        if keep is None:
+            self._close_waiting()
 
     def _close_waiting(self) -> None:
         for socks in self._waiting.values():

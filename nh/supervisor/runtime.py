@@ -24,10 +24,10 @@ from nh.supervisor.host.locked_dir import Lock, runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
-from nh.supervisor.http import HttpService
+from nh.supervisor.http import HttpService, http_listener_names
 from nh.supervisor.kernel import start_kernel_service
 from nh.supervisor.orphans.client import find_orphans
-from nh.supervisor.rpc import Rpc
+from nh.supervisor.rpc import Rpc, rpc_listener_names
 from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
@@ -114,6 +114,7 @@ class Runtime:
     def _prepare_services(self, inherited: Inherited) -> None:
         """What clients and others are served with, besides media."""
         settings, stack = self.settings, self._stack
+        inherited.drop_listeners(listener_names(settings))
         self.rpc = Rpc(self.loop, settings, self.stats, inherited)
         stack.callback(self.rpc.close_listeners)
         self.timeouts = _timeout_reports(settings, self.stats)
@@ -179,6 +180,11 @@ class Runtime:
     def locks(self) -> list[Lock]:
         """On the runtime directory, and on that of the store if it has one."""
         return [self._lock] if self.storage.lock is None else [self._lock, self.storage.lock]
+
+
+def listener_names(settings: Settings) -> list[tuple[str, str]]:
+    """What Inherited.take_listener() calls each listening socket of a run with these settings."""
+    return [*rpc_listener_names(settings), *http_listener_names(settings)]
 
 
 def _counter_file(shards: int, stack: contextlib.ExitStack) -> int:

@@ -14,11 +14,12 @@ from typing import Final
 
 from nh.config_sources import LoadedSettings
 from nh.errors import Refused
-from nh.ipc.handover_messages import HandoverMessage
+from nh.ipc.inherited import Inherited
 from nh.printable import counted
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
+from nh.supervisor.handover.send import end_without_undoing
 from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
@@ -49,7 +50,7 @@ class Supervisor:
     Args:
         runtime: the host's resources.
         stack: undone by the caller after run().
-        handover: what the supervisor before said.
+        inherited: of the supervisor before, which is told when this one serves.
         reread: reads the settings from their sources again, for a reload; raises ConfigError.
     """
 
@@ -57,11 +58,11 @@ class Supervisor:
         self,
         runtime: Runtime,
         stack: contextlib.ExitStack,
-        handover: HandoverMessage,
+        inherited: Inherited,
         reread: Callable[[], LoadedSettings],
     ) -> None:
         self._runtime = runtime
-        self._handover = handover
+        self._inherited = inherited
         settings = runtime.settings
         self._stack = stack
         self._adopted = False
@@ -194,8 +195,9 @@ class Supervisor:
             runtime.records.add_left_behind(runtime.settings.runtime_path, runtime.recorded)
         self._ownership.start()
         self._publisher.publish()  # who reads `ready` may read the statistics next
-        if self._handover.draining:
-            self._drain.begin(self._handover.drain_left_s)
+        if self._inherited.message.draining:
+            self._drain.begin(self._inherited.message.drain_left_s)
+        self._inherited.confirm()
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
             print("\n".join([self._ready_line(), *self._next_steps()]), flush=True)
         runtime.notifier.ready(self._status_line())
@@ -259,6 +261,9 @@ class Supervisor:
         self._runtime.notifier.status(self._status_line())
 
     def _end(self) -> None:
+        if self._shutdown.status and self._inherited.awaited_by is not None:
+            end_without_undoing(self._shutdown.status)  # the supervisor before goes on
+        self._inherited.confirm()
         runtime = self._runtime
         runtime.stats.serving = 0
         self._publisher.publish()

@@ -5,12 +5,21 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from nh.errors import NotNow
 from nh.ipc.fd_passing import MAX_FDS
-from nh.ipc.handover_messages import Connections, HandedOver, HandoverMessage, Yield, decode_to_old, encode
+from nh.ipc.handover_messages import (
+    Connections,
+    HandedOver,
+    HandoverMessage,
+    TakenOver,
+    Yield,
+    decode_to_old,
+    encode,
+)
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
@@ -89,6 +98,17 @@ def test_what_is_not_claimed_is_closed_once(tmp_path: Path) -> None:
     for _ in range(2):
         inherited.close()
         assert not any(map(is_open, fds))
+
+
+def test_listeners_that_will_not_be_taken_make_room_for_others() -> None:
+    kept, dropped = listener(), listener()
+    message = HandoverMessage(listeners=(("tcp", "localhost:0"), ("tcp", "127.0.0.1:0")))
+    inherited = Inherited(message, [kept, dropped])
+    inherited.drop_listeners([("tcp", "localhost:0")])
+    assert not is_open(dropped)
+    assert is_open(kept)
+    inherited.close()
+    assert not is_open(kept)
 
 
 # --- from before exec -----------------------------------------------------------------------------
@@ -203,6 +223,24 @@ def test_what_the_other_one_leaves_is_taken(tmp_path: Path) -> None:
         assert take_over(tmp_path).message == HandoverMessage(draining=True)
 
 
+def test_one_that_waits_is_told_once_that_it_was_taken_over(tmp_path: Path) -> None:
+    with answering(tmp_path, encode(HandoverMessage(awaits=True))) as old:
+        inherited = take_over(tmp_path)
+        inherited.close()
+        assert inherited.awaited_by is not None, "this process may still end before it serves"
+        for _ in range(2):
+            inherited.confirm()
+    assert decode_to_old(old.heard) == TakenOver()
+
+
+def test_one_that_does_not_wait_is_told_nothing(tmp_path: Path) -> None:
+    with answering(tmp_path, encode(HandoverMessage(draining=True))) as old:
+        inherited = take_over(tmp_path)
+        assert inherited.awaited_by is None
+        inherited.confirm()
+    assert old.heard == b""
+
+
 class answering:  # noqa: N801  a context manager
     """A supervisor that answers Yield with a record; b"": it ends the connection."""
 
@@ -213,16 +251,21 @@ class answering:  # noqa: N801  a context manager
         self._sock.bind(str(directory / NAME))
         self._sock.listen(1)
         self._thread = threading.Thread(target=self._serve)
+        self.heard = b""
+        """What follows Yield, when the block is over."""
 
     def _serve(self) -> None:
         connection, _ = self._sock.accept()
         with connection:
-            assert decode_to_old(connection.recv(1000)) == Yield()
+            assert isinstance(decode_to_old(connection.recv(1000)), Yield)
             if self._answer:
                 connection.send(self._answer)
+            connection.shutdown(socket.SHUT_WR)
+            self.heard = connection.recv(1000)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._thread.join()

@@ -21,7 +21,7 @@ class ListenerTestbed:
         self.loop = SelectorLoop()
         self.passed_on: list[socket.socket] = []
         self.clients: list[socket.socket] = []
-        self.listener = TakeoverListener(self.loop, path, self.passed_on.append)
+        self.listener = TakeoverListener(self.loop, path, lambda sock, _: self.passed_on.append(sock))
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

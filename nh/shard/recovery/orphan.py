@@ -21,6 +21,7 @@ from nh.ipc.handover_messages import (
     Exit,
     HandedOver,
     Hello,
+    TakenOver,
     Transfer,
     Yield,
     decode_to_old,
@@ -135,7 +136,7 @@ class Orphan:
                 self.departed = True
                 logger.info("shard %d ends: another process has its calls now", self._shard)
                 self._on_over()
-            case Yield():
+            case Yield() | TakenOver():
                 pass
 
     def _transfer(self, *, records: bool) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,8 +52,12 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
         return Inherited()
 
 
-def take_over(runtime_path: Path) -> Inherited:
+def take_over(runtime_path: Path, listeners: Sequence[tuple[str, str]] = ()) -> Inherited:
     """Ask the supervisor of a runtime directory to yield, and receive what it hands over.
+
+    Args:
+        runtime_path: the directory.
+        listeners: (kind, address) of the listening sockets that this process will use.
 
     Returns:
         What it hands over; nothing if no supervisor runs there.
@@ -62,7 +66,8 @@ def take_over(runtime_path: Path) -> Inherited:
         NotNow: the supervisor does not yield.
     """
     path = runtime_path / NAME
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
+    with contextlib.ExitStack() as stack:
+        end = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         end.settimeout(YIELD_S)
         try:
             end.connect(str(path))
@@ -74,8 +79,8 @@ def take_over(runtime_path: Path) -> Inherited:
             )
             return Inherited()
         try:
-            end.send(encode(Yield()))
-            return _receive(end, TAKEN_OVER)
+            end.send(encode(Yield(tuple(listeners))))
+            inherited = _receive(end, TAKEN_OVER)
         except TimeoutError:
             raise NotNow(
                 f"takeover: the nh that runs with {runtime_path} did not yield within {YIELD_S:g} s; see its"
@@ -85,6 +90,10 @@ def take_over(runtime_path: Path) -> Inherited:
             raise NotNow(
                 f"takeover: the nh that runs with {runtime_path} does not yield: {reason(exc)}; see its log"
             ) from exc
+        if inherited.message.awaits:
+            stack.pop_all()
+            inherited.awaited_by = end
+        return inherited
 
 
 def _receive(end: socket.socket, how: int) -> Inherited:
@@ -104,7 +113,7 @@ def _receive(end: socket.socket, how: int) -> Inherited:
 
 
 def _receive_connections(end: socket.socket, inherited: Inherited) -> None:
-    """Receive Connections until the other end closes."""
+    """Receive Connections until the other end closes, or sends nothing more."""
     record, fds = receive_record(end)
     while record:
         with contextlib.suppress(msgspec.DecodeError):  # of a newer nh

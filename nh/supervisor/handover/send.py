@@ -5,8 +5,10 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn, Protocol
+
+import msgspec
 
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
@@ -96,6 +98,14 @@ class HandoverState(NamedTuple):
     message: HandoverMessage
     fds: Sequence[int]
     connections: Mapping[str, Sequence[int]]
+
+    def with_listeners(self, names: Collection[tuple[str, str]]) -> "HandoverState":
+        """The same with the listening sockets of these names only."""
+        first = len(self.message.locks)
+        listeners = zip(self.message.listeners, self.fds[first:], strict=True)
+        kept = [(name, fd) for name, fd in listeners if name in names]
+        message = msgspec.structs.replace(self.message, listeners=tuple(name for name, _ in kept))
+        return self._replace(message=message, fds=[*self.fds[:first], *(fd for _, fd in kept)])
 
 
 def collect_handover_state(

@@ -22,10 +22,11 @@ class TakeoverListener:
     Args:
         loop: watches the sockets.
         path: of the socket; a stale file is replaced, as only one supervisor has the directory.
-        on_yield: called with the connection of a supervisor that has sent Yield, which belongs to the called.
+        on_yield: called with the connection of a supervisor that has sent Yield, which belongs to the called,
+            and the message.
     """
 
-    def __init__(self, loop: Loop, path: Path, on_yield: Callable[[socket.socket], None]) -> None:
+    def __init__(self, loop: Loop, path: Path, on_yield: Callable[[socket.socket, Yield], None]) -> None:
         self._loop = loop
         self._on_yield = on_yield
         self._waiting: socket.socket | None = None
@@ -53,18 +54,18 @@ class TakeoverListener:
         self._loop.add_reader(sock.fileno(), lambda: self._on_readable(sock))
 
     def _on_readable(self, sock: socket.socket) -> None:
+        message = None
         try:
             record = sock.recv(MAX_MESSAGE_BYTES)
-            wanted = bool(record) and isinstance(decode_to_old(record), Yield)
+            message = decode_to_old(record) if record else None
         except BlockingIOError:
             return
         except (OSError, msgspec.DecodeError) as exc:
             logger.warning("takeover request rejected: its message cannot be read: %s", reason(exc))
-            wanted = False
         self._loop.remove_reader(sock.fileno())
         self._waiting = None
-        if wanted:
-            self._on_yield(sock)
+        if isinstance(message, Yield):
+            self._on_yield(sock, message)
         else:
             sock.close()
 

@@ -12,10 +12,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
+
+import msgspec
 
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
+from nh.ipc.handover_messages import Yield
 from nh.results import Failure, Result, Upgrading
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
 from nh.supervisor.handover.receive import NAME, YIELD_S
@@ -28,6 +31,7 @@ from nh.supervisor.handover.send import (
     send_handover,
     when_all_can_be_left,
 )
+from nh.supervisor.handover.successor import Successor
 from nh.supervisor.handover.takeover_listener import TakeoverListener
 from nh.supervisor.host.signals import LeaveSignals
 from nh.supervisor.publisher import Publisher
@@ -126,15 +130,15 @@ class UpgradeController:
         except OSError as exc:
             _refuse(f"everything stays as it is: {argv[0]}: {exc.strerror}", reply)
 
-    def _yield_to(self, sock: socket.socket) -> None:
-        """Hand over to the process at the other end of a connection, which is closed then."""
+    def _yield_to(self, sock: socket.socket, message: Yield) -> None:
+        """Hand over to the process at the other end of a connection, which belongs to this object."""
         why = self._reason_to_stay()
         if why:
             logger.error("takeover by another nh refused: %s; start it again later", why)
             sock.close()
             return
         logger.info("takeover: handing the calls over to another nh")
-        self._leave(functools.partial(self._send, sock), longest_s=TAKEOVER_WAIT_S)
+        self._leave(functools.partial(self._send, sock, message.listeners), longest_s=TAKEOVER_WAIT_S)
 
     def _reason_to_stay(self) -> str:
         """Why there can be no handover now, for people; "" if there can be one."""
@@ -198,7 +202,7 @@ class UpgradeController:
         # 6. The next supervisor gets the state, and the shards lose their link: they wait for it.
         give(state)
 
-    def _execute(self, argv: Sequence[str], state: HandoverState) -> None:
+    def _execute(self, argv: Sequence[str], state: HandoverState) -> NoReturn:
         """Upgrade: this process goes on as the installed code."""
         self._leave_signals(self._deferred_signals)
         try:
@@ -211,24 +215,62 @@ class UpgradeController:
             )
             end_without_undoing(1)
 
-    def _send(self, sock: socket.socket, state: HandoverState) -> None:
-        """Takeover: another process goes on. This one stays until its shards have ended.
+    def _send(
+        self, sock: socket.socket, listeners: Sequence[tuple[str, str]] | None, state: HandoverState
+    ) -> None:
+        """Takeover: another process goes on. This one stays until that serves, and its own shards have ended.
 
-        If the other process is gone, this one goes on, as after an upgrade.
+        If the other process ends before it serves, this one goes on, as after an upgrade.
+
+        Args:
+            sock: the connection to the other process.
+            listeners: see Yield.
+            state: what is handed over.
         """
-        with sock:
-            try:
-                send_handover(sock, state)
-            except OSError as exc:
-                logger.error("takeover failed: the other nh is gone: %s; this one goes on", exc.strerror)
-                self._execute(own_argv(), state)
-        # The next supervisor may end before this process: the sockets and locks must end with it.
+        if listeners is not None:
+            # what the other process does not use must be free for it, such as the port of another address
+            state = state.with_listeners(listeners)
+            self._runtime.rpc.close_handed_over(listeners)
+            self._runtime.http.close_handed_over(listeners)
+        message = msgspec.structs.replace(state.message, awaits=listeners is not None)
+        try:
+            send_handover(sock, state._replace(message=message))
+        except OSError as exc:
+            self._go_on(state, f"is gone: {exc.strerror}")
+        waits_for = {"the other process", "shards"}
+
+        def over(what: str) -> None:
+            waits_for.discard(what)
+            if not waits_for:
+                end_without_undoing(0)
+
+        def taken_over() -> None:
+            self._close_handed_over()
+            over("the other process")
+
+        # The first process of a container takes all others with it when it ends, so it waits for the shards.
+        self._manager.release(lambda: over("shards"))
+        if listeners is None:  # it is of an earlier version
+            sock.close()
+            taken_over()
+            return
+        Successor(
+            self._runtime.loop,
+            sock,
+            on_taken_over=taken_over,
+            on_gone=lambda: self._go_on(state, "has ended before it served"),
+        )
+
+    def _close_handed_over(self) -> None:
+        """The next supervisor may end before this process: sockets and locks must end with it."""
         self._runtime.rpc.close_handed_over()
         self._runtime.http.close_handed_over()
         for lock in self._runtime.locks:
             os.close(lock.fd)
-        # The first process of a container takes all others with it when it ends, so it waits for the shards.
-        self._manager.release(lambda: end_without_undoing(0))
+
+    def _go_on(self, state: HandoverState, why: str) -> NoReturn:
+        logger.error("takeover failed: the other nh %s; this one goes on", why)
+        self._execute(own_argv(), state)
 
 
 def _refuse(why: str, reply: Callable[[Result], None]) -> None:

@@ -1,0 +1,241 @@
+"""nh run --takeover that ends before it serves: the nh that was to end goes on, and loses no client."""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nh
+from nh.calls.media import Endpoint
+from nh.client import NativeClient
+from nh.commands import Ping
+from nh.ipc.fd_passing import close_all
+from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_from_old, encode
+from nh.results import Pong
+from nh.supervisor.handover.receive import NAME
+from nh.supervisor.orphans.client import OrphanClient, find_orphans
+from tests.supervisor.test_run import SHARDS, Run, running
+from tools.harness.command import nh_ok
+from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
+from tools.harness.ports import free_port
+from tools.harness.relay import kill_those_that_run
+from tools.harness.waiting import TIMEOUT_S, eventually
+
+CALLS = 4
+NG = ("ng-tcp", "127.0.0.1:0"), ("ng-udp", "127.0.0.1:0")
+
+GOES_ON = "takeover failed: the other nh has ended before it served; this one goes on"
+
+
+@pytest.fixture
+def deployment() -> Iterator[Deployment]:
+    with deployed_relay(ng="127.0.0.1:0", interface="pub/127.0.0.1") as deployment:
+        yield deployment
+
+
+# --- a process that takes over, and ends after a step of its own -----------------------------------
+
+
+def ends_behind_the_message(sock: socket.socket, _: Path) -> None:
+    """It has read the first message; the clients' connections wait."""
+    message = decode_from_old(receive(sock))
+    assert isinstance(message, HandoverMessage)
+    assert message.awaits
+
+
+def ends_with_all_that_was_handed_over(sock: socket.socket, directory: Path) -> None:
+    ends_behind_the_message(sock, directory)
+    while receive(sock):
+        pass
+
+
+def ends_when_it_has_found_the_shards(sock: socket.socket, directory: Path) -> None:
+    ends_with_all_that_was_handed_over(sock, directory)
+    for orphan in both_orphans(directory):
+        orphan.close()
+
+
+def ends_when_it_has_the_calls_of_one_shard(sock: socket.socket, directory: Path) -> None:
+    ends_with_all_that_was_handed_over(sock, directory)
+    orphans = both_orphans(directory)
+    had: list[bytes] = []
+
+    def take(call_id: bytes, _snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
+        had.append(call_id)
+        close_all([fd for _, fd in sockets])
+
+    orphans[0].transfer(take)
+    assert len(had) == CALLS // 2
+    for orphan in orphans:
+        orphan.close()
+
+
+def receive(sock: socket.socket) -> bytes:
+    record, fds, _, _ = socket.recv_fds(sock, 100_000, 300)
+    close_all(fds)
+    return record
+
+
+def both_orphans(directory: Path) -> Sequence[OrphanClient]:
+    found = find_orphans(directory)
+    assert [each.hello.calls for each in found] == [CALLS // 2] * 2
+    return found
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ends_behind_the_message,
+        ends_with_all_that_was_handed_over,
+        ends_when_it_has_found_the_shards,
+        ends_when_it_has_the_calls_of_one_shard,
+    ],
+)
+def test_the_old_one_goes_on_whenever_the_new_one_ends(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: Callable[[socket.socket, Path], None]
+) -> None:
+    monkeypatch.setattr("nh.supervisor.orphans.client.ANSWER_S", TIMEOUT_S)
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    before = [old.call(call.call_id) for call in calls]
+    directory = deployment.place.directory
+    names = (("unix", deployment.address), ("tcp", old.tcp_address), *NG)
+    with NativeClient(old.unix_address, TIMEOUT_S) as client:
+        assert client.request(Ping()) == Pong(nh.__version__)
+        with come_to(directory) as sock:
+            sock.send(encode(Yield(names)))
+            step(sock, directory)
+        old.program.wait_for_line(GOES_ON)
+        assert client.request(Ping()) == Pong(nh.__version__), "its connection is the same"
+    eventually(lambda: old.program.output.count("ready: ") == 2, "it goes on as after an upgrade")
+    readies = [line for line in old.program.lines if "ready: " in line]
+    assert [line.split("; ")[1:3] for line in readies] == [readies[0].split("; ")[1:3]] * 2
+    for call, then in zip(calls, before, strict=True):
+        assert_goes_on(then, old.call(call.call_id))
+        call.talk()
+        assert call.end() == 1
+
+
+def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment) -> None:
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    with socket.create_server(("127.0.0.1", free_port())) as taken, NativeClient(old.unix_address) as client:
+        new = deployment.launch("--takeover", ng=f"127.0.0.1:{taken.getsockname()[1]}").program
+        assert new.wait() == 1
+        assert "nh cannot start: ng: 127.0.0.1:" in new.output
+        old.program.wait_for_line(GOES_ON)
+        assert client.request(Ping()) == Pong(nh.__version__)
+    with NativeClient(old.unix_address, TIMEOUT_S) as client:
+        assert client.request(Ping()) == Pong(nh.__version__), "the file of its socket is there"
+    for call in calls:
+        call.talk()
+        assert call.end() == 1
+    assert old.program.stop() == 0
+    assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
+
+
+def test_sockets_that_the_new_one_does_not_use_are_closed_for_it(deployment: Deployment) -> None:
+    old = deployment.start()
+    deployment.make_calls(CALLS)
+    with come_to(deployment.place.directory) as sock:
+        sock.send(encode(Yield(NG)))
+        message = decode_from_old(receive(sock))
+        assert isinstance(message, HandoverMessage)
+        assert message.listeners == NG
+        assert is_refused(deployment.address)
+        sock.send(encode(TakenOver()))
+        kill_those_that_run(old.shard_processes())
+        assert old.program.wait() == 0
+
+
+def is_refused(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address) != 0
+
+
+@pytest.mark.parametrize("by", ["takeover", "upgrade"])
+def test_the_new_one_may_listen_at_another_address_of_the_same_port(tmp_path: Path, by: str) -> None:
+    port = free_port()
+    config = tmp_path / "nh.toml"
+    config.write_text(f'ng = ["127.0.0.1:{port}"]\n')
+    with deployed_relay(config=config, interface="pub/127.0.0.1") as deployment:
+        old = deployment.start()
+        call = deployment.make_call(b"call")
+        config.write_text(f'ng = ["localhost:{port}"]\n')
+        if by == "takeover":
+            deployment.start("--takeover")
+        else:
+            nh_ok(deployment.place, "upgrade")
+            eventually(lambda: old.program.output.count("ready: ") == 2, "it goes on with the new settings")
+        assert "; ng localhost:" in deployment.relay.program.output
+        call.talk()
+        assert call.end() == 1
+
+
+@contextlib.contextmanager
+def come_to(directory: Path) -> Iterator[socket.socket]:
+    """A connection to the supervisor, of a client that asks to take over."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(TIMEOUT_S)
+        sock.connect(str(directory / NAME))
+        yield sock
+
+
+# --- a process that takes over, and whose shards never get ready ------------------------------------
+
+
+@contextlib.contextmanager
+def taking_over(directory: Path, *options: str) -> Iterator[tuple[Run, Run]]:
+    """A run that has handed over, and the one that it waits for: nh itself is asked to take over."""
+    with running(directory) as old:
+        new = Run(directory, "--takeover", *options)
+        with new.program:
+            yield old, new
+
+
+def test_the_old_one_goes_on_when_the_new_one_is_killed(tmp_path: Path) -> None:
+    with taking_over(tmp_path, "--start-when", str(tmp_path / "never")) as (old, new):
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        new.program.kill()
+        assert_goes_on_alone(old)
+
+
+def test_the_old_one_goes_on_when_the_new_one_gives_up(tmp_path: Path) -> None:
+    with taking_over(tmp_path, "--die-at-start") as (old, new):
+        assert new.program.wait(90) == 1
+        assert "nh cannot start: shard" in new.program.output
+        assert_goes_on_alone(old)
+
+
+def assert_goes_on_alone(run: Run) -> None:
+    run.program.wait_for_line(GOES_ON)
+    eventually(lambda: run.program.output.count("ready: ") == 2, "it serves again")
+    assert all(map(run.is_up, range(SHARDS)))
+    assert run.program.stop() == 0
+
+
+def test_a_signal_to_the_new_one_ends_both(tmp_path: Path) -> None:
+    with taking_over(tmp_path, "--start-when", str(tmp_path / "never")) as (old, new):
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        os.kill(new.program.pid, signal.SIGTERM)
+        assert new.program.wait() == 0
+        assert old.program.wait() == 0
+        assert GOES_ON not in old.program.output
+
+
+def test_a_new_one_that_hangs_is_waited_for(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with taking_over(tmp_path, "--start-when", str(go)) as (old, new):
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        process = psutil.Process(new.program.pid)
+        process.suspend()
+        with new.client() as client:  # the old one has the socket, too, and does not answer
+            go.touch()
+            process.resume()
+            assert client.request(Ping()) == Pong(nh.__version__)
+        assert old.program.wait() == 0
