@@ -5,6 +5,7 @@ kernel does not take at once, and reports the end of the other side. It does not
 (nh.ipc.link_codec).
 """
 
+import contextlib
 import errno
 import logging
 import socket
@@ -76,6 +77,7 @@ class Channel:
         self._after_records = after_records
         self._stream: Iterator[Record] = iter(())
         self._unsent: Record | None = None  # of the stream
+        self._own_fds: list[int] = []  # duplicates of those of `_unsent`
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._queued_bytes = 0
         # one byte longer than a record may be, so that a longer one shows
@@ -89,6 +91,11 @@ class Channel:
     def queued(self) -> int:
         """How many records wait until the kernel takes them."""
         return len(self._queue) + (self._unsent is not None)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether a record of send_all() waits with the caller's descriptors, for want of room for others."""
+        return self._unsent is not None and not self._own_fds and bool(self._unsent[1])
 
     @property
     def closed(self) -> bool:
@@ -131,8 +138,7 @@ class Channel:
 
         Args:
             records: what to send, in order, each as send() takes it; nothing more is asked of it once the
-                channel is closed. The descriptors of a record stay open until the next one is asked for: they
-                are not duplicated, so a process whose descriptors are all in use can send them.
+                channel is closed. While `borrows`, the descriptors of the last record stay open.
         """
         self._stream = records
         self._send_stream()
@@ -151,7 +157,7 @@ class Channel:
         while self._queue:
             close_all(self._queue.popleft()[1])
         self._queued_bytes = 0
-        self._unsent = None
+        self._sent_or_dropped()
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -248,10 +254,19 @@ class Channel:
             if record is None:
                 return
             if not self._send_now(*record):
-                self._unsent = record
+                self._unsent = self._unsent or self._to_wait(*record)
                 self._wait_for_room()
                 return
-            self._unsent = None
+            self._sent_or_dropped()
+
+    def _to_wait(self, record: bytes, fds: Sequence[int]) -> Record:
+        with contextlib.suppress(ChannelFull):  # where no descriptor is left, the caller's are sent
+            self._own_fds = duplicate(fds)
+        return record, self._own_fds or fds
+
+    def _sent_or_dropped(self) -> None:
+        self._unsent = None
+        close_all(self._own_fds)
 
 
 def receive_record(sock: socket.socket) -> tuple[bytes, list[int]]:

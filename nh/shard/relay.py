@@ -61,7 +61,7 @@ class Relay:
         stats: what the relay has counted, as of the last update_stats().
         table: the calls, for what saves and restores them.
         plane: the sockets of the calls, for the same.
-        expires: whether silent sessions end, while the relay is attached.
+        may_expire: returns whether silent sessions end now, while the relay is attached.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Relay:
         self.observe(self._call_log)
         self.observe(self._collector)
         self.observe(LoadMeter(self.stats, self.table, limits))  # reads what the collector has counted
-        self.expires = True
+        self.may_expire: Callable[[], bool] = lambda: True
         self._loop: Loop | None = None
         self._ticker: Ticker | None = None
         self._watched_at = time.monotonic()
@@ -265,7 +265,7 @@ class Relay:
 
     def _housekeeping(self, now: float) -> None:
         self.plane.close_windows(now=now)
-        if self.expires:
+        if self.may_expire():
             self.expire(now=now)
         self._events.housekeeping(now)
 

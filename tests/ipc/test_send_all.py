@@ -78,6 +78,7 @@ def test_records_with_descriptors_wait_also_in_a_process_that_can_open_no_more(
         monkeypatch.setattr("fcntl.fcntl", no_room)
         stream.send_all((b"x" * RECORD_BYTES, [fd]) for _ in range(RECORDS))
         assert stream.channel.queued == 1
+        assert stream.channel.borrows
         for _ in range(RECORDS):
             stream.loop.turn(0)
             record, fds = receive_record(stream.far)
@@ -85,6 +86,29 @@ def test_records_with_descriptors_wait_also_in_a_process_that_can_open_no_more(
             close_all(fds)
         assert stream.channel.queued == 0
         stream.close()
+
+
+def test_a_record_that_waits_has_descriptors_of_its_own(no_descriptor_leaks: None) -> None:
+    opened: list[int] = []
+
+    def records() -> Iterator[Record]:
+        for _ in range(RECORDS):
+            close_all(opened)
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+            yield b"x" * RECORD_BYTES, opened
+
+    stream = Stream()
+    stream.send_all(records())
+    assert stream.channel.queued == 1
+    assert not stream.channel.borrows
+    close_all(opened)  # of the record that waits
+    for _ in range(RECORDS):
+        stream.loop.turn(0)
+        _, fds = receive_record(stream.far)
+        assert len(fds) == 1
+        close_all(fds)
+    stream.close()
+    close_all(opened)
 
 
 def test_nothing_more_is_made_when_the_other_side_is_gone() -> None:

@@ -238,8 +238,10 @@ class Checkpointer(CallObserver):
             self._outdated.add(call_id)
 
     def checkpoints(self) -> Iterator[CallCheckpoint]:
-        """Each call as it is at the moment, for a handover."""
+        """Each call as it is at the moment, for a handover; those that end meanwhile are left out."""
         for call in list(self._table):
+            if self._table.find_call(call.call_id) is not call:
+                continue
             now = time.monotonic()
             call.note(now=now)
             # forks share groups

@@ -14,7 +14,7 @@ from nh.calls.snapshots.version import VERSION
 from nh.errors import ChannelFull
 from nh.ipc.backup_messages import SaveCall, parts
 from nh.ipc.channel import Channel, Record
-from nh.ipc.fd_passing import batches
+from nh.ipc.fd_passing import MAX_FDS, batches
 from nh.ipc.handover_messages import (
     CallSockets,
     EndedCall,
@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 5.0
 """How long packets may wait for a successor: the receive buffers hold that much telephony."""
+
+EXPIRY_S: Final = 60.0
+"""How long silent calls wait for a successor: one that takes longer hangs. Should it go on, it ends them."""
 
 
 class Orphan:
@@ -79,7 +82,10 @@ class Orphan:
         self._on_over = on_over
         self._channel: Channel | None = None
         self._transferring = False
+        self._transfer_began = 0.0
+        self._in_batches = False
         self._patience: Timer | None = None
+        self._relay.may_expire = self._may_expire
         loop.add_reader(handover_socket.fileno(), self._on_arrival)
 
     def end_if_empty(self) -> None:
@@ -143,7 +149,7 @@ class Orphan:
         assert self._channel is not None
         if not self._transferring:
             self._transferring = True
-            self._relay.expires = False
+            self._transfer_began = self._loop.now()
             self._relay.pause()
             if self._relay.plane.kernel is not None:
                 self._relay.plane.kernel.hold()
@@ -152,9 +158,11 @@ class Orphan:
 
     def _records(self, *, calls_ended: bool) -> Iterator[Record]:
         for call_id, sockets, snapshot in self._recovery.checkpoints():
+            self._in_batches = len(sockets) > MAX_FDS
             for some in batches(sockets):
                 endpoints = tuple(endpoint for endpoint, _ in some)
                 yield encode(CallSockets(call_id, endpoints)), [fd for _, fd in some]
+            self._in_batches = False
             for part, data, last in parts(snapshot):
                 yield encode(SaveCall(call_id, data, part, last)), ()
         if calls_ended:
@@ -162,6 +170,13 @@ class Orphan:
                 yield encode(EndedCall(record, number)), ()
         self._relay.update_stats()
         yield encode(HandedOver(read_counters(self._relay.stats, SHARD_TABLE))), ()
+
+    def _may_expire(self) -> bool:
+        """Whether silent calls may end: not while a successor may get them, nor while one is being sent."""
+        if self._channel is None or not self._transferring:
+            return True
+        is_sent = self._in_batches or self._channel.borrows
+        return not is_sent and self._loop.now() - self._transfer_began >= EXPIRY_S
 
     def _break_off(self, why: str) -> None:
         logger.error(
@@ -175,7 +190,6 @@ class Orphan:
 
     def _on_lost(self) -> None:
         self._channel = None
-        self._relay.expires = True
         self._resume()
         if self._transferring and not self.departed and self._relay.plane.kernel is not None:
             self._relay.plane.kernel.release()
@@ -185,8 +199,7 @@ class Orphan:
     def _resume(self) -> None:
         """Relay again. A process that has the sockets too may do the same: each packet is read once.
 
-        Calls and flows in the kernel stay until the takeover is broken off: a call may have been sent, and
-        the descriptors of one that is being sent must stay open.
+        Flows in the kernel stay until the takeover is broken off, and silent calls for EXPIRY_S.
         """
         if self._patience is None or self.departed:
             return
