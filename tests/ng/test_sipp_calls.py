@@ -77,6 +77,15 @@ def heard(relay: NgRelay) -> dict[str, list[int]]:
     }
 
 
+@pytest.mark.parametrize(
+    "relay",
+    [
+        "nh",
+        pytest.param("nh_in_the_kernel", marks=[pytest.mark.kernel, pytest.mark.full]),
+        pytest.param("rtpengine", marks=[pytest.mark.rtpengine, pytest.mark.full]),
+    ],
+    indirect=True,
+)
 def test_voice_comes_back(relay: NgRelay, kamailio: Kamailio, tmp_path: Path) -> None:
     before = set(call_ids(relay))
     most: dict[str, list[int]] = {}

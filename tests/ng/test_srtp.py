@@ -90,8 +90,8 @@ def wait_for_keys(speaker: End, listener: End, component: int) -> None:
     [
         ("RTP/SAVP", {"DTLS": "off"}),
         ("RTP/SAVP", {}),
-        ("RTP/SAVPF", {"SDES": ["off"]}),
-        ("UDP/TLS/RTP/SAVPF", {"DTLS": "passive", "rtcp-mux": ["offer"]}),
+        pytest.param("RTP/SAVPF", {"SDES": ["off"]}, marks=pytest.mark.full),
+        pytest.param("UDP/TLS/RTP/SAVPF", {"DTLS": "passive", "rtcp-mux": ["offer"]}, marks=pytest.mark.full),
     ],
     ids=["SDES", "DTLS of both", "DTLS", "DTLS passive"],
 )

@@ -16,6 +16,7 @@ from nh.ipc.shared_deadline import NS, SharedDeadline
 from nh.loop import SelectorLoop
 from nh.shard import lease_end
 from nh.shard.lease_end import KillTimer, LeaseEnd
+from tests.profiles import quick_first
 from tools.harness.waiting import eventually
 
 FORK = multiprocessing.get_context("fork")
@@ -147,7 +148,7 @@ def test_one_that_hangs_goes_on_while_the_lease_is_renewed(shared: Shared) -> No
     assert process.exitcode is None
 
 
-@pytest.mark.parametrize("run", [loops, hangs])
+@pytest.mark.parametrize("run", quick_first([loops, hangs]))
 def test_one_that_is_stopped_is_killed_at_the_deadline_and_never_runs_again(
     shared: Shared, run: Callable[[Path, Say], None]
 ) -> None:

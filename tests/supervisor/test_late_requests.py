@@ -14,6 +14,7 @@ from nh.ipc.shared_deadline import boottime
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.store import Store
+from tests.profiles import quick_first
 from tests.supervisor.stores import MemoryEngine, MemoryServer, until_written
 from tests.supervisor.valkey_group import Group
 from tools.harness.waiting import eventually
@@ -68,7 +69,7 @@ def taking_back(relay: "ValkeyEngine", monkeypatch: Patch, stop: Stop) -> None:
 
 
 @pytest.mark.valkey
-@pytest.mark.parametrize("request_of", [renewal, write, return_to_the_group, taking_back])
+@pytest.mark.parametrize("request_of", quick_first([renewal, write, return_to_the_group, taking_back]))
 def test_another_relay_has_the_group_at_once(
     own_group: Group, monkeypatch: Patch, request_of: Request
 ) -> None:
@@ -100,7 +101,7 @@ def test_another_relay_has_the_group_at_once(
 
 
 @pytest.mark.valkey
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", quick_first([False, True]))
 def test_a_relay_that_may_outlive_its_lease_has_its_group_again(
     own_group: Group, monkeypatch: Patch, given: bool
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_standby_of_several_relays_follows_each_at_its_node(nodes: Nodes) -> N
         relay.close()
 
 
+@pytest.mark.full
 def test_a_cluster_over_tls_is_used_as_one_without(tmp_path: Path) -> None:
     from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 

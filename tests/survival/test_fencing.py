@@ -110,7 +110,7 @@ class Pair:
         return stats.packets_out > 100 and (stats.kernel_packets > 100) == self.one.deployment.kernel
 
 
-@pytest.fixture(params=["user space", pytest.param("kernel", marks=pytest.mark.kernel)])
+@pytest.fixture(params=["user space", pytest.param("kernel", marks=[pytest.mark.kernel, pytest.mark.full])])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     needs_namespaces()
     with contextlib.ExitStack() as stack:

@@ -13,6 +13,7 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.client import Client
 from nh.stats import ShardState
+from tests.profiles import quick_first
 from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import free_port
@@ -134,7 +135,7 @@ def accepted(sock: socket.socket, most: int) -> set[bytes]:
     return found
 
 
-@pytest.mark.parametrize("all_processes", [True, False])
+@pytest.mark.parametrize("all_processes", quick_first([True, False]))
 def test_answered_calls_of_a_burst_outlive_a_kill_in_the_middle_of_it(
     place: Place, tmp_path: Path, *, all_processes: bool
 ) -> None:

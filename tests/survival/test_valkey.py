@@ -193,7 +193,7 @@ def test_new_calls_are_refused_while_the_server_is_away_if_the_setting_says_so(
             assert "Connection refused" in refused.program.output
 
 
-@pytest.mark.parametrize("standby", [False, True])
+@pytest.mark.parametrize("standby", quick_first([False, True]))
 def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stays(
     place: Place, server: ValkeyServer, standby: bool
 ) -> None:
