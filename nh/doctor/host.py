@@ -55,6 +55,10 @@ class Host:
         """Whether there is such a file; False also where this user may not look."""
         return os.access(self._root / path.lstrip("/"), os.F_OK, effective_ids=True)
 
+    def is_writable(self, path: str) -> bool:
+        """Whether this user may make files in a directory."""
+        return os.access(self._root / path.lstrip("/"), os.W_OK | os.X_OK, effective_ids=True)
+
     def output(self, words: Sequence[str]) -> str | None:
         """What a program prints; None if it is not there, fails or takes longer than PROGRAM_S."""
         try:

@@ -146,6 +146,12 @@ def check_shared_memory(patient: Patient) -> Findings:
             "nh does not start: its statistics are shared memory",
             "mount it: `mount -t tmpfs shm /dev/shm`; in a container: --shm-size 64m",
         )
+    elif not patient.host.is_writable("/dev/shm"):
+        yield failure(
+            "this user cannot write to /dev/shm",
+            "nh does not start: its statistics are shared memory",
+            "let its user write there: `mount -o remount,rw,mode=1777 /dev/shm`",
+        )
     elif free < LEAST_SHM_BYTES and patient.pid is None:
         yield failure(
             f"/dev/shm has {free // 1024} KiB left",

@@ -100,11 +100,9 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
         _allocate(name, header.size_bytes)
         memory = _open(name)
     except OSError as exc:
-        remedy = "if it belongs to another user, remove it or choose another runtime directory"
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
-            remedy = f"{header.size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
         raise StatsUnavailable(
-            f"shared memory /dev/shm/{name} cannot be created: {exc.strerror}; {remedy}"
+            f"shared memory /dev/shm/{name} cannot be created: {exc.strerror};"
+            f" {_remedy(exc.errno, header.size_bytes)}"
         ) from exc
     segment = Segment(memory, name, header)
     tables, head = header.tables, header.pack()
@@ -157,6 +155,15 @@ def _buffer_of(memory: shared_memory.SharedMemory) -> memoryview:
     if memory.buf is None:
         raise ValueError(f"statistics segment {memory.name} is closed")
     return memory.buf
+
+
+def _remedy(number: int | None, size_bytes: int) -> str:
+    """What to do about an error of a segment's creation."""
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+        return f"{size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
+    if number in (errno.ENOENT, errno.EROFS):
+        return "mount it so that nh can write there: mount -t tmpfs -o mode=1777 shm /dev/shm"
+    return "if it belongs to another user, remove it or choose another runtime directory"
 
 
 def _unlink(name: str) -> None:

@@ -58,6 +58,7 @@ class PlayedHost(Host):
         self.printed = dict(printed or {})
         self.synchronized = True
         self.shm_bytes: int | None = 1 << 30
+        self.read_only = False
         self._cpus = cpus
 
     def output(self, words: Sequence[str]) -> str | None:
@@ -68,6 +69,9 @@ class PlayedHost(Host):
 
     def free_bytes(self, path: str) -> int | None:
         return self.shm_bytes
+
+    def is_writable(self, path: str) -> bool:
+        return not self.read_only
 
     @property
     def cpus(self) -> int:
@@ -167,6 +171,7 @@ FAULTS = [
     ),
     Fault("clock", {}, {}, {"synchronized": False}, "not synchronized", "chrony"),
     Fault("shared_memory", {}, {}, {"shm": 4096}, "/dev/shm has 4 KiB left", "--shm-size 64m"),
+    Fault("shared_memory", {}, {}, {"read_only": True}, "cannot write to /dev/shm", "remount,rw"),
     Fault("shared_memory", {}, {}, {"shm": None}, "there is no /dev/shm", "mount -t tmpfs"),
     Fault("state_disk", {}, {}, {"shm": 4096, "state": "/var/lib/nh"}, "has 0 MiB left", "--state"),
     Fault("state_disk", {}, {}, {"shm": 4096, "state": "sqlite:///var/lib/nh"}, "has 0 MiB left", "--state"),
@@ -212,6 +217,7 @@ def test_a_fault_is_found_with_its_meaning_and_remedy(base: Settings, tmp_path: 
         (tmp_path / "root/sys/class/net/eth0/queues/rx-1/rps_cpus").unlink()
         (tmp_path / "root/sys/class/net/eth0/queues/rx-1").rmdir()
     host.synchronized = bool(changes.pop("synchronized", True))
+    host.read_only = bool(changes.pop("read_only", False))
     if "shm" in changes:
         value = changes.pop("shm")
         host.shm_bytes = value if isinstance(value, int) else None

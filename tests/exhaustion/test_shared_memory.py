@@ -1,4 +1,4 @@
-"""A full /dev/shm: nh says so when it starts, and does not mind when it runs."""
+"""A full or read-only /dev/shm: nh says so when it starts, and does not mind when it runs."""
 
 import functools
 import json
@@ -61,6 +61,12 @@ def test_nh_does_not_start_without_room_for_its_statistics_and_says_so() -> None
         with relay_at(place, OF_ITS_OWN).program as program:
             program.wait_for_line("ready")
             assert program.stop() == 0
+
+
+def test_nh_does_not_start_where_it_may_not_write_its_statistics_and_says_what_to_mount() -> None:
+    with place_for_relay() as place, relay_at(place, f"{OF_ITS_OWN} -r").program as program:
+        assert program.wait(60) == 1
+        assert "Read-only file system; mount it so that nh can write there: mount -t tmpfs" in program.output
 
 
 def test_a_dev_shm_that_fills_up_while_nh_runs_changes_nothing() -> None:
