@@ -17,28 +17,7 @@ from nh.address import parse_rpc_address
 from nh.calls.media import Media, Side
 from nh.command_table import INFO
 from nh.commands import Activate, BaseCommand, Close, Extension, TransactionKey
-from nh.errors import (
-    AddressUnavailable,
-    CommandTimeout,
-    Draining,
-    IncompleteSdp,
-    LimitReached,
-    MalformedFrame,
-    MalformedRequest,
-    NhError,
-    NotAllocated,
-    PortsExhausted,
-    Refused,
-    SdpTooLong,
-    SocketCountMismatch,
-    StaleTransaction,
-    Unavailable,
-    UnknownCall,
-    UnknownCommand,
-    Unsupported,
-    UnusableSdp,
-    WrongDialog,
-)
+from nh.errors import ERRORS_BY_CODE, MalformedFrame, MalformedRequest, NhError
 from nh.results import Failure, Result
 from nh.rpc.client_connection import ClientConnection
 from nh.wire import native, netsip
@@ -52,30 +31,6 @@ NatBasic = TransactionKey | Sequence[object]
 ResultT = TypeVar("ResultT", bound=Result)
 
 _MAX_IN_FLIGHT: Final = 64
-
-_ERRORS: Final[Mapping[str, type[NhError]]] = {
-    error.code: error
-    for error in (
-        MalformedRequest,
-        UnknownCommand,
-        Refused,
-        UnknownCall,
-        StaleTransaction,
-        NotAllocated,
-        SocketCountMismatch,
-        WrongDialog,
-        UnusableSdp,
-        IncompleteSdp,
-        SdpTooLong,
-        Unsupported,
-        Draining,
-        LimitReached,
-        PortsExhausted,
-        AddressUnavailable,
-        Unavailable,
-        CommandTimeout,
-    )
-}
 
 
 class Client:
@@ -295,7 +250,7 @@ def _unexpected(reply_id: native.RequestId, content: msgspec.Raw | Failure) -> N
 
 
 def _error(failure: Failure) -> NhError:
-    return _ERRORS.get(failure.code, NhError)(failure.message)
+    return ERRORS_BY_CODE.get(failure.code, NhError)(failure.message)
 
 
 def _key(nat_basic: NatBasic) -> TransactionKey:

@@ -38,7 +38,8 @@
 Knows nothing of wires, calls or processes.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 
 class NhError(Exception):
@@ -236,25 +237,28 @@ class KernelTableFull(KernelPathUnavailable):
     """The kernel's table of flows is full; the flow stays in user space."""
 
 
-ERROR_CODES: tuple[str, ...] = (
-    "bad_request",
-    "unknown_command",
-    "not_found",
-    "stale",
-    "not_allocated",
-    "mismatch",
-    "bad_dialogue",
-    "bad_sdp",
-    "incomplete_sdp",
-    "sdp_rewrite",
-    "unsupported",
-    "draining",
-    "limit",
-    "no_ports",
-    "bad_address",
-    "refused",
-    "unavailable",
-    "timeout",
-    "internal",
-)
-"""All values of `error.code` in the native protocol."""
+ERRORS_BY_CODE: Final[Mapping[str, type[NhError]]] = {
+    error.code: error
+    for error in (
+        MalformedRequest,
+        UnknownCommand,
+        UnknownCall,
+        StaleTransaction,
+        NotAllocated,
+        SocketCountMismatch,
+        WrongDialog,
+        UnusableSdp,
+        IncompleteSdp,
+        SdpTooLong,
+        Unsupported,
+        Draining,
+        LimitReached,
+        PortsExhausted,
+        AddressUnavailable,
+        Refused,
+        Unavailable,
+        CommandTimeout,
+        NhError,
+    )
+}
+"""The errors that the native protocol tells apart, by `error.code`. NhError stands for a bug in nh."""

@@ -18,7 +18,7 @@ from nh.commands import (
     TransactionKey,
 )
 from nh.errors import (
-    ERROR_CODES,
+    ERRORS_BY_CODE,
     AddressUnavailable,
     CommandTimeout,
     Draining,
@@ -197,7 +197,7 @@ def test_an_error_code_is_raised_as_its_class(code: str, error: type[NhError], r
         assert type(raised.value) is error
 
 
-@pytest.mark.parametrize("code", ERROR_CODES)
+@pytest.mark.parametrize("code", ERRORS_BY_CODE)
 def test_every_error_code_is_known_to_the_client(code: str, rpc_path: str) -> None:
     with serving(rpc_path, lambda _: [frame(native.encode_result(1, Failure(code, "why")))]) as (address, _):
         with NativeClient(address) as client, pytest.raises(NhError) as raised:

@@ -104,7 +104,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An error in place of a result.
 
     Attributes:
-        code: one of nh.errors.ERROR_CODES.
+        code: one of nh.errors.ERRORS_BY_CODE.
         message: for people.
     """
 

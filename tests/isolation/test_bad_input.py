@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nh.errors import ERROR_CODES
+from nh.errors import ERRORS_BY_CODE
 from nh.wire.framing import frame
 from tests.isolation.rpc_stream import (
     RpcStream,
@@ -178,7 +178,7 @@ def test_the_native_protocol_says_what_is_wrong(
 ) -> None:
     error = ask_json(relay.unix_address, request_frame)["error"]
     assert error["code"] == code
-    assert error["code"] in ERROR_CODES
+    assert error["code"] in ERRORS_BY_CODE
     assert where in error["message"]
 
 

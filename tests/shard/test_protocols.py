@@ -16,7 +16,7 @@ from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.shard.media import protocols
 from nh.shard.media.fair_queue import MAX_WAITING
-from nh.shard.media.protocols import STEPS_A_TURN
+from nh.shard.media.protocol_timers import STEPS_A_TURN
 from nh.shard.media.sockets.media_socket import socket_of
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, Conversation, RelayTestbed
@@ -185,7 +185,7 @@ def test_a_timer_that_each_packet_postpones_is_one_timer(
     for _ in range(30):
         alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: len(dtls.validated) == 30, "all are handled")
-    assert len(testbed.relay.plane._forwarding.protocols._due) <= 1
+    assert len(testbed.relay.plane._forwarding.protocols._timers) <= 1
     testbed.turn_until(lambda: dtls.timer_at == math.inf, "the timer is due")
 
 

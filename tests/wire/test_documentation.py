@@ -9,7 +9,7 @@ import pytest
 
 from nh.calls.drop import Drop
 from nh.command_table import INFO
-from nh.errors import ERROR_CODES
+from nh.errors import ERRORS_BY_CODE
 from nh.results import Failure
 from nh.wire import native, netsip
 
@@ -58,7 +58,7 @@ def test_the_example_of_net_sips_protocol() -> None:
 
 def test_every_error_code_is_documented() -> None:
     errors = DOCUMENT[DOCUMENT.index("### Errors") :]
-    assert set(re.findall(r"^\| (\w+) \|", errors, re.MULTILINE)) - {"code"} == set(ERROR_CODES)
+    assert set(re.findall(r"^\| (\w+) \|", errors, re.MULTILINE)) - {"code"} == set(ERRORS_BY_CODE)
 
 
 def test_every_reason_for_a_drop_is_documented() -> None:

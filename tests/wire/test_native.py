@@ -30,7 +30,7 @@ from nh.commands import (
     TransactionKey,
     Undrain,
 )
-from nh.errors import ERROR_CODES, MalformedFrame
+from nh.errors import ERRORS_BY_CODE, MalformedFrame
 from nh.log_settings import LogLevel
 from nh.results import (
     Activated,
@@ -393,7 +393,7 @@ def test_a_call_is_shown_in_readable_terms() -> None:
     assert session["pairs"][0]["from"]["dropped"] == {"source_mismatch": 3}
 
 
-@pytest.mark.parametrize("code", ERROR_CODES)
+@pytest.mark.parametrize("code", ERRORS_BY_CODE)
 def test_failures_are_errors_with_code_and_message(code: str) -> None:
     assert reply(Failure(code, "why"), "x") == {"id": "x", "error": {"code": code, "message": "why"}}
 

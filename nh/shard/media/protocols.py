@@ -7,10 +7,7 @@ each turn of the loop works off a part: a thousand browsers that come at once do
 """
 
 import functools
-import heapq
-import itertools
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,17 +23,15 @@ from nh.loop import Loop, Timer
 from nh.shard.media.early_dtls import EarlyDtls
 from nh.shard.media.fair_queue import FairQueue, Step
 from nh.shard.media.poll import FAILURES_S, MediaPoll
+from nh.shard.media.protocol_timers import STEPS_A_TURN, ProtocolTimers
 from nh.shard.media.sockets.addresses import socket_address
-from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
+from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 
 MEDIA_FROM: Final = 64
 """The first byte of STUN and DTLS is lower (RFC 7983 7)."""
-
-STEPS_A_TURN: Final = 4
-"""Packets of DTLS that are handled in one turn of the loop: some milliseconds at most."""
 
 CHECKS_A_TURN: Final = 16
 """Packets of STUN that are answered in one batch of packets, and of those that wait, in one turn of the loop:
@@ -83,25 +78,20 @@ class EndProtocols:
         # each packet of an end may meet the bug
         self._failures = RateLimitedLogger(logger, time.monotonic, FAILURES_S)
         self._turn: Timer | None = None
-        self._due: list[tuple[float, int, Leg, PacketProtocol]] = []
-        self._armed: dict[PacketProtocol, float] = {}
-        self._numbers = itertools.count()
-        self._timer: Timer | None = None
-        self._timer_at = math.inf
+        self._timers = ProtocolTimers(self._now, self._on_due)
 
     def attach(self, loop: Loop) -> None:
         """Let time pass, and work off what waits."""
         self._loop = loop
-        self._set_timer()
+        self._timers.attach(loop)
         self._begin_turn()
 
     def detach(self) -> None:
         """Stop both."""
-        for timer in (self._turn, self._timer):
-            if timer is not None:
-                timer.cancel()
-        self._loop = self._turn = self._timer = None
-        self._timer_at = math.inf
+        self._timers.detach()
+        if self._turn is not None:
+            self._turn.cancel()
+        self._loop = self._turn = None
 
     def watch(self, media_socket: MediaSocket) -> None:
         """Follow the legs at a socket, whose protocols are new, or changed otherwise than by packets."""
@@ -111,7 +101,7 @@ class EndProtocols:
             if leg.rtp is not None and leg.announced == leg.rtp.announced:
                 continue  # its end has RTCP at the port of RTP: nh begins nothing here
             for protocol in leg.protocols:
-                self._arm(leg, protocol)
+                self._timers.arm(leg, protocol)
 
     def forget(self, media_socket: MediaSocket) -> None:
         """Drop what waits for a socket that is about to be closed."""
@@ -208,23 +198,8 @@ class EndProtocols:
                     exc_info=True,
                 )
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, math.inf
-        now = self._now()
-        for _ in range(STEPS_A_TURN):
-            if not self._due or self._due[0][0] > now:
-                break
-            at, _, leg, protocol = heapq.heappop(self._due)
-            if self._armed.get(protocol) != at:
-                continue
-            del self._armed[protocol]
-            if leg not in socket_of(leg).legs or protocol not in leg.protocols:
-                protocol.close()
-            elif protocol.timer_at > now:
-                self._arm(leg, protocol)
-            else:
-                self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=now))
-        self._set_timer()
+    def _on_due(self, leg: Leg, protocol: PacketProtocol) -> None:
+        self._carry_out(leg, protocol, functools.partial(protocol.on_timer, now=self._now()))
 
     def _carry_out(self, leg: Leg, protocol: PacketProtocol, step: Callable[[], bool | None]) -> bool:
         """Take a step of a protocol, and apply what it changes; returns False if the step does."""
@@ -253,7 +228,7 @@ class EndProtocols:
         """
         for payload, destination in protocol.take_output():
             self._send(leg, payload, destination or leg.destination, answering)
-        self._arm(leg, protocol)
+        self._timers.arm(leg, protocol)
         if leg.dtls is not None:
             self.handshakes.update(leg.dtls.take_results())
 
@@ -269,22 +244,6 @@ class EndProtocols:
         except OSError as error:
             # as if it were lost on the way: the end, or a timer, repeats it
             logger.debug("a packet from %s to %s was not sent: %s", media_socket.local, destination, error)
-
-    def _arm(self, leg: Leg, protocol: PacketProtocol) -> None:
-        at = protocol.timer_at
-        if at >= self._armed.get(protocol, math.inf):
-            return  # one that goes off too early arms the next one: so there is one for each protocol
-        self._armed[protocol] = at
-        heapq.heappush(self._due, (at, next(self._numbers), leg, protocol))
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._loop is None or not self._due or self._due[0][0] >= self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = self._due[0][0]
-        self._timer = self._loop.call_later(max(0.0, self._timer_at - self._now()), self._on_timer)
 
     def _now(self) -> float:
         return max(self._poll.now, self._loop.now()) if self._loop is not None else self._poll.now
