@@ -23,7 +23,7 @@ from benchmarks.results import KernelCalls
 from benchmarks.streams import Phones
 from nh.client import NativeClient
 from nh.commands import GetStats
-from nh.shard.recovery.checkpoints import REFRESH_S
+from nh.shard.recovery.refresh import REFRESH_S
 from tools.harness.program import running_on
 
 CALLS: Final = 10_000

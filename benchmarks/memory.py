@@ -28,7 +28,7 @@ from benchmarks.set_up import ng_control
 from benchmarks.streams import Phones, Stream
 from benchmarks.suite import IDLE_S
 from nh.client import NativeClient
-from nh.shard.recovery.checkpoints import REFRESH_S
+from nh.shard.recovery.refresh import REFRESH_S
 from tools.harness.ports import free_port
 from tools.harness.program import running_on
 from tools.rtpload.command_times import CommandTimes

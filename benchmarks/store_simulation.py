@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.store_costs import Costs
-from nh.shard.recovery.checkpoints import REFRESH_S, SNAPSHOTS_A_ROUND
+from nh.shard.recovery.refresh import REFRESH_S, SNAPSHOTS_A_ROUND
 from nh.supervisor.store.lease import RENEW_S
 from nh.supervisor.store.valkey.engine import RECONCILE_S
 from nh.supervisor.store.writer import ROWS

@@ -1,4 +1,4 @@
-"""Messages of the link as records: msgpack, one message in each, or an array of results.
+"""Messages of the link as records: msgpack, one message in each, or an array of results or of changes.
 
 A record that cannot be decoded is a bug, and raises. A message of a type that only the sender knows, because
 it runs another version of nh, is an UnknownMessage, and left alone.
@@ -9,6 +9,7 @@ from typing import Final, TypeVar, get_args
 
 import msgspec
 
+from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.link_messages import Executed, FromShard, ToShard
 from nh.reasons import reason
 
@@ -17,7 +18,9 @@ T = TypeVar("T")
 _encoder: Final = msgspec.msgpack.Encoder()
 _to_shard: Final[msgspec.msgpack.Decoder[ToShard]] = msgspec.msgpack.Decoder(ToShard)
 _from_shard: Final[msgspec.msgpack.Decoder[FromShard]] = msgspec.msgpack.Decoder(FromShard)
-_results: Final[msgspec.msgpack.Decoder[list[Executed]]] = msgspec.msgpack.Decoder(list[Executed])
+_together: Final[msgspec.msgpack.Decoder[list[Executed | BackupMessage]]] = msgspec.msgpack.Decoder(
+    list[Executed | BackupMessage]
+)
 _TO_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(ToShard))
 _FROM_SHARD_TYPES: Final = frozenset(each.__struct_config__.tag for each in get_args(FromShard))
 
@@ -40,19 +43,30 @@ def encode(message: ToShard | FromShard) -> bytes:
     return _encoder.encode(message)
 
 
-def encode_together(results: Sequence[Executed]) -> bytes:
-    """Encode several results as one record."""
-    return _encoder.encode(results)
+def encode_together(messages: Sequence[Executed | BackupMessage]) -> bytes:
+    """Encode several results, or several changes, as one record."""
+    return _encoder.encode(messages)
 
 
 def are_together(record: bytes) -> bool:
-    """Whether a record is an array of results: by its first byte, which is another for a message."""
+    """Whether a record is an array of messages: by its first byte, which is another for a message."""
     return record[0] & 0xF0 == 0x90 or record[0] == 0xDC
 
 
-def decode_together(record: bytes) -> list[Executed]:
-    """Decode several results in one record. Raises msgspec.DecodeError."""
-    return decoded(_results, record)
+def decode_together(record: bytes) -> list[Executed | BackupMessage]:
+    """Decode several messages in one record. Raises msgspec.DecodeError."""
+    return decoded(_together, record)
+
+
+def changes_of(messages: Sequence[Executed | BackupMessage]) -> list[BackupMessage]:
+    """What the supervisor has to back up of several messages, in order."""
+    changes: list[BackupMessage] = []
+    for message in messages:
+        if isinstance(message, Executed):
+            changes += message.backup
+        else:
+            changes.append(message)
+    return changes
 
 
 def decode_to_shard(record: bytes) -> ToShard:

@@ -7,7 +7,8 @@ calls and sends Ready. From then on Execute and Executed carry the same `id`; an
 answered in any order. The results of commands that a shard has executed in a row are one record, an array.
 
 The shard backs up what must outlive it (nh.ipc.backup_messages): what a command changes, with its Executed;
-all else, in messages of their own. So a supervisor that reads in order has a backup of all that was answered.
+all else, in messages of their own, several in one record if they come at the same time. So a supervisor that
+reads in order has a backup of all that was answered.
 
 Both ends run the same version of nh, unless nh was upgraded on the disk and a shard was started since: so a
 new field has a default. nh.ipc.link_codec makes records of messages.
@@ -68,7 +69,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         deadline_path: file with the deadline at which the shard must have ended, because another relay may
             have its calls then (nh.ipc.shared_deadline); "": no other relay can get them.
         snapshots: the version of the snapshots that the shard may have to restore.
-        together: whether the supervisor takes several Executed in one record.
+        together: whether the supervisor takes several Executed in one record, and several BackupMessages.
     """
 
     relay: RelayConfig

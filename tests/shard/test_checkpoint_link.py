@@ -19,7 +19,7 @@ from nh.ipc.backup_messages import (
 )
 from nh.ipc.channel import Channel
 from nh.ipc.fd_passing import MAX_FDS
-from nh.ipc.link_codec import decode_from_shard
+from nh.ipc.link_codec import are_together, changes_of, decode_from_shard, decode_together
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.stats import ShardStatus
@@ -37,6 +37,7 @@ class Sides:
         self.sink = LinkCheckpointSink(self.channel)
         self.backup = ShardBackup(ShardStatus(), FdBudget(1000))
         self.far.setblocking(False)
+        self.records = 0
 
     def hear(self) -> None:
         """Take all messages, until no more come."""
@@ -48,9 +49,14 @@ class Sides:
                     return
                 self.loop.turn(0)
                 continue
-            message = decode_from_shard(record)
-            assert isinstance(message, BackupMessage)
-            self.backup.apply([message], fds)
+            self.records += 1
+            if are_together(record):
+                changes = changes_of(decode_together(record))
+            else:
+                message = decode_from_shard(record)
+                assert isinstance(message, BackupMessage)
+                changes = [message]
+            self.backup.apply(changes, fds)
             assert fds == []
 
     def far_is_empty(self) -> bool:
@@ -146,6 +152,49 @@ def test_the_last_word_on_each_call_and_socket_goes_out_with_the_result(sides: S
     ]
     assert sent == [(expected, [fd, fd])]
     assert sides.far_is_empty()
+
+
+@pytest.mark.parametrize(
+    ("together", "size_bytes", "records"),
+    [
+        pytest.param(True, 1000, 1, id="one record"),
+        pytest.param(True, PART_BYTES, 20, id="no record has room for all"),
+        pytest.param(False, 1000, 20, id="the supervisor does not take several messages in one record"),
+    ],
+)
+def test_the_calls_of_a_turn_go_out_in_one_record_if_it_has_room_for_them(
+    sides: Sides, together: bool, size_bytes: int, records: int
+) -> None:
+    sides.sink.together = together
+    calls = {b"%d" % number: bytes(size_bytes) for number in range(20)}
+    with sides.sink.in_one_record():
+        for call_id, snapshot in calls.items():
+            sides.sink.save_call(call_id, snapshot)
+    sides.hear()
+    assert dict(sides.backup.calls) == calls
+    assert sides.records == records
+
+
+def test_a_call_that_cannot_be_saved_keeps_no_other_of_its_turn_from_it(sides: Sides) -> None:
+    sides.sink.together = True
+    with pytest.raises(RuntimeError), sides.sink.in_one_record():
+        sides.sink.save_call(b"a", b"1")
+        raise RuntimeError("a bug")
+    sides.sink.save_call(b"b", b"2")
+    sides.hear()
+    assert dict(sides.backup.calls) == {b"a": b"1", b"b": b"2"}
+
+
+def test_the_calls_of_a_turn_wait_while_the_supervisor_does_not_read(sides: Sides) -> None:
+    sides.sink.together = True
+    sides.fill()
+    with sides.sink.in_one_record():
+        sides.sink.save_call(b"a", b"1")
+        sides.sink.drop_call(b"b")
+    sides.hear()
+    sides.sink.catch_up()
+    sides.hear()
+    assert sides.backup.calls[b"a"] == b"1"
 
 
 def test_what_does_not_go_out_with_the_result_goes_out_before_it(sides: Sides) -> None:

@@ -1,5 +1,6 @@
 """nh.shard.recovery.checkpoints: what changes is saved, cheaply with many calls, and restored."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,9 @@ from nh.ice.credentials import new_credentials
 from nh.ipc.link_messages import RestoreCall
 from nh.loop import SelectorLoop, Timer
 from nh.shard.media.plane import SocketPlane
-from nh.shard.recovery import checkpoints
-from nh.shard.recovery.checkpoints import REFRESH_S, SAVED_A_TURN, Checkpointer
+from nh.shard.recovery import checkpoints, refresh
+from nh.shard.recovery.checkpoints import Checkpointer
+from nh.shard.recovery.refresh import REFRESH_S, SAVED_A_TURN
 from nh.shard.recovery.restore import CallRestorer
 from tests.calls.fakes import FakeFlow, FakePlane, Proxy, make_proxy, receive
 
@@ -29,6 +31,9 @@ class Saved:
     def __init__(self) -> None:
         self.snapshots: dict[bytes, bytes] = {}
         self.how_often: Counter[bytes] = Counter()
+
+    def in_one_record(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     @property
     def has_backlog(self) -> bool:
@@ -101,7 +106,7 @@ def calls() -> Iterator[Calls]:
 @pytest.fixture
 def many(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
     """So many that each has its turn in one round of four."""
-    monkeypatch.setattr(checkpoints, "SNAPSHOTS_A_ROUND", CALLS // 4)
+    monkeypatch.setattr(refresh, "SNAPSHOTS_A_ROUND", CALLS // 4)
     calls.begin(CALLS)
     calls.saved.how_often.clear()
     return calls
@@ -201,6 +206,7 @@ def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None
         loop.turn(0)
         assert saved.how_often[b"0"] == count
     checkpointer.housekeeping(now + 2 * REFRESH_S)
+    loop.turn(0)
     assert saved.how_often[b"0"] == 2
     loop.close()
 

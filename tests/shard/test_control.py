@@ -109,7 +109,10 @@ class Shard:
                 self.loop.turn(0.01)
                 continue
             if are_together(record):
-                return decode_together(record), fds
+                results = [each for each in decode_together(record) if isinstance(each, Executed)]
+                if results:
+                    return results, fds
+                continue
             message = decode_from_shard(record)
             if isinstance(message, Executed):
                 return [message], fds

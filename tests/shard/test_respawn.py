@@ -30,7 +30,7 @@ from nh.commands import (
 )
 from nh.fastpath.loader import LoadedProgram
 from nh.results import Activated, Allocated, CallDetail, Closed, LegDetail, RelayPort, Rewritten
-from nh.shard.recovery.checkpoints import REFRESH_S
+from nh.shard.recovery.refresh import REFRESH_S
 from nh.stats import Segment, StatsReader
 from tests.shard.respawning_shard import RespawningShard
 from tests.shard.testbed import V4, Where, audio

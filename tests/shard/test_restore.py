@@ -15,7 +15,7 @@ from nh.ipc.link_messages import RestoreCall
 from nh.loop import SelectorLoop
 from nh.results import Allocated
 from nh.shard.media.sockets.media_socket import MediaSocket
-from nh.shard.recovery import checkpoints
+from nh.shard.recovery import refresh
 from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreCounts
 from nh.shard.relay import Relay
@@ -32,6 +32,9 @@ class Held:
         self.snapshots: dict[bytes, bytes] = {}
         self.saved: Counter[bytes] = Counter()
         self.largest = 0
+
+    def in_one_record(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         self.largest = max(self.largest, len(fds))
@@ -185,7 +188,7 @@ def test_sockets_that_were_closed_before_are_not_backed_up(phone: Phone) -> None
 
 
 def test_calls_are_saved_in_the_first_refresh(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "FIRST_REFRESH_S", 0.0)
+    monkeypatch.setattr(refresh, "FIRST_REFRESH_S", 0.0)
     with restored(phone, 3) as (after, _):
         assert not after.held.saved, "the supervisor has them already"
         after.serve()

@@ -8,10 +8,10 @@ and has it let go. Such calls are restored, all but `unreadable`; of `poison` it
 
 By the call-id of a command: `die` (exit status 3), `kill` (SIGKILL), `hang` (reads no more), `ignore`
 (answers everything but this), `late` (answers with the next command), `together` (the same, in one record),
-`newer` (sends a message of a later version first), `garbage` (sends what is no message), `unlink` (closes the
-link and lives on), `half` (dies in the middle of a snapshot of two parts). All other call-ids get an answer
-that tells the shard, such as Closed(its number); to an offer it is the interfaces that it was given, in JSON.
-Told to drain, it says at once that it has no calls.
+`newer` (sends a message of a later version first), `saves` (saves two calls in one record first), `garbage`
+(sends what is no message), `unlink` (closes the link and lives on), `half` (dies in the middle of a snapshot
+of two parts). All other call-ids get an answer that tells the shard, such as Closed(its number); to an offer
+it is the interfaces that it was given, in JSON. Told to drain, it says at once that it has no calls.
 """
 
 import argparse
@@ -174,6 +174,8 @@ class FakeShard:
                 return
             case b"newer":
                 self.link.send(msgspec.msgpack.encode({"type": "mood", "how": "fine"}))
+            case b"saves":
+                self.link.send(encode_together([SaveCall(b"a", b"1"), SaveCall(b"b", b"2")]))
             case b"garbage":
                 self.link.send(b"\xc1")
                 return

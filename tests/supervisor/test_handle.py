@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -13,6 +13,7 @@ import pytest
 import nh
 from nh.calls.settings import RelayConfig
 from nh.commands import CloseCall
+from nh.ipc.backup_messages import BackupMessage, SaveCall
 from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, TakeNewCalls, ToShard
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
@@ -26,14 +27,17 @@ from tools.harness.waiting import turn_until
 FAKE_SHARD = str(Path(__file__).with_name("fake_shard.py"))
 
 
-class NoRecovery:
-    """Nothing is backed up, and nothing restored."""
+class FakeRecovery:
+    """What would be backed up; nothing is restored."""
+
+    def __init__(self) -> None:
+        self.backed_up: list[BackupMessage] = []
 
     def begin(self) -> Iterator[tuple[ToShard, list[int]]]:
         yield Restore(), []
 
-    def back_up(self, messages: object, fds: list[int]) -> None:
-        pass
+    def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
+        self.backed_up += messages
 
     def restoring(self, message: object) -> None:
         pass
@@ -62,12 +66,13 @@ class RunningShard:
             cpu=min(os.sched_getaffinity(0)),
             command_timeout_s=command_timeout_s,
         )
+        self.recovery = FakeRecovery()
         argv = (sys.executable, "-P", FAKE_SHARD, "--version", nh.__version__, *options)
         self.handle = ShardHandle(
             self.loop,
             spec,
             ShardProcess.start(argv),
-            NoRecovery(),
+            self.recovery,
             on_ready=self._on_ready,
             on_exit=self.exits.append,
             on_no_calls_left=lambda message: self.empty.append(message.round),
@@ -123,6 +128,14 @@ def test_results_that_come_together_answer_each_command_once() -> None:
         shard.turn_until(lambda: len(shard.results) == 3)
         assert shard.results == [Closed(5)] * 3
         assert shard.handle.busy, "a fourth command is under way"
+
+
+def test_changes_that_come_together_are_all_backed_up() -> None:
+    with up() as shard:
+        shard.ask(b"saves")
+        shard.turn_until(lambda: shard.results)
+        assert shard.results == [Closed(5)]
+        assert shard.recovery.backed_up == [SaveCall(b"a", b"1"), SaveCall(b"b", b"2")]
 
 
 def test_a_result_that_cannot_be_passed_on_holds_up_none_that_came_with_it(
@@ -305,7 +318,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
             loop,
             spec,
             process,
-            NoRecovery(),
+            FakeRecovery(),
             on_ready=lambda: None,
             on_exit=lambda why: None,
             on_no_calls_left=lambda message: None,

@@ -1,16 +1,17 @@
 """Checkpoints over the internal link: a CheckpointSink that sends them to the supervisor.
 
 What a command changes goes out with its result, in one record: between hold() and flush() the changes are
-collected. All else is sent at once.
+collected. So do the calls of a turn of checkpoints, in a record of their own. All else is sent at once.
 
 While the link is full (the supervisor is stopped, or has no CPU), the shard waits for nothing, and the
 backlog is bounded: the latest state of each call, and the sockets to release. It is sent when the link has
 room again. The supervisor does not get sockets that were opened meanwhile.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from nh.calls.media import Endpoint
@@ -24,9 +25,9 @@ from nh.ipc.backup_messages import (
     StoreSockets,
     parts,
 )
-from nh.ipc.channel import Channel
-from nh.ipc.fd_passing import batches
-from nh.ipc.link_codec import encode
+from nh.ipc.channel import MAX_MESSAGE_BYTES, Channel
+from nh.ipc.fd_passing import MAX_FDS, batches
+from nh.ipc.link_codec import encode, encode_together
 from nh.logs import about
 from nh.printable import short_id
 from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords
@@ -89,9 +90,11 @@ class LinkCheckpointSink:
 
     Attributes:
         records: the records of calls that the supervisor has not confirmed.
+        together: whether the supervisor takes several messages in one record.
     """
 
     def __init__(self, channel: Channel) -> None:
+        self.together = False
         self._channel = channel
         self._rate_limited = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._closed = False
@@ -135,6 +138,28 @@ class LinkCheckpointSink:
             else:
                 self.save_call(call_id, snapshot)
         return False
+
+    @contextlib.contextmanager
+    def in_one_record(self) -> Iterator[None]:
+        """See CheckpointSink."""
+        if not self.together:
+            yield
+            return
+        self.hold()
+        try:
+            yield
+        finally:
+            self.flush(self._send_together)
+
+    def _send_together(self, messages: Sequence[BackupMessage], fds: Sequence[int]) -> bool:
+        record = encode_together(messages) if len(messages) > 1 else encode(messages[0])
+        if len(record) > MAX_MESSAGE_BYTES or len(fds) > MAX_FDS:
+            return False
+        try:
+            self._channel.send(record, fds)
+        except ChannelFull:
+            return False
+        return True
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         """See CheckpointSink."""

@@ -1,6 +1,7 @@
 """Where a shard's checkpoints go, as what makes them sees it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from nh.calls.media import Endpoint
@@ -16,6 +17,9 @@ class CheckpointSink(Protocol):
     @property
     def has_backlog(self) -> bool:
         """Whether something of what was said waits until there is room."""
+
+    def in_one_record(self) -> AbstractContextManager[None]:
+        """What is said in the context goes out together at its end, so that its receiver wakes up once."""
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         """Hold duplicates of sockets.

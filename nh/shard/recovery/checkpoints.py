@@ -7,14 +7,14 @@ and phones were announced.
 
 What every packet changes is written where it outlives the process, without a checkpoint
 (nh.shard.media.leg_memory). For the store each call gets a snapshot every REFRESH_S, and of many calls a part
-does. So does a call with SRTP, because what its packets change is beside the keys.
+does (nh.shard.recovery.refresh). So does a call with SRTP, because what its packets change is beside the
+keys.
 
 The module knows calls and their sockets, not how a sink keeps them.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.call import Call
@@ -26,33 +26,12 @@ from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.table import CallTable
-from nh.loop import Loop, until_next
+from nh.loop import Loop
 from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.clocks import clock_at
-
-REFRESH_S: Final = 10.0
-"""Time between two refreshes of few calls, and the length of a round."""
-
-FIRST_REFRESH_S: Final = 1.0
-"""When the first refresh begins. A relay that is killed again and again in less than REFRESH_S would
-otherwise never save that its calls are alive, and they would expire as silent in the end."""
-
-SAVED_A_TURN: Final = 20
-"""Most snapshots in one turn of the loop: about a millisecond, as a batch of packets takes."""
-
-TURN_S: Final = 0.1
-"""Least time between two turns of a refresh, and what it is a multiple of."""
-
-FIRST_TURN_S: Final = 0.02
-"""Time between two turns of the first refresh, each of SAVED_A_TURN."""
-
-LEAST_A_TURN: Final = 10
-"""Calls that a turn of another refresh saves, at least: each turn wakes the supervisor up."""
-
-SNAPSHOTS_A_ROUND: Final = 200
-"""At most about so many calls are refreshed in a round; the others have their turn in another."""
+from nh.shard.recovery.refresh import REFRESH_S, SAVED_A_TURN, RefreshRounds
 
 OUTDATED_S: Final = 7.0
 """A call that was refreshed in this time waits for the next round, although packets want a snapshot."""
@@ -89,12 +68,9 @@ class Checkpointer(CallObserver):
         self._saved: dict[bytes, float] = {}  # call-id → when the call was last active, as saved
         self._changed: dict[bytes, None] = {}
         self._outdated: set[bytes] = set()  # calls that are refreshed in the next round
-        self._round: list[bytes] = []
-        self._a_turn, self._turn_s = SAVED_A_TURN, FIRST_TURN_S
-        self._rounds = 0
+        self._rounds = RefreshRounds(table, self._refresh_all)
         self._saved_at_once = 0
         self._changing = b""  # by a command that runs
-        self._round_began = time.monotonic() - REFRESH_S + FIRST_REFRESH_S
 
     def attach(self, loop: Loop) -> None:
         """From now on save what packets and time change, too."""
@@ -166,20 +142,9 @@ class Checkpointer(CallObserver):
         self._save_soon(call_id)
 
     def housekeeping(self, now: float) -> None:
-        """See CallObserver. Every REFRESH_S begins a round over the calls whose turn it is."""
-        if not self._round and now - self._round_began >= REFRESH_S:
-            self._round_began = now
-            self._rounds += 1
-            every = self._snapshot_every
-            turn = self._rounds % every
-            due = {call_id for call_id in self._table.call_ids if hash(call_id) % every == turn}
-            self._round = list(due | self._outdated)
-            if self._rounds > 1:
-                share = math.ceil(len(self._round) * TURN_S / REFRESH_S)
-                self._a_turn = min(max(LEAST_A_TURN, share), SAVED_A_TURN)
-                turns = math.ceil(len(self._round) / self._a_turn)
-                self._turn_s = max(1, REFRESH_S / TURN_S // max(1, turns)) * TURN_S
-            self._refresh_some()
+        """See CallObserver."""
+        if self._loop is not None:
+            self._rounds.housekeeping(self._loop, now, self._outdated)
 
     # --- saving -----------------------------------------------------------------------------------
 
@@ -196,7 +161,7 @@ class Checkpointer(CallObserver):
         call_id = call.call_id
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
-        snapshot = _snapshot(call, now=now, grace_s=2 * (self._snapshot_every - 1) * REFRESH_S)
+        snapshot = _snapshot(call, now=now, grace_s=2 * (self._rounds.snapshot_every - 1) * REFRESH_S)
         self._saved[call_id] = last_active
         self._sink.save_call(call_id, snapshot)
 
@@ -213,8 +178,9 @@ class Checkpointer(CallObserver):
 
         def save_some() -> None:
             now = time.monotonic()
-            for call_id in left[-SAVED_A_TURN:]:
-                self.save(call_id, now=now)
+            with self._sink.in_one_record():
+                for call_id in left[-SAVED_A_TURN:]:
+                    self.save(call_id, now=now)
             del left[-SAVED_A_TURN:]
             loop.call_later(0, save_some if left else on_saved)
 
@@ -271,31 +237,18 @@ class Checkpointer(CallObserver):
 
     def _save_changed(self) -> None:
         now = time.monotonic()
-        for call_id in list(self._changed)[:SAVED_A_TURN]:
-            self.save(call_id, now=now)
+        with self._sink.in_one_record():
+            for call_id in list(self._changed)[:SAVED_A_TURN]:
+                self.save(call_id, now=now)
         if not self._changed:
             self._changed = {}  # an emptied dictionary is as large as it ever was
         elif self._loop is not None:
             self._loop.call_later(0, self._save_changed)
 
-    @property
-    def _snapshot_every(self) -> int:
-        """Of how many refreshes of a call one is a snapshot: a power of two.
-
-        So a call whose turn it is once in 8 rounds has it once in 4, too: no call misses its turn because the
-        number of calls changes.
-        """
-        return 1 << (max(0, len(self._table) - 1) // SNAPSHOTS_A_ROUND).bit_length()
-
-    def _refresh_some(self) -> None:
-        now = time.monotonic()
-        some = self._round[-self._a_turn :]
-        # first: a call that fails must not keep the others from being saved for ever
-        del self._round[-self._a_turn :]
-        if self._round and self._loop is not None:
-            self._loop.call_later(until_next(self._turn_s, now=now), self._refresh_some)
-        for call_id in some:
-            self._refresh(call_id, now=now)
+    def _refresh_all(self, call_ids: Sequence[bytes], now: float) -> None:
+        with self._sink.in_one_record():
+            for call_id in call_ids:
+                self._refresh(call_id, now=now)
 
     def _refresh(self, call_id: bytes, *, now: float) -> None:
         """Save a call if packets have come since it was saved."""

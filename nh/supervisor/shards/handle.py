@@ -17,7 +17,14 @@ from nh.errors import ChannelFull, ShardUnavailable
 from nh.ipc import link_messages as link
 from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.channel import Channel
-from nh.ipc.link_codec import UnknownMessage, are_together, decode_from_shard, decode_together, encode
+from nh.ipc.link_codec import (
+    UnknownMessage,
+    are_together,
+    changes_of,
+    decode_from_shard,
+    decode_together,
+    encode,
+)
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer
 from nh.printable import escaped
@@ -246,9 +253,9 @@ class ShardHandle:
     def _read(self, record: bytes, fds: list[int]) -> Sequence[link.FromShard]:
         """The messages of a record, after what they change is in the backup: a client may read its reply."""
         if are_together(record):
-            results = decode_together(record)
-            self._recovery.back_up([change for each in results for change in each.backup], fds)
-            return results
+            messages = decode_together(record)
+            self._recovery.back_up(changes_of(messages), fds)
+            return messages
         message = decode_from_shard(record)
         match message:
             case link.Executed():
