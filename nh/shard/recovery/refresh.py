@@ -30,6 +30,9 @@ TURN_S: Final = 0.1
 Above HOUSEKEEPING_S it is a multiple of that: turns that follow housekeeping need no wake-up of their own,
 and those of all shards are so close to each other that the store writes their snapshots at once."""
 
+EARLY_S: Final = 0.05
+"""A turn is no earlier than its time by more than this."""
+
 FIRST_TURN_S: Final = 0.02
 """Time between two turns of the first round."""
 
@@ -93,11 +96,10 @@ class RefreshRounds:
         # first: a call that fails must not keep the others from being saved for ever
         del self._left[-SAVED_A_TURN:]
         if self._left:
-            next_s = until_next(self._turn_s, now=now)
             if self._turn_s < HOUSEKEEPING_S:
-                loop.call_later(next_s, lambda: self._take_turn(loop))
-            else:  # some housekeeping is at that time
-                self._turn_at = now + next_s - TURN_S / 2
+                loop.call_later(until_next(self._turn_s, now=now), lambda: self._take_turn(loop))
+            else:  # at the nearest housekeeping to the next of these times
+                self._turn_at = now + until_next(self._turn_s, now=now + EARLY_S)
         self._refresh(some, now)
 
 
