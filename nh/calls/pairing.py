@@ -33,10 +33,8 @@ def pair_sockets(
     groups = (group_from, group_to)
     legs: list[Leg] = []
     for index in range(len(group_from.sockets)):
-        from_, to = [
-            _leg(side, groups, index, policies[side], window_ends=window_ends, relatch_s=relatch_s)
-            for side in (Side.FROM, Side.TO)
-        ]
+        from_ = _leg(Side.FROM, groups, index, policies[0], window_ends=window_ends, relatch_s=relatch_s)
+        to = _leg(Side.TO, groups, index, policies[1], window_ends=window_ends, relatch_s=relatch_s)
         from_.other, to.other = to, from_
         legs += from_, to
     for index, place in enumerate(group_from.components):

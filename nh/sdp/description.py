@@ -236,8 +236,12 @@ class Medium(Section, frozen=True):
             return ()
         if "group" in self.session.attributes and any(len(mids) > 1 for mids in self.session.bundles):
             return ()
-        numbers = [int(each) for each in self.field.formats if len(each) <= 3 and each.isdigit()]
-        return tuple(dict.fromkeys([number for number in numbers if number < MAX_FORMATS]))
+        numbers = [
+            number
+            for each in self.field.formats
+            if len(each) <= 3 and each.isdigit() and (number := int(each)) < MAX_FORMATS
+        ]
+        return tuple(dict.fromkeys(numbers))
 
 
 class SessionDescription(msgspec.Struct, frozen=True):

@@ -85,16 +85,18 @@ class Announcer:
             bundles: those of its offer that the answer takes; their media have the tagged one's transport.
         """
         # a restored party has none of what none of its media had
+        changed = bool(bundles)
         for group, security, ice in itertools.zip_longest(party.groups, party.security, party.ice):
-            if group is not None:
+            if group is not None and (group.security is not security or group.ice is not ice):
                 group.security, group.ice = security, ice
+                changed = True
         for bundle in bundles:
             tagged, *others = [party.find_group(each.medium) for each in bundle.media]
             for group in others:
                 if tagged is not None and group is not None:
                     group.move_to(tagged)
-        for dialog in self._participants.dialogs_of(party):
-            for _, session in dialog.running:
+        for dialog in self._participants.dialogs_of(party) if changed else ():
+            for session in dialog.all_sessions:
                 if session.secure():
                     self._resources.refresh_session(session)
 

@@ -113,7 +113,10 @@ class DialogSessions:
 
     def relays_at(self, group: SocketGroup) -> bool:
         """Whether a session that is not replaced has this group."""
-        return any(group in (session.group_from, session.group_to) for _, session in self._unreplaced)
+        for _, session in self._unreplaced:
+            if group is session.group_from or group is session.group_to:
+                return True
+        return False
 
     def _session_before(self, index: int) -> Session | None:
         """The session of medium `index` that a new one replaces, None if there is none."""

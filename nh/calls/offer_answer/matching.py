@@ -29,6 +29,8 @@ def find_offerer(
         branch: the Via branch, b"" if unknown.
         media: of the offer; None where a medium is not relayed.
     """
+    if not participants.parties:  # as before each first offer
+        return None
     known = _find_known(participants, from_tag, to_tag, branch)
     if known is not None or to_tag or branch:
         return known
@@ -70,6 +72,8 @@ def find_answered(participants: Participants, from_tag: bytes, to_tag: bytes, br
     own = participants.with_tag(from_tag)
     if not own:
         raise UnknownCall("no party of the call has this tag")
+    if len(own) == 1:
+        return own[0]
     named = [party for party in own if branch and party.branch == branch]
     dialog = participants.find_dialog(from_tag, to_tag, branch)
     on_branch = dialog is not None and (dialog.branch == branch or any(map(dialog.has, named)))

@@ -81,8 +81,13 @@ def _find_serving(party: Party, index: int, request: MediumRequest) -> SocketGro
     """A group of the party that serves: the present one, or one from before an offer that was refused."""
     if not party.groups and not party.superseded:  # as of each new party
         return None
-    candidates = [party.find_group(index), *(group for medium, group in party.superseded if medium == index)]
-    return next((group for group in candidates if group is not None and _serves(group, request)), None)
+    present = party.find_group(index)
+    if present is not None and _serves(present, request):
+        return present
+    for medium, group in party.superseded:
+        if medium == index and _serves(group, request):
+            return group
+    return None
 
 
 def _shares_with(group: SocketGroup, others: Sequence[SocketGroup | None]) -> bool:

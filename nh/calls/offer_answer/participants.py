@@ -94,6 +94,8 @@ class Participants:
 
     def splits_of(self, party: Party) -> list[Party]:
         """The parties that a party has become in single dialogs."""
+        if len(self.parties) < 2:  # it may be the only one
+            return []
         return [each for each in self.parties if each.split_from is party]
 
     def dialogs_of(self, party: Party) -> list[Dialog]:

@@ -47,6 +47,8 @@ def tagged_media(
         agreed: they have been agreed on. Until then, media with a transport of their own keep it: they need
             it without a bundle, or if the tagged medium is rejected (RFC 9143 7.3.1).
     """
+    if not bundles:
+        return {}
     return {
         index: tagged
         for index, tagged in tagged_of(bundles).items()

@@ -43,6 +43,8 @@ class OfferedBundles(NamedTuple):
 
     def without(self, rejected: Container[int]) -> Self:
         """The same where the relay rejects media, by index: it offers none of them in its bundle."""
+        if not self.bundled:
+            return self
         return self._replace(bundled=tuple([index for index in self.bundled if index not in rejected]))
 
     @property
@@ -65,7 +67,7 @@ class OfferedBundles(NamedTuple):
     @property
     def accepted_media(self) -> frozenset[int]:
         """Indexes of the media of bundles that end at the relay."""
-        return frozenset(index for bundle in self.accepted for index in indexes_of(bundle))
+        return frozenset([index for bundle in self.accepted for index in indexes_of(bundle)])
 
     @property
     def without_transport(self) -> frozenset[int]:

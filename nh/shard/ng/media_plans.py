@@ -10,6 +10,7 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Mux, Party
 from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.runs import SocketRun
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.rewrite import MediumPlan, MuxAction
 from nh.shard.ng.negotiation import differ_by_feedback
@@ -53,10 +54,6 @@ def medium_plan(
     action, agreed = mux
     rtcp_port = None if agreed or len(ports) < 2 else ports[1]
     written = proto_to_write(medium, proto, secured=secured.lines is not None)
-    advertised = {each.address: each.advertised for each in further}
-    candidates = tuple(
-        [(advertised[each.address], each.base) for each in group.further if each.address in advertised]
-    )
     return MediumPlan(
         address,
         ports[0],
@@ -64,9 +61,15 @@ def medium_plan(
         action,
         written,
         secured.lines,
-        further=candidates,
+        further=_candidates(group.further, further) if group.further else (),
         dtls=secured.dtls,
     )
+
+
+def _candidates(runs: Sequence[SocketRun], interfaces: Sequence[Interface]) -> tuple[tuple[str, int], ...]:
+    """Address to announce and lowest port of the runs on these interfaces."""
+    advertised = {each.address: each.advertised for each in interfaces}
+    return tuple([(advertised[each.address], each.base) for each in runs if each.address in advertised])
 
 
 def answer_plan(
@@ -101,6 +104,8 @@ def rejecting(address: str, proto: str = "") -> MediumPlan:
 
 def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None]) -> list[MediumPlan | None]:
     """Let all media of a bundle in an answer share the port of its first medium (RFC 9143 7.3)."""
+    if not description.bundles:
+        return list(plans)
     by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
     shared = list(plans)
     for mids in description.bundles:

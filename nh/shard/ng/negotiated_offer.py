@@ -157,12 +157,14 @@ def negotiate_offer(
     offered = offered_media(description, options, ends)
     transports = wanted_transports(description, options, ends)
     unsecured = _unsecured(offered)
-    transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
+    if unsecured:
+        transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
     keyed = with_shared_transports(description)
     known = keyed_media(ends.receiver, len(description.media)) if options.sdes.no_new else ()
     left_out = leave_out(keyed, transports, options, keyed=known)
     secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
-    secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
+    if unsecured:
+        secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
     bundles = bundles_of_offer(description, options.bundle, secured, ends, hidden=offered)
     seen = see_offer(description, options, secured, bundles, offered, agreed=ends.carriers)
     tagged = tagged_media(seen.description, bundles.accepted, agreed=ends.receiver is not None)

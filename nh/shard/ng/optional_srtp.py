@@ -62,6 +62,8 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
 
 def note_completed(offerer: Party, secured: Sequence[Secured]) -> None:
     """Note at an offerer with which of its open media it has SRTP: the latest answer counts."""
+    if not offerer.security and not offerer.relay_offer.optional_keys:
+        return
     before = dict(enumerate(offerer.security))
     offerer.security = of_media(
         [

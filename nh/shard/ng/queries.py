@@ -32,11 +32,15 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         from_tag: only this party and the parties in a dialog with it (rtpengine's rule); b"": all.
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
-    linked = {from_tag} | {tag for each in offers.dialogs if from_tag in each.tags for tag in each.tags}
+    asked = dict.fromkeys([party.tag for party in offers.parties])
+    if from_tag:
+        linked = {from_tag}.union(*[each.tags for each in offers.dialogs if from_tag in each.tags])
+        asked = {tag: None for tag in asked if tag in linked}
     tags = tuple(
-        _tag(offers.participants.with_tag(tag), offers.dialogs, wall_offset_s=wall_offset_s)
-        for tag in dict.fromkeys(party.tag for party in offers.parties)
-        if not from_tag or tag in linked
+        [
+            _tag(offers.participants.with_tag(tag), offers.dialogs, wall_offset_s=wall_offset_s)
+            for tag in asked
+        ]
     )
     streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(

@@ -88,8 +88,10 @@ def see_offer(
     gone = unseen | hidden_of(offered)
     carriers = carriers_of_offer(description, agreed, gone=gone)
     new_tagged = new_tagged_media(description, gone)
-    shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
-    return SeenOffer(with_new_tagged(description, new_tagged, description), shown, bundles, unseen, carriers)
+    if new_tagged:
+        shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
+        description = with_new_tagged(description, new_tagged, description)
+    return SeenOffer(description, shown, bundles, unseen, carriers)
 
 
 def see_answer(description: SessionDescription, options: OfferOptions) -> SeenAnswer:
@@ -103,5 +105,6 @@ def see_answer(description: SessionDescription, options: OfferOptions) -> SeenAn
     unseen = shown.unseen_of(description)
     new_tagged = new_tagged_media(description, unseen)
     kept = unseen.intersection(new_tagged.values())
-    shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
+    if new_tagged:
+        shown = shown._replace(description=with_new_tagged(shown.description, new_tagged, description))
     return SeenAnswer(shown.without(unseen - kept, description), shown, kept)
