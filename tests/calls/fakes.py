@@ -72,8 +72,9 @@ class FakePlane:
         wanted = [Endpoint(address, port) for port in range(base, base + count)]
         if address in self.foreign:
             raise AddressUnavailable(f"{address} is not here")
-        if any(local.port in self.held for local in wanted):
-            raise PortInUse(str(base))
+        for local in wanted:
+            if local.port in self.held:
+                raise PortInUse(local.address, local.port)
         if len(self.open) + count > self.room:
             raise PortsExhausted("no descriptors left")
         assert not self.open.keys() & set(wanted), "a port was handed out twice"

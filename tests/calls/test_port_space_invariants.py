@@ -43,19 +43,17 @@ class SpaceMachine(RuleBasedStateMachine):
         """Open a run, while other programs hold some pairs."""
 
         def open_sockets(_address: str, base: int, count: int) -> int:
-            if pairs(base, count) & others:
-                raise PortInUse(str(base))
+            for held in sorted(pairs(base, count) & others):
+                raise PortInUse(address, held)
             return base
 
         low, high = SLICES[address]
         try:
             base, opened = self.space.open_run(address, count, open_sockets)
         except PortsExhausted:
-            # of runs of several pairs, those that overlap with a refused one are not tried
-            if not others or count <= 2:
-                starts = range(low, high + 1 - count + count % 2, 2)
-                taken = self.taken[address] | others
-                assert all(pairs(start, count) & taken for start in starts), "there was such a run"
+            starts = range(low, high + 1 - count + count % 2, 2)
+            taken = self.taken[address] | others
+            assert all(pairs(start, count) & taken for start in starts), "there was such a run"
             return
         assert base == opened
         assert low <= base <= high + 1 - count

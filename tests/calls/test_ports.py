@@ -159,8 +159,9 @@ def test_ports_of_other_programs_are_skipped_and_not_lost() -> None:
     held = {20_000, 20_003}
 
     def picky(address: str, base: int, count: int) -> int:
-        if held & set(range(base, base + count)):
-            raise PortInUse(str(base))
+        for port in range(base, base + count):
+            if port in held:
+                raise PortInUse(address, port)
         return base
 
     space = PortSpace(LOW, HIGH)
@@ -169,6 +170,23 @@ def test_ports_of_other_programs_are_skipped_and_not_lost() -> None:
     held.clear()
     bases = {space.open_run(LOCAL, 2, picky)[0] for _ in range(9)}
     assert {20_000, 20_002} <= bases
+
+
+@pytest.mark.parametrize("foreign", range(LOW, LOW + 4))
+def test_a_run_that_overlaps_with_a_refused_one_is_found(foreign: int) -> None:
+    def beside_another(address: str, base: int, count: int) -> int:
+        if foreign in range(base, base + count):
+            raise PortInUse(address, foreign)
+        return base
+
+    space = PortSpace(LOW, LOW + 7)
+    space.reserve(LOCAL, LOW + 6, 2)
+    if foreign < LOW + 2:
+        assert space.open_run(LOCAL, 4, beside_another)[0] == LOW + 2
+        return
+    with pytest.raises(PortsExhausted, match="other programs hold 1 of these"):
+        space.open_run(LOCAL, 4, beside_another)
+    assert [space.open_run(LOCAL, 2, beside_another)[0] for _ in range(2)] == [LOW + 4, LOW]
 
 
 def test_ports_are_exhausted_when_all_are_taken() -> None:
@@ -184,10 +202,10 @@ def test_ports_are_exhausted_when_other_programs_have_them_all() -> None:
 
     def all_held(address: str, base: int, count: int) -> None:
         tried.append(base)
-        raise PortInUse(str(base))
+        raise PortInUse(address, base)
 
     space = PortSpace(LOW, HIGH)
-    with pytest.raises(PortsExhausted, match="other programs hold ports of 10 runs"):
+    with pytest.raises(PortsExhausted, match="20 of 20 free, other programs hold 10 of these"):
         space.open_run(LOCAL, 2, all_held)
     assert sorted(tried) == list(range(LOW, HIGH, 2)), "each once"
     assert space.free == space.total
@@ -198,7 +216,7 @@ def test_the_search_for_ports_ends() -> None:
 
     def all_held(address: str, base: int, count: int) -> None:
         tried.append(base)
-        raise PortInUse(str(base))
+        raise PortInUse(address, base)
 
     space = PortSpace(10_000, 59_999)
     with pytest.raises(PortsExhausted):

@@ -11,7 +11,7 @@ from nh.errors import PortsExhausted
 Opened = TypeVar("Opened")
 
 MAX_ATTEMPTS = 200
-"""Runs of ports that are tried before an allocation is refused, if other programs hold ports of each."""
+"""Runs of ports that are tried before an allocation is refused, if other programs hold a port of each."""
 
 MAX_IDLE_POOLS = 64
 """Most addresses without a call whose port pools are kept, so that their latest ports rest."""
@@ -21,7 +21,19 @@ _TAKEN = b"\1"
 
 
 class PortInUse(Exception):
-    """Another program or call holds one of the ports of a run; other runs may be free."""
+    """Another program or call holds a port.
+
+    Args:
+        address: local IP address.
+        port: the port.
+
+    Attributes:
+        port: the same.
+    """
+
+    def __init__(self, address: str, port: int) -> None:
+        super().__init__(f"{address} port {port}")
+        self.port = port
 
 
 class PortPool:
@@ -74,6 +86,19 @@ class PortPool:
         self._taken += pairs
         self._cursor = (at + pairs) % len(self._pairs)
         return self.low + 2 * at
+
+    def skip(self, base: int, count: int, port: int) -> None:
+        """Free what take() took, but for the pair of a port that another program holds; go on behind that.
+
+        Args:
+            base, count: of take().
+            port: one of these ports. release() frees its pair.
+        """
+        self.release(base, count)
+        at = (port - self.low) // 2
+        self._pairs[at : at + 1] = _TAKEN
+        self._taken += 1
+        self._cursor = (at + 1) % len(self._pairs)
 
     def __contains__(self, base: int) -> bool:
         """Whether the pair of ports at `base` (even) is in the slice."""
@@ -143,8 +168,8 @@ class PortSpace:
         Args:
             address: local IP address.
             count: number of ports, 1 or more.
-            open_sockets: called with (address, first port, count). If it raises PortInUse, the next run is
-                tried.
+            open_sockets: called with (address, first port, count). If it raises PortInUse, the next run
+                without that port is tried.
 
         Returns:
             The first port, which is even, and what `open_sockets` returned.
@@ -156,7 +181,7 @@ class PortSpace:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._new_pool(address)
-        refused: list[int] = []
+        held: list[int] = []
         try:
             for _ in range(MAX_ATTEMPTS):
                 base = pool.take(count)
@@ -164,8 +189,9 @@ class PortSpace:
                     break
                 try:
                     opened = open_sockets(address, base, count)
-                except PortInUse:
-                    refused.append(base)
+                except PortInUse as exc:
+                    pool.skip(base, count, exc.port)
+                    held.append(exc.port & ~1)
                 except BaseException:
                     pool.release(base, count)
                     raise
@@ -174,12 +200,12 @@ class PortSpace:
                     self._pools[address] = pool
                     return base, opened
         finally:
-            for base in refused:
-                pool.release(base, count)
-        held = f", other programs hold ports of {len(refused)} runs" if refused else ""
+            for pair in held:
+                pool.release(pair, 2)
+        others = f", other programs hold {len(held)} of these" if held else ""
         raise PortsExhausted(
             f"no {count} consecutive ports free on {address} in {pool.low}-{pool.high}"
-            f" ({pool.free} of {pool.total} free{held}); widen --ports"
+            f" ({pool.free} of {pool.total} free{others}); widen --ports"
         )
 
     def reserve(self, address: str, base: int, count: int) -> None:
@@ -208,7 +234,7 @@ class PortSpace:
             if not free:
                 for each in taken:
                     self._release_pair(pool, address, each)
-                raise PortInUse(f"port {pair} on {address}")
+                raise PortInUse(address, pair)
             taken.append(pair)
         if any(pair in pool for pair in taken):
             self._pools[address] = pool

@@ -43,7 +43,7 @@ def refused_port(exc: OSError, address: str, port: int) -> Exception:
         PortInUse, SocketsExhausted or AddressUnavailable.
     """
     if exc.errno == errno.EADDRINUSE:
-        return PortInUse(f"{address} port {port}")
+        return PortInUse(address, port)
     if shortage := exhausted(exc, f"no socket for {address} port {port}"):
         return shortage
     reason = os.strerror(exc.errno or 0)
