@@ -15,7 +15,7 @@ from nh.supervisor.handover.send import end_without_undoing, own_argv
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
-from nh.supervisor.store.open import followers
+from nh.supervisor.store.open import StateKey, followers, state_key
 from nh.supervisor.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -46,14 +46,15 @@ def run(
         with contextlib.ExitStack() as stack:
             inherited = receive_after_exec(os.environ)
             stack.callback(inherited.close)
+            key = state_key(settings)
             if takeover and not inherited:
-                _check_takeover(settings)
+                _check_takeover(settings, key)
                 inherited = take_over(settings.runtime_path, listener_names(settings))
                 stack.callback(inherited.close)
             status = 0
-            groups = None if inherited else followers(settings)  # who was handed calls is no standby
+            groups = None if inherited else followers(settings, key)  # who was handed calls is no standby
             with _undoing_nothing_of_another(inherited, loaded):
-                runtime = Runtime(loaded, shard_argv, stack, inherited, standby=bool(groups))
+                runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
                 outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
                 if outcome is Outcome.PROMOTED:
                     supervisor = Supervisor(runtime, stack, inherited, reread or (lambda: loaded))
@@ -87,12 +88,12 @@ def _not_started(exc: NhError, loaded: LoadedSettings) -> int:
     return 2 if isinstance(exc, ConfigError) else 1
 
 
-def _check_takeover(settings: Settings) -> None:
+def _check_takeover(settings: Settings, key: StateKey) -> None:
     """Check before the other nh yields, if one runs: it has given up everything then."""
     from nh.supervisor.start_checks import check_takeover, running_pid  # noqa: PLC0415  few starts take over
 
     if running_pid(settings.runtime_path) is not None:
-        check_takeover(settings)
+        check_takeover(settings, key)
 
 
 def _start_anew() -> int:

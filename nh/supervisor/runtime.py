@@ -32,7 +32,7 @@ from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.storage import Storage
-from nh.supervisor.store.open import Group, state_key_check
+from nh.supervisor.store.open import Group, StateKey
 
 if TYPE_CHECKING:
     from nh.supervisor.records.records import Records
@@ -49,6 +49,7 @@ class Runtime:
         shard_argv: the program of a shard.
         stack: releases the resources.
         inherited: what the supervisor before handed over; what is not used of it is closed.
+        key: of the store.
         standby: whether the store is opened later, by open_store().
 
     Attributes:
@@ -82,6 +83,7 @@ class Runtime:
         stack: contextlib.ExitStack,
         inherited: Inherited,
         *,
+        key: StateKey,
         standby: bool = False,
     ) -> None:
         self.settings = settings = loaded.settings
@@ -95,11 +97,11 @@ class Runtime:
         self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)
         self.stats = _stats_after(inherited)
         self._lock = stack.enter_context(runtime_dir(path, inherited, named=bool(settings.runtime_dir)))
-        self.in_force = SettingsInForce(loaded, self.shards, state_key=state_key_check(settings))
+        self.in_force = SettingsInForce(loaded, self.shards, state_key=key.check)
         stack.callback(self.in_force.close)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
-        self.storage = Storage(settings, stack, self.stats, inherited.message.group)
+        self.storage = Storage(settings, key, stack, self.stats, inherited.message.group)
         if not standby:
             self.storage.open(Group(inherited.message.group), inherited)
         self.loop = SelectorLoop()

@@ -27,7 +27,7 @@ from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
 from nh.supervisor.settings_in_force import read_in_force
-from nh.supervisor.store.open import check_server, check_store, state_key_check
+from nh.supervisor.store.open import StateKey, check_server, check_store, state_key
 
 
 def check_host(settings: Settings) -> None:
@@ -136,8 +136,12 @@ def _check_hep(settings: Settings, running: bool) -> None:  # noqa: ARG001
         _ = read_secret("hep_key_file", Path(settings.hep_key_file))
 
 
-def check_takeover(settings: Settings) -> None:
+def check_takeover(settings: Settings, key: StateKey | None = None) -> None:
     """Check what a start needs that makes a running nh end: nothing else than a success helps it then.
+
+    Args:
+        settings: of the start.
+        key: of its store; None: it is read now.
 
     Raises:
         ConfigError: a setting cannot be used, the server of the store refuses this relay, or its calls are
@@ -146,21 +150,21 @@ def check_takeover(settings: Settings) -> None:
         StatsUnavailable: there is no room for statistics beside those of the other nh.
     """
     check_server(settings)
-    _check_state_key(settings)
+    _check_state_key(settings, key or state_key(settings))
     shards = _shards_of(settings)
     name = f"{segment_name(settings.runtime_path)}-{os.getpid()}"
     with own_segment(name, shards, len(settings.groups)):
         pass
 
 
-def _check_state_key(settings: Settings) -> None:
+def _check_state_key(settings: Settings, key: StateKey) -> None:
     """Check whether this start opens the calls of the nh that runs with the runtime directory."""
     running = read_in_force(settings.runtime_path)
     if running is None or not running.state_key:
         return
     if running.settings.get("state") != plain_settings(settings)["state"]:  # it opens other calls
         return
-    if state_key_check(settings) != running.state_key:
+    if key.check != running.state_key:
         raise ConfigError(
             "state_key_file: the nh that runs encrypts its calls with another key, which the next one needs"
         )

@@ -10,7 +10,7 @@ from nh.ipc.shared_deadline import boottime
 from nh.stats import SupervisorStats
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.store.deadline import NEVER_NS, Deadline, lift_deadline
-from nh.supervisor.store.open import Group, open_store, prefix_of
+from nh.supervisor.store.open import Group, StateKey, open_store, prefix_of
 from nh.supervisor.store.store import Store
 
 
@@ -19,6 +19,7 @@ class Storage:
 
     Args:
         settings: `state` names the store; `state_away` says what happens while its server is away.
+        key: encrypts the calls.
         stack: closes the store.
         stats: where the group of calls is published.
         group: the prefix of the calls that the supervisor before had; "": that of the settings.
@@ -32,7 +33,12 @@ class Storage:
     """
 
     def __init__(
-        self, settings: Settings, stack: contextlib.ExitStack, stats: SupervisorStats, group: str
+        self,
+        settings: Settings,
+        key: StateKey,
+        stack: contextlib.ExitStack,
+        stats: SupervisorStats,
+        group: str,
     ) -> None:
         self.store: Store | None = None
         self.lock: Lock | None = None
@@ -40,12 +46,13 @@ class Storage:
         self.group = group
         self.promoted = False
         self._settings = settings
+        self._key = key
         self._stack = stack
         self._stats = stats
 
     def open(self, group: Group, inherited: Inherited = NOTHING_INHERITED) -> None:
         """Open the store; raises as nh.supervisor.store.open.open_store()."""
-        opened = self._stack.enter_context(open_store(self._settings, inherited, group))
+        opened = self._stack.enter_context(open_store(self._settings, inherited, group, key=self._key))
         self.store, self.lock = opened
         self.group = group.name
         self._stats.group = prefix_of(self._settings, group)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from nh.config import Settings
 from nh.config_table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow
-from nh.supervisor.store.open import STORE_NAME, Group, followers, locate, open_store
+from nh.supervisor.store.open import STORE_NAME, Group, StateKey, followers, locate, open_store, state_key
 from tests.supervisor.stores import file_system
 
 
@@ -43,6 +44,29 @@ def test_calls_are_there_again_at_the_next_start(tmp_path: Path) -> None:
     with open_store(settings_in(state)) as (store, _):
         assert store is not None
         assert [call.call_id for call in store.load()] == [b"a"]
+
+
+def test_a_key_file_that_is_replaced_during_the_start_changes_nothing(tmp_path: Path) -> None:
+    """The key of the store is the one that nh says it has (nh.supervisor.settings_in_force)."""
+    file = tmp_path / "key"
+    settings = structs.replace(settings_in(tmp_path / "state"), state_key_file=str(file))
+    first = key_in(file, settings, "first")
+    second = key_in(file, settings, "other")
+    assert first.check != second.check
+    with open_store(settings, key=first) as (store, _):
+        assert store is not None
+        store.put(b"a", b"1")
+    with pytest.raises(ConfigError, match="another key"), open_store(settings):
+        pass
+    with open_store(settings, key=first) as (store, _):
+        assert store is not None
+        assert [call.call_id for call in store.load()] == [b"a"]
+
+
+def key_in(file: Path, settings: Settings, word: str) -> StateKey:
+    file.write_text(word * 32)
+    file.chmod(0o600)
+    return state_key(settings)
 
 
 def test_the_default_directory_is_used_if_none_is_named(default_state: Path, tmp_path: Path) -> None:
@@ -146,14 +170,14 @@ def test_a_standby_without_a_key_that_can_be_used_does_not_start(tmp_path: Path)
         state_key_file=str(tmp_path / "missing.key"),
     )
     with pytest.raises(ConfigError, match=r"^state_key_file: .*cannot be read"):
-        followers(settings)
+        followers(settings, state_key(settings))
 
 
 def test_a_standby_does_not_get_calls_from_a_server_that_is_away(tmp_path: Path) -> None:
     """Not even if the relay would start without the server: another standby may have them."""
     settings = Settings(state="valkey://127.0.0.1:1/0", standby=True, runtime_dir=str(tmp_path))
     assert settings.state_away is StateAway.TAKE
-    found = followers(settings)
+    found = followers(settings, state_key(settings))
     assert found is not None
     (follower,) = found
     group = Group(follower.group, follower)

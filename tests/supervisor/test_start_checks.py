@@ -17,7 +17,7 @@ from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.start_checks import check_host, check_takeover, running_pid
-from nh.supervisor.store.open import state_key_check
+from nh.supervisor.store.open import state_key
 from tools.harness.ports import claim_ports, min_max
 
 
@@ -157,9 +157,9 @@ def test_who_takes_over_stored_calls_needs_their_key(
     key.write_text("0123456789abcdef" * 4)
     wanted = settings_with(base, state=str(tmp_path / "state"), state_key_file=str(key))
     running = settings_with(base, state=str(tmp_path / state))
-    state_key = {"the same key": state_key_check(wanted), "no key": ""}.get(runs_with, "another")
+    check = {"the same key": state_key(wanted).check, "no key": ""}.get(runs_with, "another")
     refused = (state, runs_with) == ("state", "another key")
     with runtime_dir(wanted.runtime_path):
-        SettingsInForce(LoadedSettings(running, {}), shards=2, state_key=state_key)
+        SettingsInForce(LoadedSettings(running, {}), shards=2, state_key=check)
         with pytest.raises(ConfigError, match="another key") if refused else contextlib.nullcontext():
             check_takeover(wanted)

@@ -69,6 +69,8 @@ def test_nodes_of_a_cluster_are_several_hosts() -> None:
         ("host/x", "is not a number"),
         ("host/65536", "is not a number"),
         ("host?prefix=a%20b", "prefix 'a b' is not"),
+        ("host?prefix=a&lease=5&prefix=b", "the URL has the option prefix more than once"),
+        ("host?prefix=a&prefix=a", "the URL has the option prefix more than once"),
         ("host?prefix=", "option prefix of the URL has no value"),
         ("host?colour=red", "'colour' is no option of the URL; say one of ca, "),
         ("host?lease=0.5", "is not 1 to 60 seconds"),

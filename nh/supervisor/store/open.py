@@ -61,9 +61,25 @@ class Group(NamedTuple):
 OWN_GROUP: Final = Group()
 
 
+class StateKey(NamedTuple):
+    """The key of `state_key_file`, as it was read once: the file may be replaced while nh starts.
+
+    Attributes:
+        key: see SealedEngine.
+        check: its check value; "": there is no key, or calls are not stored.
+    """
+
+    key: bytes | None
+    check: str
+
+
 @contextlib.contextmanager
 def open_store(
-    settings: Settings, inherited: Inherited = NOTHING_INHERITED, group: Group = OWN_GROUP
+    settings: Settings,
+    inherited: Inherited = NOTHING_INHERITED,
+    group: Group = OWN_GROUP,
+    *,
+    key: StateKey | None = None,
 ) -> Iterator[OpenedStore]:
     """Open the store of the relay with these settings for the duration of the block.
 
@@ -73,6 +89,7 @@ def open_store(
         settings: `state`, and the runtime directory, which identifies the relay and has the journal.
         inherited: may have the lock already.
         group: see Group.
+        key: encrypts the calls; None: it is read now.
 
     Raises:
         DirectoryInUse: another nh uses the state directory.
@@ -84,15 +101,15 @@ def open_store(
         yield OpenedStore()
         return
     _check_extra(scheme)
-    key = read_state_key(settings.state_key_file)
+    key = key or state_key(settings)
     with contextlib.ExitStack() as stack:
         try:
             runtime = settings.runtime_path.resolve()
-            opened = _ENGINES[scheme](location, Wanted(settings, inherited, group, key_check(key)))
+            opened = _ENGINES[scheme](location, Wanted(settings, inherited, group, key.check))
             engine, lock = stack.enter_context(opened)
             # a standby that cannot reach the server has not got the calls, and follows on
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE and group.follower is None
-            sealed = SealedEngine(engine, key, remote=scheme != SQLITE)
+            sealed = SealedEngine(engine, key.key, remote=scheme != SQLITE)
             store = Store(sealed, runtime, may_be_away=away)
             stack.callback(store.close)
         except DirectoryInUse:
@@ -114,18 +131,20 @@ def open_store(
             yield OpenedStore(store, lock)
 
 
-def followers(settings: Settings) -> "Followers | None":
+def followers(settings: Settings, key: StateKey) -> "Followers | None":
     """One for each group that the relay with these settings is a standby for; None: for none.
 
+    Args:
+        settings: see open_store().
+        key: opens the calls.
+
     Raises:
-        ConfigError: the store that `state` names cannot be used, or the key of `state_key_file`: the calls
-            could not be taken over.
+        ConfigError: the store that `state` names cannot be used: the calls could not be taken over.
     """
     if not settings.groups:
         return None
     scheme, location = locate(settings)
     _check_extra(scheme)
-    check = key_check(read_state_key(settings.state_key_file))
     from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  needs the extra valkey
     from nh.supervisor.store.valkey.followers import Followers  # noqa: PLC0415  as above
 
@@ -133,7 +152,7 @@ def followers(settings: Settings) -> "Followers | None":
     names = dict.fromkeys(name or target.prefix for name in settings.groups)
     holder = holder_name(settings)
     return Followers(
-        [Follower(structs.replace(target, prefix=name), holder, key_check=check) for name in names]
+        [Follower(structs.replace(target, prefix=name), holder, key_check=key.check) for name in names]
     )
 
 
@@ -161,14 +180,15 @@ def check_store(settings: Settings) -> None:
         _ = read_state_key(settings.state_key_file)
 
 
-def state_key_check(settings: Settings) -> str:
-    """The check value of the key that `state_key_file` has now; "": none, or calls are not stored.
+def state_key(settings: Settings) -> StateKey:
+    """Read the key that `state_key_file` has now.
 
     Raises:
-        ConfigError: the file cannot be used.
+        ConfigError: the file cannot be used, or the store.
     """
     scheme, _ = locate(settings)
-    return key_check(read_state_key(settings.state_key_file)) if scheme else ""
+    key = read_state_key(settings.state_key_file) if scheme else None
+    return StateKey(key, key_check(key))
 
 
 def check_server(settings: Settings) -> None:

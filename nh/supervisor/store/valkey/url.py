@@ -135,7 +135,8 @@ def parse_url(scheme: str, location: str) -> ValkeyTarget:
 
 
 def _options(query: str) -> Mapping[str, str]:
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    named = parse_qsl(query, keep_blank_values=True)
+    options = dict(named)
     for name, value in options.items():
         if name not in _OPTIONS:
             raise ConfigError(
@@ -143,6 +144,9 @@ def _options(query: str) -> Mapping[str, str]:
             )
         if not value:
             raise ConfigError(f"state: option {name} of the URL has no value")
+    if len(named) > len(options):
+        again = next(name for name in options if [each for each, _ in named].count(name) > 1)
+        raise ConfigError(f"state: the URL has the option {again} more than once; say it once")
     return options
 
 
