@@ -165,6 +165,59 @@ def test_records_take_no_more_room_than_they_may_and_old_ones_never_count_alone(
     assert found(tmp_path) == [JournalRecord(b"a", b"1", 1.0)]
 
 
+def complete(journal: Journal, record: JournalRecord) -> None:
+    """What a store that is away, or was emptied, does not have."""
+    journal.add(record)
+    journal.begin_batch()
+    journal.use_compacted(journal.write_compacted([record]))
+    assert journal.is_complete
+
+
+def test_a_record_that_has_no_room_costs_no_other_if_no_store_may_have_these(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alive, late, newer = (JournalRecord(each, b"1", 1.0) for each in (b"alive", b"late", b"newer"))
+    complete(journal, alive)
+    for _ in range(2):
+        journal.add(JournalRecord(b"large", bytes(2 * MAX_BYTES), 1.0))
+        journal.add(late)
+        assert found(tmp_path)[0] == alive
+        assert found(tmp_path)[-1] == late
+    assert "loses the latest changes of calls" in caplog.text
+    assert not journal.is_complete
+    assert not journal.is_compact, "it is tried again"
+    journal.use_compacted(journal.write_compacted([alive]))
+    assert not journal.is_complete, "the large one came later than what was compacted"
+    journal.begin_batch()
+    journal.add(newer)
+    journal.use_compacted(journal.write_compacted([alive, late]))
+    assert journal.is_complete
+    assert found(tmp_path) == [alive, late, newer]
+
+
+def test_what_is_compacted_once_more_may_take_the_room_of_the_batch(journal: Journal, tmp_path: Path) -> None:
+    alive, newer = (JournalRecord(each, b"1", 1.0) for each in (b"alive", b"newer"))
+    complete(journal, alive)
+    assert not journal.make_room(), "these are all calls"
+    journal.add(JournalRecord(b"large", bytes(2 * MAX_BYTES), 1.0))
+    journal.begin_batch()
+    journal.add(newer)
+    assert journal.make_room()
+    assert found(tmp_path) == [newer]
+    journal.use_compacted(journal.write_compacted([alive]))
+    assert found(tmp_path) == [alive, newer]
+
+
+def test_a_file_that_could_not_be_compacted_takes_no_room(journal: Journal, tmp_path: Path) -> None:
+    def records() -> Iterator[JournalRecord]:
+        yield JournalRecord(b"a", b"1", 1.0)
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        journal.write_compacted(records())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+
+
 def test_anothers_file_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / NAMES[1]).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):

@@ -22,7 +22,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from nh.throttle import RateLimitedLogger
 
@@ -90,6 +90,7 @@ class Journal:
         self._active = 0
         self._batch = self._number, 0  # last number, and bytes of the active file, at begin_batch()
         self._is_complete = False
+        self._missing = 0  # the number of the latest record that had no room beside complete files
 
     def load(self) -> list[JournalRecord]:
         """The records found at the start, the oldest first; a second call returns none.
@@ -102,7 +103,8 @@ class Journal:
     def add(self, record: JournalRecord) -> None:
         """Append a record.
 
-        If that fails, it is logged, and both files are emptied: old records without the new ones would bring
+        If that fails, it is logged. Files that were complete stay until they are compacted again, because no
+        store may have their calls. Both others are emptied: old records without the new ones would bring
         back calls that have ended.
         """
         self._number += 1
@@ -114,7 +116,10 @@ class Journal:
             if os.write(self._files[self._active], data) < len(data):
                 raise OSError("no room for a record")
         except OSError as exc:
-            self._give_up(exc)
+            if self._is_complete or self._missing:
+                self._miss(exc)
+            else:
+                self._give_up(exc)
         else:
             self._sizes[self._active] = size
 
@@ -127,6 +132,7 @@ class Journal:
     def end_batch(self) -> None:
         """Remove what was recorded before begin_batch(): the store has it."""
         self._is_complete = False
+        self._missing = 0
         self._empty(1 - self._active)
 
     @property
@@ -153,8 +159,19 @@ class Journal:
             OSError: it cannot be written.
         """
         number, _ = self._batch
-        with open(_create(self._new_path), "wb") as stream:
+        with self._new_file() as stream:
             return sum(stream.write(_encode(number, record)) for record in records)
+
+    def make_room(self) -> bool:
+        """Drop what was recorded before begin_batch(), if write_compacted() is to write all of it anew.
+
+        Returns:
+            Whether write_compacted() may have room now. What came since is still there.
+        """
+        if not self._missing or not self._sizes[1 - self._active]:
+            return False
+        self._empty(1 - self._active)
+        return True
 
     def use_compacted(self, size: int) -> None:
         """Use the file of write_compacted() in place of what was recorded before begin_batch().
@@ -170,11 +187,13 @@ class Journal:
         self._replace(1 - self._active, size)
         _, begin = self._batch
         length = self._sizes[self._active] - begin
-        with open(_create(self._new_path), "wb") as stream:
+        with self._new_file() as stream:
             stream.write(os.pread(self._files[self._active], length, begin))
         self._replace(self._active, length)
         self._batch = self._batch[0], 0
-        self._is_complete = True
+        self._is_complete = self._missing <= self._batch[0]
+        if self._is_complete:
+            self._missing = 0
 
     def clear(self) -> None:
         """Drop all records, also those found at the start: the store's are newer."""
@@ -183,6 +202,7 @@ class Journal:
             self._empty(which)
         self._batch = self._number, 0
         self._is_complete = False
+        self._missing = 0
 
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
@@ -201,6 +221,16 @@ class Journal:
     def _new_path(self) -> Path:
         return self._paths[0].with_name(NEW_NAME)
 
+    @contextlib.contextmanager
+    def _new_file(self) -> Iterator[BinaryIO]:
+        """The file that replaces one of the others. If it cannot be written, it leaves its room to them."""
+        try:
+            with open(_create(self._new_path), "wb") as stream:
+                yield stream
+        except OSError:
+            self._new_path.unlink(missing_ok=True)
+            raise
+
     def _replace(self, which: int, size: int) -> None:
         fd = _open(self._new_path)
         self._new_path.rename(self._paths[which])
@@ -211,6 +241,18 @@ class Journal:
         if self._sizes[which]:
             self._sizes[which] = 0
             os.ftruncate(self._files[which], 0)
+
+    def _miss(self, why: OSError) -> None:
+        self._missing = self._number
+        self._is_complete = False
+        with contextlib.suppress(OSError):  # half a record ends the file, for the next start too
+            os.ftruncate(self._files[self._active], self._sizes[self._active])
+        self._failures.log(
+            logging.WARNING,
+            "journal %s: cannot be written: %s; a kill of all processes loses the latest changes of calls",
+            self._paths[0].parent,
+            why,
+        )
 
     def _give_up(self, why: OSError) -> None:
         for which, fd in enumerate(self._files):

@@ -77,8 +77,12 @@ def _remove_oldest_quarantined(path: Path) -> None:
 
 
 def remove_files(path: Path) -> None:
-    """Remove a database that has no calls in it yet, as far as that is possible."""
-    for side in (*SIDES, ""):
+    """Remove a database whose calls are elsewhere, or that has none yet, as far as that is possible.
+
+    The database goes first: beside a new one, SQLite drops what is left of the others. Without its log it
+    would look intact, with calls that have ended since.
+    """
+    for side in ("", *SIDES):
         with contextlib.suppress(OSError):
             path.with_name(path.name + side).unlink(missing_ok=True)
 

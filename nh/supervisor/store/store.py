@@ -264,7 +264,7 @@ class Store:
         if journal is None or journal.is_compact:
             return
         try:
-            size = journal.write_compacted(self._writer.expected())
+            size = self._write_compacted(journal)
             with self._lock:
                 if self._journal is not None:
                     journal.use_compacted(size)
@@ -275,6 +275,16 @@ class Store:
                 " system more room",
                 exc,
             )
+
+    def _write_compacted(self, journal: Journal) -> int:
+        try:
+            return journal.write_compacted(self._writer.expected())
+        except OSError:
+            with self._lock:
+                has_room = self._journal is not None and journal.make_room()
+            if not has_room:
+                raise
+            return journal.write_compacted(self._writer.expected())
 
 
 def _open_journal(directory: Path | None) -> Journal | None:
