@@ -546,7 +546,10 @@ def test_the_command_examines_the_host_that_it_runs_on(tmp_path: Path) -> None:
         assert not (tmp_path / "run").exists()
         missing = run_doctor("--runtime-dir", str(tmp_path / "run"), "--address", "192.0.2.1", "-q")
         assert missing.returncode == 1
-        assert "failure  address          address 192.0.2.1 is not on this host" in missing.stdout
+        assert (
+            "failure  address          command line: --address: 192.0.2.1 is not on this host"
+            in missing.stdout
+        )
         host.run("ip address add 192.0.2.1/24 dev lo")
         assert run_doctor("--runtime-dir", str(tmp_path / "run"), "--address", "192.0.2.1").returncode == 0
 

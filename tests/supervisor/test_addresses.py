@@ -32,7 +32,7 @@ def test_addresses_of_this_host_are_fine_whatever_is_announced(caplog: pytest.Lo
 def test_an_address_that_the_host_lacks_ends_the_start_with_what_to_say(
     address: str, here: str, remedy: str
 ) -> None:
-    with pytest.raises(NotNow, match=f"^address {here} on this host: .*{remedy}"):
+    with pytest.raises(NotNow, match=f"^interface: {here} on this host; .*{remedy}"):
         check_addresses(interfaces("127.0.0.1", address), takes_over=False)
 
 

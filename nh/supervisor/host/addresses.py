@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
 from nh.errors import NotNow
+from nh.interface_text import DEFAULT_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,13 @@ def check_addresses(interfaces: Sequence[Interface], *, takes_over: bool) -> Non
     """
     for interface in {each.address: each for each in interfaces}.values():
         if not _can_bind(interface.address):
-            missing = f"address {interface.address} is not on this host"
             if not takes_over:
-                raise NotNow(f"{missing}: {_remedy(interface)}")
-            logger.warning("%s: ng calls that need it are refused until it is", missing)
+                setting = "address" if interface.name == DEFAULT_NAME else "interface"
+                raise NotNow(f"{setting}: {interface.address} is not on this host; {_remedy(interface)}")
+            logger.warning(
+                "address %s is not on this host: ng calls that need it are refused until it is",
+                interface.address,
+            )
         elif not is_local(interface.address):
             logger.warning(
                 "address %s is not on this host, but can be bound (ip_nonlocal_bind): media that are sent to"
