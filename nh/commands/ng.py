@@ -199,6 +199,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         osrtp_accept: an answer without keys to such an offer is completed: the offerer has SRTP with the
             relay.
         osrtp_accept_twice: of media that an offer has twice, as plain RTP and SRTP, its receiver sees one.
+        osrtp_offer_twice: media that would be SRTP are offered twice, as plain RTP and SRTP.
         bundle: see BundleOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
@@ -247,6 +248,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     osrtp_offer: bool = False
     osrtp_accept: bool = False
     osrtp_accept_twice: bool = False
+    osrtp_offer_twice: bool = False
     codecs: CodecChoice = EVERY_CODEC
     recrypt: bool = False
     block_dtmf: bool = False

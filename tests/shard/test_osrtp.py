@@ -1,12 +1,17 @@
 """OSRTP (RFC 8643): plain RTP that is offered with keys, which the other end may take or leave."""
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from nh.calls.snapshots.call import restore_call
+from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import DtlsOptions, SdesOptions
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
+from tests.calls.snapshots import written
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.secure_calls import SecureCall, packet
@@ -382,13 +387,119 @@ def test_the_form_that_no_phone_sees_has_no_keys(call: TwiceOfferedCall, exclude
 
 
 @pytest.mark.parametrize("plain", [0, 4000])
-def test_the_form_of_srtp_that_is_added_later_is_seen_only_if_it_alone_has_a_port(
+def test_the_form_of_srtp_may_be_added_later(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, plain: int
 ) -> None:
-    """The receiver knows the other one."""
-    testbed.offer(alice, osrtp_accept_twice=True)
+    """The receiver goes on with the medium that it has."""
+    first = testbed.offer(alice, osrtp_accept_twice=True)
     testbed.answer(bob)
     call = TwiceOfferedCall(testbed, SrtpPhone(alice), bob, first="plain")
-    offer = read_sdp(call.offered(plain=plain, to=b"bob").decode())
-    seen = [(each.proto, each.port != 0) for each in offer]
-    assert seen == ([("RTP/AVP", True)] if plain else [("RTP/AVP", False), ("RTP/SAVP", True)])
+    offer = call.offered(plain=plain, to=b"bob")
+    assert (protos(offer), places(offer)) == (["RTP/AVP"], places(first))
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+
+
+def test_a_phone_changes_to_its_other_form_and_back(call: TwiceOfferedCall) -> None:
+    """Its form of SRTP had port 0 then, and the other end heard nothing."""
+    testbed, alice, bob = call.testbed, call.secure.peer, call.plain
+    call.answered_by_plain(call.offered(transport_protocol="RTP/AVP"))
+    both = call.sdp(plain=alice.port)
+    plain_only = [replace(each, port=0) if each.proto == "RTP/SAVP" else each for each in both]
+    offer = testbed.offer(plain_only, to=b"bob")
+    answer = read_sdp(testbed.answer(bob).decode())
+    assert [each.port != 0 for each in answer] == [each.port != 0 for each in plain_only]
+    talk(testbed, alice, bob, write_sdp([each for each in answer if each.port]).encode(), offer)
+    call.answered_by_plain(testbed.offer(call.sdp(), to=b"bob"))
+    call.goes_both_ways()
+
+
+class TwiceAnsweredCall(SecureCall):
+    """A call to a phone that is offered each medium twice, from a plain one."""
+
+    def offered_by_plain(self) -> bytes:
+        """See SecureCall."""
+        offer = self.testbed.offer(
+            self.plain, osrtp_offer_twice=True, transport_protocol="RTP/SAVP", dtls=NO_DTLS
+        )
+        assert protos(offer) == ["RTP/AVP", "RTP/SAVP"]
+        return one_form_of(offer, "RTP/SAVP")
+
+    def answered_by_secure(self, offer: bytes) -> bytes:
+        """See SecureCall."""
+        self.secure.learn(offer)
+        answer = self.testbed.answer(self.answer_with("RTP/SAVP"))
+        (self.secure_sends_to,), (self.plain_sends_to,) = places(offer), places(answer)
+        return answer
+
+    def answer_with(self, proto: str) -> list[MediaLine]:
+        """The phone's SDP in which one of the forms has a port."""
+        (secure,) = read_sdp(self.secure.sdp().decode())
+        both = [replace(secure, proto="RTP/AVP", attributes=()), secure]
+        return [each if each.proto == proto else replace(each, port=0) for each in both]
+
+
+def one_form_of(sdp: bytes, proto: str) -> bytes:
+    """One of the forms of the media in an SDP."""
+    return write_sdp([each for each in read_sdp(sdp.decode()) if each.proto == proto]).encode()
+
+
+@pytest.fixture
+def twice(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> TwiceAnsweredCall:
+    return TwiceAnsweredCall(testbed, SrtpPhone(bob), alice)
+
+
+def test_a_phone_that_is_offered_both_forms_takes_srtp(twice: TwiceAnsweredCall) -> None:
+    answer = twice.answered_by_secure(twice.offered_by_plain())
+    assert protos(answer) == ["RTP/AVP"]
+    twice.goes_both_ways()
+
+
+def test_a_phone_that_is_offered_both_forms_takes_plain_rtp(
+    twice: TwiceAnsweredCall, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    both = testbed.offer(alice, osrtp_offer_twice=True, transport_protocol="RTP/SAVP")
+    offer = one_form_of(both, "RTP/AVP")
+    assert offered_keys(offer) == 0
+    answer = testbed.answer(twice.answer_with("RTP/AVP"))
+    assert protos(answer) == ["RTP/AVP"]
+    talk(testbed, alice, bob, answer, offer)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["without the word", "with the word"])
+def test_later_sdps_have_both_forms_too(twice: TwiceAnsweredCall, again: bool) -> None:
+    testbed = twice.testbed
+    twice.answered_by_secure(twice.offered_by_plain())
+    options: dict[str, Any] = {"transport_protocol": "RTP/SAVP"} if again else {}
+    offer = read_sdp(
+        testbed.offer(twice.plain, to=b"bob", osrtp_offer_twice=again, dtls=NO_DTLS, **options).decode()
+    )
+    assert [(each.proto, each.port != 0) for each in offer] == [("RTP/AVP", again), ("RTP/SAVP", True)]
+    twice.answered_by_secure(write_sdp(offer[1:]).encode())
+    twice.goes_both_ways()
+    to_plain = testbed.offer(twice.answer_with("RTP/SAVP"), tag=b"bob", to=b"alice")
+    assert protos(to_plain) == ["RTP/AVP"]
+    to_phone = read_sdp(testbed.answer(twice.plain, tag=b"alice", to=b"bob").decode())
+    assert [(each.proto, each.port != 0) for each in to_phone] == [("RTP/AVP", False), ("RTP/SAVP", True)]
+    twice.goes_both_ways()
+
+
+def test_media_that_are_no_srtp_are_offered_once(testbed: NgTestbed, alice: MediaPeer) -> None:
+    media = [line(alice), line(alice, kind="image", proto="udptl")]
+    offer = testbed.offer(media, osrtp_offer_twice=True)
+    assert protos(offer) == ["RTP/AVP", "udptl"]
+    offer = testbed.offer(media, osrtp_offer_twice=True, transport_protocol="RTP/SAVP")
+    assert protos(offer) == ["RTP/AVP", "RTP/SAVP", "udptl"]
+
+
+def test_both_forms_survive_with_the_call(twice: TwiceAnsweredCall) -> None:
+    """The SDPs after it have as many media as those before."""
+    twice.answered_by_secure(twice.offered_by_plain())
+    testbed, table, now = twice.testbed, twice.testbed.relay.table, time.monotonic()
+    testbed.offer(twice.answer_with("RTP/SAVP"), tag=b"bob", to=b"alice")
+    snapshot = written(table, CALL, now=now)
+    testbed.delete()
+    restore_call(table, decode_snapshot(snapshot), shift_s=0.0, now=now)
+    answer = testbed.answer(twice.plain, tag=b"alice", to=b"bob")
+    offer = testbed.offer(twice.plain, to=b"bob")
+    assert protos(answer) == protos(offer) == ["RTP/AVP", "RTP/SAVP"]

@@ -163,6 +163,7 @@ OPTIONS = st.builds(
     osrtp_offer=st.booleans(),
     osrtp_accept=st.booleans(),
     osrtp_accept_twice=st.booleans(),
+    osrtp_offer_twice=st.booleans(),
     codecs=st.just(EVERY_CODEC) | generator.codec_choices,
     recrypt=st.booleans(),
     block_dtmf=st.booleans(),

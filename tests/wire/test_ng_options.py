@@ -97,6 +97,7 @@ def rejected(**fields: Any) -> Failure:
             OfferOptions(osrtp_offer=True, osrtp_accept=True, osrtp_accept_twice=True),
         ),
         ({"OSRTP": ["accept-legacy"]}, OfferOptions(osrtp_accept_twice=True)),
+        ({"flags": ["OSRTP-offer-legacy"]}, OfferOptions(osrtp_offer_twice=True)),
         (
             {"flags": ["SDES-offerer_pref:AES_256_CM_HMAC_SHA1_80;NONE", "SDES-prefer", "SDES-static"]},
             OfferOptions(sdes=SdesOptions(prefer=True, offerer_order=("AES_256_CM_HMAC_SHA1_80",))),
@@ -296,8 +297,6 @@ def test_a_warning_does_not_grow_with_the_request() -> None:
         {"codec": {"accept": ["PCMU"], "consume": ["PCMA"]}},
         {"flags": ["record-call"]},
         {"record-call": "yes"},
-        {"flags": ["OSRTP-offer-legacy"]},
-        {"OSRTP": ["offer-legacy"]},
         {"flags": ["T38-decode"]},
         {"flags": ["generate-RTCP"]},
         {"ICE-lite": "off"},

@@ -105,6 +105,8 @@ class RelayOffer(NamedTuple):
             relay may have SRTP with the party, if the other end takes none.
         ice: for each medium its credentials.
         dtls: for each medium its association.
+        forms: of each medium that the other end sees, the transports in which it has offered it, if two; ()
+            if it has offered each medium in one.
     """
 
     bundled: tuple[int, ...] = ()
@@ -112,6 +114,7 @@ class RelayOffer(NamedTuple):
     optional_keys: tuple[OptionalKey | None, ...] = ()
     ice: tuple[IceCredentials | None, ...] = ()
     dtls: tuple[OfferedDtls | None, ...] = ()
+    forms: tuple[tuple[str, ...], ...] = ()
 
     @property
     def has_secrets(self) -> bool:
@@ -185,6 +188,8 @@ class Party(Blockable):
         offered: the m= lines of its last offer.
         transports: of each medium that it has agreed on, the transport of RTP, else ""; while none of its
             media is RTP, those of the answer before.
+        forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
+            (nh.shard.ng.two_forms).
         mux: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
@@ -207,6 +212,7 @@ class Party(Blockable):
         "created",
         "delete_at",
         "ended_totals",
+        "forms",
         "groups",
         "holds",
         "ice",
@@ -248,6 +254,7 @@ class Party(Blockable):
         self.holds: Mapping[int, Media] = NO_HOLDS
         self.offered: tuple[OfferedMedium, ...] = ()
         self.transports: tuple[str, ...] = ()
+        self.forms: tuple[tuple[str, ...], ...] = ()
         self.mux: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
@@ -271,7 +278,7 @@ class Party(Blockable):
         own.waiting_since = None
         own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
-        own.transports = self.transports
+        own.transports, own.forms = self.transports, self.forms
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
         own.superseded = tuple([(index, group.share()) for index, group in self.superseded])
@@ -287,6 +294,7 @@ class Party(Blockable):
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.offered, self.mux, self.holds = other.offered, other.mux, NO_HOLDS
+        self.forms = other.forms
         self.bundles, self.relay_offer = other.bundles, other.relay_offer
         self.security, self.ice = other.security, other.ice
 

@@ -28,6 +28,10 @@ from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
 from nh.calls.sockets.group import SocketGroup
 
+_Forms = Annotated[
+    tuple[Annotated[tuple[str, ...], msgspec.Meta(max_length=2)], ...], msgspec.Meta(max_length=MAX_MEDIA)
+]
+
 
 def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:
     return {medium: MediaSnapshot.take(media) for medium, media in holds.items()}
@@ -43,6 +47,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
+        offered_forms: those of what the relay has offered in its place.
     """
 
     tag: bytes
@@ -72,6 +77,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     bundles: Bundles = []
     bundled: Annotated[tuple[Index, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
     transports: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
+    forms: _Forms = ()
+    offered_forms: _Forms = ()
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -105,6 +112,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             take_bundles(party.bundles),
             party.relay_offer.bundled,
             party.transports,
+            party.forms,
+            party.relay_offer.forms,
         )
 
     @property
@@ -153,8 +162,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)
-        if self.bundled:
-            party.relay_offer = RelayOffer(self.bundled)
+        party.forms = self.forms
+        if self.bundled or self.offered_forms:
+            party.relay_offer = RelayOffer(self.bundled, forms=self.offered_forms)
         party.ended_totals = {
             (medium, component): ReceivedTotals(*totals) for medium, component, *totals in self.ended_totals
         }

@@ -24,6 +24,7 @@ from nh.shard.ng.media_plans import (
 )
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer
+from nh.shard.ng.two_forms import Forms, write_forms
 
 _MAX_ESCAPED: Final = 6
 """Most bytes of JSON for one byte of an SDP: \\u0000, and for bytes that are no UTF-8, \\\\xff."""
@@ -49,7 +50,7 @@ def forward_offer(
         hidden=hidden_of(negotiated.offered),
         mark=mark,
     )
-    return _forward(negotiated, plan, receiver)
+    return _forward(negotiated, plan, receiver, forms=negotiated.receiver_forms)
 
 
 def _plans_of_offer(
@@ -106,7 +107,7 @@ def forward_answer(negotiated: NegotiatedAnswer, groups: Sequence[SocketGroup | 
         unnamed=_unnamed(negotiated),
         mark=mark,
     )
-    return _forward(negotiated, plan, negotiated.offerer)
+    return _forward(negotiated, plan, negotiated.offerer, forms=negotiated.offerer.forms)
 
 
 def _plans_of_answer(
@@ -178,19 +179,28 @@ def _plan(
 
 
 def _forward(
-    negotiated: NegotiatedOffer | NegotiatedAnswer, plan: RewritePlan, receiver: Party | None
+    negotiated: NegotiatedOffer | NegotiatedAnswer,
+    plan: RewritePlan,
+    receiver: Party | None,
+    *,
+    forms: Sequence[Forms],
 ) -> bytes:
     """The SDP by its plan, with what a client wants of its text beside that.
 
     Its receiver keeps its o= and s= from the moment at which a client wants any of it kept.
 
+    Args:
+        forms: of each medium, as the receiver has it.
+
     Raises:
-        SdpTooLong: then the receiver keeps what it had.
+        SdpTooLong, UnusableSdp: then the receiver keeps what it had.
     """
     options, text = negotiated.options, negotiated.options.text
     body = rewrite(negotiated.shown.description, plan)
     if text.attributes:
         body = edit_attributes(body, text.attributes)
+    if forms:
+        body = write_forms(body, forms)
     sent_origin = receiver.sent_origin if receiver is not None else None
     if receiver is not None and (sent_origin or text.controls_origin):
         body, sent_origin = control_origin(body, sent_origin, text)

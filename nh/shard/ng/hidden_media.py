@@ -1,4 +1,4 @@
-"""Hidden media: those of an offer that its receiver never sees (ng's sdp-media-remove, OSRTP=accept-legacy).
+"""Hidden media: those of an offer that its receiver never sees (ng's sdp-media-remove).
 
 The receiver answers, and offers in turn, without them. The end that has offered them must find them in each
 SDP, at their place and rejected (RFC 3264 6 and 8), so they are put in on the way to it and left out on the
@@ -15,7 +15,6 @@ from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
 from nh.shard.ng.offer_ends import OfferEnds
-from nh.shard.ng.srtp_means import is_secure
 
 _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
 
@@ -27,23 +26,20 @@ def offered_media(
 
     Args:
         description: an offer, with the media that are hidden from its sender.
-        options: of the command: the kinds of media that the receiver is not to see, and whether it is to see
-            media once that are there twice. What it has seen before stays in its SDPs (RFC 3264 8), see
-            removed_media().
+        options: of the command: the kinds of media that the receiver is not to see. What it has seen before
+            stays in its SDPs (RFC 3264 8), see removed_media().
         ends: who offers, and who gets the offer.
     """
     inserted = hidden_of(ends.receiver.offered) if ends.receiver is not None else frozenset()
     hidden_before = hidden_of(ends.sender.offered) if ends.sender is not None else frozenset()
     seen = _answered(ends.sender, ends.receiver) - hidden_before
-    twice = _there_twice(description.media, hidden_before, seen)
-    twice = twice if options.osrtp_accept_twice else twice & hidden_before
     return [
         OfferedMedium(
             medium.kind,
             medium.proto,
             medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
             medium.find_value("mid") or "",
-            hidden=index not in seen and (index in twice or _is_of(medium, options.text.removed_media)),
+            hidden=index not in seen and _is_of(medium, options.text.removed_media),
             inserted=index in inserted,
         )
         for index, medium in enumerate(description.media)
@@ -99,7 +95,7 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     try:
         return parse_own(edits.render())
     except MalformedRequest as exc:
-        raise UnusableSdp(f"with the media of sdp-media-remove or OSRTP=accept-legacy: {exc}") from exc
+        raise UnusableSdp(f"with the media of sdp-media-remove: {exc}") from exc
 
 
 def rejection(medium: OfferedMedium, description: SessionDescription) -> list[bytes]:
@@ -117,27 +113,6 @@ def _answered(sender: Party | None, receiver: Party | None) -> set[int]:
     if sender is None or receiver is None:
         return set()
     return set(range(max(len(sender.groups), len(receiver.groups))))
-
-
-def _there_twice(media: Sequence[Medium], hidden: Collection[int], seen: Collection[int]) -> set[int]:
-    """The media, by index, that are there once more beside them: as plain RTP and as SRTP.
-
-    So phones offered SRTP that the other end may take before RFC 8643. Of each two one is among them: that
-    which was hidden before, or else plain RTP, unless it alone has a port, or the receiver knows it alone.
-    """
-    found = set[int]()
-    index = 0
-    while index < len(media) - 1:
-        one, other = media[index : index + 2]
-        if one.kind == other.kind and {is_secure(one.proto), is_secure(other.proto)} == {True, False}:
-            plain, secure = (index, index + 1) if is_secure(other.proto) else (index + 1, index)
-            added = plain in seen and secure not in seen
-            keeps_plain = (added or media[secure].rejected) and not media[plain].rejected
-            before = [each for each in (plain, secure) if each in hidden]
-            found.add(before[0] if before else secure if keeps_plain else plain)
-            index += 1
-        index += 1
-    return found
 
 
 def _is_of(medium: Medium, kinds: Collection[str]) -> bool:

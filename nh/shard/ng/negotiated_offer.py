@@ -7,6 +7,8 @@ the sockets that the domain has for them.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import (
     NO_RELAY_OFFER,
@@ -41,6 +43,7 @@ from nh.shard.ng.securing import keyed_media, secure_offer
 from nh.shard.ng.seen_media import see_offer
 from nh.shard.ng.shown_codecs import ShownSdp
 from nh.shard.ng.srtp_means import is_secure
+from nh.shard.ng.two_forms import Forms, forms_to_offer, with_plain_form
 
 
 class NegotiatedOffer(NamedTuple):
@@ -57,6 +60,7 @@ class NegotiatedOffer(NamedTuple):
         ice: what becomes of its ICE.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
         left_out: see leave_out().
+        sender_forms, receiver_forms: of each medium, as its sender and its receiver see it.
     """
 
     description: SessionDescription
@@ -73,6 +77,8 @@ class NegotiatedOffer(NamedTuple):
     ice: NegotiatedIce
     muxes: list[Mux]
     left_out: str
+    sender_forms: Sequence[Forms]
+    receiver_forms: tuple[Forms, ...]
 
     @property
     def warning(self) -> str:
@@ -117,13 +123,14 @@ class NegotiatedOffer(NamedTuple):
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
         sender.mux, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
-        sender.bundles = self.bundles.accepted
+        sender.bundles, sender.forms = self.bundles.accepted, tuple(self.sender_forms)
         offer = RelayOffer(
             bundled=self.bundles.bundled,
             keys=of_media([each.offered for each in self.secured]),
             optional_keys=of_media(optional_keys(self.description, self.secured, self.options.sdes)),
             ice=of_media([each.offered for each in self.ice.media]),
             dtls=of_media([each.offered_dtls for each in self.secured]),
+            forms=self.receiver_forms,
         )
         sender.relay_offer = offer if any(offer) else NO_RELAY_OFFER
         sender.label = self.options.label or sender.label
@@ -156,6 +163,10 @@ def negotiate_offer(
         description = with_hidden(description, ends.receiver.offered)
     offered = offered_media(description, options, ends)
     transports = wanted_transports(description, options, ends)
+    forms = forms_to_offer(description, transports, offered, options, ends.receiver_forms)
+    if any(forms) and options.osrtp_offer_twice:
+        transports = with_plain_form(description, transports, offered, forms)
+        options = msgspec.structs.replace(options, osrtp_offer=True)
     unsecured = _unsecured(offered)
     if unsecured:
         transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
@@ -181,7 +192,18 @@ def negotiate_offer(
     media = enumerate(seen.description.media)
     muxes = [seen.bundles.mux_of(index, mux_offered(medium, options)) for index, medium in media]
     return NegotiatedOffer(
-        *seen, shared, options, interfaces, offered, transports, secured, ice, muxes, left_out
+        *seen,
+        shared,
+        options,
+        interfaces,
+        offered,
+        transports,
+        secured,
+        ice,
+        muxes,
+        left_out,
+        ends.forms,
+        forms,
     )
 
 

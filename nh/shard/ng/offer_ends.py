@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.party import Party
 from nh.shard.ng.carriers import Carriers
+from nh.shard.ng.two_forms import Forms
 
 
 class OfferEnds(NamedTuple):
@@ -17,12 +18,16 @@ class OfferEnds(NamedTuple):
         same_end: all parties of the end that offers, the oldest first: a new one may go on with the keys of
             another.
         carriers: of their dialog.
+        forms: of each medium of the offer, as the sender has it (nh.shard.ng.two_forms).
+        receiver_forms: of each medium, as the receiver has it.
     """
 
     sender: Party | None = None
     receiver: Party | None = None
     same_end: Sequence[Party] = ()
     carriers: Carriers = NO_CARRIERS
+    forms: Sequence[Forms] = ()
+    receiver_forms: Sequence[Forms] = ()
 
     def find_met(self, branch: bytes) -> Party | None:
         """The party whose interfaces count: the sender, or the latest offer of the end that begins a branch.

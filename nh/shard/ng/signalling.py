@@ -45,6 +45,7 @@ from nh.shard.ng.negotiation import announced_media, family_of, leave_out, polic
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
+from nh.shard.ng.two_forms import Forms, known_forms, read_forms, with_one_form
 
 
 class Signalling:
@@ -106,7 +107,9 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        ends = self._ends_of(command, description)
+        forms = self._forms_of(command, description)
+        description = with_one_form(description, forms)
+        ends = self._ends_of(command, description, forms)
         interfaces = self._interfaces.for_offer(
             command.options,
             family_of(description),
@@ -165,13 +168,14 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
+        now = time.monotonic()
+        offers = self._table.get_call(command.call_id).get_offers(now=now)
+        offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
+        description = with_one_form(description, offerer.relay_offer.forms)
         wanted = [wanted_transport(command.options)] * len(description.media)
         # the offer has decided how its sender has SRTP
         decided = msgspec.structs.replace(command.options, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
         left_out = leave_out(with_shared_transports(description), wanted, decided)
-        now = time.monotonic()
-        offers = self._table.get_call(command.call_id).get_offers(now=now)
-        offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
         joint = offers.participants.find_joint(offerer, command.to_tag)
         near = offerer.interface or self._interfaces.default(4)
         negotiated = negotiate_answer(
@@ -186,7 +190,7 @@ class Signalling:
         sdp, dialog = self._apply_answer(command, offers, negotiated, now=now)
         offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
-        answerer.bundles = negotiated.bundles.answerer
+        answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
         note_answerer(answerer, offerer, offerer.interface)
         note_transports(negotiated.description, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
@@ -256,17 +260,29 @@ class Signalling:
             wall_offset_s=time.time() - time.monotonic(),
         )
 
-    def _ends_of(self, offer: Offer, description: SessionDescription) -> OfferEnds:
+    def _forms_of(self, offer: Offer, description: SessionDescription) -> Sequence[Forms]:
+        """The forms of each medium of an offer, as its sender has it."""
+        call = self._table.find_call(offer.call_id)
+        known = (
+            ()
+            if call is None or call.offers is None
+            else known_forms(call.offers.participants, offer.from_tag)
+        )
+        return read_forms(description, known, new=offer.options.osrtp_accept_twice)
+
+    def _ends_of(self, offer: Offer, description: SessionDescription, forms: Sequence[Forms]) -> OfferEnds:
         """The ends of an offer, as far as the call knows them."""
         call = self._table.find_call(offer.call_id)
         if call is None or call.offers is None:
-            return OfferEnds()
+            return OfferEnds(forms=forms)
         participants = call.offers.participants
         media = announced_media(description, offer.options)
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
         same_end = participants.with_tag(offer.from_tag)
-        return OfferEnds(sender, receiver, same_end, dialog.carriers if dialog is not None else NO_CARRIERS)
+        carriers = dialog.carriers if dialog is not None else NO_CARRIERS
+        receiver_forms = known_forms(participants, offer.to_tag) if receiver is not None else ()
+        return OfferEnds(sender, receiver, same_end, carriers, forms, receiver_forms)
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())

@@ -11,7 +11,7 @@ from nh.wire.ng.dictionary import NO, normalized_words, text_of, words_of
 from nh.wire.ng.dtls import read_dtls, read_dtls_fingerprint
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.sdes import read_sdes
-from nh.wire.ng.unsupported import CODEC_OPTIONS, OSRTP_TWICE, RECORDING, RTCP, T38, TRAFFIC, Gap
+from nh.wire.ng.unsupported import CODEC_OPTIONS, RECORDING, RTCP, T38, TRAFFIC, Gap
 
 Reader = Callable[[object, ParsedOptions], None]
 """Adds the value of one key to what a request asks for."""
@@ -35,6 +35,7 @@ def says_something(value: object) -> bool:
 _OSRTP: Final = {
     b"offer": ("osrtp_offer",),
     b"offer-rfc": ("osrtp_offer",),
+    b"offer-legacy": ("osrtp_offer_twice",),
     b"accept": ("osrtp_accept", "osrtp_accept_twice"),
     b"accept-rfc": ("osrtp_accept",),
     b"accept-legacy": ("osrtp_accept_twice",),
@@ -46,9 +47,7 @@ def _read_osrtp(value: object, parsed: ParsedOptions) -> None:
     for word in normalized_words(value):
         for option in _OSRTP.get(word, ()):
             parsed.set(option)
-        if word == b"offer-legacy":
-            parsed.unsupported("OSRTP=offer-legacy", OSRTP_TWICE)
-        elif word not in _OSRTP:
+        if word not in _OSRTP:
             parsed.ignore(f"OSRTP={text_of(word[:64])}")
 
 
