@@ -218,6 +218,16 @@ def test_both_are_offered_and_the_answerer_chooses(
         testbed.answer(keyed.sdp())
         keyed.send(rtp(1, b"one"), places(offer)[0])
     assert testbed.receive(alice)[0] == rtp(1, b"one")
+    assert means_in(testbed.offer(alice, to=b"bob")) == {takes}
+    others = testbed.offer(
+        alice, to=b"bob", dtls=DtlsOptions(off=takes == "dtls"), sdes=SdesOptions(off=takes == "sdes")
+    )
+    assert means_in(others) == {"dtls", "sdes"} - {takes}, "only if the client excludes what is agreed on"
+
+
+def means_in(sdp: bytes) -> set[str]:
+    """How SRTP may be had by an SDP."""
+    return {name for name, line in (("dtls", b"a=fingerprint:"), ("sdes", b"a=crypto:")) if line in sdp}
 
 
 @pytest.mark.parametrize(

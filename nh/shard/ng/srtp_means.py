@@ -97,7 +97,8 @@ def where_it_ends(
         ):
             return None
         required = offerable(wanted, options, keys=keys)
-        return bool(secure), required or _optional(options, wanted=options.osrtp_offer, keys=keys)
+        means = required or _optional(options, wanted=options.osrtp_offer, keys=keys)
+        return bool(secure), _as_agreed(means, towards)
     if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
     return _where_optional_ends(medium, options, agreed=agreed, towards=towards)
@@ -115,7 +116,15 @@ def _where_optional_ends(
         # an end that has SRTP is offered the same again, unless the client says what it is to have
         keys = towards.dtls is None
         means = Means(sdes=keys and not options.sdes.off, dtls=not keys and not options.dtls.off)
-    return (ends, means) if ends or means else None
+    return (ends, _as_agreed(means, towards)) if ends or means else None
+
+
+def _as_agreed(means: Means, towards: MediaSecurity | None) -> Means:
+    """What an end is offered: what it has agreed on alone, as in rtpengine, if the client permits that."""
+    if towards is None:
+        return means
+    agreed = Means(means.sdes and has_keys(towards), means.dtls and towards.dtls is not None)
+    return agreed or means
 
 
 def wanted_transport(options: OfferOptions) -> str:

@@ -1,8 +1,8 @@
 """Media in two forms: those that an SDP has twice, one beside the other, as plain RTP and as SRTP.
 
-So phones offered SRTP that the other end may take before RFC 8643, as rtpengine's `offer-legacy` does. The call
-knows such a medium as one, in the form that is used: the other one is left out of what comes from such an end,
-and put into what it gets.
+So phones offered SRTP that the other end may take before RFC 8643, as rtpengine's `offer-legacy` does. The
+call knows such a medium as one, in the form that is used: the other one is left out of what comes from such
+an end, and put into what it gets.
 """
 
 from collections.abc import Iterator, Sequence
