@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import msgspec
 from hypothesis import strategies as st
 
+from nh.sdp.crypto import read_crypto
 from nh.sdp.description import Medium, SessionDescription
 
+SUITE = "AES_CM_128_HMAC_SHA1_80"
 KEY = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
 FINGERPRINT = "fingerprint:sha-256 " + ":".join(["AB"] * 32)
 CODECS = {"audio": "opus/48000/2", "video": "VP8/90000"}
@@ -27,7 +29,7 @@ class EndMedium(msgspec.Struct, frozen=True):
         bundle_only: it has no transport of its own.
         mux: it has RTCP on its port.
         ice: its end has ICE for it, if at all.
-        dtls, sdes: its means of SRTP.
+        dtls, sdes: its means of SRTP; `sdes` is the tag of its a=crypto, 0 without one.
         held: its end sends and does not receive.
     """
 
@@ -41,7 +43,7 @@ class EndMedium(msgspec.Struct, frozen=True):
     mux: bool = False
     ice: bool = True
     dtls: bool = False
-    sdes: bool = False
+    sdes: int = 0
     held: bool = False
 
 
@@ -89,7 +91,7 @@ class End(msgspec.Struct, frozen=True):
         if medium.dtls:
             yield from (FINGERPRINT, f"setup:{self.setup}")
         elif medium.sdes:
-            yield f"crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}"
+            yield f"crypto:{medium.sdes} {SUITE} {KEY}"
         if not (self.ice and medium.ice):
             return
         yield from (f"ice-ufrag:{'u' * 4}", f"ice-pwd:{'p' * 22}")
@@ -135,7 +137,7 @@ def offered_media(draw: st.DrawFn) -> list[EndMedium]:
                 not data and (bundled or draw(booleans)),
                 True,
                 data or "TLS" in proto,
-                proto == "RTP/SAVP" and not data,
+                int(proto == "RTP/SAVP" and not data),
             )
         )
     return media
@@ -164,7 +166,7 @@ def answered_media(draw: st.DrawFn, offer: SessionDescription) -> list[EndMedium
                 mux=medium.kind in CODECS and (bundled or (medium.rtcp_mux and draw(booleans))),
                 ice=transport.ice,
                 dtls=transport.has("fingerprint"),
-                sdes=transport.has("crypto"),
+                sdes=_tag_of(transport),
             )
         )
     return media[:-1] if len(media) > 1 and not draw(mostly) else media
@@ -224,7 +226,7 @@ def _returned(medium: EndMedium, port: int, media: list[EndMedium], *, bundled: 
         mux=bundled and medium.kind in CODECS,
         ice=all(each.ice for each in media if each.port),
         dtls=dtls,
-        sdes="SAVP" in proto and not dtls,
+        sdes=int("SAVP" in proto and not dtls),
     )
 
 
@@ -232,6 +234,12 @@ def _has_transport(medium: Medium) -> bool:
     """Whether a medium of an offer can be taken by itself."""
     keyless = not (medium.has("fingerprint") or medium.has("crypto"))
     return medium.port != 0 and not (keyless and ("SAVP" in medium.proto or "DTLS" in medium.proto))
+
+
+def _tag_of(medium: Medium) -> int:
+    """The tag of the line of a=crypto that an end takes; 0 without one."""
+    lines = read_crypto([each.value for each in medium.attributes.get("crypto", ())])
+    return next((line.tag for line in lines if line.key.suite.name == SUITE), 0)
 
 
 def rejected(medium: Medium) -> EndMedium:

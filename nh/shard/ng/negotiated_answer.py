@@ -129,7 +129,14 @@ def negotiate_answer(
         muxes = for_carriers(muxes, carriers, description.media)
     tagged_by_answerer, tagged = tagged_of(bundles.answerer), bundles.tagged_of_offerer
     shared = share_transports(description, tagged_by_answerer)
-    secured = secure_answer(shared, options, offerer=offerer, answerer=answerer, tagged=tagged)
+    secured = secure_answer(
+        shared,
+        options,
+        offerer=offerer,
+        answerer=answerer,
+        tagged=tagged,
+        tagged_by_answerer=tagged_by_answerer,
+    )
     ice = ice_of_answer(
         shared,
         options,

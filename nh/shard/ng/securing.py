@@ -41,6 +41,8 @@ def secure_offer(
     """
     sender, receiver = ends.sender, ends.receiver
     on_both = _ends_on_both(sender, receiver)
+    agreed = [_security(receiver, index) for index in range(len(description.media))]
+    usual = next((each for each in agreed if each is not None), None)
     return [
         _secure_offered(
             medium,
@@ -50,7 +52,8 @@ def secure_offer(
             before=sender,
             index=index,
             known=[each for party in ends.same_end if (each := _security(party, index)) is not None],
-            towards=_security(receiver, index),
+            towards=agreed[index],
+            usual=agreed[index] or usual,
             certificate=certificate,
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
@@ -87,12 +90,15 @@ def _secure_offered(
     index: int,
     known: Sequence[MediaSecurity],
     towards: MediaSecurity | None,
+    usual: MediaSecurity | None,
     on_both: bool,
     certificate: dtls.NewCertificate,
 ) -> Secured:
     current = _security(before, index)
     agreed = [each for each in (*known, current) if each is not None]
-    ending = where_it_ends(medium, wanted, options, agreed=bool(agreed), towards=towards, on_both=on_both)
+    ending = where_it_ends(
+        medium, wanted, options, agreed=bool(agreed), towards=towards, usual=usual, on_both=on_both
+    )
     if ending is None:
         return UNCHANGED
     ends_at_sender, offerable = ending
@@ -138,6 +144,7 @@ def secure_answer(
     offerer: Party,
     answerer: Party | None,
     tagged: Mapping[int, int],
+    tagged_by_answerer: Mapping[int, int],
 ) -> list[Secured]:
     """What becomes of the media of an answer.
 
@@ -147,6 +154,7 @@ def secure_answer(
         offerer: whose offer it answers.
         answerer: who answers; None: it is new.
         tagged: of the media of the offerer's bundles, the tagged ones, whose keys the others have.
+        tagged_by_answerer: the same of the answerer's: the others answer what those were offered.
 
     Raises:
         UnusableSdp: it takes nothing that was offered.
@@ -159,6 +167,7 @@ def secure_answer(
             offerer,
             current=_security(answerer, index),
             tagged=tagged.get(index, index),
+            answered=tagged_by_answerer.get(index, index),
         )
         for index, medium in enumerate(description.media)
     ]
@@ -172,11 +181,12 @@ def _secure_answered(
     *,
     current: MediaSecurity | None,
     tagged: int,
+    answered: int,
 ) -> Secured:
     if medium.rejected or index >= len(offerer.offered):
         return UNCHANGED
     secured = Secured()
-    keys, association = _offered_keys(offerer, index), _offered_dtls(offerer, index)
+    keys, association = _offered_keys(offerer, answered), _offered_dtls(offerer, answered)
     if _takes(medium, keys, association):
         secured = Secured(_security_of_answer(medium, keys, association, current), lines=(), dtls=())
     if optional_srtp.is_open(offerer, index):

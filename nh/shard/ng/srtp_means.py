@@ -74,6 +74,7 @@ def where_it_ends(
     *,
     agreed: bool,
     towards: MediaSecurity | None,
+    usual: MediaSecurity | None,
     on_both: bool,
 ) -> tuple[bool, Means] | None:
     """Whether SRTP of a medium's sender ends at the relay, and how the receiver is offered it; None: nowhere.
@@ -82,6 +83,8 @@ def where_it_ends(
         medium, wanted, options: as of secure_offer().
         agreed: the sender has SRTP with the relay.
         towards: what the receiver has.
+        usual: what the receiver has for this medium, or else for another one: media of one transport have the
+            same.
         on_both: the medium is new, and SRTP of the others ends at the relay on both sides: so does its own.
     """
     if medium.rejected:
@@ -98,10 +101,11 @@ def where_it_ends(
             return None
         required = offerable(wanted, options, keys=keys)
         means = required or _optional(options, wanted=options.osrtp_offer, keys=keys)
-        return bool(secure), _as_agreed(means, towards)
+        return bool(secure), _as_agreed(means, usual)
     if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
-    return _where_optional_ends(medium, options, agreed=agreed, towards=towards)
+    optional = _where_optional_ends(medium, options, agreed=agreed, towards=towards)
+    return None if optional is None else (optional[0], _as_agreed(optional[1], usual))
 
 
 def _where_optional_ends(
@@ -116,14 +120,14 @@ def _where_optional_ends(
         # an end that has SRTP is offered the same again, unless the client says what it is to have
         keys = towards.dtls is None
         means = Means(sdes=keys and not options.sdes.off, dtls=not keys and not options.dtls.off)
-    return (ends, _as_agreed(means, towards)) if ends or means else None
+    return (ends, means) if ends or means else None
 
 
-def _as_agreed(means: Means, towards: MediaSecurity | None) -> Means:
+def _as_agreed(means: Means, usual: MediaSecurity | None) -> Means:
     """What an end is offered: what it has agreed on alone, as in rtpengine, if the client permits that."""
-    if towards is None:
+    if usual is None:
         return means
-    agreed = Means(means.sdes and has_keys(towards), means.dtls and towards.dtls is not None)
+    agreed = Means(means.sdes and has_keys(usual), means.dtls and usual.dtls is not None)
     return agreed or means
 
 
