@@ -213,6 +213,26 @@ def test_an_answer_has_the_key_of_its_bundle_at_the_tagged_medium(
         assert keys.read(ng.receive(phone.peer)[0]) == packet
 
 
+def test_media_that_a_reinvite_adds_to_a_bundle_answer_its_key(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    """Each medium has been offered suites of its own, in another order than the one with a key."""
+    keys = SrtpPhone(phone.peer)
+    sdp = phone.sdp(crypto_of(keys), proto="RTP/SAVP").encode()
+    audio = sdp[: sdp.index(b"m=video")].replace(b"BUNDLE a v", b"BUNDLE a")
+    ng.offer(audio, transport_protocol="RTP/AVP", mux_demux=True)
+    ng.answer(plain_sdp(plain, media=1).encode())
+    offer = ng.offer(plain_sdp(plain).encode(), tag=b"bob", to=b"alice")
+    assert b"a=group:BUNDLE" in offer
+    keys.learn(offer[: offer.index(b"m=video")])
+    answer = without_keys(phone.sdp(crypto_of(keys), proto="RTP/SAVP").encode(), VIDEO)
+    ng.answer(answer, tag=b"alice", to=b"bob")
+    for medium, peer in enumerate(plain):
+        packet = phone.packet(medium, b"from the bundle")
+        keys.send(packet, places(offer)[0])
+        assert ng.receive(peer)[0] == packet
+
+
 def test_media_of_a_bundle_that_is_not_taken_have_the_keys_of_their_own(
     ng: NgTestbed, plain: list[MediaPeer], make_peer: MakePeer
 ) -> None:
