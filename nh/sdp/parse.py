@@ -20,6 +20,9 @@ MAX_BODY_BYTES = 65_536
 MAX_LINES = 4096
 """Most lines: more would delay the packets of a shard for too long."""
 
+_SHOWN_BYTES = 4
+"""How much of a line that cannot be read an error shows: it may be a part of a line with a key."""
+
 _TYPED = re.compile(rb"[a-zA-Z]=")
 
 _PLAIN = frozenset(b"%c=" % letter for letter in b"aosicbtrkuepz")
@@ -128,7 +131,7 @@ def _divide(lines: tuple[Line, ...]) -> list[_Part]:
                 if line.blank:
                     after_blank = True
                 elif not after_blank:
-                    raise _error(index, f"{text[:32]!r} is not TYPE=VALUE")
+                    raise _error(index, f"{text[:_SHOWN_BYTES]!r} is not TYPE=VALUE")
                 continue
             media += start == b"m="
             if _begins_part(index, text, media, first=not parts):

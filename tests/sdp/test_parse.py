@@ -217,6 +217,7 @@ def test_labels_and_keys_are_found() -> None:
         (b"m=audio 4000 RTP/AVP 0", "line 1: an SDP must start with v=0"),
         (b"v=1\r\n", "line 1: the SDP version is not 0"),
         (b"v=0\r\ns=-\r\njunk\r\n", "line 3: b'junk' is not TYPE=VALUE"),
+        (b"v=0\r\ns=-\r\ninline:WVNfX19zZW1j\r\n", "line 3: b'inli' is not TYPE=VALUE"),
         (b"v=0\r\nc=IN IP4\r\n", "line 2: c="),
         (b"v=0\r\nc=TN RFC2543 +1-201-406-4090\r\n", "line 2: c="),
         (b"v=0\r\nc=IN IP4 192.0.2.256\r\n", "line 2: c=.*192.0.2.256"),
@@ -237,7 +238,7 @@ def test_labels_and_keys_are_found() -> None:
         (b"v=0\r\nm=audio 4000 " + b"x" * 65 + b" 0\r\n", "line 2: m= .*64"),
         (b"v=0\r\nm=audio 4000 RTP/\xc3\xa4 0\r\n", "line 2: m="),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_what_cannot_be_read_is_refused_with_its_line(body: bytes, why: str) -> None:
     with pytest.raises(MalformedRequest, match=why):
