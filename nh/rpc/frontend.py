@@ -161,10 +161,14 @@ class Frontend:
         """Accept no clients, read no datagrams and close every connection."""
         self._stop_accepting()
         self._sweep_timer.cancel()
-        for datagrams in self._datagrams:
-            datagrams.close()
+        self.close_datagrams()
         for connection in self._clients:
             connection.close()
+
+    def close_datagrams(self) -> None:
+        """Read and send no datagrams any more: their sockets are about to be closed."""
+        for datagrams in self._datagrams:
+            datagrams.close()
 
     # --- accepting --------------------------------------------------------------------------------
 

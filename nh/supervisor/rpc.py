@@ -143,7 +143,9 @@ class Rpc:
         self._close_waiting()
 
     def close_listeners(self) -> None:
-        """Stop listening."""
+        """Stop listening, and send no more over UDP."""
+        for frontend in self._frontends.values():
+            frontend.close_datagrams()
         for listeners in self._listeners.values():
             while listeners:
                 listeners.pop().close()

@@ -2,11 +2,16 @@
 
 import contextlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from nh.config import Settings
 from nh.ipc.inherited import NOTHING_INHERITED
 from nh.loop import SelectorLoop
+from nh.results import Closed
+from nh.rpc.protocols import NG
 from nh.stats import SupervisorStats
 from nh.supervisor.rpc import Rpc
 from tools.harness.waiting import turn_until
@@ -25,3 +30,25 @@ def test_limits_that_change_before_clients_are_served_hold_then(tmp_path: Path) 
             stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
         turn_until(loop, lambda: stats.rpc_accepted == 2)
         assert (rpc.clients, stats.rpc_evicted) == (1, 1)
+
+
+def test_a_reply_that_comes_when_the_sockets_are_closed_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stats = SupervisorStats()
+    replies: list[Callable[[Closed], object]] = []
+    with contextlib.closing(SelectorLoop()) as loop, contextlib.ExitStack() as stack:
+        settings = Settings(ng=("127.0.0.1:0",), address="127.0.0.1", runtime_dir=str(tmp_path))
+        rpc = Rpc(loop, settings, stats, NOTHING_INHERITED)
+        stack.callback(rpc.close_listeners)
+        rpc.serve(lambda _command, reply, _origin: replies.append(reply))
+        stack.callback(rpc.close)
+        host, _, port = rpc.first_address(NG).rpartition(":")
+        client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        client.sendto(b"1 d7:call-id1:c7:command6:delete8:from-tag1:ae", (host, int(port)))
+        turn_until(loop, lambda: bool(replies))
+        rpc.stop_accepting()
+        rpc.close_listeners()
+        replies[0](Closed(1))
+    assert stats.rpc_send_failed == 0
+    assert not caplog.messages
