@@ -12,7 +12,15 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from nh.http.metrics import render
-from nh.stats import Segment, ShardStats, ShardWriter, StatsReader, SupervisorStats, SupervisorWriter
+from nh.stats import (
+    ShardStats,
+    ShardWriter,
+    StatsReader,
+    SupervisorStats,
+    SupervisorWriter,
+    own_segment,
+    segment_name,
+)
 from tools.monitoring.__main__ import PATH, text
 
 ALERTS = PATH.with_name("nh-alerts.yml")
@@ -20,12 +28,15 @@ OF_PROMETHEUS = {"job", "instance"}
 
 
 @pytest.fixture
-def exposed(segment: Segment) -> str:
-    """What a relay says at /metrics."""
-    for shard in range(2):
-        ShardWriter(segment, shard).publish(ShardStats(heartbeat=1.0, pid=1))
-    SupervisorWriter(segment).publish(SupervisorStats(heartbeat=1.0))
-    return render(StatsReader(segment).read(), "")[0].decode()
+def exposed(tmp_path: Path) -> str:
+    """What a relay that is a standby, too, says at /metrics."""
+    stats = SupervisorStats(heartbeat=1.0, standby=1)
+    stats.groups[0].group = "pair-1"
+    with own_segment(segment_name(tmp_path), 2, 1) as segment:
+        for shard in range(2):
+            ShardWriter(segment, shard).publish(ShardStats(heartbeat=1.0, pid=1))
+        SupervisorWriter(segment).publish(stats)
+        return render(StatsReader(segment).read(), "")[0].decode()
 
 
 @pytest.fixture
@@ -125,8 +136,15 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         f'nh_restarts_total{{shard="0", {relay}}}': "0+1x20",
         f'nh_loop_lag_seconds{{shard="0", {relay}}}': "0.001x20",
         f'nh_at_limit{{shard="0", {relay}}}': "1x20",
+        f'nh_standby_group_ready{{group="pair-1", {relay}}}': "1 0x19",
+        f"nh_hooks_failed_total{{{relay}}}": "0 1x19",
+        f"nh_timeouts_failed_total{{{relay}}}": "0x20",
+        f"nh_timeouts_lost_total{{{relay}}}": "0 3x19",
     }
-    firing = ("NhShardDown", "NhPortsShort", "NhShardRestarts", "NhAtLimit")
+    firing = (
+        *("NhShardDown", "NhPortsShort", "NhShardRestarts", "NhAtLimit"),
+        *("NhStandbyNotReady", "NhHooksFail", "NhTimeoutsUnreported"),
+    )
     test = {
         "rule_files": [str(ALERTS)],
         "tests": [
