@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nh.fastpath.netlink.interfaces import ETHERNET, LOOPBACK
+from nh.paths import read_unbuffered
 
 _GET_NAME, _GET_MTU, _GET_HARDWARE = 0x8910, 0x8921, 0x8927  # SIOCGIFNAME, SIOCGIFMTU, SIOCGIFHWADDR
 _IFREQ_BYTES = 40
@@ -25,13 +26,11 @@ class Device(NamedTuple):
         name: its name.
         ethernet: whether its packets begin with an Ethernet header (loopback's do too).
         mtu_bytes: longest IPv4 packet.
-        ipv6_mtu_bytes: longest IPv6 packet; less where a router advertised less (RFC 4861 4.6.4).
     """
 
     name: str
     ethernet: bool
     mtu_bytes: int
-    ipv6_mtu_bytes: int
 
 
 class Devices:
@@ -40,6 +39,7 @@ class Devices:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._known: dict[int, Device] = {}
+        self._ipv6_mtus: dict[Device, int] = {}  # of those that an IPv6 route led out of
 
     def get(self, ifindex: int) -> Device:
         """The interface with that index. Raises OSError if there is none."""
@@ -48,15 +48,24 @@ class Devices:
             device = self._known[ifindex] = self._ask(ifindex)
         return device
 
+    def ipv6_mtu_bytes(self, device: Device) -> int:
+        """Longest IPv6 packet of an interface; less where a router advertised less (RFC 4861 4.6.4)."""
+        known = self._ipv6_mtus.get(device)
+        if known is None:
+            known = self._ipv6_mtus[device] = _ipv6_mtu(device)
+        return known
+
     def ipv6_mtus_changed(self) -> bool:
-        """Whether the IPv6 MTU of a known interface is not what it was: its sysctl raises no event."""
-        return any(
-            _ipv6_mtu(each.name, each.mtu_bytes) != each.ipv6_mtu_bytes for each in self._known.values()
-        )
+        """Whether the IPv6 MTU of an interface is not what it was: its sysctl raises no event.
+
+        Without IPv6 routes there is nothing to read.
+        """
+        return any(_ipv6_mtu(device) != known for device, known in self._ipv6_mtus.items())
 
     def forget(self) -> None:
         """Ask again: a link may have changed, or another may have an index now."""
         self._known.clear()
+        self._ipv6_mtus.clear()
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -67,14 +76,15 @@ class Devices:
         mtu_bytes = int(_INTEGER.unpack_from(self._ioctl(_GET_MTU, name))[1])
         hardware = int(_FAMILY.unpack_from(self._ioctl(_GET_HARDWARE, name))[1])
         text = name.rstrip(b"\0").decode(errors="surrogateescape")
-        return Device(text, hardware in (ETHERNET, LOOPBACK), mtu_bytes, _ipv6_mtu(text, mtu_bytes))
+        return Device(text, hardware in (ETHERNET, LOOPBACK), mtu_bytes)
 
     def _ioctl(self, request: int, argument: bytes) -> bytes:
         return fcntl.ioctl(self._socket, request, argument.ljust(_IFREQ_BYTES, b"\0"))
 
 
-def _ipv6_mtu(name: str, mtu_bytes: int) -> int:
+def _ipv6_mtu(device: Device) -> int:
     try:
-        return min(mtu_bytes, int(Path("/proc/sys/net/ipv6/conf", name, "mtu").read_text()))
+        sysctl = int(read_unbuffered(Path("/proc/sys/net/ipv6/conf", device.name, "mtu")))
     except (OSError, ValueError):  # IPv6 is off, or /proc is not to be read
-        return mtu_bytes
+        return device.mtu_bytes
+    return min(device.mtu_bytes, sysctl)

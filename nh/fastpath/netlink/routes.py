@@ -196,7 +196,7 @@ class Routes:
         device = self._devices.get(ifindex)
         if not device.ethernet:
             return NoRoute(f"interface {device.name} is not Ethernet")
-        mtu_bytes = device.ipv6_mtu_bytes if family is _IPV6 else device.mtu_bytes
+        mtu_bytes = self._devices.ipv6_mtu_bytes(device) if family is _IPV6 else device.mtu_bytes
         return _measured(Route(ifindex, kind == _LOCAL, mtu_bytes), found)
 
 

@@ -15,6 +15,7 @@ from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import COMMANDS
 from nh.commands import RelayCommand
+from nh.dtls.problem import Problem
 from nh.errors import Draining, NhError
 from nh.ice.agent import REFUSED, CheckResult
 from nh.shard.limit_log import limit_of
@@ -58,6 +59,7 @@ class StatsCollector(CallObserver):
         self._base = dataclasses.replace(stats, **own)
         self._table = table
         self._plane = plane
+        self._rare: tuple[list[int], dict[CheckResult, int], dict[Problem | None, int]] | None = None
         if plane.kernel is None:  # a path in the kernel has its own counters of earlier processes
             plane.traffic.kernel_packets, plane.traffic.kernel_bytes = (
                 stats.kernel_packets,
@@ -73,6 +75,7 @@ class StatsCollector(CallObserver):
         """
         for stats in (self.stats, self._base):
             add_counters(stats, SHARD_TABLE, counters)
+        self._rare = None
         if not kernel_has_them:
             self._plane.add_carry_over(
                 int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0))
@@ -160,11 +163,18 @@ class StatsCollector(CallObserver):
         stats.bytes_out = base.bytes_out - base.kernel_bytes + traffic.bytes_out
         stats.kernel_packets = traffic.kernel_packets
         stats.kernel_bytes = traffic.kernel_bytes
+        rare = traffic.drops.copy(), dict(self._plane.checks), dict(self._plane.handshakes)
+        if rare != self._rare:
+            self._rare = rare
+            self._count_rare()
+
+    def _count_rare(self) -> None:
+        """Count what is no plain packet: drops, checks of ICE, handshakes."""
+        stats, base, plane = self.stats, self._base, self._plane
         for reason, name in _DROPS:
-            setattr(stats, name, getattr(base, name) + traffic.drops[reason])
-        checks = self._plane.checks
+            setattr(stats, name, getattr(base, name) + plane.traffic.drops[reason])
         for result, name in _CHECKS:
-            setattr(stats, name, getattr(base, name) + checks[result])
-        for problem, count in self._plane.handshakes.items():
+            setattr(stats, name, getattr(base, name) + plane.checks[result])
+        for problem, count in plane.handshakes.items():
             name = f"dtls_{'ok' if problem is None else problem.name.lower()}"
             setattr(stats, name, getattr(base, name) + count)
