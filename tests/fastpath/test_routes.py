@@ -137,6 +137,19 @@ def test_the_mtu_that_a_router_advertised_counts_for_ipv6_alone(routes: Routes) 
     assert routes.find("10.1.0.2", "10.1.0.1") == by("left", 1500)
 
 
+def test_a_changed_sysctl_matters_where_an_ipv6_route_led_out(routes: Routes) -> None:
+    sysctl = Path("/proc/sys/net/ipv6/conf/left/mtu")
+    assert routes.find("10.1.0.2", "10.1.0.1") == by("left", 1500)
+    sysctl.write_text("1380")
+    assert not routes.ipv6_mtus_changed()
+    assert routes.find("fd01::2", "fd01::1") == by("left", 1380)
+    assert not routes.ipv6_mtus_changed()
+    sysctl.write_text("1400")
+    assert routes.ipv6_mtus_changed()
+    routes.forget_links()
+    assert routes.find("fd01::2", "fd01::1") == by("left", 1400)
+
+
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])
 @EACH_FAMILY
 def test_a_route_that_drops_is_no_way(here: Namespace, routes: Routes, kind: str, far: Far) -> None:
