@@ -9,7 +9,7 @@ from nh.config_table import KernelMode
 from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
-from nh.fastpath.probe import Verdict, probe
+from nh.fastpath.probe import Availability, probe
 from nh.stats import StatsReader, attach_segment, segment_name
 from nh.stats.reading import SupervisorReading
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
@@ -146,8 +146,8 @@ def check_kernel_path(patient: Patient) -> Findings:
     if patient.settings.kernel is KernelMode.OFF:
         yield ok("turned off (kernel = off): all media are relayed in user space")
         return
-    verdict, why = probe()
-    if verdict is Verdict.SUPPORTED:
+    availability, why = probe()
+    if availability is Availability.AVAILABLE:
         yield ok("media can be relayed inside the kernel")
         return
     yield warning(

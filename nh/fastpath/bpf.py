@@ -46,7 +46,7 @@ MMAPABLE: Final = 1 << 10
 """BPF_F_MMAPABLE: a flag of array maps whose values are read through mmap(2). Linux 5.5."""
 
 
-class Update(enum.IntEnum):
+class UpdateMode(enum.IntEnum):
     """Whether an element that is written may, must not, or must be there already."""
 
     ANY = 0
@@ -94,7 +94,7 @@ def create_map(
     return _bpf(_Command.MAP_CREATE, attributes, f"creating the map {name}")
 
 
-def update(map_fd: int, key: bytes, value: bytes, mode: Update = Update.ANY) -> None:
+def update(map_fd: int, key: bytes, value: bytes, mode: UpdateMode = UpdateMode.ANY) -> None:
     """Write an element; a program sees either the old value or the new one whole (hash maps).
 
     Raises:

@@ -73,14 +73,14 @@ class FlowTable:
         key = layout.pack_key(local)
         if len(self._flows) + len(self._markers) >= self._share and self._markers:
             self._remove_marker(next(iter(self._markers)))
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.NEW)
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.UpdateMode.NEW)
         self._flows[key] = local, flow
         self._mark_later(key, layout.pack_key(flow.out))
 
     def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
         """Change what the kernel does with packets for `local`."""
         key = layout.pack_key(local)
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.Update.REPLACE)
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.UpdateMode.REPLACE)
         _, before = self._flows[key]
         self._flows[key] = local, flow
         if (before.out, before.target) != (flow.out, flow.target):
@@ -137,7 +137,7 @@ class FlowTable:
             shard=self.shard,
         )
         with contextlib.suppress(KernelPathUnavailable):
-            bpf.update(self._flows_fd, marker, layout.pack_flow(leads), bpf.Update.NEW)
+            bpf.update(self._flows_fd, marker, layout.pack_flow(leads), bpf.UpdateMode.NEW)
             self._markers[marker] = key
 
     def _unmark(self, key: bytes, flow: layout.FlowEntry) -> None:

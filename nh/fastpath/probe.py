@@ -1,6 +1,6 @@
 """Whether this host can run the kernel path, and if it cannot, the reason in one line.
 
-The verdict comes from an attempt to load the program. "Cannot tell" is not "no": an attempt that may succeed
+The answer comes from an attempt to load the program. "Cannot tell" is not "no": an attempt that may succeed
 another time is UNKNOWN. Attaching to interfaces is not part of it.
 """
 
@@ -29,23 +29,23 @@ _CAP_BPF: Final = 39
 _SHORTAGES: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR, errno.ENOSPC)
 
 
-class Verdict(enum.Enum):
+class Availability(enum.Enum):
     """Yes, no, or cannot tell."""
 
-    SUPPORTED = "supported"
-    UNSUPPORTED = "unsupported"
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
     UNKNOWN = "unknown"
 
 
 class Support(NamedTuple):
-    """A verdict and, unless it is SUPPORTED, its reason: one line without a full stop."""
+    """Whether the host has it and, unless it is AVAILABLE, the reason: one line without a full stop."""
 
-    verdict: Verdict
+    availability: Availability
     why: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Host:
+class HostFacts:
     """What is known of this host and process; "" where it cannot be read.
 
     Attributes:
@@ -70,17 +70,17 @@ def probe() -> Support:
     return judge(this_host(), lambda: load(1).close())
 
 
-def judge(host: Host, attempt: Callable[[], object]) -> Support:
-    """The verdict for `host`, where `attempt` loads the program or raises KernelPathUnavailable."""
+def judge(host: HostFacts, attempt: Callable[[], object]) -> Support:
+    """Whether `host` has the path, where `attempt` loads the program or raises KernelPathUnavailable."""
     try:
         explained(host, attempt)
     except KernelPathUnavailable as refusal:
-        verdict = Verdict.UNKNOWN if refusal.errno in _SHORTAGES else Verdict.UNSUPPORTED
-        return Support(verdict, str(refusal))
-    return Support(Verdict.SUPPORTED)
+        availability = Availability.UNKNOWN if refusal.errno in _SHORTAGES else Availability.UNAVAILABLE
+        return Support(availability, str(refusal))
+    return Support(Availability.AVAILABLE)
 
 
-def explained(host: Host, attempt: Callable[[], T]) -> T:
+def explained(host: HostFacts, attempt: Callable[[], T]) -> T:
     """What `attempt` returns, which loads the program on `host`.
 
     Raises:
@@ -95,7 +95,7 @@ def explained(host: Host, attempt: Callable[[], T]) -> T:
         raise KernelPathUnavailable(_reason(host, refusal), errno=refusal.errno) from refusal
 
 
-def _unfit(host: Host) -> str:
+def _unfit(host: HostFacts) -> str:
     """Why the program need not be tried on `host`; "" if it is to be tried."""
     if host.system != "Linux":
         return f"it needs Linux, this is {host.system}"
@@ -108,7 +108,7 @@ def _unfit(host: Host) -> str:
     return ""
 
 
-def _reason(host: Host, refusal: KernelPathUnavailable) -> str:
+def _reason(host: HostFacts, refusal: KernelPathUnavailable) -> str:
     if refusal.errno == errno.ENOSYS:
         hidden = _is_filtered(host)
         return "a seccomp filter hides bpf(2) from nh" if hidden else "this kernel was built without bpf(2)"
@@ -117,7 +117,7 @@ def _reason(host: Host, refusal: KernelPathUnavailable) -> str:
     return _one_line(str(refusal))
 
 
-def _obstacle(host: Host) -> str:
+def _obstacle(host: HostFacts) -> str:
     """What stands between nh and bpf(2): known for the first two, likely for the others."""
     missing = _missing_capabilities(host)
     in_namespace = host.uid_map != "" and host.uid_map.split() != ["0", "0", "4294967295"]
@@ -146,7 +146,7 @@ def effective_capabilities(status: str) -> int | None:
     return int(found[1], 16) if found else None
 
 
-def _missing_capabilities(host: Host) -> list[str]:
+def _missing_capabilities(host: HostFacts) -> list[str]:
     effective = effective_capabilities(host.status)
     if effective is None or effective >> _CAP_SYS_ADMIN & 1:
         return []
@@ -154,7 +154,7 @@ def _missing_capabilities(host: Host) -> list[str]:
     return [name for name, bit in wanted.items() if not effective >> bit & 1]
 
 
-def _is_filtered(host: Host) -> bool:
+def _is_filtered(host: HostFacts) -> bool:
     """Whether a seccomp filter judges this process's system calls."""
     return re.search(r"^Seccomp:\s*2$", host.status, re.MULTILINE) is not None
 
@@ -166,9 +166,9 @@ def _one_line(message: str) -> str:
     return f"{first} … {verdict[-1]}" if verdict else first
 
 
-def this_host() -> Host:
+def this_host() -> HostFacts:
     """This host and process."""
-    return Host(
+    return HostFacts(
         platform.system(),
         platform.machine(),
         platform.release(),

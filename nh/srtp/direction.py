@@ -7,7 +7,7 @@ from nh.srtp.ciphers import CounterModeCipher, GcmCipher, PacketCipher
 from nh.srtp.derivation import derive_rtcp_keys, derive_rtp_keys
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
-from nh.srtp.state import MAX_STREAMS, SEEN_BYTES, DirectionState, StreamState
+from nh.srtp.state import MAX_STREAMS, SEEN_BYTES, DirectionState, SrtpStreamState
 from nh.srtp.window import PacketWindow
 
 INDEX_BITS: Final = 48
@@ -104,15 +104,15 @@ def rtcp_ssrc(packet: memoryview) -> int:
     return int(_read_ssrc(packet, 4)[0])
 
 
-def states_of(streams: dict[int, PacketWindow]) -> list[StreamState]:
+def states_of(streams: dict[int, PacketWindow]) -> list[SrtpStreamState]:
     """The streams, for a successor."""
     return [
-        StreamState(ssrc, window.highest, window.seen.to_bytes(SEEN_BYTES, "big"))
+        SrtpStreamState(ssrc, window.highest, window.seen.to_bytes(SEEN_BYTES, "big"))
         for ssrc, window in streams.items()
     ]
 
 
-def _restore(states: list[StreamState]) -> dict[int, PacketWindow]:
+def _restore(states: list[SrtpStreamState]) -> dict[int, PacketWindow]:
     return {
         each.ssrc: PacketWindow(each.highest, int.from_bytes(each.seen, "big"), restored=True)
         for each in states

@@ -16,7 +16,7 @@ SEEN_BYTES: Final = WINDOW_PACKETS // 8
 _MAX_SSRC: Final = 2**32 - 1
 
 
-class StreamState(msgspec.Struct, frozen=True, array_like=True):
+class SrtpStreamState(msgspec.Struct, frozen=True, array_like=True):
     """A PacketWindow.
 
     Attributes:
@@ -30,7 +30,7 @@ class StreamState(msgspec.Struct, frozen=True, array_like=True):
     seen: Annotated[bytes, msgspec.Meta(min_length=SEEN_BYTES, max_length=SEEN_BYTES)]
 
 
-Streams = Annotated[list[StreamState], msgspec.Meta(max_length=MAX_STREAMS)]
+Streams = Annotated[list[SrtpStreamState], msgspec.Meta(max_length=MAX_STREAMS)]
 
 
 class DirectionState(msgspec.Struct, frozen=True, array_like=True):

@@ -32,7 +32,7 @@ from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess
 from nh.supervisor.shards.zygote import Zygote
 from nh.supervisor.storage import Storage
-from nh.supervisor.store.open import Group, StateKey
+from nh.supervisor.store.open import StateKey, WantedGroup
 
 if TYPE_CHECKING:
     from nh.supervisor.records.records import Records
@@ -103,7 +103,7 @@ class Runtime:
         self.claimed = claim.descriptors
         self.storage = Storage(settings, key, stack, self.stats, inherited.message.group)
         if not standby:
-            self.storage.open(Group(inherited.message.group), inherited)
+            self.storage.open(WantedGroup(inherited.message.group), inherited)
         self.loop = SelectorLoop()
         stack.callback(self.loop.close)
         claim.serve(self.loop)
@@ -142,7 +142,7 @@ class Runtime:
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
 
-    def open_store(self, group: Group) -> None:
+    def open_store(self, group: WantedGroup) -> None:
         """Open the store of a standby; raises as nh.supervisor.store.open.open_store()."""
         self.storage.open(group)
         self._tell_kernel()

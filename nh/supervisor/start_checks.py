@@ -124,10 +124,10 @@ def _check_http(settings: Settings, running: bool) -> None:
 def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
     if settings.kernel is not KernelMode.ON:
         return
-    from nh.fastpath.probe import Verdict, probe  # noqa: PLC0415
+    from nh.fastpath.probe import Availability, probe  # noqa: PLC0415
 
-    verdict, why = probe()
-    if verdict is Verdict.UNSUPPORTED:
+    availability, why = probe()
+    if availability is Availability.UNAVAILABLE:
         raise NotNow(f"kernel: media cannot be relayed inside the kernel: {why}; or use --kernel auto")
 
 

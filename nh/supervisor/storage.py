@@ -10,7 +10,7 @@ from nh.ipc.shared_deadline import boottime
 from nh.stats import SupervisorStats
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.store.deadline import NEVER_NS, Deadline, lift_deadline
-from nh.supervisor.store.open import Group, StateKey, open_store, prefix_of
+from nh.supervisor.store.open import StateKey, WantedGroup, open_store, prefix_of
 from nh.supervisor.store.store import Store
 
 
@@ -50,7 +50,7 @@ class Storage:
         self._stack = stack
         self._stats = stats
 
-    def open(self, group: Group, inherited: Inherited = NOTHING_INHERITED) -> None:
+    def open(self, group: WantedGroup, inherited: Inherited = NOTHING_INHERITED) -> None:
         """Open the store; raises as nh.supervisor.store.open.open_store()."""
         opened = self._stack.enter_context(open_store(self._settings, inherited, group, key=self._key))
         self.store, self.lock = opened

@@ -7,7 +7,7 @@ import pytest
 
 from nh.calls.latching.claims import Carried, read_claim
 from nh.calls.latching.earlier import EarlierSender
-from nh.calls.latching.rules import ELSEWHERE_S, MOMENT_S, POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.rules import ELSEWHERE_S, MOMENT_S, POLICIES, RULES, Decision, Facts
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
@@ -457,8 +457,8 @@ def test_which_rule_decides_and_what_follows(example: Example) -> None:
 
     twin = example.leg()
     before = twin.source
-    assert twin.admit(example.source, packet, now=now) == (rule.verdict is not Verdict.REFUSE)
-    assert twin.source == (example.source if rule.verdict is Verdict.TAKE else before)
+    assert twin.admit(example.source, packet, now=now) == (rule.decision is not Decision.REFUSE)
+    assert twin.source == (example.source if rule.decision is Decision.TAKE else before)
 
 
 def test_every_rule_has_an_example() -> None:

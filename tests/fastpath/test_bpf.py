@@ -73,10 +73,10 @@ def test_a_full_map_says_so(table: int) -> None:
 
 def test_an_element_may_have_to_be_new_or_to_be_there(table: int) -> None:
     with pytest.raises(KernelPathUnavailable, match="ENOENT"):
-        bpf.update(table, b"key1", bytes(8), bpf.Update.REPLACE)
-    bpf.update(table, b"key1", bytes(8), bpf.Update.NEW)
+        bpf.update(table, b"key1", bytes(8), bpf.UpdateMode.REPLACE)
+    bpf.update(table, b"key1", bytes(8), bpf.UpdateMode.NEW)
     with pytest.raises(KernelPathUnavailable, match="EEXIST"):
-        bpf.update(table, b"key1", bytes(8), bpf.Update.NEW)
+        bpf.update(table, b"key1", bytes(8), bpf.UpdateMode.NEW)
 
 
 def test_an_impossible_map_is_refused_with_its_name_and_the_kernels_reason() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nh.errors import KernelPathUnavailable
-from nh.fastpath.probe import Host, Support, Verdict, judge, probe
+from nh.fastpath.probe import Availability, HostFacts, Support, judge, probe
 
 ALL_CAPABILITIES = 0x1FFFFFFFFFF
 NET_ADMIN, SYS_ADMIN, BPF = 1 << 12, 1 << 21, 1 << 39
@@ -19,7 +19,7 @@ def status(effective: int, seccomp: int = 0) -> str:
     return f"Name:\tnh\nCapPrm:\t{effective:016x}\nCapEff:\t{effective:016x}\nSeccomp:\t{seccomp}\n"
 
 
-HOST = Host(
+HOST = HostFacts(
     "Linux",
     "x86_64",
     "6.1.0-18-amd64",
@@ -46,7 +46,7 @@ def refused(code: int, log: str = "") -> Support:
     return refused_on(HOST, code, log)
 
 
-def refused_on(host: Host, code: int, log: str = "") -> Support:
+def refused_on(host: HostFacts, code: int, log: str = "") -> Support:
     def attempt() -> None:
         raise KernelPathUnavailable(f"loading the program nh_relay: {os.strerror(code)}{log}", errno=code)
 
@@ -54,7 +54,7 @@ def refused_on(host: Host, code: int, log: str = "") -> Support:
 
 
 def test_a_host_that_loads_the_program_can() -> None:
-    assert judge(HOST, goes_well) == Support(Verdict.SUPPORTED)
+    assert judge(HOST, goes_well) == Support(Availability.AVAILABLE)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,14 @@ def test_a_host_that_loads_the_program_can() -> None:
         (dataclasses.replace(HOST, clock_offsets=offsets(0, 500)), IN_TIME_NAMESPACE),
     ],
 )
-def test_hosts_that_cannot_are_not_tried(host: Host, why: str) -> None:
-    assert judge(host, lambda: pytest.fail("tried")) == Support(Verdict.UNSUPPORTED, why)
+def test_hosts_that_cannot_are_not_tried(host: HostFacts, why: str) -> None:
+    assert judge(host, lambda: pytest.fail("tried")) == Support(Availability.UNAVAILABLE, why)
 
 
 def test_a_time_namespace_that_moves_no_clock_of_bpf_programs_does_no_harm() -> None:
     moved = offsets(0) + "boottime        86400         0\n"
-    assert judge(dataclasses.replace(HOST, clock_offsets=moved), goes_well).verdict is Verdict.SUPPORTED
+    host = dataclasses.replace(HOST, clock_offsets=moved)
+    assert judge(host, goes_well) == Support(Availability.AVAILABLE)
 
 
 @pytest.mark.kernel
@@ -86,7 +87,8 @@ def test_nh_in_a_time_namespace_keeps_to_user_space() -> None:
 
 
 def test_a_kernel_that_hides_its_version_is_tried() -> None:
-    assert judge(dataclasses.replace(HOST, release="custom"), goes_well).verdict is Verdict.SUPPORTED
+    host = dataclasses.replace(HOST, release="custom")
+    assert judge(host, goes_well) == Support(Availability.AVAILABLE)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_kernel_that_hides_its_version_is_tried() -> None:
 def test_missing_capabilities_are_named(effective: int, lacks: str) -> None:
     host = dataclasses.replace(HOST, status=status(effective))
     why = f"nh may not load BPF programs: it lacks {lacks}"
-    assert refused_on(host, errno.EPERM) == Support(Verdict.UNSUPPORTED, why)
+    assert refused_on(host, errno.EPERM) == Support(Availability.UNAVAILABLE, why)
 
 
 @pytest.mark.parametrize(
@@ -107,12 +109,12 @@ def test_missing_capabilities_are_named(effective: int, lacks: str) -> None:
         (dataclasses.replace(HOST, lockdown="none [integrity] confidentiality\n"), "lockdown"),
         (dataclasses.replace(HOST, release="5.10.0-28"), "RLIMIT_MEMLOCK"),
         (dataclasses.replace(HOST, status=status(SYS_ADMIN)), "security module"),
-        (Host("Linux", "aarch64", "6.6", "", "", ""), "security module"),
+        (HostFacts("Linux", "aarch64", "6.6", "", "", ""), "security module"),
     ],
 )
-def test_other_obstacles_are_named_as_far_as_they_show(host: Host, words: str) -> None:
-    verdict, why = refused_on(host, errno.EPERM)
-    assert verdict is Verdict.UNSUPPORTED
+def test_other_obstacles_are_named_as_far_as_they_show(host: HostFacts, words: str) -> None:
+    availability, why = refused_on(host, errno.EPERM)
+    assert availability is Availability.UNAVAILABLE
     assert words in why
 
 
@@ -124,23 +126,23 @@ def test_a_missing_system_call_is_told_from_a_hidden_one() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN])
 def test_a_shortage_is_no_answer(code: int) -> None:
-    assert refused(code).verdict is Verdict.UNKNOWN
+    assert refused(code).availability is Availability.UNKNOWN
 
 
 def test_the_verifiers_last_word_is_the_reason() -> None:
     log = "\n0: R1=ctx()\n7: (85) call bpf_new_helper#999\ninvalid func 999\nprocessed 7 insns (limit 1)\n"
-    verdict, why = refused(errno.EINVAL, log)
-    assert verdict is Verdict.UNSUPPORTED
+    availability, why = refused(errno.EINVAL, log)
+    assert availability is Availability.UNAVAILABLE
     assert why == "loading the program nh_relay: Invalid argument … invalid func 999"
 
 
 @pytest.mark.kernel
 def test_a_host_that_loads_any_program_loads_the_relays() -> None:
     """The marker skips where the kernel loads none."""
-    assert probe() == Support(Verdict.SUPPORTED)
+    assert probe() == Support(Availability.AVAILABLE)
 
 
 def test_this_host_is_told_in_one_line(no_descriptor_leaks: None) -> None:
-    verdict, why = probe()
-    assert (verdict is Verdict.SUPPORTED) == (why == "")
+    availability, why = probe()
+    assert (availability is Availability.AVAILABLE) == (why == "")
     assert "\n" not in why

@@ -9,7 +9,7 @@ from nh.srtp.keys import MasterKey
 from nh.srtp.receiver import SrtpReceiver
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.sender import SrtpSender
-from nh.srtp.state import DirectionState, StreamState
+from nh.srtp.state import DirectionState, SrtpStreamState
 from nh.srtp.suites import SUITES, find_suite
 from nh.srtp.window import MAX_INDEX, WINDOW_PACKETS
 from tests.profiles import examples
@@ -136,7 +136,7 @@ def test_a_key_has_a_bounded_number_of_streams(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_key_that_is_used_up_protects_nothing_more() -> None:
-    last = DirectionState([StreamState(SSRC, MAX_INDEX, (1).to_bytes(16, "big"))], [], 2**31)
+    last = DirectionState([SrtpStreamState(SSRC, MAX_INDEX, (1).to_bytes(16, "big"))], [], 2**31)
     ours = sender(key_of(), last)
     assert refusal(ours, rtp(MAX_INDEX + 1)) is Refusal.EXHAUSTED
     assert refusal(ours, rtcp()) is Refusal.EXHAUSTED

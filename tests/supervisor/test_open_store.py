@@ -11,7 +11,15 @@ from msgspec import structs
 from nh.config import Settings
 from nh.config_table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow
-from nh.supervisor.store.open import STORE_NAME, Group, StateKey, followers, locate, open_store, state_key
+from nh.supervisor.store.open import (
+    STORE_NAME,
+    StateKey,
+    WantedGroup,
+    followers,
+    locate,
+    open_store,
+    state_key,
+)
 from tests.supervisor.stores import file_system
 
 
@@ -180,6 +188,6 @@ def test_a_standby_does_not_get_calls_from_a_server_that_is_away(tmp_path: Path)
     found = followers(settings, state_key(settings))
     assert found is not None
     (follower,) = found
-    group = Group(follower.group, follower)
+    group = WantedGroup(follower.group, follower)
     with pytest.raises(NotNow), open_store(settings, group=group):
         pass

@@ -17,7 +17,7 @@ from nh.errors import NotNow
 from nh.loop import SelectorLoop
 from nh.stats import segment_name
 from nh.supervisor.host import port_claim as port_claim_module
-from nh.supervisor.host.port_claim import Claim, PortClaim, others_claims, port_claim
+from nh.supervisor.host.port_claim import ClaimName, PortClaim, others_claims, port_claim
 from tests.netns import namespaces
 from tools.harness.ports import claim_ports
 from tools.harness.relay import Place, Relay, place_for_relay
@@ -53,8 +53,8 @@ def claiming(tmp_path: Path) -> Claiming:
     return claiming
 
 
-def claim_of(ports: range, relay: str = "0123456789abcdef") -> Claim:
-    return Claim(ports[0], ports[-1], shared=False, relay=relay, unique="0" * 16)
+def claim_of(ports: range, relay: str = "0123456789abcdef") -> ClaimName:
+    return ClaimName(ports[0], ports[-1], shared=False, relay=relay, unique="0" * 16)
 
 
 # --- which relays can be at once -------------------------------------------------------------------
@@ -222,12 +222,12 @@ def test_who_asks_again_and_again_is_refused_again_and_again(
     ],
 )
 def test_what_is_not_exactly_a_claims_name_is_none(name: str) -> None:
-    assert Claim.parse(name) is None
+    assert ClaimName.parse(name) is None
 
 
 def test_a_claims_name_tells_all_of_it_and_has_room() -> None:
-    claim = Claim(10000, 29999, shared=True, relay="0123456789abcdef", unique="f" * 16)
-    assert Claim.parse(claim.name) == claim
+    claim = ClaimName(10000, 29999, shared=True, relay="0123456789abcdef", unique="f" * 16)
+    assert ClaimName.parse(claim.name) == claim
     assert len(claim.name) < 108
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from nh.calls.latching.claims import read_claim
-from nh.calls.latching.rules import POLICIES, RULES, Facts, Verdict
+from nh.calls.latching.rules import POLICIES, RULES, Decision, Facts
 from nh.calls.latching.source import Rank, SourcePolicy, rank
 from nh.calls.latching.state import LatchState, SourceState
 from nh.calls.media import Endpoint
@@ -47,10 +47,10 @@ class Latch(LatchState):
             self._latch_if_due(now)
             return True
         facts = Facts(self, source, read_claim(packet, self.carried), now)
-        verdict = next(rule.verdict for rule in RULES if rule.holds(facts))
-        if verdict is Verdict.TAKE:
+        decision = next(rule.decision for rule in RULES if rule.holds(facts))
+        if decision is Decision.TAKE:
             self._take(facts)
-        return verdict is not Verdict.REFUSE
+        return decision is not Decision.REFUSE
 
     def learn_again(
         self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float

@@ -54,7 +54,7 @@ POLICIES: Final = {
 }
 
 
-class Verdict(enum.Enum):
+class Decision(enum.Enum):
     """What is done with a packet.
 
     PASS: it is passed on; the source stays.
@@ -224,32 +224,32 @@ class Facts:
 
 
 class Rule(NamedTuple):
-    """One row of the table: where `holds`, `verdict` is what is done."""
+    """One row of the table: where `holds`, `decision` is what is done."""
 
     holds: Callable[[Facts], bool]
-    verdict: Verdict
+    decision: Decision
 
 
 RULES: Final = (
-    Rule(Facts.is_source, Verdict.PASS),
-    Rule(Facts.comes_back, Verdict.TAKE),
-    Rule(Facts.claims_nothing_where_announced, Verdict.PASS),
-    Rule(Facts.claims_nothing, Verdict.REFUSE),
-    Rule(Facts.never_latches, Verdict.TAKE),
-    Rule(Facts.not_permitted, Verdict.REFUSE),
-    Rule(Facts.waits, Verdict.PASS),
-    Rule(Facts.stays, Verdict.REFUSE),
-    Rule(Facts.goes_on, Verdict.TAKE),
-    Rule(Facts.is_late, Verdict.REFUSE),
-    Rule(Facts.announced_wins, Verdict.TAKE),
-    Rule(Facts.was_here_before, Verdict.REFUSE),
-    Rule(Facts.first, Verdict.TAKE),
-    Rule(Facts.better, Verdict.TAKE),
-    Rule(Facts.media_over_keepalive, Verdict.TAKE),
-    Rule(Facts.stream_over_fragment, Verdict.TAKE),
-    Rule(Facts.follows_session, Verdict.TAKE),
-    Rule(Facts.replaces_equal, Verdict.TAKE),
-    Rule(Facts.relatches, Verdict.TAKE),
-    Rule(Facts.any_other, Verdict.REFUSE),
+    Rule(Facts.is_source, Decision.PASS),
+    Rule(Facts.comes_back, Decision.TAKE),
+    Rule(Facts.claims_nothing_where_announced, Decision.PASS),
+    Rule(Facts.claims_nothing, Decision.REFUSE),
+    Rule(Facts.never_latches, Decision.TAKE),
+    Rule(Facts.not_permitted, Decision.REFUSE),
+    Rule(Facts.waits, Decision.PASS),
+    Rule(Facts.stays, Decision.REFUSE),
+    Rule(Facts.goes_on, Decision.TAKE),
+    Rule(Facts.is_late, Decision.REFUSE),
+    Rule(Facts.announced_wins, Decision.TAKE),
+    Rule(Facts.was_here_before, Decision.REFUSE),
+    Rule(Facts.first, Decision.TAKE),
+    Rule(Facts.better, Decision.TAKE),
+    Rule(Facts.media_over_keepalive, Decision.TAKE),
+    Rule(Facts.stream_over_fragment, Decision.TAKE),
+    Rule(Facts.follows_session, Decision.TAKE),
+    Rule(Facts.replaces_equal, Decision.TAKE),
+    Rule(Facts.relatches, Decision.TAKE),
+    Rule(Facts.any_other, Decision.REFUSE),
 )
 """The rules of latching, in order: the first that holds decides."""

@@ -41,7 +41,7 @@ from nh.logs import configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import counted
 from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue
-from nh.shard.link.drain import Drain
+from nh.shard.link.drain import ShardDrain
 from nh.shard.link.replies import Replies
 from nh.shard.link_reports import LinkReports
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
@@ -93,7 +93,7 @@ class Control(CallObserver):
             most=COMMANDS_A_TURN,
         )
         self._sink = LinkCheckpointSink(self._channel)
-        self._drain = Drain(self._channel)
+        self._drain = ShardDrain(self._channel)
         self._commands = CommandQueue(Replies(self._channel, self._sink), self._report_if_empty)
         self._restore_queue = RestoreQueue()
         self._number = -1  # until Configure

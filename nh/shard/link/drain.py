@@ -10,7 +10,7 @@ from nh.ipc.link_messages import NoCallsLeft, RefuseNewCalls, TakeNewCalls
 from nh.shard.shard import Shard
 
 
-class Drain:
+class ShardDrain:
     """The drain of one shard.
 
     Args:

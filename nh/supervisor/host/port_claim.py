@@ -40,7 +40,7 @@ _BACKLOG: Final = 4096
 """So many connections may wait while there is no supervisor; beyond them the claim does not count."""
 
 
-class Claim(NamedTuple):
+class ClaimName(NamedTuple):
     """What the name of one socket contains.
 
     Attributes:
@@ -64,7 +64,7 @@ class Claim(NamedTuple):
         return f"nh-ports/{kind}/{self.low}-{self.high}/{self.relay}/{self.unique}"
 
     @classmethod
-    def parse(cls, name: str) -> "Claim | None":
+    def parse(cls, name: str) -> "ClaimName | None":
         """The claim of a name; None: the name is no claim."""
         found = _NAME.fullmatch(name)
         if found is None:
@@ -74,7 +74,7 @@ class Claim(NamedTuple):
             return None
         return cls(low, high, found["kind"] == "shared", found["relay"], found["unique"])
 
-    def contradicts(self, other: "Claim") -> bool:
+    def contradicts(self, other: "ClaimName") -> bool:
         """Whether two different relays claim the same port, and not both of them share it."""
         if self.relay == other.relay or (self.shared and other.shared):
             return False
@@ -109,7 +109,7 @@ class PortClaim:
         relay = _relay_of(settings.runtime_path)
         unique = secrets.token_hex(8)
         claims = [
-            Claim(low, high, settings.share_ports, relay, unique)
+            ClaimName(low, high, settings.share_ports, relay, unique)
             for low, high in _joined(all_ranges(settings.port_range, settings.interfaces))
         ]
         with contextlib.ExitStack() as undo:
@@ -143,7 +143,7 @@ def port_claim(settings: Settings) -> Iterator[PortClaim]:
         yield claim
 
 
-def others_claims() -> Iterator[Claim]:
+def others_claims() -> Iterator[ClaimName]:
     """All claims in the network namespace of this thread, each once, with this relay's own.
 
     Every user can bind such names, and can make the table show names that are not bound. So a claim counts
@@ -156,12 +156,12 @@ def others_claims() -> Iterator[Claim]:
         if found:
             names.add(shown.decode("ascii", "replace"))
     for name in sorted(names):
-        claim = Claim.parse(name)
+        claim = ClaimName.parse(name)
         if claim is not None:
             yield claim
 
 
-def _judge(own: Claim, other: Claim) -> None:
+def _judge(own: ClaimName, other: ClaimName) -> None:
     """Raise NotNow if the other claim counts, because its holder is this user or root."""
     holder = _holder_of(other)
     if holder is None:
@@ -182,7 +182,7 @@ def _judge(own: Claim, other: Claim) -> None:
     )
 
 
-def _holder_of(claim: Claim) -> Holder | None:
+def _holder_of(claim: ClaimName) -> Holder | None:
     """The holder of a claim; None if there is none, or if it cannot be determined."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         probe.setblocking(False)
@@ -201,7 +201,7 @@ def _holder_of(claim: Claim) -> Holder | None:
         return Holder(*peer_of(probe))
 
 
-def _bound(claim: Claim) -> socket.socket:
+def _bound(claim: ClaimName) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.setblocking(False)

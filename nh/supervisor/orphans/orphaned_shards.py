@@ -20,7 +20,7 @@ from nh.supervisor.store.store import StoredCall
 logger = logging.getLogger(__name__)
 
 
-class Records(Protocol):
+class EncodedRecordSink(Protocol):
     """Takes records: nh.supervisor.records."""
 
     def add_encoded(self, record: bytes) -> None:
@@ -49,7 +49,7 @@ class OrphanedShards:
         orphans: Sequence[OrphanClient],
         backups: Sequence[ShardBackup],
         *,
-        records: Records | None = None,
+        records: EncodedRecordSink | None = None,
         recorded: Mapping[str, int] | None = None,
     ) -> None:
         self._records = records

@@ -26,7 +26,7 @@ from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.standby.follow import Following
-from nh.supervisor.store.open import Group
+from nh.supervisor.store.open import WantedGroup
 from nh.version import __version__
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Standby:
         follower = self._following.free
         if follower is None or self._outcome is not None:
             return
-        self._take(Group(follower.group, follower))
+        self._take(WantedGroup(follower.group, follower))
 
     def _promote(self, command: Promote) -> Promoting | Failure:
         found = [each for each in self._followers if command.group in ("", each.group)]
@@ -132,12 +132,14 @@ class Standby:
         if not standing.opens and follower.calls:
             return Failure.of(Refused(f"{follower.group}: {follower.obstacle(standing)}"))
         if command.force:
-            self._runtime.loop.call_later(0, lambda: self._take(Group(follower.group, follower, force=True)))
+            self._runtime.loop.call_later(
+                0, lambda: self._take(WantedGroup(follower.group, follower, force=True))
+            )
             return Promoting(follower.group, "")
         self._following.want(follower.group)
         return Promoting(follower.group, standing.holder)
 
-    def _take(self, group: Group) -> None:
+    def _take(self, group: WantedGroup) -> None:
         self._following.stop()
         if self._outcome is not None:
             return

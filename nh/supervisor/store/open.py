@@ -44,7 +44,7 @@ class OpenedStore(NamedTuple):
     lock: Lock | None = None
 
 
-class Group(NamedTuple):
+class WantedGroup(NamedTuple):
     """Which calls of a server a relay opens.
 
     Attributes:
@@ -58,7 +58,7 @@ class Group(NamedTuple):
     force: bool = False
 
 
-OWN_GROUP: Final = Group()
+OWN_GROUP: Final = WantedGroup()
 
 
 class StateKey(NamedTuple):
@@ -77,7 +77,7 @@ class StateKey(NamedTuple):
 def open_store(
     settings: Settings,
     inherited: Inherited = NOTHING_INHERITED,
-    group: Group = OWN_GROUP,
+    group: WantedGroup = OWN_GROUP,
     *,
     key: StateKey | None = None,
 ) -> Iterator[OpenedStore]:
@@ -88,7 +88,7 @@ def open_store(
     Args:
         settings: `state`, and the runtime directory, which identifies the relay and has the journal.
         inherited: may have the lock already.
-        group: see Group.
+        group: see WantedGroup.
         key: encrypts the calls; None: it is read now.
 
     Raises:
@@ -156,7 +156,7 @@ def followers(settings: Settings, key: StateKey) -> "Followers | None":
     )
 
 
-def prefix_of(settings: Settings, group: Group) -> str:
+def prefix_of(settings: Settings, group: WantedGroup) -> str:
     """The prefix under which the calls of a group are on a server; "": they are on none."""
     scheme, location = locate(settings)
     return group.name or parse_url(scheme, location).prefix if scheme in SCHEMES else ""
@@ -254,7 +254,7 @@ class Wanted(NamedTuple):
 
     settings: Settings
     inherited: Inherited
-    group: Group
+    group: WantedGroup
     key_check: str
 
 
