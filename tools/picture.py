@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from nh.cli.stats.rates import Meter
+from nh.cli.stats.series import Series
 from nh.cli.stats.shard_table import WIDE_COLUMNS
-from nh.cli.stats.view import History, StatsView
+from nh.cli.stats.view import StatsView
 from nh.stats.layout import ShardState
 from nh.stats.reading import ShardReading, StatsReading, SupervisorReading, add_up
 
@@ -77,11 +78,11 @@ def _reading(clock: float) -> StatsReading:
     )
 
 
-def _wave(now: float, ripple: float) -> History:
+def _wave(now: float, ripple: float) -> Series:
     """The rise of a morning, ending at `now`."""
     rise = [0.6 + 0.4 * math.sin(step / 80 * math.pi - 1.3) for step in range(80)]
     shape = [level + ripple * math.sin(step * 1.7) for step, level in enumerate(rise)]
-    return History(value / shape[-1] * now for value in shape)
+    return Series(value / shape[-1] * now for value in shape)
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ from rich.console import Console, RenderableType
 
 from nh.cli.stats.counters import counters_table
 from nh.cli.stats.rates import Measured, Meter
+from nh.cli.stats.series import Series
 from nh.cli.stats.shard_table import WIDE_COLUMNS
-from nh.cli.stats.view import History, StatsView
+from nh.cli.stats.view import StatsView
 from nh.stats.fields import Kind
 from nh.stats.layout import DROPS, SHARD_TABLE, ShardState, StandbyGroup
 from nh.stats.reading import ShardReading, StatsReading
@@ -23,7 +24,7 @@ def view_of(reading: StatsReading, before: StatsReading | None = None, warning: 
     meter = Meter()
     if before is not None:
         meter.measure(before)
-    return StatsView(reading, meter.measure(reading), History([1, 5]), History([2, 2]), warning)
+    return StatsView(reading, meter.measure(reading), Series([1, 5]), Series([2, 2]), warning)
 
 
 def row(lines: list[str], name: str) -> str:

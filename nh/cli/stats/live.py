@@ -14,7 +14,8 @@ from rich.text import Text
 from nh.cli.stats.counters import counters_table
 from nh.cli.stats.keys import Choice, keys_of_terminal
 from nh.cli.stats.rates import Meter
-from nh.cli.stats.view import History, StatsView
+from nh.cli.stats.series import Series
+from nh.cli.stats.view import StatsView
 from nh.cli.stats.watch import Watch
 
 __all__ = ["Watch", "print_json", "print_once", "show"]
@@ -25,7 +26,7 @@ _WIDE: Final = 200
 
 def show(watch: Watch, interval_s: float) -> None:
     """Draw the picture anew every `interval_s` seconds and with each key, until q or KeyboardInterrupt."""
-    meter, packets, calls, choice = Meter(), History(), History(), Choice()
+    meter, packets, calls, choice = Meter(), Series(), Series(), Choice()
     with keys_of_terminal() as next_key, Live(auto_refresh=False, vertical_overflow="crop") as live:
         while not choice.ended:
             reading = watch.read()

@@ -4,8 +4,7 @@ Pure: reads no clock, no shared memory and no terminal; rich's options give the 
 columns; from WIDE_COLUMNS on, each row shows drops by reason, and a narrower terminal has fewer columns.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,6 +16,7 @@ from rich.text import Text
 from nh.cli.stats import quantities
 from nh.cli.stats.keys import Choice
 from nh.cli.stats.rates import Measured, Rates, hangs
+from nh.cli.stats.series import Series
 from nh.cli.stats.shard_table import WIDE_COLUMNS, shard_table
 from nh.printable import counted
 from nh.stats.layout import DROPS, ShardState, SupervisorStats
@@ -27,31 +27,6 @@ _DROPS_HEADING: Final = "drop/s  "
 _HOW: Final = {1: "upgraded", 2: "taken over"}
 """By SupervisorStats.taken_over."""
 
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_WIDEST_COLUMNS: Final = 1000
-
-
-class History:
-    """The last values of one series, oldest first; as many as the widest terminal shows."""
-
-    def __init__(self, values: Iterable[float] = ()) -> None:
-        self.values: deque[float] = deque(values, maxlen=_WIDEST_COLUMNS)
-
-    def add(self, value: float) -> None:
-        """One more value, 0 or more."""
-        self.values.append(value)
-
-    def graph(self, width: int) -> str:
-        """The last `width` values as blocks, the highest of them full height, aligned to the right."""
-        shown = list(self.values)[-width:] if width > 0 else []
-        top = max(shown, default=0) or 1
-        steps = len(_BLOCKS) - 1
-        return "".join(_BLOCKS[round(value / top * steps)] for value in shown).rjust(width)
-
-    def highest(self, width: int) -> float:
-        """What full height means in graph(width)."""
-        return max(list(self.values)[-width:], default=0) if width > 0 else 0
-
 
 @dataclass(frozen=True, slots=True)
 class StatsView:
@@ -59,7 +34,7 @@ class StatsView:
 
     Attributes:
         reading, measured: the values and the rates to show.
-        packets, calls: their history; None: a single picture without graphs.
+        packets, calls: the series of these rates and numbers; None: a single picture without graphs.
         warning: a line above everything else; "": none.
         stopped: whether nh has ended in order since the reading.
         choice: what was chosen by keys; None: a picture without keys.
@@ -67,8 +42,8 @@ class StatsView:
 
     reading: StatsReading
     measured: Measured
-    packets: History | None = None
-    calls: History | None = None
+    packets: Series | None = None
+    calls: Series | None = None
     warning: str = ""
     stopped: bool = False
     choice: Choice | None = None
@@ -164,12 +139,12 @@ def _drain(reading: StatsReading) -> str:
     return f"draining, {quantities.duration(max(0.0, at - reading.clock))} at most" if at else "draining"
 
 
-def _graph(label: str, history: History, show: Callable[[float], str], width: int, style: str) -> Text:
+def _graph(label: str, series: Series, show: Callable[[float], str], width: int, style: str) -> Text:
     room = width - 28
-    now = history.values[-1] if history.values else 0
+    now = series.values[-1] if series.values else 0
     text = Text(f"{label:<10}{show(now):>6} ", no_wrap=True)
-    text.append(history.graph(room), style=style)
-    return text.append(f" max {show(history.highest(room))}", style="dim")
+    text.append(series.graph(room), style=style)
+    return text.append(f" max {show(series.highest(room))}", style="dim")
 
 
 def _standby(supervisor: SupervisorStats) -> Table:
