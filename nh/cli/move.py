@@ -25,6 +25,8 @@ EPILOG = (
 )
 
 ANSWER_S: Final = 10.0
+"""How long a relay may take for a command."""
+
 PASSING_S: Final = 3.0
 """Obstacles may pass: a standby is known two seconds after its start, a shard that died is back sooner."""
 

@@ -22,6 +22,8 @@ EPILOG = (
 )
 
 ANSWER_S: Final = 10.0
+"""How long a relay may take for a command."""
+
 DONE_S: Final = 15.0
 """The calls are asked for that long."""
 

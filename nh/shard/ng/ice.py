@@ -6,8 +6,8 @@ relay, nh is a lite agent for each end that has ICE. Pure functions between the 
 domain.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from msgspec import structs
 
@@ -19,9 +19,15 @@ from nh.ice.credentials import IceCredentials, new_credentials
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.ice import IceAction
 from nh.sdp.rewrite import MediumPlan
+from nh.shard.ng.ice_agents import (
+    agent_for,
+    agent_of_offer,
+    agents_towards,
+    has_agents,
+    known_to_receiver,
+    member_at,
+)
 from nh.shard.ng.offer_ends import OfferEnds
-
-_Member = TypeVar("_Member")
 
 
 class MediumIce(NamedTuple):
@@ -169,8 +175,8 @@ def ice_of_offer(
         if medium.rejected or not medium.relayable:
             media.append(_NONE)
             continue
-        agent = _agent_of_offer(medium, near, sender, index) if agents.near and medium.ice else None
-        known = _known_to_receiver(sender, receiver, index)
+        agent = agent_of_offer(medium, near, sender, index) if agents.near and medium.ice else None
+        known = known_to_receiver(sender, receiver, index)
         if _moves(medium, sender, index, options, address):
             known = None  # other ports are a restart
         offered = (known or far) if agents.far else None
@@ -189,7 +195,7 @@ def _agents_of_offer(
     """For which ends nh is an agent; None: ICE passes through, if there is any."""
     has_ice = any(medium.ice for medium in description.media if not medium.rejected)
     near = has_ice and not options.reject_ice
-    known = _has_agents(receiver)
+    known = has_agents(receiver)
     match options.ice:
         case IceHandling.REMOVE:
             return _Agents(near, far=False)
@@ -199,7 +205,7 @@ def _agents_of_offer(
             return _Agents(near, far=True)
     if options.reject_ice:
         return _Agents(near=False, far=known)
-    if known or _has_agents(sender):
+    if known or has_agents(sender):
         return _Agents(near, far=known)
     return _Agents(near, far=True) if has_ice and converts else None
 
@@ -235,11 +241,11 @@ def ice_of_answer(
         return _passed(description, options, bundled=bundled)
     media = []
     for index, medium in enumerate(description.media):
-        offered = _at(offerer.relay_offer.ice, index)
+        offered = member_at(offerer.relay_offer.ice, index)
         agent = None
         if offered is not None and medium.ice and not medium.rejected:
-            agent = _agent_for(medium, offered, list(_agents(answerer, index)))
-        towards = _at(offerer.ice, tagged.get(index, index))
+            agent = agent_for(medium, offered, list(agents_towards(answerer, index)))
+        towards = member_at(offerer.ice, tagged.get(index, index))
         written = None if towards is None or options.ice is IceHandling.REMOVE else towards.credentials[0]
         media.append(MediumIce(agent, written=written))
     return NegotiatedIce(IceAction.OWN, media)
@@ -254,30 +260,6 @@ def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:
         )
 
 
-# --- agents and credentials -----------------------------------------------------------------------
-
-
-def _agent_of_offer(medium: Medium, new: IceCredentials, sender: Party | None, index: int) -> IceAgent:
-    """The agent towards an end that offers: the present one, or one with new credentials if it restarts."""
-    present = list(_agents(sender, index))
-    same = next((agent for agent in present if agent.remote_ufrag == medium.ice_ufrag), None)
-    return _agent_for(medium, new if same is None else same.credentials[0], present)
-
-
-def _agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent]) -> IceAgent:
-    """The agent with these credentials towards an end; those that the end may still use go along."""
-    ufrag, lite = medium.ice_ufrag, medium.ice_lite
-    for agent in present:
-        if (agent.credentials[0], agent.remote_ufrag, agent.remote_lite) == (ours, ufrag, lite):
-            return agent
-    before = next((agent for agent in present if agent.remote_ufrag), None)
-    if before is None:
-        return IceAgent((ours,), ufrag, remote_lite=lite)
-    others = [each for each in before.credentials if each != ours]
-    earlier = before.earlier_ufrag if before.remote_ufrag == ufrag else before.remote_ufrag
-    return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite)
-
-
 def _moves(medium: Medium, sender: Party | None, index: int, options: OfferOptions, address: str) -> bool:
     """Whether the other end is told of other sockets for a medium than those that it has for it."""
     group = None if sender is None else sender.find_group(index)
@@ -286,32 +268,3 @@ def _moves(medium: Medium, sender: Party | None, index: int, options: OfferOptio
     before = group.media[0]
     moved = (before.address, before.port) != (medium.connection, medium.port)
     return group.address != address or (moved and options.port_latching is False)
-
-
-def _known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:
-    """The credentials that the other end has, or may still answer to."""
-    towards = next(_agents(receiver, index), None)
-    if towards is not None:
-        return towards.credentials[0]
-    return None if sender is None else _at(sender.relay_offer.ice, index)
-
-
-def _has_agents(party: Party | None) -> bool:
-    return party is not None and (any(party.ice) or any(group and group.ice for group in party.groups))
-
-
-def _agents(party: Party | None, index: int) -> Iterator[IceAgent]:
-    """The agents that the relay has, or has had last, towards a party for a medium."""
-    if party is None:
-        return
-    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
-    for group in (party.find_group(index), *superseded):
-        if group is not None and group.ice is not None:
-            yield group.ice
-    offered = _at(party.ice, index)
-    if offered is not None:
-        yield offered
-
-
-def _at(members: Sequence[_Member | None], index: int) -> _Member | None:
-    return members[index] if index < len(members) else None

@@ -1,0 +1,63 @@
+"""The relay's agents of ICE towards an end: which credentials go on, and which a restart replaces."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from nh.calls.offer_answer.party import Party
+from nh.ice.agent import IceAgent
+from nh.ice.credentials import IceCredentials
+from nh.sdp.description import Medium
+
+_Member = TypeVar("_Member")
+
+
+def agent_of_offer(medium: Medium, new: IceCredentials, sender: Party | None, index: int) -> IceAgent:
+    """The agent towards an end that offers: the present one, or one with new credentials if it restarts."""
+    present = list(agents_towards(sender, index))
+    same = next((agent for agent in present if agent.remote_ufrag == medium.ice_ufrag), None)
+    return agent_for(medium, new if same is None else same.credentials[0], present)
+
+
+def agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent]) -> IceAgent:
+    """The agent with these credentials towards an end; those that the end may still use go along."""
+    ufrag, lite = medium.ice_ufrag, medium.ice_lite
+    for agent in present:
+        if (agent.credentials[0], agent.remote_ufrag, agent.remote_lite) == (ours, ufrag, lite):
+            return agent
+    before = next((agent for agent in present if agent.remote_ufrag), None)
+    if before is None:
+        return IceAgent((ours,), ufrag, remote_lite=lite)
+    others = [each for each in before.credentials if each != ours]
+    earlier = before.earlier_ufrag if before.remote_ufrag == ufrag else before.remote_ufrag
+    return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite)
+
+
+def known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:
+    """The credentials that the other end has, or may still answer to."""
+    towards = next(agents_towards(receiver, index), None)
+    if towards is not None:
+        return towards.credentials[0]
+    return None if sender is None else member_at(sender.relay_offer.ice, index)
+
+
+def has_agents(party: Party | None) -> bool:
+    """Whether the relay has an agent towards a party, for any medium."""
+    return party is not None and (any(party.ice) or any(group and group.ice for group in party.groups))
+
+
+def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:
+    """The agents that the relay has, or has had last, towards a party for a medium."""
+    if party is None:
+        return
+    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
+    for group in (party.find_group(index), *superseded):
+        if group is not None and group.ice is not None:
+            yield group.ice
+    offered = member_at(party.ice, index)
+    if offered is not None:
+        yield offered
+
+
+def member_at(members: Sequence[_Member | None], index: int) -> _Member | None:
+    """What there is for a medium, by index; None beyond the last one."""
+    return members[index] if index < len(members) else None
