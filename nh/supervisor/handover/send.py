@@ -1,89 +1,23 @@
 """What a supervisor hands over, and how: to another process, or to the code that it executes (execve(2))."""
 
 import logging
-import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple, NoReturn, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
-from nh.loop import Loop
 from nh.stats.fields import read_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.shards.drain import DrainPolicy
-from nh.supervisor.shards.manager import START_S
 
 logger = logging.getLogger(__name__)
-
-POLL_S: Final = 0.01
-"""How often when_idle() asks whether anything is in flight."""
-
-
-def when_idle(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: Callable[[], None]) -> None:
-    """Call `then` from the loop: when nothing is in flight any more, or after `timeout_s` seconds.
-
-    Args:
-        loop: runs the timer.
-        busy: whether anything is in flight.
-        timeout_s: longest wait.
-        then: called once.
-    """
-    deadline = loop.now() + timeout_s
-
-    def poll() -> None:
-        if busy() and loop.now() < deadline:
-            loop.call_later(POLL_S, poll)
-        else:
-            then()
-
-    loop.call_later(0, poll)
-
-
-class Shards(Protocol):
-    """The shards that are about to be left: ShardManager."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether any has commands in flight."""
-
-    @property
-    def all_up(self) -> bool:
-        """Whether each is up."""
-
-
-def when_all_can_be_left(
-    loop: Loop,
-    shards: Shards,
-    *,
-    command_timeout_s: float,
-    longest_s: float = math.inf,
-    then: Callable[[], None],
-) -> None:
-    """Call `then` from the loop when no command is in flight, and each shard is up.
-
-    A shard that has died since has no process that goes on with its calls: its backup ends with this process.
-
-    Args:
-        loop: runs the timer.
-        shards: what is waited for.
-        command_timeout_s: longest wait for commands. A shard has as long as for any start.
-        longest_s: bounds each of the two waits, where another process waits meanwhile.
-        then: called once.
-    """
-    start_s = min(START_S, longest_s)
-    when_idle(
-        loop,
-        lambda: shards.busy,
-        timeout_s=min(command_timeout_s, longest_s),
-        then=lambda: when_idle(loop, lambda: not shards.all_up, timeout_s=start_s, then=then),
-    )
 
 
 class HandoverState(NamedTuple):

@@ -29,7 +29,6 @@ from nh.supervisor.handover.send import (
     execute_next,
     own_argv,
     send_handover,
-    when_all_can_be_left,
 )
 from nh.supervisor.handover.successor import Successor
 from nh.supervisor.handover.takeover_listener import TakeoverListener
@@ -37,6 +36,7 @@ from nh.supervisor.host.signals import LeaveSignals
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.drain import DrainPolicy
+from nh.supervisor.shards.idle import when_all_can_be_left
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.watchdog import Watchdog
 

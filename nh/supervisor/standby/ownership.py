@@ -16,8 +16,8 @@ from nh.errors import Refused
 from nh.ipc.shared_deadline import boottime
 from nh.printable import escaped
 from nh.results import Demoting, Failure, Result
-from nh.supervisor.handover.send import when_idle
 from nh.supervisor.runtime import Runtime
+from nh.supervisor.shards.idle import when_idle
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.store.lease import EARLY_S, Lease
 from nh.supervisor.store.store import Store
