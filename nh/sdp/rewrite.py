@@ -205,7 +205,9 @@ def _rewrite_medium(
     held = medium.held
     if held and port and not whole.text.original_direction:
         hold_by_direction(edits, medium)
-    connection = _held_if(held and not whole.text.zero_address, plan.address)
+    # with ICE, another address than that of a candidate is a mismatch (RFC 8839 4.2.5)
+    hidden = held and not whole.text.zero_address and plan.credentials is None
+    connection = _held_if(hidden, plan.address)
     if medium.own_connection is not None:
         _write_connections(edits, medium, connection)
     elif port and connection != shared:

@@ -1,5 +1,6 @@
 """What becomes of ICE and of a=rtcp-mux, and of what the relay does not know: nh and rtpengine."""
 
+import dataclasses
 import struct
 
 import pytest
@@ -93,6 +94,22 @@ def test_the_relay_can_offer_mux_for_who_does_not(call: NgCall, alice: End, bob:
     assert bob.media[0].receive()[0] == SENDER_REPORT
 
 
+def test_an_end_that_muxes_is_offered_mux_by_one_that_does_not(call: NgCall, alice: End, bob: End) -> None:
+    """Whatever the client says: a browser takes no offer without."""
+    call.offer(with_mux(alice), rtcp_mux=["demux"])
+    call.answer(bob.describe())
+    offer = call.reoffer_of_callee(bob.describe())
+    assert muxes(offer)
+    answer = call.answer_of_caller(with_mux(alice))
+    assert not muxes(answer)
+    alice.read(offer)
+    bob.read(answer)
+    send_muxed(alice)
+    assert bob.media[0].receive(RTP)[0] == VOICE
+    assert bob.media[0].receive(RTCP)[0] == SENDER_REPORT
+    assert muxes(call.reoffer_of_callee(bob.describe(), rtcp_mux=["demux"]))
+
+
 # --- ICE ------------------------------------------------------------------------------------------
 
 
@@ -169,3 +186,14 @@ def test_nothing_else_is_changed(nh: NgRelay) -> None:
 def test_a_description_with_the_relays_mark_is_left_alone(call: NgCall, alice: End) -> None:
     marked = call.offer(alice.describe(), flags=["loop-protect"])
     assert call.reoffer(marked, flags=["loop-protect"]) == marked
+
+
+def test_a_hold_by_0_0_0_0_shows_an_end_with_ice_a_candidate(call: NgCall, alice: End, bob: End) -> None:
+    """Another address is a mismatch for it (RFC 8839): the direction says the hold."""
+    call.offer(alice.describe(), ICE="force")
+    call.answer(with_ice(bob), ICE="remove")
+    held = [dataclasses.replace(alice.describe()[0], address="0.0.0.0")]
+    offer = call.reoffer(held, ICE="force")
+    [line] = read_sdp(offer)
+    assert line.target in candidates(offer)
+    assert "sendonly" in line.attributes

@@ -191,6 +191,7 @@ class Party(Blockable):
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
             (nh.shard.ng.two_forms).
         mux: RTCP multiplexing of each medium of its last offer.
+        muxes: of each medium that it has agreed on, whether it sends RTCP on its RTP port; () if none does.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
@@ -219,6 +220,7 @@ class Party(Blockable):
         "interface",
         "label",
         "mux",
+        "muxes",
         "offered",
         "peer_interface",
         "policy",
@@ -256,6 +258,7 @@ class Party(Blockable):
         self.transports: tuple[str, ...] = ()
         self.forms: tuple[tuple[str, ...], ...] = ()
         self.mux: tuple[Mux, ...] = ()
+        self.muxes: tuple[bool, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
@@ -278,7 +281,7 @@ class Party(Blockable):
         own.waiting_since = None
         own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
-        own.transports, own.forms = self.transports, self.forms
+        own.transports, own.forms, own.muxes = self.transports, self.forms, self.muxes
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
         own.superseded = tuple([(index, group.share()) for index, group in self.superseded])

@@ -79,6 +79,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     transports: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
     forms: _Forms = ()
     offered_forms: _Forms = ()
+    muxes: Annotated[tuple[bool, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -114,6 +115,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.transports,
             party.forms,
             party.relay_offer.forms,
+            party.muxes,
         )
 
     @property
@@ -162,7 +164,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)
-        party.forms = self.forms
+        party.forms, party.muxes = self.forms, self.muxes
         if self.bundled or self.offered_forms:
             party.relay_offer = RelayOffer(self.bundled, forms=self.offered_forms)
         party.ended_totals = {

@@ -189,8 +189,11 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, tagged)
-    media = enumerate(seen.description.media)
-    muxes = [seen.bundles.mux_of(index, mux_offered(medium, options)) for index, medium in media]
+    agreed = dict(enumerate(ends.receiver.muxes)) if ends.receiver is not None else {}
+    muxes = [
+        seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed.get(index, False)))
+        for index, medium in enumerate(seen.description.media)
+    ]
     return NegotiatedOffer(
         *seen,
         shared,

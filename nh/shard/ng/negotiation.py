@@ -273,12 +273,18 @@ STRICTLY: Final = {
 """What strict-source makes of a policy; the others are strict."""
 
 
-def mux_offered(medium: Medium, options: OfferOptions) -> Mux:
-    """What becomes of the offer of rtcp-mux (RFC 5761), by the client's `rtcp-mux` options."""
+def mux_offered(medium: Medium, options: OfferOptions, *, agreed: bool) -> Mux:
+    """What becomes of the offer of rtcp-mux (RFC 5761), by the client's `rtcp-mux` options.
+
+    Args:
+        medium: of the offer.
+        options: of the command.
+        agreed: the end that gets the offer multiplexes: it goes on, as in rtpengine. A browser takes no offer
+            without (RFC 8829 4.1.1).
+    """
     offered = medium.rtp and medium.rtcp_mux
-    passed_on = medium.rtp and (
-        options.mux_offer or (offered and not options.mux_demux and not options.mux_reject)
-    )
+    wanted = offered and not options.mux_demux and not options.mux_reject
+    passed_on = medium.rtp and (agreed or options.mux_offer or wanted)
     decided = None
     if options.mux_accept or options.mux_demux:
         decided = True
