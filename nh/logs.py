@@ -7,6 +7,7 @@ what is not printable is escaped here, for every line.
 import logging
 import os
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -22,6 +23,9 @@ MAX_ID_CHARACTERS: Final = 1024
 
 def configure_logging(settings: LogSettings) -> None:
     """Log to standard error with these settings from now on."""
+    # no form shows them, and each line would pay (Python's Logging HOWTO, Optimization)
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = False
     root = logging.getLogger()
     if not any(isinstance(handler, _Handler) for handler in root.handlers):
         root.addHandler(_Handler(sys.stderr))
@@ -53,6 +57,9 @@ def about(call_id: bytes = b"", client: object = "") -> dict[str, str]:
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for mypy only
     """nh's own handler on standard error."""
 
+    def flush(self) -> None:
+        """See logging.Handler. Nothing waits: standard error is written line by line."""
+
 
 def _formatter(form: LogFormat) -> logging.Formatter:
     if form is LogFormat.JSON:
@@ -74,6 +81,17 @@ def _is_journal() -> bool:
 
 class _Text(logging.Formatter):
     """One line for each message; a traceback follows on lines of its own."""
+
+    _second = 0
+    _time = ""
+
+    def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802
+        """See logging.Formatter; lines of one second have most of it in common."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._time = time.strftime(self.default_time_format, self.converter(second))
+        return f"{self._time},{int(record.msecs):03d}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """See logging.Formatter."""

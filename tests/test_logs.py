@@ -6,6 +6,7 @@ import logging
 import os
 import pkgutil
 import re
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,9 @@ def logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
     before, level = root.handlers[:], root.level
     root.handlers[:] = []
     path = tmp_path / "log"
-    with path.open("w") as stream:
+    for name in ("_srcfile", "logThreads", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, getattr(logging, name))
+    with path.open("w", buffering=1) as stream:  # as standard error is
         monkeypatch.setattr("nh.logs.sys", types.SimpleNamespace(stderr=stream))
         yield lambda: path.read_text().splitlines()
     root.handlers[:] = before
@@ -56,6 +59,20 @@ def test_text_has_time_level_process_and_logger(logged: Callable[[], list[str]])
         rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} WARNING {os.getpid()} nh\.rpc\.frontend: a client fell",
         line,
     )
+
+
+def test_each_line_has_its_own_time(logged: Callable[[], list[str]]) -> None:
+    configure_logging(LogSettings())
+    logger = logging.getLogger("nh.rpc.frontend")
+    times = (1_000_000_000.25, 1_000_000_000.5, 1_000_000_061.75, 1_000_000_000.0)
+    for at in times:
+        record = logging.makeLogRecord({"levelno": logging.WARNING, "msg": "late"})
+        record.created, record.msecs = at, at % 1 * 1000
+        logger.handle(record)
+    shown = [" ".join(line.split(" ")[:2]) for line in logged()]
+    assert shown == [
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) + f",{at % 1 * 1000:03.0f}" for at in times
+    ]
 
 
 def test_json_has_call_and_client_in_fields_of_their_own(logged: Callable[[], list[str]]) -> None:
