@@ -65,6 +65,9 @@ BackupMessage = StoreSockets | ReleaseSockets | SaveCall | DropCall
 
 def parts(snapshot: bytes) -> Iterator[tuple[int, bytes, bool]]:
     """Split a snapshot into (part, bytes, last) for messages; an empty snapshot has one part."""
-    count = max(1, -(-len(snapshot) // PART_BYTES))
+    if len(snapshot) <= PART_BYTES:  # as nearly all are
+        yield 0, snapshot, True
+        return
+    count = -(-len(snapshot) // PART_BYTES)
     for part in range(count):
         yield part, snapshot[part * PART_BYTES : (part + 1) * PART_BYTES], part == count - 1

@@ -34,7 +34,7 @@ events (RFC 4733), comfort noise (RFC 3389), redundancy and repair (RFC 2198, 45
 They are of no use without a codec."""
 
 
-class PayloadFormat(msgspec.Struct, frozen=True):
+class PayloadFormat(msgspec.Struct, frozen=True, cache_hash=True):
     """One payload type as an SDP describes it.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Snapshots of media and socket groups."""
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Self
 
@@ -19,6 +20,11 @@ ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
 PayloadType = Annotated[int, msgspec.Meta(ge=0, le=127)]
 Format = tuple[PayloadType, str, ClockHz]
 _Handshake = Annotated[str, msgspec.Meta(max_length=8)]
+
+
+@functools.lru_cache(maxsize=256)  # thousands of calls have the same few
+def _take_formats(formats: tuple[PayloadFormat, ...]) -> list[Format]:
+    return [(each.payload_type, each.encoding, each.clock_hz) for each in formats]
 
 
 class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -50,7 +56,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             None if rtcp is None else (rtcp.address, rtcp.port),
             media.signalled_from,
             media.paused,
-            [(each.payload_type, each.encoding, each.clock_hz) for each in media.formats],
+            _take_formats(media.formats),
             media.handshakes,
             media.mute,
             media.payload_types,
@@ -88,6 +94,12 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         )
 
 
+def _take_announced(group: SocketGroup) -> list[bool]:
+    if not group.unannounced:  # as in nearly all calls
+        return [True] * len(group.media)
+    return [not group.unannounced >> index & 1 for index in range(len(group.media))]
+
+
 class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A socket group.
 
@@ -122,7 +134,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             group.dscp,
             [MediaSnapshot.take(media) for media in group.media],
             group.bases,
-            [not group.unannounced >> index & 1 for index in range(len(group.media))],
+            _take_announced(group),
             shares,
             [(each.address, each.base) for each in group.further] if group.further else [],
         )
