@@ -70,16 +70,20 @@ class TurnReads:
         self._several = True
         self._turns = 0
 
-    def begin(self) -> int:
-        """The number of messages that this turn may read."""
+    def read(self, read_one: Callable[[], bool]) -> None:
+        """Read the messages of one turn.
+
+        Args:
+            read_one: reads a message; returns whether there was one.
+        """
         self._turns += 1
         if self._several or self._loop.is_behind or self._turns % PROBE_TURNS == 0:
-            return self._most
-        return 1
-
-    def end(self, found: int) -> None:
-        """A turn has tried to read more than once, and has found so many messages."""
-        self._several = found > 1
+            found = 0
+            while found < self._most and read_one():
+                found += 1
+            self._several = found > 1
+        else:
+            read_one()
 
 
 class Loop(Protocol):

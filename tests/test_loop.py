@@ -375,34 +375,62 @@ def test_asyncio_loop_is_the_running_one_by_default() -> None:
     assert asyncio.run(lives_in_it())
 
 
+class Messages:
+    """Messages that wait to be read.
+
+    Attributes:
+        waiting: how many.
+        tries: how many reads the latest turn tried.
+    """
+
+    def __init__(self, reads: TurnReads) -> None:
+        self.waiting = self.tries = 0
+        self._reads = reads
+
+    def turn(self, come: int) -> int:
+        """A turn before which messages come; returns how many reads it tried."""
+        self.waiting += come
+        self.tries = 0
+        self._reads.read(self._read_one)
+        return self.tries
+
+    def _read_one(self) -> bool:
+        self.tries += 1
+        if not self.waiting:
+            return False
+        self.waiting -= 1
+        return True
+
+
 def test_a_turn_reads_once_while_messages_come_one_by_one() -> None:
-    reads = TurnReads(ManualLoop(), most=64)
-    allowed = []
-    for found in [1] * 3 * PROBE_TURNS:
-        most = reads.begin()
-        allowed.append(most)
-        if most > 1:
-            reads.end(found)
+    messages = Messages(TurnReads(ManualLoop(), most=64))
 
-    assert allowed.count(64) <= 4, "a turn in PROBE_TURNS tries more than one message"
+    tries = [messages.turn(come=1) for _ in range(3 * PROBE_TURNS)]
 
-    while reads.begin() == 1:
-        pass
-    reads.end(found=7)
+    assert tries.count(1) >= len(tries) - 4, "a turn in PROBE_TURNS tries to read more than one message"
 
-    assert reads.begin() == 64
+    for _ in range(2 * PROBE_TURNS):
+        messages.turn(come=7)
+    assert messages.waiting == 0, "messages that come faster are read until there is none"
 
 
 def test_a_turn_that_the_loop_did_not_wait_for_reads_all_that_waits() -> None:
     loop = ManualLoop()
-    reads = TurnReads(loop, most=64)
-    reads.begin()
-    reads.end(found=1)
-    assert reads.begin() == 1
+    messages = Messages(TurnReads(loop, most=64))
+    messages.turn(come=1)
+    assert messages.turn(come=3) == 1
 
     loop.is_behind = True
+    messages.turn(come=0)
 
-    assert reads.begin() == 64
+    assert messages.waiting == 0
+
+
+def test_a_turn_leaves_what_is_beyond_its_share_to_the_next_one() -> None:
+    messages = Messages(TurnReads(ManualLoop(), most=8))
+
+    assert messages.turn(come=20) == 8
+    assert messages.waiting == 12
 
 
 def test_a_loop_is_behind_if_events_came_before_it_could_wait_for_them(selector_loop: SelectorLoop) -> None:

@@ -145,7 +145,7 @@ class Channel:
 
     def drain(self) -> None:
         """Read every record that is there now, without waiting for the loop's next turn."""
-        while self._open and self._read_one():
+        while self._read_one():
             pass
         self._after_records()
 
@@ -163,18 +163,15 @@ class Channel:
         self._sock.close()
 
     def _read(self) -> None:
-        most = self._reads.begin()
-        found = 0
         try:
-            while found < most and self._open and self._read_one():
-                found += 1
-            if most > 1:
-                self._reads.end(found)
+            self._reads.read(self._read_one)
         finally:  # one that cannot be decoded must not keep those before it waiting
             self._after_records()
 
     def _read_one(self) -> bool:
-        """Read one record; False if there is none now."""
+        """Read one record; False if there is none now, or the channel is closed."""
+        if not self._open:
+            return False
         try:
             size, ancillary, _flags, _ = self._sock.recvmsg_into(
                 (self._buffer,), ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC

@@ -82,15 +82,12 @@ class DatagramSocket:
         self._open = False
 
     def _on_readable(self) -> None:
-        most = self._reads.begin()
-        found = 0
-        while found < most and self._reading and self._read_one():
-            found += 1
-        if most > 1:
-            self._reads.end(found)
+        self._reads.read(self._read_one)
 
     def _read_one(self) -> bool:
-        """Serve one datagram; False if there is none now."""
+        """Serve one datagram; False if there is none now, or none is wanted any more."""
+        if not self._reading:
+            return False
         try:
             size, peer = self._sock.recvfrom_into(self._buffer)
         except (BlockingIOError, InterruptedError):
