@@ -89,10 +89,15 @@ def _not_started(exc: NhError, loaded: LoadedSettings) -> int:
 
 
 def _check_takeover(settings: Settings, key: StateKey) -> None:
-    """Check before the other nh yields, if one runs: it has given up everything then."""
-    from nh.supervisor.start_checks import check_takeover, running_pid  # noqa: PLC0415  few starts take over
+    """Check before the other nh yields, if one runs: then its clients wait, and its shards are orphans."""
+    from nh.supervisor.start_checks import (  # noqa: PLC0415  few starts take over
+        check_host,
+        check_takeover,
+        running_pid,
+    )
 
     if running_pid(settings.runtime_path) is not None:
+        check_host(settings)
         check_takeover(settings, key)
 
 

@@ -131,13 +131,27 @@ def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment) 
         assert "another program, listens on it" in new.output
         old.program.wait_for_line(GOES_ON)
         assert client.request(Ping()) == Pong(nh.__version__)
-    with NativeClient(old.unix_address, TIMEOUT_S) as client:
-        assert client.request(Ping()) == Pong(nh.__version__), "the file of its socket is there"
+    assert ping(old.unix_address) == Pong(nh.__version__), "the file of its socket is there"
     for call in calls:
         call.talk()
         assert call.end() == 1
     assert old.program.stop() == 0
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
+
+
+def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: Deployment) -> None:
+    old = deployment.start()
+    missing = deployment.place.directory / "missing" / "nh.sock"
+    new = deployment.launch("--takeover", "--rpc", str(missing)).program
+    assert new.wait() == 2
+    assert "there is no directory" in new.output
+    assert ping(old.unix_address) == Pong(nh.__version__)
+    assert "takeover" not in old.program.output
+
+
+def ping(address: str) -> Pong:
+    with NativeClient(address, TIMEOUT_S) as client:
+        return client.request(Ping())
 
 
 def test_sockets_that_the_new_one_does_not_use_are_closed_for_it(deployment: Deployment) -> None:

@@ -238,6 +238,30 @@ def test_an_upgrade_to_code_that_does_not_start_is_refused(host: Host, file: str
     assert call.end() == 1
 
 
+@pytest.mark.kernel
+def test_an_upgrade_to_a_program_that_the_kernel_refuses_is_refused(tmp_path: Path) -> None:
+    with running_host(tmp_path, kernel="auto", kernel_interface="lo") as host:
+        call = host.deployment.make_call(b"call")
+        new = host.make_new()
+        new.change("nh/fastpath/probe.py", "OLDEST: Final = (5, 10)", "OLDEST: Final = (99, 0)")
+        host.versions.install(new)
+        result = nh(host.deployment.place, "upgrade")
+        assert result.exit_code == 1
+        assert "nh 2.0.0 cannot relay inside the kernel, as this one does: it needs Linux" in result.stderr
+        assert host.answering_version() == "1.0.0"
+        call.talk()
+        assert call.end() == 1
+
+
+def test_an_upgrade_needs_no_kernel_where_media_take_no_path_there(tmp_path: Path) -> None:
+    with running_host(tmp_path, kernel="off") as host:
+        new = host.make_new()
+        new.change("nh/fastpath/probe.py", "OLDEST: Final = (5, 10)", "OLDEST: Final = (99, 0)")
+        host.versions.install(new)
+        nh_ok(host.deployment.place, "upgrade")
+        assert host.answering_version() == "2.0.0"
+
+
 @pytest.mark.full
 def test_calls_that_a_new_version_cannot_restore_go_on_where_they_were(host: Host) -> None:
     deployment = host.deployment

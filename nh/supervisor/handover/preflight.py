@@ -15,6 +15,7 @@ import msgspec
 
 from nh.calls.snapshots.version import READABLE
 from nh.config import Settings
+from nh.config_table import KernelMode
 from nh.errors import Unavailable
 from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Shutdown
@@ -36,16 +37,19 @@ _READ_BYTES: Final = 65_536
 """What is read at once: as much as a pipe holds."""
 
 
-class CheckedIn(msgspec.Struct, frozen=True):
+class CheckedIn(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `nh run --preflight` prints.
 
     Attributes:
         version: of the installed nh.
         reads: the versions of snapshots that it reads.
+        no_kernel: why it would relay in user space, though the settings allow the kernel; "" if it would not,
+            or that cannot be told.
     """
 
     version: str
     reads: tuple[int, ...]
+    no_kernel: str = ""
 
 
 def check_in(settings: Settings, *, takes_over: bool) -> str:
@@ -66,7 +70,17 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
     if takes_over:
         check_takeover(settings)
     _try_shard()
-    return msgspec.json.encode(CheckedIn(__version__, READABLE)).decode()
+    return msgspec.json.encode(CheckedIn(__version__, READABLE, _why_not_in_kernel(settings))).decode()
+
+
+def _why_not_in_kernel(settings: Settings) -> str:
+    """See CheckedIn; where the settings demand the kernel, check_host() has tried it."""
+    if settings.kernel is not KernelMode.AUTO:
+        return ""
+    from nh.fastpath.probe import Verdict, probe  # noqa: PLC0415
+
+    verdict, why = probe()
+    return why if verdict is Verdict.UNSUPPORTED else ""
 
 
 def _try_shard() -> None:

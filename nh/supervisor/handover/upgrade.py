@@ -113,6 +113,11 @@ class UpgradeController:
             self._checking = False
             if isinstance(result, CheckedIn) and VERSION not in result.reads:
                 result = f"nh {result.version} does not read the calls of this one (version {VERSION})"
+            if isinstance(result, CheckedIn) and result.no_kernel and self._runtime.kernel is not None:
+                result = (
+                    f"nh {result.version} cannot relay inside the kernel, as this one does:"
+                    f" {result.no_kernel}; correct that, or set kernel = off"
+                )
             if isinstance(result, CheckedIn):
                 result = self._reason_to_stay() or result
             if isinstance(result, str):
