@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -181,6 +182,34 @@ class Deployment:
         if (status := before.wait(ENDED_S)) != 0:
             raise HarnessError(f"the run before ended with status {status}. Its output:\n{before.output}")
         return before.pid
+
+    def break_takeover(self, after_s: float) -> bool:
+        """Start a run with --takeover, and kill its supervisor alone. Returns when a run serves again.
+
+        Args:
+            after_s: how long after the run before has begun to hand over.
+
+        Returns:
+            Whether the run before goes on; otherwise it had been taken over already, and nh is started again.
+        """
+        before = self.relay
+        first = len(before.program.lines)
+        self._left = self.processes()
+        killed = self.launch("--takeover")
+        before.program.wait_for_line("takeover: handing the calls over", first=first)
+        time.sleep(after_s)
+        killed.program.kill()
+
+        def serves_again() -> bool:
+            return any(line.startswith("ready: ") for line in before.program.lines[first:])
+
+        eventually(lambda: before.program.ended or serves_again(), "the run before ends or goes on", ENDED_S)
+        if before.program.ended:
+            self.start()
+            return False
+        self._relays.remove(killed)
+        killed.program.close()
+        return True
 
     def stop(self) -> int:
         """Send SIGTERM. Returns the exit status."""

@@ -34,6 +34,7 @@ class FaultKind(enum.StrEnum):
     MORE_SHARDS = "more-shards"
     FEWER_SHARDS = "fewer-shards"
     TAKEOVER = "takeover"
+    BROKEN_TAKEOVER = "broken-takeover"
     KILL_ALL = "kill-all"
     RESTART = "restart"
 
@@ -127,6 +128,13 @@ def _take_over(deployment: Deployment, _rng: random.Random) -> str:
     return f"another nh took over from pid {before}, ready after {took_ms:.0f} ms"
 
 
+def _break_takeover(deployment: Deployment, rng: random.Random) -> str:
+    after_s = rng.uniform(0, 0.25)
+    goes_on = deployment.break_takeover(after_s)
+    who = "the run before goes on" if goes_on else "it had taken over, and nh was started again"
+    return f"SIGKILL for another nh, {1000 * after_s:.0f} ms after it began to take over; {who}"
+
+
 def _kill_all(deployment: Deployment, _rng: random.Random) -> str:
     deployment.kill_everything()
     return _start_again(deployment)
@@ -148,6 +156,7 @@ _ACTIONS: Final[Mapping[FaultKind, Callable[[Deployment, random.Random], str]]] 
     FaultKind.MORE_SHARDS: _more_shards,
     FaultKind.FEWER_SHARDS: _fewer_shards,
     FaultKind.TAKEOVER: _take_over,
+    FaultKind.BROKEN_TAKEOVER: _break_takeover,
     FaultKind.KILL_ALL: _kill_all,
     FaultKind.RESTART: _restart,
 }
