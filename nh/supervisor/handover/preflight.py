@@ -77,10 +77,10 @@ def _why_not_in_kernel(settings: Settings) -> str:
     """See CheckedIn; where the settings demand the kernel, check_host() has tried it."""
     if settings.kernel is not KernelMode.AUTO:
         return ""
-    from nh.fastpath.probe import Verdict, probe  # noqa: PLC0415
+    from nh.fastpath.probe import Availability, probe  # noqa: PLC0415
 
-    verdict, why = probe()
-    return why if verdict is Verdict.UNSUPPORTED else ""
+    availability, why = probe()
+    return why if availability is Availability.UNAVAILABLE else ""
 
 
 def _try_shard() -> None:
