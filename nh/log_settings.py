@@ -50,7 +50,7 @@ AREAS: Final[Mapping[str, tuple[str, ...]]] = {
     "store": ("nh.supervisor.store", "nh.supervisor.standby"),
     "handover": ("nh.supervisor.handover", "nh.supervisor.orphans", "nh.ipc"),
     "host": ("nh.supervisor.host", "nh.supervisor.runtime"),
-    "http": ("nh.http", "nh.supervisor.http", "asyncio"),
+    "http": ("nh.http", "nh.supervisor.http_process", "asyncio"),
 }
 """Areas with a level of their own: the loggers of each, with all below them."""
 

@@ -1,4 +1,4 @@
-"""nh.supervisor.http: an HTTP process that hangs is killed and started again."""
+"""nh.supervisor.http_process: an HTTP process that hangs is killed and started again."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +10,8 @@ from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S
 from nh.ipc.inherited import NOTHING_INHERITED
 from nh.stats import SupervisorStats
 from nh.supervisor.host.child_process import ChildProcess
-from nh.supervisor.http import HANG_S, RESTART_S, START_S, HttpService
+from nh.supervisor.http import HttpService
+from nh.supervisor.http_process import HANG_S, RESTART_S, START_S
 from tests.supervisor.manual_loop import ManualLoop
 
 
