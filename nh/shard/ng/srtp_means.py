@@ -189,5 +189,7 @@ def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
         options.sdes.permits(suite_of(each.value)) for each in medium.attributes.get("crypto", ())
     )
     keys = permitted and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
-    handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off
+    # who has RTP/SAVP made of DTLS alone has phones with keys in the SDP behind it
+    to_keys = medium.proto.upper() in _DTLS and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off and not to_keys
     return keys or handshake
