@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from nh.ipc.peer import peer_of
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,13 @@ class HandoverSocket:
         self._path = path
 
     @classmethod
-    def open(cls, path: str) -> Self | None:
-        """Listen at a path that does not exist yet. Returns None if that is impossible, and logs why."""
+    def open(cls, path: str, level: int = logging.WARNING) -> Self | None:
+        """Listen at a path that does not exist yet. Returns None if that is impossible, and logs why.
+
+        Args:
+            path: the path.
+            level: of that log line.
+        """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             os.fchmod(sock.fileno(), 0o600)  # the file's mode from its first moment on
@@ -39,8 +45,9 @@ class HandoverSocket:
             sock.setblocking(False)
         except OSError as exc:
             sock.close()
-            logger.warning(
-                "%s: cannot listen: %s; the next nh cannot take over from this process", path, exc.strerror
+            why = reason(exc)
+            logger.log(
+                level, "%s: cannot listen: %s; the next nh cannot take over from this process", path, why
             )
             return None
         return cls(sock, Path(path))

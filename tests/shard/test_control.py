@@ -544,6 +544,39 @@ def test_the_end_of_the_link_ends_the_loop_with_another_status(shard: Shard) -> 
     assert run_until_it_ends(shard) == EXIT_SUPERVISOR_GONE
 
 
+@pytest.fixture
+def unheard(unconfigured: Shard, segment: Segment, ports: range, tmp_path: Path) -> tuple[Shard, Path]:
+    """A shard that could not listen for the next supervisor, and where it would."""
+    path = tmp_path / "full" / "shard-0.sock"
+    unconfigured.link.configure(ports, segment.name, handover_path=str(path))
+    unconfigured.become_ready()
+    return unconfigured, path
+
+
+def test_a_shard_that_could_not_listen_for_the_next_supervisor_tries_again(
+    unheard: tuple[Shard, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    shard, path = unheard
+    said = [record.getMessage() for record in caplog.get_records("setup")]
+    assert [text.endswith("the next nh cannot take over from this process") for text in said] == [True]
+    path.parent.mkdir()
+    turn_until(shard.loop, path.exists, "it listens")
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_shard_that_the_next_supervisor_cannot_find_says_that_its_calls_wait_in_the_store(
+    unheard: tuple[Shard, Path], caplog: pytest.LogCaptureFixture, has_room: bool
+) -> None:
+    shard, path = unheard
+    assert isinstance(shard.do(Allocate(KEY, Side.FROM, V4, AUDIO)), Allocated)
+    if has_room:
+        path.parent.mkdir()
+    shard.link.ours.close()
+    said = "relays its 1 call until" if has_room else "no supervisor would find it; its calls come from the"
+    turn_until(shard.loop, lambda: said in caplog.text, "that is said")
+    assert path.exists() == has_room
+
+
 def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segment) -> None:
     shard.do(Allocate(KEY, Side.FROM, V4, AUDIO))
     shard.do(Allocate(KEY, Side.TO, V4, AUDIO))

@@ -1,5 +1,6 @@
 """nh.supervisor.orphans.client: one that waits for a CPU is late, and one that hangs is found."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ from nh.ipc.handover_messages import CallSockets, EndedCall, HandedOver, Hello, 
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.orphans import client as orphan_client
-from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
+from nh.supervisor.orphans.client import HandoverFailed, OrphanClient, find_orphans
 
 PID = 4711
 HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)
@@ -167,3 +169,29 @@ def test_an_orphan_that_cannot_be_killed_for_want_of_a_descriptor_goes_on(
         monkeypatch.setattr("os.pidfd_open", no_room)
         orphan.kill()
     assert "cannot be killed: Too many open files" in caplog.text
+
+
+def test_an_orphan_that_accepts_no_connection_is_not_taken_for_one_that_is_gone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    no_descriptor_leaks: None,
+) -> None:
+    """Its calls would be restored from the store, where its ports are taken."""
+    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    path, gone = tmp_path / "shard-0-hangs.sock", tmp_path / "shard-1-gone.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+        left.bind(str(gone))
+    with contextlib.ExitStack() as stack:
+        hung = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        hung.bind(str(path))
+        hung.listen(1)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                waiting.setblocking(False)
+                waiting.connect(str(path))
+        assert find_orphans(tmp_path) == []
+    assert path.exists()
+    assert not gone.exists()
+    assert f"{path}: an orphaned shard does not accept connections: " in caplog.text

@@ -245,9 +245,15 @@ class Control(CallObserver):
         shard = self._configured()
         shard.serve()
         self._commands.relay = shard.relay
-        if shard.configure.handover_path:
-            self._handover_socket = HandoverSocket.open(shard.configure.handover_path)
+        self._await_successor(logging.WARNING)
         self._channel.send(encode(Ready(pid=shard.relay.stats.pid, version=__version__)))
+
+    def _await_successor(self, level: int = logging.DEBUG) -> None:
+        """Listen for the next supervisor. It may be impossible for a while, as for want of room."""
+        shard = self._shard
+        if self._handover_socket is None and shard is not None and shard.serving:
+            path = shard.configure.handover_path
+            self._handover_socket = HandoverSocket.open(path, level) if path else None
 
     def _configured(self) -> Shard:
         if self._shard is None:
@@ -270,6 +276,7 @@ class Control(CallObserver):
         """See CallObserver."""
         if self._shard is not None:
             self._shard.publish()
+        self._await_successor()
         self._sink.catch_up()
         self._report_if_empty()
         if self._orphan is not None:
@@ -284,6 +291,7 @@ class Control(CallObserver):
         if self._shutting_down:  # the supervisor may end before this shard
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
+        self._await_successor()
         shard, handover_socket = self._shard, self._handover_socket
         if self._number < 0:  # a zygote; the lines of the shards say what happened
             self._loop.stop()
@@ -292,7 +300,10 @@ class Control(CallObserver):
         if self._detached:
             level, event = logging.INFO, "the supervisor hands over"
         if shard is None or handover_socket is None or not shard.calls:
-            logger.log(level, "%s: shard %d ends, because it has no calls", event, self._number)
+            why = "it has no calls"
+            if shard is not None and shard.serving and shard.calls:
+                level, why = logging.ERROR, "no supervisor would find it; its calls come from the store"
+            logger.log(level, "%s: shard %d ends, because %s", event, self._number, why)
             self._loop.stop()
             return
         logger.log(

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 PATTERN: Final = "shard-*.sock"
 """The handover sockets of shards in the runtime directory."""
+
+RETRY_S: Final = 0.01
+"""Delay before an orphan is asked again for which other connections wait."""
 
 ANSWER_S: Final = 2.0
 """An orphan that is silent for so long hangs, unless it waits for a CPU."""
@@ -198,22 +202,19 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
     """
     found: list[OrphanClient] = []
     for path in sorted(directory.glob(PATTERN)):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.settimeout(ANSWER_S)
-            sock.connect(str(path))
-            pid = peer_of(sock).pid
-        except TimeoutError:
-            sock.close()
-            logger.error(
-                "%s: an orphaned shard does not accept connections; it keeps its calls and ports",
-                path,
-            )
-            continue
-        except OSError:
-            sock.close()
+            sock = _connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             continue
+        except OSError as exc:
+            logger.error(
+                "%s: an orphaned shard does not accept connections: %s; it keeps its calls and ports",
+                path,
+                reason(exc),
+            )
+            continue
+        pid = peer_of(sock).pid
         try:
             found.append(OrphanClient(sock, pid, path.stem))
         except HandoverFailed as exc:
@@ -227,6 +228,31 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
             if _kill(pid):
                 path.unlink(missing_ok=True)
     return found
+
+
+def _connect(path: Path) -> socket.socket:
+    """Connect to an orphan.
+
+    Raises:
+        ConnectionRefusedError, FileNotFoundError: it is gone.
+        OSError: it cannot be asked now. It may hang, and accept no connection.
+    """
+    give_up_at = time.monotonic() + ANSWER_S
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.settimeout(ANSWER_S)
+        while True:
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:  # so many wait already
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _has_ended(sock: socket.socket) -> bool:
