@@ -10,7 +10,7 @@ from nh.errors import UnusableSdp
 from nh.sdp.bundles import take_transports
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import applying
-from nh.shard.ng.bundles import read_bundles, tagged_of
+from nh.shard.ng.bundle_members import read_bundles, tagged_of
 from nh.shard.ng.ice import NegotiatedIce
 from nh.shard.ng.secured import Secured
 

@@ -4,16 +4,14 @@ A bundle ends here if the client says so, or if SRTP of its media does; else it 
 bundle with each other. Pure functions between the views of nh.sdp and the domain.
 """
 
-import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, Self
 
-from nh.calls.bundle import MAX_MID_BYTES, Bundle, BundledMedium
+from nh.calls.bundle import Bundle, BundledMedium
 from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
 from nh.commands import BundleOptions
-from nh.errors import UnusableSdp
-from nh.sdp.bundles import mid_extension_of, ssrcs_of
 from nh.sdp.description import Medium, SessionDescription
+from nh.shard.ng.bundle_members import indexes_of, mids_for, read_bundles, tagged_of, without_clashes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
 
@@ -152,14 +150,13 @@ def bundles_of_offer(
     if found and not (endable or accepts or options.reject):
         return OfferedBundles()  # as of a data channel alone: the relay has nothing to offer as a bundle
     warnings: list[str] = []
-    accepted = [_told_apart(each.without(others), description.media, warnings) for each in found]
+    accepted = [without_clashes(each.without(others), description.media, warnings) for each in found]
     bundled: tuple[int, ...] = ()
     mids: tuple[str, ...] = ()
     if offers:
-        mids = tuple(_mids_for(description))
-        seen = [index for index in endable if not hidden[index].hidden]
-        whole = Bundle(tuple([BundledMedium(index, mids[index]) for index in seen]))
-        bundled = tuple(indexes_of(_told_apart(whole, description.media, warnings)))
+        mids = tuple(mids_for(description))
+        seen = [BundledMedium(index, mids[index]) for index in endable if not hidden[index].hidden]
+        bundled = tuple(indexes_of(without_clashes(Bundle(tuple(seen)), description.media, warnings)))
     return OfferedBundles(
         tuple([each for each in accepted if each.media]) if accepts else (),
         mids,
@@ -224,87 +221,8 @@ def _shares(indexes: Sequence[int]) -> dict[int, int]:
     return dict.fromkeys(others, first)
 
 
-def tagged_of(bundles: Sequence[Bundle]) -> dict[int, int]:
-    """The tagged medium of the bundle of each of the other media."""
-    return {index: bundle.media[0].medium for bundle in bundles for index in indexes_of(bundle)[1:]}
-
-
-def indexes_of(bundle: Bundle) -> list[int]:
-    """The media of a bundle, the tagged one first."""
-    return [each.medium for each in bundle.media]
-
-
 def _can_end(medium: Medium, secured: Secured) -> bool:
     """Whether a medium is there, and is plain RTP or SRTP that ends here: its packets show what they are."""
     if not medium.rtp or medium.rejected or medium.field.count > 1:
         return False
     return "SAVP" not in medium.proto.upper() or secured != UNCHANGED
-
-
-def read_bundles(description: SessionDescription) -> list[Bundle]:
-    """The bundles of an SDP, without the media that are rejected there.
-
-    Raises:
-        UnusableSdp: a mid names no medium or two, or is in two bundles.
-    """
-    if not description.bundles:
-        return []
-    by_mid: dict[str, int] = {}
-    for index, medium in enumerate(description.media):
-        mid = medium.find_value("mid")
-        if mid is not None and by_mid.setdefault(mid.strip(), index) != index:
-            raise UnusableSdp(f"SDP medium {medium.number}: another medium has its a=mid {mid[:32]!r}, too")
-    found: list[Bundle] = []
-    taken: set[str] = set()
-    for mids in description.bundles:
-        for mid in mids:
-            if mid not in by_mid:
-                raise UnusableSdp(f"a=group:BUNDLE: no medium has the a=mid {mid[:32]!r}")
-            if mid in taken or not 1 <= len(mid) <= MAX_MID_BYTES:
-                raise UnusableSdp(f"a=group:BUNDLE: {mid[:32]!r} is in two bundles, or too long")
-            taken.add(mid)
-        media = [description.media[by_mid[mid]] for mid in mids]
-        there = [medium for medium in media if not medium.rejected]
-        extension = next((number for medium in there if (number := mid_extension_of(medium))), 0)
-        members = [
-            BundledMedium(medium.number - 1, (medium.find_value("mid") or "").strip(), ssrcs_of(medium))
-            for medium in there
-        ]
-        found.append(Bundle(tuple(members), extension))
-    return [bundle for bundle in found if bundle.media]
-
-
-def _told_apart(bundle: Bundle, media: Sequence[Medium], warnings: list[str]) -> Bundle:
-    """The bundle without the media whose packets could be another's: the same payload type, and nothing else.
-
-    Raises:
-        UnusableSdp: such a medium has no port of its own.
-    """
-    seen: set[bytes] = set()
-    left_out: list[int] = []
-    for each in bundle.media:
-        medium = media[each.medium]
-        clash = sorted(seen.intersection(medium.field.formats))
-        if clash and not bundle.mid_extension and not each.ssrcs:
-            why = (
-                f"SDP medium {medium.number} has the payload type {clash[0][:3].decode()} of another medium "
-                f"of its bundle, and neither a=ssrc nor the header extension of a=mid"
-            )
-            if not medium.port:
-                raise UnusableSdp(why)
-            warnings.append(f"bundle: {why}; it is not bundled")
-            left_out.append(each.medium)
-        else:
-            seen.update(medium.field.formats)
-    return bundle.without(left_out)
-
-
-def _mids_for(description: SessionDescription) -> Iterator[str]:
-    """The a=mid of each medium; where there is none, its number, or the next that no other medium has."""
-    taken = {medium.find_value("mid") for medium in description.media}
-    for medium in description.media:
-        mid = medium.find_value("mid")
-        if mid is None:
-            mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
-            taken.add(mid)
-        yield mid

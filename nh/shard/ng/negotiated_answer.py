@@ -11,8 +11,9 @@ from nh.calls.offer_answer.dialog import NO_CARRIERS
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
+from nh.shard.ng.bundle_members import tagged_of
 from nh.shard.ng.bundle_transports import share_security, share_transports
-from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer, tagged_of
+from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
 from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
