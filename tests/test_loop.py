@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import select
@@ -15,7 +16,7 @@ import pytest
 import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
-from nh.loop import PROBE_TURNS, Loop, SelectorLoop, Timer, TurnReads
+from nh.loop import EVENTS_A_TURN, PROBE_TURNS, Loop, SelectorLoop, Timer, TurnReads
 from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import turn_until
 
@@ -332,6 +333,24 @@ def test_a_callback_may_close_another_descriptor_that_is_ready_in_the_same_turn(
         far.send(b"x")
     selector_loop.turn(0)
     assert len(calls) == 1
+
+
+def test_descriptors_beyond_the_share_of_a_turn_are_served_in_the_next_one(
+    selector_loop: SelectorLoop,
+) -> None:
+    with contextlib.ExitStack() as up:
+        fds = [os.eventfd(1) for _ in range(EVENTS_A_TURN + 50)]  # readable all the time
+        heard: set[int] = set()
+        for fd in fds:
+            up.callback(os.close, fd)
+            up.callback(selector_loop.remove_reader, fd)
+            selector_loop.add_reader(fd, functools.partial(heard.add, fd))
+
+        selector_loop.turn(0)
+        assert len(heard) == EVENTS_A_TURN
+        selector_loop.turn(0)
+
+    assert heard == set(fds)
 
 
 def test_run_ends_after_the_turn_in_which_stop_is_called(selector_loop: SelectorLoop) -> None:
