@@ -174,7 +174,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.offloaded,
             None if leg.offload is None else leg.offload.folded,
             None if meter is None else meter.to_state(),
-            carried=leg.carried.value,
+            carried=leg.carried._value_,  # to read `value` takes two calls
             signalled=leg.signalled,
             ice=None if leg.ice is None else ComponentSnapshot.take(leg.ice),
         )

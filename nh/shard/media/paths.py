@@ -116,13 +116,14 @@ class Paths:
             already, or a leg of it wants a source before the next packet, or has timers.
         """
         new: list[int] = []  # those without a leg before
+        get_reader = self._poll.get_reader
         for media_socket in media_sockets:
             fd = media_socket.fileno()
-            reader = self._poll.get_reader(fd)
-            if reader is self._drop and media_socket.is_open_to_all:
+            reader = get_reader(fd)
+            if reader is not self._read_first:
+                if reader is not self._drop or not media_socket.is_open_to_all:
+                    return False
                 new.append(fd)
-            elif reader is not self._read_first:
-                return False
             for leg in media_socket.legs:
                 if leg.latched or leg.ice or leg.security or leg.bundle:
                     return False
