@@ -23,10 +23,14 @@ from tests.supervisor.test_run import SHARDS, Run, running
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.ports import free_port
+from tools.harness.program import READY_S, Program
 from tools.harness.relay import kill_those_that_run
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
+START_S = READY_S
+"""Longest wait for what follows a start of nh."""
+
 NG = ("ng-tcp", "127.0.0.1:0"), ("ng-udp", "127.0.0.1:0")
 
 GOES_ON = "takeover failed: the other nh has ended before it served; this one goes on"
@@ -105,14 +109,14 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
     before = [old.call(call.call_id) for call in calls]
     directory = deployment.place.directory
     names = (("unix", deployment.address), ("tcp", old.tcp_address), *NG)
-    with NativeClient(old.unix_address, TIMEOUT_S) as client:
+    with NativeClient(old.unix_address, START_S) as client:
         assert client.request(Ping()) == Pong(nh.__version__)
         with come_to(directory) as sock:
             sock.send(encode(Yield(names)))
             step(sock, directory)
         old.program.wait_for_line(GOES_ON)
         assert client.request(Ping()) == Pong(nh.__version__), "its connection is the same"
-    eventually(lambda: old.program.output.count("ready: ") == 2, "it goes on as after an upgrade")
+    wait_for_a_second_start(old.program)
     readies = [line for line in old.program.lines if "ready: " in line]
     assert [line.split("; ")[1:3] for line in readies] == [readies[0].split("; ")[1:3]] * 2
     for call, then in zip(calls, before, strict=True):
@@ -121,12 +125,21 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
         assert call.end() == 1
 
 
+def wait_for_a_second_start(program: Program) -> None:
+    """As after an upgrade."""
+    program.wait_until(lambda: program.output.count("ready: ") == 2, "it serves again")
+
+
 def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment) -> None:
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
-    with socket.create_server(("127.0.0.1", free_port())) as taken, NativeClient(old.unix_address) as client:
+    with (
+        socket.create_server(("127.0.0.1", free_port())) as taken,
+        NativeClient(old.unix_address, START_S) as client,
+    ):
+        assert client.request(Ping()) == Pong(nh.__version__)
         new = deployment.launch("--takeover", ng=f"127.0.0.1:{taken.getsockname()[1]}").program
-        assert new.wait() == 1
+        assert new.wait(START_S) == 1
         assert "nh cannot start: " in new.output
         assert "another program, listens on it" in new.output
         old.program.wait_for_line(GOES_ON)
@@ -143,14 +156,14 @@ def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: De
     old = deployment.start()
     missing = deployment.place.directory / "missing" / "nh.sock"
     new = deployment.launch("--takeover", "--rpc", str(missing)).program
-    assert new.wait() == 2
+    assert new.wait(START_S) == 2
     assert "there is no directory" in new.output
     assert ping(old.unix_address) == Pong(nh.__version__)
     assert "takeover" not in old.program.output
 
 
 def ping(address: str) -> Pong:
-    with NativeClient(address, TIMEOUT_S) as client:
+    with NativeClient(address, START_S) as client:
         return client.request(Ping())
 
 
@@ -165,7 +178,7 @@ def test_sockets_that_the_new_one_does_not_use_are_closed_for_it(deployment: Dep
         assert is_refused(deployment.address)
         sock.send(encode(TakenOver()))
         kill_those_that_run(old.shard_processes())
-        assert old.program.wait() == 0
+        assert old.program.wait(START_S) == 0
 
 
 def is_refused(address: str) -> bool:
@@ -186,7 +199,7 @@ def test_the_new_one_may_listen_at_another_address_of_the_same_port(tmp_path: Pa
             deployment.start("--takeover")
         else:
             nh_ok(deployment.place, "upgrade")
-            eventually(lambda: old.program.output.count("ready: ") == 2, "it goes on with the new settings")
+            wait_for_a_second_start(old.program)
         assert "; ng localhost:" in deployment.relay.program.output
         call.talk()
         assert call.end() == 1
@@ -215,7 +228,7 @@ def taking_over(directory: Path, *options: str) -> Iterator[tuple[Run, Run]]:
 
 def test_the_old_one_goes_on_when_the_new_one_is_killed(tmp_path: Path) -> None:
     with taking_over(tmp_path, "--start-when", str(tmp_path / "never")) as (old, new):
-        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards", START_S)
         new.program.kill()
         assert_goes_on_alone(old)
 
@@ -229,28 +242,28 @@ def test_the_old_one_goes_on_when_the_new_one_gives_up(tmp_path: Path) -> None:
 
 def assert_goes_on_alone(run: Run) -> None:
     run.program.wait_for_line(GOES_ON)
-    eventually(lambda: run.program.output.count("ready: ") == 2, "it serves again")
+    wait_for_a_second_start(run.program)
     assert all(map(run.is_up, range(SHARDS)))
     assert run.program.stop() == 0
 
 
 def test_a_signal_to_the_new_one_ends_both(tmp_path: Path) -> None:
     with taking_over(tmp_path, "--start-when", str(tmp_path / "never")) as (old, new):
-        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards", START_S)
         os.kill(new.program.pid, signal.SIGTERM)
-        assert new.program.wait() == 0
-        assert old.program.wait() == 0
+        assert new.program.wait(START_S) == 0
+        assert old.program.wait(START_S) == 0
         assert GOES_ON not in old.program.output
 
 
 def test_a_new_one_that_hangs_is_waited_for(tmp_path: Path) -> None:
     go = tmp_path / "go"
     with taking_over(tmp_path, "--start-when", str(go)) as (old, new):
-        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards")
+        eventually(lambda: len(new.children()) == SHARDS, "it starts its shards", START_S)
         process = psutil.Process(new.program.pid)
         process.suspend()
-        with new.client() as client:  # the old one has the socket, too, and does not answer
+        with new.client(START_S) as client:  # the old one has the socket, too, and does not answer
             go.touch()
             process.resume()
             assert client.request(Ping()) == Pong(nh.__version__)
-        assert old.program.wait() == 0
+        assert old.program.wait(START_S) == 0
