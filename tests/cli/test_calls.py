@@ -106,7 +106,7 @@ def test_pages_are_fetched_until_the_limit(directory: Path, monkeypatch: pytest.
     assert MAX_LIST > 2
 
 
-LOSSIEST, OLDEST = "fhbgdaec", "cdaegbhf"
+OLDEST = "cdaegbhf"
 
 
 class FewAPage:
