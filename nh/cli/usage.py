@@ -9,6 +9,8 @@ from nh.printable import show_text
 
 _SHOWN: Final = 80
 
+_FEW: Final = 4
+
 
 def usage_message(error: Any, program: str = "nh") -> str:
     """One line about a command line that typer's parser cannot read, from the parser's error.
@@ -66,8 +68,15 @@ def _name(param: Any) -> str:
 
 def _remedy(name: str, known: Iterable[str], more: str) -> str:
     bare = {each.lstrip("-"): each for each in known}  # the dashes make all options similar
-    similar = difflib.get_close_matches(name[:_SHOWN].lstrip("-"), list(bare), n=1, cutoff=0.6)
-    return f"did you mean {bare[similar[0]]}?" if similar else more
+    word = name[:_SHOWN].lstrip("-")
+    found = difflib.get_close_matches(word, list(bare), n=1, cutoff=0.7) or _longer(word, bare)
+    return f"did you mean {' or '.join(bare[each] for each in found)}?" if found else more
+
+
+def _longer(word: str, known: Iterable[str]) -> list[str]:
+    """The names of which a word is the first part, as `log` of `log-level`; none if they are many."""
+    found = sorted(each for each in known if each.startswith(f"{word}-"))
+    return found if len(found) <= _FEW else []
 
 
 def _cut(text: str) -> str:

@@ -74,7 +74,7 @@ def check_stored(patient: Patient) -> Iterator[Finding]:
             supervisor.store_fault, "the log of nh has more, in lines with `store`"
         )
         waiting = counted(supervisor.store_pending, "call")
-        meaning = f"calls go on but are not stored: a restart of everything loses the latest of {waiting}"
+        meaning = f"calls go on but are not stored, {waiting} waiting: a restart of everything loses them"
         yield warning(found, meaning, remedy)
 
 

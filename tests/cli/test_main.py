@@ -104,6 +104,11 @@ def test_every_command_has_help(command: str) -> None:
         (["run", "--xyzzy"], "nh run has no option --xyzzy; `nh run --help` lists all"),
         (["run", "--silents"], "nh run has no option --silents; did you mean --silent-s?"),
         (["config", "--file", "x"], "nh config has no option --file; `nh config --help` lists all"),
+        (["run", "--fastpath"], "nh run has no option --fastpath; `nh run --help` lists all"),
+        (
+            ["run", "--log", "debug"],
+            "nh run has no option --log; did you mean --log-areas or --log-format or --log-level?",
+        ),
         (["run", "-x"], "nh run has no option -x; `nh run --help` lists all"),
         (["run", "--shards"], "--shards needs a value; `--help` says which"),
         (["run", "--takeover=5"], "--takeover takes no value; `--help` says which"),

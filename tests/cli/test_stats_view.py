@@ -115,7 +115,7 @@ def test_what_the_death_of_a_shard_would_cost_is_told_beside_what_outlives_it() 
 def test_a_store_that_takes_no_calls_is_told_with_its_fault() -> None:
     away = make_reading(make_shard())
     away.supervisor.store_pending, away.supervisor.store_fault = 3, "memory: away"
-    assert "store   3 calls not written: memory: away" in rendered(view_of(away))
+    assert "store   cannot be written, 3 calls waiting: memory: away" in rendered(view_of(away))
     assert not any("store" in line for line in rendered(view_of(make_reading(make_shard()))))
 
 

@@ -345,7 +345,7 @@ def test_a_store_that_takes_no_calls_of_the_nh_that_runs_is_found(base: Settings
         "there: the memory is full",
         "raise it",
     )
-    assert full.meaning.endswith("loses the latest of 3 calls")
+    assert "not stored, 3 calls waiting" in full.meaning
     assert well.status is Status.OK
     (none,) = found("stored", host, base)
     assert none.status is Status.OK

@@ -201,7 +201,7 @@ def _store(supervisor: SupervisorStats) -> Iterator[Text]:
     if supervisor.store_fault:
         text = Text().append("store   ", style="bold")
         waiting = counted(supervisor.store_pending, "call")
-        yield text.append(f"{waiting} not written: {supervisor.store_fault}", style="bold red")
+        yield text.append(f"cannot be written, {waiting} waiting: {supervisor.store_fault}", style="bold red")
 
 
 def _drop_reasons(rates: Rates, width: int) -> Text:

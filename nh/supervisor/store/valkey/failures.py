@@ -38,7 +38,12 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
     (ResponseError, "NOAUTH", StoreRefused, _NO_PASSWORD),
     (ResponseError, "Protocol error: unauthenticated", StoreRefused, _NO_PASSWORD),  # of a long command
-    (AuthenticationError, "", StoreRefused, "the server refuses user and password ({}); correct them"),
+    (
+        AuthenticationError,
+        "",
+        StoreRefused,
+        "the server refuses user and password ({}); correct the URL or its password_file",
+    ),
     (NoPermissionError, "", StoreRefused, "the server's ACL refuses a command ({}); permit it"),
     (ResponseError, "DB index", StoreRefused, "the server has no such database ({}); choose another"),
     (MasterNotFoundError, "", StoreUnavailable, "no Sentinel that answers knows the primary ({})"),
