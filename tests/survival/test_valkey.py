@@ -219,31 +219,25 @@ def test_an_upgrade_that_could_not_open_the_store_is_refused_and_everything_stay
 
 
 def test_a_standby_that_cannot_take_the_calls_follows_them_on_and_takes_them_later(
-    place: Place, server: ValkeyServer, tmp_path: Path
+    place: Place, server: ValkeyServer
 ) -> None:
     from nh.supervisor.store.valkey.engine import ValkeyEngine  # noqa: PLC0415  needs the extra valkey
 
     location = f":{PASSWORD}@{server.host}:{server.port}/0?prefix=one&lease=60"
     other = ValkeyEngine(parse_url("valkey", location), "other")
     other.open()
-    key = tmp_path / "key"
-    settings = {"state": f"valkey://{location}", "standby": True, "state_key_file": key}
-    relay = Relay(place, 1, as_environment(settings))
-    secret = "0123456789abcdef" * 4
-    key.write_text(secret)
-    key.chmod(0o600)
-    with relay.program:
+    relay = Relay(place, 1, as_environment({"state": f"valkey://{location}", "standby": True}))
+    with relay.program, server.client(password=PASSWORD) as administrator:
         relay.program.wait_for_line("waiting until it ends")
         with (
             NativeClient(relay.unix_address, TIMEOUT_S) as client,
             pytest.raises(Refused, match="nh upgrade starts it anew"),
         ):
             client.request(Reload())
-        key.unlink()
+        administrator.execute_command("ACL SETUSER", "default", "-xrevrange")  # taking over needs it
         other.close()
-        relay.program.wait_for_line("not promoted: state_key_file")
-        key.touch(0o600)
-        key.write_text(secret)
+        relay.program.wait_for_line("not promoted: state: valkey://")
+        administrator.execute_command("ACL SETUSER", "default", "+xrevrange")
         relay.wait_until_ready()
         assert relay.program.stop() == 0
 
