@@ -249,6 +249,8 @@ class Checkpointer(CallObserver):
         with self._sink.in_one_record():
             for call_id in call_ids:
                 self._refresh(call_id, now=now)
+        if not self._outdated:
+            self._outdated = set()  # an emptied set is as large as it ever was
 
     def _refresh(self, call_id: bytes, *, now: float) -> None:
         """Save a call if packets have come since it was saved."""

@@ -203,6 +203,8 @@ class StoreWriter:
         self.written += len(part)
         for call_id in part:
             del self._unwritten[call_id]
+        if not self._unwritten:
+            self._unwritten = {}  # an emptied dictionary is as large as it ever was
 
     def _reopen(self, *, may_empty: bool) -> None:
         """Open the engine and find out what it does not hold yet."""
