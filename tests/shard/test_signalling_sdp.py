@@ -244,6 +244,16 @@ def test_both_ends_may_have_rtcp_on_their_rtp_ports(ng: NgTestbed, alice: MediaP
         ng.passes(sender, to, receiver, payload=rtcp())
 
 
+def test_an_end_that_muxes_is_offered_mux_again_after_a_fax(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng.offer([line(alice, "rtcp-mux")], mux_demux=True)
+    ng.answer(bob)
+    ng.offer([line(bob, kind="image", proto="udptl")], tag=b"bob", to=b"alice")
+    ng.answer([line(alice, kind="image", proto="udptl")], tag=b"alice", to=b"bob")
+    assert attributes(ng.offer(bob, tag=b"bob", to=b"alice"), "rtcp-mux") == ["rtcp-mux"]
+
+
 def test_an_answer_that_muxes_says_so_and_has_no_rtcp_port(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -191,7 +191,7 @@ class Party(Blockable):
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
             (nh.shard.ng.two_forms).
         mux: RTCP multiplexing of each medium of its last offer.
-        muxes: of each medium that it has agreed on, whether it sends RTCP on its RTP port; () if none does.
+        muxes: of each medium, whether it sends RTCP on its RTP port; () if of none. Kept as transports are.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which

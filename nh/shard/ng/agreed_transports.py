@@ -5,7 +5,7 @@ As in rtpengine, a conversion that the client has asked for once holds until it 
 
 from collections.abc import Sequence
 
-from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription
@@ -58,14 +58,23 @@ def _transports_of(party: Party) -> Sequence[str]:
     return [group.media[0].proto if group is not None else "" for group in party.groups]
 
 
-def note_transports(answer: SessionDescription, *, offerer: Party, answerer: Party) -> None:
-    """Note at both ends what they agree on by an answer; see Party.transports."""
+def note_transports(
+    answer: SessionDescription, muxes: Sequence[tuple[bool, bool]], *, offerer: Party, answerer: Party
+) -> None:
+    """Note at both ends what they agree on by an answer; see Party.transports and Party.muxes.
+
+    Args:
+        answer: the SDP.
+        muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+        offerer, answerer: the ends.
+    """
     media = list(zip(offerer.offered, answer.media, strict=False))
     agreed = [not medium.rejected and is_secure(medium.proto) is not None for _, medium in media]
     if any(agreed):
         both = zip(media, agreed, strict=True)
         pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
         offerer.transports, answerer.transports = (shared(each) for each in zip(*pairs, strict=True))
+        offerer.muxes, answerer.muxes = (of_media(each) for each in zip(*muxes, strict=True))
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:

@@ -15,7 +15,7 @@ from nh.calls.media import Block
 from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.offer_answer.party import Party, of_media
+from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
@@ -192,9 +192,7 @@ class Signalling:
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
         note_answerer(answerer, offerer, offerer.interface)
-        note_transports(negotiated.description, offerer=offerer, answerer=answerer)
-        offerer.muxes = of_media([offers for offers, _ in negotiated.muxes])
-        answerer.muxes = of_media([answers for _, answers in negotiated.muxes])
+        note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
         return Rewritten(sdp, negotiated.warning, left_out)
 
