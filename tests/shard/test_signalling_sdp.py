@@ -254,6 +254,17 @@ def test_an_end_that_muxes_is_offered_mux_again_after_a_fax(
     assert attributes(ng.offer(bob, tag=b"bob", to=b"alice"), "rtcp-mux") == ["rtcp-mux"]
 
 
+def test_media_that_are_added_are_offered_mux_where_the_others_have_it(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """And not where the end has taken another medium without."""
+    ng.offer([line(alice, "rtcp-mux"), line(alice, kind="video")], mux_demux=True)
+    ng.answer([line(bob), line(bob, kind="video")])
+    more = [line(bob), line(bob, kind="video"), line(bob, kind="video")]
+    offer = read_sdp(ng.offer(more, tag=b"bob", to=b"alice").decode())
+    assert ["rtcp-mux" in each.attributes for each in offer] == [True, False, True]
+
+
 def test_an_answer_that_muxes_says_so_and_has_no_rtcp_port(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

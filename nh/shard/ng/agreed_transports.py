@@ -51,6 +51,20 @@ def wanted_transports(description: SessionDescription, options: OfferOptions, en
     return wanted
 
 
+def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
+    """Of some media of an offer, whether the receiver multiplexes RTCP: new ones are as its others.
+
+    Args:
+        receiver: the end that gets the offer; None if it is not known.
+        count: number of media.
+    """
+    muxes = receiver.muxes if receiver is not None else ()
+    if receiver is None or not any(muxes):
+        return [False] * count
+    taken = [bool(proto) for proto in receiver.transports]
+    return [muxes[index] if index < len(taken) and taken[index] else True for index in range(count)]
+
+
 def _transports_of(party: Party) -> Sequence[str]:
     """The transports that an end has agreed on by ng, or else those that it has."""
     if party.transports:

@@ -22,7 +22,7 @@ from nh.calls.offer_answer.party import (
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
-from nh.shard.ng.agreed_transports import wanted_transports
+from nh.shard.ng.agreed_transports import agreed_muxes, wanted_transports
 from nh.shard.ng.bundle_transports import (
     share_security,
     share_transports,
@@ -189,10 +189,12 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, tagged)
-    agreed = dict(enumerate(ends.receiver.muxes)) if ends.receiver is not None else {}
+    media = seen.description.media
     muxes = [
-        seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed.get(index, False)))
-        for index, medium in enumerate(seen.description.media)
+        seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed))
+        for index, (medium, agreed) in enumerate(
+            zip(media, agreed_muxes(ends.receiver, len(media)), strict=True)
+        )
     ]
     return NegotiatedOffer(
         *seen,
