@@ -152,22 +152,28 @@ class HttpService:
         while self._listeners:
             self._listeners.pop().close()
 
-    def close_handed_over(self, keep: Collection[tuple[str, str]] = ()) -> None:
+    def close_handed_over(self, keep: Collection[tuple[str, str]] | None = None) -> None:
         """Close this process's copies of the listening sockets; the next supervisor keeps listening.
 
         Args:
-            keep: names of those that stay open.
+            keep: names of those that stay open, for the next supervisor. If there are others, the process
+                that serves is ended, because it has copies of those too. None: all are closed, and the
+                process goes on.
         """
-        for listener in self._listeners:
-            for what, sock in listener.handed_over:
-                if what not in keep:
-                    sock.close()
+        closed = [sock for what, sock in self._sockets() if keep is None or what not in keep]
+        if closed and keep is not None:
+            self._process.close()
+        for sock in closed:
+            sock.close()
 
     def inherited(self) -> Iterator[tuple[tuple[str, str], int]]:
         """What Inherited.take_listener() calls each listening socket, and its descriptor."""
+        for what, sock in self._sockets():
+            yield what, sock.fileno()
+
+    def _sockets(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
         for listener in self._listeners:
-            for what, sock in listener.handed_over:
-                yield what, sock.fileno()
+            yield from listener.handed_over
 
     def _config(self, rpc: str, ng: str) -> HttpConfig:
         settings = self._settings

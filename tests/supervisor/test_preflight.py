@@ -114,11 +114,16 @@ def free(tmp_path: Path) -> Iterator[list[str]]:
         yield ["--runtime-dir", str(tmp_path), "--ports", min_max(ports)]
 
 
-def test_this_code_says_its_version_and_what_it_reads(free: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "nh", "run", "--preflight", *free], capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout) == {"version": nh.__version__, "reads": list(READABLE)}
+def test_this_code_says_its_version_what_it_reads_and_where_it_listens(
+    free: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "nh", "run", "--preflight", *free, "--http", "127.0.0.1:0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "version": nh.__version__,
+        "reads": list(READABLE),
+        "listeners": [["unix", str(tmp_path / "nh.sock")], ["http-tcp", "127.0.0.1:0"]],
+    }
     assert done.stderr == ""
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -24,7 +25,7 @@ from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.ports import free_port
 from tools.harness.program import READY_S, Program
-from tools.harness.relay import kill_those_that_run
+from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
@@ -130,9 +131,13 @@ def wait_for_a_second_start(program: Program) -> None:
     program.wait_until(lambda: program.output.count("ready: ") == 2, "it serves again")
 
 
-def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment) -> None:
-    old = deployment.start()
+@pytest.mark.parametrize("http", [False, True], ids=["", "which serves no HTTP"])
+def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment, http: bool) -> None:
+    port = free_port()
+    old = deployment.start(http=f"127.0.0.1:{port}" if http else "")
     calls = deployment.make_calls(CALLS)
+    if http:
+        suspend_http(old, port)
     with (
         socket.create_server(("127.0.0.1", free_port())) as taken,
         NativeClient(old.unix_address, START_S) as client,
@@ -145,11 +150,33 @@ def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment) 
         old.program.wait_for_line(GOES_ON)
         assert client.request(Ping()) == Pong(nh.__version__)
     assert ping(old.unix_address) == Pong(nh.__version__), "the file of its socket is there"
+    if http:
+        wait_for_http(port)
     for call in calls:
         call.talk()
         assert call.end() == 1
     assert old.program.stop() == 0
     assert sorted(path.name for path in deployment.place.directory.iterdir()) == ["nh.lock"]
+
+
+def suspend_http(relay: Relay, port: int) -> None:
+    """Wait for its HTTP process, and stop it: it closes none of its sockets by itself."""
+    wait_for_http(port)
+    children = psutil.Process(relay.program.pid).children()
+    (process,) = [child for child in children if child.name() == "nh-http"]
+    process.suspend()
+
+
+def wait_for_http(port: int) -> None:
+    """Wait until a process serves HTTP at a port of 127.0.0.1."""
+
+    def is_healthy() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=START_S).is_success
+        except httpx.TransportError:
+            return False
+
+    eventually(is_healthy, "HTTP is served", START_S)
 
 
 def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: Deployment) -> None:
@@ -187,20 +214,25 @@ def is_refused(address: str) -> bool:
 
 
 @pytest.mark.parametrize("by", ["takeover", "upgrade"])
-def test_the_new_one_may_listen_at_another_address_of_the_same_port(tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize("what", ["ng", "http"])
+def test_the_new_one_may_listen_at_another_address_of_the_same_port(
+    tmp_path: Path, what: str, by: str
+) -> None:
     port = free_port()
     config = tmp_path / "nh.toml"
-    config.write_text(f'ng = ["127.0.0.1:{port}"]\n')
+    config.write_text(f'{what} = ["127.0.0.1:{port}"]\n')
     with deployed_relay(config=config, interface="pub/127.0.0.1") as deployment:
         old = deployment.start()
         call = deployment.make_call(b"call")
-        config.write_text(f'ng = ["localhost:{port}"]\n')
+        if what == "http":
+            suspend_http(old, port)
+        config.write_text(f'{what} = ["localhost:{port}"]\n')
         if by == "takeover":
             deployment.start("--takeover")
         else:
             nh_ok(deployment.place, "upgrade")
             wait_for_a_second_start(old.program)
-        assert "; ng localhost:" in deployment.relay.program.output
+        assert f"; {what} localhost:" in deployment.relay.program.output
         call.talk()
         assert call.end() == 1
 

@@ -22,6 +22,7 @@ from nh.ipc.link_messages import Shutdown
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.supervisor.host.child_process import wait_for_end
+from nh.supervisor.runtime import listener_names
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from nh.version import __version__
 
@@ -45,11 +46,14 @@ class CheckedIn(msgspec.Struct, frozen=True, omit_defaults=True):
         reads: the versions of snapshots that it reads.
         no_kernel: why it would relay in user space, though the settings allow the kernel; "" if it would not,
             or that cannot be told.
+        listeners: (kind, address) of the listening sockets that it uses; None: an earlier version does not
+            tell.
     """
 
     version: str
     reads: tuple[int, ...]
     no_kernel: str = ""
+    listeners: tuple[tuple[str, str], ...] | None = None
 
 
 def check_in(settings: Settings, *, takes_over: bool) -> str:
@@ -70,7 +74,9 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
     if takes_over:
         check_takeover(settings)
     _try_shard()
-    return msgspec.json.encode(CheckedIn(__version__, READABLE, _why_not_in_kernel(settings))).decode()
+    listeners = tuple(listener_names(settings))
+    result = CheckedIn(__version__, READABLE, _why_not_in_kernel(settings), listeners)
+    return msgspec.json.encode(result).decode()
 
 
 def _why_not_in_kernel(settings: Settings) -> str:

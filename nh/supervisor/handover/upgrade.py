@@ -127,7 +127,8 @@ class UpgradeController:
                 "upgrade: going on as nh %s in the same process (pid %d)", result.version, os.getpid()
             )
             reply(Upgrading(result.version))
-            self._runtime.loop.call_later(0, lambda: self._leave(functools.partial(self._execute, argv)))
+            give = functools.partial(self._execute, argv, result.listeners)
+            self._runtime.loop.call_later(0, lambda: self._leave(give))
 
         try:
             Preflight(self._runtime.loop, argv, checked)
@@ -207,8 +208,18 @@ class UpgradeController:
         # 6. The next supervisor gets the state, and the shards lose their link: they wait for it.
         give(state)
 
-    def _execute(self, argv: Sequence[str], state: HandoverState) -> NoReturn:
-        """Upgrade: this process goes on as the installed code."""
+    def _execute(
+        self, argv: Sequence[str], listeners: Sequence[tuple[str, str]] | None, state: HandoverState
+    ) -> NoReturn:
+        """Upgrade: this process goes on as the installed code.
+
+        Args:
+            argv: its command line.
+            listeners: (kind, address) of the listening sockets that it uses; None: that is not known.
+            state: what is handed over.
+        """
+        if listeners is not None:
+            state = self._keep(listeners, state)
         self._leave_signals(self._deferred_signals)
         try:
             execute_next(state, argv)
@@ -233,10 +244,7 @@ class UpgradeController:
             state: what is handed over.
         """
         if listeners is not None:
-            # what the other process does not use must be free for it, such as the port of another address
-            state = state.with_listeners(listeners)
-            self._runtime.rpc.close_handed_over(listeners)
-            self._runtime.http.close_handed_over(listeners)
+            state = self._keep(listeners, state)
         message = msgspec.structs.replace(state.message, awaits=listeners is not None)
         try:
             send_handover(sock, state._replace(message=message))
@@ -266,6 +274,12 @@ class UpgradeController:
             on_gone=lambda: self._go_on(state, "has ended before it served"),
         )
 
+    def _keep(self, listeners: Sequence[tuple[str, str]], state: HandoverState) -> HandoverState:
+        """What is handed over with these listeners; the others are closed, so that their ports are free."""
+        self._runtime.rpc.close_handed_over(listeners)
+        self._runtime.http.close_handed_over(listeners)
+        return state.with_listeners(listeners)
+
     def _close_handed_over(self) -> None:
         """The next supervisor may end before this process: sockets and locks must end with it."""
         self._runtime.rpc.close_handed_over()
@@ -275,7 +289,7 @@ class UpgradeController:
 
     def _go_on(self, state: HandoverState, why: str) -> NoReturn:
         logger.error("takeover failed: the other nh %s; this one goes on", why)
-        self._execute(own_argv(), state)
+        self._execute(own_argv(), None, state)
 
 
 def _refuse(why: str, reply: Callable[[Result], None]) -> None:
