@@ -11,7 +11,7 @@ all else, in messages of their own, several in one record if they come at the sa
 reads in order has a backup of all that was answered.
 
 Both ends run the same version of nh, unless nh was upgraded on the disk and a shard was started since: so a
-new field has a default. nh.ipc.link_codec makes records of messages.
+new field has a default, and a field keeps its meaning. nh.ipc.link_codec makes records of messages.
 """
 
 import msgspec
@@ -69,7 +69,8 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         deadline_path: file with the deadline at which the shard must have ended, because another relay may
             have its calls then (nh.ipc.shared_deadline); "": no other relay can get them.
         snapshots: the version of the snapshots that the shard may have to restore.
-        together: whether the supervisor takes several Executed in one record, and several BackupMessages.
+        together: whether the supervisor takes several Executed in one record.
+        changes_together: whether it takes several BackupMessages in one record, too.
     """
 
     relay: RelayConfig
@@ -85,6 +86,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     deadline_path: str = ""
     snapshots: int = VERSION
     together: bool = False
+    changes_together: bool = False
 
 
 class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):

@@ -156,6 +156,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                 rtcp=bool(settings.hep),
                 deadline_path=str(deadline.path) if deadline is not None else "",
                 together=True,
+                changes_together=True,
             ),
             cpu=cpu_of(shard, runtime.cpus),
             command_timeout_s=settings.command_timeout_s,

@@ -54,6 +54,7 @@ class Link:
         start: bool = True,
         kernel: KernelMaps | None = None,
         together: bool = False,
+        changes_together: bool = False,
         handover_path: str = "",
     ) -> None:
         """Give the shard its settings and, unless something is to come before that, have it start."""
@@ -70,6 +71,7 @@ class Link:
                 log=LogSettings(LogLevel.WARNING),
                 kernel=kernel,
                 together=together,
+                changes_together=changes_together,
                 handover_path=handover_path,
             )
         )

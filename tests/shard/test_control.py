@@ -1,5 +1,6 @@
 """nh.shard.link.control: a Relay behind the internal link, turned by hand."""
 
+import contextlib
 import itertools
 import os
 import socket
@@ -31,6 +32,7 @@ from nh.commands import (
 from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.link_codec import are_together, decode_from_shard, decode_together, encode
 from nh.ipc.link_messages import (
+    AllSaved,
     Configured,
     Executed,
     FromShard,
@@ -42,6 +44,7 @@ from nh.ipc.link_messages import (
     RestoreCall,
     Restored,
     Restoring,
+    SaveAll,
     Serve,
     TakeNewCalls,
     TakeSockets,
@@ -117,6 +120,19 @@ class Shard:
             if isinstance(message, Executed):
                 return [message], fds
         raise AssertionError("no results came")
+
+    def records_up_to(self, last: bytes) -> list[bytes]:
+        """The next records, the last one is `last`."""
+        found: list[bytes] = []
+
+        def has_come() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while found[-1:] != [last]:
+                    found.append(self.link.ours.recv(1_000_000))
+            return found[-1:] == [last]
+
+        turn_until(self.loop, has_come, "the last record has come")
+        return found
 
     def do(self, command: RelayCommand) -> RelayResult:
         request_id = self.link.execute(command)
@@ -415,6 +431,29 @@ def test_a_supervisor_that_takes_no_results_together_gets_each_by_itself(shard: 
         found.append(([each.id for each in results], len(results[0].backup)))
         close_fds(fds)
     assert found == [([ids[0]], 2), ([ids[1]], 2)]
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_changes_come_in_one_record_to_a_supervisor_that_says_so(
+    unconfigured: Shard, segment: Segment, ports: range, takes: bool
+) -> None:
+    """One that runs since before an upgrade on the disk takes results in one record, and no changes."""
+    unconfigured.link.configure(ports, segment.name, together=True, changes_together=takes)
+    unconfigured.become_ready()
+    for call_id in (b"a", b"b"):
+        unconfigured.link.execute(allocate(call_id))
+        close_fds(unconfigured.next_together()[1])
+    unconfigured.link.send(SaveAll())
+
+    saved = unconfigured.records_up_to(encode(AllSaved()))[:-1]
+
+    assert any(map(are_together, saved)) == takes
+    assert {
+        each.call_id
+        for record in saved
+        for each in (decode_together(record) if are_together(record) else [decode_from_shard(record)])
+        if isinstance(each, SaveCall)
+    } == {b"a", b"b"}
 
 
 # --- what outlives a shard ------------------------------------------------------------------------

@@ -229,7 +229,8 @@ class Control(CallObserver):
         reports = LinkReports(self._channel)
         self._shard = Shard(self._loop, configure, self._sink, reports, self._on_lease_over)
         self._shard.relay.observe(self)
-        self._commands.together = self._sink.together = configure.together
+        self._commands.together = configure.together
+        self._sink.together = configure.changes_together
         self._channel.send(encode(Configured()))
 
     def _restore(self, restore: Restore) -> None:
