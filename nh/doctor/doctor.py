@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from nh.config_sources import with_origin
 from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Status, fault_and_remedy, warning
 from nh.doctor.host import Patient
@@ -48,27 +47,30 @@ CHECKS: Final[Mapping[str, Check]] = {
 
 
 def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
-    """The findings of all checks, in their order; a fault that several checks find is told by the first."""
+    """The findings of all checks, in their order; a fault that several checks find is told by the first.
+
+    A check that says something of a setting says where its value came from, too.
+    """
     told: set[str] = set()
     for name, check in checks.items():
-        for finding in _bounded(check, patient):
-            if finding.found in told:
+        for finding in _bounded(name, check, patient):
+            found = escaped(finding.found)
+            if found in told:
                 continue
             if finding.status is not Status.OK:
-                told.add(finding.found)
-            found = escaped(with_origin(finding.found, patient.origins))
+                told.add(found)
             yield msgspec.structs.replace(finding, check=name, found=found)
 
 
-def _bounded(check: Check, patient: Patient) -> list[Finding]:
+def _bounded(name: str, check: Check, patient: Patient) -> list[Finding]:
     found: list[Finding] = []
-    thread = threading.Thread(target=_run, args=(check, patient, found), daemon=True)
+    thread = threading.Thread(target=_run, args=(name, check, patient, found), daemon=True)
     thread.start()
     thread.join(CHECK_S)
     if thread.is_alive():
         return [
             warning(
-                f"the check did not end within {CHECK_S:g} s",
+                f"the check {name} did not end within {CHECK_S:g} s",
                 "it is not known whether all is well",
                 "look at the load of the host and its name servers, and try again",
             )
@@ -76,16 +78,16 @@ def _bounded(check: Check, patient: Patient) -> list[Finding]:
     return found
 
 
-def _run(check: Check, patient: Patient, found: list[Finding]) -> None:
+def _run(name: str, check: Check, patient: Patient, found: list[Finding]) -> None:
     try:
         found.extend(check(patient))
     except ConfigError as exc:  # the checks of the start tell of it, too
-        fault, remedy = fault_and_remedy(str(exc), "correct the setting")
+        fault, remedy = fault_and_remedy(patient.with_origin(exc), "correct the setting")
         found.append(warning(fault, "what depends on it is not known", remedy))
     except Exception as exc:
         found.append(
             warning(
-                f"the check failed: {type(exc).__name__}: {exc}",
+                f"the check {name} failed: {type(exc).__name__}: {exc}",
                 "it is not known whether all is well",
                 "this is a bug in nh: report it",
             )

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from nh.config import Settings
+from nh.config_sources import with_origin
 from nh.doctor.comparison import Comparison
+from nh.errors import NhError
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.start_checks import lock_is_hidden
 
@@ -105,6 +107,10 @@ class Patient(NamedTuple):
     pid: int | None
     compared: Comparison | None = None
     origins: Mapping[str, str] = MappingProxyType({})
+
+    def with_origin(self, exc: NhError) -> str:
+        """What an error says about `settings`, with where the value of the setting came from."""
+        return with_origin(str(exc), self.origins)
 
     @property
     def is_hidden(self) -> bool:

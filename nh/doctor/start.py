@@ -44,7 +44,7 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
         try:
             check(patient.settings, patient.pid is not None)
         except NhError as exc:
-            found, remedy = fault_and_remedy(str(exc), "change the setting, or the host")
+            found, remedy = fault_and_remedy(patient.with_origin(exc), "change the setting, or the host")
             if patient.is_hidden:
                 yield warning(found, _HIDDEN, AS_ITS_USER)
             elif patient.pid is None:
@@ -77,7 +77,7 @@ def check_state(patient: Patient) -> Findings:
     try:
         check_dir(settings.state_path, STATE_DIR, named=False)
     except ConfigError as exc:
-        found, remedy = fault_and_remedy(str(exc))
+        found, remedy = fault_and_remedy(patient.with_origin(exc))
         yield warning(found, "calls are not stored: a restart of the host loses them", remedy)
     else:
         yield ok("the directory can be used")

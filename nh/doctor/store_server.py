@@ -49,13 +49,13 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
         names = dict.fromkeys(name or target.prefix for name in patient.settings.groups or ("",))
         groups = [ask_group(structs.replace(target, prefix=name)) for name in names]
     except ConfigError as exc:
-        yield _fault(exc, failure, NO_START, "correct the setting")
+        yield _fault(patient.with_origin(exc), failure, NO_START, "correct the setting")
     except StoreRefused as exc:
         meaning = NO_START if patient.pid is None else NO_START_AGAIN
         meaning = FOLLOWS_NOT if patient.settings.groups else meaning
-        yield _fault(exc, failure, meaning, "correct the setting, or the server")
+        yield _fault(patient.with_origin(exc), failure, meaning, "correct the setting, or the server")
     except StoreUnavailable as exc:
-        yield _away(exc, patient.settings)
+        yield _away(patient.with_origin(exc), patient.settings)
     except ImportError:
         yield failure("the extra valkey is missing", NO_START, "in nh's repository: pip install '.[valkey]'")
     else:
@@ -78,19 +78,19 @@ def check_stored(patient: Patient) -> Iterator[Finding]:
         yield warning(found, meaning, remedy)
 
 
-def _fault(exc: Exception, kind: Callable[[str, str, str], Finding], meaning: str, remedy: str) -> Finding:
-    found, said = fault_and_remedy(str(exc), remedy)
+def _fault(why: str, kind: Callable[[str, str, str], Finding], meaning: str, remedy: str) -> Finding:
+    found, said = fault_and_remedy(why, remedy)
     return kind(found, meaning, said)
 
 
-def _away(exc: StoreUnavailable, settings: Settings) -> Finding:
+def _away(why: str, settings: Settings) -> Finding:
     remedy = "start the server, or correct its address in --state: valkeys:// is for TLS, valkey:// is not"
     if settings.groups:
-        return _fault(exc, failure, FOLLOWS_NOT, remedy)
+        return _fault(why, failure, FOLLOWS_NOT, remedy)
     if settings.state_away is not StateAway.TAKE:
-        return _fault(exc, failure, "nh does not start, or takes no new calls", remedy)
+        return _fault(why, failure, "nh does not start, or takes no new calls", remedy)
     meaning = "calls are not stored until it answers, and those that only it has are not restored"
-    return _fault(exc, warning, meaning, remedy)
+    return _fault(why, warning, meaning, remedy)
 
 
 def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[Finding]:

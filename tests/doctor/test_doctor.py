@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ import msgspec
 import pytest
 
 from nh.config import Settings
+from nh.config_sources import LoadedSettings
 from nh.doctor import doctor
+from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.doctor import CHECKS, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
 from nh.doctor.host import Host, Patient
@@ -382,6 +385,19 @@ def test_a_setting_that_several_checks_stumble_over_is_told_once_with_its_origin
     assert finding.found == "/etc/nh.toml:7: state: there is no store for elsewhere://"
 
 
+def test_a_fault_of_the_settings_in_force_and_of_those_given_is_told_once(base: Settings) -> None:
+    given = msgspec.structs.replace(base, state=str(base.runtime_path), state_key_file="/nowhere/key")
+    running = msgspec.structs.replace(given, max_calls=6)
+    origins = {"state_key_file": "/etc/nh.toml:5", "max_calls": "/etc/nh.toml:6"}
+    changed = Difference("max_calls", Value(6, "/etc/nh.toml:6"), Value(0, "/etc/nh.toml:6"))
+    compared = Comparison(LoadedSettings(given, origins), (changed,))
+    patient = Patient(Host(), running, os.getpid(), compared, origins)
+    told = list(examine(patient, {name: CHECKS[name] for name in ("settings", "state")}))
+    faults = [(each.check, each.found) for each in told if each.status is Status.FAILURE]
+    assert [check for check, _ in faults] == ["settings"]
+    assert faults[0][1].startswith("/etc/nh.toml:5: state_key_file: ")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_what_a_user_may_not_look_into_is_no_bug_and_no_failure(tmp_path: Path) -> None:
     """An operator without root on the host of a relay, whose HOME may be another user's."""
@@ -461,7 +477,7 @@ def test_what_a_killed_run_left_is_said(base: Settings, tmp_path: Path) -> None:
 def test_no_file_of_a_host_breaks_a_check(check: str, content: str, base: Settings, tmp_path: Path) -> None:
     host = PlayedHost(tmp_path / "root", dict.fromkeys(SOUND, content))
     for finding in found(check, host, base):
-        assert not finding.found.startswith("the check failed")
+        assert not re.match(r"the check \S+ failed", finding.found)
         assert finding.found.isprintable()
 
 
@@ -470,13 +486,13 @@ def test_a_path_that_cannot_be_looked_at_breaks_no_check(check: str, base: Setti
     path = str(tmp_path / ("x" * 300))
     settings = msgspec.structs.replace(base, runtime_dir=path, state=path, records=(path,))
     for finding in found(check, PlayedHost(tmp_path / "root", {}), settings):
-        assert not finding.found.startswith("the check failed")
+        assert not re.match(r"the check \S+ failed", finding.found)
 
 
 def test_a_host_without_proc_and_sys_is_examined_too(base: Settings, tmp_path: Path) -> None:
     for check in HOST_CHECKS:
         for finding in found(check, Host(tmp_path / "empty"), base):
-            assert not finding.found.startswith("the check failed")
+            assert not re.match(r"the check \S+ failed", finding.found)
 
 
 def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
@@ -508,8 +524,30 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
         ("fail", Status.WARNING),
         ("fine", Status.OK),
     ]
-    assert "the check failed: ValueError: odd" in findings[2].found
+    assert "the check fail failed: ValueError: odd" in findings[2].found
     assert worst(findings) is Status.WARNING
+
+
+def test_of_several_checks_that_hang_or_fail_each_is_a_finding(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECK_S", 0.05)
+    release = threading.Event()
+
+    def hang(patient: Patient) -> Iterator[Finding]:
+        release.wait(20)
+        yield ok("late")
+
+    def fail(patient: Patient) -> Iterator[Finding]:
+        yield from ()
+        raise ValueError("odd")
+
+    patient = Patient(Host(tmp_path), base, None)
+    hanging = list(examine(patient, {"cards": hang, "firewall": hang}))
+    release.set()
+    monkeypatch.setattr(doctor, "CHECK_S", 20.0)
+    failing = list(examine(patient, {"cpus": fail, "clock": fail}))
+    assert [each.check for each in hanging + failing] == ["cards", "firewall", "cpus", "clock"]
 
 
 def test_the_extra_for_secure_media_is_missed_where_proxies_may_need_it(

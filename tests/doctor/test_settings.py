@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from nh.config import Settings
 from nh.config_sources import COMMAND_LINE, SECRET, LoadedSettings, read_settings
 from nh.doctor.doctor import CHECKS, examine
 from nh.doctor.findings import Finding, Status
 from nh.doctor.patient import find_patient
+from nh.errors import NotNow
 from nh.supervisor.host.locked_dir import LOCK_NAME, runtime_dir
 from nh.supervisor.settings_in_force import NAME, SettingsInForce, addresses_in_force, read_in_force
 
@@ -102,6 +104,24 @@ def test_a_file_with_which_nh_could_not_start_again_is_a_failure(
     runs(file)
     file.write_text("shards = 200\nports = '20000-20099'")
     assert examined(directory)[-1].status is Status.FAILURE
+
+
+def test_a_fault_of_a_line_that_the_file_no_longer_has_is_not_said_of_that_line(
+    directory: Path, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default that came in the place of the line has the fault."""
+    file = tmp_path / "nh.toml"
+    file.write_text("ports = '40000-40099'")
+    runs(file)
+    file.write_text("")
+
+    def fail(settings: Settings) -> None:
+        raise NotNow(f"ports: another nh has {settings.ports}")
+
+    monkeypatch.setattr("nh.doctor.settings.check_host", fail)
+    found = examined(directory)[-1]
+    assert found.status is Status.FAILURE
+    assert found.found == f"ports: another nh has {Settings().ports}"
 
 
 def test_a_flag_of_the_doctor_that_the_running_nh_has_not_is_pointed_out(directory: Path, runs: Runs) -> None:
