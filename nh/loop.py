@@ -6,12 +6,11 @@ descriptor of that (nh.shard.media.poll). So the packet path is the same under e
 for one batch of packets at most.
 """
 
-import contextlib
 import heapq
 import itertools
 import logging
 import os
-import select
+import selectors
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -25,9 +24,6 @@ PROBE_TURNS: Final = 16
 
 AT_ONCE_S: Final = 0.000_015
 """A wait for events that took no longer has found them there already."""
-
-EVENTS_A_TURN: Final = 256
-"""Most descriptors served in one turn; epoll(7) begins with the others in the next one."""
 
 _APART_S: Final = 0.0137
 """How much the clocks of two processes with successive ids differ: see until_next()."""
@@ -123,7 +119,7 @@ class _Watch:
 
     @property
     def events(self) -> int:
-        return (select.EPOLLIN if self.reader else 0) | (select.EPOLLOUT if self.writer else 0)
+        return (selectors.EVENT_READ if self.reader else 0) | (selectors.EVENT_WRITE if self.writer else 0)
 
 
 class _SelectorTimer:
@@ -139,13 +135,16 @@ class _SelectorTimer:
 
 
 class SelectorLoop:
-    """nh's own loop, over epoll(7).
+    """A loop over any selector of the standard library.
+
+    Args:
+        selector: watches the descriptors; selectors.DefaultSelector() if None.
 
     If a callback raises, the loop logs that and goes on: one bad connection must not end all calls.
     """
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._selector = selector if selector is not None else selectors.DefaultSelector()
         self._watches: dict[int, _Watch] = {}
         self._timers: list[tuple[float, int, _SelectorTimer]] = []
         self._order = itertools.count()
@@ -203,24 +202,20 @@ class SelectorLoop:
 
     def turn(self, timeout_s: float | None = None) -> None:
         """One turn: wait for events or timers, `timeout_s` at most (None: for ever), and serve them."""
-        ready = self._epoll.poll(self._wait(timeout_s), EVENTS_A_TURN)
+        ready = self._selector.select(self._wait(timeout_s))
         self._now = time.monotonic()
-        watches = self._watches
-        # all are found first: a callback may close a descriptor, and its number may be another's then
-        for watch, events in [(watches.get(fd), events) for fd, events in ready]:
-            if watch is None:  # closed by its owner, open in another process
-                continue
-            # errors and the end of the other side concern both
-            if events & ~select.EPOLLOUT and watch.reader is not None:
+        for key, mask in ready:
+            watch: _Watch = key.data
+            if mask & selectors.EVENT_READ and watch.reader is not None:
                 self._call(watch.reader)
-            if events & ~select.EPOLLIN and watch.writer is not None:
+            if mask & selectors.EVENT_WRITE and watch.writer is not None:
                 self._call(watch.writer)
         if self._timers and self._timers[0][0] <= self._now:
             self._run_timers()
 
     def close(self) -> None:
-        """Close the epoll object; the watched descriptors stay open."""
-        self._epoll.close()
+        """Close the selector; the watched descriptors stay open."""
+        self._selector.close()
 
     def _watch(self, fd: int) -> tuple[_Watch, int]:
         watch = self._watches.get(fd)
@@ -233,17 +228,16 @@ class SelectorLoop:
         if events == before:
             return
         if not events:
-            with contextlib.suppress(OSError):  # it is closed already
-                self._epoll.unregister(fd)
+            self._selector.unregister(fd)
             del self._watches[fd]
             return
         try:
             if before:
-                self._epoll.modify(fd, events)
+                self._selector.modify(fd, events, watch)
             else:
-                self._epoll.register(fd, events)
+                self._selector.register(fd, events, watch)
         except BaseException:
-            # epoll refused it (a regular file, a closed descriptor). It must not stay in the table,
+            # the selector refused it (a regular file, a closed descriptor). It must not stay in the table,
             # or the next descriptor with this number would never be registered
             del self._watches[fd]
             raise

@@ -1,11 +1,11 @@
-"""nh.loop: the same behaviour of nh's own loop, under asyncio and under uvloop."""
+"""nh.loop: the same behaviour under every selector, under asyncio and under uvloop."""
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import select
+import selectors
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from nh.asyncio_loop import AsyncioLoop
-from nh.loop import EVENTS_A_TURN, PROBE_TURNS, Loop, SelectorLoop, Timer, TurnReads
+from nh.loop import PROBE_TURNS, Loop, SelectorLoop, Timer, TurnReads
 from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import turn_until
 
@@ -31,8 +31,8 @@ class LoopTestbed(Protocol):
 
 
 class SelectorTestbed:
-    def __init__(self) -> None:
-        self.loop = SelectorLoop()
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self.loop = SelectorLoop(selector)
 
     def turn_until(self, condition: Callable[[], bool]) -> None:
         turn_until(self.loop, condition)
@@ -51,12 +51,20 @@ class AsyncioTestbed:
         self._asyncio.run_until_complete(asyncio.wait_for(wait(), 20))
 
 
-@pytest.fixture(params=["own", "asyncio", "uvloop"])
+LOOPS = ["epoll", "poll", "select", "asyncio", "uvloop"]
+SELECTORS: dict[str, Callable[[], selectors.BaseSelector]] = {
+    "epoll": selectors.EpollSelector,
+    "poll": selectors.PollSelector,
+    "select": selectors.SelectSelector,
+}
+
+
+@pytest.fixture(params=LOOPS)
 def testbed(request: pytest.FixtureRequest) -> Iterator[LoopTestbed]:
-    if request.param == "own":
-        own = SelectorTestbed()
-        yield own
-        own.loop.close()
+    if request.param in SELECTORS:
+        of_selector = SelectorTestbed(SELECTORS[request.param]())
+        yield of_selector
+        of_selector.loop.close()
         return
     loop = uvloop.new_event_loop() if request.param == "uvloop" else asyncio.new_event_loop()
     yield AsyncioTestbed(loop)
@@ -333,24 +341,6 @@ def test_a_callback_may_close_another_descriptor_that_is_ready_in_the_same_turn(
         far.send(b"x")
     selector_loop.turn(0)
     assert len(calls) == 1
-
-
-def test_descriptors_beyond_the_share_of_a_turn_are_served_in_the_next_one(
-    selector_loop: SelectorLoop,
-) -> None:
-    with contextlib.ExitStack() as up:
-        fds = [os.eventfd(1) for _ in range(EVENTS_A_TURN + 50)]  # readable all the time
-        heard: set[int] = set()
-        for fd in fds:
-            up.callback(os.close, fd)
-            up.callback(selector_loop.remove_reader, fd)
-            selector_loop.add_reader(fd, functools.partial(heard.add, fd))
-
-        selector_loop.turn(0)
-        assert len(heard) == EVENTS_A_TURN
-        selector_loop.turn(0)
-
-    assert heard == set(fds)
 
 
 def test_run_ends_after_the_turn_in_which_stop_is_called(selector_loop: SelectorLoop) -> None:

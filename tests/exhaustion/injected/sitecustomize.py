@@ -14,6 +14,7 @@ import errno
 import os
 import pathlib
 import select
+import selectors
 import socket
 import sys
 import time
@@ -82,5 +83,6 @@ if _FAULTS:
     socket.socket = Socket  # type: ignore[misc]
     socket.SocketType = SocketType  # type: ignore[assignment]
     select.epoll = Epoll  # type: ignore[assignment,misc]
+    selectors.EpollSelector._selector_cls = Epoll  # type: ignore[attr-defined]  # it has the other already
     pathlib.Path.read_text = read_text  # type: ignore[assignment]
     time.time = lambda: _time() + float(_said("clock_s") or 0)
