@@ -1,5 +1,6 @@
 """The journal: what was put is there again after a kill, although the store never wrote it."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,11 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nh.supervisor.store.journal import MAX_BYTES, NAMES, Journal, JournalRecord
+from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
+from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.profiles import examples
-from tests.supervisor.stores import OWNER, MemoryEngine, MemoryServer, hanging_disk, until_written
+from tests.supervisor.stores import (
+    OWNER,
+    MemoryEngine,
+    MemoryServer,
+    file_system,
+    hanging_disk,
+    occupy,
+    until_written,
+)
 from tools.harness.waiting import eventually
 
 
@@ -198,14 +208,75 @@ def test_a_record_that_has_no_room_costs_no_other_if_no_store_may_have_these(
 def test_what_is_compacted_once_more_may_take_the_room_of_the_batch(journal: Journal, tmp_path: Path) -> None:
     alive, newer = (JournalRecord(each, b"1", 1.0) for each in (b"alive", b"newer"))
     complete(journal, alive)
-    assert not journal.make_room(), "these are all calls"
+    assert not journal.make_room([alive]), "these are all calls"
     journal.add(JournalRecord(b"large", bytes(2 * MAX_BYTES), 1.0))
     journal.begin_batch()
     journal.add(newer)
-    assert journal.make_room()
+    assert journal.make_room([alive])
     assert found(tmp_path) == [newer]
     journal.use_compacted(journal.write_compacted([alive]))
     assert found(tmp_path) == [alive, newer]
+
+
+def test_the_batch_is_not_dropped_for_what_has_no_room_in_its_place_either(tmp_path: Path) -> None:
+    alive, large = JournalRecord(b"alive", bytes(100_000), 1.0), JournalRecord(b"large", bytes(400_000), 2.0)
+    smaller = alive._replace(snapshot=bytes(90_000))
+    with file_system(tmp_path / "disk", "size=512k") as disk, contextlib.closing(Journal(disk)) as journal:
+        complete(journal, alive)
+        occupy(disk)
+        journal.add(large)
+        journal.begin_batch()
+        with pytest.raises(OSError, match="No space"):
+            journal.write_compacted([alive, large])
+        assert not journal.make_room([alive, large])
+        assert found(disk) == [alive]
+        assert journal.make_room([smaller])
+        journal.use_compacted(journal.write_compacted([smaller]))
+        assert found(disk) == [smaller]
+
+
+def over_its_room(journal: Journal, record: JournalRecord) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nh.supervisor.store.journal.MAX_BYTES", -1 << 40)
+        journal.add(record)
+
+
+def test_a_call_whose_end_had_no_room_is_gone_when_the_store_has_taken_all(
+    journal: Journal, tmp_path: Path
+) -> None:
+    complete(journal, JournalRecord(b"alive", b"1", 1.0))
+    journal.add(JournalRecord(b"ended", b"1", 2.0))
+    over_its_room(journal, JournalRecord(b"ended", None, 3.0))
+    journal.begin_batch()
+    newer = JournalRecord(b"newer", b"1", 4.0)
+    journal.add(newer)
+    journal.end_batch()
+    assert found(tmp_path) == [newer]
+
+
+def test_a_call_that_begins_while_a_batch_is_written_and_whose_end_has_no_room_is_gone(
+    journal: Journal, tmp_path: Path
+) -> None:
+    complete(journal, JournalRecord(b"alive", b"1", 1.0))
+    journal.begin_batch()
+    journal.add(JournalRecord(b"ended", b"1", 2.0))
+    over_its_room(journal, JournalRecord(b"ended", None, 3.0))
+    journal.end_batch()
+    assert found(tmp_path) == []
+    newer = JournalRecord(b"newer", b"1", 4.0)
+    journal.add(newer)
+    assert found(tmp_path) == [newer]
+
+
+def test_what_cannot_be_rewritten_behind_a_batch_is_dropped(journal: Journal, tmp_path: Path) -> None:
+    complete(journal, JournalRecord(b"alive", b"1", 1.0))
+    journal.add(JournalRecord(b"ended", b"1", 2.0))
+    over_its_room(journal, JournalRecord(b"ended", None, 3.0))
+    journal.begin_batch()
+    journal.add(JournalRecord(b"newer", b"1", 4.0))
+    (tmp_path / NEW_NAME).mkdir()
+    journal.end_batch()
+    assert found(tmp_path) == []
 
 
 def test_a_file_that_could_not_be_compacted_takes_no_room(journal: Journal, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from valkey.exceptions import ResponseError
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
-from nh.supervisor.store.journal import Journal, JournalRecord
+from nh.supervisor.store.journal import Journal
+from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.failures import REPLY_S, failures
 from tests.supervisor.stores import until_written

@@ -5,8 +5,8 @@ processes loses none. The files belong into a directory in memory, such as the r
 against the end of processes, not against power failure, and no slow disk delays an answer.
 
 There are two files because changes are recorded while others are written to the store: one takes new records,
-the other holds those that are being written, and is emptied when the store has them. Each record has a
-number, which orders both files, and a checksum, because the last record may be incomplete.
+the other holds those that are being written, and is emptied when the store has them. The numbers of the
+records order both files.
 
 While the store is away, the journal is compacted: the file of what is being written gets all calls, once
 each, and the other one what was recorded since. So the journal alone brings all calls back, and its size is
@@ -17,13 +17,12 @@ import contextlib
 import logging
 import os
 import stat
-import struct
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
+from nh.supervisor.store.journal_records import JournalRecord, encode_record, encoded_bytes, read_records
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -39,24 +38,6 @@ COMPACT_BYTES: Final = 1 << 20
 
 REPEAT_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
-
-_HEAD: Final = struct.Struct(">QdII")  # number, time, bytes of the call-id, bytes of the snapshot
-_CHECKSUM: Final = struct.Struct(">I")
-_NO_SNAPSHOT: Final = 0xFFFF_FFFF
-
-
-class JournalRecord(NamedTuple):
-    """One change of a call.
-
-    Attributes:
-        call_id: of the call.
-        snapshot: of the call after the change; None: the call has ended.
-        changed_at: wall clock of the change, seconds since 1970.
-    """
-
-    call_id: bytes
-    snapshot: bytes | None
-    changed_at: float
 
 
 class Journal:
@@ -76,7 +57,7 @@ class Journal:
         try:
             for path in self._paths:
                 self._files.append(_open(path))
-            numbered = [list(_read(fd)) for fd in self._files]
+            numbered = [list(read_records(fd)) for fd in self._files]
         except OSError:
             self.close()
             raise
@@ -108,7 +89,7 @@ class Journal:
         back calls that have ended.
         """
         self._number += 1
-        data = _encode(self._number, record)
+        data = encode_record(self._number, record)
         size = self._sizes[self._active] + len(data)
         try:
             if size > MAX_BYTES + 2 * self._sizes[1 - self._active]:
@@ -130,10 +111,21 @@ class Journal:
         self._batch = self._number, self._sizes[self._active]
 
     def end_batch(self) -> None:
-        """Remove what was recorded before begin_batch(): the store has it."""
+        """Remove what was recorded before begin_batch(): the store has it.
+
+        After a record that had no room, nothing older stays: it may be of a call whose end is the one that is
+        missing, and would bring it back.
+        """
+        missing, self._missing = self._missing, 0
         self._is_complete = False
-        self._missing = 0
         self._empty(1 - self._active)
+        if missing > self._batch[0]:
+            self._empty(self._active)
+        elif missing:
+            try:
+                self._drop_batch()
+            except OSError as exc:
+                self._give_up(exc)
 
     @property
     def is_complete(self) -> bool:
@@ -160,15 +152,22 @@ class Journal:
         """
         number, _ = self._batch
         with self._new_file() as stream:
-            return sum(stream.write(_encode(number, record)) for record in records)
+            return sum(stream.write(encode_record(number, record)) for record in records)
 
-    def make_room(self) -> bool:
-        """Drop what was recorded before begin_batch(), if write_compacted() is to write all of it anew.
+    def make_room(self, records: Iterable[JournalRecord]) -> bool:
+        """Drop what was recorded before begin_batch(), if write_compacted() has room for all of it then only.
+
+        Args:
+            records: what write_compacted() is to write.
 
         Returns:
-            Whether write_compacted() may have room now. What came since is still there.
+            Whether write_compacted() has room now. What came since is still there.
         """
-        if not self._missing or not self._sizes[1 - self._active]:
+        batch = self._sizes[1 - self._active]
+        if not self._missing or not batch:
+            return False
+        status = os.fstatvfs(self._files[self._active])
+        if sum(map(encoded_bytes, records)) > status.f_bavail * status.f_frsize + batch:
             return False
         self._empty(1 - self._active)
         return True
@@ -185,12 +184,7 @@ class Journal:
             OSError: that failed; all records are still there.
         """
         self._replace(1 - self._active, size)
-        _, begin = self._batch
-        length = self._sizes[self._active] - begin
-        with self._new_file() as stream:
-            stream.write(os.pread(self._files[self._active], length, begin))
-        self._replace(self._active, length)
-        self._batch = self._batch[0], 0
+        self._drop_batch()
         self._is_complete = self._missing <= self._batch[0]
         if self._is_complete:
             self._missing = 0
@@ -216,6 +210,15 @@ class Journal:
         for path in (*self._paths, self._new_path):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def _drop_batch(self) -> None:
+        """Leave in the active file what was recorded since begin_batch()."""
+        number, begin = self._batch
+        length = self._sizes[self._active] - begin
+        with self._new_file() as stream:
+            stream.write(os.pread(self._files[self._active], length, begin))
+        self._replace(self._active, length)
+        self._batch = number, 0
 
     @property
     def _new_path(self) -> Path:
@@ -269,18 +272,6 @@ class Journal:
         )
 
 
-def _encode(number: int, record: JournalRecord) -> bytes:
-    snapshot = record.snapshot
-    head = _HEAD.pack(
-        number,
-        record.changed_at,
-        len(record.call_id),
-        _NO_SNAPSHOT if snapshot is None else len(snapshot),
-    )
-    body = b"".join((head, record.call_id, snapshot or b""))
-    return _CHECKSUM.pack(zlib.crc32(body)) + body
-
-
 def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
@@ -292,23 +283,3 @@ def _open(path: Path) -> int:
         os.close(fd)
         raise OSError(f"{path} is not a file of this user alone")
     return fd
-
-
-def _read(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:
-    """Number, end in the file, and record, up to the first that is damaged or incomplete."""
-    with open(fd, "rb", closefd=False) as stream:
-        stream.seek(0)
-        data = stream.read()
-    at = 0
-    while at + _CHECKSUM.size + _HEAD.size <= len(data):
-        begin = at + _CHECKSUM.size
-        number, changed_at, id_bytes, snapshot_bytes = _HEAD.unpack_from(data, begin)
-        ids = begin + _HEAD.size
-        snapshots = ids + id_bytes
-        is_over = snapshot_bytes == _NO_SNAPSHOT
-        end = snapshots + (0 if is_over else snapshot_bytes)
-        if end > len(data) or _CHECKSUM.unpack_from(data, at) != (zlib.crc32(data[begin:end]),):
-            return
-        snapshot = None if is_over else data[snapshots:end]
-        yield number, end, JournalRecord(data[ids:snapshots], snapshot, changed_at)
-        at = end

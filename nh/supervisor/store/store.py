@@ -22,7 +22,8 @@ from nh.printable import counted
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
-from nh.supervisor.store.journal import REPEAT_S, Journal, JournalRecord
+from nh.supervisor.store.journal import REPEAT_S, Journal
+from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
 from nh.supervisor.store.writer import StoreWriter
@@ -281,7 +282,7 @@ class Store:
             return journal.write_compacted(self._writer.expected())
         except OSError:
             with self._lock:
-                has_room = self._journal is not None and journal.make_room()
+                has_room = self._journal is not None and journal.make_room(self._writer.expected())
             if not has_room:
                 raise
             return journal.write_compacted(self._writer.expected())

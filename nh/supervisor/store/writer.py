@@ -25,7 +25,7 @@ from nh.supervisor.store.engine import (
     StoreHeld,
     StoreRefused,
 )
-from nh.supervisor.store.journal import JournalRecord
+from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.packing import Packed
 from nh.throttle import FaultLog
 
