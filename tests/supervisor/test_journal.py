@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
-from nh.supervisor.store.journal_records import JournalRecord
+from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.profiles import examples
@@ -113,6 +113,54 @@ def test_whatever_is_compacted_the_latest_of_each_call_is_there(
     assert in_store | there == latest
 
 
+def over_its_room(journal: Journal, record: JournalRecord) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nh.supervisor.store.journal.MAX_BYTES", -1 << 40)
+        journal.add(record)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    steps=st.lists(
+        st.sampled_from(["add", "miss", "begin", "end", "compact", "make room"]), min_size=5, max_size=40
+    ),
+    data=st.data(),
+)
+def test_no_record_is_older_than_what_the_store_has_of_its_call(
+    steps: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Records that have no room among them: it would bring back a call that has ended."""
+    directory = tmp_path_factory.mktemp("journal")
+    journal = Journal(directory)
+    latest: dict[bytes, JournalRecord] = {}
+    taken: dict[bytes, JournalRecord] = {}
+    in_store: dict[bytes, JournalRecord] = {}
+    for number, step in enumerate(steps):
+        match step:
+            case "add" | "miss":
+                call_id = data.draw(st.sampled_from([b"a", b"b"]))
+                snapshot = data.draw(st.sampled_from([None, b"%d" % number]))
+                latest[call_id] = JournalRecord(call_id, snapshot, float(number))
+                if step == "add":
+                    journal.add(latest[call_id])
+                else:
+                    over_its_room(journal, latest[call_id])
+            case "begin":
+                taken = dict(latest)
+                journal.begin_batch()
+            case "end":
+                in_store = taken
+                journal.end_batch()
+            case "compact":
+                journal.use_compacted(journal.write_compacted(taken.values()))
+            case "make room":
+                journal.make_room(0)
+    journal.close()
+    there = {record.call_id: record for record in found(directory)}
+    for call_id in there.keys() & in_store.keys():
+        assert there[call_id].changed_at >= in_store[call_id].changed_at
+
+
 def test_a_journal_of_a_store_that_is_away_has_the_size_of_its_calls(
     journal: Journal, tmp_path: Path
 ) -> None:
@@ -208,11 +256,11 @@ def test_a_record_that_has_no_room_costs_no_other_if_no_store_may_have_these(
 def test_what_is_compacted_once_more_may_take_the_room_of_the_batch(journal: Journal, tmp_path: Path) -> None:
     alive, newer = (JournalRecord(each, b"1", 1.0) for each in (b"alive", b"newer"))
     complete(journal, alive)
-    assert not journal.make_room([alive]), "these are all calls"
+    assert not journal.make_room(encoded_bytes([alive])), "these are all calls"
     journal.add(JournalRecord(b"large", bytes(2 * MAX_BYTES), 1.0))
     journal.begin_batch()
     journal.add(newer)
-    assert journal.make_room([alive])
+    assert journal.make_room(encoded_bytes([alive]))
     assert found(tmp_path) == [newer]
     journal.use_compacted(journal.write_compacted([alive]))
     assert found(tmp_path) == [alive, newer]
@@ -228,17 +276,11 @@ def test_the_batch_is_not_dropped_for_what_has_no_room_in_its_place_either(tmp_p
         journal.begin_batch()
         with pytest.raises(OSError, match="No space"):
             journal.write_compacted([alive, large])
-        assert not journal.make_room([alive, large])
+        assert not journal.make_room(encoded_bytes([alive, large]))
         assert found(disk) == [alive]
-        assert journal.make_room([smaller])
+        assert journal.make_room(encoded_bytes([smaller]))
         journal.use_compacted(journal.write_compacted([smaller]))
         assert found(disk) == [smaller]
-
-
-def over_its_room(journal: Journal, record: JournalRecord) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nh.supervisor.store.journal.MAX_BYTES", -1 << 40)
-        journal.add(record)
 
 
 def test_a_call_whose_end_had_no_room_is_gone_when_the_store_has_taken_all(

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from nh.supervisor.store.journal_records import JournalRecord, encode_record, encoded_bytes, read_records
+from nh.supervisor.store.journal_records import JournalRecord, encode_record, read_records
 from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
@@ -154,11 +154,11 @@ class Journal:
         with self._new_file() as stream:
             return sum(stream.write(encode_record(number, record)) for record in records)
 
-    def make_room(self, records: Iterable[JournalRecord]) -> bool:
+    def make_room(self, size_bytes: int) -> bool:
         """Drop what was recorded before begin_batch(), if write_compacted() has room for all of it then only.
 
         Args:
-            records: what write_compacted() is to write.
+            size_bytes: of what write_compacted() is to write, see encoded_bytes().
 
         Returns:
             Whether write_compacted() has room now. What came since is still there.
@@ -167,7 +167,7 @@ class Journal:
         if not self._missing or not batch:
             return False
         status = os.fstatvfs(self._files[self._active])
-        if sum(map(encoded_bytes, records)) > status.f_bavail * status.f_frsize + batch:
+        if size_bytes > status.f_bavail * status.f_frsize + batch:
             return False
         self._empty(1 - self._active)
         return True

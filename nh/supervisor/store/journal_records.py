@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 _HEAD: Final = struct.Struct(">QdII")  # number, time, bytes of the call-id, bytes of the snapshot
@@ -42,9 +42,10 @@ def encode_record(number: int, record: JournalRecord) -> bytes:
     return _CHECKSUM.pack(zlib.crc32(body)) + body
 
 
-def encoded_bytes(record: JournalRecord) -> int:
-    """Bytes of an encoded record."""
-    return _CHECKSUM.size + _HEAD.size + len(record.call_id) + len(record.snapshot or b"")
+def encoded_bytes(records: Iterable[JournalRecord]) -> int:
+    """How many bytes records have in a file."""
+    head = _CHECKSUM.size + _HEAD.size
+    return sum(head + len(each.call_id) + len(each.snapshot or b"") for each in records)
 
 
 def read_records(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:

@@ -23,7 +23,7 @@ from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
-from nh.supervisor.store.journal_records import JournalRecord
+from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
 from nh.supervisor.store.writer import StoreWriter
@@ -281,8 +281,9 @@ class Store:
         try:
             return journal.write_compacted(self._writer.expected())
         except OSError:
+            size_bytes = encoded_bytes(self._writer.expected())  # it takes too long to have the lock
             with self._lock:
-                has_room = self._journal is not None and journal.make_room(self._writer.expected())
+                has_room = self._journal is not None and journal.make_room(size_bytes)
             if not has_room:
                 raise
             return journal.write_compacted(self._writer.expected())
