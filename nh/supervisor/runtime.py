@@ -135,7 +135,7 @@ class Runtime:
         become_subreaper()
         stack.enter_context(reap_children_after_exec(self.loop))
         self.orphans = find_orphans(path)
-        check_addresses(settings.interfaces, takes_over=takes_over or bool(self.orphans))
+        check_addresses(settings, takes_over=takes_over or bool(self.orphans))
         self.segment = stack.enter_context(own_segment(segment_name(path), self.shards, len(settings.groups)))
         self._start_kernel_service(standby=standby)
         self.counters_fd = _counter_file(self.shards, stack)

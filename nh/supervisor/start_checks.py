@@ -100,7 +100,7 @@ def _check_state(settings: Settings, running: bool) -> None:  # noqa: ARG001
 
 
 def _check_addresses(settings: Settings, running: bool) -> None:
-    check_addresses(settings.interfaces, takes_over=running)
+    check_addresses(settings, takes_over=running)
 
 
 def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from nh.calls.interfaces import Interface
+from nh.config import Settings
 from nh.errors import NotNow
 from nh.supervisor.host.addresses import check_addresses, is_local
 from tests.netns import namespaces
 
 
-def interfaces(*addresses: str) -> list[Interface]:
-    bound = [address.partition("!") for address in addresses]
-    return [Interface(f"n{number}", own, public or own) for number, (own, _, public) in enumerate(bound)]
+def interfaces(*addresses: str) -> Settings:
+    return Settings(interface=tuple(f"n{number}/{address}" for number, address in enumerate(addresses)))
 
 
 def test_addresses_of_this_host_are_fine_whatever_is_announced(caplog: pytest.LogCaptureFixture) -> None:
@@ -34,6 +33,20 @@ def test_an_address_that_the_host_lacks_ends_the_start_with_what_to_say(
 ) -> None:
     with pytest.raises(NotNow, match=f"^interface: {here} on this host; .*{remedy}"):
         check_addresses(interfaces("127.0.0.1", address), takes_over=False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings"),
+    [
+        ("address", Settings(address="203.0.113.9", interface=("pub/127.0.0.1",))),
+        ("interface", Settings(address="127.0.0.1", interface=("pub/203.0.113.9",))),
+        ("interface", Settings(interface=("default/203.0.113.9",))),
+        ("interface", Settings(address="127.0.0.1", interface=("default/203.0.113.9",))),
+    ],
+)
+def test_the_setting_that_names_a_missing_address_is_told(setting: str, settings: Settings) -> None:
+    with pytest.raises(NotNow, match=f"^{setting}: 203.0.113.9 is not on this host"):
+        check_addresses(settings, takes_over=False)
 
 
 def test_calls_are_taken_over_without_the_address_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:

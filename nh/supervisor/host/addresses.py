@@ -2,33 +2,34 @@
 
 import logging
 import socket
-from collections.abc import Sequence
 
 from nh.calls.interfaces import Interface
+from nh.config import Settings
 from nh.errors import NotNow
-from nh.interface_text import DEFAULT_NAME
 
 logger = logging.getLogger(__name__)
 
 
-def check_addresses(interfaces: Sequence[Interface], *, takes_over: bool) -> None:
+def check_addresses(settings: Settings, *, takes_over: bool) -> None:
     """Check that the addresses of all interfaces can be bound.
 
     An address that can be bound although the host does not have it (net.ipv4.ip_nonlocal_bind) is logged: it
     may be the virtual address of another host.
 
     Args:
-        interfaces: the interfaces of ng calls.
+        settings: `address` and `interface` are read.
         takes_over: whether calls of an earlier run go on; then a missing address is logged only, because
             these calls must not end.
 
     Raises:
         NotNow: the host does not have an address.
     """
+    interfaces = settings.interfaces
+    own = interfaces[:1] if settings.address else ()
     for interface in {each.address: each for each in interfaces}.values():
         if not _can_bind(interface.address):
             if not takes_over:
-                setting = "address" if interface.name == DEFAULT_NAME else "interface"
+                setting = "address" if interface in own else "interface"
                 raise NotNow(f"{setting}: {interface.address} is not on this host; {_remedy(interface)}")
             logger.warning(
                 "address %s is not on this host: ng calls that need it are refused until it is",
