@@ -293,7 +293,7 @@ class SupervisorStats:
 
     store_written: int = counter("changes of calls written to the store", "calls")
     store_errors: int = counter("failed writes of the store", "errors")
-    hooks_failed: int = counter("hooks that failed, or took too long", "hooks")
+    hooks_failed: int = counter("runs of on_promote that failed, or took too long", "runs")
 
     rpc_clients: int = gauge("RPC connections open", "connections")
     store_up: int = gauge("1 if the store took the last write, otherwise 0", "state", Total.NONE)

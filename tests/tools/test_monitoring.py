@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tools.monitoring.__main__ import PATH, text
 
 ALERTS = PATH.with_name("nh-alerts.yml")
 OF_PROMETHEUS = {"job", "instance"}
+RELAY = 'instance="a", job="nh"'
 
 
 @pytest.fixture
@@ -126,25 +127,8 @@ def test_prometheus_finds_no_fault_in_the_metrics(exposed: str) -> None:
     assert promtool("check", "metrics", given=exposed) == ""
 
 
-@pytest.mark.promtool
-def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
-    relay = 'instance="a", job="nh"'
-    series = {
-        f'nh_shard_up{{shard="0", {relay}}}': "1 0x19",
-        f'nh_ports_free{{shard="0", {relay}}}': "9x20",
-        f'nh_ports{{shard="0", {relay}}}': "100x20",
-        f'nh_restarts_total{{shard="0", {relay}}}': "0+1x20",
-        f'nh_loop_lag_seconds{{shard="0", {relay}}}': "0.001x20",
-        f'nh_at_limit{{shard="0", {relay}}}': "1x20",
-        f'nh_standby_group_ready{{group="pair-1", {relay}}}': "1 0x19",
-        f"nh_hooks_failed_total{{{relay}}}": "0 1x19",
-        f"nh_timeouts_failed_total{{{relay}}}": "0x20",
-        f"nh_timeouts_lost_total{{{relay}}}": "0 3x19",
-    }
-    firing = (
-        *("NhShardDown", "NhPortsShort", "NhShardRestarts", "NhAtLimit"),
-        *("NhStandbyNotReady", "NhHooksFail", "NhTimeoutsUnreported"),
-    )
+def check_firing(directory: Path, series: dict[str, str], firing: Sequence[str]) -> None:
+    """Check that of all alerts these fire after a quarter of an hour, given the values of each minute."""
     test = {
         "rule_files": [str(ALERTS)],
         "tests": [
@@ -161,6 +145,37 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
             }
         ],
     }
-    path = tmp_path / "test.yml"
+    path = directory / "test.yml"
     path.write_text(yaml.safe_dump(test))
     promtool("test", "rules", str(path))
+
+
+@pytest.mark.promtool
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    series = {
+        f'nh_shard_up{{shard="0", {RELAY}}}': "1 0x19",
+        f'nh_ports_free{{shard="0", {RELAY}}}': "9x20",
+        f'nh_ports{{shard="0", {RELAY}}}': "100x20",
+        f'nh_restarts_total{{shard="0", {RELAY}}}': "0+1x20",
+        f'nh_loop_lag_seconds{{shard="0", {RELAY}}}': "0.001x20",
+        f'nh_at_limit{{shard="0", {RELAY}}}': "1x20",
+        f'nh_standby_group_ready{{group="pair-1", {RELAY}}}': "1 0x19",
+        f"nh_hooks_failed_total{{{RELAY}}}": "0 1x19",
+    }
+    firing = (
+        *("NhShardDown", "NhPortsShort", "NhShardRestarts", "NhAtLimit"),
+        *("NhStandbyNotReady", "NhHooksFail"),
+    )
+    check_firing(tmp_path, series, firing)
+
+
+@pytest.mark.promtool
+@pytest.mark.parametrize("rises", ["failed", "lost", "refused"])
+def test_a_proxy_that_is_not_told_of_a_timeout_is_an_alert_for_whatever_reason(
+    tmp_path: Path, rises: str
+) -> None:
+    series = {
+        f"nh_timeouts_{why}_total{{{RELAY}}}": "0 3x19" if why == rises else "0x20"
+        for why in ("failed", "lost", "refused")
+    }
+    check_firing(tmp_path, series, ["NhTimeoutsUnreported"])
