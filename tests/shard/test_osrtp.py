@@ -414,6 +414,68 @@ def test_a_phone_changes_to_its_other_form_and_back(call: TwiceOfferedCall) -> N
     call.goes_both_ways()
 
 
+FAXES = ["udptl", "UDP/TLS/UDPTL"]
+"""Transports of a fax; the second one has a fingerprint, as SRTP may have (RFC 7345)."""
+
+
+def fax_of(peer: MediaPeer, proto: str = "udptl") -> MediaLine:
+    """The fax of a phone."""
+    fingerprint = ("fingerprint:sha-256 " + ":".join(["AB"] * 32), "setup:actpass")
+    return line(peer, *(fingerprint if "TLS" in proto else ()), kind="image", proto=proto)
+
+
+def live_media(sdp: bytes | list[MediaLine]) -> list[tuple[str, str, bool]]:
+    """The type and the transport of each medium of an SDP, and whether it has a port."""
+    media = read_sdp(sdp.decode()) if isinstance(sdp, bytes) else sdp
+    return [(each.kind, each.proto, each.port != 0) for each in media]
+
+
+@pytest.mark.parametrize("proto", FAXES)
+def test_a_fax_of_the_other_end_is_one_medium_for_it(call: TwiceOfferedCall, proto: str) -> None:
+    """It was answered two: that which the phone had rejected, too."""
+    testbed, alice, bob = call.testbed, call.secure.peer, call.plain
+    call.answered_by_plain(call.offered(transport_protocol="RTP/AVP"))
+    offer = read_sdp(testbed.offer([fax_of(bob, proto)], tag=b"bob", to=b"alice").decode())
+    expected = [("image", proto, True), ("audio", "RTP/SAVP", False)]
+    assert live_media(offer) == (expected if call.first == "plain" else expected[::-1])
+    mirrored = [fax_of(alice, proto) if each.port else each for each in offer]
+    answer = testbed.answer(mirrored, tag=b"alice", to=b"bob")
+    assert live_media(answer) == [("image", proto, True)]
+    assert places(call.secure_of(testbed.offer(bob, tag=b"bob", to=b"alice")))[0][1]
+
+
+@pytest.mark.parametrize("proto", FAXES)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_fax_of_the_phone_has_the_place_of_one_form(call: TwiceOfferedCall, place: int, proto: str) -> None:
+    """Both forms are one medium for the other end during the fax and after it: it got another one then."""
+    testbed, alice, bob = call.testbed, call.secure.peer, call.plain
+    call.answered_by_plain(call.offered(transport_protocol="RTP/AVP"))
+    media = [replace(each, port=0, attributes=()) for each in call.sdp()]
+    media[place] = fax_of(alice, proto)
+    for _ in range(2):
+        assert live_media(testbed.offer(media, to=b"bob")) == [("image", proto, True)]
+        assert live_media(testbed.answer([fax_of(bob, proto)])) == live_media(media)
+    of_bob = testbed.offer([fax_of(bob, proto)], tag=b"bob", to=b"alice")
+    assert live_media(of_bob) == live_media(media)
+    assert live_media(testbed.answer(media, tag=b"alice", to=b"bob")) == [("image", proto, True)]
+    offer = call.offered(to=b"bob", transport_protocol="RTP/AVP")
+    assert protos(offer) == ["RTP/AVP"]
+    call.answered_by_plain(offer)
+    call.goes_both_ways()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_other_end_ends_a_fax_of_the_phone(call: TwiceOfferedCall, place: int) -> None:
+    """The phone gets both forms again, in their order."""
+    testbed, alice, bob = call.testbed, call.secure.peer, call.plain
+    call.answered_by_plain(call.offered(transport_protocol="RTP/AVP"))
+    media = [replace(each, port=0, attributes=()) for each in call.sdp()]
+    media[place] = fax_of(alice)
+    testbed.offer(media, to=b"bob")
+    testbed.answer([fax_of(bob)])
+    assert places(call.secure_of(testbed.offer(bob, tag=b"bob", to=b"alice")))[0][1]
+
+
 class TwiceAnsweredCall(SecureCall):
     """A call to a phone that is offered each medium twice, from a plain one."""
 
@@ -482,6 +544,17 @@ def test_later_sdps_have_both_forms_too(twice: TwiceAnsweredCall, again: bool) -
     to_phone = read_sdp(testbed.answer(twice.plain, tag=b"alice", to=b"bob").decode())
     assert [(each.proto, each.port != 0) for each in to_phone] == [("RTP/AVP", False), ("RTP/SAVP", True)]
     twice.goes_both_ways()
+
+
+def test_a_phone_may_have_its_other_form_in_the_place_of_one(twice: TwiceAnsweredCall) -> None:
+    testbed, bob = twice.testbed, twice.secure.peer
+    twice.answered_by_secure(twice.offered_by_plain())
+    testbed.offer([replace(fax_of(bob), port=0), line(bob)], tag=b"bob", to=b"alice")
+    testbed.answer(twice.plain, tag=b"alice", to=b"bob")
+    offer = testbed.offer(
+        twice.plain, to=b"bob", osrtp_offer_twice=True, transport_protocol="RTP/SAVP", dtls=NO_DTLS
+    )
+    assert live_media(offer) == [("audio", "RTP/SAVP", True), ("audio", "RTP/AVP", True)]
 
 
 def test_media_that_are_no_srtp_are_offered_once(testbed: NgTestbed, alice: MediaPeer) -> None:

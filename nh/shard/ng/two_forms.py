@@ -2,7 +2,7 @@
 
 So phones offered SRTP that the other end may take before RFC 8643, as rtpengine's `offer-legacy` does. The
 call knows such a medium as one, in the form that is used: the other one is left out of what comes from such
-an end, and put into what it gets.
+an end, and put into what it gets. A fax takes the place of one of the forms, and the other one is rejected.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,10 @@ from nh.sdp.parse import parse_own
 from nh.shard.ng.srtp_means import is_secure
 
 Forms = tuple[str, ...]
-"""The transports of both forms of a medium, in the order of the SDP; () for a medium of one form."""
+"""The transports of both forms of a medium, in the order of the SDP; () for a medium of one form.
+
+One of them is no RTP where a fax of the end has its place.
+"""
 
 _OF_SRTP: Final = ("crypto", "fingerprint", "setup", "tls-id", "mid")
 """Attributes that the plain form of an offered medium lacks; a name is of one medium (RFC 5888 4)."""
@@ -56,9 +59,13 @@ def read_forms(description: SessionDescription, known: Sequence[Forms], *, new: 
     place, known_places = 0, sum(len(forms) or 1 for forms in known)
     while place < len(media):
         before = known[len(found)] if len(found) < len(known) else ()
-        there = _are_two_forms(media[place : place + 2])
-        forms = there and (before or (new and place + 1 >= known_places))
-        found.append((media[place].proto, media[place + 1].proto) if forms else ())
+        both = media[place : place + 2]
+        forms: Forms = ()
+        if _are_two_forms(both) and (before or (new and place + 1 >= known_places)):
+            forms = tuple([each.proto for each in both])
+        elif before and _stand_for_one(both):
+            forms = _forms_after(before, both)
+        found.append(forms)
         place += 2 if forms else 1
     return of_media(found)
 
@@ -87,7 +94,7 @@ def write_forms(body: bytes, forms: Sequence[Forms]) -> bytes:
 
     Args:
         body: the SDP, in which each medium has one form. Plain RTP with keys comes out in both; of other
-            media the form that is not used comes out rejected.
+            media the form that is not used comes out rejected, beside a fax, too.
         forms: of each medium.
 
     Raises:
@@ -101,17 +108,16 @@ def write_forms(body: bytes, forms: Sequence[Forms]) -> bytes:
     for medium, pair in zip(description.media, forms, strict=False):
         if not pair:
             continue
-        secure = bool(is_secure(medium.proto))
-        other = next((each for each in pair if bool(is_secure(each)) is not secure), pair[0])
-        line = edits.text(medium.first)
-        if not secure and not medium.rejected and (medium.has("crypto") or medium.has("fingerprint")):
-            edits.replace(medium.first, write_medium_proto(line, other))
-            lines, secure = list(_plain_form(description, medium)), True
+        both, place = _both_of_rtp(pair), _place_of(medium, pair)
+        other = both[1 - place]
+        has_keys = medium.has("crypto") or medium.has("fingerprint")
+        if is_secure(medium.proto) is False and has_keys and not medium.rejected:
+            edits.replace(medium.first, write_medium_proto(edits.text(medium.first), other))
+            lines, place = _plain_form(description, medium), 1 - place
         else:
-            lines = list(_rejected_form(description, medium, other))
-        is_first = bool(is_secure(pair[0])) is secure
+            lines = _rejected_form(description, medium, other)
         for text in lines:
-            edits.insert_after(medium.last if is_first else medium.first - 1, text)
+            edits.insert_after(medium.first - 1 if place else medium.last, text)
     return edits.render()
 
 
@@ -170,6 +176,39 @@ def _plain_of(proto: str) -> str:
     return proto.upper().removeprefix("UDP/TLS/").replace("SAVP", "AVP")
 
 
+def _other_form(proto: str) -> str:
+    """The transport of plain RTP beside one of SRTP, and the reverse."""
+    return _plain_of(proto) if is_secure(proto) else proto.upper().replace("AVP", "SAVP")
+
+
+def _both_of_rtp(pair: Forms) -> Forms:
+    """Two forms as they are without a fax."""
+    first, second = pair
+    if is_secure(first) is None:
+        return _other_form(second), second
+    if is_secure(second) is None:
+        return first, _other_form(first)
+    return pair
+
+
+def _place_of(medium: Medium, pair: Forms) -> int:
+    """Which of two m= lines a medium has, 0 or 1: a fax that of the fax before, or else that of plain RTP."""
+    fax = [index for index, proto in enumerate(pair) if is_secure(proto) is None]
+    if is_secure(medium.proto) is None and fax:
+        return fax[0]
+    return int(bool(is_secure(_both_of_rtp(pair)[0])) is not bool(is_secure(medium.proto)))
+
+
+def _forms_after(before: Forms, media: Sequence[Medium]) -> Forms:
+    """The forms of a known medium by an SDP that rejects one of them: the used one is as it is there."""
+    used = _used_of(media)
+    proto, forms = media[used].proto, list(_both_of_rtp(before))
+    if is_secure(proto) not in (None, is_secure(forms[used])):
+        forms.reverse()
+    forms[used] = proto
+    return tuple(forms)
+
+
 def _are_two_forms(media: Sequence[Medium]) -> bool:
     if len(media) < 2:
         return False
@@ -177,16 +216,28 @@ def _are_two_forms(media: Sequence[Medium]) -> bool:
     return one.kind == other.kind and {is_secure(one.proto), is_secure(other.proto)} == {True, False}
 
 
+def _stand_for_one(media: Sequence[Medium]) -> bool:
+    """Whether two media are those of a known medium of two forms; what uses one of them may be a fax."""
+    return _are_two_forms(media) or (len(media) == 2 and any(each.rejected for each in media))
+
+
+def _used_of(media: Sequence[Medium]) -> int:
+    """Which of two forms is used, 0 or 1: that with a port, and of two of them a fax, then SRTP."""
+
+    def rank(index: int) -> tuple[bool, bool, bool]:
+        secure = is_secure(media[index].proto)
+        return media[index].rejected, secure is not None, not secure
+
+    return min((0, 1), key=rank)
+
+
 def _unused(media: Sequence[Medium], forms: Sequence[Forms]) -> Iterator[int]:
     """The media, by index, that are the unused form of another one beside them."""
     place = 0
     for pair in forms:
-        if pair and _are_two_forms(media[place : place + 2]):
-            both = (place, place + 1)
-            secure = place if is_secure(media[place].proto) else place + 1
-            with_port = [index for index in both if not media[index].rejected]
-            used = secure if secure in with_port or not with_port else with_port[0]
-            yield from (index for index in both if index != used)
+        both = media[place : place + 2]
+        if pair and _stand_for_one(both):
+            yield place + 1 - _used_of(both)
             place += 1
         place += 1
 
@@ -200,7 +251,11 @@ def _plain_form(description: SessionDescription, medium: Medium) -> Iterator[byt
 
 
 def _rejected_form(description: SessionDescription, medium: Medium, proto: str) -> Iterator[bytes]:
-    line = write_medium_proto(description.lines[medium.first].text, proto)
-    yield write_medium_port(line, 0)
+    """The lines of the form that is not used; beside a fax it is that of the audio before."""
+    if is_secure(medium.proto) is None:
+        yield f"m=audio 0 {proto} 0".encode()
+    else:
+        line = write_medium_proto(description.lines[medium.first].text, proto)
+        yield write_medium_port(line, 0)
     if description.session.own_connection is None:
         yield b"c=IN IP4 0.0.0.0"
