@@ -192,8 +192,11 @@ def test_a_hold_by_0_0_0_0_shows_an_end_with_ice_a_candidate(call: NgCall, alice
     """Another address is a mismatch for it (RFC 8839): the direction says the hold."""
     call.offer(alice.describe(), ICE="force")
     call.answer(with_ice(bob), ICE="remove")
-    held = [dataclasses.replace(alice.describe()[0], address="0.0.0.0")]
+    held = [dataclasses.replace(alice.describe()[0], address="0.0.0.0", attributes=("sendrecv",))]
     offer = call.reoffer(held, ICE="force")
     [line] = read_sdp(offer)
     assert line.target in candidates(offer)
     assert "sendonly" in line.attributes
+    [line] = read_sdp(call.reoffer(held, ICE="force", flags=["original-sendrecv"]))
+    assert line.target in candidates(offer)
+    assert "sendrecv" in line.attributes
