@@ -37,14 +37,16 @@ class HandoverSocket:
             path: the path.
             level: of that log line.
         """
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             os.fchmod(sock.fileno(), 0o600)  # the file's mode from its first moment on
             sock.bind(path)
             sock.listen(1)
             sock.setblocking(False)
         except OSError as exc:
-            sock.close()
+            if sock is not None:
+                sock.close()
             why = reason(exc)
             logger.log(
                 level, "%s: cannot listen: %s; the next nh cannot take over from this process", path, why

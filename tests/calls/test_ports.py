@@ -184,7 +184,7 @@ def test_a_run_that_overlaps_with_a_refused_one_is_found(foreign: int) -> None:
     if foreign < LOW + 2:
         assert space.open_run(LOCAL, 4, beside_another)[0] == LOW + 2
         return
-    with pytest.raises(PortsExhausted, match="other programs hold 1 of these"):
+    with pytest.raises(PortsExhausted, match="other programs hold at least 1 of these"):
         space.open_run(LOCAL, 4, beside_another)
     assert [space.open_run(LOCAL, 2, beside_another)[0] for _ in range(2)] == [LOW + 4, LOW]
 
@@ -205,7 +205,7 @@ def test_ports_are_exhausted_when_other_programs_have_them_all() -> None:
         raise PortInUse(address, base)
 
     space = PortSpace(LOW, HIGH)
-    with pytest.raises(PortsExhausted, match="20 of 20 free, other programs hold 10 of these"):
+    with pytest.raises(PortsExhausted, match="20 of 20 free, other programs hold at least 10 of these"):
         space.open_run(LOCAL, 2, all_held)
     assert sorted(tried) == list(range(LOW, HIGH, 2)), "each once"
     assert space.free == space.total
@@ -223,6 +223,21 @@ def test_the_search_for_ports_ends() -> None:
         space.open_run(LOCAL, 2, all_held)
     assert len(tried) == MAX_ATTEMPTS
     assert space.free == space.total
+
+
+def test_a_run_of_two_pairs_is_found_behind_a_large_block_of_another_program() -> None:
+    block = range(10_000, 10_000 + 3 * MAX_ATTEMPTS)  # more pairs than attempts for one pair
+
+    def held(address: str, base: int, count: int) -> int:
+        for port in range(base, base + count):
+            if port in block:
+                raise PortInUse(address, port)
+        return base
+
+    space = PortSpace(10_000, 59_999)
+    base, _ = space.open_run(LOCAL, 4, held)
+    assert base == block.stop
+    assert space.free == space.total - 4
 
 
 def test_an_address_that_cannot_be_bound_leaves_nothing_behind() -> None:

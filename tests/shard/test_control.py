@@ -611,7 +611,7 @@ def test_a_shard_that_the_next_supervisor_cannot_find_says_that_its_calls_wait_i
     if has_room:
         path.parent.mkdir()
     shard.link.ours.close()
-    said = "relays its 1 call until" if has_room else "no supervisor would find it; its calls come from the"
+    said = "relays its 1 call until" if has_room else "no supervisor would find it; only a store has"
     turn_until(shard.loop, lambda: said in caplog.text, "that is said")
     assert path.exists() == has_room
 

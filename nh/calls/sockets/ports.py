@@ -11,7 +11,8 @@ from nh.errors import PortsExhausted
 Opened = TypeVar("Opened")
 
 MAX_ATTEMPTS = 200
-"""Runs of ports that are tried before an allocation is refused, if other programs hold a port of each."""
+"""Runs that are tried, for each pair of ports of a run, before an allocation is refused because other
+programs hold a port of each."""
 
 MAX_IDLE_POOLS = 64
 """Most addresses without a call whose port pools are kept, so that their latest ports rest."""
@@ -183,7 +184,7 @@ class PortSpace:
             pool = self._new_pool(address)
         held: list[int] = []
         try:
-            for _ in range(MAX_ATTEMPTS):
+            for _ in range(MAX_ATTEMPTS * ((count + 1) // 2)):
                 base = pool.take(count)
                 if base is None:
                     break
@@ -202,7 +203,7 @@ class PortSpace:
         finally:
             for pair in held:
                 pool.release(pair, 2)
-        others = f", other programs hold {len(held)} of these" if held else ""
+        others = f", other programs hold at least {len(held)} of these" if held else ""
         raise PortsExhausted(
             f"no {count} consecutive ports free on {address} in {pool.low}-{pool.high}"
             f" ({pool.free} of {pool.total} free{others}); widen --ports"

@@ -303,7 +303,7 @@ class Control(CallObserver):
         if shard is None or handover_socket is None or not shard.calls:
             why = "it has no calls"
             if shard is not None and shard.serving and shard.calls:
-                level, why = logging.ERROR, "no supervisor would find it; its calls come from the store"
+                level, why = logging.ERROR, "no supervisor would find it; only a store has its calls"
             logger.log(level, "%s: shard %d ends, because %s", event, self._number, why)
             self._loop.stop()
             return

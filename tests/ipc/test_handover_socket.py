@@ -1,0 +1,27 @@
+"""nh.ipc.handover_socket: where a shard or supervisor waits for the next supervisor."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from nh.ipc.handover_socket import HandoverSocket
+
+
+def test_a_process_without_descriptors_says_that_it_cannot_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as without:
+        without.setattr(socket, "socket", refuse)
+        assert HandoverSocket.open(str(tmp_path / "handover")) is None
+    assert "cannot listen: Too many open files" in caplog.text
+
+    listening = HandoverSocket.open(str(tmp_path / "handover"))
+    assert listening is not None, "it can when there are descriptors again"
+    listening.close()
