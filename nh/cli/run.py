@@ -11,7 +11,7 @@ import typer
 from nh.cli.options import SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import Settings, check_served_addresses
-from nh.config_sources import read_settings, unknown_variables
+from nh.config_sources import LoadedSettings, read_settings, unknown_variables
 
 EPILOG = (
     "Every setting can be in the file or in the environment too: silent_s = 60 in the file, "
@@ -53,13 +53,16 @@ def run(
     """Run the relay until SIGTERM or SIGINT. It prints `ready` when every shard is up."""
     for warning in unknown_variables(os.environ):
         typer.echo(f"nh: {warning}", err=True)
-    loaded = read_settings(flags=settings, file=config)
-    with loaded.naming_origins():
-        check_served_addresses(loaded.settings)
-        if loaded.settings.http:
-            from nh.supervisor.http import check_http_extra  # noqa: PLC0415
 
-            check_http_extra(loaded.settings)
+    def reread() -> LoadedSettings:
+        return read_settings(flags=settings, file=config)
+
+    def read() -> LoadedSettings:
+        loaded = reread()
+        with loaded.naming_origins():
+            _check_served(loaded.settings)
+        return loaded
+
     gc.disable()  # see nh.__main__
     from nh.supervisor.main import run as supervise  # noqa: PLC0415  other subcommands do without
 
@@ -70,13 +73,20 @@ def run(
         from nh.supervisor.handover.preflight import check_in  # noqa: PLC0415
 
         logging.basicConfig(stream=sys.stderr, format="nh: %(message)s")
+        loaded = read()
         with loaded.naming_origins():
             checked_in = check_in(loaded.settings, takes_over=preflight)
         typer.echo(checked_in if preflight else _sentence(loaded.settings))
         return
-    raise typer.Exit(
-        supervise(loaded, takeover=takeover, reread=lambda: read_settings(flags=settings, file=config))
-    )
+    raise typer.Exit(supervise(read, takeover=takeover, reread=reread))
+
+
+def _check_served(settings: Settings) -> None:
+    check_served_addresses(settings)
+    if settings.http:
+        from nh.supervisor.http import check_http_extra  # noqa: PLC0415
+
+        check_http_extra(settings)
 
 
 def _sentence(settings: Settings) -> str:

@@ -98,6 +98,8 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         running_since: wall-clock seconds at the start of the first supervisor that handed over; 0: unknown.
         group: the prefix of the store that it opened as a standby; "": that of its settings.
         awaits: whether it goes on itself if the connection ends without TakenOver.
+        settings: with which it goes on itself (nh.supervisor.handover.settings); b"": the next supervisor
+            reads its own. They have secrets, and no other process gets them.
     """
 
     locks: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     recorded: dict[str, int] = {}
     group: str = ""
     awaits: bool = False
+    settings: bytes = b""
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):

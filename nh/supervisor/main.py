@@ -12,6 +12,7 @@ from nh.ipc.inherited import Inherited
 from nh.logs import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, own_argv
+from nh.supervisor.handover.settings import decode_settings
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    loaded: LoadedSettings,
+    read: Callable[[], LoadedSettings],
     *,
     takeover: bool = False,
     shard_argv: Sequence[str] = SHARD_ARGV,
@@ -31,20 +32,25 @@ def run(
     """Run the relay until SIGTERM or SIGINT, or until it is drained; in the main thread only.
 
     Args:
-        loaded: the settings, see nh.config.Settings, and where they came from.
+        read: reads the settings, see nh.config.Settings, from their sources; it is not called where this
+            process goes on with those in force.
         takeover: take over the calls of the nh that runs in the same runtime directory, which ends then.
         shard_argv: the program of a shard.
-        reread: reads the settings from their sources again, for a reload; None: they stay as they are.
+        reread: reads the settings for a reload; None: as `read`.
 
     Returns:
         The exit status: 0 after a signal, a drain or a takeover by another nh. If nh cannot start, the log
         says why: 2, a setting cannot be used; 1, any other reason.
+
+    Raises:
+        ConfigError: the settings cannot be read.
     """
+    inherited = receive_after_exec(os.environ)
+    loaded = decode_settings(inherited.message.settings) or read()
     settings = loaded.settings
     configure_logging(settings.log)
     try:
         with contextlib.ExitStack() as stack:
-            inherited = receive_after_exec(os.environ)
             stack.callback(inherited.close)
             key = state_key(settings)
             if takeover and not inherited:
@@ -57,7 +63,7 @@ def run(
                 runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
                 outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
                 if outcome is Outcome.PROMOTED:
-                    supervisor = Supervisor(runtime, stack, inherited, reread or (lambda: loaded))
+                    supervisor = Supervisor(runtime, stack, inherited, reread or read)
                     status = supervisor.run()
                     outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
         return _start_anew() if outcome is Outcome.ANEW else status

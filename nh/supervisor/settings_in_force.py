@@ -53,6 +53,9 @@ class SettingsInForce:
         loaded: the settings of the start.
         shards: how many shards there are.
         state_key: see InForce.
+
+    Attributes:
+        loaded: the settings in force with their secrets, and where they came from.
     """
 
     def __init__(self, loaded: LoadedSettings, shards: int, *, state_key: str = "") -> None:
@@ -60,8 +63,8 @@ class SettingsInForce:
         self._file = str(loaded.file.absolute()) if loaded.file is not None else ""
         self._shards = shards
         self._state_key = state_key
-        self._origins = dict(loaded.origins)
-        self._write(loaded.settings)
+        self.loaded = loaded
+        self._write()
 
     def change(self, settings: Settings, origins: Mapping[str, str | None]) -> None:
         """Some settings have changed.
@@ -70,20 +73,20 @@ class SettingsInForce:
             settings: all that are in force now.
             origins: where those that have changed came from; None: they have their default.
         """
-        for name, origin in origins.items():
-            self._origins.pop(name, None)
-            if origin is not None:
-                self._origins[name] = origin
-        self._write(settings)
+        changed = {**self.loaded.origins, **origins}
+        kept = {name: origin for name, origin in changed.items() if origin is not None}
+        self.loaded = self.loaded._replace(settings=settings, origins=kept)
+        self._write()
 
     def close(self) -> None:
         """Remove the file: nh has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _write(self, settings: Settings) -> None:
+    def _write(self) -> None:
+        settings, origins, _ = self.loaded
         plain = plain_settings(settings)
-        content = InForce(self._shards, self._file, plain, self._origins, self._state_key)
+        content = InForce(self._shards, self._file, plain, dict(origins), self._state_key)
         new = self._path.with_suffix(".new")
         try:
             new.unlink(missing_ok=True)

@@ -19,8 +19,10 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What `nh run` would have started; the supervisor's place is taken by one that exits with status 7."""
     started: list[Settings] = []
 
-    def run(loaded: LoadedSettings, *, takeover: bool, reread: Callable[[], LoadedSettings]) -> int:
-        started.append(loaded.settings)
+    def run(
+        read: Callable[[], LoadedSettings], *, takeover: bool, reread: Callable[[], LoadedSettings]
+    ) -> int:
+        started.append(read().settings)
         return 7
 
     module = types.ModuleType("nh.supervisor.main")

@@ -15,4 +15,4 @@ if __name__ == "__main__":
     options = [word for word in sys.argv[1:] if word != "--takeover"]
     argv = [sys.executable, "-P", fake_shard, "--version", nh.__version__, *options]
     takeover = "--takeover" in sys.argv
-    sys.exit(run(read_settings(), takeover=takeover, shard_argv=argv, reread=read_settings))
+    sys.exit(run(read_settings, takeover=takeover, shard_argv=argv))

@@ -115,6 +115,8 @@ def test_what_is_in_force_is_told_with_where_it_came_from(testbed: ReloadTestbed
     assert told.settings["log_level"] == "debug"
     assert told.settings["shards"] == 0, "that takes an upgrade"
     assert told.origins == {"silent_s": "/etc/nh.toml:1", "log_level": RUN_TIME, "log_areas": RUN_TIME}
+    assert testbed.in_force.loaded.settings.silent_s == 60.0
+    assert testbed.in_force.loaded.origins == told.origins
 
 
 def test_what_is_in_force_is_told_after_the_clock_was_set_back(

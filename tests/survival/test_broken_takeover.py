@@ -20,6 +20,7 @@ from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_f
 from nh.results import Pong
 from nh.supervisor.handover.receive import NAME
 from nh.supervisor.orphans.client import OrphanClient, find_orphans
+from nh.supervisor.settings_in_force import read_in_force
 from tests.supervisor.test_run import SHARDS, Run, running
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
@@ -51,6 +52,7 @@ def ends_behind_the_message(sock: socket.socket, _: Path) -> None:
     message = decode_from_old(receive(sock))
     assert isinstance(message, HandoverMessage)
     assert message.awaits
+    assert not message.settings, "they have secrets"
 
 
 def ends_with_all_that_was_handed_over(sock: socket.socket, directory: Path) -> None:
@@ -177,6 +179,34 @@ def wait_for_http(port: int) -> None:
             return False
 
     eventually(is_healthy, "HTTP is served", START_S)
+
+
+@pytest.mark.parametrize("then", ['ng = ["127.0.0.1:{taken}"]', "ng = ["], ids=["a port in use", "no TOML"])
+def test_the_old_one_goes_on_with_the_settings_that_it_had(tmp_path: Path, then: str) -> None:
+    """The file that both have read may be what has stopped the new one."""
+    port = free_port()
+    config = tmp_path / "nh.toml"
+    config.write_text(f'ng = ["127.0.0.1:{port}"]\nsilent_s = 3600\n')
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        deployed_relay(config=config, interface="pub/127.0.0.1") as deployment,
+    ):
+        old = deployment.start()
+        call = deployment.make_call(b"call")
+        nh_ok(deployment.place, "log", "warning")
+        config.write_text(then.replace("{taken}", str(taken.getsockname()[1])))
+        with come_to(deployment.place.directory) as sock:
+            sock.send(encode(Yield((("unix", deployment.address),))))
+            ends_behind_the_message(sock, deployment.place.directory)
+        old.program.wait_for_line(GOES_ON)
+        wait_for_a_second_start(old.program)
+        assert old.program.output.count(f"; ng 127.0.0.1:{port};") == 2
+        in_force = read_in_force(deployment.place.directory)
+        assert in_force is not None
+        assert (in_force.settings["silent_s"], in_force.settings["log_level"]) == (3600, "warning")
+        assert (in_force.file, in_force.origins["ng"]) == (str(config), f"{config}:1")
+        call.talk()
+        assert call.end() == 1
 
 
 def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: Deployment) -> None:

@@ -9,11 +9,13 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
+from nh.config_sources import LoadedSettings
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.stats.fields import read_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
+from nh.supervisor.handover.settings import encode_settings
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.shards.drain import DrainPolicy
 
@@ -40,6 +42,10 @@ class HandoverState(NamedTuple):
         kept = [(name, fd) for name, fd in listeners if name in names]
         message = msgspec.structs.replace(self.message, listeners=tuple(name for name, _ in kept))
         return self._replace(message=message, fds=[*self.fds[:first], *(fd for _, fd in kept)])
+
+    def with_settings(self, loaded: LoadedSettings) -> "HandoverState":
+        """The same with settings in force, for this process alone: they have secrets."""
+        return self._replace(message=msgspec.structs.replace(self.message, settings=encode_settings(loaded)))
 
 
 def collect_handover_state(

@@ -289,7 +289,8 @@ class UpgradeController:
 
     def _go_on(self, state: HandoverState, why: str) -> NoReturn:
         logger.error("takeover failed: the other nh %s; this one goes on", why)
-        self._execute(own_argv(), None, state)
+        # its settings stay in force: the file that it would read again may be what stopped the other one
+        self._execute(own_argv(), None, state.with_settings(self._runtime.in_force.loaded))
 
 
 def _refuse(why: str, reply: Callable[[Result], None]) -> None:

@@ -1,0 +1,32 @@
+"""Settings in force that a supervisor hands over to itself."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nh.config import Settings
+from nh.config_sources import LoadedSettings
+from nh.supervisor.handover.settings import decode_settings, encode_settings
+
+STORE = "valkey://nh:hunter2@127.0.0.1/0?prefix=pair"
+
+
+@pytest.mark.parametrize("file", [None, Path("nh.toml")])
+def test_settings_stay_as_they_are_with_their_secrets_and_origins(file: Path | None) -> None:
+    settings = Settings(state=STORE, silent_s=60, address="127.0.0.1", ng=("127.0.0.1:2223",), ports="1100-1499")
+    loaded = LoadedSettings(settings, {"silent_s": "nh log", "state": "nh.toml:1"}, file)
+    assert decode_settings(encode_settings(loaded)) == loaded
+
+
+def test_where_none_were_handed_over_they_are_read() -> None:
+    assert decode_settings(b"") is None
+
+
+def test_settings_that_another_release_does_not_accept_are_read_and_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = msgspec.to_builtins(Settings(state=STORE)) | {"silent_s": "hunter2"}
+    assert decode_settings(msgspec.msgpack.encode({"settings": settings, "origins": {}, "file": ""})) is None
+    assert "does not accept the settings in force" in caplog.text
+    assert "hunter2" not in caplog.text
