@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -164,14 +164,14 @@ def check_listeners(
     addresses: Iterable[RpcAddress],
     *,
     public: bool,
-    running: bool,
+    had: Callable[[RpcAddress], bool],
     made_later: Path,
 ) -> None:
     """Check that open_listeners() could listen on every address, and leave nothing behind.
 
     Args:
         protocol, addresses, public: see open_listeners().
-        running: whether another process may have the sockets rightly; then they are not tried.
+        had: whether another process may listen at an address rightly; then it is not tried.
         made_later: a directory that is made before the sockets.
 
     Raises:
@@ -182,9 +182,9 @@ def check_listeners(
             path = Path(address.path)
             if path.parent != made_later:
                 check_directory(protocol.name, path)
-            if not running:
+            if not had(address):
                 is_stale(protocol.name, path)
-        elif running:
+        elif had(address):
             _allowed(protocol, address, public)
         else:
             _open_port(protocol, address, public, NOTHING_INHERITED).close()

@@ -8,11 +8,11 @@ relay goes on.
 import hashlib
 import ipaddress
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nh.address import Exposure
+from nh.address import Exposure, RpcAddress
 from nh.config import Settings
 from nh.errors import ConfigError
 from nh.ipc.http_config import HttpConfig
@@ -39,12 +39,12 @@ class _Http(NamedTuple):
     udp: bool = False
 
 
-def check_http(settings: Settings, *, running: bool) -> None:
+def check_http(settings: Settings, *, had: Callable[[RpcAddress], bool]) -> None:
     """Check that HTTP can be served; see nh.supervisor.start_checks.
 
     Args:
         settings: see Settings.
-        running: whether an nh runs with the runtime directory, which may have the sockets.
+        had: see check_listeners().
 
     Raises:
         ConfigError, NotNow: it cannot.
@@ -55,7 +55,7 @@ def check_http(settings: Settings, *, running: bool) -> None:
         _Http(settings.http_exposure),
         settings.http_addresses,
         public=settings.http_may_be_public,
-        running=running,
+        had=had,
         made_later=settings.runtime_path,
     )
 

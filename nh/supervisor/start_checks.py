@@ -1,8 +1,8 @@
 """What a start of nh needs of this host, checked without a start: nothing is made, kept or attached.
 
-`nh run --check`, the check before an upgrade and `nh doctor` use it; the start makes the same checks as it
-takes each resource. An nh that runs with the same runtime directory has its lock and sockets, so these are
-not tried then.
+`nh run --check`, the check before an upgrade or a takeover and `nh doctor` use it; the start makes the same
+checks as it takes each resource. An nh that runs with the same runtime directory has its lock and sockets, so
+these are not tried then.
 """
 
 import fcntl
@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
 from nh.config_sources import plain_settings
 from nh.config_table import KernelMode
@@ -28,6 +31,9 @@ from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
 from nh.supervisor.settings_in_force import read_in_force
 from nh.supervisor.store.open import StateKey, check_server, check_store, state_key
+
+_SERVED: Final = ("rpc", "ng", "rtpproxy", "http")
+"""The settings that say where nh serves clients."""
 
 
 def check_host(settings: Settings) -> None:
@@ -111,14 +117,40 @@ def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001
 def _check_rpc(settings: Settings, running: bool) -> None:
     if settings.rpc_group_id is not None:
         check_group(settings.rpc_group_id)
+    had, own = _had_by_running(settings, running), settings.runtime_path
     for protocol in PROTOCOLS:
         addresses = protocol.addresses(settings)
-        own = settings.runtime_path
-        check_listeners(protocol, addresses, public=settings.rpc_public, running=running, made_later=own)
+        check_listeners(protocol, addresses, public=settings.rpc_public, had=had, made_later=own)
 
 
 def _check_http(settings: Settings, running: bool) -> None:
-    check_http(settings, running=running)
+    check_http(settings, had=_had_by_running(settings, running))
+
+
+def _had_by_running(settings: Settings, running: bool) -> Callable[[RpcAddress], bool]:
+    """Whether the nh that runs may listen at an address.
+
+    A port that it has at another address will be free when it yields. It may have any port if it tells no
+    addresses, or took a port that was free.
+    """
+    if not running:
+        return lambda _: False
+    ports = _ports_in_force(settings.runtime_path)
+    # another container may call the directory of a Unix socket otherwise
+    return lambda address: isinstance(address, UnixAddress) or not ports.isdisjoint({0, address.port})
+
+
+def _ports_in_force(runtime_path: Path) -> frozenset[int]:
+    """The ports at which the nh that runs serves clients, as its settings have them; 0: it may have any."""
+    told = read_in_force(runtime_path)
+    if told is None:
+        return frozenset({0})
+    try:
+        running = msgspec.convert({name: told.settings[name] for name in _SERVED}, Settings)
+    except (KeyError, msgspec.ValidationError):  # of another release
+        return frozenset({0})
+    served = [address for protocol in PROTOCOLS for address in protocol.addresses(running)]
+    return frozenset(each.port for each in [*served, *running.http_addresses] if isinstance(each, TcpAddress))
 
 
 def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001

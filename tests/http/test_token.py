@@ -292,5 +292,5 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path, token: str) -> N
     path.chmod(0o600)
     settings = load_settings(flags={"http": ["127.0.0.1:0"], "http_token_file": str(path)}, environment={})
     with pytest.raises(ConfigError, match="openssl rand -hex 32") as refusal:
-        check_http(settings, running=False)
+        check_http(settings, had=lambda _: False)
     assert token not in str(refusal.value)

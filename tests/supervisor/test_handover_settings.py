@@ -14,7 +14,7 @@ STORE = "valkey://nh:hunter2@127.0.0.1/0?prefix=pair"
 
 @pytest.mark.parametrize("file", [None, Path("nh.toml")])
 def test_settings_stay_as_they_are_with_their_secrets_and_origins(file: Path | None) -> None:
-    settings = Settings(state=STORE, silent_s=60, address="127.0.0.1", ng=("127.0.0.1:2223",), ports="1100-1499")
+    settings = Settings(state=STORE, silent_s=60.0, address="127.0.0.1", ng=("127.0.0.1:2223",))
     loaded = LoadedSettings(settings, {"silent_s": "nh log", "state": "nh.toml:1"}, file)
     assert decode_settings(encode_settings(loaded)) == loaded
 

@@ -140,6 +140,29 @@ def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, obje
             check_host(settings)
 
 
+@pytest.mark.parametrize(
+    ("running", "refused"),
+    [
+        ({}, True),
+        ({"ng": ["127.0.0.1:PORT"]}, False),
+        ({"http": ["[::1]:PORT"]}, False),
+        ({"ng": ["127.0.0.1:0"]}, False),
+    ],
+    ids=["another program's", "its own", "its own at another address", "perhaps its own"],
+)
+def test_a_port_is_tried_beside_an_nh_that_runs_with_others(
+    base: dict[str, object], running: dict[str, list[str]], refused: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        wanted = settings_with(base, ng=[f"127.0.0.1:{port}"], address="127.0.0.1")
+        given = {name: [each.replace("PORT", port) for each in texts] for name, texts in running.items()}
+        loaded = LoadedSettings(settings_with(base, address="127.0.0.1", **given), {})
+        outcome = pytest.raises(NotNow, match="listens on it") if refused else contextlib.nullcontext()
+        with runtime_dir(wanted.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=2)), outcome:
+            check_host(wanted)
+
+
 def test_an_nh_that_runs_is_found_by_its_lock(tmp_path: Path) -> None:
     assert running_pid(tmp_path / "missing") is None
     assert running_pid(tmp_path) is None

@@ -22,6 +22,7 @@ from nh.supervisor.handover.receive import NAME
 from nh.supervisor.orphans.client import OrphanClient, find_orphans
 from nh.supervisor.settings_in_force import read_in_force
 from tests.supervisor.test_run import SHARDS, Run, running
+from tools.harness.command import nh as nh_command
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.ports import free_port
@@ -217,6 +218,29 @@ def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: De
     assert "there is no directory" in new.output
     assert ping(old.unix_address) == Pong(nh.__version__)
     assert "takeover" not in old.program.output
+
+
+@pytest.mark.parametrize("by", ["takeover", "upgrade"])
+def test_a_port_of_another_program_is_found_while_the_old_one_serves(tmp_path: Path, by: str) -> None:
+    config = tmp_path / "nh.toml"
+    config.write_text(f'ng = ["127.0.0.1:{free_port()}"]\nsilent_s = 3600\n')
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        deployed_relay(config=config, interface="pub/127.0.0.1") as deployment,
+    ):
+        old = deployment.start()
+        config.write_text(f'ng = ["127.0.0.1:{taken.getsockname()[1]}"]\n')
+        if by == "takeover":
+            new = deployment.launch("--takeover").program
+            assert new.wait(START_S) == 1
+            said = new.output
+        else:
+            refused = nh_command(deployment.place, "upgrade")
+            assert refused.exit_code == 1
+            said = refused.stderr
+        assert "another program, listens on it" in said
+        assert ping(old.unix_address) == Pong(nh.__version__)
+        assert "takeover" not in old.program.output
 
 
 def ping(address: str) -> Pong:
