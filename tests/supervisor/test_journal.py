@@ -300,6 +300,7 @@ def test_a_call_that_begins_while_a_batch_is_written_and_whose_end_has_no_room_i
     journal: Journal, tmp_path: Path
 ) -> None:
     complete(journal, JournalRecord(b"alive", b"1", 1.0))
+    journal.add(JournalRecord(b"newer", b"0", 1.0))
     journal.begin_batch()
     journal.add(JournalRecord(b"ended", b"1", 2.0))
     over_its_room(journal, JournalRecord(b"ended", None, 3.0))
@@ -308,6 +309,9 @@ def test_a_call_that_begins_while_a_batch_is_written_and_whose_end_has_no_room_i
     newer = JournalRecord(b"newer", b"1", 4.0)
     journal.add(newer)
     assert found(tmp_path) == [newer]
+    alive = JournalRecord(b"alive", b"1", 1.0)
+    journal.use_compacted(journal.write_compacted([alive]))
+    assert found(tmp_path) == [alive, newer]
 
 
 def test_what_cannot_be_rewritten_behind_a_batch_is_dropped(journal: Journal, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ class Journal:
         self._empty(1 - self._active)
         if missing > self._batch[0]:
             self._empty(self._active)
+            self._batch = self._batch[0], 0
         elif missing:
             try:
                 self._drop_batch()
