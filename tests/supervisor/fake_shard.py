@@ -150,8 +150,11 @@ class FakeShard:
     def start(self) -> None:
         if self.options.die_at_start:
             sys.exit(9)
+        supervisor_gone = select.poll()
+        supervisor_gone.register(self.link, 0)  # tells POLLHUP alone
         while self.options.start_when is not None and not self.options.start_when.exists():
-            time.sleep(0.01)
+            if supervisor_gone.poll(10):
+                sys.exit(0)
         if not self.options.silent_at_start:
             self.link.send(encode(Ready(os.getpid(), self.options.version)))
 

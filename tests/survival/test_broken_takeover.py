@@ -315,8 +315,10 @@ def taking_over(directory: Path, *options: str) -> Iterator[tuple[Run, Run]]:
 def test_the_old_one_goes_on_when_the_new_one_is_killed(tmp_path: Path) -> None:
     with taking_over(tmp_path, "--start-when", str(tmp_path / "never")) as (old, new):
         eventually(lambda: len(new.children()) == SHARDS, "it starts its shards", START_S)
+        shards = new.children()
         new.program.kill()
         assert_goes_on_alone(old)
+    assert not psutil.wait_procs(shards, TIMEOUT_S)[1], "nobody waits for the shards of the killed one"
 
 
 def test_the_old_one_goes_on_when_the_new_one_gives_up(tmp_path: Path) -> None:
