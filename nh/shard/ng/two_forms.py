@@ -56,9 +56,13 @@ def read_forms(description: SessionDescription, known: Sequence[Forms], *, new: 
     if not new and not any(known):
         return ()
     media, found = description.media, list[Forms]()
-    place, known_places = 0, sum(len(forms) or 1 for forms in known)
+    at, known_places = dict[int, Forms](), 0  # by the place of the first line, which is for good (RFC 3264 8)
+    for before in known:
+        at[known_places] = before
+        known_places += len(before) or 1
+    place = 0
     while place < len(media):
-        before = known[len(found)] if len(found) < len(known) else ()
+        before = at.get(place, ())
         both = media[place : place + 2]
         forms: Forms = ()
         if _are_two_forms(both) and (before or (new and place + 1 >= known_places)):
