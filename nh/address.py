@@ -40,6 +40,14 @@ class TcpAddress(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The IP address; None: the host is a name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
 
 RpcAddress = UnixAddress | TcpAddress
 

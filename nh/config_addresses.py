@@ -55,13 +55,13 @@ def tcp_addresses(setting: str, texts: tuple[str, ...], example: str) -> tuple[T
 
 
 def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
-    """Check that no two listening sockets have the same address; port 0 is any free one.
+    """Check that no two listening sockets exclude each other; port 0 is any free one.
 
     Args:
         served: the addresses by setting.
 
     Raises:
-        ValueError: an address is there twice.
+        ValueError: an address is there twice, or beside all addresses of its port.
     """
     owners: dict[RpcAddress, str] = {}
     for setting, addresses in served.items():
@@ -73,7 +73,26 @@ def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
                 raise ValueError(f"{setting}: {address} is named twice; leave one of them out")
             if other is not None:
                 raise ValueError(f"{setting}: {address} is an address of {other}, too; choose another one")
+            for before, its_setting in owners.items():
+                if _is_in(address, before) or _is_in(before, address):
+                    raise ValueError(
+                        f"{setting}: {address} and {before} of {its_setting} exclude each other, because"
+                        " one of them is all addresses of the host; choose another port"
+                    )
             owners[address] = setting
+
+
+def _is_in(address: RpcAddress, every: RpcAddress) -> bool:
+    """Whether an address is one of all those of `every`; IPv6 sockets are without IPv4 addresses (V6ONLY)."""
+    if not isinstance(address, TcpAddress) or not isinstance(every, TcpAddress) or address.port != every.port:
+        return False
+    ip, unspecified = address.ip, every.ip
+    return (
+        ip is not None
+        and unspecified is not None
+        and unspecified.is_unspecified
+        and ip.version == unspecified.version
+    )
 
 
 def check_url(setting: str, url: str) -> None:

@@ -278,6 +278,15 @@ def test_a_path_for_rtpproxys_clients_may_have_its_prefix() -> None:
         ({"ng": ["[::1]:1"], "rtpproxy": ["[::1]:1"]}, r"rtpproxy: \[::1\]:1 is an address of ng, too"),
         ({"rpc": ["/run/x"], "rtpproxy": ["unix:/run/x"]}, "rtpproxy: /run/x is an address of rpc, too"),
         ({"rpc": ["127.0.0.1:1"], "http": ["127.0.0.1:1"]}, "http: 127.0.0.1:1 is an address of rpc, too"),
+        (
+            {"ng": ["0.0.0.0:1"], "http": ["127.0.0.1:1"]},
+            r"http: 127.0.0.1:1 and 0\.0\.0\.0:1 of ng exclude each other, .*",
+        ),
+        (
+            {"ng": ["127.0.0.1:1", "0.0.0.0:1"]},
+            r"ng: 0\.0\.0\.0:1 and 127.0.0.1:1 of ng exclude each other, .*",
+        ),
+        ({"rpc": ["[::1]:1"], "ng": ["[::]:1"]}, r"ng: \[::\]:1 and \[::1\]:1 of rpc exclude each other, .*"),
     ],
 )
 def test_an_address_is_that_of_one_socket(flags: dict[str, object], named: str) -> None:

@@ -130,27 +130,39 @@ def _check_http(settings: Settings, running: bool) -> None:
 def _had_by_running(settings: Settings, running: bool) -> Callable[[RpcAddress], bool]:
     """Whether the nh that runs may listen at an address.
 
-    A port that it has at another address will be free when it yields. It may have any port if it tells no
-    addresses, or took a port that was free.
+    What it has at all addresses of the host, or by a name, may exclude another address of that port, and will
+    be free when it yields. It may have any port if it tells no addresses, or took a port that was free.
     """
     if not running:
         return lambda _: False
-    ports = _ports_in_force(settings.runtime_path)
-    # another container may call the directory of a Unix socket otherwise
-    return lambda address: isinstance(address, UnixAddress) or not ports.isdisjoint({0, address.port})
+    served = _served_in_force(settings.runtime_path)
+
+    def had(address: RpcAddress) -> bool:
+        if isinstance(address, UnixAddress):  # another container may call its directory otherwise
+            return True
+        return served is None or any(_may_exclude(each, address) for each in served)
+
+    return had
 
 
-def _ports_in_force(runtime_path: Path) -> frozenset[int]:
-    """The ports at which the nh that runs serves clients, as its settings have them; 0: it may have any."""
+def _may_exclude(served: TcpAddress, address: TcpAddress) -> bool:
+    if served.port != address.port:
+        return served.port == 0
+    one, other = served.ip, address.ip
+    return one is None or other is None or one == other or one.is_unspecified or other.is_unspecified
+
+
+def _served_in_force(runtime_path: Path) -> list[TcpAddress] | None:
+    """Where the nh that runs serves clients, as its settings have it; None: it tells no addresses."""
     told = read_in_force(runtime_path)
     if told is None:
-        return frozenset({0})
+        return None
     try:
         running = msgspec.convert({name: told.settings[name] for name in _SERVED}, Settings)
     except (KeyError, msgspec.ValidationError):  # of another release
-        return frozenset({0})
+        return None
     served = [address for protocol in PROTOCOLS for address in protocol.addresses(running)]
-    return frozenset(each.port for each in [*served, *running.http_addresses] if isinstance(each, TcpAddress))
+    return [each for each in [*served, *running.http_addresses] if isinstance(each, TcpAddress)]
 
 
 def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001

@@ -145,18 +145,30 @@ def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, obje
     [
         ({}, True),
         ({"ng": ["127.0.0.1:PORT"]}, False),
-        ({"http": ["[::1]:PORT"]}, False),
+        ({"http": ["127.0.0.2:PORT"]}, True),
+        ({"http": ["0.0.0.0:PORT"], "http_public": True}, False),
+        ({"http": ["localhost:PORT"]}, False),
         ({"ng": ["127.0.0.1:0"]}, False),
     ],
-    ids=["another program's", "its own", "its own at another address", "perhaps its own"],
+    ids=[
+        "another program's",
+        "its own",
+        "another program's beside its own at another address",
+        "its own at all addresses",
+        "its own at a name",
+        "perhaps its own",
+    ],
 )
 def test_a_port_is_tried_beside_an_nh_that_runs_with_others(
-    base: dict[str, object], running: dict[str, list[str]], refused: bool
+    base: dict[str, object], running: dict[str, list[str] | bool], refused: bool
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         wanted = settings_with(base, ng=[f"127.0.0.1:{port}"], address="127.0.0.1")
-        given = {name: [each.replace("PORT", port) for each in texts] for name, texts in running.items()}
+        given = {
+            name: [each.replace("PORT", port) for each in value] if isinstance(value, list) else value
+            for name, value in running.items()
+        }
         loaded = LoadedSettings(settings_with(base, address="127.0.0.1", **given), {})
         outcome = pytest.raises(NotNow, match="listens on it") if refused else contextlib.nullcontext()
         with runtime_dir(wanted.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=2)), outcome:

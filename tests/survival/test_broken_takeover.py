@@ -318,7 +318,7 @@ def test_the_old_one_goes_on_when_the_new_one_is_killed(tmp_path: Path) -> None:
         shards = new.children()
         new.program.kill()
         assert_goes_on_alone(old)
-    assert not psutil.wait_procs(shards, TIMEOUT_S)[1], "nobody waits for the shards of the killed one"
+    assert not psutil.wait_procs(shards, TIMEOUT_S)[1], "shards of a killed supervisor end"
 
 
 def test_the_old_one_goes_on_when_the_new_one_gives_up(tmp_path: Path) -> None:
