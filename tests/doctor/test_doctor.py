@@ -18,7 +18,7 @@ from nh.config import Settings
 from nh.config_sources import LoadedSettings
 from nh.doctor import doctor
 from nh.doctor.comparison import Comparison, Difference, Value
-from nh.doctor.doctor import CHECKS, examine, worst
+from nh.doctor.doctor import CHECKS, Check, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
 from nh.doctor.host import Host, Patient
 from nh.errors import ConfigError
@@ -495,15 +495,23 @@ def test_a_host_without_proc_and_sys_is_examined_too(base: Settings, tmp_path: P
             assert not re.match(r"the check \S+ failed", finding.found)
 
 
-def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
-    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doctor, "CHECK_S", 0.5)
+@pytest.fixture
+def hang() -> Iterator[Check]:
+    """A check that ends with the test."""
     release = threading.Event()
 
-    def hang(patient: Patient) -> Iterator[Finding]:
+    def check(patient: Patient) -> Iterator[Finding]:
         release.wait(20)
         yield ok("late")
+
+    yield check
+    release.set()
+
+
+def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
+    base: Settings, hang: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECK_S", 0.5)
 
     def fail(patient: Patient) -> Iterator[Finding]:
         yield warning("so far", "nothing", "nothing")
@@ -517,7 +525,6 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
     for finding in examine(patient, {"hang": hang, "fail": fail, "fine": fine}):
         findings.append(finding)
         monkeypatch.setattr(doctor, "CHECK_S", 20.0)  # the others do not hang, but a busy host is slow
-    release.set()
     assert [(each.check, each.status) for each in findings] == [
         ("hang", Status.WARNING),
         ("fail", Status.WARNING),
@@ -529,14 +536,9 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
 
 
 def test_of_several_checks_that_hang_or_fail_each_is_a_finding(
-    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Settings, hang: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "CHECK_S", 0.05)
-    release = threading.Event()
-
-    def hang(patient: Patient) -> Iterator[Finding]:
-        release.wait(20)
-        yield ok("late")
 
     def fail(patient: Patient) -> Iterator[Finding]:
         yield from ()
@@ -544,7 +546,6 @@ def test_of_several_checks_that_hang_or_fail_each_is_a_finding(
 
     patient = Patient(Host(tmp_path), base, None)
     hanging = list(examine(patient, {"cards": hang, "firewall": hang}))
-    release.set()
     monkeypatch.setattr(doctor, "CHECK_S", 20.0)
     failing = list(examine(patient, {"cpus": fail, "clock": fail}))
     assert [each.check for each in hanging + failing] == ["cards", "firewall", "cpus", "clock"]

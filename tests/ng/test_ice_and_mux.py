@@ -31,6 +31,13 @@ def send_muxed(speaker: End) -> None:
         speaker.media[0].send(packet, speaker.remote[0].target)
 
 
+def arrives_apart(speaker: End, listener: End) -> None:
+    """RTP and RTCP that one end sends to one port come to two ports of the other one."""
+    send_muxed(speaker)
+    assert listener.media[0].receive(RTP)[0] == VOICE
+    assert listener.media[0].receive(RTCP)[0] == SENDER_REPORT
+
+
 # --- rtcp-mux -------------------------------------------------------------------------------------
 
 
@@ -62,9 +69,7 @@ def test_the_relay_can_do_mux_for_one_end_alone(call: NgCall, alice: End, bob: E
     assert muxes(answer)
     bob.read(offer)
     alice.read(answer)
-    send_muxed(alice)
-    assert bob.media[0].receive(RTP)[0] == VOICE
-    assert bob.media[0].receive(RTCP)[0] == SENDER_REPORT
+    arrives_apart(alice, bob)
     bob.media[0].send(VOICE, bob.remote[0].target, RTP)
     bob.media[0].send(SENDER_REPORT, bob.remote[0].target, RTCP)
     assert {alice.media[0].receive()[0] for _ in range(2)} == {VOICE, SENDER_REPORT}
@@ -87,9 +92,7 @@ def test_the_relay_can_offer_mux_for_who_does_not(call: NgCall, alice: End, bob:
     assert not muxes(answer)
     bob.read(offer)
     alice.read(answer)
-    send_muxed(bob)
-    assert alice.media[0].receive(RTP)[0] == VOICE
-    assert alice.media[0].receive(RTCP)[0] == SENDER_REPORT
+    arrives_apart(bob, alice)
     alice.media[0].send(SENDER_REPORT, alice.remote[0].target, RTCP)
     assert bob.media[0].receive()[0] == SENDER_REPORT
 
@@ -104,9 +107,7 @@ def test_an_end_that_muxes_is_offered_mux_by_one_that_does_not(call: NgCall, ali
     assert not muxes(answer)
     alice.read(offer)
     bob.read(answer)
-    send_muxed(alice)
-    assert bob.media[0].receive(RTP)[0] == VOICE
-    assert bob.media[0].receive(RTCP)[0] == SENDER_REPORT
+    arrives_apart(alice, bob)
     assert muxes(call.reoffer_of_callee(bob.describe(), rtcp_mux=["demux"]))
 
 

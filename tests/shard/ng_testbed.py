@@ -1,5 +1,6 @@
 """A relay that is told of calls in ng's commands, and phones that send where its SDPs say."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,9 +9,11 @@ import msgspec
 from nh.calls.events import CallObserver
 from nh.calls.leg import Leg
 from nh.calls.media import Block
-from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
+from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
+from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
+from tests.calls.snapshots import written
 from tests.shard.testbed import PACKET, REPORT, RelayTestbed, Where
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTP, MediaPeer
@@ -91,6 +94,13 @@ class NgTestbed(RelayTestbed):
         result = self.relay.execute(Delete(CALL, tag, **fields))
         assert isinstance(result, Queried)
         return result
+
+    def restore(self) -> None:
+        """End the call, and go on with it from its snapshot, as another process does."""
+        table, now = self.relay.table, time.monotonic()
+        snapshot = written(table, CALL, now=now)
+        self.delete()
+        restore_call(table, decode_snapshot(snapshot), shift_s=0.0, now=now)
 
     def query(self, tag: bytes = b"") -> Queried:
         """What is known of the call."""

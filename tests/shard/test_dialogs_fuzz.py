@@ -13,18 +13,19 @@ from nh.errors import Refused
 from nh.results import Rewritten
 from nh.shard.relay import Relay
 from tests.shard.ng_testbed import CALL
+from tests.shard.offering_ends import KEY, SUITE
 from tests.shard.test_signalling_fuzz import fuzzed, with_relay
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 
 PHONE = "127.0.0.31"
 PLAIN, SECURE = "RTP/AVP", "RTP/SAVP"
-KEY = "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+CRYPTO = f"crypto:1 {SUITE} {KEY}"
 MOST_MEDIA = 5
 
 
 def medium(kind: str, proto: str, port: int = 4000) -> MediaLine:
     """A medium of a phone, which has a key where it needs one."""
-    return MediaLine(PHONE, port, kind, proto, attributes=(KEY,) if port and proto == SECURE else ())
+    return MediaLine(PHONE, port, kind, proto, attributes=(CRYPTO,) if port and proto == SECURE else ())
 
 
 BOTH_FORMS = (medium("audio", PLAIN), medium("audio", SECURE))

@@ -1,19 +1,16 @@
 """OSRTP (RFC 8643): plain RTP that is offered with keys, which the other end may take or leave."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from nh.calls.snapshots.call import restore_call
-from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import DtlsOptions, SdesOptions
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
-from tests.calls.snapshots import written
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
+from tests.shard.offering_ends import FINGERPRINT
 from tests.shard.secure_calls import SecureCall, packet
 from tests.shard.test_srtp import protos
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -420,8 +417,8 @@ FAXES = ["udptl", "UDP/TLS/UDPTL"]
 
 def fax_of(peer: MediaPeer, proto: str = "udptl") -> MediaLine:
     """The fax of a phone."""
-    fingerprint = ("fingerprint:sha-256 " + ":".join(["AB"] * 32), "setup:actpass")
-    return line(peer, *(fingerprint if "TLS" in proto else ()), kind="image", proto=proto)
+    fingerprint = (FINGERPRINT, "setup:actpass") if "TLS" in proto else ()
+    return line(peer, *fingerprint, kind="image", proto=proto)
 
 
 def live_media(sdp: bytes | list[MediaLine]) -> list[tuple[str, str, bool]]:
@@ -533,16 +530,14 @@ def test_later_sdps_have_both_forms_too(twice: TwiceAnsweredCall, again: bool) -
     testbed = twice.testbed
     twice.answered_by_secure(twice.offered_by_plain())
     options: dict[str, Any] = {"transport_protocol": "RTP/SAVP"} if again else {}
-    offer = read_sdp(
-        testbed.offer(twice.plain, to=b"bob", osrtp_offer_twice=again, dtls=NO_DTLS, **options).decode()
-    )
-    assert [(each.proto, each.port != 0) for each in offer] == [("RTP/AVP", again), ("RTP/SAVP", True)]
-    twice.answered_by_secure(write_sdp(offer[1:]).encode())
+    offer = testbed.offer(twice.plain, to=b"bob", osrtp_offer_twice=again, dtls=NO_DTLS, **options)
+    assert live_media(offer) == [("audio", "RTP/AVP", again), ("audio", "RTP/SAVP", True)]
+    twice.answered_by_secure(one_form_of(offer, "RTP/SAVP"))
     twice.goes_both_ways()
     to_plain = testbed.offer(twice.answer_with("RTP/SAVP"), tag=b"bob", to=b"alice")
     assert protos(to_plain) == ["RTP/AVP"]
-    to_phone = read_sdp(testbed.answer(twice.plain, tag=b"alice", to=b"bob").decode())
-    assert [(each.proto, each.port != 0) for each in to_phone] == [("RTP/AVP", False), ("RTP/SAVP", True)]
+    to_phone = testbed.answer(twice.plain, tag=b"alice", to=b"bob")
+    assert live_media(to_phone) == [("audio", "RTP/AVP", False), ("audio", "RTP/SAVP", True)]
     twice.goes_both_ways()
 
 
@@ -568,11 +563,9 @@ def test_media_that_are_no_srtp_are_offered_once(testbed: NgTestbed, alice: Medi
 def test_both_forms_survive_with_the_call(twice: TwiceAnsweredCall) -> None:
     """The SDPs after it have as many media as those before."""
     twice.answered_by_secure(twice.offered_by_plain())
-    testbed, table, now = twice.testbed, twice.testbed.relay.table, time.monotonic()
+    testbed = twice.testbed
     testbed.offer(twice.answer_with("RTP/SAVP"), tag=b"bob", to=b"alice")
-    snapshot = written(table, CALL, now=now)
-    testbed.delete()
-    restore_call(table, decode_snapshot(snapshot), shift_s=0.0, now=now)
+    testbed.restore()
     answer = testbed.answer(twice.plain, tag=b"alice", to=b"bob")
     offer = testbed.offer(twice.plain, to=b"bob")
     assert protos(answer) == protos(offer) == ["RTP/AVP", "RTP/SAVP"]

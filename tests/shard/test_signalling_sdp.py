@@ -1,17 +1,13 @@
 """What becomes of SDPs: interfaces, ICE, rtcp-mux, loops, and those that are refused."""
 
-import time
 from typing import Any
 
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.calls.snapshots.call import restore_call
-from nh.calls.snapshots.codec import decode_snapshot
 from nh.commands import Answer, DtlsOptions, Feature, IceHandling, Offer, OfferOptions, SdesOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
-from tests.calls.snapshots import written
 from tests.sdp import samples
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
@@ -263,10 +259,7 @@ def test_an_end_that_muxes_is_offered_mux_again_after_a_restart(
 ) -> None:
     ng.offer([line(alice, "rtcp-mux")], mux_demux=True)
     ng.answer(bob)
-    table, now = ng.relay.table, time.monotonic()
-    snapshot = written(table, CALL, now=now)
-    ng.delete()
-    restore_call(table, decode_snapshot(snapshot), shift_s=0.0, now=now)
+    ng.restore()
     assert attributes(ng.offer(bob, tag=b"bob", to=b"alice"), "rtcp-mux") == ["rtcp-mux"]
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,43 @@ def test_records_come_back_in_order_until_their_batch_is_over(
     assert len(there) >= len(every) - over, "what is not over yet is there"
 
 
+class StoredJournal:
+    """A journal, and the test as the store behind it, which takes the latest record of each call.
+
+    Attributes:
+        latest: what was recorded of each call.
+        taken: what the store has taken, and is writing.
+        in_store: what it has.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.journal = Journal(directory)
+        self.latest: dict[bytes, JournalRecord] = {}
+        self.taken: dict[bytes, JournalRecord] = {}
+        self.in_store: dict[bytes, JournalRecord] = {}
+        self._directory = directory
+
+    def draw(self, data: st.DataObject, call_ids: Sequence[bytes], number: int) -> JournalRecord:
+        """A change of one of these calls, not yet in the journal."""
+        call_id = data.draw(st.sampled_from(call_ids))
+        snapshot = data.draw(st.sampled_from([None, b"%d" % number]))
+        self.latest[call_id] = record = JournalRecord(call_id, snapshot, float(number))
+        return record
+
+    def begin(self) -> None:
+        self.taken = dict(self.latest)
+        self.journal.begin_batch()
+
+    def end(self) -> None:
+        self.in_store = self.taken
+        self.journal.end_batch()
+
+    def close(self) -> dict[bytes, JournalRecord]:
+        """What the next journal finds, the latest of each call."""
+        self.journal.close()
+        return {record.call_id: record for record in found(self._directory)}
+
+
 @settings(max_examples=examples(60), deadline=None)
 @given(
     steps=st.lists(st.sampled_from(["add", "end", "begin", "compact", "fail"]), max_size=40), data=st.data()
@@ -84,33 +121,24 @@ def test_records_come_back_in_order_until_their_batch_is_over(
 def test_whatever_is_compacted_the_latest_of_each_call_is_there(
     steps: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The test is the store: what it took at begin_batch() is what is compacted."""
-    directory = tmp_path_factory.mktemp("journal")
-    journal = Journal(directory)
-    latest: dict[bytes, JournalRecord] = {}
-    taken: dict[bytes, JournalRecord] = {}
-    in_store: dict[bytes, JournalRecord] = {}
+    """What the store took at begin_batch() is what is compacted."""
+    stored = StoredJournal(tmp_path_factory.mktemp("journal"))
+    journal = stored.journal
     for number, step in enumerate(steps):
         match step:
             case "add":
-                call_id = data.draw(st.sampled_from([b"a", b"b", b"c"]))
-                snapshot = data.draw(st.sampled_from([None, b"%d" % number]))
-                latest[call_id] = JournalRecord(call_id, snapshot, float(number))
-                journal.add(latest[call_id])
+                journal.add(stored.draw(data, [b"a", b"b", b"c"], number))
             case "begin":
-                taken = dict(latest)
-                journal.begin_batch()
+                stored.begin()
             case "end":
-                in_store = taken = dict(latest)
-                journal.begin_batch()
-                journal.end_batch()
+                stored.begin()
+                stored.end()
             case "compact" | "fail":
-                size = journal.write_compacted(taken.values())
+                size = journal.write_compacted(stored.taken.values())
                 if step == "compact":
                     journal.use_compacted(size)
-    journal.close()
-    there = {record.call_id: record for record in found(directory)}
-    assert in_store | there == latest
+    there = stored.close()
+    assert stored.in_store | there == stored.latest
 
 
 def over_its_room(journal: Journal, record: JournalRecord) -> None:
@@ -130,35 +158,25 @@ def test_no_record_is_older_than_what_the_store_has_of_its_call(
     steps: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Records that have no room among them: it would bring back a call that has ended."""
-    directory = tmp_path_factory.mktemp("journal")
-    journal = Journal(directory)
-    latest: dict[bytes, JournalRecord] = {}
-    taken: dict[bytes, JournalRecord] = {}
-    in_store: dict[bytes, JournalRecord] = {}
+    stored = StoredJournal(tmp_path_factory.mktemp("journal"))
+    journal = stored.journal
     for number, step in enumerate(steps):
         match step:
-            case "add" | "miss":
-                call_id = data.draw(st.sampled_from([b"a", b"b"]))
-                snapshot = data.draw(st.sampled_from([None, b"%d" % number]))
-                latest[call_id] = JournalRecord(call_id, snapshot, float(number))
-                if step == "add":
-                    journal.add(latest[call_id])
-                else:
-                    over_its_room(journal, latest[call_id])
+            case "add":
+                journal.add(stored.draw(data, [b"a", b"b"], number))
+            case "miss":
+                over_its_room(journal, stored.draw(data, [b"a", b"b"], number))
             case "begin":
-                taken = dict(latest)
-                journal.begin_batch()
+                stored.begin()
             case "end":
-                in_store = taken
-                journal.end_batch()
+                stored.end()
             case "compact":
-                journal.use_compacted(journal.write_compacted(taken.values()))
+                journal.use_compacted(journal.write_compacted(stored.taken.values()))
             case "make room":
                 journal.make_room(0)
-    journal.close()
-    there = {record.call_id: record for record in found(directory)}
-    for call_id in there.keys() & in_store.keys():
-        assert there[call_id].changed_at >= in_store[call_id].changed_at
+    there = stored.close()
+    for call_id in there.keys() & stored.in_store.keys():
+        assert there[call_id].changed_at >= stored.in_store[call_id].changed_at
 
 
 def test_a_journal_of_a_store_that_is_away_has_the_size_of_its_calls(

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,17 @@ def base(tmp_path: Path) -> Iterator[dict[str, object]]:
 
 def settings_with(base: dict[str, object], **changes: object) -> Settings:
     return load_settings(flags=base | changes, environment={})
+
+
+def filled_in(settings: Mapping[str, object], word: str, text: str) -> dict[str, object]:
+    """Settings of a parameter of a test, in which a word stands for what only the test knows."""
+
+    def fill(value: object) -> object:
+        if isinstance(value, list):
+            return [fill(each) for each in value]
+        return value.replace(word, text) if isinstance(value, str) else value
+
+    return {name: fill(value) for name, value in settings.items()}
 
 
 def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, object], tmp_path: Path) -> None:
@@ -82,16 +93,11 @@ def test_what_would_end_the_start_is_said(
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
 
-    def here(value: object) -> object:
-        if isinstance(value, list):
-            return [here(each) for each in value]
-        return value.replace("TMP", str(tmp_path)) if isinstance(value, str) else value
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:
         taken.bind(str(tmp_path / "taken"))
         taken.listen()
         with pytest.raises(kind, match=message):
-            check_host(settings_with(base, **{name: here(value) for name, value in changes.items()}))
+            check_host(settings_with(base, **filled_in(changes, "TMP", str(tmp_path))))
 
 
 def test_a_group_that_nh_may_not_give_its_socket_to_is_said(
@@ -160,16 +166,13 @@ def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, obje
     ],
 )
 def test_a_port_is_tried_beside_an_nh_that_runs_with_others(
-    base: dict[str, object], running: dict[str, list[str] | bool], refused: bool
+    base: dict[str, object], running: dict[str, object], refused: bool
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         wanted = settings_with(base, ng=[f"127.0.0.1:{port}"], address="127.0.0.1")
-        given = {
-            name: [each.replace("PORT", port) for each in value] if isinstance(value, list) else value
-            for name, value in running.items()
-        }
-        loaded = LoadedSettings(settings_with(base, address="127.0.0.1", **given), {})
+        settings = settings_with(base, address="127.0.0.1", **filled_in(running, "PORT", port))
+        loaded = LoadedSettings(settings, {})
         outcome = pytest.raises(NotNow, match="listens on it") if refused else contextlib.nullcontext()
         with runtime_dir(wanted.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=2)), outcome:
             check_host(wanted)

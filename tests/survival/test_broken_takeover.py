@@ -18,15 +18,15 @@ from nh.commands import Ping
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_from_old, encode
 from nh.results import Pong
-from nh.supervisor.handover.receive import NAME
 from nh.supervisor.orphans.client import OrphanClient, find_orphans
 from nh.supervisor.settings_in_force import read_in_force
 from tests.supervisor.test_run import SHARDS, Run, running
+from tests.survival.test_takeover import come_to, is_refused, ping, receive, wait_for_a_second_start
 from tools.harness.command import nh as nh_command
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.ports import free_port
-from tools.harness.program import READY_S, Program
+from tools.harness.program import READY_S
 from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import TIMEOUT_S, eventually
 
@@ -83,12 +83,6 @@ def ends_when_it_has_the_calls_of_one_shard(sock: socket.socket, directory: Path
         orphan.close()
 
 
-def receive(sock: socket.socket) -> bytes:
-    record, fds, _, _ = socket.recv_fds(sock, 100_000, 300)
-    close_all(fds)
-    return record
-
-
 def both_orphans(directory: Path) -> Sequence[OrphanClient]:
     found = find_orphans(directory)
     assert [each.hello.calls for each in found] == [CALLS // 2] * 2
@@ -115,7 +109,7 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
     names = (("unix", deployment.address), ("tcp", old.tcp_address), *NG)
     with NativeClient(old.unix_address, START_S) as client:
         assert client.request(Ping()) == Pong(nh.__version__)
-        with come_to(directory) as sock:
+        with come_to(deployment) as sock:
             sock.send(encode(Yield(names)))
             step(sock, directory)
         old.program.wait_for_line(GOES_ON)
@@ -127,11 +121,6 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
         assert_goes_on(then, old.call(call.call_id))
         call.talk()
         assert call.end() == 1
-
-
-def wait_for_a_second_start(program: Program) -> None:
-    """As after an upgrade."""
-    program.wait_until(lambda: program.output.count("ready: ") == 2, "it serves again")
 
 
 @pytest.mark.parametrize("http", [False, True], ids=["", "which serves no HTTP"])
@@ -152,7 +141,7 @@ def test_a_new_one_that_cannot_start_takes_nothing_away(deployment: Deployment, 
         assert "another program, listens on it" in new.output
         old.program.wait_for_line(GOES_ON)
         assert client.request(Ping()) == Pong(nh.__version__)
-    assert ping(old.unix_address) == Pong(nh.__version__), "the file of its socket is there"
+    assert ping(old.unix_address, START_S) == Pong(nh.__version__), "the file of its socket is there"
     if http:
         wait_for_http(port)
     for call in calls:
@@ -196,7 +185,7 @@ def test_the_old_one_goes_on_with_the_settings_that_it_had(tmp_path: Path, then:
         call = deployment.make_call(b"call")
         nh_ok(deployment.place, "log", "warning")
         config.write_text(then.replace("{taken}", str(taken.getsockname()[1])))
-        with come_to(deployment.place.directory) as sock:
+        with come_to(deployment) as sock:
             sock.send(encode(Yield((("unix", deployment.address),))))
             ends_behind_the_message(sock, deployment.place.directory)
         old.program.wait_for_line(GOES_ON)
@@ -216,7 +205,7 @@ def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: De
     new = deployment.launch("--takeover", "--rpc", str(missing)).program
     assert new.wait(START_S) == 2
     assert "there is no directory" in new.output
-    assert ping(old.unix_address) == Pong(nh.__version__)
+    assert ping(old.unix_address, START_S) == Pong(nh.__version__)
     assert "takeover" not in old.program.output
 
 
@@ -239,19 +228,14 @@ def test_a_port_of_another_program_is_found_while_the_old_one_serves(tmp_path: P
             assert refused.exit_code == 1
             said = refused.stderr
         assert "another program, listens on it" in said
-        assert ping(old.unix_address) == Pong(nh.__version__)
+        assert ping(old.unix_address, START_S) == Pong(nh.__version__)
         assert "takeover" not in old.program.output
-
-
-def ping(address: str) -> Pong:
-    with NativeClient(address, START_S) as client:
-        return client.request(Ping())
 
 
 def test_sockets_that_the_new_one_does_not_use_are_closed_for_it(deployment: Deployment) -> None:
     old = deployment.start()
     deployment.make_calls(CALLS)
-    with come_to(deployment.place.directory) as sock:
+    with come_to(deployment) as sock:
         sock.send(encode(Yield(NG)))
         message = decode_from_old(receive(sock))
         assert isinstance(message, HandoverMessage)
@@ -260,11 +244,6 @@ def test_sockets_that_the_new_one_does_not_use_are_closed_for_it(deployment: Dep
         sock.send(encode(TakenOver()))
         kill_those_that_run(old.shard_processes())
         assert old.program.wait(START_S) == 0
-
-
-def is_refused(address: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(address) != 0
 
 
 @pytest.mark.parametrize("by", ["takeover", "upgrade"])
@@ -289,15 +268,6 @@ def test_the_new_one_may_listen_at_another_address_of_the_same_port(
         assert f"; {what} localhost:" in deployment.relay.program.output
         call.talk()
         assert call.end() == 1
-
-
-@contextlib.contextmanager
-def come_to(directory: Path) -> Iterator[socket.socket]:
-    """A connection to the supervisor, of a client that asks to take over."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(TIMEOUT_S)
-        sock.connect(str(directory / NAME))
-        yield sock
 
 
 # --- a process that takes over, and whose shards never get ready ------------------------------------

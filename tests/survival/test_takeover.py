@@ -11,6 +11,8 @@ import pytest
 import nh
 from nh.client import NativeClient
 from nh.commands import CloseCall, Ping
+from nh.ipc.channel import receive_record
+from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, Yield, decode_from_old, encode
 from nh.results import Closed, Pong
 from nh.supervisor.handover.receive import NAME
@@ -19,6 +21,7 @@ from tests.constants import set_constants
 from tests.supervisor.test_run import pipelined
 from tools.harness.command import nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, deployed_relay, has_ended
+from tools.harness.program import Program
 from tools.harness.relay import Relay, kill_those_that_run
 from tools.harness.waiting import TIMEOUT_S, eventually
 
@@ -31,8 +34,8 @@ def deployment() -> Iterator[Deployment]:
         yield deployment
 
 
-def ping(address: str) -> Pong:
-    with NativeClient(address, TIMEOUT_S) as client:
+def ping(address: str, timeout_s: float = TIMEOUT_S) -> Pong:
+    with NativeClient(address, timeout_s) as client:
         return client.request(Ping())
 
 
@@ -195,7 +198,7 @@ def test_the_old_one_goes_on_when_the_takeover_breaks_off(deployment: Deployment
     )  # it has left before the handover, or behind it
     for call in calls:
         call.talk()
-    old.program.wait_until(lambda: old.program.output.count("ready: ") == 2, "it goes on as after an upgrade")
+    wait_for_a_second_start(old.program)
     assert ping(old.tcp_address) == Pong(nh.__version__)
     assert old.stats().supervisor.pid == pid
     deployment.start("--takeover")
@@ -218,10 +221,7 @@ def test_a_command_that_hangs_is_waited_for_no_longer_than_the_new_one_waits(
         connection.send(native.encode_request(2, Ping()))
         assert b'"id":2' in connection.reply()  # so the first is under way
         sock.send(encode(Yield()))
-        record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
-        assert isinstance(decode_from_old(record), HandoverMessage)
-        for fd in fds:
-            socket.close(fd)
+        assert isinstance(decode_from_old(receive(sock)), HandoverMessage)
     shard.resume()
     kill_those_that_run(old.shard_processes())
     assert_left(old)
@@ -233,14 +233,13 @@ def test_what_the_old_one_hands_over_is_not_served_by_it_any_more(deployment: De
     deployment.make_call(b"call")
     with come_to(deployment) as sock:
         sock.send(encode(Yield()))
-        record, fds, _, _ = socket.recv_fds(sock, 100_000, 100)
+        record, fds = receive_record(sock)
         message = decode_from_old(record)
         assert isinstance(message, HandoverMessage)
         ng, rtpproxy = ("ng-tcp", "ng-udp"), ("rtpproxy-tcp", "rtpproxy-udp")
         assert [kind for kind, _ in message.listeners] == ["unix", "tcp", *ng, *rtpproxy]
         assert len(fds) == len(message.locks) + len(message.listeners)
-        for fd in fds:
-            socket.close(fd)
+        close_all(fds)
         eventually(lambda: is_refused(deployment.address), "no process listens any more")
     assert not old.program.ended, "it waits for its shards"
     kill_those_that_run(old.shard_processes())
@@ -274,3 +273,15 @@ def come_to(deployment: Deployment) -> Iterator[socket.socket]:
         sock.settimeout(TIMEOUT_S)
         sock.connect(str(deployment.place.directory / NAME))
         yield sock
+
+
+def receive(sock: socket.socket) -> bytes:
+    """The next record that it hands over; the descriptors with it are closed."""
+    record, fds = receive_record(sock)
+    close_all(fds)
+    return record
+
+
+def wait_for_a_second_start(program: Program) -> None:
+    """As after an upgrade."""
+    program.wait_until(lambda: program.output.count("ready: ") == 2, "it serves again")
