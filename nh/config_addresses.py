@@ -74,7 +74,7 @@ def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
             if other is not None:
                 raise ValueError(f"{setting}: {address} is an address of {other}, too; choose another one")
             for before, its_setting in owners.items():
-                if _is_in(address, before) or _is_in(before, address):
+                if _one_has_all(address, before):
                     raise ValueError(
                         f"{setting}: {address} and {before} of {its_setting} exclude each other, because"
                         " one of them is all addresses of the host; choose another port"
@@ -82,17 +82,14 @@ def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
             owners[address] = setting
 
 
-def _is_in(address: RpcAddress, every: RpcAddress) -> bool:
-    """Whether an address is one of all those of `every`; IPv6 sockets are without IPv4 addresses (V6ONLY)."""
-    if not isinstance(address, TcpAddress) or not isinstance(every, TcpAddress) or address.port != every.port:
+def _one_has_all(address: RpcAddress, other: RpcAddress) -> bool:
+    """Whether one is all addresses of the other's port; IPv6 sockets are without IPv4 addresses (V6ONLY)."""
+    if not isinstance(address, TcpAddress) or not isinstance(other, TcpAddress) or address.port != other.port:
         return False
-    ip, unspecified = address.ip, every.ip
-    return (
-        ip is not None
-        and unspecified is not None
-        and unspecified.is_unspecified
-        and ip.version == unspecified.version
-    )
+    ip, other_ip = address.ip, other.ip
+    if ip is None or other_ip is None or ip.version != other_ip.version:
+        return False
+    return ip.is_unspecified or other_ip.is_unspecified
 
 
 def check_url(setting: str, url: str) -> None:

@@ -101,7 +101,7 @@ class Runtime:
         stack.callback(self.in_force.close)
         claim = stack.enter_context(port_claim(settings))
         self.claimed = claim.descriptors
-        self.storage = Storage(settings, key, stack, self.stats, inherited.message.group)
+        self.storage = Storage(settings, key, stack, self.stats)
         if not standby:
             self.storage.open(WantedGroup(inherited.message.group), inherited)
         self.loop = SelectorLoop()

@@ -22,7 +22,6 @@ class Storage:
         key: encrypts the calls.
         stack: closes the store.
         stats: where the group of calls is published.
-        group: the prefix of the calls that the supervisor before had; "": that of the settings.
 
     Attributes:
         store: where calls are stored; None: nowhere.
@@ -33,17 +32,12 @@ class Storage:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        key: StateKey,
-        stack: contextlib.ExitStack,
-        stats: SupervisorStats,
-        group: str,
+        self, settings: Settings, key: StateKey, stack: contextlib.ExitStack, stats: SupervisorStats
     ) -> None:
         self.store: Store | None = None
         self.lock: Lock | None = None
         self.deadline: Deadline | None = None
-        self.group = group
+        self.group = ""
         self.promoted = False
         self._settings = settings
         self._key = key
