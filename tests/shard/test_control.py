@@ -402,7 +402,7 @@ def test_a_list_among_commands_that_wait_is_answered_too(together: Shard) -> Non
 def test_what_one_record_has_no_room_for_comes_before_the_results(
     together: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nh.shard.link.replies.MAX_FDS", 4)
+    monkeypatch.setattr("nh.shard.recovery.checkpoint_link.MAX_FDS", 4)
     for call_id in (b"a", b"b", b"c"):
         together.link.execute(allocate(call_id))
     backup = [together.next_message(backup=True) for _ in range(4)]

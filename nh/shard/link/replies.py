@@ -7,14 +7,13 @@ supervisor wakes up once for them.
 import logging
 from collections.abc import Sequence
 
-from nh.errors import ChannelFull, NhError
+from nh.errors import NhError
 from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.channel import MAX_MESSAGE_BYTES, Channel
-from nh.ipc.fd_passing import MAX_FDS
-from nh.ipc.link_codec import encode, encode_together
+from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Executed
 from nh.results import Failure, Queried, RelayResult
-from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
+from nh.shard.recovery.checkpoint_link import LinkCheckpointSink, send_in_one_record
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +76,7 @@ def _send_with(
     fds: Sequence[int] = (),
 ) -> bool:
     """Send results and what their commands changed in one record; returns whether that could be done."""
-    if not results or len(fds) > MAX_FDS:
+    if not results:
         return False
     first = Executed(results[0].id, results[0].result, backup)
-    record = encode(first) if len(results) == 1 else encode_together([first, *results[1:]])
-    if len(record) > MAX_MESSAGE_BYTES:
-        return False
-    try:
-        channel.send(record, fds)
-    except ChannelFull:
-        return False
-    return True
+    return send_in_one_record(channel, [first, *results[1:]], fds)

@@ -28,6 +28,7 @@ from nh.ipc.backup_messages import (
 from nh.ipc.channel import MAX_MESSAGE_BYTES, Channel
 from nh.ipc.fd_passing import MAX_FDS, batches
 from nh.ipc.link_codec import encode, encode_together
+from nh.ipc.link_messages import Executed
 from nh.logs import about
 from nh.printable import short_id
 from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords
@@ -37,6 +38,22 @@ logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about sockets that the supervisor did not get."""
+
+
+def send_in_one_record(
+    channel: Channel, messages: Sequence[Executed | BackupMessage], fds: Sequence[int]
+) -> bool:
+    """Send one message or more, and descriptors, in one record; returns whether that could be done."""
+    if len(fds) > MAX_FDS:
+        return False
+    record = encode(messages[0]) if len(messages) == 1 else encode_together(messages)
+    if len(record) > MAX_MESSAGE_BYTES:
+        return False
+    try:
+        channel.send(record, fds)
+    except ChannelFull:
+        return False
+    return True
 
 
 class _Held:
@@ -149,17 +166,7 @@ class LinkCheckpointSink:
         try:
             yield
         finally:
-            self.flush(self._send_together)
-
-    def _send_together(self, messages: Sequence[BackupMessage], fds: Sequence[int]) -> bool:
-        record = encode_together(messages) if len(messages) > 1 else encode(messages[0])
-        if len(record) > MAX_MESSAGE_BYTES or len(fds) > MAX_FDS:
-            return False
-        try:
-            self._channel.send(record, fds)
-        except ChannelFull:
-            return False
-        return True
+            self.flush(lambda messages, fds: send_in_one_record(self._channel, messages, fds))
 
     def store_sockets(self, endpoints: Sequence[Endpoint], fds: Sequence[int]) -> None:
         """See CheckpointSink."""
