@@ -99,11 +99,14 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     name = dictionary.find(b"command")
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
-    read = REQUESTS.get(name) or REQUESTS.get(_normalize_command(name))
-    if read is None:
-        if _normalize_command(name) not in UNSUPPORTED_COMMANDS:
+    read = REQUESTS.get(name)
+    if read is None:  # nearly all clients write it as the table does
+        known = name.replace(b"_", b" ").replace(b"-", b" ").lower()
+        if known in UNSUPPORTED_COMMANDS:
+            return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[known], lenient)
+        if known not in REQUESTS:
             raise UnknownCommand("Unrecognized command")
-        return _leave_out(dictionary, encoding, UNSUPPORTED_COMMANDS[_normalize_command(name)], lenient)
+        read = REQUESTS[known]
     parsed = read_options(dictionary, lenient, escaped=encoding is Encoding.JSON)
     command = read(dictionary, parsed)
     switches, left_out = parsed.switches, parsed.left_out
@@ -121,11 +124,6 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
         left_out,
         Subject(name, dictionary.find(b"call-id")),
     )
-
-
-def _normalize_command(name: bytes) -> bytes:
-    """A command's name as tables have it."""
-    return name.replace(b"_", b" ").replace(b"-", b" ").lower()
 
 
 def _leave_out(
