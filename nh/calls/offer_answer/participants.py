@@ -90,7 +90,7 @@ class Participants:
 
     def is_answered(self, party: Party) -> bool:
         """Whether a party has an established dialog, or one has begun with its offer."""
-        return self.has_dialog(party) or (len(self.parties) > 1 and bool(self.splits_of(party)))
+        return self.has_dialog(party) or bool(self.splits_of(party))
 
     def splits_of(self, party: Party) -> list[Party]:
         """The parties that a party has become in single dialogs."""

@@ -58,10 +58,9 @@ def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
         receiver: the end that gets the offer; None if it is not known.
         count: number of media.
     """
-    muxes = receiver.muxes if receiver is not None else ()
-    if receiver is None or not any(muxes):
+    if receiver is None or not any(receiver.muxes):
         return [False] * count
-    taken = [bool(proto) for proto in receiver.transports]
+    muxes, taken = receiver.muxes, receiver.transports
     return [muxes[index] if index < len(taken) and taken[index] else True for index in range(count)]
 
 

@@ -4,7 +4,7 @@ Signalling reads the SDP, has it negotiated here, gives the requests to the doma
 the sockets that the domain has for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -40,7 +40,7 @@ from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.optional_srtp import optional_keys
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import keyed_media, secure_offer
-from nh.shard.ng.seen_media import see_offer
+from nh.shard.ng.seen_media import SeenOffer, see_offer
 from nh.shard.ng.shown_codecs import ShownSdp
 from nh.shard.ng.srtp_means import is_secure
 from nh.shard.ng.two_forms import Forms, forms_to_offer, with_plain_form
@@ -162,20 +162,9 @@ def negotiate_offer(
     if ends.receiver is not None:
         description = with_hidden(description, ends.receiver.offered)
     offered = offered_media(description, options, ends)
-    transports = wanted_transports(description, options, ends)
-    forms = forms_to_offer(description, transports, offered, options, ends.receiver_forms)
-    if any(forms) and options.osrtp_offer_twice:
-        transports = with_plain_form(description, transports, offered, forms)
-        options = msgspec.structs.replace(options, osrtp_offer=True)
     unsecured = _unsecured(offered)
-    if unsecured:
-        transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
-    keyed = with_shared_transports(description)
-    known = keyed_media(ends.receiver, len(description.media)) if options.sdes.no_new else ()
-    left_out = leave_out(keyed, transports, options, keyed=known)
-    secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
-    if unsecured:
-        secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
+    options, transports, forms = _wanted(description, options, ends, offered, unsecured)
+    secured, left_out = _secure(description, transports, options, ends, unsecured, certificate=certificate)
     bundles = bundles_of_offer(description, options.bundle, secured, ends, hidden=offered)
     seen = see_offer(description, options, secured, bundles, offered, agreed=ends.carriers)
     tagged = tagged_media(seen.description, bundles.accepted, agreed=ends.receiver is not None)
@@ -189,13 +178,7 @@ def negotiate_offer(
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, tagged)
-    media = seen.description.media
-    muxes = [
-        seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed))
-        for index, (medium, agreed) in enumerate(
-            zip(media, agreed_muxes(ends.receiver, len(media)), strict=True)
-        )
-    ]
+    muxes = _muxes(seen, options, ends.receiver)
     return NegotiatedOffer(
         *seen,
         shared,
@@ -210,6 +193,69 @@ def negotiate_offer(
         ends.forms,
         forms,
     )
+
+
+def _wanted(
+    description: SessionDescription,
+    options: OfferOptions,
+    ends: OfferEnds,
+    offered: Sequence[OfferedMedium],
+    unsecured: Collection[int],
+) -> tuple[OfferOptions, list[str], tuple[Forms, ...]]:
+    """How the receiver is to have the media of an offer.
+
+    Args:
+        description, options, ends: see negotiate_offer().
+        offered: the m= lines.
+        unsecured: see _unsecured().
+
+    Returns:
+        The options, by which media of two forms have keys beside plain RTP; the transports, see
+        wanted_transports(); and the forms, see forms_to_offer().
+    """
+    transports = wanted_transports(description, options, ends)
+    forms = forms_to_offer(description, transports, offered, options, ends.receiver_forms)
+    if any(forms) and options.osrtp_offer_twice:
+        transports = with_plain_form(description, transports, offered, forms)
+        options = msgspec.structs.replace(options, osrtp_offer=True)
+    if unsecured:
+        transports = ["" if index in unsecured else each for index, each in enumerate(transports)]
+    return options, transports, forms
+
+
+def _secure(
+    description: SessionDescription,
+    transports: Sequence[str],
+    options: OfferOptions,
+    ends: OfferEnds,
+    unsecured: Collection[int],
+    *,
+    certificate: NewCertificate,
+) -> tuple[list[Secured], str]:
+    """The keys of each medium of an offer, and what is left out, see leave_out().
+
+    Args:
+        description, ends, certificate: see negotiate_offer().
+        transports, options: see _wanted().
+        unsecured: see _unsecured().
+    """
+    keyed = with_shared_transports(description)
+    known = keyed_media(ends.receiver, len(description.media)) if options.sdes.no_new else ()
+    left_out = leave_out(keyed, transports, options, keyed=known)
+    secured = secure_offer(keyed, transports, options, ends, certificate=certificate)
+    if unsecured:
+        secured = [UNCHANGED if index in unsecured else each for index, each in enumerate(secured)]
+    return secured, left_out
+
+
+def _muxes(seen: SeenOffer, options: OfferOptions, receiver: Party | None) -> list[Mux]:
+    """What becomes of the offer of rtcp-mux, for each medium."""
+    media = seen.description.media
+    agreed = agreed_muxes(receiver, len(media))
+    return [
+        seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed[index]))
+        for index, medium in enumerate(media)
+    ]
 
 
 def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:

@@ -15,6 +15,7 @@ from nh.calls.media import Block
 from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
+from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
@@ -262,20 +263,15 @@ class Signalling:
 
     def _forms_of(self, offer: Offer, description: SessionDescription) -> Sequence[Forms]:
         """The forms of each medium of an offer, as its sender has it."""
-        call = self._table.find_call(offer.call_id)
-        known = (
-            ()
-            if call is None or call.offers is None
-            else known_forms(call.offers.participants, offer.from_tag)
-        )
+        participants = self._find_participants(offer.call_id)
+        known = () if participants is None else known_forms(participants, offer.from_tag)
         return read_forms(description, known, new=offer.options.osrtp_accept_twice)
 
     def _ends_of(self, offer: Offer, description: SessionDescription, forms: Sequence[Forms]) -> OfferEnds:
         """The ends of an offer, as far as the call knows them."""
-        call = self._table.find_call(offer.call_id)
-        if call is None or call.offers is None:
+        participants = self._find_participants(offer.call_id)
+        if participants is None:
             return OfferEnds(forms=forms)
-        participants = call.offers.participants
         media = announced_media(description, offer.options)
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
@@ -283,6 +279,11 @@ class Signalling:
         carriers = dialog.carriers if dialog is not None else NO_CARRIERS
         receiver_forms = known_forms(participants, offer.to_tag) if receiver is not None else ()
         return OfferEnds(sender, receiver, same_end, carriers, forms, receiver_forms)
+
+    def _find_participants(self, call_id: bytes) -> Participants | None:
+        """Those of a call; None: it has none, as before its first offer."""
+        call = self._table.find_call(call_id)
+        return None if call is None or call.offers is None else call.offers.participants
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
