@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 
 PAGES = {
     name: (Path(__file__).parents[1] / "docs" / "how-to" / f"from-{name}.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError, NhError
 from nh.results import Allocated, CallDetail, CallList, Closed, Failure, Stats
 from nh.wire import native, netsip, ng, rtpproxy

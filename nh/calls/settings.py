@@ -1,6 +1,6 @@
 """Settings of calls: source policy, lifetimes, limits.
 
-Plain validated values; nh.config_sources reads them from files, environment and flags.
+Plain validated values; nh.config.sources reads them from files, environment and flags.
 """
 
 import math

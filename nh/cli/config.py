@@ -11,7 +11,7 @@ import typer
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import Settings
-from nh.config_sources import DEFAULT, plain_settings, read_settings, unknown_variables
+from nh.config.sources import DEFAULT, plain_settings, read_settings, unknown_variables
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.settings_in_force import read_in_force
 
@@ -22,7 +22,7 @@ class Shown(NamedTuple):
     """A setting as it is printed.
 
     Attributes:
-        value: a secret is replaced (nh.config_sources.SECRET).
+        value: a secret is replaced (nh.config.sources.SECRET).
         origin: FILE:LINE, "environment", "command line" or "default".
         effective: what an empty value, or 0, amounts to here; "": the value says it itself.
     """

@@ -9,7 +9,7 @@ import typer
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import check_served_addresses
-from nh.config_sources import read_settings
+from nh.config.sources import read_settings
 
 EPILOG = "The exit status is 0 without a failure, also with warnings, and 1 with one; 2: a bad setting."
 

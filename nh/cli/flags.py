@@ -1,12 +1,12 @@
 """What the help says of each setting: one line for each field of nh.config.Settings.
 
-Validation is that of nh.config; the bounds here are what the help says, and tests hold the two together.
+nh.config.settings checks the values; the bounds here are what the help says, and tests hold the two together.
 """
 
 from typing import Final, NamedTuple
 
 from nh.commands import Feature
-from nh.log_settings import AREAS
+from nh.logs.settings import AREAS
 
 
 class Flag(NamedTuple):

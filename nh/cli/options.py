@@ -12,7 +12,7 @@ import typer
 
 from nh.calls.settings import in_range
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.durations import parse_seconds
 from nh.errors import ConfigError, MalformedFrame, NotRunning, StatsUnavailable, Unavailable
 

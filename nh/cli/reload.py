@@ -8,7 +8,7 @@ from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, completing, connect
 from nh.commands import Reload, SetLog
 from nh.errors import ConfigError
-from nh.log_settings import AREAS, LogLevel
+from nh.logs.settings import AREAS, LogLevel
 
 _LEVELS = tuple(LogLevel)
 

@@ -11,7 +11,7 @@ import typer
 from nh.cli.options import SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import Settings, check_served_addresses
-from nh.config_sources import LoadedSettings, read_settings, unknown_variables
+from nh.config.sources import LoadedSettings, read_settings, unknown_variables
 
 EPILOG = (
     "Every setting can be in the file or in the environment too: silent_s = 60 in the file, "

@@ -14,7 +14,7 @@ import typer
 from nh.cli.flags import FLAGS, PROCESS
 from nh.cli.options import completing
 from nh.config import Settings
-from nh.config_table import NO_STATE
+from nh.config.table import NO_STATE
 from nh.errors import ConfigError
 
 _HINTS: Final = get_type_hints(Settings)
@@ -79,7 +79,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(name: str) -> inspect.Parameter:
     flag = FLAGS[name]
     setting = _HINTS[name]
-    # numbers and words are text here: nh.config_sources converts them, as it does those of the environment
+    # numbers and words are text here: nh.config.sources converts them, as it does those of the environment
     hint: Any = bool if setting is bool else list[str] if setting == tuple[str, ...] else str
     words: list[str] = list(setting) if isinstance(setting, enum.EnumMeta) else []
     metavar = flag.metavar or ("TIME" if flag.unit == "s" else "N" if flag.low is not None else None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from nh.commands.base import BaseCommand
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.results import (
     CallDetail,
     CallList,
@@ -143,7 +143,7 @@ class SetLog(BaseCommand[LogState], frozen=True, tag="set_log"):
 
     Attributes:
         level: the new level; None: change nothing.
-        area: one of nh.logs.AREAS; "": all areas.
+        area: one of nh.logs.settings.AREAS; "": all areas.
     """
 
     level: LogLevel | None = None

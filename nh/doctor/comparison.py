@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from nh.config import Settings
-from nh.config_sources import DEFAULT, LoadedSettings, plain_settings
+from nh.config.sources import DEFAULT, LoadedSettings, plain_settings
 from nh.supervisor.settings_in_force import InForce
 
 _WHERE_IT_RUNS: Final = "runtime_dir"

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from nh.config import Settings
-from nh.config_sources import with_origin
+from nh.config.sources import with_origin
 from nh.doctor.comparison import Comparison
 from nh.errors import NhError
 from nh.supervisor.host.cpus import usable_cpus

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.doctor.comparison import compare
 from nh.doctor.host import Host, Patient
 from nh.supervisor.settings_in_force import read_in_force

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from nh.config_sources import COMMAND_LINE, ENVIRONMENT
+from nh.config.sources import COMMAND_LINE, ENVIRONMENT
 from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from nh.config_table import KernelMode
+from nh.config.table import KernelMode
 from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from nh.config import Settings
-from nh.config_sources import SECRET
-from nh.config_table import StateAway
+from nh.config.sources import SECRET
+from nh.config.table import StateAway
 from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.doctor.start import published

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from nh.ipc.http_config import MAX_RECORD_BYTES, decode_config
-from nh.log_settings import LogLevel, LogSettings
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
+from nh.logs.settings import LogLevel, LogSettings
 
 logger = logging.getLogger("nh.http")  # the name of this module is __main__
 

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Final
 
-from nh.throttle import RateLimitedLogger
+from nh.logs.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from nh.ipc.http_config import (
     HttpConfig,
     decode_log,
 )
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from nh.log_settings import LogSettings
+from nh.logs.settings import LogSettings
 
 
 class HttpConfig(msgspec.Struct, frozen=True):

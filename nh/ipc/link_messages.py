@@ -23,7 +23,7 @@ from nh.calls.snapshots.version import VERSION
 from nh.commands import RelayCommand
 from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
-from nh.log_settings import LogSettings
+from nh.logs.settings import LogSettings
 from nh.results import RelayResult
 
 

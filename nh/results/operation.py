@@ -3,7 +3,7 @@
 import msgspec
 
 from nh.errors import NhError
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 
 
 class Stats(msgspec.Struct, frozen=True, tag="stats_result"):

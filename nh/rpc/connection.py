@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 
 from nh.address import TcpAddress
 from nh.ipc.peer import peer_of
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Callback, Loop
 from nh.reasons import reason
 from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
 from nh.rpc.idle_clients import IdleTracker
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

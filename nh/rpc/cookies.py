@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, Protocol, cast
 
 from nh.commands import Command, Ping
 from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, UnusableSdp, WrongDialog
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, LeftOut, Result, Rewritten
 from nh.rpc.events import Dispatch, Event, Message, Origin, RequestCounter, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
-from nh.throttle import RateLimitedLogger
 from nh.wire.subject import Subject
 
 logger = logging.getLogger(__name__)

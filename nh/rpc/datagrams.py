@@ -6,11 +6,11 @@ import socket
 from typing import Any, Final, NamedTuple
 
 from nh.address import TcpAddress
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, TurnReads
 from nh.reasons import reason
 from nh.rpc.events import Handler, Message
 from nh.stats.layout import SupervisorStats
-from nh.throttle import RateLimitedLogger
 
 DATAGRAMS_A_TURN: Final = 64
 """Most datagrams served before other descriptors get their turn."""

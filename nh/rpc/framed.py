@@ -10,10 +10,10 @@ from collections.abc import Collection, Hashable
 from typing import Final
 
 from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, Result
 from nh.rpc.events import Dispatch, Event, Origin, Rejected, Request, RequestCounter, Send, Unreadable
-from nh.throttle import RateLimitedLogger
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.commands import Feature
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 from nh.rpc.connection import Connection, ConnectionContext
@@ -21,7 +22,6 @@ from nh.rpc.events import Dispatch, RequestCounter
 from nh.rpc.idle_clients import IdleTracker
 from nh.rpc.protocols import RPC, HandlerContext, ServedProtocol
 from nh.stats.layout import SupervisorStats
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nh.address import RPC_EXPOSURE, Exposure, RpcAddress, UnixAddress, parse_rpc_address
 from nh.commands import Feature
+from nh.logs.throttle import RateLimitedLogger
 from nh.rpc.events import Dispatch, Handler, RequestCounter, StreamProtocol
 from nh.rpc.framed import CommandHandler, FramedProtocol
-from nh.throttle import RateLimitedLogger
 
 if TYPE_CHECKING:
     from nh.config import Settings

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from nh.errors import Unsupported
-from nh.log_settings import LogLevel, LogSettings
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
+from nh.logs.settings import LogLevel, LogSettings
 from nh.loop import SelectorLoop
 from nh.shard.zygote import wait_for_settings
 

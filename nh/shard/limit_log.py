@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from nh.errors import AddressUnavailable, LimitReached, NhError, PortsExhausted, SocketsExhausted
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from nh.errors import NhError
 from nh.ipc.channel import Channel
 from nh.ipc.link_codec import encode
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import short_id
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

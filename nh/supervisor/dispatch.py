@@ -40,6 +40,7 @@ from nh.errors import (
     UnknownCall,
     UnknownCommand,
 )
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import (
     CallList,
     CallRecord,
@@ -59,7 +60,6 @@ from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.records.history import History
 from nh.supervisor.reload import Reloader
 from nh.supervisor.shards.drain import DrainPolicy
-from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from nh.config import Settings
 from nh.errors import ConfigError
 from nh.ipc.http_config import HttpConfig
 from nh.ipc.inherited import Inherited
-from nh.log_settings import LogSettings
+from nh.logs.settings import LogSettings
 from nh.loop import Loop
 from nh.rpc.listeners import Listener, check_listeners, listener_names, open_listeners
 from nh.stats.layout import SupervisorStats

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S, LINGER, HttpConfig, encode
-from nh.log_settings import LogSettings
+from nh.logs.settings import LogSettings
 from nh.loop import Loop, Timer
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.host.child_process import ChildProcess

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from nh.config import Settings
-from nh.config_table import KernelMode
+from nh.config.table import KernelMode
 from nh.errors import KernelPathUnavailable
 from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.attach.clsact import remove_leftovers

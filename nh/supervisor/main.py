@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings, with_origin
+from nh.config.sources import LoadedSettings, with_origin
 from nh.errors import ConfigError, NhError
 from nh.ipc.inherited import Inherited
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, own_argv
 from nh.supervisor.handover.settings import decode_settings

@@ -13,11 +13,11 @@ import msgspec
 
 from nh.calls.settings import RelaySettings
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
-from nh.log_settings import AREAS, LogLevel
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
+from nh.logs.settings import AREAS, LogLevel
 from nh.loop import Loop
 from nh.results import LogState, Reloaded
 from nh.supervisor.host.fd_limits import holdable_sockets

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.ipc.counter_file import create_counter_file
 from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings, plain_settings
+from nh.config.sources import LoadedSettings, plain_settings
 from nh.reasons import reason
 from nh.supervisor.host.locked_dir import LOCK_NAME
 
@@ -30,7 +30,7 @@ class InForce(msgspec.Struct, frozen=True):
     Attributes:
         shards: how many shards nh has.
         file: the file of settings that nh has read, an absolute path; "": none.
-        settings: all settings as plain values (nh.config_sources.plain_settings).
+        settings: all settings as plain values (nh.config.sources.plain_settings).
         origins: where they came from, see LoadedSettings; RUN_TIME for what a command has changed.
         state_key: the check value of the store's key (nh.supervisor.store.sealed), read at the start of nh.
     """

@@ -15,8 +15,8 @@ import msgspec
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
-from nh.config_sources import plain_settings
-from nh.config_table import KernelMode
+from nh.config.sources import plain_settings
+from nh.config.table import KernelMode
 from nh.errors import ConfigError, NotNow
 from nh.rpc.listeners import check_listeners
 from nh.rpc.protocols import PROTOCOLS

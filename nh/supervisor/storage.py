@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 
 from nh.config import Settings
-from nh.config_table import StateAway
+from nh.config.table import StateAway
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.ipc.shared_deadline import boottime
 from nh.stats import SupervisorStats

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.errors import Refused
 from nh.ipc.inherited import Inherited
 from nh.printable import counted

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from nh.cli.config import shown_settings
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config_sources import SECRET, load_settings, read_settings
+from nh.config.sources import SECRET, load_settings, read_settings
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.settings_in_force import SettingsInForce
 

@@ -12,7 +12,7 @@ from nh.cli.flags import FLAGS
 from nh.cli.main import app
 from nh.cli.setting_options import help_text
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError
 
 NUMBERS = [name for name, flag in FLAGS.items() if flag.low is not None]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nh.cli.main import app
 from nh.cli.options import settings_of
-from nh.config_sources import read_settings
+from nh.config.sources import read_settings
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.settings_in_force import SettingsInForce
 from tools.rtpload.cli import app as load_app
@@ -98,7 +98,7 @@ def test_a_user_whose_own_directory_has_no_nh_is_told_of_that_of_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = tmp_path / "service"
-    monkeypatch.setattr("nh.config.SYSTEM_RUNTIME_PATH", service)
+    monkeypatch.setattr("nh.config.settings.SYSTEM_RUNTIME_PATH", service)
     monkeypatch.setattr("nh.supervisor.start_checks.SYSTEM_RUNTIME_PATH", service)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER_UID)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))

@@ -17,7 +17,7 @@ from nh.cli.health import Health
 from nh.cli.main import app
 from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.results import (
     CallDetail,
     CallRecord,

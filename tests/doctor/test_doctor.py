@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.doctor import doctor
 from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.doctor import CHECKS, Check, examine, worst
@@ -445,8 +445,8 @@ def test_a_default_store_that_nh_would_run_without_is_a_warning(
 ) -> None:
     default = tmp_path / "default"
     default.mkdir()
-    monkeypatch.setattr("nh.config._default_state_path", lambda: default)
-    monkeypatch.setattr("nh.config.default_runtime_path", lambda: tmp_path / "run")
+    monkeypatch.setattr("nh.config.settings._default_state_path", lambda: default)
+    monkeypatch.setattr("nh.config.settings.default_runtime_path", lambda: tmp_path / "run")
     default.chmod(mode)
 
     (finding,) = found(

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import COMMAND_LINE, SECRET, LoadedSettings, read_settings
+from nh.config.sources import COMMAND_LINE, SECRET, LoadedSettings, read_settings
 from nh.doctor.doctor import CHECKS, examine
 from nh.doctor.findings import Finding, Status
 from nh.doctor.patient import find_patient

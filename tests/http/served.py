@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nh.http.server import serve
 from nh.ipc.http_config import HttpConfig
-from nh.log_settings import LogLevel, LogSettings
+from nh.logs.settings import LogLevel, LogSettings
 from nh.wire.framing import Framer, frame
 
 Answer = Callable[[bytes], bytes | None]

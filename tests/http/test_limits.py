@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from nh.http import ng, ng_link, relay, server
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
-from nh.log_settings import LogFormat, LogLevel, LogSettings
+from nh.logs.settings import LogFormat, LogLevel, LogSettings
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
 from tests.http.served import Answer, FakeRelay, running_server, served
 from tests.profiles import examples

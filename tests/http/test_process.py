@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from nh.config import check_served_addresses
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.http.server import _Supervision
 from tests.http.ng_clients import PostNgClient

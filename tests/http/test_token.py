@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
 from nh.http.token import TokenCheck

@@ -7,6 +7,7 @@ import pytest
 
 from nh.commands import Close, Delete, Ping, TransactionKey
 from nh.errors import MalformedFrame, UnknownCommand
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import Closed, Failure, Result
 from nh.rpc.cookies import CookieHandler, CookieRequest
 from nh.rpc.events import (
@@ -22,7 +23,6 @@ from nh.rpc.events import (
 from nh.rpc.framed import FramedProtocol
 from nh.rpc.ng import NgProtocol
 from nh.stats import SupervisorStats
-from nh.throttle import RateLimitedLogger
 from nh.wire import native, netsip
 from nh.wire.framing import frame
 from nh.wire.netsip.storable import freeze_array

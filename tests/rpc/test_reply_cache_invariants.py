@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from nh.commands import Delete
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, Result
 from nh.rpc import cookies, reply_cache
 from nh.rpc.cookies import CookieHandler, CookieRequest
@@ -15,7 +16,6 @@ from nh.rpc.events import Message, RequestCounter
 from nh.rpc.packed_replies import LEAST_BYTES, MOST_BYTES
 from nh.rpc.reply_cache import KEEP_S
 from nh.stats import SupervisorStats
-from nh.throttle import RateLimitedLogger
 from tests.profiles import examples
 from tests.rpc.answering import Answering
 

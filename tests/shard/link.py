@@ -25,7 +25,7 @@ from nh.ipc.link_messages import (
     ToShard,
     Waiting,
 )
-from nh.log_settings import LogLevel, LogSettings
+from nh.logs.settings import LogLevel, LogSettings
 from nh.results import RelayResult
 
 ANSWER_S = 30.0

@@ -31,7 +31,7 @@ from nh.ipc.link_messages import (
     TakeSockets,
     ToShard,
 )
-from nh.log_settings import LogLevel, LogSettings
+from nh.logs.settings import LogLevel, LogSettings
 from nh.results import RelayResult
 from nh.stats import Segment
 from nh.stats.layout import ShardStatus

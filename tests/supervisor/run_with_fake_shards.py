@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import nh
-from nh.config_sources import read_settings
+from nh.config.sources import read_settings
 from nh.supervisor.main import run
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from nh.commands import (
     ShowCall,
 )
 from nh.errors import Refused
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.results import (
     CallList,
     CallSummary,

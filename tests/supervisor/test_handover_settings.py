@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.supervisor.handover.settings import decode_settings, encode_settings
 
 STORE = "valkey://nh:hunter2@127.0.0.1/0?prefix=pair"

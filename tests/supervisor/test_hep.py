@@ -15,7 +15,7 @@ import pytest
 from nh.calls.journal import MAX_DETAIL, CallEvent, Client
 from nh.calls.media import Endpoint
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.ipc.report_messages import RtcpPacket, RtcpSeen
 from nh.results import CallRecord

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.ipc.http_config import HEARTBEAT, HEARTBEAT_S
 from nh.ipc.inherited import NOTHING_INHERITED
 from nh.stats import SupervisorStats

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from nh.config import Settings
-from nh.config_table import StateAway
+from nh.config.table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NotNow
 from nh.supervisor.store.open import (
     STORE_NAME,
@@ -26,8 +26,8 @@ from tests.supervisor.stores import file_system
 @pytest.fixture
 def default_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default state directory, for a user who is not root."""
-    monkeypatch.setattr("nh.config._default_state_path", lambda: tmp_path / "default")
-    monkeypatch.setattr("nh.config.default_runtime_path", lambda: tmp_path / "run")
+    monkeypatch.setattr("nh.config.settings._default_state_path", lambda: tmp_path / "default")
+    monkeypatch.setattr("nh.config.settings.default_runtime_path", lambda: tmp_path / "run")
     return tmp_path / "default"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import nh
 from nh.calls.snapshots.version import READABLE
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError, Unavailable
 from nh.loop import SelectorLoop
 from nh.supervisor.handover import preflight

@@ -13,10 +13,10 @@ import pytest
 
 from nh.calls.settings import RelaySettings
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
-from nh.log_settings import LogLevel, LogSettings
+from nh.logs.settings import LogLevel, LogSettings
 from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
 from nh.supervisor.host.fd_limits import holdable_sockets
@@ -28,9 +28,9 @@ from nh.supervisor.rpc import Rpc
 from nh.supervisor.settings_in_force import RUN_TIME, SettingsInForce, read_in_force
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.watchdog import Watchdog
+from tests.config.test_settings import REFERENCE
 from tests.supervisor.fake_slots import slots_that_are_up
 from tests.supervisor.manual_loop import ManualLoop
-from tests.test_config import REFERENCE
 
 SHARDS = 2
 DESCRIPTORS = 10_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings, load_settings
+from nh.config.sources import LoadedSettings, load_settings
 from nh.errors import ConfigError, NhError, NotNow
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nh.calls.timeouts import TimeoutTarget
 from nh.config import Settings
-from nh.config_table import XmlrpcFormat
+from nh.config.table import XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts import reports, send

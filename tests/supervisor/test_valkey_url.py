@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nh.address import TcpAddress
 from nh.config import Settings
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.open import locate

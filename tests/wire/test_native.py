@@ -31,7 +31,7 @@ from nh.commands import (
     Undrain,
 )
 from nh.errors import ERRORS_BY_CODE, MalformedFrame
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.results import (
     Activated,
     Allocated,

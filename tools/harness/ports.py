@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.interface_text import parse_ports
+from nh.config.interfaces import parse_ports
 from nh.supervisor.host.port_claim import others_claims
 from tools.harness.waiting import eventually
 

@@ -37,7 +37,7 @@ from nh.ipc.link_messages import (
     TakeSockets,
     ToShard,
 )
-from nh.logs import configure_logging
+from nh.logs.lines import configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import counted
 from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from nh.throttle import RateLimitedLogger
+from nh.logs.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from nh.calls.media import Endpoint
 from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.shard.media.early_dtls import EarlyDtls
 from nh.shard.media.fair_queue import FairQueue, Step
@@ -26,7 +27,6 @@ from nh.shard.media.poll import FAILURES_S, MediaPoll
 from nh.shard.media.protocol_timers import STEPS_A_TURN, ProtocolTimers
 from nh.shard.media.sockets.addresses import socket_address
 from nh.shard.media.sockets.media_socket import MediaSocket
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import Unsupported
-from nh.logs import about
+from nh.logs.lines import about
 from nh.printable import short_id
 
 logger = logging.getLogger(__name__)

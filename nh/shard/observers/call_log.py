@@ -10,9 +10,9 @@ from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.commands import RelayCommand
 from nh.errors import NhError
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted, short_id
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ from nh.ipc.channel import MAX_MESSAGE_BYTES, Channel
 from nh.ipc.fd_passing import MAX_FDS, batches
 from nh.ipc.link_codec import encode, encode_together
 from nh.ipc.link_messages import Executed
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import short_id
 from nh.shard.recovery.unconfirmed import Unconfirmed, UnconfirmedRecords
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

@@ -22,13 +22,13 @@ from nh.calls.snapshots.version import has_secrets
 from nh.calls.table import CallTable
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
-from nh.logs import about
+from nh.logs.lines import about
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted, short_id
 from nh.shard.media.plane import SocketPlane
 from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.clocks import clock_at, shift_since
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

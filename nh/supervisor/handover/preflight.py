@@ -15,7 +15,7 @@ import msgspec
 
 from nh.calls.snapshots.version import READABLE
 from nh.config import Settings
-from nh.config_table import KernelMode
+from nh.config.table import KernelMode
 from nh.errors import Unavailable
 from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Shutdown

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 import msgspec
 
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.stats.fields import read_counters

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from nh.config import Settings
-from nh.config_sources import LoadedSettings
+from nh.config.sources import LoadedSettings
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)

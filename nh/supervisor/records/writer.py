@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
+from nh.logs.throttle import RateLimitedLogger
 from nh.results import CallRecord
 from nh.supervisor.records.targets import Target, open_target
-from nh.throttle import RateLimitedLogger
 from nh.wire.native.values import to_json
 
 logger = logging.getLogger(__name__)

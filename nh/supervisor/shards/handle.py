@@ -26,6 +26,7 @@ from nh.ipc.link_codec import (
     encode,
 )
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.printable import escaped
 from nh.reasons import reason
@@ -34,7 +35,6 @@ from nh.supervisor.host.cpus import pin
 from nh.supervisor.shards.backup import ProtocolViolation
 from nh.supervisor.shards.in_flight import Answer, InFlight
 from nh.supervisor.shards.process import ShardProcess
-from nh.throttle import RateLimitedLogger
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)

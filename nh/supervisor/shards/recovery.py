@@ -16,7 +16,7 @@ from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import BackupMessage, DropCall, parts
 from nh.ipc.fd_passing import batches
 from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
-from nh.logs import about
+from nh.logs.lines import about
 from nh.printable import counted, short_id
 from nh.stats.layout import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup

@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 from nh.supervisor.shards.slot import ShardSlot
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

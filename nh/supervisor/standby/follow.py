@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from nh.errors import StoreUnavailable
+from nh.logs.throttle import FaultLog
 from nh.printable import counted
 from nh.stats.layout import StandbyGroup, SupervisorStats
 from nh.stats.standby import LATE_S
-from nh.throttle import FaultLog
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower, Standing

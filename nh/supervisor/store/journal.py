@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from nh.logs.throttle import RateLimitedLogger
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, read_records
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

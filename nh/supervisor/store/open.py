@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import structs
 
 from nh.config import Settings
-from nh.config_table import StateAway
+from nh.config.table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NhError, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir

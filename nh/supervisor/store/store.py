@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.ipc.shared_deadline import boottime
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
@@ -27,7 +28,6 @@ from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
 from nh.supervisor.store.writer import StoreWriter
-from nh.throttle import RateLimitedLogger
 
 __all__ = ["Store", "StoredCall"]
 

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from nh.errors import StoreUnavailable
+from nh.logs.throttle import FaultLog
 from nh.printable import counted
 from nh.supervisor.store.engine import (
     Changes,
@@ -27,7 +28,6 @@ from nh.supervisor.store.engine import (
 )
 from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.packing import Packed
-from nh.throttle import FaultLog
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.config import Settings
-from nh.config_table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
+from nh.config.table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 
 

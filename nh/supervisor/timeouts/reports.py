@@ -14,10 +14,10 @@ from typing import Final
 
 from nh.config import Settings
 from nh.ipc.report_messages import MediaTimedOut
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import short_id
 from nh.stats import SupervisorStats
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries
-from nh.throttle import RateLimitedLogger
 
 logger = logging.getLogger(__name__)
 

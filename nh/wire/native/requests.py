@@ -35,7 +35,7 @@ from nh.commands import (
     Upgrade,
 )
 from nh.errors import MalformedRequest
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.wire.fields import (
     make_allocate,
     make_call_id,

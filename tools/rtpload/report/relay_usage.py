@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psutil
 
 from nh.address import UnixAddress, parse_rpc_address
-from nh.config_sources import load_settings
+from nh.config.sources import load_settings
 from nh.errors import NhError, StatsUnavailable
 from nh.stats import read_once
 from tools.rtpload.errors import LoadFailed

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from nh.address import TcpAddress
-from nh.config_addresses import check_store_prefix
+from nh.config.addresses import check_store_prefix
 from nh.errors import ConfigError
 
 _OVER_TLS: Final = ("valkeys", "rediss")

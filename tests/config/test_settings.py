@@ -19,16 +19,16 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.settings import RelaySettings
 from nh.commands import Feature
 from nh.config import Settings, check_served_addresses
-from nh.config_sources import load_settings, read_settings, unknown_variables, with_origin
+from nh.config.interfaces import parse_address
+from nh.config.sources import load_settings, read_settings, unknown_variables, with_origin
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
-from nh.interface_text import parse_address
-from nh.log_settings import LogLevel
+from nh.logs.settings import LogLevel
 from nh.stats.layout import MAX_GROUPS
 from nh.supervisor.handover.receive import VARIABLE
 from tests.foreign_words import foreign_words
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 
 
 def load(

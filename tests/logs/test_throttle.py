@@ -1,10 +1,10 @@
-"""nh.throttle: peers cannot flood the log."""
+"""nh.logs.throttle: peers cannot flood the log."""
 
 import logging
 
 import pytest
 
-from nh.throttle import MAX_FAULTS, FaultLog, RateLimitedLogger
+from nh.logs.throttle import MAX_FAULTS, FaultLog, RateLimitedLogger
 
 
 def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:

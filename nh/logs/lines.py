@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from nh.log_settings import AREAS, LogFormat, LogSettings
+from nh.logs.settings import AREAS, LogFormat, LogSettings
 from nh.printable import escaped, show_id
 
 MAX_ID_CHARACTERS: Final = 1024

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
-from nh.config import Settings
-from nh.config_addresses import URL_PASSWORD, has_password
+from nh.config.addresses import URL_PASSWORD, has_password
+from nh.config.settings import Settings
 from nh.durations import parse_seconds
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped

@@ -1,4 +1,4 @@
-"""What nh logs, in values: levels, areas, formats. nh.logs does the logging."""
+"""What nh logs, in values: levels, areas, formats. nh.logs.lines writes them."""
 
 import enum
 from collections.abc import Mapping

@@ -1,15 +1,15 @@
 """The table of all settings: name, default and meaning of each, and the words that some of them take.
 
 It is flat, with one name everywhere: `latch_window_s` in the file, NH_LATCH_WINDOW_S in the environment,
---latch-window-s on the command line. Units are in the names. nh.config checks the values.
-docs/reference/configuration.md is the reference for people; tests/test_config.py holds the two together.
+--latch-window-s on the command line. Units are in the names. nh.config.settings checks the values.
+docs/reference/configuration.md is the reference for people; a test holds the two together.
 """
 
 import enum
 
 from nh.calls.settings import RelaySettings
 from nh.fastpath.attach import AttachMode
-from nh.log_settings import LogFormat, LogLevel
+from nh.logs.settings import LogFormat, LogLevel
 
 NO_STATE = "off"
 """Value of `state` with which calls are not stored; --no-state on the command line."""
@@ -111,8 +111,8 @@ class SettingsTable(RelaySettings, frozen=True, kw_only=True):
         idle_client_s: life of an RPC connection on which nothing happens.
         max_clients: most connections of a protocol at once; the longest idle one makes room.
         log_level: how much nh logs on standard error.
-        log_areas: AREA=LEVEL, levels of areas that differ from log_level; see nh.logs.AREAS.
-        log_format: see nh.logs.LogFormat.
+        log_areas: AREA=LEVEL, levels of areas that differ from log_level; see nh.logs.settings.AREAS.
+        log_format: see nh.logs.settings.LogFormat.
     """
 
     shards: int = 0

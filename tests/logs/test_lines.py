@@ -1,4 +1,4 @@
-"""nh.logs: lines for people, programs and the journal, that no peer can break; levels by area."""
+"""nh.logs.lines: lines for people, programs and the journal, that no peer can break; levels by area."""
 
 import importlib
 import json
@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nh
-from nh.log_settings import AREAS, LogFormat, LogLevel, LogSettings, parse_areas
-from nh.logs import about, configure_logging
+from nh.logs.lines import about, configure_logging
+from nh.logs.settings import AREAS, LogFormat, LogLevel, LogSettings, parse_areas
 from nh.printable import SHORT_BYTES, escaped, short_id, show_id
 
 OWN_NO_AREA = {
@@ -42,7 +42,7 @@ def logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
     for name in ("_srcfile", "logThreads", "logMultiprocessing"):
         monkeypatch.setattr(logging, name, getattr(logging, name))
     with path.open("w", buffering=1) as stream:  # as standard error is
-        monkeypatch.setattr("nh.logs.sys", types.SimpleNamespace(stderr=stream))
+        monkeypatch.setattr("nh.logs.lines.sys", types.SimpleNamespace(stderr=stream))
         yield lambda: path.read_text().splitlines()
     root.handlers[:] = before
     root.setLevel(level)

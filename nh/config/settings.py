@@ -1,6 +1,6 @@
 """All settings, frozen: each is checked once, and what the processes of nh need is derived from them.
 
-nh.config_table has their names and meanings; nh.config_sources says where they come from.
+nh.config.table has their names and meanings; nh.config.sources says where they come from.
 """
 
 import grp
@@ -23,7 +23,7 @@ from nh.address import (
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
-from nh.config_addresses import (
+from nh.config.addresses import (
     HepAddress,
     check_device_name,
     check_distinct,
@@ -37,10 +37,10 @@ from nh.config_addresses import (
     read_hep,
     tcp_addresses,
 )
-from nh.config_table import ANY_CLIENT, LOOPBACK, NO_STATE, SettingsTable
+from nh.config.interfaces import check_interfaces, parse_address, parse_interface, parse_ports
+from nh.config.table import ANY_CLIENT, LOOPBACK, NO_STATE, SettingsTable
 from nh.errors import ConfigError
-from nh.interface_text import check_interfaces, parse_address, parse_interface, parse_ports
-from nh.log_settings import LogSettings, parse_areas
+from nh.logs.settings import LogSettings, parse_areas
 
 MAX_KERNEL_FLOWS = 2**22
 """Most directions in the kernel; their counters would take a gigabyte."""
