@@ -106,8 +106,12 @@ def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[F
             yield failure(f"{group.name}: {found}", meaning, remedy)
 
 
-def judge(facts: "ServerFacts", further: Sequence[Finding] = ()) -> Iterator[Finding]:
+def judge(facts: "ServerFacts | None", further: Sequence[Finding] = ()) -> Iterator[Finding]:
     """What is wrong with a server that answers, and `further` faults; that all is well if nothing is."""
+    if facts is None:
+        yield _FACTS_REFUSED
+        yield from further
+        return
     faults = [
         *_judge_version(facts.version),
         *([_REPLICA] if facts.is_replica else []),
@@ -133,6 +137,12 @@ _PASSWORD_UNKNOWN: Final = warning(
     "the nh that runs has a store whose URL has a password, and nh doctor was given another URL",
     "it is not known whether the server of the store answers",
     "give nh doctor the same `state`: the environment or the file of nh run",
+)
+
+_FACTS_REFUSED: Final = warning(
+    "the server of the store answers, but its ACL refuses INFO to this user",
+    "calls are stored; it is not known whether the server evicts them, or loses them when it ends",
+    "permit it at the server: `ACL SETUSER USER +info`, with the user of the URL",
 )
 
 _REPLICA: Final = failure(

@@ -260,6 +260,21 @@ def _open_udp(tcp: socket.socket) -> socket.socket:
     return udp
 
 
+def resolved(setting: str, address: RpcAddress) -> RpcAddress:
+    """The address at which nh listens: with the IP address of a host name.
+
+    Args:
+        setting: the setting with the address, for the message.
+        address: as it was set.
+
+    Raises:
+        NotNow: the name cannot be resolved.
+    """
+    if not isinstance(address, TcpAddress):
+        return address
+    return TcpAddress(_resolve(setting, address)[1], address.port)
+
+
 def _resolve(setting: str, address: TcpAddress) -> tuple[socket.AddressFamily, str]:
     """Family and IP address of a host; of a name's addresses an IPv4 one, if it has any."""
     try:

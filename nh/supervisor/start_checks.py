@@ -15,10 +15,11 @@ import msgspec
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
+from nh.config.addresses import check_distinct
 from nh.config.sources import plain_settings
 from nh.config.table import KernelMode
 from nh.errors import ConfigError, NotNow
-from nh.rpc.listeners import check_listeners
+from nh.rpc.listeners import check_listeners, resolved
 from nh.rpc.protocols import PROTOCOLS
 from nh.rpc.unix_sockets import check_group
 from nh.stats import own_segment, segment_name
@@ -117,10 +118,21 @@ def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001
 def _check_rpc(settings: Settings, running: bool) -> None:
     if settings.rpc_group_id is not None:
         check_group(settings.rpc_group_id)
+    _check_distinct(settings)
     had, own = _had_by_running(settings, running), settings.runtime_path
     for protocol in PROTOCOLS:
         addresses = protocol.addresses(settings)
         check_listeners(protocol, addresses, public=settings.rpc_public, had=had, made_later=own)
+
+
+def _check_distinct(settings: Settings) -> None:
+    """Check that no host name leads to an address that nh is to listen at already."""
+    served = {protocol.name: protocol.addresses(settings) for protocol in PROTOCOLS}
+    served["http"] = settings.http_addresses
+    try:
+        check_distinct({name: [resolved(name, each) for each in served[name]] for name in served})
+    except ValueError as exc:  # what another program's use of the port is at the start, too
+        raise NotNow(str(exc)) from exc
 
 
 def _check_http(settings: Settings, running: bool) -> None:
@@ -149,7 +161,10 @@ def _may_exclude(served: TcpAddress, address: TcpAddress) -> bool:
     if served.port != address.port:
         return served.port == 0
     one, other = served.ip, address.ip
-    return one is None or other is None or one == other or one.is_unspecified or other.is_unspecified
+    if one is None or other is None or one == other:
+        return True
+    # an IPv6 socket of nh has no IPv4 addresses (V6ONLY)
+    return one.version == other.version and (one.is_unspecified or other.is_unspecified)
 
 
 def _served_in_force(runtime_path: Path) -> list[TcpAddress] | None:

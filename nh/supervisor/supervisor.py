@@ -66,6 +66,7 @@ class Supervisor:
         settings = runtime.settings
         self._stack = stack
         self._adopted = False
+        self._told_fault = ""  # of the store, in the status of the service manager
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._shutdown = Shutdown(runtime, self._slots.orphans, end=self._end, kill=self._kill)
@@ -155,6 +156,7 @@ class Supervisor:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
             self._drain.refuse_without_store(self._runtime.storage.refuses_calls)
+            self._tell_store_fault()
             self._restore_adopted()
             self._packing.begin()
         for slot in self._slots.all:
@@ -207,10 +209,18 @@ class Supervisor:
             settings = runtime.settings
             Hook(runtime.loop, "on_promote", settings.on_promote, runtime.storage.group, stats=runtime.stats)
 
+    def _tell_store_fault(self) -> None:
+        """Have the service manager show why calls are not stored, from when that begins until it ends."""
+        if (fault := self._runtime.stats.store_fault) != self._told_fault:
+            self._told_fault = fault
+            self._runtime.notifier.status(self._status_line())
+
     def _status_line(self) -> str:
         prefix = "draining, new calls are refused; " if self._drain.draining else ""
         if self._runtime.stats.store_refuses:
             prefix += "the store is away, new calls are refused; "
+        if self._told_fault:
+            prefix += f"calls are not stored: {self._told_fault}; "
         return prefix + self._ready_line().removeprefix("ready: ")
 
     def _ready_line(self) -> str:

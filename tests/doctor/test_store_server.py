@@ -72,3 +72,18 @@ def test_a_standby_is_told_what_keeps_it_from_the_calls(tmp_path: Path) -> None:
         assert finding.meaning.startswith("a standby follows no calls")
     (finding,) = findings(server.url, standby=True)
     assert finding.meaning.startswith("a standby follows no calls")
+
+
+def test_a_user_without_a_right_is_told_which_and_whether_nh_starts() -> None:
+    with valkey_server({"appendonly": "yes"}) as server, server.client() as client:
+        rights = ("on", ">open-sesame", "~*", "+ping", "+hget", "+hlen")
+        client.execute_command("ACL", "SETUSER", "nh", *rights)
+        url = f"valkey://nh:open-sesame@{server.host}:{server.port}/0"
+        (finding,) = findings(url)
+        assert finding.status is Status.WARNING
+        assert "its ACL refuses INFO" in finding.found
+        client.execute_command("ACL", "SETUSER", "nh", "-hlen")
+        (finding,) = findings(url)
+        assert (finding.status, finding.meaning) == (Status.FAILURE, "nh does not start")
+        assert "'hlen'" in finding.found
+        assert finding.remedy == "permit all that docs/reference/store-server.md lists"

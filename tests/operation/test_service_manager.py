@@ -13,6 +13,7 @@ from nh.commands import Allocate, Drain, TransactionKey, Undrain
 from tests.operation.service_manager import ServiceManager, service_manager
 from tests.supervisor.test_run import SHARDS, Run, running
 from tools.harness.relay import running_relay
+from tools.harness.valkey_server import valkey_server
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 WATCHDOG_S = 0.6
@@ -84,3 +85,20 @@ def test_shards_do_not_speak_for_the_supervisor(manager: ServiceManager, directo
         assert "NOTIFY_SOCKET" in psutil.Process(run.program.pid).environ()
         for shard in run.children():
             assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC"} & set(shard.environ())
+
+
+@pytest.mark.valkey
+def test_it_says_why_calls_are_not_stored_until_they_are(manager: ServiceManager) -> None:
+    with (
+        valkey_server() as server,
+        running_relay(shards=1, state=f"{server.url}/0") as relay,
+        server.client() as client,
+    ):
+        eventually(lambda: manager.status.startswith("1 shard on CPU"), "it serves")
+        client.config_set("min-replicas-to-write", 1)
+        why = "calls are not stored: "
+        eventually(lambda: manager.status.startswith(why), "it says so")
+        assert "1 shard on CPU" in manager.status
+        client.config_set("min-replicas-to-write", 0)
+        eventually(lambda: manager.status.startswith("1 shard on CPU"), "it says that all is well")
+        assert relay.program.stop() == 0

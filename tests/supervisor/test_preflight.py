@@ -21,6 +21,7 @@ from nh.supervisor.handover import preflight
 from nh.supervisor.handover.preflight import CheckedIn, Preflight, check_in
 from nh.supervisor.shards.process import ShardProcess
 from tools.harness.ports import claim_ports, min_max
+from tools.harness.valkey_server import valkey_server
 
 WAIT_S = 20.0
 
@@ -144,3 +145,18 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ShardProcess, "start", ended)
     with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
         check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None), takes_over=False)
+
+
+@pytest.mark.valkey
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_server_that_refuses_a_relay_ends_the_check_but_not_that_of_a_standby_which_asks_it_on(
+    free: list[str], follows: bool
+) -> None:
+    with valkey_server({"requirepass": "open-sesame"}) as server:
+        flags = {"runtime_dir": free[1], "ports": free[3], "state": f"{server.url}/0", "standby": follows}
+        settings = load_settings(flags=flags, environment={})
+        if follows:
+            assert json.loads(check_in(settings, takes_over=False))["version"] == nh.__version__
+        else:
+            with pytest.raises(ConfigError, match="the server wants a password"):
+                check_in(settings, takes_over=False)

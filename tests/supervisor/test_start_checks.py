@@ -154,6 +154,7 @@ def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, obje
         ({"http": ["127.0.0.2:PORT"]}, True),
         ({"http": ["0.0.0.0:PORT"], "http_public": True}, False),
         ({"http": ["localhost:PORT"]}, False),
+        ({"http": ["[::]:PORT"], "http_public": True}, True),
         ({"ng": ["127.0.0.1:0"]}, False),
     ],
     ids=[
@@ -162,6 +163,7 @@ def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, obje
         "another program's beside its own at another address",
         "its own at all addresses",
         "its own at a name",
+        "another program's beside its own at all addresses of IPv6",
         "perhaps its own",
     ],
 )
@@ -176,6 +178,24 @@ def test_a_port_is_tried_beside_an_nh_that_runs_with_others(
         outcome = pytest.raises(NotNow, match="listens on it") if refused else contextlib.nullcontext()
         with runtime_dir(wanted.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=2)), outcome:
             check_host(wanted)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"http": ["localhost:PORT"]}, r"^http: 127\.0\.0\.1:\d+ is an address of ng, too"),
+        ({"rpc": ["localhost:PORT"]}, r"^ng: 127\.0\.0\.1:\d+ is an address of rpc, too"),
+    ],
+)
+def test_a_name_beside_its_address_is_said_and_is_no_fault_at_another_port(
+    base: dict[str, object], named: dict[str, object], message: str
+) -> None:
+    with claim_ports(4) as ports:
+        one, other = (str(min(ports)), str(max(ports)))
+        wanted = base | {"ng": [f"127.0.0.1:{one}"], "address": "127.0.0.1"}
+        check_host(settings_with(wanted, **filled_in(named, "PORT", other)))
+        with pytest.raises(NotNow, match=message):
+            check_host(settings_with(wanted, **filled_in(named, "PORT", one)))
 
 
 def test_an_nh_that_runs_is_found_by_its_lock(tmp_path: Path) -> None:

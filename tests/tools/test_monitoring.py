@@ -179,3 +179,27 @@ def test_a_proxy_that_is_not_told_of_a_timeout_is_an_alert_for_whatever_reason(
         for why in ("failed", "lost", "refused")
     }
     check_firing(tmp_path, series, ["NhTimeoutsUnreported"])
+
+
+@pytest.mark.promtool
+def test_a_hook_that_failed_is_named_with_its_relay_and_what_may_be_wrong(tmp_path: Path) -> None:
+    alert = {
+        "exp_labels": {"severity": "critical", "instance": "a", "job": "nh"},
+        "exp_annotations": {
+            "summary": "on_promote of a failed",
+            "description": "The address may not be where the calls are. nh's log has what it printed.",
+        },
+    }
+    test = {
+        "rule_files": [str(ALERTS)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": f"nh_hooks_failed_total{{{RELAY}}}", "values": "0 1x19"}],
+                "alert_rule_test": [{"eval_time": "5m", "alertname": "NhHooksFail", "exp_alerts": [alert]}],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(path))

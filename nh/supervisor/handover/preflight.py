@@ -68,11 +68,15 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
         NotNow: this host does not give what they name.
         Unavailable: a shard process does not start.
     """
-    from nh.supervisor.start_checks import check_host, check_takeover  # noqa: PLC0415  a start makes its own
+    # a start makes its own checks
+    from nh.supervisor.start_checks import check_host, check_takeover, running_pid  # noqa: PLC0415
+    from nh.supervisor.store.open import check_server  # noqa: PLC0415
 
     check_host(settings)
-    if takes_over:
+    if takes_over or running_pid(settings.runtime_path) is not None:
         check_takeover(settings)
+    elif not settings.groups:  # a standby starts without the server, and asks it again
+        check_server(settings)
     _try_shard()
     listeners = tuple(listener_names(settings))
     result = CheckedIn(__version__, READABLE, _why_not_in_kernel(settings), listeners)

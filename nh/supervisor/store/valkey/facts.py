@@ -1,9 +1,11 @@
 """What a server says of itself, for `nh doctor`: it is asked, and nothing on it changes."""
 
+import contextlib
 import time
 from typing import Any, Final
 
 import msgspec
+from valkey.exceptions import NoPermissionError
 
 from nh.supervisor.store.valkey.connection import connect
 from nh.supervisor.store.valkey.failures import failures
@@ -44,8 +46,8 @@ class GroupFacts(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def ask(target: ValkeyTarget) -> ServerFacts:
-    """Ask the server.
+def ask(target: ValkeyTarget) -> ServerFacts | None:
+    """Ask the server; None: it answers this user, who may not ask it for facts (INFO).
 
     Raises:
         StoreUnavailable, StoreRefused: it does not answer, or not this relay.
@@ -58,7 +60,9 @@ def ask(target: ValkeyTarget) -> ServerFacts:
                 begun = time.monotonic()
                 server.ping()
                 replies.append(time.monotonic() - begun)
-            return _facts(server.info("all"), min(replies))
+            with contextlib.suppress(NoPermissionError):
+                return _facts(server.info("all"), min(replies))
+            return None
         finally:
             server.close()
 

@@ -44,7 +44,12 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
         StoreRefused,
         "the server refuses user and password ({}); correct the URL or its password_file",
     ),
-    (NoPermissionError, "", StoreRefused, "the server's ACL refuses a command ({}); permit it"),
+    (
+        NoPermissionError,
+        "",
+        StoreRefused,
+        "the server's ACL refuses a command ({}); permit all that docs/reference/store-server.md lists",
+    ),
     (ResponseError, "DB index", StoreRefused, "the server has no such database ({}); choose another"),
     (MasterNotFoundError, "", StoreUnavailable, "no Sentinel that answers knows the primary ({})"),
     (
