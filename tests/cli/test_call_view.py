@@ -84,3 +84,17 @@ def test_a_ringing_call_says_what_is_known_and_whose_ports_are_whose() -> None:
         "       announced to the other end, in to's place: 127.0.0.1:45764 (1 port)",
         "  to   unused · age 1.0s\n       not announced to the other end: 45768 45769",
     ]
+
+
+def test_ipv6_addresses_are_in_brackets_so_that_their_ports_are_plain() -> None:
+    session = SessionDetail(
+        sessionid=1, cseq=0, id_from=b"a", id_to=b"b", from_="2001:db8::1:4000/2,192.0.2.1:6000/1",
+        to="2001:db8::2:4002/2", bytes_from=0, bytes_to=0, created=0.0, param={}, state="active", pairs=(),
+    )  # fmt: skip
+    group = GroupDetail(0, b"a", Side.FROM, True, 1.0, (RelayMedia("2001:db8::9", 45766, 2),), (45766, 45767))
+    text = "\n".join(
+        line.plain for line in call_lines(CallDetail(b"call", 0, 1.0, 1.0, (group,), (session,)))
+    )
+    assert "  from [2001:db8::1]:4000/2, 192.0.2.1:6000/1  id a" in text
+    assert "  to   [2001:db8::2]:4002/2  id b" in text
+    assert "announced to the other end, in from's place: [2001:db8::9]:45766 (2 ports)" in text

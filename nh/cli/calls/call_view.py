@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from nh.address import TcpAddress
 from nh.calls.journal import CallEvent
 from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.printable import show_id, show_text
@@ -58,7 +59,7 @@ def _session(session: SessionDetail) -> Iterator[Text]:
         ("from", session.from_, session.id_from),
         ("to", session.to, session.id_to),
     ):
-        media = show_text(uri) or ("not answered yet" if session.state == "offered" else "-")
+        media = show_text(_bracketed(uri)) or ("not answered yet" if session.state == "offered" else "-")
         line = Text(f"  {side:<5}{media}")
         yield line.append(f"  id {show_id(identifier)}", style="dim") if identifier else line
     yield Text(f"  received {byte_size(session.bytes_from)} from, {byte_size(session.bytes_to)} to")
@@ -68,6 +69,14 @@ def _session(session: SessionDetail) -> Iterator[Text]:
         yield _pair_title(pair)
         yield from _leg("from", pair.from_)
         yield from _leg("to", pair.to)
+
+
+def _bracketed(media: str) -> str:
+    """Media of Net::SIP (ADDRESS:PORT/RANGE, between commas) with IPv6 addresses in brackets."""
+    parts = (medium.rpartition(":") for medium in media.split(","))
+    return ", ".join(
+        f"[{host}]:{port}" if ":" in host else f"{host}{colon}{port}" for host, colon, port in parts
+    )
 
 
 def _pair_title(pair: PairDetail) -> Text:
@@ -153,7 +162,7 @@ def _group(group: GroupDetail) -> Text:
     if group.id:
         text.append(f"  id {show_id(group.id)}", style="dim")
     media = ", ".join(
-        f"{medium.address}:{medium.port} ({medium.range} port{'' if medium.range == 1 else 's'})"
+        f"{TcpAddress(medium.address, medium.port)} ({medium.range} port{'' if medium.range == 1 else 's'})"
         if medium.port
         else "port 0 for an inactive medium"
         for medium in group.media
