@@ -299,17 +299,22 @@ class Query(BaseCommand[Queried], frozen=True, tag="query"):
 
 
 class BlockMedia(BaseCommand[Blocked], frozen=True, tag="block_media"):
-    """ng's block media, block DTMF and silence media: of one end if from_tag is given, else of the call.
+    """ng's block media, block DTMF and silence media: of one end if the client names it, else of the call.
 
     Attributes:
+        from_tag: the tag of the end.
         blocked: whether it is blocked from now on.
         what: see nh.calls.media.Block.
+        label: the label of the end, which counts before the address and the tag.
+        address: a canonical IP address of its SDP, which counts before the tag.
     """
 
     call_id: bytes
     from_tag: bytes
     blocked: bool
     what: Block = Block.MEDIA
+    label: str = ""
+    address: str = ""
 
 
 NgCommand = Offer | Answer | Delete | Query | BlockMedia

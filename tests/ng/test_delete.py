@@ -30,6 +30,22 @@ def test_a_delete_with_both_tags_ends_the_call(relay: NgRelay, answered: NgCall)
     assert answered.call_id not in call_ids(relay)
 
 
+@pytest.mark.parametrize("flags", [["to-tag"], []], ids=["flag", "tag alone"])
+def test_a_delete_with_both_tags_leaves_other_answerers(client: NgClient, flags: list[str]) -> None:
+    """Kamailio sends no flag for what its script calls `to-tag`, but the tag for it alone."""
+    call = NgCall(client)
+    call.offer(AUDIO)
+    call.answer(AUDIO)
+    other = new_token()
+    call.answer(AUDIO, to_tag=other)
+    call.delete(from_tag=call.from_tag, to_tag=call.to_tag, flags=flags)
+    assert other in call.query()["tags"]
+    assert call.delete(from_tag=call.from_tag, to_tag="stranger", flags=flags)["warning"] == NOT_FOUND
+    assert call.is_known()
+    call.delete()
+    assert not call.is_known()
+
+
 def test_a_delete_of_a_tag_that_is_not_there_ends_nothing(answered: NgCall) -> None:
     assert answered.delete(from_tag="stranger")["warning"] == NOT_FOUND
     assert answered.is_known()

@@ -2,13 +2,15 @@
 
 import dataclasses
 import struct
+from collections.abc import Iterator
 
 import pytest
 
 from tests.ng.client import NgClient
-from tests.ng.ng_call import AUDIO, End, NgCall, talk
+from tests.ng.ng_call import AUDIO, End, NgCall, say, talk
 from tests.ng.relays import NgRelay
 from tests.ng.reported_call import ReportingEnd, talk_and_report
+from tests.sip.proxy import FAR
 from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTCP, RTP
 from tools.harness.waiting import eventually
@@ -102,6 +104,39 @@ def test_blocked_media_are_dropped(call: NgCall, alice: End, bob: End) -> None:
     call.client.get("unblock media", call_id=call.call_id, from_tag=call.from_tag)
     alice.media[0].send(b"heard again", alice.remote[0].target)
     assert bob.media[0].receive()[0] == b"heard again"
+
+
+@pytest.fixture
+def far_bob() -> Iterator[End]:
+    end = End("bob", FAR)
+    yield end
+    end.close()
+
+
+@pytest.mark.parametrize("selector", ["label", "from_label", "address"])
+def test_an_end_is_blocked_by_what_the_client_knows_of_it(
+    call: NgCall, alice: End, far_bob: End, selector: str
+) -> None:
+    bob = far_bob
+    bob.read(call.offer(alice.describe(), label="alice"))
+    alice.read(call.answer(bob.describe(), label="bob"))
+    talk(alice, bob, [RTP])
+    named = {selector: FAR if selector == "address" else "bob"}
+    call.client.get("block media", call_id=call.call_id, **named)
+    bob.media[0].send(b"unheard", bob.remote[0].target)
+    # behind it through the same process: RTP may go through the kernel, the first RTCP never does
+    alice.media[0].send(b"heard", alice.remote[0].target, RTCP)
+    assert bob.media[0].receive(RTCP)[0] == b"heard"
+    say(alice, bob)
+    call.client.get("unblock media", call_id=call.call_id, **named)
+    bob.media[0].send(b"heard again", bob.remote[0].target)
+    assert alice.media[0].receive()[0] == b"heard again"
+
+
+@pytest.mark.parametrize("named", [{"label": "carol"}, {"address": "192.0.2.99"}], ids=["label", "address"])
+def test_an_end_that_is_not_there_is_not_blocked(answered: NgCall, named: dict[str, str]) -> None:
+    reply = answered.client.request("block media", call_id=answered.call_id, **named)
+    assert reply["result"] == "error"
 
 
 def with_events(end: End) -> str:

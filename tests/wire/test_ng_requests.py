@@ -165,11 +165,16 @@ def test_a_delete_waits_unless_told_otherwise() -> None:
     assert "delete-delay" in failure(payload("delete", call_id="c", delete_delay="soon")).message
 
 
-def test_a_deletes_to_tag_counts_with_its_flag_only() -> None:
+def test_a_deletes_to_tag_counts_where_the_client_selects_by_it() -> None:
+    """A client that sends raw flags sends the tag always; one that parses them only for the flag `to-tag`."""
     tags = {"call_id": "c", "from_tag": "a", "to_tag": "b", "via_branch": "v"}
-    assert command(payload("delete", **tags)) == Delete(b"c", b"a", b"", b"v", 30)
+    one, all_of_a = Delete(b"c", b"a", b"b", b"v", 30), Delete(b"c", b"a", b"", b"v", 30)
+    assert command(payload("delete", **tags)) == one
+    for raw in ("", "delete-delay=30"):
+        assert command(payload("delete", rtpp_flags=raw, **tags)) == all_of_a
     for flag in ("to-tag", "to tag", "to_tag"):
-        assert command(payload("delete", flags=[flag], **tags)) == Delete(b"c", b"a", b"b", b"v", 30)
+        assert command(payload("delete", flags=[flag], rtpp_flags="", **tags)) == one
+    assert command(payload("delete", rtpp_flags="to-tag", **tags)) == one
 
 
 def test_a_delete_says_how_to_be_answered() -> None:
@@ -204,7 +209,17 @@ def test_media_are_blocked_for_one_end_only_if_the_client_says_so() -> None:
     assert command(payload("unblock DTMF", call_id="c")) == BlockMedia(b"c", b"", False, Block.DTMF)
     assert command(payload("silence media", **tags)) == BlockMedia(b"c", b"a", True, Block.SOUND)
     assert command(payload("unsilence media", call_id="c")) == BlockMedia(b"c", b"", False, Block.SOUND)
-    assert failure(payload("block media", call_id="c", label="caller")).code == "unsupported"
+
+
+def test_an_end_is_blocked_by_its_label_or_address() -> None:
+    by_label = BlockMedia(b"c", b"a", True, label="caller")
+    assert command(payload("block media", call_id="c", from_tag="a", label="caller")) == by_label
+    assert command(payload("block media", call_id="c", from_tag="a", from_label="caller")) == by_label
+    assert command(payload("block media", call_id="c", address="2001:DB8::0:1")) == BlockMedia(
+        b"c", b"", True, address="2001:db8::1"
+    )
+    assert "address" in failure(payload("block media", call_id="c", address="no address")).message
+    assert command(payload("block media", call_id="c", label="caller", flags=["all"])) == BlockMedia(b"c", b"", True)
 
 
 @pytest.mark.parametrize("medias", ["offer-answer", "flows", "none"])

@@ -17,6 +17,7 @@ from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
+from nh.calls.offer_answer.selection import tag_at_address, tag_with_label
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
@@ -81,8 +82,7 @@ class Signalling:
             case Query():
                 return self._query(command.call_id, command.from_tag)
             case BlockMedia():
-                offers = self._offers(command.call_id)
-                offers.block(command.from_tag, command.what, blocked=command.blocked)
+                self._block(command)
                 return Blocked()
 
     def _with_target(self, command: Offer | Answer, result: Rewritten) -> Rewritten:
@@ -230,6 +230,14 @@ class Signalling:
 
     def _is_looped(self, description: SessionDescription, options: OfferOptions) -> bool:
         return options.loop_protect and self._mark in description.marks
+
+    def _block(self, command: BlockMedia) -> None:
+        offers, tag = self._offers(command.call_id), command.from_tag
+        if command.label:
+            tag = tag_with_label(offers.participants, command.label)
+        elif command.address:
+            tag = tag_at_address(offers.participants, command.address)
+        offers.block(tag, command.what, blocked=command.blocked)
 
     def _block_dtmf(self, command: Offer | Answer, sender: bytes) -> None:
         """Drop the DTMF events of the sender of an SDP from now on, if its options say so."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.ip_address import canonical_address
 from nh.calls.media import Block
 from nh.commands import (
     MAX_ID_BYTES,
@@ -173,7 +174,7 @@ def _read_delete(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
     return Delete(
         call_id,
         _id(dictionary, b"from-tag"),
-        _id(dictionary, b"to-tag") if "to-tag" in parsed.switches else b"",
+        _id(dictionary, b"to-tag") if _selects(dictionary, parsed, "to-tag") else b"",
         _id(dictionary, b"via-branch"),
         min(delay_s, MAX_DELETE_DELAY_S),
     )
@@ -199,17 +200,27 @@ def _read_list(dictionary: Dictionary, _parsed: ParsedOptions) -> Command:
 def _reader_of_block(what: Block, *, blocked: bool) -> Callable[[Dictionary, ParsedOptions], Command]:
     def read(dictionary: Dictionary, parsed: ParsedOptions) -> Command:
         (call_id,) = _needed(dictionary, b"call-id")
-        for selector in (b"label", b"from-label", b"to-label", b"address"):
-            if dictionary.find(selector):
-                raise Unsupported(f"blocking by {text_of(selector)} (use from-tag)")
         if "except-offer-answer" in parsed.switches:
             raise Unsupported("all=except-offer-answer (all media of nh are of an offer and its answer)")
-        # a client that parses flags sends a from-tag only to select by it, one with raw flags sends it always
-        directional = "directional" in parsed.switches or not dictionary.find(b"rtpp-flags")
-        from_tag = _id(dictionary, b"from-tag") if directional and "all" not in parsed.switches else b""
-        return BlockMedia(call_id, from_tag, blocked, what)
+        if "all" in parsed.switches:
+            return BlockMedia(call_id, b"", blocked, what)
+        from_tag = _id(dictionary, b"from-tag") if _selects(dictionary, parsed, "directional") else b""
+        label = dictionary.read_text(b"label") or dictionary.read_text(b"from-label")
+        address = text_of(dictionary.read_text(b"address"))
+        if address:
+            address = canonical_address(address, where="address")
+        return BlockMedia(call_id, from_tag, blocked, what, text_of(label), address)
 
     return read
+
+
+def _selects(dictionary: Dictionary, parsed: ParsedOptions, flag: str) -> bool:
+    """Whether a tag is there to select by.
+
+    A client that parses the flags of its script sends the tag only then, and without the flag; one that sends
+    them as they are sends the tag always.
+    """
+    return flag in parsed.switches or not dictionary.has_text(b"rtpp-flags")
 
 
 REQUESTS: Final[Mapping[bytes, Callable[[Dictionary, ParsedOptions], Command]]] = {
