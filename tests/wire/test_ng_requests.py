@@ -219,7 +219,8 @@ def test_an_end_is_blocked_by_its_label_or_address() -> None:
         b"c", b"", True, address="2001:db8::1"
     )
     assert "address" in failure(payload("block media", call_id="c", address="no address")).message
-    assert command(payload("block media", call_id="c", label="caller", flags=["all"])) == BlockMedia(b"c", b"", True)
+    whole = payload("block media", call_id="c", label="caller", flags=["all"])
+    assert command(whole) == BlockMedia(b"c", b"", True)
 
 
 @pytest.mark.parametrize("medias", ["offer-answer", "flows", "none"])
