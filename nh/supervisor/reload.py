@@ -91,7 +91,7 @@ class Reloader:
         self._in_force = in_force
         self._reread = reread
         for slot in slots:
-            slot.on_up.append(self._send)  # it may have been started with the settings before
+            slot.events.up.append(self._send)  # it may have been started with the settings before
 
     def reload(self) -> Reloaded:
         """Read the settings again, and apply what can change.

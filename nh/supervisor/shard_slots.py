@@ -78,14 +78,14 @@ class ShardSlots:
         self._load_stored(backups)
         if runtime.timeouts is not None:
             for slot in self.all:
-                slot.on_media_timed_out.append(runtime.timeouts.report)
+                slot.events.media_timed_out.append(runtime.timeouts.report)
         if runtime.records is not None:
             for slot in self.all:
-                slot.on_rtcp_seen.append(runtime.records.add_rtcp)
+                slot.events.rtcp_seen.append(runtime.records.add_rtcp)
         if runtime.kernel is not None:
             runtime.kernel.on_links = self._send_links
             for slot in self.all:
-                slot.on_up.append(self._send_links_to)
+                slot.events.up.append(self._send_links_to)
 
     def execute(self, shard: int, command: RelayCommand, answer: Answer, client: Client) -> None:
         """Send a client's command to a shard, by number; `answer` is called once, with its result or a

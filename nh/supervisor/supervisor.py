@@ -149,8 +149,8 @@ class Supervisor:
         that the last process is gone: the next one counts as up only when it is.
         """
         for slot in self._slots.all:
-            slot.on_exit.insert(0, lambda _slot, _why: self._publisher.publish())
-            slot.on_up.append(lambda _slot: self._publisher.publish())
+            slot.events.exit.insert(0, lambda _slot, _why: self._publisher.publish())
+            slot.events.up.append(lambda _slot: self._publisher.publish())
 
     def _update_stats(self) -> None:
         self._runtime.update_stats()

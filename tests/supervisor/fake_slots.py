@@ -97,13 +97,13 @@ class FakeSlot(ShardSlot):
         return self.handles[-1]
 
     def report_ready(self) -> None:
-        self._on_ready()
+        self.on_ready()
 
     def report_no_calls_left(self, drain_round: int) -> None:
-        self._on_no_calls_left(NoCallsLeft(drain_round))
+        self.on_no_calls_left(NoCallsLeft(drain_round))
 
     def report_exit(self, why: str) -> None:
-        self._on_exit(Path("/nonexistent/socket"), why)
+        self.on_exit(why)
 
 
 def _no_process() -> ShardProcess:

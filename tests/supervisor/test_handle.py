@@ -14,7 +14,15 @@ import nh
 from nh.calls.settings import RelayConfig
 from nh.commands import CloseCall
 from nh.ipc.backup_messages import BackupMessage, SaveCall
-from nh.ipc.link_messages import Configure, RefuseNewCalls, Restore, Restored, TakeNewCalls, ToShard
+from nh.ipc.link_messages import (
+    Configure,
+    NoCallsLeft,
+    RefuseNewCalls,
+    Restore,
+    Restored,
+    TakeNewCalls,
+    ToShard,
+)
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import handle as handle_module
@@ -52,15 +60,43 @@ class FakeRecovery:
         pass
 
 
-class RunningShard:
-    """A loop with one shard process, and what the handle reports of it."""
+class Reports:
+    """What a handle reports of its process."""
 
-    def __init__(self, *options: str, command_timeout_s: float = 20.0) -> None:
-        self.loop = SelectorLoop()
+    def __init__(self) -> None:
         self.ready = 0
         self.exits: list[str] = []
-        self.results: list[RelayResult] = []
         self.empty: list[int] = []
+
+    def on_ready(self) -> None:
+        self.ready += 1
+
+    def on_exit(self, why: str) -> None:
+        self.exits.append(why)
+
+    def on_answered(self, duration_s: float) -> None:
+        pass
+
+    def on_no_calls_left(self, message: NoCallsLeft) -> None:
+        self.empty.append(message.round)
+
+    def on_media_timed_out(self, message: object) -> None:
+        pass
+
+    def on_rtcp_seen(self, message: object) -> None:
+        pass
+
+    def on_all_saved(self) -> None:
+        pass
+
+
+class RunningShard(Reports):
+    """A loop with one shard process."""
+
+    def __init__(self, *options: str, command_timeout_s: float = 20.0) -> None:
+        super().__init__()
+        self.loop = SelectorLoop()
+        self.results: list[RelayResult] = []
         spec = ShardSpec(
             configure=Configure(RelayConfig(ports=(40000, 40099), shard=5, shards=8), "none"),
             cpu=min(os.sched_getaffinity(0)),
@@ -73,13 +109,8 @@ class RunningShard:
             spec,
             ShardProcess.start(argv),
             self.recovery,
-            on_ready=self._on_ready,
-            on_exit=self.exits.append,
-            on_no_calls_left=lambda message: self.empty.append(message.round),
+            self,
         )
-
-    def _on_ready(self) -> None:
-        self.ready += 1
 
     def ask(self, *call_ids: bytes) -> None:
         for call_id in call_ids:
@@ -319,9 +350,7 @@ def test_a_shard_that_cannot_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch
             spec,
             process,
             FakeRecovery(),
-            on_ready=lambda: None,
-            on_exit=lambda why: None,
-            on_no_calls_left=lambda message: None,
+            Reports(),
         )
     assert not psutil.pid_exists(process.pid)
     loop.close()

@@ -51,8 +51,8 @@ class DrainPolicy:
         self._limit: Timer | None = None
         self._over = False
         for slot in slots:
-            slot.on_up.append(self._on_up)
-            slot.on_no_calls_left.append(self._on_no_calls_left)
+            slot.events.up.append(self._on_up)
+            slot.events.no_calls_left.append(self._on_no_calls_left)
 
     @property
     def draining(self) -> bool:

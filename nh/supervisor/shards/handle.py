@@ -6,8 +6,8 @@ overloaded, is late, or died. The process is watched through a pidfd: its end is
 
 import enum
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from nh.calls.journal import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, ShardUnavailable
 from nh.ipc import link_messages as link
-from nh.ipc.backup_messages import BackupMessage, DropCall, ReleaseSockets, SaveCall, StoreSockets
+from nh.ipc.backup_messages import DropCall, ReleaseSockets, SaveCall, StoreSockets
 from nh.ipc.channel import Channel
 from nh.ipc.link_codec import (
     UnknownMessage,
@@ -35,6 +35,7 @@ from nh.supervisor.host.cpus import pin
 from nh.supervisor.shards.backup import ProtocolViolation
 from nh.supervisor.shards.in_flight import Answer, InFlight
 from nh.supervisor.shards.process import ShardProcess
+from nh.supervisor.shards.protocols import HandleOwner, RecoverySource
 from nh.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -82,32 +83,6 @@ class ShardSpec(NamedTuple):
     calls_stay: bool = False
 
 
-class RecoverySource(Protocol):
-    """The backup of a shard: filled by its process, and given to the next one."""
-
-    def begin(self) -> Iterator[tuple[link.ToShard, list[int]]]:
-        """The messages that follow Configured, with their descriptors; the last one is Restore."""
-
-    def back_up(self, messages: Sequence[BackupMessage], fds: list[int]) -> None:
-        """The messages of one record of the shard. Descriptors that are stored are removed from `fds`.
-
-        Raises:
-            ProtocolViolation: a message makes no sense.
-        """
-
-    def restoring(self, message: link.Restoring) -> None:
-        """The shard begins to restore a call. Raises ProtocolViolation if it did not get that call."""
-
-    def restored(self, message: link.Restored) -> None:
-        """The shard has restored what it can, and was told to Serve."""
-
-    def ready(self) -> None:
-        """The shard is up."""
-
-    def died(self) -> None:
-        """The process has ended, and its link was read to the end."""
-
-
 class ShardHandle:
     """A running shard process.
 
@@ -116,13 +91,7 @@ class ShardHandle:
         spec: its settings.
         process: waits for its settings; belongs to the handle.
         recovery: gets the shard's backup messages, and says what to restore.
-        on_ready: called once, when the shard serves calls.
-        on_exit: called once, with the reason, when the process is reaped and all commands are answered.
-        on_no_calls_left: called with each NoCallsLeft of the shard.
-        on_media_timed_out: called with each MediaTimedOut of the shard.
-        on_rtcp_seen: called with each RtcpSeen.
-        on_all_saved: called with each AllSaved.
-        on_answered: called with the seconds that a command took, for each that the shard answered in time.
+        owner: see HandleOwner.
 
     Raises:
         OSError: the process cannot be watched; it has been ended.
@@ -134,14 +103,7 @@ class ShardHandle:
         spec: ShardSpec,
         process: ShardProcess,
         recovery: RecoverySource,
-        *,
-        on_ready: Callable[[], None],
-        on_exit: Callable[[str], None],
-        on_no_calls_left: Callable[[link.NoCallsLeft], None],
-        on_media_timed_out: Callable[[MediaTimedOut], None] = lambda _: None,
-        on_rtcp_seen: Callable[[RtcpSeen], None] = lambda _: None,
-        on_answered: Callable[[float], None] = lambda _: None,
-        on_all_saved: Callable[[], None] = lambda: None,
+        owner: HandleOwner,
     ) -> None:
         self.state = HandleState.STARTING
         self._loop = loop
@@ -149,13 +111,8 @@ class ShardHandle:
         self._unknown_log = RateLimitedLogger(logger, loop.now, UNKNOWN_INTERVAL_S)
         self._calls_stay = spec.calls_stay
         self._recovery = recovery
-        self._on_ready = on_ready
-        self._on_exit = on_exit
-        self._on_no_calls_left = on_no_calls_left
-        self._on_media_timed_out = on_media_timed_out
-        self._on_rtcp_seen = on_rtcp_seen
-        self._on_all_saved = on_all_saved
-        self._in_flight = InFlight(loop, self._name, spec.command_timeout_s, on_answered)
+        self._owner = owner
+        self._in_flight = InFlight(loop, self._name, spec.command_timeout_s, owner.on_answered)
         self._grace: Timer | None = None
         self._process = process
         try:
@@ -280,13 +237,13 @@ class ShardHandle:
             case link.Ready():
                 self._on_shard_ready(message)
             case link.NoCallsLeft():
-                self._on_no_calls_left(message)
+                self._owner.on_no_calls_left(message)
             case link.AllSaved():
-                self._on_all_saved()
+                self._owner.on_all_saved()
             case MediaTimedOut():
-                self._on_media_timed_out(message)
+                self._owner.on_media_timed_out(message)
             case RtcpSeen():
-                self._on_rtcp_seen(message)
+                self._owner.on_rtcp_seen(message)
 
     def _on_shard_ready(self, message: link.Ready) -> None:
         if self.state is not HandleState.STARTING:
@@ -300,7 +257,7 @@ class ShardHandle:
                 __version__,
             )
         self._recovery.ready()
-        self._on_ready()
+        self._owner.on_ready()
 
     def _on_link_lost(self) -> None:
         # the process is about to end, with an exit status of its own; if it does not end, it is killed
@@ -325,4 +282,4 @@ class ShardHandle:
             self._grace.cancel()
         self._recovery.died()
         self._in_flight.fail_all(f"{self._name} ended ({why}); whether it executed the command is not known")
-        self._on_exit(why)
+        self._owner.on_exit(why)

@@ -67,8 +67,8 @@ class ShardManager:
         self._all_were_up = False
         self._given_up = False
         for slot in slots:
-            slot.on_up.append(self._on_up)
-            slot.on_exit.append(self._on_exit)
+            slot.events.up.append(self._on_up)
+            slot.events.exit.append(self._on_exit)
 
     @property
     def shards(self) -> int:
@@ -128,7 +128,7 @@ class ShardManager:
                     on_saved()
 
         for slot in self._slots:
-            slot.on_all_saved = [functools.partial(saved, slot.number)]
+            slot.events.all_saved = [functools.partial(saved, slot.number)]
             slot.tell(SaveAll())
 
     def kill(self) -> None:

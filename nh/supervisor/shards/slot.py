@@ -22,11 +22,35 @@ from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
 from nh.supervisor.shards.backoff import Backoff
 from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, ShardSpec
+from nh.supervisor.shards.heartbeat import HeartbeatPolls
 from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess
 from nh.supervisor.shards.recovery import Recovery
 
 logger = logging.getLogger(__name__)
+
+
+class SlotEvents:
+    """What becomes of a shard and what it reports: callables for each event, called in order.
+
+    Attributes:
+        up: called with the slot when a process is ready.
+        exit: called with the slot and the reason when the process is gone.
+        no_calls_left: called with the slot when its `drain_round` has changed.
+        all_saved: called when the shard has saved all calls, which it was told to.
+        media_timed_out: called with each call of the shard whose media have timed out.
+        rtcp_seen: called with the RTCP that passed the shard.
+    """
+
+    __slots__ = ("all_saved", "exit", "media_timed_out", "no_calls_left", "rtcp_seen", "up")
+
+    def __init__(self) -> None:
+        self.up: list[Callable[[ShardSlot], None]] = []
+        self.exit: list[Callable[[ShardSlot, str], None]] = []
+        self.no_calls_left: list[Callable[[ShardSlot], None]] = []
+        self.all_saved: list[Callable[[], None]] = []
+        self.media_timed_out: list[Callable[[MediaTimedOut], None]] = []
+        self.rtcp_seen: list[Callable[[RtcpSeen], None]] = []
 
 
 class ShardSlot:
@@ -38,7 +62,7 @@ class ShardSlot:
         new_process: returns a process that waits for its settings; raises OSError.
         recovery: the backup of sockets and calls, and how a new process gets it.
         status: where state, restarts and hangs are published.
-        read_heartbeat: returns the number of the shard's last publication, 0: there was none.
+        read_heartbeat: see HeartbeatPolls.
         directory: the runtime directory, in which each process listens for the next supervisor.
 
     Attributes:
@@ -51,12 +75,7 @@ class ShardSlot:
         backoff: the shard's delays between a death and the next start.
         timer: the manager's, for the next start or the end of the time to get ready.
         drain_round: the round of the drain in which the shard said that it has no call left; 0: it has not.
-        on_up: called with the slot, in order, when a process is ready.
-        on_exit: called with the slot and the reason when the process is gone.
-        on_no_calls_left: called with the slot when `drain_round` has changed.
-        on_all_saved: called when the shard has saved all calls, which it was told to.
-        on_media_timed_out: called with each call of the shard whose media have timed out.
-        on_rtcp_seen: called with the RTCP that passed the shard.
+        events: what becomes of the shard, for others.
     """
 
     def __init__(
@@ -81,21 +100,14 @@ class ShardSlot:
         self.backoff = Backoff()
         self.timer: Timer | None = None
         self.drain_round = 0
-        self.on_up: list[Callable[[ShardSlot], None]] = []
-        self.on_exit: list[Callable[[ShardSlot, str], None]] = []
-        self.on_no_calls_left: list[Callable[[ShardSlot], None]] = []
-        self.on_all_saved: list[Callable[[], None]] = []
-        self.on_media_timed_out: list[Callable[[MediaTimedOut], None]] = []
-        self.on_rtcp_seen: list[Callable[[RtcpSeen], None]] = []
+        self.events = SlotEvents()
         self._loop = loop
         self._spec = spec
         self._new_process = new_process
-        self._read_heartbeat = read_heartbeat
+        self._heartbeat = HeartbeatPolls(read_heartbeat)
         self._directory = directory
         self._settings: Reconfigure | None = None
         self._handle: ShardHandle | None = None
-        self._last_heartbeat = 0
-        self._unchanged_polls = 0
         self._confirmed = 0
 
     @property
@@ -123,29 +135,16 @@ class ShardSlot:
         self._confirmed = 0
         self.status.state = ShardState.STARTING
         self.process_name = f"shard-{self.number}-{secrets.token_hex(4)}"
-        handover_path = self._directory / f"{self.process_name}.sock"
         configure = msgspec.structs.replace(
             self._spec.configure,
-            handover_path=str(handover_path),
+            handover_path=str(self._handover_path),
             successor=self.pid > 0 or self._spec.configure.successor,
         )
         self._handle = self._launch(self._spec._replace(configure=configure))
         self.pid = self._handle.pid
 
     def _launch(self, spec: ShardSpec) -> ShardHandle:
-        return ShardHandle(
-            self._loop,
-            spec,
-            self._new_process(),
-            self.recovery,
-            on_ready=self._on_ready,
-            on_no_calls_left=self._on_no_calls_left,
-            on_media_timed_out=self._on_media_timed_out,
-            on_rtcp_seen=self._on_rtcp_seen,
-            on_all_saved=self._on_all_saved,
-            on_answered=self.status.command_s.observe,
-            on_exit=lambda why: self._on_exit(Path(spec.configure.handover_path), why),
-        )
+        return ShardHandle(self._loop, spec, self._new_process(), self.recovery, self)
 
     def terminate(self, grace_s: float) -> None:
         """Ask the process to end; after `grace_s` seconds it is killed. No effect if there is none."""
@@ -208,48 +207,62 @@ class ShardSlot:
         Returns:
             How many polls in a row found it unchanged; 0 while the shard is not up.
         """
-        before, self._last_heartbeat = self._last_heartbeat, self._read_heartbeat() if self.up else 0
-        # 0: a shard publishes before it is up, so one that never published cannot be said to hang
-        unchanged = bool(before) and self._last_heartbeat == before
-        self._unchanged_polls = self._unchanged_polls + 1 if unchanged else 0
-        return self._unchanged_polls
+        if self.up:
+            return self._heartbeat.poll()
+        self._heartbeat.reset()
+        return 0
 
     def kill_hanging(self) -> None:
         """Kill a process whose heartbeat stands still; the manager starts the next one."""
         logger.error("shard %d (pid %d) hangs; it is killed", self.number, self.pid)
         self.status.hangs += 1
-        self._unchanged_polls = 0
+        self._heartbeat.reset()
         self.kill()
 
-    # --- what the process reports -----------------------------------------------------------------
+    # --- what the process reports, see HandleOwner ------------------------------------------------
 
-    def _on_ready(self) -> None:
+    def on_ready(self) -> None:
+        """The process serves calls."""
         self.was_up = True
         self.status.state = ShardState.UP
         logger.info("shard %d is up (pid %d)", self.number, self.pid)
-        for on_up in self.on_up:
-            on_up(self)
+        for call in self.events.up:
+            call(self)
 
-    def _on_no_calls_left(self, message: NoCallsLeft) -> None:
+    def on_answered(self, duration_s: float) -> None:
+        """The process has answered a command in time."""
+        self.status.command_s.observe(duration_s)
+
+    def on_no_calls_left(self, message: NoCallsLeft) -> None:
+        """The process has no call left."""
         self.drain_round = message.round
-        for on_no_calls_left in self.on_no_calls_left:
-            on_no_calls_left(self)
+        for call in self.events.no_calls_left:
+            call(self)
 
-    def _on_all_saved(self) -> None:
-        for on_all_saved in self.on_all_saved:
-            on_all_saved()
+    def on_all_saved(self) -> None:
+        """The process has saved all calls."""
+        for call in self.events.all_saved:
+            call()
 
-    def _on_rtcp_seen(self, message: RtcpSeen) -> None:
-        for on_rtcp_seen in self.on_rtcp_seen:
-            on_rtcp_seen(message)
+    def on_rtcp_seen(self, message: RtcpSeen) -> None:
+        """RTCP has passed the process."""
+        for call in self.events.rtcp_seen:
+            call(message)
 
-    def _on_media_timed_out(self, message: MediaTimedOut) -> None:
-        for on_media_timed_out in self.on_media_timed_out:
-            on_media_timed_out(message)
+    def on_media_timed_out(self, message: MediaTimedOut) -> None:
+        """The media of a call have timed out."""
+        for call in self.events.media_timed_out:
+            call(message)
 
-    def _on_exit(self, handover_path: Path, why: str) -> None:
-        handover_path.unlink(missing_ok=True)
+    def on_exit(self, why: str) -> None:
+        """The process is gone."""
+        self._handover_path.unlink(missing_ok=True)
         self._handle = None
         self.status.state = ShardState.DOWN
-        for on_exit in self.on_exit:
-            on_exit(self, why)
+        for call in self.events.exit:
+            call(self, why)
+
+    @property
+    def _handover_path(self) -> Path:
+        """Where the present process listens for the next supervisor."""
+        return self._directory / f"{self.process_name}.sock"
