@@ -30,6 +30,9 @@ MAX_SOURCES: Final = 16
 MAX_REFUSALS: Final = 20
 """Most error responses in one second and component: senders without a key are sent no more."""
 
+ICE_OPTIONS: Final = ("trickle", "ice2")
+"""The options of ICE that the relay supports: Trickle ICE (RFC 8840) and RFC 8445 itself (its section 10)."""
+
 _MAX_UNKNOWN: Final = 8
 
 
@@ -100,9 +103,10 @@ class IceAgent:
         remote_ufrag: the end's own user fragment; "": the end has not announced it yet, and any is taken.
         earlier_ufrag: the end's user fragment before its last restart, "" before the first one.
         remote_lite: the end is lite, too, and sends no checks.
+        options: those of ICE_OPTIONS that the end supports, too.
     """
 
-    __slots__ = ("credentials", "earlier_ufrag", "remote_lite", "remote_ufrag")
+    __slots__ = ("credentials", "earlier_ufrag", "options", "remote_lite", "remote_ufrag")
 
     def __init__(
         self,
@@ -111,11 +115,13 @@ class IceAgent:
         earlier_ufrag: str = "",
         *,
         remote_lite: bool = False,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.credentials = credentials
         self.remote_ufrag = remote_ufrag
         self.earlier_ufrag = earlier_ufrag
         self.remote_lite = remote_lite
+        self.options = options
 
     def knows(self, packet: bytes) -> bool:
         """Whether a packet is a message of STUN whose user name is for this agent."""

@@ -192,6 +192,12 @@ class Medium(Section, frozen=True):
         return self.session.has("ice-lite") or self.has("ice-lite")
 
     @property
+    def ice_options(self) -> frozenset[str]:
+        """Which options of ICE its sender has (RFC 8839 5.6), here or in the session section."""
+        found = (*self.attributes.get("ice-options", ()), *self.session.attributes.get("ice-options", ()))
+        return frozenset(word for each in found for word in each.value.decode("ascii", "replace").split())
+
+    @property
     def handshakes(self) -> tuple[str, ...]:
         """What its sender sends before the media: "stun" (ICE), "dtls" (RFC 5763), "zrtp" (RFC 6189 8)."""
         parts, own, session = _transport_of(self.proto).parts, self.attributes, self.session.attributes

@@ -46,6 +46,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
         crypto: a=crypto lines in place of those that there are; None leaves them.
         bundle_only: it has no port of its own, but that of the bundle's first medium (RFC 9143 6).
         credentials: of the relay's ICE; None: it has none with the receiver.
+        ice_options: of that ICE.
         further: address to announce and lowest port of the further candidates of that ICE.
         dtls: the same of a=fingerprint, a=setup and a=tls-id.
     """
@@ -58,6 +59,7 @@ class MediumPlan(msgspec.Struct, frozen=True):
     crypto: tuple[bytes, ...] | None = None
     bundle_only: bool = False
     credentials: IceCredentials | None = None
+    ice_options: tuple[str, ...] = ()
     further: tuple[tuple[str, int], ...] = ()
     dtls: tuple[bytes, ...] | None = None
 
@@ -71,7 +73,6 @@ class RewritePlan(msgspec.Struct, frozen=True):
             if the session's is not right for it.
         origin: IP address for o=; None leaves it.
         ice: what to do with ICE attributes.
-        ice_options: of the relay's ICE.
         appended: lines of further media to add at the end.
         hidden: indexes of the media that are left out, with their a=mid in a=group.
         mark: id of this relay for loop protection, a token of RFC 8866; "" adds no mark.
@@ -86,7 +87,6 @@ class RewritePlan(msgspec.Struct, frozen=True):
     connection: str | None = None
     origin: str | None = None
     ice: IceAction = IceAction.KEEP
-    ice_options: tuple[str, ...] = ()
     appended: tuple[bytes, ...] = ()
     hidden: frozenset[int] = frozenset()
     mark: str = ""
@@ -218,7 +218,7 @@ def _rewrite_medium(
         edits.insert_after(medium.last, b"a=bundle-only")
     ice = IceAction.REMOVE if plan.bundle_only else whole.ice
     rewrite_medium_ice(
-        edits, medium, ice, _places(plan, port), credentials=plan.credentials, options=whole.ice_options
+        edits, medium, ice, _places(plan, port), credentials=plan.credentials, options=plan.ice_options
     )
     if plan.crypto is not None:
         drop_attributes(edits, medium, ("crypto",))

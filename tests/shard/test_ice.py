@@ -69,6 +69,31 @@ def test_ice_can_be_offered_for_an_end_without(testbed: NgTestbed, alice: MediaP
     assert not attributes(testbed.answer(phone.sdp()), "ice")
 
 
+@pytest.mark.parametrize(
+    ("said", "repeated"),
+    [
+        ("trickle", ["ice-options:trickle", "end-of-candidates"]),
+        ("ice2", ["ice-options:ice2"]),
+        ("ice2 renomination trickle", ["ice-options:trickle ice2", "end-of-candidates"]),
+        ("renomination", []),
+    ],
+)
+@pytest.mark.parametrize("of_session", [False, True], ids=["medium", "session"])
+def test_an_end_hears_which_of_its_options_of_ice_the_relay_supports(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, said: str, repeated: list[str], of_session: bool
+) -> None:
+    """In each SDP, also of a process that goes on with the call; the plain end hears nothing of it."""
+    sdp = IcePhone(alice, "them", f"ice-options:{said}").sdp()
+    if of_session:
+        option = f"a=ice-options:{said}\r\n".encode()
+        sdp = sdp.replace(option, b"").replace(b"t=0 0\r\n", b"t=0 0\r\n" + option)
+    assert b"ice-options" not in testbed.offer(sdp, ice=REMOVE)
+    testbed.restore()
+    for to_phone in (testbed.answer(bob), testbed.offer(bob, tag=b"bob", to=b"alice")):
+        found = [each for each in attributes(to_phone) if each.startswith(("ice-options", "end-of"))]
+        assert found == repeated
+
+
 def test_muxed_rtcp_has_no_candidate(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     phone = IcePhone(alice, "them", "rtcp-mux")
     testbed.offer(phone.sdp(), ice=REMOVE, mux_demux=True)

@@ -12,7 +12,7 @@ from nh.calls.offer_answer.party import Party, of_media
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.sockets.group import SocketGroup
 from nh.errors import SnapshotUnreadable
-from nh.ice.agent import MAX_SOURCES, Checked, CheckResult, IceAgent, IceComponent
+from nh.ice.agent import ICE_OPTIONS, MAX_SOURCES, Checked, CheckResult, IceAgent, IceComponent
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
 
 Ufrag = Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)]
@@ -55,12 +55,14 @@ class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     remote_ufrag: Ufrag
     earlier_ufrag: Ufrag
     remote_lite: bool
+    options: Annotated[list[Ufrag], msgspec.Meta(max_length=len(ICE_OPTIONS))] = []
 
     @classmethod
     def take(cls, agent: IceAgent) -> Self:
         """The snapshot of `agent`."""
         taken = [CredentialsSnapshot.take(each) for each in agent.credentials]
-        return cls(taken, agent.remote_ufrag, agent.earlier_ufrag, agent.remote_lite)
+        options = list(agent.options)
+        return cls(taken, agent.remote_ufrag, agent.earlier_ufrag, agent.remote_lite, options)
 
     def rebuild(self) -> IceAgent:
         """The agent as it was.
@@ -69,7 +71,13 @@ class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             SnapshotUnreadable: its credentials are none.
         """
         credentials = tuple([each.rebuild() for each in self.credentials])
-        return IceAgent(credentials, self.remote_ufrag, self.earlier_ufrag, remote_lite=self.remote_lite)
+        return IceAgent(
+            credentials,
+            self.remote_ufrag,
+            self.earlier_ufrag,
+            remote_lite=self.remote_lite,
+            options=tuple([each for each in ICE_OPTIONS if each in self.options]),
+        )
 
 
 class PartyIce(msgspec.Struct, array_like=True, frozen=True):

@@ -161,7 +161,6 @@ def _plan(
     mark: str,
 ) -> RewritePlan:
     options, ice, bundles = negotiated.options, negotiated.ice, negotiated.bundles
-    ice_options = (("trickle", options.trickle), ("ice2", options.ice2))
     return RewritePlan(
         media=tuple(write_ice(plans, ice)),
         appended=tuple(appended),
@@ -169,7 +168,6 @@ def _plan(
         connection=negotiated.address,
         origin=negotiated.address if options.replace_origin else None,
         ice=ice.action,
-        ice_options=tuple(name for name, wanted in ice_options if wanted),
         mark=mark if options.loop_protect else "",
         bundles=bundles.groups,
         mids=bundles.mids,

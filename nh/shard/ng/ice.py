@@ -14,7 +14,7 @@ from msgspec import structs
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.party import MediumRequest, Party, of_media
 from nh.commands import IceHandling, OfferOptions
-from nh.ice.agent import IceAgent
+from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials, new_credentials
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.ice import IceAction
@@ -37,11 +37,13 @@ class MediumIce(NamedTuple):
         agent: the relay's agent towards the end that the SDP is of; None: none.
         offered: the credentials that the relay offers to the other end; None: none.
         written: the credentials in the forwarded SDP; None: none of the relay's.
+        options: what a=ice-options says beside these.
     """
 
     agent: IceAgent | None = None
     offered: IceCredentials | None = None
     written: IceCredentials | None = None
+    options: tuple[str, ...] = ()
 
 
 class NegotiatedIce(NamedTuple):
@@ -76,7 +78,7 @@ def write_ice(plans: Sequence[MediumPlan | None], ice: NegotiatedIce) -> list[Me
     return [
         plan
         if plan is None or plan.bundle_only or each.written is None
-        else structs.replace(plan, credentials=each.written)
+        else structs.replace(plan, credentials=each.written, ice_options=each.options)
         for plan, each in zip(plans, ice.media, strict=True)
     ]
 
@@ -180,7 +182,8 @@ def ice_of_offer(
         if _moves(medium, sender, index, options, address):
             known = None  # other ports are a restart
         offered = (known or far) if agents.far else None
-        media.append(MediumIce(agent, offered, offered))
+        said = _options_towards(next(agents_towards(receiver, index), None), options)
+        media.append(MediumIce(agent, offered, offered, said))
     return NegotiatedIce(IceAction.OWN, media)
 
 
@@ -247,8 +250,18 @@ def ice_of_answer(
             agent = agent_for(medium, offered, list(agents_towards(answerer, index)))
         towards = member_at(offerer.ice, tagged.get(index, index))
         written = None if towards is None or options.ice is IceHandling.REMOVE else towards.credentials[0]
-        media.append(MediumIce(agent, written=written))
+        media.append(MediumIce(agent, written=written, options=_options_towards(towards, options)))
     return NegotiatedIce(IceAction.OWN, media)
+
+
+def _options_towards(agent: IceAgent | None, options: OfferOptions) -> tuple[str, ...]:
+    """What an end is told that the relay supports: what it has said of itself, as in rtpengine, and the flags.
+
+    An end that trickles waits for the other one to say that it can take that (RFC 8840 4.1).
+    """
+    wanted = {"trickle": options.trickle, "ice2": options.ice2}
+    known = () if agent is None else agent.options
+    return tuple([each for each in ICE_OPTIONS if wanted[each] or each in known])
 
 
 def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from nh.calls.offer_answer.party import Party
-from nh.ice.agent import IceAgent
+from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials
 from nh.sdp.description import Medium
 
@@ -21,15 +21,18 @@ def agent_of_offer(medium: Medium, new: IceCredentials, sender: Party | None, in
 def agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent]) -> IceAgent:
     """The agent with these credentials towards an end; those that the end may still use go along."""
     ufrag, lite = medium.ice_ufrag, medium.ice_lite
+    said = medium.ice_options
+    options = tuple([each for each in ICE_OPTIONS if each in said])
     for agent in present:
-        if (agent.credentials[0], agent.remote_ufrag, agent.remote_lite) == (ours, ufrag, lite):
+        known = (agent.credentials[0], agent.remote_ufrag, agent.remote_lite, agent.options)
+        if known == (ours, ufrag, lite, options):
             return agent
     before = next((agent for agent in present if agent.remote_ufrag), None)
     if before is None:
-        return IceAgent((ours,), ufrag, remote_lite=lite)
+        return IceAgent((ours,), ufrag, remote_lite=lite, options=options)
     others = [each for each in before.credentials if each != ours]
     earlier = before.earlier_ufrag if before.remote_ufrag == ufrag else before.remote_ufrag
-    return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite)
+    return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite, options=options)
 
 
 def known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:
