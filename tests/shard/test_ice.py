@@ -124,6 +124,31 @@ def test_ends_meet_at_a_relay_that_is_one_candidate_of_theirs(
     testbed.passes(bob, to_bob, alice)
 
 
+@pytest.mark.parametrize("ice", [IceHandling.DEFAULT, FORCE])
+def test_an_end_that_muxes_is_offered_no_candidate_of_rtcp_again(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, ice: IceHandling
+) -> None:
+    """A new medium has one: its receiver may refuse to multiplex it."""
+    caller, callee = IcePhone(alice, "caller", "rtcp-mux"), IcePhone(bob, "callee", "rtcp-mux")
+
+    def components(sdp: bytes) -> list[list[str]]:
+        media = [medium.attributes for medium in read_sdp(sdp.decode())]
+        return [
+            [each.split()[1] for each in medium if each.startswith("candidate:")] for medium in media
+        ]
+
+    assert components(testbed.offer(caller.sdp(), ice=ice)) == [["1", "2"]]
+    testbed.answer(callee.sdp(), ice=ice)
+    testbed.restore()
+    assert components(testbed.offer(caller.sdp(), to=b"bob")) == [["1"]]
+    testbed.answer(callee.sdp())
+    assert components(testbed.offer(callee.sdp(), tag=b"bob", to=b"alice")) == [["1"]]
+    testbed.answer(caller.sdp(), tag=b"alice", to=b"bob")
+    audio = caller.sdp()
+    added = audio + audio[audio.index(b"m=") :].replace(b"m=audio", b"m=video")
+    assert components(testbed.offer(added, to=b"bob")) == [["1"], ["1", "2"]]
+
+
 def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
     testbed: NgTestbed, alice: MediaPeer
 ) -> None:

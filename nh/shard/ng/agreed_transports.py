@@ -64,6 +64,20 @@ def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
     return [muxes[index] if index < len(taken) and taken[index] else True for index in range(count)]
 
 
+def sole_muxes(receiver: Party | None, count: int, *, required: bool) -> list[bool]:
+    """Which media of an offer have no port for RTCP alone where its receiver multiplexes (RFC 8829 5.2.2).
+
+    Args:
+        receiver: it has agreed on that for some media, which it has still; None: it is not known.
+        count: how many media there are.
+        required: the client says so of all of them.
+    """
+    if required or receiver is None or not any(receiver.muxes):
+        return [required] * count
+    kept = [bool(mux and taken) for mux, taken in zip(receiver.muxes, receiver.transports, strict=False)]
+    return [*kept[:count], *[False] * (count - len(kept))]
+
+
 def _transports_of(party: Party) -> Sequence[str]:
     """The transports that an end has agreed on by ng, or else those that it has."""
     if party.transports:

@@ -56,13 +56,14 @@ def forward_offer(
 def _plans_of_offer(
     negotiated: NegotiatedOffer, groups: Sequence[SocketGroup | None]
 ) -> list[MediumPlan | None]:
-    required, bundles = negotiated.options.mux_require, negotiated.bundles
+    bundles = negotiated.bundles
     carriers = of_carriers(groups, negotiated.carriers)
     media = zip(
         negotiated.shown.description.media,
         # media that the receiver sees rejected may carry others
         [None if index in negotiated.unseen else group for index, group in enumerate(carriers)],
         negotiated.muxes,
+        negotiated.sole,
         negotiated.transports,
         negotiated.secured,
         strict=True,
@@ -72,12 +73,12 @@ def _plans_of_offer(
             medium,
             group,
             negotiated.address,
-            mux_towards_answerer(mux, required=required),
+            mux_towards_answerer(mux, sole=sole),
             proto=proto,
             secured=secured,
             further=negotiated.further,
         )
-        for medium, group, mux, proto, secured in media
+        for medium, group, mux, sole, proto, secured in media
     ]
     if bundles.one_port:
         return with_port_of_first(plans, bundles.bundled, strict=bundles.strict)

@@ -156,14 +156,18 @@ def _without_transport(plan: MediumPlan) -> MediumPlan:
     )
 
 
-def mux_towards_answerer(mux: Mux, *, required: bool) -> tuple[MuxAction, bool]:
+def mux_towards_answerer(mux: Mux, *, sole: bool) -> tuple[MuxAction, bool]:
     """What becomes of a=rtcp-mux in a forwarded offer.
 
+    Args:
+        mux: of the medium.
+        sole: the client requires it, or the answerer has agreed on it before (RFC 8829 5.2.2).
+
     Returns:
-        The action, and whether the SDP announces no port for RTCP. It announces one unless mux is required:
-        the answerer may refuse mux.
+        The action, and whether the SDP announces no port for RTCP. It announces one to an answerer that may
+        refuse mux.
     """
-    if required and mux.passed_on:
+    if sole and mux.passed_on:
         return MuxAction.ADD, True
     if mux.passed_on:
         return MuxAction.KEEP if mux.offered else MuxAction.ADD, False

@@ -22,7 +22,7 @@ from nh.calls.offer_answer.party import (
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
-from nh.shard.ng.agreed_transports import agreed_muxes, wanted_transports
+from nh.shard.ng.agreed_transports import agreed_muxes, sole_muxes, wanted_transports
 from nh.shard.ng.bundle_transports import (
     share_security,
     share_transports,
@@ -59,6 +59,7 @@ class NegotiatedOffer(NamedTuple):
         secured: of each medium, its keys.
         ice: what becomes of its ICE.
         muxes: what becomes of the offer of rtcp-mux, for each medium.
+        sole: of each medium, whether the receiver has no port for RTCP alone where it multiplexes.
         left_out: see leave_out().
         sender_forms, receiver_forms: of each medium, as its sender and its receiver see it.
     """
@@ -76,6 +77,7 @@ class NegotiatedOffer(NamedTuple):
     secured: list[Secured]
     ice: NegotiatedIce
     muxes: list[Mux]
+    sole: list[bool]
     left_out: str
     sender_forms: Sequence[Forms]
     receiver_forms: tuple[Forms, ...]
@@ -189,6 +191,7 @@ def negotiate_offer(
         secured,
         ice,
         muxes,
+        sole_muxes(ends.receiver, len(muxes), required=options.mux_require),
         left_out,
         ends.forms,
         forms,
