@@ -80,7 +80,7 @@ def test_ice_can_be_offered_for_an_end_without(testbed: NgTestbed, alice: MediaP
 )
 @pytest.mark.parametrize("of_session", [False, True], ids=["medium", "session"])
 def test_an_end_hears_which_of_its_options_of_ice_the_relay_supports(
-    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, said: str, repeated: list[str], of_session: bool
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, *, said: str, repeated: list[str], of_session: bool
 ) -> None:
     """In each SDP, also of a process that goes on with the call; the plain end hears nothing of it."""
     sdp = IcePhone(alice, "them", f"ice-options:{said}").sdp()
@@ -133,9 +133,7 @@ def test_an_end_that_muxes_is_offered_no_candidate_of_rtcp_again(
 
     def components(sdp: bytes) -> list[list[str]]:
         media = [medium.attributes for medium in read_sdp(sdp.decode())]
-        return [
-            [each.split()[1] for each in medium if each.startswith("candidate:")] for medium in media
-        ]
+        return [[each.split()[1] for each in medium if each.startswith("candidate:")] for medium in media]
 
     assert components(testbed.offer(caller.sdp(), ice=ice)) == [["1", "2"]]
     testbed.answer(callee.sdp(), ice=ice)

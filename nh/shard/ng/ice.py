@@ -255,7 +255,7 @@ def ice_of_answer(
 
 
 def _options_towards(agent: IceAgent | None, options: OfferOptions) -> tuple[str, ...]:
-    """What an end is told that the relay supports: what it has said of itself, as in rtpengine, and the flags.
+    """What an end is told that the relay supports: what it says itself, as in rtpengine, and the flags.
 
     An end that trickles waits for the other one to say that it can take that (RFC 8840 4.1).
     """
