@@ -75,17 +75,20 @@ class InterfaceChoice:
         sender: Party | None,
         receiver: Party | None,
         *,
+        moved_to: int = 0,
         call_id: bytes = b"",
     ) -> InterfacePair:
         """The interfaces of an offer. An unknown name means the default, as in rtpengine, and a warning.
 
-        What the options name counts for each offer. A party of which they name nothing stays where it is.
+        What the options name counts for each offer. A party of which they name nothing stays where it is, or
+        follows its end to another address family, as in rtpengine.
 
         Args:
             options: the options of the command.
             family: address family of the SDP, 4 or 6.
             sender: the party that offers, None if it is new.
             receiver: the same of the other party.
+            moved_to: see family_moved_to().
             call_id: of the call, for log lines.
 
         Raises:
@@ -96,6 +99,8 @@ class InterfaceChoice:
         near = self._choose(near_name, sender.interface if sender else None, 0)
         if near is None:
             near = self._named(near_name, family, unknown) if options.direction else self.default(family)
+        elif moved_to not in (0, near.family):
+            near = self._in_family(near, moved_to, named=bool(near_name))
         before = receiver.interface if receiver else sender.peer_interface if sender else None
         far = self._choose(far_name, before, options.family)
         if far is None:
@@ -119,6 +124,19 @@ class InterfaceChoice:
         if present is None or name not in ("", present.name) or family not in (0, present.family):
             return None
         return present
+
+    def _in_family(self, present: Interface, family: int, *, named: bool) -> Interface:
+        """The interface in the place of one whose end has moved to another address family.
+
+        Args:
+            present: the one before, which stays if there is no other.
+            family: 4 or 6.
+            named: the client names it: only an address of that name can take its place.
+        """
+        found = [each for each in self._interfaces if each.family == family]
+        same_name = [each for each in found if each.name == present.name]
+        candidates = same_name if named else [*same_name, *found]
+        return candidates[0] if candidates else present
 
     def default(self, family: int, *, required: bool = False) -> Interface:
         """The first interface of an address family.

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
+from nh.calls.ip_address import UNSPECIFIED
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
 from nh.calls.media_security import MediaSecurity
@@ -45,6 +46,18 @@ def family_of(description: SessionDescription) -> int:
         if medium.connection is not None:
             return 6 if ":" in medium.connection else 4
     return 4
+
+
+def family_moved_to(description: SessionDescription) -> int:
+    """The address family (4 or 6) that an end says it is in now; 0: it does not say.
+
+    With ICE its address is one candidate of many, and one of a hold is no address.
+    """
+    for medium in description.media:
+        connection = medium.connection
+        if connection is not None and connection not in UNSPECIFIED and not medium.ice and medium.port:
+            return 6 if ":" in connection else 4
+    return 0
 
 
 def leave_out(

@@ -43,7 +43,14 @@ from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer, negotiate_offer
-from nh.shard.ng.negotiation import announced_media, family_of, leave_out, policy_for, read_sdp
+from nh.shard.ng.negotiation import (
+    announced_media,
+    family_moved_to,
+    family_of,
+    leave_out,
+    policy_for,
+    read_sdp,
+)
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
@@ -116,6 +123,7 @@ class Signalling:
             family_of(description),
             ends.find_met(command.via_branch),
             ends.receiver,
+            moved_to=family_moved_to(description),
             call_id=command.call_id,
         )
         negotiated = negotiate_offer(
