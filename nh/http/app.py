@@ -20,7 +20,7 @@ from nh.http.ng import NgGateway
 from nh.http.ng_link import NgLink
 from nh.http.page import page_routes
 from nh.http.relay import RpcClient, StatsSource
-from nh.http.replies import error_reply, json_reply
+from nh.http.replies import error_reply, is_api, json_reply
 from nh.http.token import TokenCheck
 from nh.ipc.http_config import HttpConfig
 from nh.results import Failure
@@ -29,6 +29,10 @@ from nh.stats.reading import StatsReading
 
 _MARGIN_S: Final = 1.0
 """nh answers within command_timeout_s; this process waits so much longer."""
+
+_PATHS: Final = (
+    "the page is at /, the API at /api/openapi.json; /metrics, /healthz and /readyz are for programs"
+)
 
 
 def make_app(config: HttpConfig) -> ASGIApp:
@@ -75,8 +79,9 @@ async def _on_error(_request: Request, error: Exception) -> Response:
 async def _on_no_route(request: Request, error: Exception) -> Response:
     """404 or 405: an error of the API where the path is one of it."""
     assert isinstance(error, HTTPException)
-    if not request.url.path.startswith("/api/"):
-        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    if not is_api(request.url.path):
+        where = f"; {_PATHS}" if error.status_code == 404 else ""
+        return PlainTextResponse(f"{error.detail}{where}\n", error.status_code, error.headers)
     if error.status_code == 405:
         what = Failure("bad_request", "this path of the API has another method; /api/openapi.json says which")
     else:

@@ -5,8 +5,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nh.http.replies import is_api, json_reply
+from nh.results import Failure
 
 _HEADERS: Final = {
     "cache-control": "no-store",
@@ -51,7 +54,7 @@ class Guard:
             await send(message)
 
         if why := self._refusal(scope):
-            await PlainTextResponse(f"{why}\n", 403)(scope, receive, send_guarded)
+            await _forbidden(scope, why)(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
 
@@ -59,10 +62,20 @@ class Guard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._local and not _is_local(host):
-            return "Host is not loopback, and nh listens there alone"
+            return (
+                "Host is not loopback, and nh listens there alone; ask for 127.0.0.1, or have the proxy in"
+                " front send that as Host"
+            )
         if origin is not None and _host_of(origin) != host.lower():
-            return "Origin is another site"
+            return "Origin is another site; only pages of nh itself may ask it"
         return ""
+
+
+def _forbidden(scope: Scope, why: str) -> Response:
+    """403: an error of the API where the path is one of it."""
+    if is_api(scope["path"]):
+        return json_reply({"error": Failure("forbidden", why)}, 403)
+    return PlainTextResponse(f"{why}\n", 403)
 
 
 def _host_of(origin: str) -> str:

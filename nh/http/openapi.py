@@ -149,12 +149,19 @@ _CALL: Final = (
 _REASONS: Final = {
     400: "The request cannot be read",
     401: "The token is missing or wrong",
-    403: "nh has no token, so the API is read-only",
+    403: "Origin or Host is another site's; or nh has no token, and changes nothing over HTTP",
     429: "The client sent too many wrong tokens",
     404: "There is no such call",
     503: "nh, or the shard of the call, does not answer or is not ready",
     504: "A shard did not answer in time",
 }
+
+_GUARDED: Final = {
+    401: "The token is missing or wrong, and the settings have http_private",
+    403: "Origin or Host is another site's",
+    429: "The client sent too many wrong tokens",
+}
+"""What any request of the API may get, also one that changes nothing."""
 
 
 def _path(
@@ -163,6 +170,8 @@ def _path(
     replies = {str(status): _reply(_REASONS[status], "Error") for status in errors}
     if schema == "Health":
         replies = {"503": _reply("It does not; `why` says why", "Health")}
+    else:
+        replies |= {str(status): _reply(text, "Error") for status, text in _GUARDED.items()}
     return {
         "get": {
             "operationId": name,
@@ -181,7 +190,8 @@ def _post(
     parameters: tuple[dict[str, Any], ...] = (),
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    operation = _path(summary, name, schema, 400, 401, 403, *errors, 429, parameters=parameters)["get"]
+    operation = _path(summary, name, schema, 400, *errors, parameters=parameters)["get"]
+    operation["responses"] |= {str(status): _reply(_REASONS[status], "Error") for status in (401, 403, 429)}
     operation["security"] = [{"token": []}]
     if body is not None:
         content = {"application/json": {"schema": {"type": "object", "properties": body}}}

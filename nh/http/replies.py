@@ -28,6 +28,11 @@ _STATUS: Final[tuple[tuple[type[NhError], int], ...]] = (
 JSON: Final = "application/json"
 
 
+def is_api(path: str) -> bool:
+    """Whether replies at this path are those of the API."""
+    return path == "/api" or path.startswith("/api/")
+
+
 def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value in JSON: identifiers are text, or {"base64": …} if they are not UTF-8."""
     return Response(msgspec.json.encode(to_json(value)), status, headers, JSON)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
-from nh.http.replies import json_reply
+from nh.http.replies import is_api, json_reply
 from nh.results import Failure
 
 _SCHEME: Final = "bearer "
@@ -57,9 +57,9 @@ class TokenCheck:
         if scope["type"] != "http":
             return False
         path: str = scope["path"]
-        if path.startswith("/api/") and scope["method"] not in _PUBLIC_METHODS:
+        if is_api(path) and scope["method"] not in _PUBLIC_METHODS:
             return True
-        return self._private and (path.startswith("/api/") or path == "/metrics")
+        return self._private and (is_api(path) or path == "/metrics")
 
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._digest:

@@ -161,7 +161,8 @@ def test_a_path_that_the_api_does_not_have_is_an_error_of_the_api(client: httpx.
         "code": "not_found",
         "message": "the API has no such path; /api/openapi.json has them all",
     }
-    assert client.get("/nowhere").text == "Not Found"
+    assert client.get("/api").json() == reply.json()
+    assert client.get("/nowhere").text.startswith("Not Found; the page is at /, the API at /api/openapi.json")
 
 
 def test_a_method_that_a_path_of_the_api_does_not_have_is_an_error_of_the_api(client: httpx.Client) -> None:
@@ -171,7 +172,7 @@ def test_a_method_that_a_path_of_the_api_does_not_have_is_an_error_of_the_api(cl
         "code": "bad_request",
         "message": "this path of the API has another method; /api/openapi.json says which",
     }
-    assert client.post("/metrics").text == "Method Not Allowed"
+    assert client.post("/metrics").text == "Method Not Allowed\n"
 
 
 def test_an_unknown_call_is_not_found(client: httpx.Client) -> None:
@@ -253,8 +254,10 @@ def test_the_api_is_read_only(client: httpx.Client) -> None:
 
 
 def test_another_site_reaches_nothing_through_an_operators_browser(client: httpx.Client) -> None:
-    assert client.get("/api/calls", headers={"Host": "evil.example"}).status_code == 403
-    assert client.get("/api/calls", headers={"Origin": "http://evil.example"}).status_code == 403
+    for header, why in (("Host", "Host is not loopback"), ("Origin", "Origin is another site")):
+        reply = client.get("/api/calls", headers={header: "http://evil.example"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "forbidden")
+        assert reply.json()["error"]["message"].startswith(why)
     own = str(client.base_url).removesuffix("/")
     assert client.get("/api/calls", headers={"Origin": own}).status_code == 200
     headers = client.get("/").headers
