@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nh.supervisor.store.engine import Changes
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.sqlite import SqliteEngine
@@ -492,6 +493,33 @@ def test_while_the_store_is_away_the_journal_alone_brings_all_calls_back(tmp_pat
     assert set(server.records or ()) == {b"before", b"during"}
     again.close(10.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_takes_no_end_of_a_call_before_the_journal_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill behind the write would bring the call back: the journal has an older record of it."""
+    monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 3600.0)
+    server, at_the_write = MemoryServer(), []
+
+    class Engine(MemoryEngine):
+        def write(self, changes: Changes) -> None:
+            at_the_write.append({record.call_id: record.snapshot for record in found(tmp_path)})
+            super().write(changes)
+
+    store = Store(Engine(server), tmp_path)
+    store.put(b"over", b"1")
+    until_written(store)
+    server.away = True
+    store.put(b"newer", b"1")
+    eventually(lambda: store._journal is not None and store._journal.is_complete, "it is compacted")
+    with monkeypatch.context() as patch:
+        patch.setattr("nh.supervisor.store.journal.MAX_BYTES", -1 << 40)
+        store.delete(b"over")
+    server.away = False
+    at_the_write.clear()
+    store.close(10.0)
+    assert at_the_write == [{b"newer": b"1", b"over": None}]
 
 
 def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(

@@ -18,7 +18,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -68,10 +68,12 @@ class Journal:
         in_order = sorted((each for records in numbered for each in records), key=lambda each: each[0])
         self._found = [record for _, _, record in in_order]
         self._number = in_order[-1][0] if in_order else 0
-        self._active = 0
+        # that of the latest records: emptying the other one leaves no record whose call has a later one there
+        self._active = max((0, 1), key=lambda which: _span(numbered[which]))
         self._batch = self._number, 0  # last number, and bytes of the active file, at begin_batch()
         self._is_complete = False
         self._missing = 0  # the number of the latest record that had no room beside complete files
+        self._given_up = 0  # the number of the latest record that all were dropped for
 
     def load(self) -> list[JournalRecord]:
         """The records found at the start, the oldest first; a second call returns none.
@@ -134,6 +136,11 @@ class Journal:
         return self._is_complete
 
     @property
+    def lacks_records(self) -> bool:
+        """Whether a change of the batch is missing: an older one of its call may be the latest there."""
+        return 0 < self._missing <= self._batch[0]
+
+    @property
     def is_compact(self) -> bool:
         """Whether compacting is not worth it: the files are complete, and not much was recorded since."""
         worth_it = max(COMPACT_BYTES, self._sizes[1 - self._active])
@@ -176,7 +183,8 @@ class Journal:
     def use_compacted(self, size: int) -> None:
         """Use the file of write_compacted() in place of what was recorded before begin_batch().
 
-        A kill in between costs nothing: some records are there twice.
+        A kill in between costs nothing: some records are there twice. Where later records were dropped
+        meanwhile, the file is: it has older ones of their calls.
 
         Args:
             size: of the file.
@@ -184,6 +192,9 @@ class Journal:
         Raises:
             OSError: that failed; all records are still there.
         """
+        if self._given_up > self._batch[0]:
+            self._new_path.unlink()
+            return
         self._replace(1 - self._active, size)
         self._drop_batch()
         self._is_complete = self._missing <= self._batch[0]
@@ -193,9 +204,7 @@ class Journal:
     def clear(self) -> None:
         """Drop all records, also those found at the start: the store's are newer."""
         self._found.clear()
-        for which in range(len(self._files)):
-            self._empty(which)
-        self._batch = self._number, 0
+        self._truncate_all()
         self._is_complete = False
         self._missing = 0
 
@@ -206,9 +215,9 @@ class Journal:
         self._files.clear()
 
     def remove(self) -> None:
-        """Close and remove the files: the store has everything."""
+        """Close and remove the files: the store has everything. The older one goes first, as in clear()."""
         self.close()
-        for path in (*self._paths, self._new_path):
+        for path in (self._new_path, self._paths[1 - self._active], self._paths[self._active]):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -246,6 +255,13 @@ class Journal:
             self._sizes[which] = 0
             os.ftruncate(self._files[which], 0)
 
+    def _truncate_all(self) -> None:
+        """Drop all records, and half a record behind them. A kill in between leaves the newer ones."""
+        for which in (1 - self._active, self._active):
+            self._sizes[which] = 0
+            os.ftruncate(self._files[which], 0)
+        self._batch = self._batch[0], 0
+
     def _miss(self, why: OSError) -> None:
         self._missing = self._number
         self._is_complete = False
@@ -259,10 +275,8 @@ class Journal:
         )
 
     def _give_up(self, why: OSError) -> None:
-        for which, fd in enumerate(self._files):
-            self._sizes[which] = 0
-            os.ftruncate(fd, 0)
-        self._batch = self._number, 0
+        self._truncate_all()
+        self._given_up = self._number
         self._is_complete = False
         self._failures.log(
             logging.WARNING,
@@ -271,6 +285,11 @@ class Journal:
             self._paths[0].parent,
             why,
         )
+
+
+def _span(records: Sequence[tuple[int, int, JournalRecord]]) -> tuple[int, int]:
+    """The last number of a file, and the first: all compacted records have that of the latest one."""
+    return (records[-1][0], records[0][0]) if records else (-1, -1)
 
 
 def _create(path: Path) -> int:

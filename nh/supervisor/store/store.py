@@ -250,6 +250,9 @@ class Store:
         self._taken = 0
         while self._packed:
             self._writer.hold_packed(*self._packed.popleft())
+        if self._journal is not None and self._journal.lacks_records:
+            # first: a kill behind the write would bring back a call whose end is missing
+            self._compact_journal()
         works = self._writer.write({}, until=until, may_empty=may_empty)
         if works and not self._writer.unwritten:
             with self._lock:
