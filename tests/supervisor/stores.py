@@ -140,7 +140,7 @@ def opened(path: Path, owner: bytes = OWNER) -> Iterator[Store]:
     try:
         yield store
     finally:
-        store.close(timeout_s=10.0)
+        store.close(timeout_s=120.0)  # a busy disk writes thousands of calls
 
 
 def contents(path: Path, owner: bytes = OWNER) -> dict[bytes, bytes]:
