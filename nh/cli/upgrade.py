@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -32,6 +33,9 @@ ASK_S: Final = 75.0
 
 DONE_S: Final = 60.0
 """How long the new nh may take to answer."""
+
+ENDED_S: Final = 10.0
+"""An nh that has ended may be started again so much later, by its service manager."""
 
 POLL_S: Final = 0.1
 
@@ -96,7 +100,7 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
     with announced_wait("the new nh to serve; its log says what it does"):
-        values = wait_for_successor(settings.rpc_addresses[0], before)
+        values = wait_for_successor(settings.rpc_addresses[0], before, settings.runtime_path)
     totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)
     assert isinstance(found, list)
@@ -128,20 +132,32 @@ def _started(client: "NativeClient") -> object:
     return supervisor["started"]
 
 
-def wait_for_successor(address: str, before: object, *, patience_s: float = DONE_S) -> dict[str, object]:
+def wait_for_successor(
+    address: str,
+    before: object,
+    runtime_path: Path,
+    *,
+    patience_s: float = DONE_S,
+    ended_s: float = ENDED_S,
+) -> dict[str, object]:
     """The statistics of the next supervisor, as soon as it serves.
 
     Args:
         address: where both serve RPC.
         before: when the present supervisor started, by its statistics.
+        runtime_path: of both.
         patience_s: seconds after which it is given up.
+        ended_s: the same where the process has ended, which can be told on the host of nh alone.
 
     Raises:
         Unavailable: none serves in time.
     """
     from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
+    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  as above
 
     deadline = time.monotonic() + patience_s
+    runs_here = running_pid(runtime_path) is not None
+    ran_at = time.monotonic()
     while True:
         why = f"the old nh still serves after {patience_s:g} s; its log says why. No call has ended"
         try:
@@ -155,6 +171,12 @@ def wait_for_successor(address: str, before: object, *, patience_s: float = DONE
                 f"the new nh does not answer ({exc}); its log says why. Calls go on in the old shards:"
                 " start nh again"
             )
+            if not runs_here or running_pid(runtime_path) is not None:
+                ran_at = time.monotonic()
+            elif time.monotonic() >= ran_at + ended_s:
+                raise Unavailable(
+                    "the new nh has ended; its log says why. Calls go on in the old shards: start nh again"
+                ) from exc
         if time.monotonic() > deadline:
             raise Unavailable(why)
         time.sleep(POLL_S)

@@ -1,9 +1,11 @@
 """nh.cli.upgrade: what is said where no nh replies or serves. Other upgrades are in tests/survival."""
 
 import functools
+import itertools
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from nh.client import NativeClient
 from nh.commands import GetStats
 from nh.errors import Unavailable
 from tools.harness.relay import running_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 @pytest.mark.parametrize("command", [upgrade.upgrade, functools.partial(upgrade.shards, number="2")])
@@ -41,15 +43,33 @@ def test_where_nh_does_not_reply_it_says_what_it_waits_for(
             outcome.result()
 
 
-def test_an_old_nh_that_goes_on_serving_is_given_up_in_time() -> None:
+def test_an_old_nh_that_goes_on_serving_is_given_up_in_time(tmp_path: Path) -> None:
     with running_relay(shards=1) as relay:
         with NativeClient(relay.unix_address, timeout_s=30) as client:
             supervisor = client.request(GetStats()).values["supervisor"]
         assert isinstance(supervisor, dict)
         with pytest.raises(Unavailable, match=r"the old nh still serves after 0\.5 s"):
-            wait_for_successor(relay.unix_address, supervisor["started"], patience_s=0.5)
+            wait_for_successor(relay.unix_address, supervisor["started"], tmp_path, patience_s=0.5)
 
 
-def test_a_new_nh_that_does_not_serve_is_given_up_in_time(rpc_path: str) -> None:
+def test_a_new_nh_that_does_not_serve_is_given_up_in_time(rpc_path: str, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"the new nh does not answer .*start nh again"):
-        wait_for_successor(rpc_path, 1.0, patience_s=0.2)
+        wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=0.2)
+
+
+def test_a_new_nh_that_ends_is_given_up_at_once(
+    rpc_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = itertools.chain([1234, 1234], itertools.repeat(None))
+    monkeypatch.setattr("nh.supervisor.start_checks.running_pid", lambda _: next(pids))
+    with pytest.raises(Unavailable, match=r"the new nh has ended; .*start nh again"):
+        wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=TIMEOUT_S, ended_s=0.0)
+
+
+def test_a_new_nh_that_has_ended_and_is_started_again_is_waited_for(
+    rpc_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = itertools.chain([1234, None], itertools.repeat(1235))
+    monkeypatch.setattr("nh.supervisor.start_checks.running_pid", lambda _: next(pids))
+    with pytest.raises(Unavailable, match="the new nh does not answer"):
+        wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=0.3, ended_s=TIMEOUT_S)

@@ -1,5 +1,6 @@
 """nh.supervisor.host.locked_dir: one nh at a time, in a directory that no other user can write to."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -29,6 +30,22 @@ def test_a_second_nh_is_refused_and_told_the_pid_of_the_first(
         pass
     with runtime_dir(tmp_path):
         pass
+
+
+def test_one_who_just_looks_whether_an_nh_runs_keeps_none_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "nh"
+    with runtime_dir(directory):
+        pass
+    looking = os.open(directory / LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(
+        "nh.supervisor.host.locked_dir.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN)
+    )
+    with runtime_dir(directory):
+        pass
+    os.close(looking)
 
 
 def test_a_lock_file_that_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> None:

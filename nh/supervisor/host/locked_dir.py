@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +16,11 @@ from nh.paths import mode_of, nearest_seen
 from nh.reasons import reason
 
 LOCK_NAME: Final = "nh.lock"
+
+TRIES: Final = 5
+"""So often a lock is tried: who looks whether it is taken has it for some microseconds (start_checks)."""
+
+TRY_S: Final = 0.01
 
 
 class Purpose(NamedTuple):
@@ -191,7 +197,7 @@ def _take_lock(path: Path, purpose: Purpose) -> int:
             f" choose another directory with {purpose.flag}"
         ) from exc
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_alone(lock)
     except OSError as exc:
         holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(lock)
@@ -200,6 +206,20 @@ def _take_lock(path: Path, purpose: Purpose) -> int:
             f" end it or choose another {purpose.flag}"
         ) from exc
     return lock
+
+
+def _lock_alone(lock: int) -> None:
+    """Lock the open lock file, also where `nh doctor` or `nh upgrade` just looks whether it is locked.
+
+    Raises:
+        OSError: another nh has the lock.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(TRY_S)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _write_pid(lock: int) -> None:
