@@ -8,13 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
 
+from nh.cli.calls.commands import complete_call_id
 from nh.client import NativeClient
 from nh.commands import CloseCall, Ping
 from nh.errors import NhError
+from nh.printable import show_id
 from nh.stats import segment_name
 from tests.isolation.rpc_stream import activate, allocate, ask_perl, assert_calls_are_served, bye
 from tools.harness.ports import claim_ports, min_max
@@ -153,6 +157,25 @@ def test_stats_once(relay: Relay) -> None:
     shown = on(relay, "stats", "--once").stdout
     for shard in relay.stats().shards:
         assert str(shard.shard) in shown
+
+
+@pytest.mark.parametrize(
+    "harmful", ["`reboot`", "$(reboot)", "a b", "a;b", "a\\b", "*", "it's", "-x", "a&", "é>b"]
+)
+def test_the_shell_completes_no_call_id_that_it_would_execute_or_change(
+    relay: Relay, harmful: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.cli.calls.commands.COMPLETION_S", TIMEOUT_S)
+    monkeypatch.setenv("NH_RUNTIME_DIR", str(relay.directory))
+    harmless = "a-é_1%2B+@192.0.2.1:5060"
+    ids = [harmless.encode(), harmful.encode()]
+    for call_id in ids:
+        ask_perl(relay.unix_address, allocate(call_id))
+    completed = complete_call_id(cast("Any", SimpleNamespace(params={})), "")
+    assert harmless in completed
+    assert show_id(harmful.encode()) not in completed
+    for call_id in ids:
+        ask_perl(relay.unix_address, bye(call_id))
 
 
 def test_the_shell_completes_call_ids(relay: Relay, call: str) -> None:

@@ -1,5 +1,6 @@
 """`nh calls` and `nh close`: list calls, show one in full, end one."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -37,6 +38,9 @@ COMPLETION_S: Final = 1.0
 
 MOST_COMPLETED: Final = 200
 
+_HARMLESS: Final = re.compile(r"[\w.:@%+=,/][\w.:@%+=,/-]*")
+"""What a shell takes as it is, and nh as no option."""
+
 
 @contextmanager
 def naming(call_id: bytes) -> Iterator[None]:
@@ -48,7 +52,12 @@ def naming(call_id: bytes) -> Iterator[None]:
 
 
 def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The call-ids that begin with what was typed, for the shell; none if nh cannot be asked now."""
+    """The call-ids that begin with what was typed, for the shell; none if nh cannot be asked now.
+
+    Phones choose call-ids, and bash puts what is completed into the line as it is: `reboot` between backticks
+    is a call-id of RFC 3261, and would be executed. So those with characters that mean something to a shell
+    are left out.
+    """
     from nh.client import NativeClient  # noqa: PLC0415
 
     try:
@@ -58,7 +67,8 @@ def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
             page = client.request(ListCalls(contains=begun, limit=MOST_COMPLETED))
     except (NhError, OSError):
         return []
-    return [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]
+    shown = [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]
+    return [each for each in shown if _HARMLESS.fullmatch(each)]
 
 
 def _call_id_argument(what: str) -> Any:
