@@ -86,10 +86,19 @@ class Listener:
         sockets = [self.sock] if self.udp is None else [self.sock, self.udp]
         yield from zip(listener_names(self._protocol, [self._asked]), sockets, strict=False)
 
-    def close(self) -> None:
-        """Stop listening, and remove the file of a Unix socket if it is still this socket's."""
+    def stop_listening(self) -> None:
+        """Take no connections any more; the UDP socket stays open for replies.
+
+        The file of a Unix socket is removed if it is still this socket's.
+        """
         if isinstance(self.address, UnixAddress) and _identity(self.address.path) == self._identity:
             Path(self.address.path).unlink(missing_ok=True)
+            self._identity = None  # another socket's file may get the same number
+        self.sock.close()
+
+    def close(self) -> None:
+        """Stop listening, and close the UDP socket, too."""
+        self.stop_listening()
         self._close_sockets()
 
     def undo(self) -> None:

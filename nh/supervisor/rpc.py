@@ -142,6 +142,12 @@ class Rpc:
         self._frontends = {}
         self._close_waiting()
 
+    def stop_listening(self) -> None:
+        """Take no connections any more; requests over UDP that were read still get their replies."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.stop_listening()
+
     def close_listeners(self) -> None:
         """Stop listening, and send no more over UDP."""
         for frontend in self._frontends.values():

@@ -279,7 +279,7 @@ class Supervisor:
         self._publisher.publish()
         self._upgrade.close()
         runtime.rpc.stop_accepting()
-        runtime.rpc.close_listeners()
+        runtime.rpc.stop_listening()
         self._watchdog.close()
         runtime.zygote.close()
         self._manager.stop(GRACE_S, self._shutdown.on_stopped)

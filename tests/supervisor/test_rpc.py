@@ -1,6 +1,7 @@
 """nh.supervisor.rpc: the listening sockets of all protocols, and the limits of their clients."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +33,9 @@ def test_limits_that_change_before_clients_are_served_hold_then(tmp_path: Path) 
         assert (rpc.clients, stats.rpc_evicted) == (1, 1)
 
 
-def test_a_reply_that_comes_when_the_sockets_are_closed_is_no_failure(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_request_over_udp_gets_its_reply_from_an_nh_that_ends_until_its_sockets_are_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, closed: bool
 ) -> None:
     stats = SupervisorStats()
     replies: list[Callable[[Closed], object]] = []
@@ -48,7 +50,14 @@ def test_a_reply_that_comes_when_the_sockets_are_closed_is_no_failure(
         client.sendto(b"1 d7:call-id1:c7:command6:delete8:from-tag1:ae", (host, int(port)))
         turn_until(loop, lambda: bool(replies))
         rpc.stop_accepting()
-        rpc.close_listeners()
+        rpc.stop_listening()
+        if closed:
+            rpc.close_listeners()
+        with socket.socket() as late:
+            assert late.connect_ex((host, int(port))) == errno.ECONNREFUSED
         replies[0](Closed(1))
+        client.setblocking(False)
+        with pytest.raises(OSError) if closed else contextlib.nullcontext():
+            assert client.recv(1000).startswith(b"1 d")
     assert stats.rpc_send_failed == 0
     assert not caplog.messages
