@@ -5,11 +5,14 @@ are of the wall clock, because they are for people. Plain values; nh.shard.obser
 """
 
 import enum
+import functools
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+
+from nh.calls.rare import Rare
 
 MAX_EVENTS: Final = 64
 """Most events of a journal; of more, the first FIRST_EVENTS and the latest ones stay."""
@@ -34,9 +37,10 @@ MAX_KEPT: Final = 4
 MAX_KEPT_BYTES: Final = 8 * 1024
 """Most bytes of these."""
 
-_LATEST: Final = 1e15
-_Wall = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+LATEST: Final = 1e15
+Wall = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
+"""Wall-clock seconds."""
+
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Tag = Annotated[bytes, msgspec.Meta(max_length=MAX_TAG_BYTES)]
@@ -117,7 +121,7 @@ class CallEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
         detail: an address, a reason, or an error's code; "" for nothing.
     """
 
-    at: _Wall
+    at: Wall
     event: _Text
     tag: _Tag = b""
     port: _Port = 0
@@ -151,7 +155,7 @@ class _PackedEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
         tag, port, detail: see CallEvent.
     """
 
-    at: Annotated[int, msgspec.Meta(ge=-(2**61), le=2**61)] | _Wall
+    at: Annotated[int, msgspec.Meta(ge=-(2**61), le=2**61)] | Wall
     event: Annotated[int, msgspec.Meta(ge=0, lt=len(_CODES))] | _Text
     tag: _Tag = b""
     port: _Port = 0
@@ -162,7 +166,8 @@ _LENGTH: Final = struct.Struct("!BH")
 """How an array begins in MessagePack that may have more than 15 items."""
 
 _ARRAY16: Final = 0xDC
-_NO_EVENTS: Final = msgspec.Raw(_LENGTH.pack(_ARRAY16, 0))
+NO_EVENTS: Final = _LENGTH.pack(_ARRAY16, 0)
+"""The packed events of a journal that has none."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _events_decoder: Final[msgspec.msgpack.Decoder[list[_PackedEvent]]] = msgspec.msgpack.Decoder(
@@ -170,12 +175,19 @@ _events_decoder: Final[msgspec.msgpack.Decoder[list[_PackedEvent]]] = msgspec.ms
 )
 
 
-class CallJournal(msgspec.Struct, array_like=True, gc=False):
+@functools.lru_cache(maxsize=64)
+def _without_address(protocol: str, command: str) -> Client:
+    """A client without its address: thousands of calls share the few that there are."""
+    return Client(protocol, "", command)
+
+
+class CallJournal(msgspec.Struct, gc=False):
     """The journal of one call.
+
+    Of most calls that go on, nothing has ended and none is on hold: what says so is in no slot.
 
     Attributes:
         begin: wall-clock seconds of the first command.
-        client: who sent it.
         packed_events: `events` as a snapshot has them: a quarter of what the objects would take, and a
             snapshot takes them as they are.
         events_left_out: how many more there were, behind the first FIRST_EVENTS.
@@ -189,33 +201,44 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         end: why the call has ended; None: it goes on.
     """
 
-    begin: _Wall = 0.0
-    client: Client = NO_CLIENT
-    packed_events: msgspec.Raw = _NO_EVENTS
-    events_left_out: _Count = 0
-    packets: _Count = 0
-    size: _Count = 0
-    ended: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_ENDED)] = ()
-    ended_left_out: _Count = 0
-    on_hold: bool = False
-    closer: Client | None = None
-    latest_end: CallEnd | None = None
-    end: CallEnd | None = None
+    begin: float = 0.0
+    packed_events: bytes = NO_EVENTS
+    _client: Client = NO_CLIENT
+    rare: dict[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        """Check the events of a snapshot, and let go of its bytes."""
-        if self.packed_events is not _NO_EVENTS:
-            events = self.events
-            # the begin and the milliseconds since may both be in range, and their sum may not
-            if any(abs(each.at) > _LATEST for each in events):
-                raise ValueError("an event is at no time")
-            self._set(events)
+    events_left_out = Rare(0)
+    packets = Rare(0)
+    size = Rare(0)
+    ended = Rare[tuple[bytes, ...]](())
+    ended_left_out = Rare(0)
+    on_hold = Rare(False)
+    closer = Rare[Client | None](None)
+    latest_end = Rare[CallEnd | None](None)
+    end = Rare[CallEnd | None](None)
+
+    def open(self, client: Client, begin: float) -> None:
+        """Begin with the first event, which has the client's address."""
+        self.begin = begin
+        self.add(CallEvent(begin, EventKind.BEGUN, detail=client.address))
+        self._client = _without_address(client.protocol, client.command)
+
+    @property
+    def client(self) -> Client:
+        """Who sent the first command. Its address is in the first event, and not kept twice."""
+        client = self._client
+        if client.address or not client.protocol:
+            return client
+        return Client(client.protocol, _address_in(self.events), client.command)
+
+    @client.setter
+    def client(self, client: Client) -> None:
+        is_known = client.address == _address_in(self.events)
+        self._client = _without_address(client.protocol, client.command) if is_known else client
 
     @property
     def events(self) -> list[CallEvent]:
         """The events in their order."""
-        begin = round(self.begin * 1000)
-        return [_unpack(each, begin) for each in _events_decoder.decode(self.packed_events)]
+        return unpack_events(self.packed_events, self.begin)
 
     def find_latest(self, port: int, detail: str) -> CallEvent | None:
         """The latest event of a port with that detail."""
@@ -226,21 +249,21 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
 
     def add(self, event: CallEvent) -> None:
         """Add an event."""
-        packed = bytes(self.packed_events)
+        packed = self.packed_events
         _, length = _LENGTH.unpack_from(packed)
         if length < MAX_EVENTS:
             before = packed[_LENGTH.size :]
-            self.packed_events = msgspec.Raw(_LENGTH.pack(_ARRAY16, length + 1) + before + self._pack(event))
+            self.packed_events = _LENGTH.pack(_ARRAY16, length + 1) + before + self._pack(event)
         else:
             first, latest = self.events[:FIRST_EVENTS], self.events[FIRST_EVENTS + 1 :]
-            self._set([*first, *latest, event])
+            self.set_events([*first, *latest, event])
             self.events_left_out += 1
 
     def replace_latest(self, before: CallEvent, event: CallEvent) -> None:
         """Add an event in the place of `before`, if that is the latest one."""
         events = self.events
         if events and events[-1] == before:
-            self._set(events[:-1])
+            self.set_events(events[:-1])
         self.add(event)
 
     def add_ended(self, description: bytes) -> None:
@@ -252,9 +275,9 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         """Leave out what is too much for a call that goes on."""
         self._leave_out(MAX_KEPT, MAX_KEPT_BYTES)
 
-    def _set(self, events: Sequence[CallEvent]) -> None:
-        packed = _LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(self._pack, events))
-        self.packed_events = msgspec.Raw(packed)
+    def set_events(self, events: Sequence[CallEvent]) -> None:
+        """Have these events, at most MAX_EVENTS."""
+        self.packed_events = _LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(self._pack, events))
 
     def _pack(self, event: CallEvent) -> bytes:
         milliseconds = round(event.at * 1000)
@@ -272,6 +295,21 @@ class CallJournal(msgspec.Struct, array_like=True, gc=False):
         while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:
             self.ended = self.ended[1:]
             self.ended_left_out += 1
+
+
+def _address_in(events: Sequence[CallEvent]) -> str:
+    """The address of the client that began the call, by its first event; "" if that is not known."""
+    return events[0].detail if events and events[0].event == EventKind.BEGUN else ""
+
+
+def unpack_events(packed: bytes | msgspec.Raw, begin: float) -> list[CallEvent]:
+    """The packed events of a journal that began at `begin`.
+
+    Raises:
+        msgspec.DecodeError, ValueError, RecursionError: these are none, or `begin` is no number.
+    """
+    milliseconds = round(begin * 1000)
+    return [_unpack(each, milliseconds) for each in _events_decoder.decode(packed)]
 
 
 def _unpack(packed: _PackedEvent, begin: int) -> CallEvent:

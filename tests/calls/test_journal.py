@@ -1,12 +1,16 @@
 """nh.calls.journal: events that are kept as a snapshot has them."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, CallEvent, CallJournal
+from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, CallEnd, CallEvent, CallJournal, Client
+from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.version import VERSION
+from nh.errors import SnapshotUnreadable
 
 TIMES = st.integers(0, 2 * 10**12).map(lambda milliseconds: milliseconds / 1000) | st.floats(0, 1e15)
 
@@ -20,6 +24,14 @@ EVENTS = st.builds(
 )
 
 
+CLIENTS = st.builds(
+    Client,
+    protocol=st.sampled_from(["", "netsip", "ng"]),
+    address=st.sampled_from(["", "192.0.2.5:2223", "192.0.2.6:2223"]),
+    command=st.sampled_from(["offer", "allocate"]),
+)
+
+
 def journal_with(events: list[CallEvent], begin: float = 0.0) -> CallJournal:
     journal = CallJournal(begin)
     for event in events:
@@ -28,7 +40,11 @@ def journal_with(events: list[CallEvent], begin: float = 0.0) -> CallJournal:
 
 
 def through_a_snapshot(journal: CallJournal) -> CallJournal:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(journal), type=CallJournal)
+    return restored(msgspec.msgpack.encode(JournalSnapshot.take(journal)))
+
+
+def restored(snapshot: bytes) -> CallJournal:
+    return msgspec.msgpack.decode(snapshot, type=JournalSnapshot).rebuild()
 
 
 @given(st.lists(EVENTS, max_size=MAX_EVENTS + 10))
@@ -45,6 +61,32 @@ def test_a_restored_journal_goes_on(begin: float, events: list[CallEvent], event
     journal = through_a_snapshot(journal_with(events, begin))
     journal.add(event)
     assert journal.events == [*events, event]
+
+
+@given(CLIENTS, st.lists(EVENTS, max_size=3))
+def test_a_journal_has_its_client_before_and_after_a_snapshot(
+    client: Client, events: list[CallEvent]
+) -> None:
+    begun = CallJournal()
+    begun.open(client, 2.5)
+    of_another_nh = journal_with(events)
+    of_another_nh.client = client
+    for journal in (begun, of_another_nh):
+        for event in events:
+            journal.add(event)
+        assert journal.client == through_a_snapshot(journal).client == client
+        assert through_a_snapshot(journal) == journal
+    assert begun.events == [CallEvent(2.5, "begun", detail=client.address), *events]
+
+
+def test_what_has_ended_is_in_a_snapshot() -> None:
+    journal = journal_with([])
+    journal.packets, journal.size, journal.on_hold = 7, 1204, True
+    journal.add_ended(b"\x80")
+    journal.closer, journal.latest_end = Client("ng", "192.0.2.5:2223", "delete"), CallEnd.HOLD
+    after = through_a_snapshot(journal)
+    assert (after.packets, after.size, after.on_hold, after.ended) == (7, 1204, True, (b"\x80",))
+    assert (after.closer, after.latest_end, after.end) == (journal.closer, CallEnd.HOLD, None)
 
 
 @given(st.lists(EVENTS, max_size=5), EVENTS, EVENTS)
@@ -67,14 +109,14 @@ def test_the_latest_event_of_a_port_is_found(
 
 def test_the_events_of_a_snapshot_of_version_3_are_read() -> None:
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[2.25, "latched", b"tag", 4000, "192.0.2.1:9"]]])
-    journal = msgspec.msgpack.decode(snapshot, type=CallJournal)
+    journal = restored(snapshot)
     assert journal.events == [CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9")]
 
 
 def test_the_codes_and_times_of_a_snapshot_of_version_4_are_read() -> None:
     packed = [[milliseconds, code] for milliseconds, code in zip(range(-5, 5), range(10), strict=True)]
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], packed])
-    journal = msgspec.msgpack.decode(snapshot, type=CallJournal)
+    journal = restored(snapshot)
     assert [(each.at, each.event) for each in journal.events] == [
         (1.495, "begun"),
         (1.496, "source"),
@@ -92,14 +134,20 @@ def test_the_codes_and_times_of_a_snapshot_of_version_4_are_read() -> None:
 
 def test_a_code_that_no_event_has_is_refused() -> None:
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[0, 10]]])
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(snapshot, type=CallJournal)
+    with pytest.raises(SnapshotUnreadable):
+        restored(snapshot)
 
 
 def test_an_event_later_than_any_time_is_refused() -> None:
     snapshot = msgspec.msgpack.encode([1e15, ["", "", ""], [[1000, "offer"]]])
-    with pytest.raises(msgspec.ValidationError, match="no time"):
-        msgspec.msgpack.decode(snapshot, type=CallJournal)
+    with pytest.raises(SnapshotUnreadable, match="no time"):
+        restored(snapshot)
+
+
+def test_a_begin_that_is_no_number_is_refused() -> None:
+    snapshot = msgspec.msgpack.encode([math.nan, ["", "", ""], [[0, "offer"]]])
+    with pytest.raises(SnapshotUnreadable):
+        restored(snapshot)
 
 
 def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:
@@ -121,5 +169,5 @@ def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:
     ],
 )
 def test_events_that_no_journal_has_are_refused(events: object) -> None:
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(msgspec.msgpack.encode([0.0, ["", "", ""], events]), type=CallJournal)
+    with pytest.raises(SnapshotUnreadable):
+        restored(msgspec.msgpack.encode([0.0, ["", "", ""], events]))

@@ -30,11 +30,15 @@ def test_a_flood_of_calls_makes_so_many_lines_a_second(
     caplog.set_level(logging.INFO)
     log = CallLog(1, clock)
     for number in range(10 * CALLS_A_SECOND):
-        log.call_begun(b"call-%d" % number, CallJournal(client=Client("ng", "192.0.2.5:2223", "offer")))
+        journal = CallJournal()
+        journal.open(Client("ng", "192.0.2.5:2223", "offer"), time.time())
+        log.call_begun(b"call-%d" % number, journal)
     assert len(caplog.messages) == CALLS_A_SECOND
     assert caplog.messages[0] == "call 'call-0' begins in shard 1: ng offer of 192.0.2.5:2223"
     clock.now += 1
-    log.call_ended(b"call-0", CallJournal(begin=time.time(), end=CallEnd.EXPIRED, packets=7))
+    journal = CallJournal(time.time())
+    journal.end, journal.packets = CallEnd.EXPIRED, 7
+    log.call_ended(b"call-0", journal)
     assert caplog.messages[-1] == (
         "call 'call-0' ended after 0.0 s: expired; 7 packets received (900 similar lines suppressed)"
     )
@@ -46,5 +50,7 @@ def test_calls_that_stay_elsewhere_do_not_end_in_the_log(
     caplog.set_level(logging.INFO)
     log = CallLog(1, clock)
     log.muted = True
-    log.call_ended(b"call", CallJournal(end=CallEnd.SHUTDOWN))
+    journal = CallJournal()
+    journal.end = CallEnd.SHUTDOWN
+    log.call_ended(b"call", journal)
     assert caplog.messages == []

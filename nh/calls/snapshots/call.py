@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 
 from nh.calls.call import Call
-from nh.calls.journal import CallJournal
 from nh.calls.session import Session
+from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.offer_answer import OffersSnapshot
 from nh.calls.snapshots.secrets import SecretsRestorer, take_secrets
@@ -58,7 +58,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     transactions: list[TransactionSnapshot]
     offers: OffersSnapshot | None = None
     timeout_target: TimeoutTarget | None = None
-    journal: CallJournal | None = None
+    journal: JournalSnapshot | None = None
     secrets: bytes = b""
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
 
@@ -125,7 +125,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         ],
         offers=None if offers is None else OffersSnapshot.take(offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
-        journal=call.journal,
+        journal=JournalSnapshot.take(call.journal),
         secrets=b"" if offers is None else take_secrets(groups, offers.participants.all_parties),
         grace_s=grace_s,
     )
@@ -163,6 +163,7 @@ def restore_call(
     if not math.isfinite(shift_s):
         raise SnapshotUnreadable(f"snapshot: times cannot be shifted by {shift_s} s")
     snapshot.check()
+    journal = snapshot.journal.rebuild() if snapshot.journal is not None else None
     times = TimeShift(shift_s, now)
     call = table.make_call(snapshot.call_id, created=times.past(snapshot.created))
     resources = call.resources
@@ -191,7 +192,7 @@ def restore_call(
         undo.pop_all()
     call.next_expiry = times.future(snapshot.next_expiry)
     call.timeout_target = snapshot.timeout_target
-    if snapshot.journal is not None:
-        call.journal = snapshot.journal
+    if journal is not None:
+        call.journal = journal
     table.add(call)
     return call

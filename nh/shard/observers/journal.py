@@ -3,7 +3,6 @@
 It costs a call a few appended values for each event, and no packet anything.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Final, cast
@@ -28,9 +27,6 @@ from nh.calls.table import CallTable
 from nh.command_table import INFO
 from nh.commands import CallCommand, DeleteAll, RelayCommand, TransactionKey
 from nh.errors import NhError
-
-MAX_CLIENTS: Final = 256
-"""Most clients whose texts calls share, each with each of its commands."""
 
 _CLOSING: Final = frozenset({"close", "delete"})
 """The families of commands that end calls."""
@@ -60,7 +56,6 @@ class JournalWriter(CallObserver):
         self.end_reason: CallEnd | None = None
         self._table = table
         self._now = now
-        self._clients: dict[Client, Client] = {}  # the latest: thousands of calls share them
         self._client: Client | None = None  # of the command that is being carried out
         self._event: CallEvent | None = None
         self._call_id = b""
@@ -75,13 +70,7 @@ class JournalWriter(CallObserver):
                 self._client = client
             return
         command = cast("CallCommand", command)
-        known = self._clients.get(client)
-        if known is None:  # one of a new connection; most have the same protocol and command
-            known = Client(sys.intern(client.protocol), client.address, sys.intern(client.command))
-            self._clients[known] = known
-        self._client = known
-        if len(self._clients) > MAX_CLIENTS:
-            self._clients.clear()
+        self._client = client
         self._call_id = command.call_id
         self._event = event = CallEvent(self._time(), info.counters, _tag_of(command))
         call = self._table.find_call(command.call_id)
@@ -117,9 +106,7 @@ class JournalWriter(CallObserver):
 
     def call_begun(self, _call_id: bytes, journal: CallJournal) -> None:
         """See CallObserver."""
-        journal.begin = self._time()
-        journal.client = self._client or NO_CLIENT
-        journal.add(CallEvent(journal.begin, EventKind.BEGUN, detail=journal.client.address))
+        journal.open(self._client or NO_CLIENT, self._time())
         if self._event is not None:
             journal.add(self._event)
 

@@ -170,7 +170,8 @@ def _ask_for_packets(call: Call, *, now: float) -> None:
 def _journal_in(snapshot: bytes) -> CallJournal | None:
     """The journal of a call that cannot be restored; None: it cannot be read either."""
     try:
-        return decode_snapshot(snapshot).journal
+        journal = decode_snapshot(snapshot).journal
+        return journal.rebuild() if journal is not None else None
     except NhError:
         return None
 

@@ -1,0 +1,69 @@
+"""Snapshots of journals of calls."""
+
+from typing import Annotated
+
+import msgspec
+
+from nh.calls.journal import (
+    LATEST,
+    MAX_ENDED,
+    NO_CLIENT,
+    NO_EVENTS,
+    CallEnd,
+    CallJournal,
+    Client,
+    Wall,
+    unpack_events,
+)
+from nh.calls.snapshots.values import Count, require
+from nh.errors import SnapshotUnreadable
+from nh.reasons import decode_fault
+
+
+class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A journal; see CallJournal for the attributes."""
+
+    begin: Wall = 0.0
+    client: Client = NO_CLIENT
+    packed_events: msgspec.Raw = msgspec.Raw(NO_EVENTS)
+    events_left_out: Count = 0
+    packets: Count = 0
+    size: Count = 0
+    ended: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_ENDED)] = ()
+    ended_left_out: Count = 0
+    on_hold: bool = False
+    closer: Client | None = None
+    latest_end: CallEnd | None = None
+    end: CallEnd | None = None
+
+    @classmethod
+    def take(cls, journal: CallJournal) -> "JournalSnapshot":
+        """The snapshot of a journal."""
+        return cls(
+            journal.begin,
+            journal.client,
+            msgspec.Raw(journal.packed_events),
+            *(getattr(journal, name) for name in _RARE),
+        )
+
+    def rebuild(self) -> CallJournal:
+        """The journal.
+
+        Raises:
+            SnapshotUnreadable: its events are none.
+        """
+        try:
+            events = unpack_events(self.packed_events, self.begin)
+        except (msgspec.DecodeError, ValueError, RecursionError) as exc:  # ValueError: the begin is NaN, too
+            raise SnapshotUnreadable(decode_fault(exc, "journal")) from exc
+        # the begin and the milliseconds since may both be in range, and their sum may not
+        require(all(abs(each.at) <= LATEST for each in events), "an event is at no time")
+        journal = CallJournal(self.begin)
+        journal.set_events(events)
+        journal.client = self.client
+        for name in _RARE:
+            setattr(journal, name, getattr(self, name))
+        return journal
+
+
+_RARE = JournalSnapshot.__struct_fields__[3:]
