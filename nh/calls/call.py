@@ -27,7 +27,6 @@ class Call:
     Args:
         call_id: the SIP Call-ID.
         resources: shared by all calls of the table.
-        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
         now: monotonic seconds.
 
     Attributes:
@@ -42,7 +41,6 @@ class Call:
 
     __slots__ = (
         "_shared",
-        "_wall_offset_s",
         "call_id",
         "created",
         "journal",
@@ -52,16 +50,15 @@ class Call:
         "transactions",
     )
 
-    def __init__(self, call_id: bytes, resources: Resources, *, wall_offset_s: float, now: float) -> None:
+    def __init__(self, call_id: bytes, resources: Resources, *, now: float) -> None:
         self.call_id = call_id
         self.created = now
         self.next_expiry = now
         self.transactions: tuple[Transaction, ...] = ()
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
-        self.journal = CallJournal(begin=now + wall_offset_s)
+        self.journal = CallJournal(begin=now + resources.wall_offset_s)
         self._shared = resources
-        self._wall_offset_s = wall_offset_s
 
     @property
     def resources(self) -> CallResources:
@@ -314,7 +311,7 @@ class Call:
         return closed
 
     def _info(self, transaction: Transaction, session: Session) -> SessionInfo:
-        return session.info(self.call_id, transaction.cseq, wall_offset_s=self._wall_offset_s)
+        return session.info(self.call_id, transaction.cseq, wall_offset_s=self._shared.wall_offset_s)
 
     def _info_of_offered(self, session: Session) -> SessionInfo:
-        return session.info(self.call_id, 0, wall_offset_s=self._wall_offset_s)
+        return session.info(self.call_id, 0, wall_offset_s=self._shared.wall_offset_s)

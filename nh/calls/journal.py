@@ -226,7 +226,7 @@ class CallJournal(msgspec.Struct, gc=False):
     def client(self) -> Client:
         """Who sent the first command. Its address is in the first event, and not kept twice."""
         client = self._client
-        if client.address or not client.protocol:
+        if client.address:
             return client
         return Client(client.protocol, _address_in(self.events), client.command)
 
@@ -306,7 +306,7 @@ def unpack_events(packed: bytes | msgspec.Raw, begin: float) -> list[CallEvent]:
     """The packed events of a journal that began at `begin`.
 
     Raises:
-        msgspec.DecodeError, ValueError, RecursionError: these are none, or `begin` is no number.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: these are none.
     """
     milliseconds = round(begin * 1000)
     return [_unpack(each, milliseconds) for each in _events_decoder.decode(packed)]

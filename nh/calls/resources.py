@@ -28,6 +28,7 @@ class Resources:
         settings: limits and rules.
         session_ids: numbers for sessions, other ones than those of any other table.
         events: gets the events of calls.
+        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
 
     Attributes:
         sockets, sessions: how many there are now.
@@ -44,8 +45,10 @@ class Resources:
         settings: RelaySettings,
         session_ids: SessionIds | None = None,
         events: CallEvents | None = None,
+        wall_offset_s: float = 0.0,
     ) -> None:
         self.events = events or CallEvents()
+        self.wall_offset_s = wall_offset_s
         self.plane = plane
         self.ports = ports
         self.settings = settings

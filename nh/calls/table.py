@@ -22,7 +22,6 @@ class CallTable:
 
     Args:
         resources: sockets, limits and media plane.
-        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
 
     Attributes:
         draining: while it is True, commands for unknown call-ids are refused.
@@ -30,11 +29,10 @@ class CallTable:
             refused; None: no such limit is reached.
     """
 
-    def __init__(self, resources: Resources, *, wall_offset_s: float = 0.0) -> None:
+    def __init__(self, resources: Resources) -> None:
         self.resources = resources
         self.draining = False
         self.overload: tuple[str, str] | None = None
-        self._wall_offset_s = wall_offset_s
         self._calls: dict[bytes, Call] = {}
 
     def __len__(self) -> int:
@@ -77,7 +75,7 @@ class CallTable:
         """
         if call_id in self._calls:
             raise Refused("a call with this call-id exists already")
-        return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=created)
+        return Call(call_id, self.resources, now=created)
 
     def add(self, call: Call) -> None:
         """Add a call that make_call() returned."""
@@ -239,7 +237,7 @@ class CallTable:
         if self.overload is not None:
             setting, text = self.overload
             raise LimitReached(text, setting)
-        return Call(call_id, self.resources, wall_offset_s=self._wall_offset_s, now=now)
+        return Call(call_id, self.resources, now=now)
 
     def _begin(self, call: Call) -> None:
         if call.call_id not in self._calls:

@@ -79,9 +79,7 @@ class Relay:
         self.plane = SocketPlane(
             config.settings, _local_ports(config), kernel, kernel_off, self._events, memory=memory
         )
-        self.table = CallTable(
-            _resources(config, self.plane, self._events, memory), wall_offset_s=time.time() - time.monotonic()
-        )
+        self.table = CallTable(_resources(config, self.plane, self._events, memory))
         self._collector = StatsCollector(self.stats, self.table, self.plane)
         self._journals = JournalWriter(self.table)
         limits = LimitLog(config.shard)
@@ -296,5 +294,10 @@ def _resources(
         begin=random.random(),
     )
     return Resources(
-        plane=plane, ports=ports, settings=config.settings, session_ids=session_ids, events=events
+        plane=plane,
+        ports=ports,
+        settings=config.settings,
+        session_ids=session_ids,
+        events=events,
+        wall_offset_s=time.time() - time.monotonic(),
     )

@@ -272,8 +272,13 @@ def make_proxy(
 ) -> Proxy:
     """A proxy with a relay of its own."""
     plane = FakePlane()
-    resources = Resources(plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings())
-    return Proxy(CallTable(resources, wall_offset_s=wall_offset_s), plane)
+    resources = Resources(
+        plane=plane,
+        ports=PortSpace(*ports),
+        settings=settings or RelaySettings(),
+        wall_offset_s=wall_offset_s,
+    )
+    return Proxy(CallTable(resources), plane)
 
 
 def receive(leg: Leg, *sizes_bytes: int, at: float) -> None:

@@ -90,6 +90,19 @@ def test_an_unused_group_expires_after_the_unused_time(plane: FakePlane, ports: 
     assert group.expires_at(unused_s=180, replaced_s=1) == START + 180
 
 
+def test_a_group_that_shares_sockets_announces_for_itself(plane: FakePlane, ports: PortSpace) -> None:
+    held = open_group(plane, ports, HELD_AUDIO)
+    shared = held.share()
+    shared.announce()
+    assert shared.relay_media == (RelayMedia(RELAY, 20_000, 2),)
+    assert held.relay_media == (RelayMedia(RELAY, 0, 2),)
+    runs = SocketRuns(ports, plane)
+    shared.close(runs)
+    assert plane.open
+    held.close(runs)
+    assert not plane.open
+
+
 def test_a_used_group_does_not_expire(plane: FakePlane, ports: PortSpace) -> None:
     group = open_group(plane, ports, ALICE_AUDIO)
     group.attach()

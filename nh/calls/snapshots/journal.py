@@ -54,7 +54,7 @@ class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """
         try:
             events = unpack_events(self.packed_events, self.begin)
-        except (msgspec.DecodeError, ValueError, RecursionError) as exc:  # ValueError: the begin is NaN, too
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise SnapshotUnreadable(decode_fault(exc, "journal")) from exc
         # the begin and the milliseconds since may both be in range, and their sum may not
         require(all(abs(each.at) <= LATEST for each in events), "an event is at no time")

@@ -7,12 +7,13 @@ import copy
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
+from nh.calls.rare import Rare
 from nh.calls.sockets.relay_socket import RelaySocket
 from nh.calls.sockets.runs import SocketRun, SocketRuns
 from nh.ice.agent import IceAgent
@@ -69,22 +70,24 @@ class SocketGroup:
     """
 
     __slots__ = (
-        "_sharing",
         "address",
         "components",
         "created",
-        "dscp",
-        "further",
         "ice",
         "id",
         "idle_since",
         "media",
+        "rare",
         "security",
         "side",
         "sockets",
-        "unannounced",
         "users",
     )
+
+    dscp = Rare[int | None](None)
+    further = Rare[tuple[SocketRun, ...]](())
+    unannounced = Rare(0)
+    _sharing = Rare[_Sharing | None](None)
 
     def __init__(
         self,
@@ -97,20 +100,19 @@ class SocketGroup:
         created: float,
         dscp: int | None = None,
     ) -> None:
+        self.rare: dict[str, Any] | None = None
         self.id = id
         self.side = side
         self.address = address
         self.media = tuple(media)
         self.created = created
-        self.dscp = dscp
+        self.dscp = dscp  # noqa: PLE0237  a Rare
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
-        self.further: tuple[SocketRun, ...] = ()
         self.users = 0
         self.idle_since: float | None = None
-        self._sharing: _Sharing | None = None
         # an inactive medium's is not, although its sockets exist: its end may still send
-        self.unannounced = _bits([not medium.active for medium in media])
+        self.unannounced = _bits([not medium.active for medium in media])  # noqa: PLE0237
         self.sockets = tuple([socket for run in runs for socket in run.sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
@@ -257,9 +259,10 @@ class SocketGroup:
 
     def share(self) -> "SocketGroup":
         """A group with the same sockets and media, which no session uses yet."""
-        self._sharing = self._sharing or _Sharing()
-        self._sharing.groups += 1
+        self._sharing = sharing = self._sharing or _Sharing()
+        sharing.groups += 1
         shared = copy.copy(self)
+        shared.rare = copy.copy(self.rare)
         shared.users = 0
         shared.idle_since = None
         return shared
@@ -274,13 +277,14 @@ class SocketGroup:
     @property
     def is_last(self) -> bool:
         """Whether no other group has its sockets."""
-        return self._sharing is None or self._sharing.groups == 1
+        sharing = self._sharing
+        return sharing is None or sharing.groups == 1
 
     def close(self, runs: SocketRuns) -> None:
         """Close all sockets and release the ports, if no other group has them."""
-        if not self.is_last:
-            assert self._sharing is not None
-            self._sharing.groups -= 1
+        sharing = self._sharing
+        if sharing is not None and sharing.groups > 1:
+            sharing.groups -= 1
             return
         runs.close([*self._own_runs, *self.further])
 

@@ -137,8 +137,8 @@ class Paths:
         Signalling changes a socket several times before the first packet comes, and many get none: the plan
         of a socket that is open to all is made for that packet.
         """
-        if media_socket.is_open_to_all and not any(each.protocols for each in media_socket.legs):
-            media_socket.has_protocols, media_socket.output = False, None
+        if media_socket.is_open_to_all and not media_socket.has_protocols:
+            media_socket.output = None
             self._poll.set_reader(media_socket.fileno(), self._read_first)
         else:  # its packets may come beside it; protocols have timers
             self.plan(media_socket)
@@ -150,7 +150,6 @@ class Paths:
         connected = by_kernel and peer == sole_latched_source(legs, media_socket)
         plan = plan_for(legs, connected=connected, local_ports=self._local_ports)
         media_socket.read_ttl(plan.reads_ttl)
-        media_socket.has_protocols = plan.protocols
         if plan.protocols:
             self._protocols.watch(media_socket)
         reader = self._readers.compile(media_socket, plan)

@@ -204,7 +204,7 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return
-        if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
+        if size and self._buffer[0] < MEDIA_FROM and media_socket.has_protocols:
             self._hand_over(media_socket, self._view[:size])
             return
         opened = self._stages.open(media_socket.legs, self._view[:size])
@@ -246,7 +246,7 @@ class Readers:
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
-        if media_socket.has_protocols and size and self._buffer[0] < MEDIA_FROM:
+        if size and self._buffer[0] < MEDIA_FROM and media_socket.has_protocols:
             return self._take_protocol(media_socket, self._view[:size], source)
         opened = self._stages.open(media_socket.legs, self._view[:size])
         if opened is None:
@@ -290,7 +290,7 @@ class Readers:
 
     def _refuse(self, leg: Leg, packet: memoryview, refusal: Refusal) -> None:
         """What becomes of a packet at a connected socket that no key opens."""
-        if socket_of(leg).has_protocols and len(packet) and packet[0] < MEDIA_FROM:
+        if len(packet) and packet[0] < MEDIA_FROM and socket_of(leg).has_protocols:
             self._hand_over(connected_socket_of(leg), packet)
         elif is_stun(packet):
             self._stages.process(leg, MediaKind.RTP, packet, 0)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.session import Session
-from nh.shard.media.sockets.media_socket import MediaSocket, sockets_of
+from nh.shard.media.sockets.media_socket import NOT_ENLARGED, MediaSocket, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 
@@ -75,8 +75,8 @@ class MediaBuffers:
     def release(self, media_sockets: Iterable[MediaSocket]) -> None:
         """Return what sockets that are closed had of the budget."""
         for media_socket in media_sockets:
-            self.left_bytes += media_socket.enlarged + media_socket.enlarged_beside
-            media_socket.enlarged = media_socket.enlarged_beside = 0
+            self.left_bytes += sum(media_socket.enlarged)
+            media_socket.enlarged = NOT_ENLARGED
 
     def count_lost(self, session: Session) -> None:
         """Count what the sockets of a session have lost since the last call."""
@@ -101,7 +101,8 @@ class MediaBuffers:
     def enlarge(self, media_socket: MediaSocket, room: Room) -> None:
         """Give one socket that room, or what the budget has left for it."""
         more = self._enlarge(media_socket, room, room.most_bytes)
-        media_socket.enlarged = _same(media_socket.enlarged + more)
+        own, beside = media_socket.enlarged
+        media_socket.enlarged = _same(own + more, beside)
 
     def fit_beside(self, media_socket: MediaSocket) -> None:
         """Give a new socket beside another one the room that this one has, as far as the budget goes.
@@ -109,9 +110,10 @@ class MediaBuffers:
         What a phone sends from where its NAT has moved it comes there first.
         """
         assert media_socket.beside is not None
-        self.left_bytes += media_socket.enlarged_beside
+        own, before = media_socket.enlarged
+        self.left_bytes += before
         most = media_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        media_socket.enlarged_beside = _same(self._enlarge(media_socket.beside, OTHER, most))
+        media_socket.enlarged = _same(own, self._enlarge(media_socket.beside, OTHER, most))
 
     def _enlarge(self, sock: socket.SocketType, room: Room, most_bytes: int) -> int:
         """Enlarge the buffers of a socket to at most `most_bytes`; returns what that took of the budget."""
@@ -127,9 +129,9 @@ class MediaBuffers:
 
 
 @functools.lru_cache(maxsize=256)
-def _same(size_bytes: int) -> int:
-    """An equal number, the same object for equal arguments: thousands of sockets have the same few."""
-    return size_bytes
+def _same(own_bytes: int, beside_bytes: int) -> tuple[int, int]:
+    """Both numbers, the same object for equal arguments: thousands of sockets have the same few."""
+    return own_bytes, beside_bytes
 
 
 def _set(sock: socket.SocketType, force: int, option: int, size_bytes: int) -> int:

@@ -31,6 +31,8 @@ _LEAST_OCCUPIED: Final = 512
 _IN_DELIVERY: Final = 8
 """Packets that other CPUs may be about to add to a receive buffer, where others wait: one each."""
 
+NOT_ENLARGED: Final = (0, 0)
+
 _libc = ctypes.CDLL(None, use_errno=True)
 # struct sockaddr with sa_family AF_UNSPEC: what connect(2) dissolves an association with
 _UNSPECIFIED = (ctypes.c_char * 16)()
@@ -62,7 +64,6 @@ class MediaSocket(socket.SocketType):
         keeps_peer: whether the kernel gives this socket no packets of other addresses than its last peer's,
             although it is disconnected. Linux leaves that address in sockets of IPv6 (__udp_disconnect).
         reads_ttl: whether packets are read with nh.shard.media.sockets.loop_guard.receive().
-        has_protocols: whether STUN and DTLS are for the relay (nh.shard.media.protocols).
         flow: what forwards in the kernel what arrives here, or None; nh.shard.media.kernel sets it.
         call_id: the call that the socket belongs to.
         older: how many packets may still wait here, at most, from before the socket was connected: of any
@@ -70,8 +71,7 @@ class MediaSocket(socket.SocketType):
         adopted: whether another process opened it, which may have connected it.
         lost: how many packets the kernel had lost here when that was counted last (`buffers` beside this
             module); -1: another process counted.
-        enlarged, enlarged_beside: how many bytes its receive buffer, and that of `beside`, are larger than
-            the default.
+        enlarged: how many bytes its receive buffer, and that of `beside`, are larger than the default.
     """
 
     __slots__ = (
@@ -79,9 +79,7 @@ class MediaSocket(socket.SocketType):
         "beside",
         "call_id",
         "enlarged",
-        "enlarged_beside",
         "flow",
-        "has_protocols",
         "keeps_peer",
         "leg",
         "older",
@@ -104,7 +102,7 @@ class MediaSocket(socket.SocketType):
             socket.SocketType.__init__(self, fileno=fd)
         self.rare: dict[str, Any] | None = None
         self.call_id = b""
-        self.enlarged = self.enlarged_beside = 0
+        self.enlarged = NOT_ENLARGED
         self.flow: Offload | None = None
         self.address, self.port = local.address, local.port
         self.leg: Leg | None = None
@@ -113,7 +111,6 @@ class MediaSocket(socket.SocketType):
         self.older = 0
         self.beside: socket.SocketType | None = None
         self.keeps_peer = False
-        self.has_protocols = False
 
     @property
     def local(self) -> Endpoint:
@@ -152,6 +149,11 @@ class MediaSocket(socket.SocketType):
             self.legs = tuple([other for other in self.legs if other not in legs])
         elif self.leg in legs:
             self.leg = None
+
+    @property
+    def has_protocols(self) -> bool:
+        """Whether STUN and DTLS are for the relay (nh.shard.media.protocols)."""
+        return any(leg.ice is not None or leg.dtls is not None for leg in self.legs)
 
     @property
     def connected(self) -> bool:
