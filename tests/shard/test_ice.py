@@ -12,7 +12,7 @@ from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places
 from tests.shard.secure_calls import IceCall
 from tests.shard.testbed import PACKET
-from tests.sip.sdp import read_sdp
+from tests.sip.sdp import MediaLine, read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 FORCE, REMOVE, RELAY = IceHandling.FORCE, IceHandling.REMOVE, IceHandling.FORCE_RELAY
@@ -145,6 +145,24 @@ def test_an_end_that_muxes_is_offered_no_candidate_of_rtcp_again(
     audio = caller.sdp()
     added = audio + audio[audio.index(b"m=") :].replace(b"m=audio", b"m=video")
     assert components(testbed.offer(added, to=b"bob")) == [["1"], ["1", "2"]]
+
+
+def test_ice_with_the_relay_outlasts_an_sdp_without_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """The phone with ICE was offered none again, and the plain one some."""
+    phone = IcePhone(alice)
+    offer, rejected = phone.sdp(), [MediaLine(alice.address, 0)]
+    testbed.offer(offer, ice=REMOVE)
+    testbed.answer(bob)
+    testbed.offer(rejected, to=b"bob")
+    testbed.answer([MediaLine(bob.address, 0)])
+    testbed.restore()
+    assert not attributes(testbed.offer(offer, to=b"bob"), "candidate")
+    testbed.answer([MediaLine(bob.address, 0)])
+    assert phone.learn(testbed.offer(bob, tag=b"bob", to=b"alice"))
+    answer = testbed.answer(offer, tag=b"alice", to=b"bob")
+    assert not attributes(answer, "candidate")
 
 
 def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(

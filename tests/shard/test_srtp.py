@@ -305,6 +305,19 @@ def test_audio_after_a_fax_is_converted_again(
     assert protos(testbed.offer(bob, tag=plain, to=secure)) == ["RTP/SAVP"]
 
 
+@pytest.mark.parametrize("wanted", ["", "RTP/SAVP"])
+@pytest.mark.parametrize("caller", ["secure", "plain"])
+def test_a_rejected_medium_has_the_transport_that_its_receiver_has(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: str, wanted: str
+) -> None:
+    """As the offer before, and as in rtpengine; the answer has that of its offer, as any."""
+    plain, secure = (tag.encode() for tag in begin_converted(testbed, alice, bob, caller))
+    offer = testbed.offer([MediaLine(bob.address, 0)], tag=plain, to=secure, transport_protocol=wanted)
+    assert [(each.port, each.proto) for each in read_sdp(offer.decode())] == [(0, "RTP/SAVP")]
+    answer = testbed.answer([MediaLine(alice.address, 0, proto="RTP/SAVP")], tag=secure, to=plain)
+    assert [(each.port, each.proto) for each in read_sdp(answer.decode())] == [(0, "RTP/AVP")]
+
+
 @pytest.mark.parametrize("caller", ["secure", "plain"])
 def test_media_that_were_all_rejected_are_converted_when_they_come_again(
     make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, caller: str

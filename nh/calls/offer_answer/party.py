@@ -192,6 +192,7 @@ class Party(Blockable):
             (nh.shard.ng.two_forms).
         mux: RTCP multiplexing of each medium of its last offer.
         muxes: of each medium, whether it sends RTCP on its RTP port; () if of none. Kept as transports are.
+        with_ice: whether it has agreed on ICE with the relay. Kept as transports are.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
@@ -236,6 +237,7 @@ class Party(Blockable):
         "tag",
         "transports",
         "waiting_since",
+        "with_ice",
     )
 
     def __init__(self, tag: bytes, side: Side, *, branch: bytes = b"", now: float) -> None:
@@ -259,6 +261,7 @@ class Party(Blockable):
         self.forms: tuple[tuple[str, ...], ...] = ()
         self.mux: tuple[Mux, ...] = ()
         self.muxes: tuple[bool, ...] = ()
+        self.with_ice = False
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
@@ -282,6 +285,7 @@ class Party(Blockable):
         own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
         own.transports, own.forms, own.muxes = self.transports, self.forms, self.muxes
+        own.with_ice = self.with_ice
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
         own.superseded = tuple([(index, group.share()) for index, group in self.superseded])

@@ -80,6 +80,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     forms: _Forms = ()
     offered_forms: _Forms = ()
     muxes: Annotated[tuple[bool, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
+    with_ice: bool = False
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -116,6 +117,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.forms,
             party.relay_offer.forms,
             party.muxes,
+            party.with_ice,
         )
 
     @property
@@ -164,7 +166,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)
-        party.forms, party.muxes = self.forms, self.muxes
+        party.forms, party.muxes, party.with_ice = self.forms, self.muxes, self.with_ice
         if self.bundled or self.offered_forms:
             party.relay_offer = RelayOffer(self.bundled, forms=self.offered_forms)
         party.ended_totals = {

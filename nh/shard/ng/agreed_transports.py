@@ -88,7 +88,7 @@ def _transports_of(party: Party) -> Sequence[str]:
 def note_transports(
     answer: SessionDescription, muxes: Sequence[tuple[bool, bool]], *, offerer: Party, answerer: Party
 ) -> None:
-    """Note at both ends what they agree on by an answer; see Party.transports and Party.muxes.
+    """Note at both ends what they agree on by an answer; see Party.transports, its muxes and with_ice.
 
     Args:
         answer: the SDP.
@@ -102,6 +102,7 @@ def note_transports(
         pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
         offerer.transports, answerer.transports = (shared(each) for each in zip(*pairs, strict=True))
         offerer.muxes, answerer.muxes = (of_media(each) for each in zip(*muxes, strict=True))
+        offerer.with_ice, answerer.with_ice = any(offerer.ice), any(answerer.ice)
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:

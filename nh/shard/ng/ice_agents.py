@@ -44,8 +44,10 @@ def known_to_receiver(sender: Party | None, receiver: Party | None, index: int) 
 
 
 def has_agents(party: Party | None) -> bool:
-    """Whether the relay has an agent towards a party, for any medium."""
-    return party is not None and (any(party.ice) or any(group and group.ice for group in party.groups))
+    """Whether the relay has an agent towards a party, for any medium, or had one until all were rejected."""
+    if party is None:
+        return False
+    return party.with_ice or any(party.ice) or any(group and group.ice for group in party.groups)
 
 
 def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:

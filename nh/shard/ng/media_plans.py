@@ -40,14 +40,10 @@ def medium_plan(
         further: whose addresses are those of further candidates.
 
     Returns:
-        None leaves the medium untouched: it does not run over UDP. A rejected one says no address of its end.
-        A medium that the answer accepts although the offer rejected it has port 0: its media would bypass the
-        relay.
+        None leaves the medium untouched: it does not run over UDP.
     """
-    if medium.rejected:
-        return MediumPlan(address, 0)
-    if group is None:
-        return rejecting(address) if medium.relayable else None
+    if medium.rejected or group is None:
+        return _rejected_plan(medium, address, proto)
     ports = [socket.port for socket in group.sockets]
     if not medium.rtp:
         return MediumPlan(address, ports[0])
@@ -64,6 +60,17 @@ def medium_plan(
         further=_candidates(group.further, further) if group.further else (),
         dtls=secured.dtls,
     )
+
+
+def _rejected_plan(medium: Medium, address: str, proto: str) -> MediumPlan | None:
+    """The plan of a medium without sockets: no address of its end, and the transport that is wanted.
+
+    A medium that the answer accepts although the offer rejected it has port 0: it would bypass the relay.
+    """
+    written = proto_to_write(medium, proto, secured=True)
+    if written not in ("", medium.proto) or (medium.relayable and not medium.rejected):
+        return rejecting(address, written)
+    return MediumPlan(address, 0) if medium.rejected else None
 
 
 def _candidates(runs: Sequence[SocketRun], interfaces: Sequence[Interface]) -> tuple[tuple[str, int], ...]:
@@ -90,11 +97,7 @@ def answer_plan(
     if index >= len(offerer.groups):
         return rejecting(address)
     proto = offerer.offered[index].proto if index < len(offerer.offered) else ""
-    plan = medium_plan(medium, group, address, mux, proto=proto, secured=secured, further=further)
-    written = proto_to_write(medium, proto, secured=True)
-    if (plan is None or medium.rejected) and written not in ("", medium.proto):
-        return rejecting(address, written)
-    return plan
+    return medium_plan(medium, group, address, mux, proto=proto, secured=secured, further=further)
 
 
 def rejecting(address: str, proto: str = "") -> MediumPlan:
