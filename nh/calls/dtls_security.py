@@ -66,9 +66,10 @@ class DtlsSecurity(MediaSecurity):
         last_flight: the end of the handshake that agreed on these.
         rtcp: that of RTCP, which has an association of its own where it has a port of its own (RFC 5764 4.1);
             None at that of RTCP itself.
+        open_role: the end leaves it to the relay who begins, so an answer may still decide that.
 
     Attributes:
-        parameters, rtcp: see above.
+        parameters, rtcp, open_role: see above.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class DtlsSecurity(MediaSecurity):
         "_last_flight",
         "_proven",
         "_results",
+        "open_role",
         "parameters",
         "rtcp",
     )
@@ -89,19 +91,21 @@ class DtlsSecurity(MediaSecurity):
         *,
         last_flight: tuple[bytes, ...] = (),
         rtcp: "DtlsSecurity | None" = None,
+        open_role: bool = False,
     ) -> None:
         super().__init__(0, receiver, sender)
         self.parameters = parameters
         self.rtcp = rtcp
+        self.open_role = open_role
         self._results: Counter[Problem | None] = Counter()
         self._association: Association | None = None
         self._changed = self._proven = False
         self._last_flight = last_flight
 
     @classmethod
-    def begin(cls, parameters: DtlsParameters) -> "DtlsSecurity":
+    def begin(cls, parameters: DtlsParameters, *, open_role: bool = False) -> "DtlsSecurity":
         """That of a medium, whose keys are to be agreed on."""
-        return cls(parameters, rtcp=cls(parameters))
+        return cls(parameters, rtcp=cls(parameters), open_role=open_role)
 
     @property
     def dtls(self) -> "DtlsSecurity":

@@ -107,13 +107,13 @@ class DtlsOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         off: it is not offered, and not taken where there are keys in the SDP, too.
-        active: the relay begins, where an end leaves it the choice.
+        active: whether the relay begins, where an end leaves it the choice; None: the client does not say.
         algorithm: of the fingerprints that the relay writes, as SDP has it; "": that of the end, or SHA-256.
         no_tls_id: the relay writes no a=tls-id.
     """
 
     off: bool = False
-    active: bool = False
+    active: bool | None = None
     algorithm: str = ""
     no_tls_id: bool = False
 

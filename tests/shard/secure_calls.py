@@ -4,7 +4,7 @@ from typing import Any
 
 from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.media import Side
-from nh.commands import IceHandling
+from nh.commands import DEFAULT_DTLS, DtlsOptions, IceHandling
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from tests.ice.phone import IcePhone
@@ -105,14 +105,14 @@ class DtlsCall:
         (self.plain_sends_to,) = places(answer)
         self.phone.begin(client=answers == "active")
 
-    def begin_by_phone(self, **options: Any) -> str:
+    def begin_by_phone(self, *, answer_says: DtlsOptions = DEFAULT_DTLS, **options: Any) -> str:
         """The phone with DTLS calls; returns the role that the relay takes."""
         options = {"transport_protocol": "RTP/AVP", "mux_demux": self.phone.mux, **options}
         offer = self.testbed.offer(self.phone.sdp(), **options)
         assert b"fingerprint" not in offer
         assert b"setup" not in offer
         (self.plain_sends_to,) = places(offer)
-        answer = self.testbed.answer(self.plain)
+        answer = self.testbed.answer(self.plain, dtls=answer_says)
         assert read_sdp(answer.decode())[0].proto == self.phone.proto
         role = self.phone.read(answer)
         self.phone.begin(client=role == "passive")

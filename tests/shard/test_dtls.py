@@ -15,7 +15,8 @@ from nh.results import CallDetail, Rewritten
 from nh.verdict.judge import judge_call
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
-from tests.shard.secure_calls import TO_WEB, DtlsCall
+from tests.shard.offering_ends import FINGERPRINT
+from tests.shard.secure_calls import TO_WEB, DtlsCall, SecureCall
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import rtp
@@ -368,9 +369,69 @@ def test_calls_that_end_within_a_handshake_leave_room_for_others(
 
 
 @pytest.mark.parametrize(
+    ("says", "offer", "answer", "role"),
+    [
+        ("actpass", None, True, "active"),
+        ("actpass", None, False, "passive"),
+        ("actpass", True, False, "passive"),
+        ("actpass", True, None, "active"),
+        ("active", None, True, "passive"),
+        ("passive", None, False, "active"),
+    ],
+)
+def test_an_answer_decides_who_begins_where_the_offer_leaves_it_to_the_relay(
+    phones: Phones, *, says: str, offer: bool | None, answer: bool | None, role: str
+) -> None:
+    """As in rtpengine, whose clients say so in the answer; nh heard it in the offer alone."""
+    testbed, alice, bob = phones
+    call = DtlsCall(testbed, DtlsPhone(alice, setup=says, mux=True), bob)
+    options = DtlsOptions(active=offer)
+    assert call.begin_by_phone(dtls=options, answer_says=DtlsOptions(active=answer)) == role
+    call.agrees()
+    call.goes_both_ways()
+
+
+def test_a_process_that_goes_on_with_an_offer_knows_that_the_role_is_open(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.offer(DtlsPhone(alice).sdp(), transport_protocol="RTP/AVP")
+    testbed.restore()
+    assert DtlsPhone(alice).read(testbed.answer(bob, dtls=DtlsOptions(active=True))) == "active"
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_answer_takes_the_key_of_an_offer_that_has_dtls_too(phones: Phones, restored: bool) -> None:
+    """As in rtpengine, with DTLS=off in the answer; nh did so by the offer alone."""
+    testbed, alice, bob = phones
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+
+    def offer(to: bytes = b"") -> None:
+        sdp = call.secure.sdp(FINGERPRINT, "setup:actpass")
+        (call.plain_sends_to,) = places(testbed.offer(sdp, to=to, transport_protocol="RTP/AVP"))
+
+    def answer() -> None:
+        to_alice = testbed.answer(bob, dtls=DtlsOptions(off=True))
+        assert means_in(to_alice) == {"sdes"}
+        call.secure.learn(to_alice)
+        (call.secure_sends_to,) = places(to_alice)
+
+    offer()
+    if restored:
+        testbed.restore()
+    answer()
+    call.goes_both_ways()
+    offer(b"bob")
+    call.goes_both_ways()
+    answer()
+    call.goes_both_ways()
+    offer(b"bob")
+    assert means_in(testbed.answer(bob)) == {"dtls"}
+
+
+@pytest.mark.parametrize(
     ("options", "warned"),
     [
-        ({"dtls": DtlsOptions(off=True)}, "DTLS=off"),
+        ({"dtls": DtlsOptions(off=True)}, "DTLS=off"),  # the offer has nothing else
         ({"sdes": SdesOptions(off=True)}, ""),
         ({}, ""),
     ],

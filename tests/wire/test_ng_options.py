@@ -52,7 +52,7 @@ def rejected(**fields: Any) -> Failure:
     [
         ({"flags": ["trust-address"]}, OfferOptions()),
         ({"flags": ["SDES-nonew"]}, OfferOptions(sdes=SdesOptions(no_new=True))),
-        ({"DTLS-reverse": "passive"}, OfferOptions(dtls=DtlsOptions())),
+        ({"DTLS-reverse": "passive"}, OfferOptions(dtls=DtlsOptions(active=False))),
         ({"DTLS-reverse": ["active"]}, OfferOptions(dtls=DtlsOptions(active=True))),
         ({"flags": ["SIP source address"]}, OfferOptions(trust_received=True)),
         ({"flags": ["SIP-source-address"]}, OfferOptions(trust_received=True)),

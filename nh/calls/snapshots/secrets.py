@@ -236,6 +236,7 @@ class SecretsRestorer:
             sender,
             last_flight=tuple(dtls.last_flight),
             rtcp=rtcp if isinstance(rtcp, DtlsSecurity) else None,
+            open_role=dtls.open_role,
         )
 
     def _rebuild_offered_dtls(self, certificate: int, tls_id: str) -> OfferedDtls:

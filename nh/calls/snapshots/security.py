@@ -68,6 +68,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         certificate: index of a certificate.
         rtcp: index of the security of RTCP, which comes before this one; None: this is that of RTCP.
+        open_role: see DtlsSecurity.
     """
 
     certificate: Index
@@ -78,6 +79,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     endpoint: Endpoint | None
     last_flight: Annotated[list[Flight], msgspec.Meta(max_length=8)]
     rtcp: Index | None
+    open_role: bool = False
 
     @classmethod
     def take(cls, security: DtlsSecurity, certificate: int, rtcp: int | None) -> Self:
@@ -92,6 +94,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             parameters.endpoint,
             list(security.last_flight),
             rtcp,
+            security.open_role,
         )
 
     def rebuild(self, certificates: Sequence[Certificate]) -> DtlsParameters:

@@ -85,8 +85,9 @@ def security_of_offer(
             return each
     used = had[0].parameters.certificate if had else certificate()
     new = OfferedDtls(used, secrets.token_hex(_TLS_ID_BYTES))
-    active = _is_active(described.setup or Setup.ACTIVE, options.active)
-    return DtlsSecurity.begin(_parameters(medium, described, new, active=active))
+    active = _is_active(described.setup or Setup.ACTIVE, bool(options.active))
+    parameters = _parameters(medium, described, new, active=active)
+    return DtlsSecurity.begin(parameters, open_role=described.setup is Setup.ACTPASS)
 
 
 def security_of_answer(
@@ -97,6 +98,18 @@ def security_of_answer(
     active = _is_active(described.setup or Setup.PASSIVE, had is not None and had.active)
     wanted = _parameters(medium, described, offered, active=active, had=had)
     return current if isinstance(current, DtlsSecurity) and wanted == had else DtlsSecurity.begin(wanted)
+
+
+def in_role_of_answer(security: DtlsSecurity, options: DtlsOptions) -> DtlsSecurity:
+    """What the relay has with an end that has offered DTLS, in the role that the answer's client wants.
+
+    As long as there are no keys: an association that is there keeps its roles (RFC 8842 5.5).
+    """
+    parameters = security.parameters
+    decided = options.active is None or not security.open_role or security.receiver is not None
+    if decided or options.active is parameters.active:
+        return security
+    return DtlsSecurity.begin(parameters._replace(active=bool(options.active)), open_role=True)
 
 
 def answer_lines(security: DtlsSecurity, options: DtlsOptions) -> tuple[bytes, ...]:

@@ -1,11 +1,15 @@
-"""OSRTP (RFC 8643): an end that offers plain RTP with keys leaves it to the other end whether there is SRTP.
+"""Keys of an offer that the answer decides about: those of OSRTP, and those beside DTLS.
 
+In OSRTP (RFC 8643) an end that offers plain RTP with keys leaves it to the other end whether there is SRTP.
 nh hands such an offer through: the ends agree with each other. Where the other end takes no key, and the
 client says so, the answer is completed: the offerer has SRTP with nh, and the other end plain RTP.
+
+Of an offer with both, nh takes DTLS, unless the answer's client wants none.
 """
 
 from collections.abc import Sequence
 
+from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.media_security import MediaSecurity, OptionalKey, require_srtp
 from nh.calls.offer_answer.party import Party, of_media
 from nh.commands import SdesOptions
@@ -13,6 +17,7 @@ from nh.sdp.crypto import CryptoAttribute
 from nh.sdp.description import SessionDescription
 from nh.shard.ng import sdes
 from nh.shard.ng.secured import Secured
+from nh.shard.ng.srtp_means import is_secure
 
 
 def optional_keys(
@@ -28,7 +33,8 @@ def optional_keys(
     found: list[OptionalKey | None] = []
     for medium, each in zip(description.media, secured, strict=True):
         line = None
-        if each.lines is None and medium.proto.upper() in ("RTP/AVP", "RTP/AVPF") and not medium.rejected:
+        passes = each.lines is None and is_secure(medium.proto) is False
+        if (passes or isinstance(each.security, DtlsSecurity)) and not medium.rejected:
             line = sdes.find_preferred(medium, options)
         found.append(None if line is None else OptionalKey(line.tag, line.key))
     return found
@@ -36,15 +42,24 @@ def optional_keys(
 
 def is_open(offerer: Party, index: int) -> bool:
     """Whether an offer has left SRTP to the answer, and passed through."""
+    return _has_key(offerer, index) and is_secure(offerer.offered[index].proto) is False
+
+
+def has_keys_beside_dtls(offerer: Party, index: int) -> bool:
+    """Whether an offer of DTLS to the relay has a key, too."""
+    return _has_key(offerer, index) and bool(is_secure(offerer.offered[index].proto))
+
+
+def _has_key(offerer: Party, index: int) -> bool:
     keys = offerer.relay_offer.optional_keys
     return index < len(keys) and keys[index] is not None
 
 
 def complete(offerer: Party, index: int, current: MediaSecurity | None) -> MediaSecurity | None:
-    """What the relay has with an offerer whose offer of SRTP the other end does not take.
+    """What the relay has with an offerer by its key: the other end takes no SRTP, or the client no DTLS.
 
     Args:
-        offerer: its medium `index` is open.
+        offerer: its medium `index` is open, or has a key beside DTLS.
         current: what it has agreed on before.
 
     Returns:
@@ -61,15 +76,12 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
 
 
 def note_completed(offerer: Party, secured: Sequence[Secured]) -> None:
-    """Note at an offerer with which of its open media it has SRTP: the latest answer counts."""
+    """Note at an offerer what SRTP its media have, where that was left to the answer: the latest counts."""
     if not offerer.security and not offerer.relay_offer.optional_keys:
         return
-    before = dict(enumerate(offerer.security))
-    offerer.security = of_media(
-        [
-            secured[index].completed
-            if index < len(secured) and is_open(offerer, index)
-            else before.get(index)
-            for index in range(len(offerer.groups))
-        ]
-    )
+    before, found = offerer.security, []
+    for index in range(len(offerer.groups)):
+        completed = secured[index].completed if index < len(secured) else None
+        kept = before[index] if index < len(before) and not is_open(offerer, index) else None
+        found.append(completed or kept)
+    offerer.security = of_media(found)

@@ -15,7 +15,7 @@ class Secured(NamedTuple):
         lines: the a=crypto lines of the forwarded SDP; None leaves those of the SDP.
         offered_dtls: the association that the relay offers to the other end; None: none.
         dtls: the lines of DTLS of the forwarded SDP; None leaves those of the SDP.
-        completed: of an answer without SRTP: that between the offerer, who left it open, and the relay.
+        completed: of an answer that decides about the SRTP between the offerer and the relay: that SRTP.
     """
 
     security: MediaSecurity | None = None

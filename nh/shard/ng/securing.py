@@ -159,12 +159,14 @@ def secure_answer(
     Raises:
         UnusableSdp: it takes nothing that was offered.
     """
+    decided = _decided_by_answer(offerer, options)
     return [
         _secure_answered(
             medium,
             index,
             options,
             offerer,
+            decided,
             current=_security(answerer, index),
             tagged=tagged.get(index, index),
             answered=tagged_by_answerer.get(index, index),
@@ -173,11 +175,28 @@ def secure_answer(
     ]
 
 
+def _decided_by_answer(offerer: Party, options: OfferOptions) -> list[MediaSecurity | None]:
+    """What the relay has with an offerer for each medium, where DTLS is as the client of the answer wants it.
+
+    Media of one transport have the same still.
+    """
+    found: dict[int, MediaSecurity] = {}
+    for index, security in enumerate(offerer.security):
+        if not isinstance(security, DtlsSecurity) or id(security) in found:
+            continue
+        by_key = None
+        if options.dtls.off and optional_srtp.has_keys_beside_dtls(offerer, index):
+            by_key = optional_srtp.complete(offerer, index, _security(offerer, index))
+        found[id(security)] = by_key or dtls.in_role_of_answer(security, options.dtls)
+    return [found.get(id(each), each) for each in offerer.security]
+
+
 def _secure_answered(
     medium: Medium,
     index: int,
     options: OfferOptions,
     offerer: Party,
+    decided: Sequence[MediaSecurity | None],
     *,
     current: MediaSecurity | None,
     tagged: int,
@@ -195,7 +214,9 @@ def _secure_answered(
         security = optional_srtp.complete(offerer, index, _security(offerer, index)) if completes else None
         secured = secured._replace(completed=security)
     else:
-        security = offerer.security[tagged] if tagged < len(offerer.security) else None
+        security = decided[tagged] if tagged < len(decided) else None
+        if security is not None and security is not offerer.security[tagged]:
+            secured = secured._replace(completed=security)
     if security is None or None in (is_secure(medium.proto), is_secure(offerer.offered[index].proto)):
         return secured
     if isinstance(security, DtlsSecurity):
