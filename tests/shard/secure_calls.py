@@ -136,7 +136,7 @@ class DtlsCall:
             self.phone.send(packet, component)
             assert self.testbed.receive(self.plain, component)[0] == packet
             self.plain.send_raw(packet, self.plain_sends_to, component)
-            received, _ = self.testbed.receive(self.phone.peer, RTP if self.phone.mux else component)
+            received = self.phone.next_packet(component, self.testbed.receive)
             assert received != packet
             assert self.phone.open(received, component) == packet
 

@@ -10,6 +10,7 @@ from tools.rtpload import libsrtp
 from tools.rtpload.openssl_end import SUITES, OpensslEnd
 
 Where = tuple[str, int]
+Read = Callable[[MediaPeer, int], tuple[bytes, Where]]
 
 
 class _Association:
@@ -116,15 +117,23 @@ class DtlsPhone:
         """Send a packet of RTP or RTCP under protection."""
         self.peer.send_raw(self.protect(packet, component), self.sends_to, RTP if self.mux else component)
 
-    def receive(self, component: int = RTP) -> bytes:
-        """The next packet of RTP or RTCP that arrives, without protection.
+    def receive(self, component: int = RTP, read: Read = MediaPeer.receive) -> bytes:
+        """The next packet of RTP or RTCP that arrives, without protection; see next_packet()."""
+        return self.open(self.next_packet(component, read), component)
+
+    def next_packet(self, component: int = RTP, read: Read = MediaPeer.receive) -> bytes:
+        """The same under protection.
 
         What the other end of a slow handshake says twice may come in between.
+
+        Arguments:
+            component: RTP or RTCP.
+            read: waits for the next packet at a socket; a test whose relay does nothing meanwhile has one.
         """
         socket = RTP if self.mux else component
-        while _is_dtls(packet := self.peer.receive(socket)[0]):
+        while _is_dtls(packet := read(self.peer, socket)[0]):
             self._say(socket, self._association(component).end.receive(packet))
-        return self.open(packet, component)
+        return packet
 
     def open(self, packet: bytes, component: int = RTP) -> bytes:
         """A packet that it received, without protection."""
