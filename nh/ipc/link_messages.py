@@ -2,9 +2,10 @@
 
 A process that has imported everything sends Waiting, and forks for each Fork. To make it a shard, the
 supervisor sends Configure, and the shard answers Configured. Then the supervisor sends what there is to
-restore (TakeSockets, RestoreCall) and Restore; the shard restores it and answers Restored. At Serve it serves
-calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may be in flight,
-answered in any order. The results of commands that a shard has executed in a row are one record, an array.
+restore (TakeSockets, TakeFlows, RestoreCall) and Restore; the shard restores it and answers Restored. At
+Serve it serves calls and sends Ready. From then on Execute and Executed carry the same `id`; any number may
+be in flight, answered in any order. The results of commands that a shard has executed in a row are one
+record, an array.
 
 The shard backs up what must outlive it (nh.ipc.backup_messages): what a command changes, with its Executed;
 all else, in messages of their own, several in one record if they come at the same time. So a supervisor that
@@ -93,6 +94,10 @@ class TakeSockets(msgspec.Struct, frozen=True, tag="take_sockets"):
     """Media sockets to restore, one descriptor each in this order; the last ones may be missing."""
 
     endpoints: tuple[Endpoint, ...]
+
+
+class TakeFlows(msgspec.Struct, frozen=True, tag="take_flows"):
+    """The attached descriptors are the maps of the run before: its flows go on in those of the shard."""
 
 
 class RestoreCall(msgspec.Struct, frozen=True, tag="restore_call"):
@@ -278,6 +283,7 @@ ToShard = (
     Fork
     | Configure
     | TakeSockets
+    | TakeFlows
     | RestoreCall
     | Restore
     | Serve

@@ -41,6 +41,8 @@ class KernelService:
 
     Attributes:
         inherited: whether the maps are the orphans': then their flows go on in the kernel.
+        moving: the orphans' maps if they have the same format, but are not those of this run: their flows
+            move. They belong to the orphans.
         on_links: called when `links` has changed; set by the owner.
 
     Raises:
@@ -63,9 +65,13 @@ class KernelService:
         # each shard has one more, for the carry-over; the first one of all is the program's
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
-            self._identity = f"{program_digest()[:16]}/{self._indexes}/{shards}"
-            maps = _maps_of(orphans, self._identity)
+            digest = program_digest()[:16]
+            self._identity = f"{digest}/{self._indexes}/{shards}"
+            maps = _maps_of(orphans, lambda identity: identity == self._identity)
             self.inherited = maps is not None
+            self.moving = (
+                () if maps is not None else _maps_of(orphans, lambda each: each.startswith(digest)) or ()
+            )
             self._program = explained(this_host(), lambda: load(1 + self._indexes * shards, maps))
             undo.callback(self._program.close)
             self._attachments = Attachments(
@@ -170,10 +176,10 @@ def _ignore_links() -> None:
     pass
 
 
-def _maps_of(orphans: Sequence[OrphanClient], identity: str) -> tuple[int, int] | None:
-    """The maps of the orphans, if this run would make the same ones."""
+def _maps_of(orphans: Sequence[OrphanClient], fit: Callable[[str], bool]) -> tuple[int, int] | None:
+    """The maps of the first orphan whose maps fit, by their identity."""
     for each in orphans:
-        if each.readable and each.hello.kernel == identity and len(each.maps) == 2:
+        if each.readable and fit(each.hello.kernel) and len(each.maps) == 2:
             flows_fd, counters_fd = each.maps
             return flows_fd, counters_fd
     return None

@@ -58,7 +58,11 @@ class ShardSlots:
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
         self.orphans = OrphanedShards(
-            runtime.orphans, backups, records=runtime.records, recorded=runtime.recorded
+            runtime.orphans,
+            backups,
+            records=runtime.records,
+            recorded=runtime.recorded,
+            moving=runtime.kernel.moving if runtime.kernel is not None else (),
         )
         orphans = self.orphans if runtime.orphans else None
         self.all = [

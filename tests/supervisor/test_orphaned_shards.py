@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -298,3 +299,22 @@ def test_a_second_process_of_a_shard_gets_what_the_first_one_got_until_one_has_r
             assert testbed.calls() == [snapshots(b"call")]
         testbed.orphans.confirm(0, nothing_restored=False)
         assert testbed.orphans.transfer_to(0) == {}
+
+
+def test_maps_whose_flows_move_are_held_until_all_shards_have_restored_their_calls(
+    no_descriptor_leaks: None,
+) -> None:
+    """The orphans close theirs when they are dismissed, one after the other."""
+    maps = os.pipe()
+    status, shard_map = ShardStatus(), ShardMap(2)
+    backups = [ShardBackup(status, FdBudget(0), shard=shard, shard_map=shard_map) for shard in range(2)]
+    orphans = OrphanedShards([], backups, moving=maps)
+    for fd in maps:
+        os.close(fd)
+    orphans.confirm(0, nothing_restored=False)
+    assert len([os.fstat(fd) for fd in orphans.moving]) == len(maps)
+    orphans.confirm(1, nothing_restored=False)
+    assert not orphans.moving
+    orphans.close()
+    for backup in backups:
+        backup.close()

@@ -1,7 +1,9 @@
 """nh shards: more and fewer of them, with live calls."""
 
+import contextlib
 import itertools
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import pytest
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
-from nh.results import CallDetail
+from nh.results import CallDetail, LegDetail
 from nh.supervisor.shards.routing import shard_of
+from tests.calls.rtp import rtp_packet
+from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay
@@ -163,6 +167,55 @@ def test_calls_are_restored_once_when_the_shard_that_they_hash_to_died_with_its_
 
 
 @pytest.mark.full
+@contextlib.contextmanager
+def speaking(calls: list[RelayedCall]) -> Iterator[list[int]]:
+    """The caller of each call sends RTP within the block; then how many packets each has sent."""
+    sent: list[int] = []
+    is_over = threading.Event()
+
+    def speak() -> None:
+        for number in itertools.count():
+            for call in calls:
+                call.alice.send(rtp_packet(number, 160 * number), call.for_alice)
+            if is_over.wait(0.005):
+                sent.append(number + 1)
+                return
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("shards", quick_first([3, 1]))
+def test_what_the_kernel_relays_while_calls_move_to_other_maps_is_not_lost_in_their_counts(
+    shards: int,
+) -> None:
+    with deployed_relay(kernel="on", kernel_interface="lo", silent_s=3600) as deployment:
+        relay = deployment.start()
+        calls = deployment.make_calls(CALLS)
+        with speaking(calls) as sent:
+            for number in (shards, SHARDS):
+                nh_ok(deployment.place, "shards", str(number))
+        spoken = 1 + sent[0]  # the first packet of a call was none of these
+
+        def legs() -> list[LegDetail]:
+            return [detail.sessions[0].pairs[0].from_ for detail in details(relay, calls)]
+
+        eventually(lambda: all(leg.packets >= spoken - 1 for leg in legs()), "all packets are counted")
+        for leg in legs():
+            spoken_of = leg.streams[-1]
+            assert (spoken_of.lost, spoken_of.packets) == (0, sent[0])
+            assert leg.kernel
+        pairs = [pair for detail in details(relay, calls) for pair in detail.sessions[0].pairs]
+        packets = sum(pair.from_.packets + pair.to.packets for pair in pairs)
+        eventually(lambda: relay.stats().totals.packets_in >= packets, "the shards have counted no less")
+
+
 def test_a_number_of_shards_lasts_until_the_next_change(deployment: Deployment) -> None:
     relay = deployment.start()
     nh_ok(deployment.place, "shards", "3")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.calls.events import CallObserver
+from nh.fastpath.moving_flows import MovingFlows
 from nh.ipc.channel import Channel
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_socket import HandoverSocket
@@ -33,6 +34,7 @@ from nh.ipc.link_messages import (
     SaveAll,
     Serve,
     Shutdown,
+    TakeFlows,
     TakeNewCalls,
     TakeSockets,
     ToShard,
@@ -151,6 +153,8 @@ class Control(CallObserver):
                 self._or_exit(lambda: self._set_up(configure))
             case TakeSockets(endpoints):
                 self._restore_queue.take_sockets(endpoints, fds)
+            case TakeFlows():
+                self._take_flows(fds)
             case RestoreCall() as call:
                 self._restore_queue.add(call)
             case Restore() as restore:
@@ -165,6 +169,12 @@ class Control(CallObserver):
                 self._shut_down()
             case _:
                 self._on_announcement(message)
+
+    def _take_flows(self, fds: list[int]) -> None:
+        kernel = self._shard.relay.plane.kernel if self._shard is not None else None
+        if kernel is not None and len(fds) == len(("flows", "counters")):
+            kernel.move_from(MovingFlows(*fds))
+            fds.clear()
 
     def _on_announcement(self, message: ToShard) -> None:
         match message:

@@ -6,11 +6,13 @@ transfer, and relays its calls again unless the shards that got them have restor
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from nh.calls.media import Endpoint
+from nh.ipc.fd_passing import close_all
 from nh.printable import counted
 from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
 from nh.supervisor.shards.backup import ShardBackup
@@ -39,8 +41,10 @@ class OrphanedShards:
         backups: the backup of each shard, by number.
         records: takes the records of calls that ended meanwhile; None: nothing does.
         recorded: see HandoverMessage; what the supervisor before had is not taken again.
+        moving: descriptors of their maps in the kernel, if the shards have others.
 
     Attributes:
+        moving: copies of these until all shards have restored their calls.
         known_session: the highest number of a session that any of them knows.
     """
 
@@ -51,6 +55,7 @@ class OrphanedShards:
         *,
         records: EncodedRecordSink | None = None,
         recorded: Mapping[str, int] | None = None,
+        moving: Sequence[int] = (),
     ) -> None:
         self._records = records
         self._recorded = recorded or {}
@@ -66,6 +71,7 @@ class OrphanedShards:
         self._unreadable = False
         self._unconfirmed = set(range(len(backups)))
         self._counters: defaultdict[int, Totals] = defaultdict(dict)
+        self.moving = [os.dup(fd) for fd in moving]
         self.known_session = max((each.hello.known_session for each in orphans), default=0)
         for orphan in orphans:
             number = orphan.hello.shard
@@ -126,12 +132,14 @@ class OrphanedShards:
         if own is not None:
             self._part_from(own, unreadable=nothing_restored)
         if not self._unconfirmed:
+            close_all(self.moving)
             while self._surplus:
                 self._part_from(self._surplus.pop(), unreadable=self._unreadable)
         return not kept
 
     def close(self) -> None:
         """Disconnect from the orphans that are not dismissed: they go on."""
+        close_all(self.moving)
         for orphan in self._orphans:
             orphan.close()
 

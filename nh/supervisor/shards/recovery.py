@@ -15,7 +15,15 @@ import msgspec
 from nh.calls.media import Endpoint
 from nh.ipc.backup_messages import BackupMessage, DropCall, parts
 from nh.ipc.fd_passing import batches
-from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, TakeSockets, ToShard
+from nh.ipc.link_messages import (
+    Restore,
+    RestoreCall,
+    Restored,
+    Restoring,
+    TakeFlows,
+    TakeSockets,
+    ToShard,
+)
 from nh.logs.lines import about
 from nh.printable import counted, short_id
 from nh.stats.layout import ShardStatus
@@ -34,6 +42,10 @@ class Orphans(Protocol):
     @property
     def pending(self) -> bool:
         """Whether any of them has calls that are not yet restored here."""
+
+    @property
+    def moving(self) -> Sequence[int]:
+        """Descriptors of their maps in the kernel, while flows are to move from them; none otherwise."""
 
     def transfer_to(self, shard: int) -> Mapping[str, int | float]:
         """Transfer an orphan's calls to a shard's backup; returns the counters that go with them."""
@@ -166,6 +178,8 @@ class Recovery:
     ) -> Iterator[tuple[ToShard, list[int]]]:
         for some in batches(sockets):
             yield TakeSockets(tuple(endpoint for endpoint, _ in some)), [fd for _, fd in some]
+        if self._orphans is not None and self._orphans.moving:
+            yield TakeFlows(), list(self._orphans.moving)
         for call_id, snapshot, of_this_run in calls:
             for _, data, last in parts(plain(snapshot)):
                 yield RestoreCall(call_id, data, last, of_this_run), []

@@ -202,3 +202,22 @@ class KernelFlow:
         return entry._replace(
             counter_index=index, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz
         )
+
+
+def count_moved(leg: Leg, counters: layout.FlowCounters) -> tuple[int, int]:
+    """Bring a restored leg up to date with its flow in the maps of the run before, which has ended.
+
+    Returns:
+        How many packets and bytes the leg did not have yet.
+    """
+    packets, size = leg.kernel_folded or (0, 0)
+    if packets > counters.packets:  # they belong to an earlier flow of the socket
+        packets = size = 0
+    since = counters.packets - packets, counters.payload_bytes - size
+    leg.kernel_folded = None
+    if since[0]:
+        leg.forwarded(*since, last_seen=counters.last_seen_ns / _NS)
+        meter = leg.find_meter()
+        if meter is not None:
+            meter.take_fields(counters.next_stream, counters.streams)
+    return since

@@ -17,9 +17,10 @@ from nh.calls.rtcp_reports import reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
+from nh.fastpath.moving_flows import MovingFlows
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from nh.loop import Loop
-from nh.shard.media.kernel.flow import KernelFlow
+from nh.shard.media.kernel.flow import KernelFlow, count_moved
 from nh.shard.media.kernel.offload_rules import find_obstacle, why_not_latched
 from nh.shard.media.kernel.route_cache import RouteCache
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
@@ -65,6 +66,7 @@ class KernelPath:
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
         self._to_end: list[KernelFlow] = []  # of sockets that were closed while flows are held
         self._stale: list[MediaSocket] = []
+        self._moving: MovingFlows | None = None
         self._looks_a_second = 0.0
         self._warned: set[str] = set()
 
@@ -90,6 +92,14 @@ class KernelPath:
     def find_stale_flows(self) -> None:
         """Find the flows of the process before; see FlowTable."""
         self._flows.find_stale_flows()
+
+    def move_from(self, flows: MovingFlows) -> None:
+        """Go on from the flows of the run before, which are in other maps; before anything is relayed.
+
+        Args:
+            flows: closed by the first sweep(), when all restored calls are relayed.
+        """
+        self._moving = flows
 
     def has_stale_flow(self, media_socket: MediaSocket) -> bool:
         """Whether the process before left a flow at the socket that is not adopted yet."""
@@ -119,6 +129,8 @@ class KernelPath:
         """
         if self._flows.held:
             return False
+        if self._moving is not None:
+            self._move(self._moving, media_socket)
         flow = _flow_of(media_socket)
         entry = self._entry_for(media_socket)
         if flow is not None and (isinstance(entry, str) or flow.leg is not media_socket.legs[0]):
@@ -139,6 +151,9 @@ class KernelPath:
 
     def sweep(self) -> None:
         """Count what ended flows still forwarded, free their counter indexes, and mark flows."""
+        if self._moving is not None:
+            self._moving.close()
+            self._moving = None
         if self._flows.held:
             return
         ended, self._ended = self._ended, []
@@ -199,6 +214,18 @@ class KernelPath:
             self._flows.close()
         except KernelPathUnavailable as refusal:
             self._warn_once(f"flows are left in the kernel and still forward: {refusal}")
+
+    def _move(self, flows: MovingFlows, media_socket: MediaSocket) -> None:
+        """End a socket's flow in other maps, and count what it has forwarded since the call was saved."""
+        if len(media_socket.legs) != 1:
+            return
+        try:
+            counters = flows.take(media_socket.local)
+        except KernelPathUnavailable as refusal:
+            self._warn_once(f"counters of flows of the run before cannot be read: {refusal}")
+            return
+        if counters is not None:
+            self._flows.counters.add_carry_over(*count_moved(media_socket.legs[0], counters))
 
     def _entry_for(self, media_socket: MediaSocket) -> layout.FlowEntry | str:
         """The flow table entry for a socket, without its counter index, or why there is none."""
