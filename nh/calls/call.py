@@ -10,6 +10,7 @@ from typing import Final
 from nh.calls.journal import CallJournal
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources, Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.sockets.group import SocketGroup
@@ -41,20 +42,22 @@ class Call:
 
     __slots__ = (
         "_shared",
+        "_transactions",
         "call_id",
         "created",
         "journal",
         "next_expiry",
         "offers",
         "timeout_target",
-        "transactions",
     )
+
+    transactions = OneOrMany[Transaction]()
 
     def __init__(self, call_id: bytes, resources: Resources, *, now: float) -> None:
         self.call_id = call_id
         self.created = now
         self.next_expiry = now
-        self.transactions: tuple[Transaction, ...] = ()
+        self.transactions = ()
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
         self.journal = CallJournal(begin=now + resources.wall_offset_s)

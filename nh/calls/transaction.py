@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 
 from nh.calls.media import Side
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
@@ -28,15 +29,17 @@ class Transaction:
         replaced: sessions that newer ones have replaced; they relay packets in flight for `replaced_s`.
     """
 
-    __slots__ = ("cseq", "group_from", "groups_to", "id_from", "replaced", "sessions")
+    __slots__ = ("_groups_to", "_sessions", "cseq", "group_from", "id_from", "replaced")
+
+    groups_to = OneOrMany[SocketGroup]()
+    sessions = OneOrMany[Session]()
 
     def __init__(self, id_from: bytes, cseq: int) -> None:
         self.id_from = id_from
         self.cseq = cseq
         self.group_from: SocketGroup | None = None
-        # of nearly all there is one, so a tuple is a fraction of a dictionary, and searched as fast
-        self.groups_to: tuple[SocketGroup, ...] = ()
-        self.sessions: tuple[Session, ...] = ()
+        self.groups_to = ()
+        self.sessions = ()
         self.replaced: tuple[Session, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party, RelayOffer
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import MIN_REPORTED
 from nh.calls.session import Session
@@ -443,5 +444,7 @@ def test_no_member_was_forgotten(of: type, snapshot: type) -> None:
     """A member that is added to one of these needs a place in its snapshot."""
     members = {member for each in of.__mro__ for member in getattr(each, "__slots__", ())} - {"rare"}
     members |= set(getattr(of, "_fields", ()))
-    members |= {name for each in of.__mro__ for name, value in vars(each).items() if isinstance(value, Rare)}
+    attributes = {name: value for each in of.__mro__ for name, value in vars(each).items()}
+    members |= {name for name, value in attributes.items() if isinstance(value, (Rare, OneOrMany))}
+    members -= {value.slot for value in attributes.values() if isinstance(value, OneOrMany)}
     assert members - set(snapshot.__struct_fields__) - APART[of] == set()  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
 from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval, end_to_end
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream
@@ -70,6 +71,7 @@ class RtpMeter:
     __slots__ = (
         "_clocks",
         "_current",
+        "_streams",
         "_tick_s",
         "clock_hz",
         "deaf_reports",
@@ -77,11 +79,13 @@ class RtpMeter:
         "next_stream",
         "payload_type",
         "reported_packets",
-        "streams",
     )
 
+    streams = OneOrMany[RtpStream]()
+    _streams: RtpStream | tuple[RtpStream, ...]
+
     def __init__(self, clocks: Mapping[int, int]) -> None:
-        self.streams: tuple[RtpStream, ...] = ()
+        self.streams = ()
         self.next_stream = 0
         self.payload_type = 0
         self.clock_hz = 0
@@ -95,10 +99,13 @@ class RtpMeter:
     @property
     def latest(self) -> RtpStream | None:
         """The stream whose packets arrived last, as far as their times are known; else the newest."""
-        if len(self.streams) < 2:
-            return self.streams[0] if self.streams else None
-        newest = self.streams[(self.next_stream - 1) % len(self.streams)]
-        return max((newest, *self.streams), key=lambda stream: stream.arrival or 0.0)
+        streams = self._streams
+        if not isinstance(streams, tuple):
+            return streams
+        if not streams:
+            return None
+        newest = streams[(self.next_stream - 1) % len(streams)]
+        return max((newest, *streams), key=lambda stream: stream.arrival or 0.0)
 
     @property
     def tick_s(self) -> float:
@@ -306,18 +313,21 @@ class RtpMeter:
             stream.expect(head)
 
     def _find_stream(self, ssrc: int) -> RtpStream | None:
-        for stream in self.streams:
+        streams = self._streams
+        if not isinstance(streams, tuple):
+            return streams if streams.ssrc == ssrc else None
+        for stream in streams:
             if stream.ssrc == ssrc:
                 return stream
         return None
 
     def _begin_stream(self, ssrc: int, sequence: int, payload_type: int) -> RtpStream:
-        stream = RtpStream(ssrc, sequence, payload_type)
-        if len(self.streams) < MAX_STREAMS:
-            self.streams += (stream,)
+        stream, before = RtpStream(ssrc, sequence, payload_type), self.streams
+        if len(before) < MAX_STREAMS:
+            self.streams = (*before, stream)
         else:
             at = self.next_stream
-            self.streams = (*self.streams[:at], stream, *self.streams[at + 1 :])
+            self.streams = (*before[:at], stream, *before[at + 1 :])
         self.next_stream = (self.next_stream + 1) % MAX_STREAMS
         return stream
 

@@ -13,6 +13,7 @@ import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.media_security import MediaSecurity
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.rare import Rare
 from nh.calls.sockets.relay_socket import RelaySocket
 from nh.calls.sockets.runs import SocketRun, SocketRuns
@@ -70,19 +71,21 @@ class SocketGroup:
     """
 
     __slots__ = (
+        "_media",
         "address",
         "components",
         "created",
         "ice",
         "id",
         "idle_since",
-        "media",
         "rare",
         "security",
         "side",
         "sockets",
         "users",
     )
+
+    media = OneOrMany[Media]()
 
     dscp = Rare[int | None](None)
     further = Rare[tuple[SocketRun, ...]](())
@@ -106,13 +109,13 @@ class SocketGroup:
         self.address = address
         self.media = tuple(media)
         self.created = created
-        self.dscp = dscp  # noqa: PLE0237  a Rare
+        self.dscp = dscp
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
         self.users = 0
         self.idle_since: float | None = None
         # an inactive medium's is not, although its sockets exist: its end may still send
-        self.unannounced = _bits([not medium.active for medium in media])  # noqa: PLE0237
+        self.unannounced = _bits([not medium.active for medium in media])
         self.sockets = tuple([socket for run in runs for socket in run.sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
