@@ -10,9 +10,22 @@ from pathlib import Path
 
 def nearest_seen(path: Path) -> Path:
     """The nearest of a path and the directories above it that is there, and that this user can see."""
-    return next(
-        each for each in (path, *path.absolute().parents) if os.access(each, os.F_OK, effective_ids=True)
-    )
+    return next(each for each in (path, *path.absolute().parents) if is_permitted(each, os.F_OK))
+
+
+def is_permitted(path: Path, mode: int) -> bool:
+    """Whether this process may use what is at a path so.
+
+    faccessat2(2) asks for the effective user, and an old container runtime refuses it; faccessat(2)
+    asks for the real one, who is another under setuid alone.
+
+    Args:
+        path: where.
+        mode: os.F_OK, or some of os.R_OK, os.W_OK and os.X_OK.
+    """
+    if os.access(path, mode, effective_ids=True):
+        return True
+    return os.getuid() == os.geteuid() and os.access(path, mode)
 
 
 def mode_of(path: Path) -> int | None:

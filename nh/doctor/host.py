@@ -12,6 +12,7 @@ from nh.config import Settings
 from nh.config.sources import with_origin
 from nh.doctor.comparison import Comparison
 from nh.errors import NhError
+from nh.paths import is_permitted
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.start_checks import lock_is_hidden
 
@@ -55,11 +56,11 @@ class Host:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file; False also where this user may not look."""
-        return os.access(self._root / path.lstrip("/"), os.F_OK, effective_ids=True)
+        return is_permitted(self._root / path.lstrip("/"), os.F_OK)
 
     def is_writable(self, path: str) -> bool:
         """Whether this user may make files in a directory."""
-        return os.access(self._root / path.lstrip("/"), os.W_OK | os.X_OK, effective_ids=True)
+        return is_permitted(self._root / path.lstrip("/"), os.W_OK | os.X_OK)
 
     def output(self, words: Sequence[str]) -> str | None:
         """What a program prints; None if it is not there, fails or takes longer than PROGRAM_S."""

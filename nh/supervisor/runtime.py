@@ -17,6 +17,7 @@ from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
 from nh.supervisor.host.addresses import check_addresses
+from nh.supervisor.host.child_process import check_pidfds
 from nh.supervisor.host.core_dumps import keep_memory_out_of_core_dumps
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
@@ -92,6 +93,7 @@ class Runtime:
         self._stack = stack
         self.cpus = usable_cpus()
         self.shards = settings.shards or len(self.cpus)
+        check_pidfds()
         keep_memory_out_of_core_dumps()
         self.descriptors = raise_descriptor_limit()
         self.held_sockets = holdable_sockets(self.descriptors, settings, self.shards)

@@ -54,6 +54,20 @@ def test_a_lock_file_that_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> No
         assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 
 
+def test_a_filter_that_refuses_to_ask_for_the_effective_user_keeps_no_directory_from_nh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a container runtime that does not know faccessat2(2)."""
+    access = os.access
+
+    def filtered(path: Path, mode: int, *, effective_ids: bool = False) -> bool:
+        return not effective_ids and access(path, mode)
+
+    monkeypatch.setattr(os, "access", filtered)
+    with runtime_dir(tmp_path / "nh"):
+        assert (tmp_path / "nh" / LOCK_NAME).exists()
+
+
 def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="chmod o-w"), runtime_dir(tmp_path):

@@ -1,5 +1,6 @@
 """nh.supervisor.handover.preflight: what the code that is installed says of itself, whatever it is."""
 
+import errno
 import json
 import os
 import select
@@ -15,7 +16,7 @@ import pytest
 import nh
 from nh.calls.snapshots.version import READABLE
 from nh.config.sources import load_settings
-from nh.errors import ConfigError, Unavailable
+from nh.errors import ConfigError, NotNow, Unavailable
 from nh.loop import SelectorLoop
 from nh.supervisor.handover import preflight
 from nh.supervisor.handover.preflight import CheckedIn, Preflight, check_in
@@ -145,6 +146,19 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ShardProcess, "start", ended)
     with pytest.raises(Unavailable, match="a shard process does not start: exit status 7"):
         check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None), takes_over=False)
+
+
+@pytest.mark.parametrize("why", [errno.EPERM, errno.ENOSYS])
+def test_a_filter_of_system_calls_that_lets_no_process_be_watched_is_named(
+    free: list[str], monkeypatch: pytest.MonkeyPatch, why: int
+) -> None:
+    def refused(_pid: int) -> int:
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    settings = load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, environment={})
+    with pytest.raises(NotNow, match=r"^pidfd_open\(2\).* is refused: .*seccomp profile"):
+        check_in(settings, takes_over=False)
 
 
 @pytest.mark.valkey

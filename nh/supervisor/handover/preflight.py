@@ -21,7 +21,7 @@ from nh.ipc.link_codec import encode
 from nh.ipc.link_messages import Shutdown
 from nh.loop import Loop, Timer
 from nh.reasons import reason
-from nh.supervisor.host.child_process import wait_for_end
+from nh.supervisor.host.child_process import check_pidfds, wait_for_end
 from nh.supervisor.runtime import listener_names
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from nh.version import __version__
@@ -72,6 +72,7 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
     from nh.supervisor.start_checks import check_host, check_takeover, running_pid  # noqa: PLC0415
     from nh.supervisor.store.open import check_server  # noqa: PLC0415
 
+    check_pidfds()
     check_host(settings)
     if takes_over or running_pid(settings.runtime_path) is not None:
         check_takeover(settings)

@@ -1,6 +1,7 @@
 """A process of nh's own: how it is started, the descriptor that shows its end, and the link to it."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -11,7 +12,24 @@ from pathlib import Path
 from typing import Self
 
 import nh
+from nh.errors import NotNow
 from nh.supervisor.host.sd_notify import without_notify_socket
+
+
+def check_pidfds() -> None:
+    """Check that the end of a process can be watched.
+
+    Raises:
+        NotNow: this kernel, or a filter of system calls, does not permit it.
+    """
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as exc:
+        if exc.errno in (errno.EPERM, errno.ENOSYS):  # all else may pass, as a shortage of descriptors does
+            raise NotNow(
+                f"pidfd_open(2), by which nh watches its processes, is refused: {exc.strerror}; nh needs"
+                " Linux 5.3, and in a container a seccomp profile that permits the call"
+            ) from exc
 
 
 class ChildProcess:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.paths import mode_of, nearest_seen
+from nh.paths import is_permitted, mode_of, nearest_seen
 from nh.reasons import reason
 
 LOCK_NAME: Final = "nh.lock"
@@ -104,7 +104,7 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
     """
     existing = nearest_seen(path)
     is_dir = existing.is_dir()
-    if is_dir and not os.access(existing, os.X_OK, effective_ids=True):
+    if is_dir and not is_permitted(existing, os.X_OK):
         raise ConfigError(
             f"{purpose.setting}: {path}: this user may not enter {existing};"
             f" choose another with {purpose.flag}"
@@ -124,7 +124,7 @@ def check_dir(path: Path, purpose: Purpose, *, named: bool) -> None:
             f"{purpose.setting}: {path} cannot be made: {existing} is not a directory;"
             f" choose another with {purpose.flag}"
         )
-    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+    if not is_permitted(existing, os.W_OK | os.X_OK):
         raise ConfigError(
             f"{purpose.setting}: this user cannot write to {existing}; choose another with {purpose.flag}"
         )
