@@ -4,15 +4,12 @@ The kinds are those of IANA's registries of special-purpose addresses (RFC 6890)
 """
 
 import ipaddress
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.doctor.findings import Finding, ok, warning
+from nh.doctor.findings import Finding, Findings, ok, warning
 from nh.doctor.host import Patient
 from nh.supervisor.host.addresses import is_local
-
-Findings = Iterator[Finding]
 
 
 class Kind(NamedTuple):

@@ -1,13 +1,13 @@
 """All checks, each in bounded time: a check that hangs or fails is a finding, and the others go on."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from nh.doctor import announced, network, resources, start
-from nh.doctor.findings import Finding, Status, fault_and_remedy, warning
+from nh.doctor.findings import Finding, Findings, Status, fault_and_remedy, warning
 from nh.doctor.host import Patient
 from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server, check_stored
@@ -17,7 +17,7 @@ from nh.printable import escaped
 CHECK_S: Final = 5.0
 """A check may take so long."""
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[Patient], Findings]
 
 CHECKS: Final[Mapping[str, Check]] = {
     "running": start.check_running,
@@ -46,7 +46,7 @@ CHECKS: Final[Mapping[str, Check]] = {
 """The checks by name, in the order in which they are shown."""
 
 
-def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
+def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Findings:
     """The findings of all checks, in their order; a fault that several checks find is told by the first.
 
     A check that says something of a setting says where its value came from, too.

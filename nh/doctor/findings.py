@@ -1,6 +1,7 @@
 """What a check has found."""
 
 import enum
+from collections.abc import Iterator
 
 import msgspec
 
@@ -31,6 +32,10 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
+Findings = Iterator[Finding]
+"""What a check finds; the doctor adds its name."""
+
+
 def fault_and_remedy(message: str, otherwise: str = "") -> tuple[str, str]:
     """What an error message of nh says is wrong, and, behind its first semicolon, what to do.
 
@@ -43,7 +48,7 @@ def fault_and_remedy(message: str, otherwise: str = "") -> tuple[str, str]:
 
 
 def ok(found: str) -> Finding:
-    """A finding without a fault; the doctor adds the name of the check."""
+    """A finding without a fault."""
     return Finding("", Status.OK, found)
 
 

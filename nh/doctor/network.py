@@ -5,14 +5,12 @@ import fcntl
 import re
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from nh.doctor.findings import Finding, ok, warning
+from nh.doctor.findings import Findings, ok, warning
 from nh.doctor.host import Host, Patient
 from nh.fastpath.probe import CAP_NET_ADMIN, effective_capabilities
-
-Findings = Iterator[Finding]
 
 RMEM_BYTES: Final = 2 << 20
 """Receive buffer of a socket with video (docs/how-to/size-a-host.md)."""

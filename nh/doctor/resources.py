@@ -1,11 +1,10 @@
 """Checks of what a host lends to processes: CPUs, descriptors, memory, clock, and what dead runs left."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
+from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Host, Patient
 from nh.errors import ConfigError
 from nh.printable import counted
@@ -15,8 +14,6 @@ from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_socket
 from nh.supervisor.host.port_slices import port_slices
 from nh.supervisor.orphans.client import PATTERN
 from nh.supervisor.records.targets import fault_of
-
-Findings = Iterator[Finding]
 
 LEAST_SHM_BYTES: Final = 1 << 20
 LEAST_STATE_BYTES: Final = 64 << 20

@@ -1,21 +1,18 @@
 """Which settings the checks judge by, and whether the nh that runs has those that were meant."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from nh.config.sources import COMMAND_LINE, ENVIRONMENT
 from nh.doctor.comparison import Comparison, Difference, Value
-from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
+from nh.doctor.findings import Findings, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import NhError
 from nh.printable import counted
 from nh.supervisor.reload import CHANGEABLE
 from nh.supervisor.settings_in_force import RUN_TIME
 from nh.supervisor.start_checks import check_host
-
-Findings = Iterator[Finding]
 
 _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 """Origins of settings that no other process has."""

@@ -2,11 +2,11 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nh.config.table import KernelMode
-from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
+from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Availability, probe
@@ -14,8 +14,6 @@ from nh.stats import StatsReader, attach_segment, segment_name
 from nh.stats.reading import SupervisorReading
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
 from nh.supervisor.start_checks import CHECKS, Check, system_runtime_dir
-
-Findings = Iterator[Finding]
 
 SILENT_S: Final = 5.0
 """A supervisor publishes its statistics twice a second; a busy host may delay that."""

@@ -1,6 +1,6 @@
 """Whether the server of the store answers, and keeps what it is given."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -8,7 +8,7 @@ from msgspec import structs
 from nh.config import Settings
 from nh.config.sources import SECRET
 from nh.config.table import StateAway
-from nh.doctor.findings import Finding, failure, fault_and_remedy, ok, warning
+from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.doctor.start import published
 from nh.errors import ConfigError, StoreUnavailable
@@ -32,7 +32,7 @@ SLOW_S: Final = 0.05
 """A reply that takes longer is no longer that of a server in the same network."""
 
 
-def check_store_server(patient: Patient) -> Iterator[Finding]:
+def check_store_server(patient: Patient) -> Findings:
     """Whether the server of the store answers, and keeps what it is given."""
     try:
         if SECRET in patient.settings.state:
@@ -62,7 +62,7 @@ def check_store_server(patient: Patient) -> Iterator[Finding]:
         yield from judge(facts, [*judge_keys(patient.settings, groups)])
 
 
-def check_stored(patient: Patient) -> Iterator[Finding]:
+def check_stored(patient: Patient) -> Findings:
     """Whether the store takes the calls of the nh that runs."""
     supervisor = published(patient) if patient.pid is not None else None
     if supervisor is None:
@@ -93,7 +93,7 @@ def _away(why: str, settings: Settings) -> Finding:
     return _fault(why, warning, meaning, remedy)
 
 
-def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[Finding]:
+def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Findings:
     """Calls that the key of this relay does not open."""
     try:
         own = key_check(read_state_key(settings.state_key_file))
@@ -106,7 +106,7 @@ def judge_keys(settings: Settings, groups: Iterable["GroupFacts"]) -> Iterator[F
             yield failure(f"{group.name}: {found}", meaning, remedy)
 
 
-def judge(facts: "ServerFacts | None", further: Sequence[Finding] = ()) -> Iterator[Finding]:
+def judge(facts: "ServerFacts | None", further: Sequence[Finding] = ()) -> Findings:
     """What is wrong with a server that answers, and `further` faults; that all is well if nothing is."""
     if facts is None:
         yield _FACTS_REFUSED
@@ -123,7 +123,7 @@ def judge(facts: "ServerFacts | None", further: Sequence[Finding] = ()) -> Itera
     yield from faults or [ok(f"the server of the store answers within {facts.reply_s * 1000:.1f} ms")]
 
 
-def _judge_version(version: str) -> Iterator[Finding]:
+def _judge_version(version: str) -> Findings:
     parts = version.split(".")[:2]
     if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) < LEAST_VERSION:
         yield failure(

@@ -34,8 +34,8 @@ def description() -> dict[str, Any]:
 def _reading_paths() -> dict[str, Any]:
     """What changes nothing."""
     return {
-        "/healthz": _path("Whether nh works", "health", "Health", 503),
-        "/readyz": _path("Whether nh takes new calls", "readiness", "Health", 503, parameters=(_GROUP,)),
+        "/healthz": _health("Whether nh works", "health"),
+        "/readyz": _health("Whether nh takes new calls", "readiness", _GROUP),
         "/metrics": {
             "get": {
                 "operationId": "metrics",
@@ -168,16 +168,25 @@ def _path(
     summary: str, name: str, schema: str, *errors: int, parameters: tuple[dict[str, Any], ...] = ()
 ) -> dict[str, Any]:
     replies = {str(status): _reply(_REASONS[status], "Error") for status in errors}
-    if schema == "Health":
-        replies = {"503": _reply("It does not; `why` says why", "Health")}
-    else:
-        replies |= {str(status): _reply(text, "Error") for status, text in _GUARDED.items()}
+    replies |= {str(status): _reply(text, "Error") for status, text in _GUARDED.items()}
+    return _get(summary, name, parameters, {"200": _reply("OK", schema), **replies})
+
+
+def _health(summary: str, name: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+    """A check of health: its answer has the same form in both cases."""
+    replies = {"200": _reply("OK", "Health"), "503": _reply("It does not; `why` says why", "Health")}
+    return _get(summary, name, parameters, replies)
+
+
+def _get(
+    summary: str, name: str, parameters: tuple[dict[str, Any], ...], replies: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "get": {
             "operationId": name,
             "summary": summary,
             "parameters": list(parameters),
-            "responses": {"200": _reply("OK", schema), **replies},
+            "responses": replies,
         }
     }
 

@@ -64,7 +64,7 @@ class TokenCheck:
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._digest:
             return _reply(403, "read_only", _READ_ONLY)
-        client = _client_of(scope)
+        client = _network_of(scope)
         wait_s = self._wait_s(client)
         if wait_s > 0:
             again = {"retry-after": str(int(wait_s) + 1)}
@@ -96,8 +96,8 @@ class TokenCheck:
             self._wrong_by_client.popitem(last=False)
 
 
-def _client_of(scope: Scope) -> str:
-    """The client's IP address, or of IPv6 its network: one host has all addresses of a /64."""
+def _network_of(scope: Scope) -> str:
+    """Whose wrong tokens are counted: the client's IP address; of IPv6 its /64, all of which one host has."""
     host = (scope.get("client") or ("",))[0]
     try:
         address = ipaddress.ip_address(host)

@@ -37,7 +37,7 @@ JUST_STARTED: Final = CpuUse(True, 0.0)
 
 def cpu_use(pid: int) -> CpuUse:
     """The CPU use of a process; one that cannot be seen from here is not runnable."""
-    import psutil  # noqa: PLC0415  30 ms, and most hosts never need it
+    import psutil  # noqa: PLC0415  most hosts never need it
 
     try:
         process = psutil.Process(pid)

@@ -65,7 +65,7 @@ class RecordSink(Protocol):
 
 
 class Recovery:
-    """The RecoverySource (nh.supervisor.shards.handle) of one shard.
+    """The RecoverySource (nh.supervisor.shards.protocols) of one shard.
 
     Args:
         shard: its number.
