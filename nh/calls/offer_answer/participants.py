@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup
@@ -33,12 +34,14 @@ class Participants:
             no tag yet and is not among `parties`, but has sockets and may send media already.
     """
 
-    __slots__ = ("_resources", "dialogs", "early", "parties")
+    __slots__ = ("_dialogs", "_resources", "early", "parties")
+
+    dialogs = OneOrMany[Dialog]()
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.parties: tuple[Party, ...] = ()
-        self.dialogs: tuple[Dialog, ...] = ()
+        self.dialogs = ()
         self.early: tuple[Dialog, ...] = ()
 
     # --- look-ups ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey
+from nh.calls.one_or_many import OneOrMany
 from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
@@ -208,6 +209,7 @@ class Party(Blockable):
     """
 
     __slots__ = (
+        "_groups",
         "blocks",
         "branch",
         "bundles",
@@ -215,7 +217,6 @@ class Party(Blockable):
         "delete_at",
         "ended_totals",
         "forms",
-        "groups",
         "holds",
         "ice",
         "interface",
@@ -240,6 +241,8 @@ class Party(Blockable):
         "with_ice",
     )
 
+    groups = OneOrMany[SocketGroup | None]()
+
     def __init__(self, tag: bytes, side: Side, *, branch: bytes = b"", now: float) -> None:
         self.tag = tag
         self.side = side
@@ -253,7 +256,7 @@ class Party(Blockable):
         self.blocks = NOTHING_BLOCKED
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
-        self.groups: tuple[SocketGroup | None, ...] = ()
+        self.groups = ()
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
         self.holds: Mapping[int, Media] = NO_HOLDS
         self.offered: tuple[OfferedMedium, ...] = ()
