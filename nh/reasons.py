@@ -13,6 +13,9 @@ import msgspec
 
 from nh.printable import show_text
 
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Errors of the system that say nothing of what was asked for: this process, or the host, has no room."""
+
 _SHOWN: Final = 64
 
 _TYPES: Final[Mapping[str, str]] = {

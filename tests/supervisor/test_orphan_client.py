@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import VERSION
+from nh.errors import NotNow
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import CallSockets, EndedCall, HandedOver, Hello, encode
@@ -195,3 +197,64 @@ def test_an_orphan_that_accepts_no_connection_is_not_taken_for_one_that_is_gone(
     assert path.exists()
     assert not gone.exists()
     assert f"{path}: an orphaned shard does not accept connections: " in caplog.text
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[socket.socket]:
+    """The handover socket of an orphan, which says Hello to the first who connects."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as orphan:
+        orphan.bind(str(tmp_path / "shard-1-abc.sock"))
+        orphan.listen()
+        yield orphan
+
+
+@contextlib.contextmanager
+def refused(monkeypatch: pytest.MonkeyPatch, operation: str, times: int) -> Iterator[None]:
+    """The system refuses an operation so often, for want of descriptors."""
+    real, left = getattr(orphan_client, operation), [None] * times
+
+    def refusing(path: Path) -> object:
+        if left:
+            left.pop()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orphan_client, operation, refusing)
+        yield
+
+
+@pytest.mark.parametrize("operation", ["_connect", "_handover_sockets"])
+def test_a_shortage_that_passes_leaves_no_orphan_out(
+    tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """Its ports would stay taken, and its calls could not be restored from the store."""
+
+    def say_hello() -> None:
+        connection, _ = listening.accept()
+        connection.send(encode(HELLO))
+        connection.recv(1)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as threads, refused(monkeypatch, operation, 3):
+        done = threads.submit(say_hello)
+        [orphan] = find_orphans(tmp_path)
+        assert orphan.hello == HELLO
+        orphan.close()
+        done.result()
+
+
+@pytest.mark.parametrize("operation", ["_connect", "_handover_sockets"])
+def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
+    tmp_path: Path,
+    listening: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    no_descriptor_leaks: None,
+) -> None:
+    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    with (
+        refused(monkeypatch, operation, 1_000_000),
+        pytest.raises(NotNow, match="cannot be taken over: Too many open files; raise the limit"),
+    ):
+        find_orphans(tmp_path)

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from nh.commands import Ping
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_from_old, encode
 from nh.results import Pong
+from nh.supervisor.handover.receive import NAME
 from nh.supervisor.orphans.client import OrphanClient, find_orphans
 from nh.supervisor.settings_in_force import read_in_force
 from tests.supervisor.test_run import SHARDS, Run, running
@@ -119,6 +122,44 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
     assert [line.split("; ")[1:3] for line in readies] == [readies[0].split("; ")[1:3]] * 2
     for call, then in zip(calls, before, strict=True):
         assert_goes_on(then, old.call(call.call_id))
+        call.talk()
+        assert call.end() == 1
+
+
+_TAKES_OVER_AS_AN_EARLIER_VERSION = """
+import socket, sys
+from nh.ipc.channel import receive_record
+from nh.ipc.handover_messages import Yield, encode
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+    sock.connect(sys.argv[1])
+    sock.send(encode(Yield()))
+    receive_record(sock)
+print("received", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_old_one_goes_on_when_a_new_one_of_an_earlier_version_is_killed(deployment: Deployment) -> None:
+    """That one closes its connection at once, and tells nothing when it serves."""
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    command = [sys.executable, "-c", _TAKES_OVER_AS_AN_EARLIER_VERSION]
+    with (
+        NativeClient(old.unix_address, START_S) as client,
+        subprocess.Popen(
+            [*command, str(deployment.place.directory / NAME)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as new,
+    ):
+        assert client.request(Ping()) == Pong(nh.__version__)
+        assert new.stdout is not None
+        assert new.stdout.readline() == "received\n"
+        new.kill()
+        old.program.wait_for_line(GOES_ON)
+        assert client.request(Ping()) == Pong(nh.__version__), "its connection is the same"
+    for call in calls:
         call.talk()
         assert call.end() == 1
 

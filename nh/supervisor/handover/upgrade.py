@@ -19,6 +19,7 @@ import msgspec
 from nh.calls.snapshots.version import VERSION
 from nh.errors import Refused
 from nh.ipc.handover_messages import Yield
+from nh.ipc.peer import peer_of
 from nh.results import Failure, Result, Upgrading
 from nh.supervisor.handover.preflight import CheckedIn, Preflight
 from nh.supervisor.handover.receive import NAME, YIELD_S
@@ -30,7 +31,7 @@ from nh.supervisor.handover.send import (
     own_argv,
     send_handover,
 )
-from nh.supervisor.handover.successor import Successor
+from nh.supervisor.handover.successor import EarlierSuccessor, Successor
 from nh.supervisor.handover.takeover_listener import TakeoverListener
 from nh.supervisor.host.signals import LeaveSignals
 from nh.supervisor.publisher import Publisher
@@ -261,18 +262,23 @@ class UpgradeController:
             self._close_handed_over()
             over("the other process")
 
+        def gone() -> NoReturn:
+            self._go_on(state, "has ended before it served")
+
         # The first process of a container takes all others with it when it ends, so it waits for the shards.
-        self._manager.release(lambda: over("shards"))
-        if listeners is None:  # it is of an earlier version
+        if listeners is None:
+            pid = peer_of(sock).pid
             sock.close()
-            taken_over()
+            earlier = EarlierSuccessor(self._runtime.loop, pid, on_taken_over=taken_over, on_gone=gone)
+
+            def shards_over() -> None:
+                earlier.settle()
+                over("shards")
+
+            self._manager.release(shards_over)
             return
-        Successor(
-            self._runtime.loop,
-            sock,
-            on_taken_over=taken_over,
-            on_gone=lambda: self._go_on(state, "has ended before it served"),
-        )
+        self._manager.release(lambda: over("shards"))
+        Successor(self._runtime.loop, sock, on_taken_over=taken_over, on_gone=gone)
 
     def _keep(self, listeners: Sequence[tuple[str, str]], state: HandoverState) -> HandoverState:
         """What is handed over with these listeners; the others are closed, so that their ports are free."""

@@ -5,19 +5,22 @@ An orphan that is silent for ANSWER_S counts as one that hangs, unless it waits 
 """
 
 import contextlib
+import fnmatch
+import functools
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.version import READABLE
+from nh.errors import NotNow
 from nh.ipc.backup_messages import MAX_SNAPSHOT_BYTES, SaveCall
 from nh.ipc.channel import receive_record
 from nh.ipc.fd_passing import close_all
@@ -34,11 +37,13 @@ from nh.ipc.handover_messages import (
     encode,
 )
 from nh.ipc.peer import peer_of
-from nh.reasons import reason
+from nh.reasons import SHORTAGES, reason, shortage
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PATTERN: Final = "shard-*.sock"
 """The handover sockets of shards in the runtime directory."""
@@ -199,11 +204,29 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
 
     The sockets of shards that are gone are removed. An orphan that hangs is killed: its calls come from the
     store, or are lost.
+
+    Raises:
+        NotNow: this process has no descriptors or memory for that. The orphans go on.
     """
     found: list[OrphanClient] = []
-    for path in sorted(directory.glob(PATTERN)):
+    try:
+        _find(_when_there_is_room(lambda: _handover_sockets(directory)), found)
+    except BaseException:
+        for orphan in found:
+            orphan.close()
+        raise
+    return found
+
+
+def _handover_sockets(directory: Path) -> list[Path]:
+    with os.scandir(directory) as entries:
+        return sorted(Path(each) for each in entries if fnmatch.fnmatch(each.name, PATTERN))
+
+
+def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
+    for path in paths:
         try:
-            sock = _connect(path)
+            sock = _when_there_is_room(functools.partial(_connect, path))
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             continue
@@ -227,7 +250,24 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
             logger.error("orphaned shard (pid %d) does not answer: %s; it is killed", pid, exc)
             if _kill(pid):
                 path.unlink(missing_ok=True)
-    return found
+
+
+def _when_there_is_room(step: Callable[[], T]) -> T:
+    """Do a step, again and again for ANSWER_S while this process has no descriptors or memory for it.
+
+    An orphan that was left out would keep the ports of its calls, and those could not be restored from the
+    store.
+    """
+    give_up_at = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return step()
+        except OSError as exc:
+            if exc.errno not in SHORTAGES:
+                raise
+            if time.monotonic() >= give_up_at:
+                raise NotNow(f"the calls of the shards before cannot be taken over: {shortage(exc)}") from exc
+        time.sleep(RETRY_S)
 
 
 def _connect(path: Path) -> socket.socket:
