@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.journal import CallJournal
-from nh.calls.media import Media, RelayMedia, Side
+from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources, Resources
@@ -38,6 +38,7 @@ class Call:
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
         journal: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
+        dtmf_target: where it wants telephone events reported; None: nowhere.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Call:
         "_transactions",
         "call_id",
         "created",
+        "dtmf_target",
         "journal",
         "next_expiry",
         "offers",
@@ -60,6 +62,7 @@ class Call:
         self.transactions = ()
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
+        self.dtmf_target: Endpoint | None = None
         self.journal = CallJournal(begin=now + resources.wall_offset_s)
         self._shared = resources
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.media import Block
+from nh.calls.media import Block, Endpoint
 from nh.commands.base import BaseCommand
 from nh.commands.sdp_text import PLAIN_TEXT, SdpText
 from nh.results import Blocked, Queried, Rewritten
@@ -207,6 +207,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
         text: what else is to be changed in the text of the SDP.
         timeout_callback: IP address of xmlrpc-callback, "" if not given (nh.calls.timeouts).
+        dtmf_target: where telephone events of the call go, by dtmf-log-dest; None if not given.
         escaped: whether the reply has the SDP as a string of JSON, where some of its bytes take more room.
         codecs: which codecs of the SDP the receiver sees.
         recrypt: SRTP ends at the relay on both sides, where it would pass through.
@@ -244,6 +245,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     lenient: frozenset[Feature] = frozenset()
     text: SdpText = PLAIN_TEXT
     timeout_callback: str = ""
+    dtmf_target: Endpoint | None = None
     escaped: bool = False
     osrtp_offer: bool = False
     osrtp_accept: bool = False

@@ -36,6 +36,7 @@ from nh.shard.media.leg_memory import LegMemory
 from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets.loop_guard import LocalPorts
 from nh.shard.observers.call_log import CallLog
+from nh.shard.observers.dtmf_watch import DtmfWatch
 from nh.shard.observers.journal import JournalWriter
 from nh.shard.observers.stats_collector import StatsCollector
 from nh.shard.ticker import HOUSEKEEPING_S, WATCH_S, Ticker
@@ -61,6 +62,7 @@ class Relay:
         stats: what the relay has counted, as of the last update_stats().
         table: the calls, for what saves and restores them.
         plane: the sockets of the calls, for the same.
+        dtmf_watch: reports telephone events.
         may_expire: returns whether silent sessions end now, while the relay is attached.
     """
 
@@ -96,6 +98,8 @@ class Relay:
         self._call_log = CallLog(config.shard)
         self.observe(self._call_log)
         self.observe(self._collector)
+        self.dtmf_watch = DtmfWatch(self.table)
+        self.observe(self.dtmf_watch)
         self.observe(LoadMeter(self.stats, self.table, limits))  # reads what the collector has counted
         self.may_expire: Callable[[], bool] = lambda: True
         self._loop: Loop | None = None
@@ -159,6 +163,7 @@ class Relay:
         self.end_calls(self.calls)
         self.update_stats()
         self.plane.close()
+        self.dtmf_watch.close()
 
     def end_calls(self, most: int) -> None:
         """End some calls, because nh ends."""

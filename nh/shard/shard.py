@@ -109,6 +109,7 @@ class Shard:
         self.relay.plane.shares_ports = False
         if self._rtcp_watch is not None:
             self._rtcp_watch.watch_all(self.relay.table)
+        self.relay.dtmf_watch.watch_all()
         return counts
 
     def serve(self) -> None:

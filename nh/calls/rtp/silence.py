@@ -9,6 +9,7 @@ from typing import Final
 
 from nh.calls.classify import MediaKind, classify
 from nh.calls.rtp.meter import RTP_HEADER_BYTES
+from nh.calls.rtp.payload import payload_of
 from nh.calls.rtp.payload_types import PayloadTypes
 
 _SILENT: Final[Mapping[str, int]] = {"pcmu": 0xFF, "pcma": 0xD5, "g722": 0xFA}
@@ -16,9 +17,6 @@ _SILENT: Final[Mapping[str, int]] = {"pcmu": 0xFF, "pcma": 0xD5, "g722": 0xFA}
 
 _SOUNDLESS: Final = frozenset({"telephone-event", "tone", "cn"})
 """Encodings that carry no speech: they pass as they are, as in rtpengine."""
-
-_EXTENSION: Final = 0x10
-_PADDING: Final = 0x20
 
 
 class Silencer:
@@ -50,21 +48,8 @@ class Silencer:
         if payload_type in self._passed:
             return True
         silent = self._bytes.get(payload_type)
-        payload = _payload_of(packet) if silent is not None else None
+        payload = payload_of(packet) if silent is not None else None
         if payload is None or silent is None:
             return False
         payload[:] = bytes((silent,)) * len(payload)
         return True
-
-
-def _payload_of(packet: memoryview) -> memoryview | None:
-    """The payload behind CSRCs and extension, without padding (RFC 3550 5.1); None if there cannot be one."""
-    start = RTP_HEADER_BYTES + 4 * (packet[0] & 0x0F)
-    end = len(packet)
-    if packet[0] & _EXTENSION:
-        if start + 4 > end:
-            return None
-        start += 4 + 4 * (packet[start + 2] << 8 | packet[start + 3])
-    if packet[0] & _PADDING:
-        end -= packet[-1]
-    return packet[start:end] if start <= end else None

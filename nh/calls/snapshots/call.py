@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from nh.calls.call import Call
+from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
@@ -61,6 +62,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     journal: JournalSnapshot | None = None
     secrets: bytes = b""
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
+    dtmf_target: Endpoint | None = None
 
     def __repr__(self) -> str:
         """All fields but the secrets: an exception may show a snapshot."""
@@ -128,6 +130,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         journal=JournalSnapshot.take(call.journal),
         secrets=b"" if offers is None else take_secrets(groups, offers.participants.all_parties),
         grace_s=grace_s,
+        dtmf_target=call.dtmf_target,
     )
 
 
@@ -192,6 +195,7 @@ def restore_call(
         undo.pop_all()
     call.next_expiry = times.future(snapshot.next_expiry)
     call.timeout_target = snapshot.timeout_target
+    call.dtmf_target = snapshot.dtmf_target
     if journal is not None:
         call.journal = journal
     table.add(call)

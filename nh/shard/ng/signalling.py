@@ -93,11 +93,14 @@ class Signalling:
                 return Blocked()
 
     def _with_target(self, command: Offer | Answer, result: Rewritten) -> Rewritten:
-        """Note who wants to know that the media of the call have timed out; returns the result."""
-        if command.options.timeout_callback:
+        """Note whom the client wants told of the call, and of what; returns the result."""
+        options = command.options
+        if options.timeout_callback or options.dtmf_target:
             call = self._table.find_call(command.call_id)
-            if call is not None:
-                call.timeout_target = TimeoutTarget(callback=command.options.timeout_callback)
+            if call is not None and options.timeout_callback:
+                call.timeout_target = TimeoutTarget(callback=options.timeout_callback)
+            if call is not None and options.dtmf_target:
+                call.dtmf_target = options.dtmf_target
         return result
 
     def offer(self, command: Offer) -> Rewritten:

@@ -29,6 +29,7 @@ from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import PARTIAL_READERS, Reader, says_something
 from nh.wire.ng.rtpp_flags import split
 from nh.wire.ng.sdp_text import read_attributes, read_extmap, read_removed_media, read_replace
+from nh.wire.ng.targets import TARGET_READERS
 from nh.wire.ng.unsupported import NOT_OPTIONS, UNSUPPORTED_KEYS
 
 _TAGS: Final[Mapping[bytes, str]] = {b"to-tag": "to-tag", b"from-tag": "directional"}
@@ -202,14 +203,6 @@ def _read_received_from(value: object, parsed: ParsedOptions) -> None:
         parsed.set("received_from", canonical_address(address, where="received-from"))
 
 
-def _read_callback(value: object, parsed: ParsedOptions) -> None:
-    address = text_of(value)
-    if is_address(address):
-        parsed.set("timeout_callback", canonical_address(address, where="xmlrpc-callback"))
-    else:
-        parsed.ignore("xmlrpc-callback")
-
-
 def _read_tos(value: object, parsed: ParsedOptions) -> None:
     try:
         tos = integer_of(value, b"TOS")
@@ -291,7 +284,7 @@ _READERS: Final[Mapping[bytes, Reader]] = {
     b"media-address": _read_media_address,
     b"received-from": _read_received_from,
     b"tos": _read_tos,
-    b"xmlrpc-callback": _read_callback,
+    **TARGET_READERS,
     **{key.encode(): _reader_of_label(key) for key in ("label", "from-label", "set-label")},
     b"transport-protocol": _read_transport,
     b"endpoint-learning": _read_learning,

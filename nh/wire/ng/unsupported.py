@@ -19,7 +19,7 @@ class Gap(NamedTuple):
 
 RECORDING: Final = Gap(Feature.RECORDING, "nh records nothing")
 CODECS: Final = Gap(Feature.CODECS, "nh does not transcode")
-DTMF: Final = Gap(Feature.DTMF, "nh neither detects nor plays DTMF")
+DTMF: Final = Gap(Feature.DTMF, "nh hears no tones in audio, and plays none")
 PLAYING: Final = Gap(Feature.PLAYING, "nh plays nothing")
 FULL_ICE: Final = Gap(Feature.ICE, "nh is a lite agent of ICE")
 RTCP: Final = Gap(Feature.PACKETS, "nh relays RTCP, and sends none of its own")
@@ -63,8 +63,6 @@ UNSUPPORTED_KEYS: Final[Mapping[bytes, Gap]] = {
     b"dtmf-security": DTMF,
     b"dtmf-security-trigger": DTMF,
     b"dtmf-delay": DTMF,
-    b"dtmf-log-dest": DTMF,
-    b"dtmf-log-destination": DTMF,
     b"trigger": DTMF,
 }
 """Keys that make a request fail unless their value is empty or off."""

@@ -1,0 +1,25 @@
+"""The payload of an RTP packet."""
+
+from typing import Final
+
+from nh.calls.rtp.meter import RTP_HEADER_BYTES
+
+_EXTENSION: Final = 0x10
+_PADDING: Final = 0x20
+
+
+def payload_of(packet: memoryview) -> memoryview | None:
+    """The payload behind CSRCs and extension, without padding (RFC 3550 5.1); None if there cannot be one.
+
+    Args:
+        packet: at least RTP_HEADER_BYTES long.
+    """
+    start = RTP_HEADER_BYTES + 4 * (packet[0] & 0x0F)
+    end = len(packet)
+    if packet[0] & _EXTENSION:
+        if start + 4 > end:
+            return None
+        start += 4 + 4 * (packet[start + 2] << 8 | packet[start + 3])
+    if packet[0] & _PADDING:
+        end -= packet[-1]
+    return packet[start:end] if start <= end else None

@@ -1,0 +1,42 @@
+"""The keys of an ng request that say whom the client wants told of a call, beside its replies."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from nh.calls.ip_address import canonical_address, is_address, is_unicast
+from nh.calls.media import Endpoint
+from nh.wire.ng.dictionary import text_of
+from nh.wire.ng.parsed_options import ParsedOptions
+from nh.wire.ng.partial_options import Reader
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_MAX_PORT: Final = 65_535
+
+
+def _read_callback(value: object, parsed: ParsedOptions) -> None:
+    address = text_of(value)
+    if is_address(address):
+        parsed.set("timeout_callback", canonical_address(address, where="xmlrpc-callback"))
+    else:
+        parsed.ignore("xmlrpc-callback")
+
+
+def _reader_of_events(key: str) -> Reader:
+    def read(value: object, parsed: ParsedOptions) -> None:
+        address, _, port = text_of(value).rpartition(":")
+        if address[:1] == "[" and address[-1:] == "]":
+            address = address[1:-1]
+        if is_unicast(address) and _PORT.fullmatch(port) and 1 <= int(port) <= _MAX_PORT:
+            parsed.set("dtmf_target", Endpoint(canonical_address(address, where=key), int(port)))
+        else:
+            parsed.ignore(key)
+
+    return read
+
+
+TARGET_READERS: Final[Mapping[bytes, Reader]] = {
+    b"xmlrpc-callback": _read_callback,
+    **{key.encode(): _reader_of_events(key) for key in ("dtmf-log-dest", "dtmf-log-destination")},
+}
+"""The reader of each key."""
