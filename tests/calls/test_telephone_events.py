@@ -23,7 +23,7 @@ def read(reader: EventReader, *packets: bytes) -> list[TelephoneEvent]:
     return [each for each in found if each is not None]
 
 
-def test_an_event_is_told_when_it_ends_and_once() -> None:
+def test_an_event_is_read_when_it_ends_and_once() -> None:
     going_on = [event(sequence=number, duration=160 * number, ended=False) for number in range(1, 8)]
     ends = [event(sequence=number) for number in (8, 9, 10)]
     assert read(EventReader(), *going_on) == []
@@ -53,7 +53,7 @@ def test_the_last_packet_of_an_event_may_come_after_the_next_one() -> None:
     ],
     ids=["empty", "no payload", "short", "speech", "CSRC", "extension", "no RTP"],
 )
-def test_other_packets_tell_of_none(packet: bytes) -> None:
+def test_other_packets_have_none(packet: bytes) -> None:
     assert read(EventReader(), packet) == []
 
 

@@ -99,6 +99,8 @@ SAMPLES: Mapping[str, object] = {
     "bundle": "offer",
     "codec": {"strip": ["PCMU"]},
     "drop-traffic": "start",
+    "dtmf-log-dest": "192.0.2.1:2228",
+    "dtmf-log-destination": "192.0.2.1:2228",
     "endpoint-learning": "off",
     "extmap": {"strip": ["all"]},
     "flags": ["symmetric"],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nh.calls.media import Endpoint
 from nh.commands import (
     BundleOptions,
     CodecChoice,
@@ -471,3 +472,37 @@ def test_odd_raw_flags_do_no_harm(raw: bytes) -> None:
 @given(st.text("ab=[] -", max_size=200).map(str.encode) | st.binary(max_size=200))
 def test_any_raw_flags_do_no_harm(raw: bytes) -> None:
     decode_request(offer(rtpp_flags=raw))
+
+
+@pytest.mark.parametrize("key", ["dtmf_log_dest", "dtmf_log_destination"])
+@pytest.mark.parametrize(
+    ("value", "target"),
+    [
+        ("192.0.2.1:2228", Endpoint("192.0.2.1", 2228)),
+        ("[2001:DB8::0:1]:65535", Endpoint("2001:db8::1", 65535)),
+        ("", None),
+    ],
+)
+def test_telephone_events_go_where_the_client_says(key: str, value: str, target: Endpoint | None) -> None:
+    assert options(**{key: value}).dtmf_target == target
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "192.0.2.1",
+        "192.0.2.1:",
+        ":2228",
+        "192.0.2.1:0",
+        "192.0.2.1:65536",
+        f"192.0.2.1:{'9' * 5000}",
+        "host:2228",
+    ]
+    + ["192.0.2.1:22\u0660", "224.0.0.1:2228", "0.0.0.0:2228", "[::1:2228", "192.0.2.1:-1"],
+    ids=lambda value: value[:24],
+)
+def test_telephone_events_go_to_no_other_place(value: str) -> None:
+    asked = request(dtmf_log_dest=value)
+    assert asked.ignored == "dtmf-log-dest"
+    assert isinstance(asked.command, Offer)
+    assert asked.command.options.dtmf_target is None
