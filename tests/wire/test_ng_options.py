@@ -497,8 +497,12 @@ def test_telephone_events_go_where_the_client_says(key: str, value: str, target:
         "192.0.2.1:65536",
         f"192.0.2.1:{'9' * 5000}",
         "host:2228",
-    ]
-    + ["192.0.2.1:22\u0660", "224.0.0.1:2228", "0.0.0.0:2228", "[::1:2228", "192.0.2.1:-1"],
+        "192.0.2.1:22\u0660",
+        "224.0.0.1:2228",
+        "0.0.0.0:2228",
+        "[::1:2228",
+        "192.0.2.1:-1",
+    ],
     ids=lambda value: value[:24],
 )
 def test_telephone_events_go_to_no_other_place(value: str) -> None:
