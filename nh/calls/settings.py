@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
+from nh.calls.ip_address import is_address
 from nh.calls.latching.source import SourcePolicy
 
 WEEK_S: Final = 7 * 86_400
@@ -33,6 +34,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         max_sockets_in_group: most sockets for one SDP, 0: no limit.
         max_cpu: percent of its CPU's time above which a shard refuses new calls, 1 to 100; 0: no limit.
         max_bandwidth: received payload bytes a second above which new calls are refused; 0: no limit.
+        dtmf_address: IP addresses beside loopback that a client may have telephone events sent to.
 
     Raises:
         ValueError: a value is out of range.
@@ -52,6 +54,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_sockets_in_group: int = 0
     max_cpu: int = 0
     max_bandwidth: int = 0
+    dtmf_address: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         in_range("latch_window_s", self.latch_window_s, 0, 60)
@@ -65,6 +68,9 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
             in_range(name, getattr(self, name), 0, 2**31)
         in_range("max_cpu", self.max_cpu, 0, 100)
         in_range("max_bandwidth", self.max_bandwidth, 0, 2**40)
+        for text in self.dtmf_address:
+            if not is_address(text):
+                raise ValueError(f"dtmf_address: {text!r} is not an IP address")
 
 
 def in_range(name: str, value: float, low: float, high: float, *, seconds: bool = False) -> None:

@@ -183,6 +183,12 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="IP",
         default="none",
     ),
+    "dtmf_address": Flag(
+        _RPC,
+        "Address that a dtmf-log-dest may name besides loopback; may be given several times",
+        metavar="IP",
+        default="none",
+    ),
     "records": Flag(
         _RECORDS,
         "Where a record of each call goes when it ends, in JSON: a file (opened anew on SIGHUP), unix:PATH "

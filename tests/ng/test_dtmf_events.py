@@ -149,3 +149,14 @@ def test_no_receiver_costs_nothing(call: NgCall, alice: End, bob: End) -> None:
     for _ in range(9):
         bob.media[0].receive()
     talk(alice, bob, [RTP])
+
+
+def test_digits_go_to_no_other_host(client: NgClient, call: NgCall, alice: End) -> None:
+    reply = client.get(
+        "offer",
+        call_id=call.call_id,
+        from_tag=call.from_tag,
+        sdp=describe(alice),
+        dtmf_log_dest="192.0.2.1:2228",
+    )
+    assert reply["warning"] == "dtmf-log-dest: dtmf_address does not list 192.0.2.1"

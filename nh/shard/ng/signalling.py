@@ -20,7 +20,6 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.offer_answer.selection import tag_at_address, tag_with_label
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
-from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
     DEFAULT_DTLS,
     DEFAULT_SDES,
@@ -54,6 +53,7 @@ from nh.shard.ng.negotiation import (
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
+from nh.shard.ng.targets import Targets
 from nh.shard.ng.two_forms import Forms, known_forms, read_forms, with_one_form
 
 
@@ -69,6 +69,7 @@ class Signalling:
         self._table = table
         self._interfaces = InterfaceChoice(interfaces)
         self._certificates = Certificates()
+        self._targets = Targets(table)
         # for loop protection: all shards of a relay have the same mark, other relays have others
         self._mark = "-".join(each.advertised.replace(":", ".") for each in interfaces)
 
@@ -81,9 +82,9 @@ class Signalling:
         """
         match command:
             case Offer():
-                return self._with_target(command, self.offer(command))
+                return self._targets.note(command, self.offer(command))
             case Answer():
-                return self._with_target(command, self.answer(command))
+                return self._targets.note(command, self.answer(command))
             case Delete():
                 return self._delete(command)
             case Query():
@@ -91,17 +92,6 @@ class Signalling:
             case BlockMedia():
                 self._block(command)
                 return Blocked()
-
-    def _with_target(self, command: Offer | Answer, result: Rewritten) -> Rewritten:
-        """Note whom the client wants told of the call, and of what; returns the result."""
-        options = command.options
-        if options.timeout_callback or options.dtmf_target:
-            call = self._table.find_call(command.call_id)
-            if call is not None and options.timeout_callback:
-                call.timeout_target = TimeoutTarget(callback=options.timeout_callback)
-            if call is not None and options.dtmf_target:
-                call.dtmf_target = options.dtmf_target
-        return result
 
     def offer(self, command: Offer) -> Rewritten:
         """The offer with the relay's ports, for the other party.
