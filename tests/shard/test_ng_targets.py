@@ -41,5 +41,5 @@ def test_they_go_to_another_host_where_the_settings_list_it(proxy: NgProxy) -> N
 
 
 def test_what_the_settings_list_is_addresses() -> None:
-    with pytest.raises(ValueError, match="dtmf_address: 'proxy.example' is not an IP address"):
+    with pytest.raises(ValueError, match=r"dtmf_address: 'proxy\.example' is not an IP address"):
         RelaySettings(dtmf_address=("proxy.example",))
