@@ -22,7 +22,7 @@ from nh.commands import (
 from nh.errors import NhError, UnknownCall, UnknownCommand
 from nh.loop import Loop, SelectorLoop
 from nh.results import CallRecord, EndedCalls, ExtensionResult, Failure, Pong, Result, Stats
-from nh.rpc.events import Origin
+from nh.rpc.events import RequestOrigin
 from nh.rpc.frontend import Frontend
 from nh.shard.relay import Relay
 from nh.stats import SupervisorStats
@@ -93,7 +93,7 @@ class Server:
         self._frontend.close()
         self.helper.close()
 
-    def _dispatch(self, command: Command, reply: Callable[[Result], None], _origin: Origin) -> None:
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], _origin: RequestOrigin) -> None:
         name = command.name if isinstance(command, Extension) else INFO[type(command)].native
         try:
             handler = self.commands.get(name)

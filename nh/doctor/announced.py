@@ -12,7 +12,7 @@ from nh.doctor.host import Patient
 from nh.supervisor.host.addresses import is_local
 
 
-class Kind(NamedTuple):
+class AddressKind(NamedTuple):
     """A kind of address that not every phone reaches.
 
     Attributes:
@@ -34,14 +34,14 @@ _BEHIND_NAT: Final = "behind a NAT say {0}!PUBLIC, the address that phones reach
 _OTHER: Final = "name the address at which phones reach this host"
 
 KINDS: Final = (
-    Kind(
+    AddressKind(
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
         "a private address (RFC 1918)",
         "phones outside this network cannot reach it: one-way calls",
         _BEHIND_NAT,
         chosen=True,
     ),
-    Kind(
+    AddressKind(
         ("100.64.0.0/10",),
         "an address of a carrier-grade NAT (RFC 6598)",
         "phones outside the provider's network cannot reach it: such a NAT forwards no ports",
@@ -49,44 +49,44 @@ KINDS: Final = (
         " nothing if all phones are in this network (a VPN)",
         chosen=True,
     ),
-    Kind(
+    AddressKind(
         ("fc00::/7",),
         "a unique local address (RFC 4193)",
         "phones outside this site cannot reach it: one-way calls",
         "name a global IPv6 address of this host; nothing if all phones are in this site",
         chosen=True,
     ),
-    Kind(
+    AddressKind(
         ("127.0.0.0/8", "::1/128"),
         "a loopback address",
         "phones on other hosts cannot reach it: silence in both directions",
         f"{_OTHER}; nothing for a trial on this host",
     ),
-    Kind(
+    AddressKind(
         ("169.254.0.0/16", "fe80::/10"),
         "a link-local address (RFC 3927, RFC 4291)",
         "phones behind a router cannot reach it; a host without DHCP gives itself such an address",
         "give this host an address of its network, by DHCP or by hand, and name that",
     ),
-    Kind(
+    AddressKind(
         ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
         "an address for documentation (RFC 5737, RFC 3849, RFC 9637)",
         "no network routes it, so no phone reaches it: it comes from an example",
         _OTHER,
     ),
-    Kind(
+    AddressKind(
         ("198.18.0.0/15", "2001:2::/48"),
         "an address for benchmarks (RFC 2544, RFC 5180)",
         "no network outside a laboratory routes it",
         f"{_OTHER}; nothing in a laboratory",
     ),
-    Kind(
+    AddressKind(
         ("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "100::/64"),
         "a reserved address (RFC 6890)",
         "no network routes it, so no phone reaches it",
         _OTHER,
     ),
-    Kind(
+    AddressKind(
         ("224.0.0.0/4", "ff00::/8"),
         "a multicast address",
         "it is no address of one host, so no media come",
@@ -95,7 +95,7 @@ KINDS: Final = (
 )
 
 
-def kind_of(address: str) -> Kind | None:
+def kind_of(address: str) -> AddressKind | None:
     """The kind of an IP address; None: an address that the Internet routes."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:

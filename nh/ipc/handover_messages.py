@@ -45,13 +45,13 @@ class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     """Stop relaying. Answer: CallSockets and SaveCall for each call, then HandedOver.
 
     Args:
-        records: send EndedCall for each record, too, before HandedOver.
+        records: send UnconfirmedRecord for each record, too, before HandedOver.
     """
 
     records: bool = False
 
 
-class EndedCall(msgspec.Struct, frozen=True, tag="ended_call"):
+class UnconfirmedRecord(msgspec.Struct, frozen=True, tag="unconfirmed_record"):
     """The record of a call that ended, and that no supervisor has confirmed.
 
     Args:
@@ -141,7 +141,7 @@ class TakenOver(msgspec.Struct, frozen=True, tag="taken_over"):
     """To a supervisor that has handed over: the next one serves; end."""
 
 
-FromOld = Hello | CallSockets | SaveCall | EndedCall | HandedOver | HandoverMessage | Connections
+FromOld = Hello | CallSockets | SaveCall | UnconfirmedRecord | HandedOver | HandoverMessage | Connections
 ToOld = Transfer | Exit | Yield | TakenOver
 
 _encoder: Final = msgspec.msgpack.Encoder()

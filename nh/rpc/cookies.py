@@ -14,7 +14,7 @@ from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, 
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, LeftOut, Result, Rewritten
-from nh.rpc.events import Dispatch, Event, Message, Origin, RequestCounter, Send
+from nh.rpc.events import Dispatch, Event, Message, RequestCounter, RequestOrigin, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.wire.subject import Subject
 
@@ -154,7 +154,7 @@ class CookieHandler:
             else:
                 self._replies.begin(key, sender, send)
                 finish = functools.partial(self._finish, key, request, sender)
-            self._dispatch(cast("Command", command), finish, Origin(self._codec.name, sender))
+            self._dispatch(cast("Command", command), finish, RequestOrigin(self._codec.name, sender))
 
     def _send_reply(self, send: Send, request: CookieRequest, sender: Hashable, result: Result) -> None:
         send(self._reply(request, sender, result))

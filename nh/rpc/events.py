@@ -13,7 +13,7 @@ from nh.results import Failure, Result
 from nh.stats.layout import SupervisorStats
 
 
-class Origin(NamedTuple):
+class RequestOrigin(NamedTuple):
     """Where a request came from.
 
     Attributes:
@@ -26,7 +26,7 @@ class Origin(NamedTuple):
     sender: Hashable
 
 
-Dispatch = Callable[[Command, Callable[[Result], None], Origin], None]
+Dispatch = Callable[[Command, Callable[[Result], None], RequestOrigin], None]
 """Executes a command and calls back exactly once with its result, at once or later. Never raises."""
 
 Send = Callable[[bytes], None]

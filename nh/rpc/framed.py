@@ -13,7 +13,7 @@ from nh.errors import MalformedFrame, MalformedRequest, UnknownCommand
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, Result
-from nh.rpc.events import Dispatch, Event, Origin, Rejected, Request, RequestCounter, Send, Unreadable
+from nh.rpc.events import Dispatch, Event, Rejected, Request, RequestCounter, RequestOrigin, Send, Unreadable
 from nh.wire import native, netsip
 from nh.wire.framing import Framer, frame
 
@@ -139,7 +139,7 @@ class CommandHandler:
         """See Handler."""
         if isinstance(event, Request):
             self._counter.count(event.protocol)
-            origin = Origin(event.protocol, sender)
+            origin = RequestOrigin(event.protocol, sender)
             self._dispatch(event.command, functools.partial(_reply, event, send), origin)
             return True
         assert isinstance(event, Rejected)

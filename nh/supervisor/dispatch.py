@@ -55,7 +55,7 @@ from nh.results import (
     Result,
     Stats,
 )
-from nh.rpc.events import Origin
+from nh.rpc.events import RequestOrigin
 from nh.stats import StatsReader, SupervisorStats
 from nh.supervisor.records.history import History
 from nh.supervisor.reload import Reloader
@@ -134,23 +134,23 @@ class Dispatcher:
         self._demote = demote
         self._history = history
         self._unserved_log = RateLimitedLogger(logger, time.monotonic, UNSERVED_INTERVAL_S)
-        routes: dict[Route, Callable[[Any, Reply, Origin], None]] = {
+        routes: dict[Route, Callable[[Any, Reply, RequestOrigin], None]] = {
             Route.CALL_SHARD: self._ask_call_shard,
             Route.ALL_SHARDS: self._ask_all_shards,
             Route.SUPERVISOR: self._do,
         }
         self._routes: Final = {info.command: routes[info.route] for info in COMMANDS}
 
-    def __call__(self, command: Command, reply: Reply, origin: Origin) -> None:
+    def __call__(self, command: Command, reply: Reply, origin: RequestOrigin) -> None:
         """Execute a command and reply exactly once; see Dispatch."""
         self._routes[type(command)](command, reply, origin)
 
     # --- in shards --------------------------------------------------------------------------------
 
-    def _ask_call_shard(self, command: CallCommand, reply: Reply, origin: Origin) -> None:
+    def _ask_call_shard(self, command: CallCommand, reply: Reply, origin: RequestOrigin) -> None:
         self._ask(self._find_shard(command.call_id), command, reply, _client(command, origin))
 
-    def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply, origin: Origin) -> None:
+    def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply, origin: RequestOrigin) -> None:
         _ForAll(command, self._shards, reply).ask(self._ask, _client(command, origin))
 
     def _ask(
@@ -173,7 +173,7 @@ class Dispatcher:
 
     # --- in the supervisor ------------------------------------------------------------------------
 
-    def _do(self, command: _Own, reply: Reply, _origin: Origin) -> None:
+    def _do(self, command: _Own, reply: Reply, _origin: RequestOrigin) -> None:
         match command:
             case Ping():
                 reply(Pong(__version__))
@@ -227,7 +227,7 @@ class Dispatcher:
             return Failure.of(exc)
 
 
-def _client(command: RelayCommand, origin: Origin) -> Client:
+def _client(command: RelayCommand, origin: RequestOrigin) -> Client:
     """The client of a command that may change calls; their journals name it."""
     info = INFO[type(command)]
     if not info.changes_call and info.command is not DeleteAll:

@@ -19,7 +19,7 @@ from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.handle import ShardSpec
 from nh.supervisor.shards.in_flight import Answer
-from nh.supervisor.shards.recovery import Recovery
+from nh.supervisor.shards.recovery import SlotRecovery
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.store.packing import SnapshotPacker
@@ -70,7 +70,7 @@ class ShardSlots:
                 runtime.loop,
                 spec,
                 runtime.zygote.new_process,
-                Recovery(spec.configure.relay.shard, backup, status, orphans, runtime.records),
+                SlotRecovery(spec.configure.relay.shard, backup, status, orphans, runtime.records),
                 status=status,
                 read_heartbeat=Heartbeat(runtime.segment, spec.configure.relay.shard).read,
                 directory=runtime.settings.runtime_path,

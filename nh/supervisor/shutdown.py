@@ -11,7 +11,7 @@ from nh.supervisor.standby.hooks import Hook
 logger = logging.getLogger(__name__)
 
 
-class Shutdown:
+class ShutdownController:
     """The end of a run.
 
     Args:

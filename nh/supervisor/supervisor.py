@@ -31,7 +31,7 @@ from nh.supervisor.shards.drain import DrainPolicy
 from nh.supervisor.shards.manager import ShardManager
 from nh.supervisor.shards.packing_turns import PackingTurns
 from nh.supervisor.shards.watchdog import Watchdog
-from nh.supervisor.shutdown import Shutdown
+from nh.supervisor.shutdown import ShutdownController
 from nh.supervisor.standby.hooks import Hook
 from nh.supervisor.standby.ownership import Ownership, Reactions
 from nh.time_slice import ask_for_short_slices
@@ -69,7 +69,7 @@ class Supervisor:
         self._told_fault = ""  # of the store, in the status of the service manager
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
-        self._shutdown = Shutdown(runtime, self._slots.orphans, end=self._end, kill=self._kill)
+        self._shutdown = ShutdownController(runtime, self._slots.orphans, end=self._end, kill=self._kill)
         self._manager = ShardManager(
             runtime.loop, self._slots.all, on_all_up=self._serve, on_given_up=self._shutdown.on_given_up
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from nh.commands import Command
 from nh.results import Result
-from nh.rpc.events import Origin
+from nh.rpc.events import RequestOrigin
 
 
 class Answering:
@@ -19,10 +19,10 @@ class Answering:
         self.result = result
         self.holding = False
         self.commands: list[Command] = []
-        self.origins: list[Origin] = []
+        self.origins: list[RequestOrigin] = []
         self.held: list[Callable[[Result], None]] = []
 
-    def dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
+    def dispatch(self, command: Command, reply: Callable[[Result], None], origin: RequestOrigin) -> None:
         """A command of a client."""
         self.commands.append(command)
         self.origins.append(origin)

@@ -13,10 +13,10 @@ from nh.rpc.cookies import CookieHandler, CookieRequest
 from nh.rpc.events import (
     Event,
     Message,
-    Origin,
     Rejected,
     Request,
     RequestCounter,
+    RequestOrigin,
     StreamProtocol,
     Unreadable,
 )
@@ -151,7 +151,7 @@ class Exchange:
             LineCodec(), lambda: 0.0, self._dispatch, counter=counter, limited_log=log
         )
 
-    def _dispatch(self, command: object, reply: Callable[[Result], None], origin: Origin) -> None:
+    def _dispatch(self, command: object, reply: Callable[[Result], None], origin: RequestOrigin) -> None:
         self.commands.append(command)
         self.held.append(reply)
 

@@ -14,7 +14,7 @@ from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess
-from nh.supervisor.shards.recovery import Recovery
+from nh.supervisor.shards.recovery import SlotRecovery
 from nh.supervisor.shards.slot import ShardSlot
 from tests.supervisor.manual_loop import ManualLoop
 
@@ -84,7 +84,7 @@ class FakeSlot(ShardSlot):
                 command_timeout_s=1.0,
             ),
             _no_process,
-            Recovery(number, ShardBackup(status, FdBudget(0)), status, None),
+            SlotRecovery(number, ShardBackup(status, FdBudget(0)), status, None),
             status=status,
             read_heartbeat=lambda: self.heartbeat,
             directory=Path("/nonexistent"),

@@ -51,7 +51,7 @@ from nh.results import (
     Stats,
     Upgrading,
 )
-from nh.rpc.events import Origin
+from nh.rpc.events import RequestOrigin
 from nh.stats import StatsReader, SupervisorStats, create_segment, segment_name
 from nh.supervisor.dispatch import Dispatcher, merge_pages
 from nh.supervisor.reload import Reloader
@@ -104,7 +104,7 @@ class DispatchTestbed:
         self.clients.append(client)
 
     def order(self, command: Command) -> None:
-        self.dispatch(command, self.results.append, Origin("ng", "192.0.2.5:2223"))
+        self.dispatch(command, self.results.append, RequestOrigin("ng", "192.0.2.5:2223"))
 
 
 @pytest.fixture

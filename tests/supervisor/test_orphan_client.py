@@ -19,7 +19,7 @@ from nh.calls.snapshots.version import VERSION
 from nh.errors import NotNow
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_messages import CallSockets, EndedCall, HandedOver, Hello, encode
+from nh.ipc.handover_messages import CallSockets, HandedOver, Hello, UnconfirmedRecord, encode
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.orphans import client as orphan_client
@@ -112,7 +112,11 @@ def test_descriptors_that_come_with_a_call_or_a_record_are_closed(no_descriptor_
     taken: list[bytes] = []
     with ours, theirs:
         theirs.send(encode(HELLO))
-        for message in (SaveCall(b"call", b"snapshot"), EndedCall(b"{}", 1), HandedOver({"restarts": 1})):
+        for message in (
+            SaveCall(b"call", b"snapshot"),
+            UnconfirmedRecord(b"{}", 1),
+            HandedOver({"restarts": 1}),
+        ):
             socket.send_fds(theirs, [encode(message)], [theirs.fileno()])
         orphan = OrphanClient(ours, PID)
         counters = orphan.transfer(

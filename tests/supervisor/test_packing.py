@@ -14,7 +14,7 @@ from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.packing_turns import PAUSE_S, PackingTurns
-from nh.supervisor.shards.recovery import Recovery
+from nh.supervisor.shards.recovery import SlotRecovery
 from nh.supervisor.shards.saved_calls import IN_A_ROW, PACK_AFTER_S
 from nh.supervisor.store.packing import MAX_DICTIONARY_BYTES, Packed, SnapshotPacker, plain
 from tests.profiles import examples
@@ -166,6 +166,6 @@ def test_a_turn_packs_a_few_and_the_next_process_gets_the_snapshots_themselves()
     loop.advance(60.0)
     turns.begin()
     assert sum(are_packed(slot.recovery.backup)) >= len(calls) - 1
-    recovery = Recovery(0, slot.recovery.backup, ShardStatus(), None)
+    recovery = SlotRecovery(0, slot.recovery.backup, ShardStatus(), None)
     restored = [message for message, _ in recovery.begin() if isinstance(message, RestoreCall)]
     assert [each.snapshot for each in restored] == [snapshot_of(number) for number in calls]

@@ -11,7 +11,7 @@ from nh.ipc.link_messages import Restore, RestoreCall, Restored, Restoring, Take
 from nh.stats import ShardStatus
 from nh.supervisor.shards.backup import ProtocolViolation, ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
-from nh.supervisor.shards.recovery import SUSPECT_DEATHS, Recovery
+from nh.supervisor.shards.recovery import SUSPECT_DEATHS, SlotRecovery
 
 
 class Shard:
@@ -20,7 +20,7 @@ class Shard:
     def __init__(self, *call_ids: bytes) -> None:
         self.status = ShardStatus()
         self.backup = ShardBackup(self.status, FdBudget(1000))
-        self.recovery = Recovery(0, self.backup, self.status, None)
+        self.recovery = SlotRecovery(0, self.backup, self.status, None)
         for call_id in call_ids:
             self.recovery.back_up([SaveCall(call_id, b"how " + call_id + b" is")], [])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nh.supervisor.shutdown import Shutdown
+from nh.supervisor.shutdown import ShutdownController
 
 
 class Run:
@@ -26,7 +26,7 @@ class Run:
             loop=SimpleNamespace(stop=lambda: self.done.append("the loop stops")),
             stats=None,
         )
-        self.shutdown = Shutdown(
+        self.shutdown = ShutdownController(
             runtime,
             orphans,
             end=lambda: self.done.append("the shards end"),

@@ -17,12 +17,12 @@ from nh.ipc.channel import Channel, Record
 from nh.ipc.fd_passing import MAX_FDS, batches
 from nh.ipc.handover_messages import (
     CallSockets,
-    EndedCall,
     Exit,
     HandedOver,
     Hello,
     TakenOver,
     Transfer,
+    UnconfirmedRecord,
     Yield,
     decode_to_old,
     encode,
@@ -167,7 +167,7 @@ class Orphan:
                 yield encode(SaveCall(call_id, data, part, last)), ()
         if calls_ended:
             for number, _, record in list(self._records_left):
-                yield encode(EndedCall(record, number)), ()
+                yield encode(UnconfirmedRecord(record, number)), ()
         self._relay.update_stats()
         yield encode(HandedOver(read_counters(self._relay.stats, SHARD_TABLE))), ()
 

@@ -26,13 +26,13 @@ from nh.ipc.channel import receive_record
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import (
     CallSockets,
-    EndedCall,
     Exit,
     FromOld,
     HandedOver,
     Hello,
     ToOld,
     Transfer,
+    UnconfirmedRecord,
     decode_from_old,
     encode,
 )
@@ -59,7 +59,7 @@ Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
 
 
 TakeRecord = Callable[[bytes, int], None]
-"""Called with the record of a call that has ended, and its number; see EndedCall."""
+"""Called with the record of a call that has ended, and its number; see UnconfirmedRecord."""
 
 
 class HandoverFailed(Exception):
@@ -136,7 +136,7 @@ class OrphanClient:
                         if message.last:
                             take(message.call_id, b"".join(parts), sockets)
                             sockets, parts = [], []
-                    case EndedCall(record, number) if take_record is not None:
+                    case UnconfirmedRecord(record, number) if take_record is not None:
                         take_record(record, number)
                     case HandedOver(counters):
                         return counters

@@ -64,7 +64,7 @@ class RecordSink(Protocol):
         """A call is lost, and only its call-id is known."""
 
 
-class Recovery:
+class SlotRecovery:
     """The RecoverySource (nh.supervisor.shards.protocols) of one shard.
 
     Args:

@@ -25,7 +25,7 @@ from nh.supervisor.shards.handle import Announcement, HandleState, ShardHandle, 
 from nh.supervisor.shards.heartbeat import HeartbeatPolls
 from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.process import ShardProcess
-from nh.supervisor.shards.recovery import Recovery
+from nh.supervisor.shards.recovery import SlotRecovery
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class ShardSlot:
         loop: Loop,
         spec: ShardSpec,
         new_process: Callable[[], ShardProcess],
-        recovery: Recovery,
+        recovery: SlotRecovery,
         *,
         status: ShardStatus,
         read_heartbeat: Callable[[], int],

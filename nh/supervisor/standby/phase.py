@@ -18,7 +18,7 @@ from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
 from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
 from nh.printable import counted
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
-from nh.rpc.events import Origin
+from nh.rpc.events import RequestOrigin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
@@ -191,7 +191,7 @@ class Standby:
             self._runtime.notifier.status(self._status_line())
             self._runtime.loop.call_later(TELL_S, self._tell)
 
-    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: Origin) -> None:
+    def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: RequestOrigin) -> None:
         match command:
             case Ping() if origin.protocol == "native":
                 reply(Pong(__version__))
