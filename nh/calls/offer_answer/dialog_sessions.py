@@ -81,7 +81,11 @@ class DialogSessions:
     @property
     def current(self) -> list[tuple[int, Session]]:
         """The sessions of `sessions`, each with the index of its medium."""
-        return [(index, session) for index, session in enumerate(self.sessions) if session is not None]
+        found: list[tuple[int, Session]] = []
+        for index, session in enumerate(self.sessions):
+            if session is not None:
+                found.append((index, session))
+        return found
 
     @property
     def running(self) -> list[tuple[int, Session]]:
@@ -96,7 +100,10 @@ class DialogSessions:
     @property
     def all_sessions(self) -> list[Session]:
         """The sessions of `running`."""
-        found = [session for session in self.sessions if session is not None]
+        found: list[Session] = []
+        for session in self.sessions:  # not a comprehension: Python 3.11 makes a function for each
+            if session is not None:
+                found.append(session)
         if self.superseded:
             found += self.superseded.values()
         if self.replaced:

@@ -69,13 +69,16 @@ class Offers:
     @property
     def is_empty(self) -> bool:
         """Whether no party is left."""
-        return not self.parties
+        return not self.participants.parties
 
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
+        participants = self.participants
         found: list[Session] = []
-        for dialog in self.participants.all_dialogs:
+        for dialog in participants.dialogs:
+            found += dialog.all_sessions
+        for dialog in participants.early:
             found += dialog.all_sessions
         return found
 
