@@ -24,7 +24,7 @@ def usage_message(error: Any, program: str = "nh") -> str:
     command = f"{program} {error.ctx.info_name}" if inside else program
     more = f"`{command} --help` lists all"
     if kind == "NoSuchOption":
-        remedy = _remedy(error.option_name, _options(error.ctx), more)
+        remedy = _remedy(error.option_name, _options(error.ctx), more + _behind_dashes(error.ctx))
         return f"command line: {command} has no option {_cut(error.option_name)}; {remedy}"
     if kind == "MissingParameter":
         return f"command line: {command} needs {_name(error.param)}; see `{command} --help`"
@@ -58,6 +58,13 @@ def _bad_value(error: Any) -> str:
 def _options(ctx: Any) -> list[str]:
     parameters = ctx.command.get_params(ctx) if ctx is not None else []
     return [name for each in parameters for name in each.opts if name.startswith("--")]
+
+
+def _behind_dashes(ctx: Any) -> str:
+    """How a value that begins with a dash is given, where the command takes one that phones choose."""
+    parameters = ctx.command.get_params(ctx) if ctx is not None else []
+    taken = (each.metavar for each in parameters if each.param_type_name == "argument")
+    return ", and a CALL-ID that begins with - goes behind --" if "CALL-ID" in taken else ""
 
 
 def _name(param: Any) -> str:

@@ -103,6 +103,11 @@ def test_every_command_has_help(command: str) -> None:
         (["\x1b[2J"], r"nh has no command '\x1b[2J'; `nh --help` lists all"),
         (["run", "--xyzzy"], "nh run has no option --xyzzy; `nh run --help` lists all"),
         (["run", "--silents"], "nh run has no option --silents; did you mean --silent-s?"),
+        (
+            ["calls", "-dash"],
+            "nh calls has no option -d; `nh calls --help` lists all,"
+            " and a CALL-ID that begins with - goes behind --",
+        ),
         (["config", "--file", "x"], "nh config has no option --file; `nh config --help` lists all"),
         (["run", "--fastpath"], "nh run has no option --fastpath; `nh run --help` lists all"),
         (

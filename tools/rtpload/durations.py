@@ -45,7 +45,7 @@ def _seconds(number: str, text: str) -> float:
     except ValueError:
         raise _unreadable(text) from None
     if not LEAST_S <= value <= 86_400:
-        raise ConfigError(f"duration: {value} s is not in {LEAST_S}..86400")
+        raise ConfigError(f"duration: {value} s is not in {LEAST_S} to 86400")
     return value
 
 

@@ -111,7 +111,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ConfigError(f"{name}: {value} is not in {low}..{high}")
+                raise ConfigError(f"{name}: {value} is not in {low} to {high}")
         if self.hold + self.reinvite > 1:
             raise ConfigError("hold and reinvite are shares of all calls: together they are at most 1")
         if self.forks and self.control is not ControlKind.NG:
