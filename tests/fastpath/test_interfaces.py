@@ -1,5 +1,6 @@
 """In network namespaces: which interfaces carry media, and how they are followed."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +234,29 @@ def test_changes_that_end_where_they_began_are_not_told(namespace: Namespace, fo
     add_veth(namespace, "two")
     namespace.run("ip address add 10.0.0.2/24 dev two")
     follower.wait_for("+two")
+
+
+def test_a_shortage_that_keeps_the_interfaces_from_being_listed_is_told_once_and_so_is_its_end(
+    loop: SelectorLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    failures = [OSError(errno.EMFILE, "Too many open files")] * 5
+
+    def scan(_: MediaInterfaces) -> list[NetworkInterface]:
+        if failures:
+            raise failures.pop()
+        return [NetworkInterface(1, "lo", 65536)]
+
+    monkeypatch.setattr("nh.fastpath.netlink.interfaces.RETRY_S", 0.0)
+    monkeypatch.setattr(MediaInterfaces, "scan", scan)
+    follower = Follower(loop)
+    follower.watch.start()
+    follower.wait_for("+lo")
+    follower.watch.close()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "the network interfaces cannot be listed: Too many open files",
+        "the network interfaces can be listed again",
+    ]
 
 
 def test_a_named_interface_is_waited_for(namespace: Namespace, loop: SelectorLoop) -> None:

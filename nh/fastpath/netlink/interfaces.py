@@ -8,10 +8,11 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nh.fastpath.netlink.events import Events
 from nh.fastpath.netlink.messages import attribute, attributes, dump, messages
+from nh.logs.throttle import FaultLog
 from nh.loop import Loop, Timer
 from nh.reasons import reason
 
@@ -35,6 +36,9 @@ _PORT_OF = 4  # IFLA_INFO_SLAVE_KIND
 _SKIP_STATISTICS = attribute(_EXTENSIONS, struct.pack("=I", 1 << 3))
 
 RETRY_S = 1.0
+
+REPEAT_S: Final = 60.0
+"""Least time between two log lines about one reason why the interfaces cannot be listed."""
 
 
 class NetworkInterface(NamedTuple):
@@ -113,6 +117,7 @@ class InterfaceWatch:
         self._media = MediaInterfaces(names)
         self._known: dict[int, NetworkInterface] = {}
         self._retry: Timer | None = None
+        self._failures = FaultLog(logger, loop.now, REPEAT_S)
         groups = (GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS)
         self._events = Events(loop, groups, self._on_events)
 
@@ -133,9 +138,17 @@ class InterfaceWatch:
         try:
             found = {interface.ifindex: interface for interface in self._media.scan()}
         except OSError as error:
-            logger.warning("the network interfaces cannot be listed, nh tries again: %s", reason(error))
+            why = reason(error)
+            self._failures.failed(
+                logging.WARNING,
+                why,
+                "the network interfaces cannot be listed: %s; media of new ones stay in user space, and nh"
+                " tries again every second",
+                why,
+            )
             self._retry_scan(deleted)
             return
+        self._failures.over(logging.INFO, "the network interfaces can be listed again")
         known, self._known = self._known, found
         went = [known[index] for index in known if index not in found or index in deleted]
         came = [found[index] for index in found if index not in known or index in deleted]
