@@ -4,11 +4,20 @@ Pure values: no sockets, no wire formats, no time.
 """
 
 import enum
+import re
 import sys
+from typing import Final
 
 import msgspec
 
-from nh.calls.ip_address import UNSPECIFIED, canonical_host, is_multicast, is_reachable
+from nh.calls.ip_address import (
+    UNSPECIFIED,
+    canonical_address,
+    canonical_host,
+    is_multicast,
+    is_reachable,
+    is_unicast,
+)
 from nh.calls.rtp.payload_types import PayloadFormat, shared
 from nh.errors import MalformedRequest
 
@@ -17,6 +26,9 @@ MAX_RANGE = 64
 
 MAX_MEDIA = 64
 """Most media in one allocate; each has at least one socket."""
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_MAX_PORT: Final = 65_535
 
 
 class Side(enum.IntEnum):
@@ -47,6 +59,16 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint | None":
+        """The endpoint of one host that `text` names as ADDRESS:PORT or [IPV6]:PORT, None for other text."""
+        address, _, port = text.rpartition(":")
+        if address[:1] == "[" and address[-1:] == "]":
+            address = address[1:-1]
+        if not is_unicast(address) or not _PORT.fullmatch(port) or not 1 <= int(port) <= _MAX_PORT:
+            return None
+        return cls(canonical_address(address, where="address"), int(port))
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

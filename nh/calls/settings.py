@@ -11,6 +11,7 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.ip_address import is_address
 from nh.calls.latching.source import SourcePolicy
+from nh.calls.media import Endpoint
 
 WEEK_S: Final = 7 * 86_400
 
@@ -34,6 +35,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         max_sockets_in_group: most sockets for one SDP, 0: no limit.
         max_cpu: percent of its CPU's time above which a shard refuses new calls, 1 to 100; 0: no limit.
         max_bandwidth: received payload bytes a second above which new calls are refused; 0: no limit.
+        dtmf_log_dest: ADDRESS:PORT where the telephone events of ng's calls go, unless their client names
+            another; "": nowhere.
         dtmf_address: IP addresses beside loopback that a client may have telephone events sent to.
 
     Raises:
@@ -54,6 +57,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_sockets_in_group: int = 0
     max_cpu: int = 0
     max_bandwidth: int = 0
+    dtmf_log_dest: str = ""
     dtmf_address: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,6 +72,8 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
             in_range(name, getattr(self, name), 0, 2**31)
         in_range("max_cpu", self.max_cpu, 0, 100)
         in_range("max_bandwidth", self.max_bandwidth, 0, 2**40)
+        if self.dtmf_log_dest and Endpoint.parse(self.dtmf_log_dest) is None:
+            raise ValueError(f"dtmf_log_dest: {self.dtmf_log_dest!r} is not ADDRESS:PORT")
         for text in self.dtmf_address:
             if not is_address(text):
                 raise ValueError(f"dtmf_address: {text!r} is not an IP address")

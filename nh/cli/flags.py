@@ -183,6 +183,12 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="IP",
         default="none",
     ),
+    "dtmf_log_dest": Flag(
+        _RPC,
+        "Where the DTMF events of all calls of ng go, in JSON over UDP; such calls stay in user space",
+        metavar="IP:PORT",
+        default="nowhere",
+    ),
     "dtmf_address": Flag(
         _RPC,
         "Address that a dtmf-log-dest may name besides loopback; may be given several times",

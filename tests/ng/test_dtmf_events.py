@@ -12,7 +12,7 @@ import pytest
 from tests.calls.rtp import DTMF, rtp_packet
 from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall, talk
-from tests.ng.relays import NgRelay
+from tests.ng.relays import NgRelay, running_nh
 from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTP
 
@@ -160,3 +160,14 @@ def test_digits_go_to_no_other_host(client: NgClient, call: NgCall, alice: End) 
         dtmf_log_dest="192.0.2.1:2228",
     )
     assert reply["warning"] == "dtmf-log-dest: dtmf_address does not list 192.0.2.1"
+
+
+def test_the_setting_decides_for_calls_whose_client_says_nothing(receiver: Receiver) -> None:
+    with running_nh(ports=40, shards=1, dtmf_log_dest=receiver.name) as nh, NgClient(nh.address) as client:
+        call, alice, bob = NgCall(client), End("alice"), End("bob")
+        connect(call, alice, bob)
+        press(bob, 4)
+        alice.close()
+        bob.close()
+        assert receiver.receive()["source_tag"] == call.to_tag
+        call.delete()

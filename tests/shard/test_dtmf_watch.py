@@ -3,8 +3,9 @@
 import pytest
 
 from nh.calls.media import Endpoint
+from nh.calls.settings import RelaySettings
 from nh.shard.observers.dtmf_watch import DtmfWatch
-from tests.calls.fakes import CALL
+from tests.calls.fakes import CALL, make_proxy
 from tests.calls.ng_proxy import NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
 
@@ -47,3 +48,24 @@ def test_it_goes_on_in_another_shard(proxy: NgProxy) -> None:
     DtmfWatch(after.table).watch_all()
     assert watched(after) == [True, True, False, False]
     assert after.table.get_call(CALL).dtmf_target == TARGET
+
+
+def test_the_setting_counts_where_no_client_says_anything(proxy: NgProxy) -> None:
+    proxy.table.resources.settings = RelaySettings(dtmf_log_dest="[2001:DB8::1]:2228")
+    proxy.connect()
+    DtmfWatch(proxy.table).call_changed(CALL)
+    assert watched(proxy) == [True, True, False, False]
+
+
+def test_the_setting_is_about_calls_of_ng() -> None:
+    proxy = make_proxy()
+    proxy.table.resources.settings = RelaySettings(dtmf_log_dest="127.0.0.1:2228")
+    session = proxy.connect()
+    DtmfWatch(proxy.table).watch_all()
+    assert not any(leg.taps for leg in session.legs)
+
+
+@pytest.mark.parametrize("text", ["proxy.example:2228", "127.0.0.1", "127.0.0.1:0", "224.0.0.1:2228"])
+def test_the_setting_is_an_address_with_a_port(text: str) -> None:
+    with pytest.raises(ValueError, match=r"dtmf_log_dest: .*is not ADDRESS:PORT"):
+        RelaySettings(dtmf_log_dest=text)

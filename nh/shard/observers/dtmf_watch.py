@@ -1,7 +1,8 @@
 """DtmfWatch: sends telephone events where the client of a call wants them (ng's dtmf-log-dest), as rtpengine.
 
-It is a tap on each leg of RTP of such a call, and so keeps the leg in user space. Each event is one datagram
-of JSON, sent at once and once: a receiver that is not there costs nothing.
+Where no client says anything, the setting of that name decides for the calls of ng. The watch is a tap on
+each leg of RTP of such a call, and so keeps the leg in user space. Each event is one datagram of JSON, sent
+at once and once: a receiver that is not there costs nothing.
 """
 
 import functools
@@ -54,7 +55,7 @@ class DtmfWatch(CallObserver):
             self._sockets.popitem()[1].close()
 
     def _watch(self, call: Call) -> None:
-        if call.dtmf_target is None:
+        if self._target(call) is None:
             return
         for session in call.running:
             fresh = [leg for leg in session.legs if leg.payload_types is not None and not leg.taps]
@@ -71,9 +72,16 @@ class DtmfWatch(CallObserver):
             return  # SRTP passes through
         event = reader.read(packet, types.events)
         call = self._table.find_call(call_id) if event is not None else None
-        if event is None or call is None or call.dtmf_target is None:
-            return
-        self._send(msgspec.json.encode(_report(call, session, leg, event)), call.dtmf_target)
+        target = self._target(call) if call is not None else None
+        if event is not None and call is not None and target is not None:
+            self._send(msgspec.json.encode(_report(call, session, leg, event)), target)
+
+    def _target(self, call: Call) -> Endpoint | None:
+        """Where the events of a call go, None: nowhere."""
+        if call.dtmf_target is not None or call.offers is None:
+            return call.dtmf_target
+        default = self._table.resources.settings.dtmf_log_dest
+        return Endpoint.parse(default) if default else None
 
     def _send(self, report: bytes, target: Endpoint) -> None:
         family = socket.AF_INET6 if ":" in target.address else socket.AF_INET

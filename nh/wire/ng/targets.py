@@ -1,17 +1,13 @@
 """The keys of an ng request that say whom the client wants told of a call, beside its replies."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
-from nh.calls.ip_address import canonical_address, is_address, is_unicast
+from nh.calls.ip_address import canonical_address, is_address
 from nh.calls.media import Endpoint
 from nh.wire.ng.dictionary import text_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import Reader
-
-_PORT: Final = re.compile(r"[0-9]{1,5}")
-_MAX_PORT: Final = 65_535
 
 
 def _read_callback(value: object, parsed: ParsedOptions) -> None:
@@ -24,11 +20,9 @@ def _read_callback(value: object, parsed: ParsedOptions) -> None:
 
 def _reader_of_events(key: str) -> Reader:
     def read(value: object, parsed: ParsedOptions) -> None:
-        address, _, port = text_of(value).rpartition(":")
-        if address[:1] == "[" and address[-1:] == "]":
-            address = address[1:-1]
-        if is_unicast(address) and _PORT.fullmatch(port) and 1 <= int(port) <= _MAX_PORT:
-            parsed.set("dtmf_target", Endpoint(canonical_address(address, where=key), int(port)))
+        target = Endpoint.parse(text_of(value))
+        if target is not None:
+            parsed.set("dtmf_target", target)
         else:
             parsed.ignore(key)
 
