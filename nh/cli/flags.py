@@ -185,7 +185,7 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "dtmf_log_dest": Flag(
         _RPC,
-        "Where the DTMF events of all calls of ng go, in JSON over UDP; such calls stay in user space",
+        "Where the DTMF events of all calls of ng go, in JSON over UDP; their media stay in user space",
         metavar="IP:PORT",
         default="nowhere",
     ),

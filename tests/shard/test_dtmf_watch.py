@@ -1,12 +1,15 @@
 """nh.shard.observers.dtmf_watch: who is watched."""
 
 import pytest
+from msgspec import structs
 
 from nh.calls.media import Endpoint
+from nh.calls.rtp.payload_types import PayloadFormat
+from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.shard.observers.dtmf_watch import DtmfWatch
 from tests.calls.fakes import CALL, make_proxy
-from tests.calls.ng_proxy import NgProxy, make_ng_proxy
+from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
 
 TARGET = Endpoint("127.0.0.1", 9)
@@ -17,6 +20,16 @@ def proxy() -> NgProxy:
     return make_ng_proxy()
 
 
+EVENTS = (PayloadFormat(101, "telephone-event", 8000),)
+
+
+def connect(proxy: NgProxy) -> Session:
+    """A call whose ends send telephone events."""
+    proxy.offer(structs.replace(A_AUDIO, formats=EVENTS))
+    proxy.answer(structs.replace(B_AUDIO, formats=EVENTS))
+    return proxy.plane.running[-1]
+
+
 def watched(proxy: NgProxy) -> list[bool]:
     """Of each leg of the call: whether it is watched."""
     return [bool(leg.taps) for session in proxy.plane.running for leg in session.legs]
@@ -24,7 +37,7 @@ def watched(proxy: NgProxy) -> list[bool]:
 
 def test_rtp_is_watched_where_the_client_wants_it(proxy: NgProxy) -> None:
     watch = DtmfWatch(proxy.table)
-    session = proxy.connect()
+    session = connect(proxy)
     watch.call_changed(CALL)
     assert not any(watched(proxy))
     proxy.table.get_call(CALL).dtmf_target = TARGET
@@ -35,12 +48,23 @@ def test_rtp_is_watched_where_the_client_wants_it(proxy: NgProxy) -> None:
     assert proxy.plane.renewed == [session]
 
 
+def test_media_without_telephone_events_are_not_watched(proxy: NgProxy) -> None:
+    proxy.connect()
+    proxy.table.get_call(CALL).dtmf_target = TARGET
+    watch = DtmfWatch(proxy.table)
+    watch.call_changed(CALL)
+    assert not any(watched(proxy))
+    connect(proxy)
+    watch.call_changed(CALL)
+    assert watched(proxy)[:2] == [True, True]
+
+
 def test_a_call_that_has_ended_is_not_watched(proxy: NgProxy) -> None:
     DtmfWatch(proxy.table).call_changed(b"another")
 
 
 def test_it_goes_on_in_another_shard(proxy: NgProxy) -> None:
-    proxy.connect()
+    connect(proxy)
     proxy.table.get_call(CALL).dtmf_target = TARGET
     after = make_ng_proxy()
     move_calls(proxy.table, after.table, now=proxy.now)
@@ -52,7 +76,7 @@ def test_it_goes_on_in_another_shard(proxy: NgProxy) -> None:
 
 def test_the_setting_counts_where_no_client_says_anything(proxy: NgProxy) -> None:
     proxy.table.resources.settings = RelaySettings(dtmf_log_dest="[2001:DB8::1]:2228")
-    proxy.connect()
+    connect(proxy)
     DtmfWatch(proxy.table).call_changed(CALL)
     assert watched(proxy) == [True, True, False, False]
 

@@ -1,8 +1,8 @@
 """DtmfWatch: sends telephone events where the client of a call wants them (ng's dtmf-log-dest), as rtpengine.
 
 Where no client says anything, the setting of that name decides for the calls of ng. The watch is a tap on
-each leg of RTP of such a call, and so keeps the leg in user space. Each event is one datagram of JSON, sent
-at once and once: a receiver that is not there costs nothing.
+each leg with telephone events of such a call, and so keeps the leg in user space. Each event is one datagram
+of JSON, sent at once and once: a receiver that is not there costs nothing.
 """
 
 import functools
@@ -58,7 +58,7 @@ class DtmfWatch(CallObserver):
         if self._target(call) is None:
             return
         for session in call.running:
-            fresh = [leg for leg in session.legs if leg.payload_types is not None and not leg.taps]
+            fresh = [leg for leg in session.legs if _has_events(leg) and not leg.taps]
             for leg in fresh:
                 leg.taps = (functools.partial(self._note, call.call_id, session, leg, EventReader()),)
             if fresh:
@@ -91,6 +91,10 @@ class DtmfWatch(CallObserver):
             self._sockets[family].sendto(report, (target.address, target.port))
         except OSError:
             return  # no route, no room in the queue, or ICMP about an earlier one: events are sent once
+
+
+def _has_events(leg: Leg) -> bool:
+    return leg.payload_types is not None and bool(leg.payload_types.events)
 
 
 def _report(call: Call, session: Session, leg: Leg, event: TelephoneEvent) -> dict[str, Any]:
