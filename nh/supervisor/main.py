@@ -60,9 +60,8 @@ def run(
                 stack.callback(inherited.close)
             status = 0
             groups = None if inherited else followers(settings, key)  # who was handed calls is no standby
-            with _undoing_nothing_of_another(inherited, loaded):
-                with _telling_shortages():
-                    runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
+            with _undoing_nothing_of_another(inherited, loaded), _telling_shortages():
+                runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
                 outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
                 if outcome is Outcome.PROMOTED:
                     supervisor = Supervisor(runtime, stack, inherited, reread or read)

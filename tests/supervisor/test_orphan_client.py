@@ -262,3 +262,8 @@ def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
         pytest.raises(NotNow, match="cannot be taken over: Too many open files; raise the limit"),
     ):
         find_orphans(tmp_path)
+
+
+def test_what_cannot_be_removed_of_a_shard_that_is_gone_hinders_no_start(tmp_path: Path) -> None:
+    (tmp_path / "shard-1-abc.sock").mkdir()
+    assert find_orphans(tmp_path) == []

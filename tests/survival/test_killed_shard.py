@@ -16,6 +16,8 @@ from nh.stats import ShardState
 from nh.stats.reading import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
+from tools.harness.deployment import deployed_relay
+from tools.harness.relay import kill_those_that_run
 from tools.harness.waiting import eventually
 
 
@@ -81,6 +83,18 @@ def test_packets_and_calls_outlive_their_shard_ten_times_in_a_row(tmp_path: Path
         eventually(lambda: totals(run).sockets_held == 0, "its socket is let go")
         assert totals(run).calls_lost == 0
         eventually(lambda: supervisor.num_fds() < before, "no descriptor is left behind")
+
+
+def test_a_shard_whose_socket_cannot_be_removed_is_replaced() -> None:
+    """So it is on a read-only file system, or for want of memory."""
+    with deployed_relay(shards=1) as deployment:
+        relay = deployment.start()
+        call = deployment.make_call(b"call")
+        [path] = deployment.place.directory.glob("shard-*.sock")
+        path.unlink()
+        path.mkdir()
+        kill_those_that_run(relay.shard_processes())
+        eventually(call.media_flow, "its successor relays")
 
 
 def test_a_poisoned_call_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
         try:
             sock = _when_there_is_room(functools.partial(_connect, path))
         except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
+            _remove(path)
             continue
         except OSError as exc:
             logger.error(
@@ -249,7 +249,13 @@ def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
                 continue
             logger.error("orphaned shard (pid %d) does not answer: %s; it is killed", pid, exc)
             if _kill(pid):
-                path.unlink(missing_ok=True)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove the socket of a shard that is gone, if that is possible: nothing listens there in any case."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _when_there_is_room(step: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ process is started or killed is decided by policies over all slots: ShardManager
 (nh.supervisor.shards.manager), Watchdog, DrainPolicy.
 """
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -256,7 +257,8 @@ class ShardSlot:
 
     def on_exit(self, why: str) -> None:
         """The process is gone."""
-        self._handover_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next supervisor finds that nothing listens there
+            self._handover_path.unlink()
         self._handle = None
         self.status.state = ShardState.DOWN
         for call in self.events.exit:
