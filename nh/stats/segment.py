@@ -5,23 +5,18 @@ number of shards, and of groups of calls that it may be a standby for; it belong
 Behind the header it describes its tables, so that processes of another version of nh can use it, too
 (nh.stats.tables).
 
-The memory is multiprocessing.shared_memory's, without its resource tracker: a separate process, started by
-the first use, which unlinks registered segments when the process that registered them ends. So a reader that
-ends would remove the statistics of the relay (python/cpython issue 82300). unlink() would start that process,
-too, so nh removes the name itself (shm_overview(7)). Python 3.13 has track=False; before that, nh replaces
-the tracker while it opens a segment.
+The memory is a file in /dev/shm (shm_overview(7)), and not multiprocessing.shared_memory's: that removes the
+file where a process that only reads it has no memory to map it, and, by its resource tracker, where such a
+process ends (python/cpython issue 82300). Then no shard could be started any more.
 """
 
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
-import sys
-import threading
 from collections.abc import Iterator
-from multiprocessing import shared_memory
 from pathlib import Path
-from typing import Final
 
 from nh.errors import StatsUnavailable
 from nh.stats.block import Block
@@ -39,13 +34,14 @@ class Segment:
     """An open segment.
 
     Args:
-        memory: the open shared memory.
+        memory: the mapped file; it belongs to this object.
         name: its name.
         header: what its head says.
     """
 
-    def __init__(self, memory: shared_memory.SharedMemory, name: str, header: Header) -> None:
+    def __init__(self, memory: mmap.mmap, name: str, header: Header) -> None:
         self._memory = memory
+        self._view = memoryview(memory)
         self._header = header
         self.name = name
         self.shards = header.shards
@@ -69,6 +65,7 @@ class Segment:
 
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
+        self._view.release()
         self._memory.close()
 
     def unlink(self) -> None:
@@ -77,7 +74,9 @@ class Segment:
 
     @property
     def _buffer(self) -> memoryview:
-        return _buffer_of(self._memory)
+        if self._memory.closed:
+            raise ValueError(f"statistics segment {self.name} is closed")
+        return self._view
 
 
 def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
@@ -145,16 +144,12 @@ def attach_segment(name: str) -> Segment:
     except ValueError as exc:  # its maker has not set its length yet
         raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting; try again") from exc
     try:
-        return Segment(memory, name, Header.parse(_buffer_of(memory), name))
+        with memoryview(memory) as head:
+            header = Header.parse(head, name)
     except StatsUnavailable:
         memory.close()
         raise
-
-
-def _buffer_of(memory: shared_memory.SharedMemory) -> memoryview:
-    if memory.buf is None:
-        raise ValueError(f"statistics segment {memory.name} is closed")
-    return memory.buf
+    return Segment(memory, name, header)
 
 
 def _remedy(number: int | None, size_bytes: int) -> str:
@@ -173,8 +168,8 @@ def _unlink(name: str) -> None:
 def _allocate(name: str, size_bytes: int) -> None:
     """Make a segment with all its memory allocated, mode 0600.
 
-    SharedMemory only sets the length (ftruncate); its pages are allocated when they are written, and a write
-    kills the process with SIGBUS if /dev/shm is full.
+    With its length alone (ftruncate) its pages would be allocated when they are written, and a write kills
+    the process with SIGBUS if /dev/shm is full.
 
     Raises:
         OSError: it cannot be made; then it does not exist.
@@ -190,35 +185,9 @@ def _allocate(name: str, size_bytes: int) -> None:
         os.close(descriptor)
 
 
-def _open(name: str) -> shared_memory.SharedMemory:
-    if sys.version_info >= (3, 13):
-        return shared_memory.SharedMemory(name, track=False)
-    with _without_tracker():
-        return shared_memory.SharedMemory(name)
-
-
-class _NoTracker:
-    """Replaces multiprocessing.resource_tracker while a segment is opened."""
-
-    @staticmethod
-    def register(name: str, rtype: str) -> None:
-        """Does nothing."""
-
-    @staticmethod
-    def unregister(name: str, rtype: str) -> None:
-        """Does nothing."""
-
-
-_swap: Final = threading.Lock()
-
-
-@contextlib.contextmanager
-def _without_tracker() -> Iterator[None]:
-    module = vars(shared_memory)
-    with _swap:
-        tracker = module["resource_tracker"]
-        module["resource_tracker"] = _NoTracker
-        try:
-            yield
-        finally:
-            module["resource_tracker"] = tracker
+def _open(name: str) -> mmap.mmap:
+    descriptor = os.open(Path("/dev/shm", name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return mmap.mmap(descriptor, 0)
+    finally:
+        os.close(descriptor)

@@ -1,3 +1,5 @@
+import errno
+import mmap
 import os
 import stat
 import subprocess
@@ -159,3 +161,18 @@ def test_a_reader_leaves_the_segment_alone_and_starts_no_process(segment: Segmen
     assert (done.returncode, done.stderr) == (0, "")
     attach_segment(segment.name).close()
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+def test_who_has_no_memory_to_map_a_segment_leaves_it_there(
+    segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shards that are started next need it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mmap, "mmap", refuse)
+        with pytest.raises(StatsUnavailable, match="cannot be opened: Cannot allocate memory"):
+            attach_segment(segment.name)
+    attach_segment(segment.name).close()
