@@ -69,11 +69,12 @@ def _bounded(name: str, check: Check, patient: Patient) -> list[Finding]:
     thread.join(CHECK_S)
     if thread.is_alive():
         return [
+            *found,
             warning(
                 f"the check {name} did not end within {CHECK_S:g} s",
                 "it is not known whether all is well",
-                "look at the load of the host and its name servers, and try again",
-            )
+                "look at the load of the host, its name servers, and the server of the store, and try again",
+            ),
         ]
     return found
 

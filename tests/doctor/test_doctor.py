@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import msgspec
@@ -533,6 +534,32 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
     ]
     assert "the check fail failed: ValueError: odd" in findings[2].found
     assert worst(findings) is Status.WARNING
+
+
+def test_what_a_check_has_found_before_it_hangs_is_told(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, release = threading.Event(), threading.Event()
+
+    class Patience(threading.Thread):
+        """Is given up when the check hangs, and not before."""
+
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout is not None
+            assert hangs.wait(30)
+
+    def check(patient: Patient) -> Iterator[Finding]:
+        yield warning("so far", "something", "something")
+        hangs.set()
+        release.wait(30)
+
+    monkeypatch.setattr(doctor, "threading", SimpleNamespace(Thread=Patience))
+    findings = list(examine(Patient(Host(tmp_path), base, None), {"cards": check}))
+    release.set()
+    assert [each.found.partition(" within")[0] for each in findings] == [
+        "so far",
+        "the check cards did not end",
+    ]
 
 
 def test_of_several_checks_that_hang_or_fail_each_is_a_finding(
