@@ -106,9 +106,10 @@ class Call:
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
-        if not self.transactions:
+        transactions = self.transactions
+        if not transactions:
             return [] if self.offers is None else self.offers.running
-        return [session for _, session in self.sessions]
+        return [session for each in transactions for session in each.running]
 
     def find_transaction(self, id_from: bytes, cseq: int) -> Transaction | None:
         """The transaction of one request."""

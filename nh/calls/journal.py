@@ -228,12 +228,18 @@ class CallJournal(msgspec.Struct, gc=False):
         client = self._client
         if client.address:
             return client
-        return Client(client.protocol, _address_in(self.events), client.command)
+        return Client(client.protocol, self._first_address, client.command)
 
     @client.setter
     def client(self, client: Client) -> None:
-        is_known = client.address == _address_in(self.events)
+        is_known = client.address == self._first_address
         self._client = _without_address(client.protocol, client.command) if is_known else client
+
+    @property
+    def _first_address(self) -> str:
+        """The address of the client that began the call, by its first event; "" if that is not known."""
+        events = _events_decoder.decode(self.packed_events)
+        return events[0].detail if events and events[0].event == _CODE_OF[EventKind.BEGUN] else ""
 
     @property
     def events(self) -> list[CallEvent]:
@@ -295,11 +301,6 @@ class CallJournal(msgspec.Struct, gc=False):
         while len(self.ended) > most or sum(map(len, self.ended)) > most_bytes:
             self.ended = self.ended[1:]
             self.ended_left_out += 1
-
-
-def _address_in(events: Sequence[CallEvent]) -> str:
-    """The address of the client that began the call, by its first event; "" if that is not known."""
-    return events[0].detail if events and events[0].event == EventKind.BEGUN else ""
 
 
 def unpack_events(packed: bytes | msgspec.Raw, begin: float) -> list[CallEvent]:

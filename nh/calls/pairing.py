@@ -30,11 +30,13 @@ def pair_sockets(
         window_ends: monotonic seconds until which a better source takes over.
         relatch_s: seconds of silence after which another source of the same IP address takes over; 0: none.
     """
-    groups = (group_from, group_to)
+    groups, media = (group_from, group_to), (group_from.media, group_to.media)
     legs: list[Leg] = []
     for index in range(len(group_from.sockets)):
-        from_ = _leg(Side.FROM, groups, index, policies[0], window_ends=window_ends, relatch_s=relatch_s)
-        to = _leg(Side.TO, groups, index, policies[1], window_ends=window_ends, relatch_s=relatch_s)
+        from_ = _leg(
+            Side.FROM, groups, media, index, policies[0], window_ends=window_ends, relatch_s=relatch_s
+        )
+        to = _leg(Side.TO, groups, media, index, policies[1], window_ends=window_ends, relatch_s=relatch_s)
         from_.other, to.other = to, from_
         legs += from_, to
     for index, place in enumerate(group_from.components):
@@ -51,6 +53,7 @@ def _rtcp_silence(relatch_s: float) -> float:
 def _leg(
     side: Side,
     groups: tuple[SocketGroup, SocketGroup],
+    media: tuple[tuple[Media, ...], tuple[Media, ...]],
     index: int,
     policy: SourcePolicy,
     *,
@@ -60,7 +63,7 @@ def _leg(
     """The leg of what the end on `side` sends, to the socket at `index` of the other group."""
     group, opposite = groups[side], groups[1 - side]
     place, opposite_place = group.components[index], opposite.components[index]
-    said, heard = group.media[place.medium], opposite.media[opposite_place.medium]
+    said, heard = media[side][place.medium], media[1 - side][opposite_place.medium]
     is_rtcp = bool(place.component % 2)
     leg = Leg(
         side=side,
@@ -89,8 +92,9 @@ def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> list[Payloa
     """The payload types of each leg by the present media of both groups, in the order of the legs; None for
     RTCP."""
     found: list[PayloadTypes | None] = []
+    media_from, media_to = group_from.media, group_to.media
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
-        said_from, said_to = group_from.media[in_from.medium], group_to.media[in_to.medium]
+        said_from, said_to = media_from[in_from.medium], media_to[in_to.medium]
         found.append(None if in_from.component % 2 else _payload_types(said_from, said_to))
         found.append(None if in_to.component % 2 else _payload_types(said_to, said_from))
     return found

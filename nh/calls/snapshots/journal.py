@@ -39,12 +39,8 @@ class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @classmethod
     def take(cls, journal: CallJournal) -> "JournalSnapshot":
         """The snapshot of a journal."""
-        return cls(
-            journal.begin,
-            journal.client,
-            msgspec.Raw(journal.packed_events),
-            *(getattr(journal, name) for name in _RARE),
-        )
+        rare = () if journal.rare is None else [getattr(journal, name) for name in _RARE]
+        return cls(journal.begin, journal.client, msgspec.Raw(journal.packed_events), *rare)
 
     def rebuild(self) -> CallJournal:
         """The journal.

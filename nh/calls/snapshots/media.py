@@ -14,6 +14,7 @@ from nh.calls.snapshots.values import Address, Index, Port, Time, TimeShift, req
 from nh.calls.sockets.candidates import MAX_FURTHER
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse
+from nh.calls.sockets.runs import SocketRun
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
@@ -94,12 +95,6 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         )
 
 
-def _take_announced(group: SocketGroup) -> list[bool]:
-    if not group.unannounced:  # as in nearly all calls
-        return [True] * len(group.media)
-    return [not group.unannounced >> index & 1 for index in range(len(group.media))]
-
-
 class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A socket group.
 
@@ -125,18 +120,23 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @classmethod
     def take(cls, group: SocketGroup, shares: int | None = None) -> Self:
         """The snapshot of `group`."""
+        media = group.media
+        dscp: int | None = None
+        unannounced, further = 0, tuple[SocketRun, ...]()
+        if group.rare is not None:
+            dscp, unannounced, further = group.dscp, group.unannounced, group.further
         return cls(
             group.id,
             group.side,
             group.address,
             group.created,
             group.idle_since,
-            group.dscp,
-            [MediaSnapshot.take(media) for media in group.media],
+            dscp,
+            [MediaSnapshot.take(each) for each in media],
             group.bases,
-            _take_announced(group),
+            [not unannounced >> index & 1 for index in range(len(media))],
             shares,
-            [(each.address, each.base) for each in group.further] if group.further else [],
+            [(each.address, each.base) for each in further],
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

@@ -86,6 +86,7 @@ class SocketGroup:
     )
 
     media = OneOrMany[Media]()
+    _media: Media | tuple[Media, ...]
 
     dscp = Rare[int | None](None)
     further = Rare[tuple[SocketRun, ...]](())
@@ -201,7 +202,7 @@ class SocketGroup:
     @property
     def bases(self) -> list[int]:
         """The lowest port of each medium."""
-        if len(self.media) == 1:  # as of all groups of ng
+        if not isinstance(self._media, tuple):  # one, as of all groups of ng
             return [self.sockets[0].port]
         return [
             socket.port
