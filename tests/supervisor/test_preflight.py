@@ -148,14 +148,15 @@ def test_a_shard_that_does_not_start_is_no_answer(monkeypatch: pytest.MonkeyPatc
         check_in(load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, file=None), takes_over=False)
 
 
+@pytest.mark.parametrize("call", ["os.pidfd_open", "signal.pidfd_send_signal"])
 @pytest.mark.parametrize("why", [errno.EPERM, errno.ENOSYS])
 def test_a_filter_of_system_calls_that_lets_no_process_be_watched_is_named(
-    free: list[str], monkeypatch: pytest.MonkeyPatch, why: int
+    free: list[str], monkeypatch: pytest.MonkeyPatch, why: int, call: str
 ) -> None:
-    def refused(_pid: int) -> int:
+    def refused(*_: int) -> int:
         raise OSError(why, os.strerror(why))
 
-    monkeypatch.setattr(os, "pidfd_open", refused)
+    monkeypatch.setattr(call, refused)
     settings = load_settings(flags={"runtime_dir": free[1], "ports": free[3]}, environment={})
     with pytest.raises(NotNow, match=r"^pidfd_open\(2\).* is refused: .*seccomp profile"):
         check_in(settings, takes_over=False)

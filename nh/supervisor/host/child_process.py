@@ -17,18 +17,22 @@ from nh.supervisor.host.sd_notify import without_notify_socket
 
 
 def check_pidfds() -> None:
-    """Check that the end of a process can be watched.
+    """Check that processes can be watched and killed.
 
     Raises:
         NotNow: this kernel, or a filter of system calls, does not permit it.
     """
     try:
-        os.close(os.pidfd_open(os.getpid()))
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            signal.pidfd_send_signal(pidfd, 0)
+        finally:
+            os.close(pidfd)
     except OSError as exc:
         if exc.errno in (errno.EPERM, errno.ENOSYS):  # all else may pass, as a shortage of descriptors does
             raise NotNow(
-                f"pidfd_open(2), by which nh watches its processes, is refused: {exc.strerror}; nh needs"
-                " Linux 5.3, and in a container a seccomp profile that permits the call"
+                "pidfd_open(2) or pidfd_send_signal(2), by which nh watches and ends processes, is refused:"
+                f" {exc.strerror}; nh needs Linux 5.3, and in a container a seccomp profile that permits both"
             ) from exc
 
 
