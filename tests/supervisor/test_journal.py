@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -444,6 +445,26 @@ def test_an_old_record_does_not_undo_what_is_stored(place: Path) -> None:
     journal.add(JournalRecord(b"a", b"old", 1.0))
     journal.close()
     assert calls_in(place) == {b"a": b"new"}
+
+
+def test_what_is_recorded_after_the_wall_clock_was_set_back_is_newer_than_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, at_the_kill = MemoryServer(), MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    for call_id in (b"ended", b"goes on"):
+        store.put(call_id, b"old")
+    until_written(store)
+    server.away = True
+    an_hour_ago = time.time() - 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_ago)
+    store.delete(b"ended")
+    store.put(b"goes on", b"new")
+    at_the_kill.records = dict(server.records or {})
+    again = Store(MemoryEngine(at_the_kill), tmp_path)
+    assert {call.call_id: call.snapshot for call in again.load()} == {b"goes on": b"new"}
+    again.close(10.0)
+    store.close(0.1)
 
 
 def test_records_stay_while_the_disk_hangs_and_go_when_it_goes_on(

@@ -71,7 +71,6 @@ class Store:
         self._writer = StoreWriter(engine, may_be_away=may_be_away)
         self._check_s = min(FLUSH_S, engine.check_s)
         self._behind_since: float | None = None
-        self._changed_at = 0.0
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
@@ -82,6 +81,8 @@ class Store:
             self._journal.clear()
         recorded = self._journal.load() if self._journal is not None else ()
         self._changes = _newer_than(stored, recorded)
+        times = (*(call.written_at for call in stored.values()), *(each.changed_at for each in recorded))
+        self._changed_at = max(times, default=0.0)
         known = stored | self._changes
         self._loaded = [call for call in known.values() if call is not None]
         self._lock = threading.Lock()  # for the exchange of _changes: held for moments only
@@ -115,9 +116,12 @@ class Store:
         self._change(JournalRecord(call_id, None, self._time()))
 
     def _time(self) -> float:
-        """The wall clock; changes within BATCH_S have the same number, as each call has the time of one."""
+        """The wall clock; changes within BATCH_S have the same number, as each call has the time of one.
+
+        It never goes back: what is recorded would count as older than what is stored.
+        """
         now = time.time()
-        if not 0 <= now - self._changed_at < BATCH_S:
+        if now - self._changed_at >= BATCH_S:
             self._changed_at = now
         return self._changed_at
 
