@@ -97,13 +97,6 @@ class Call:
                 yield 0, group
 
     @property
-    def all_groups(self) -> list[SocketGroup]:
-        """The groups of `groups`."""
-        if not self.transactions:
-            return [] if self.offers is None else self.offers.groups
-        return [group for _, group in self.groups]
-
-    @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
         transactions = self.transactions

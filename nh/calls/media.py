@@ -124,7 +124,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def wanted(self) -> bool:
         """Whether the peer wants to receive it now."""
-        return not self.paused and self.port != 0 and self.address not in UNSPECIFIED
+        return self.active and not self.paused
 
     def endpoint(self, offset: int) -> Endpoint | None:
         """The announced endpoint of one component.
@@ -136,7 +136,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             None if packets cannot be sent there: for inactive media, a port above 65535, and a host name, an
             address that is not unicast or one of a link that no SDP names; the source is learned instead.
         """
-        if not self.port or self.address in UNSPECIFIED:  # not active
+        if not self.active:
             return None
         if offset == 1 and self.rtcp is not None:
             return self.rtcp if is_reachable(self.rtcp.address) else None

@@ -6,15 +6,13 @@ The rules are the tables of nh.calls.latching.rules. The relay carries out what 
 
 import math
 from collections.abc import Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from nh.calls.latching.claims import read_claim
 from nh.calls.latching.rules import POLICIES, RULES, Decision, Facts
 from nh.calls.latching.source import Rank, SourcePolicy, rank
 from nh.calls.latching.state import LatchState, SourceState
 from nh.calls.media import Endpoint
-
-_LATCHED: Final = SourceState.LATCHED  # each look at a member of an enum takes 0.2 µs
 
 
 class Latch(LatchState):
@@ -25,7 +23,7 @@ class Latch(LatchState):
     @property
     def latched(self) -> bool:
         """Whether the source is fixed."""
-        return self.state is _LATCHED
+        return self.state is SourceState.LATCHED
 
     @property
     def latches(self) -> bool:

@@ -81,11 +81,7 @@ class DialogSessions:
     @property
     def current(self) -> list[tuple[int, Session]]:
         """The sessions of `sessions`, each with the index of its medium."""
-        found: list[tuple[int, Session]] = []
-        for index, session in enumerate(self.sessions):
-            if session is not None:
-                found.append((index, session))
-        return found
+        return [(index, session) for index, session in enumerate(self.sessions) if session is not None]
 
     @property
     def running(self) -> list[tuple[int, Session]]:
@@ -100,10 +96,7 @@ class DialogSessions:
     @property
     def all_sessions(self) -> list[Session]:
         """The sessions of `running`."""
-        found: list[Session] = []
-        for session in self.sessions:  # not a comprehension: Python 3.11 makes a function for each
-            if session is not None:
-                found.append(session)
+        found = [session for session in self.sessions if session is not None]
         if self.superseded:
             found += self.superseded.values()
         if self.replaced:

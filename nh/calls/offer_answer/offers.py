@@ -69,16 +69,13 @@ class Offers:
     @property
     def is_empty(self) -> bool:
         """Whether no party is left."""
-        return not self.participants.parties
+        return not self.parties
 
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
-        participants = self.participants
         found: list[Session] = []
-        for dialog in participants.dialogs:
-            found += dialog.all_sessions
-        for dialog in participants.early:
+        for dialog in self.participants.all_dialogs:
             found += dialog.all_sessions
         return found
 

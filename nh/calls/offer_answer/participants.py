@@ -103,7 +103,7 @@ class Participants:
 
     def dialogs_of(self, party: Party) -> list[Dialog]:
         """The established and early dialogs of a party."""
-        return [dialog for dialog in (*self.dialogs, *self.early) if dialog.has(party)]
+        return [dialog for dialog in self.all_dialogs if dialog.has(party)]
 
     @property
     def all_dialogs(self) -> list[Dialog]:

@@ -112,9 +112,8 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         grace_s: see CallSnapshot.
     """
     offers = call.offers
-    groups, sessions = call.all_groups, call.running
-    if len(sessions) > 1:
-        sessions.sort(key=lambda session: session.id)
+    groups = [group for _, group in call.groups]
+    sessions = sorted(call.running, key=lambda session: session.id)
     group_indexes, session_indexes = indexes_of(groups), indexes_of(sessions)
     return CallSnapshot(
         call_id=call.call_id,
@@ -125,9 +124,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         sessions=[SessionSnapshot.take(session, group_indexes) for session in sessions],
         transactions=[
             TransactionSnapshot.take(each, group_indexes, session_indexes) for each in call.transactions
-        ]
-        if call.transactions
-        else [],
+        ],
         offers=None if offers is None else OffersSnapshot.take(offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
         journal=JournalSnapshot.take(call.journal),

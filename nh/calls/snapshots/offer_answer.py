@@ -143,14 +143,14 @@ class OffersSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         participants = offers.participants
         known = participants.parties
         early = participants.early
-        expected = [dialog.callee for dialog in early] if early else []
+        expected = [dialog.callee for dialog in early]
         parties = indexes_of((*known, *expected))
         return cls(
             last_signal=offers.last_signal,
             parties=[PartySnapshot.take(party, groups, parties) for party in known],
-            expected=[PartySnapshot.take(party, groups, parties) for party in expected] if early else [],
+            expected=[PartySnapshot.take(party, groups, parties) for party in expected],
             dialogs=[DialogSnapshot.take(each, parties, sessions) for each in participants.dialogs],
-            early=[DialogSnapshot.take(each, parties, sessions) for each in early] if early else [],
+            early=[DialogSnapshot.take(each, parties, sessions) for each in early],
             delete_at=offers.delete_at,
         )
 

@@ -117,10 +117,7 @@ class SocketGroup:
         self.idle_since: float | None = None
         # an inactive medium's is not, although its sockets exist: its end may still send
         self.unannounced = _bits([not medium.active for medium in media])
-        if len(runs) == 1:  # as of all groups of ng
-            self.sockets = runs[0].sockets
-        else:
-            self.sockets = tuple([socket for run in runs for socket in run.sockets])
+        self.sockets = tuple([socket for run in runs for socket in run.sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
     @classmethod
@@ -307,8 +304,4 @@ class SocketGroup:
 
 
 def _bits(flags: Iterable[bool]) -> int:
-    bits = 0
-    for index, flag in enumerate(flags):
-        if flag:
-            bits |= 1 << index
-    return bits
+    return sum(1 << index for index, flag in enumerate(flags) if flag)

@@ -31,7 +31,7 @@ from nh.shard.media.pipeline.readers import Readers
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import EndProtocols
 from nh.shard.media.sockets.loop_guard import LocalPorts
-from nh.shard.media.sockets.media_socket import MediaSocket, socket_of, sockets_of, sockets_of_one
+from nh.shard.media.sockets.media_socket import MediaSocket, socket_of, sockets_of
 from nh.shard.media.totals import TrafficTotals
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Forwarding:
         """Let the legs of a session receive, beside the legs that share their sockets."""
         for leg in legs:
             leg.not_offloaded = self._kernel_off
-            for media_socket in sockets_of_one(leg):
+            for media_socket in sockets_of((leg,)):
                 if leg.receives_at(media_socket):
                     media_socket.join(leg)
         self._legs_changed(legs, sockets_of(legs))
@@ -139,7 +139,7 @@ class Forwarding:
         """Let legs receive at their own sockets, or with the leg that their media are bundled on."""
         moved = False
         for leg in legs:
-            for media_socket in sockets_of_one(leg):
+            for media_socket in sockets_of((leg,)):
                 receives = leg.receives_at(media_socket)
                 if (leg in media_socket.legs) is not receives:
                     others = tuple(other for other in media_socket.legs if other is not leg)

@@ -124,10 +124,7 @@ class Paths:
                 if reader is not self._drop or not media_socket.is_open_to_all:
                     return False
                 new.append(fd)
-            first = media_socket.leg
-            if first is None:
-                continue
-            for leg in (first,) if media_socket.rare is None else media_socket.legs:
+            for leg in media_socket.legs:
                 if leg.latched or leg.ice or leg.security or leg.bundle:
                     return False
         for fd in new:

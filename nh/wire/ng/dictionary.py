@@ -82,7 +82,7 @@ class Dictionary:
         """The text of a field as bytes; b"" if it is missing, a list or a dictionary."""
         value = self._items.get(name)
         if type(value) is str:  # as nearly all in JSON are
-            return value.encode("utf-8", "surrogatepass")
+            return value.encode(errors="surrogatepass")
         return value if isinstance(value, bytes) else _octets(value) or b""
 
     def has_text(self, name: bytes) -> bool:

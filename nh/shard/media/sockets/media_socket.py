@@ -254,14 +254,6 @@ def sockets_of(legs: Iterable[Leg]) -> dict[MediaSocket, None]:
     return found
 
 
-def sockets_of_one(leg: Leg) -> Iterable[MediaSocket]:
-    """The sockets of one leg, each once."""
-    if leg.rare is None:  # so it has no candidates
-        only: Any = leg.socket
-        return (only,)
-    return sockets_of((leg,))
-
-
 def connected_socket_of(leg: Leg) -> MediaSocket:
     """The one of its sockets that is connected: `leg.socket`, until a check of this batch has moved it."""
     return next(each for each in sockets_of([leg]) if each.connected)
