@@ -32,6 +32,9 @@ SAMPLES_PER_PACKET: Final = 160
 NS_PER_SAMPLE: Final = 125_000
 """Of G.711, 8000 Hz."""
 
+PAIRS: Final = 2
+"""Callers, and as many callees."""
+
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(STAMP.size)
 READ_AT_ONCE: Final = 64
@@ -78,13 +81,11 @@ class Played(NamedTuple):
 class Phones:
     """The ends of all calls.
 
-    Args:
-        address: IPv4 address to bind.
-        pairs: number of callers, and of callees; call n has those of n modulo that.
+    Call n has those of n modulo PAIRS.
     """
 
-    def __init__(self, address: str = "127.0.0.1", pairs: int = 2) -> None:
-        self._pairs = [(_open_phone(address), _open_phone(address)) for _ in range(pairs)]
+    def __init__(self) -> None:
+        self._pairs = [(_open_phone(), _open_phone()) for _ in range(PAIRS)]
         self._turns: dict[tuple[str, int], int] = {}
         self._epoll = select.epoll()
         self._by_fd = {sock.fileno(): sock for pair in self._pairs for sock in pair}
@@ -205,9 +206,9 @@ def _play(
     return Played(total, len(latencies_us), latencies_us, late, waited_ns / 1e9, wall_s)
 
 
-def _open_phone(address: str) -> socket.socket:
+def _open_phone() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    sock.bind((address, 0))
+    sock.bind(("127.0.0.1", 0))
     return sock

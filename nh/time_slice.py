@@ -37,8 +37,8 @@ _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQ")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def ask_for_short_slices(slice_s: float = SLICE_S) -> bool:
-    """Ask for slices of this length for the calling thread, in seconds; priority and policy stay.
+def ask_for_short_slices() -> bool:
+    """Ask for slices of SLICE_S for the calling thread; its priority and policy stay.
 
     Returns:
         Whether the kernel has accepted that.
@@ -47,7 +47,7 @@ def ask_for_short_slices(slice_s: float = SLICE_S) -> bool:
     if number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return False
     nice = os.getpriority(os.PRIO_PROCESS, 0)
-    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, round(slice_s * 1e9), 0, 0)
+    attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, round(SLICE_S * 1e9), 0, 0)
     refused = _libc.syscall(number, 0, ctypes.create_string_buffer(attributes, len(attributes)), 0)
     if refused:
         logger.debug("the kernel takes no slice: %s", os.strerror(ctypes.get_errno()))

@@ -3,7 +3,6 @@
 import asyncio
 import queue
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -46,17 +45,15 @@ class RpcClient:
     Args:
         address: where nh serves RPC.
         timeout_s: time limit for each request.
-        now: the clock, monotonic seconds.
     """
 
-    def __init__(self, address: str, timeout_s: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, address: str, timeout_s: float) -> None:
         self._clients: queue.SimpleQueue[NativeClient] = queue.SimpleQueue()
         for _ in range(MAX_RPC):
             self._clients.put(NativeClient(address, timeout_s))
         self._threads = ThreadPoolExecutor(MAX_RPC, "rpc")
         self._turns = asyncio.Semaphore(MAX_RPC)
         self._waiting = 0
-        self._now = now
         self._free_at = 0.0
 
     async def request(self, command: BaseCommand[ResultT], *, cost: int = 1) -> ResultT:
@@ -87,7 +84,7 @@ class RpcClient:
 
     async def _pace(self, cost: int) -> None:
         """Let `cost` / RPC_RATE seconds pass from this turn to the next."""
-        now = self._now()
+        now = time.monotonic()
         due = max(now, self._free_at)
         self._free_at = due + cost / RPC_RATE
         if due > now:

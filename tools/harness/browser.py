@@ -19,6 +19,9 @@ START_S = 120.0
 REPLY_S = 120.0
 """A browser takes long on a busy host, and draws without a graphics card."""
 
+HEIGHT = 900
+"""Of each window, in pixels."""
+
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -53,9 +56,9 @@ class Tab:
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
-    def open(self, url: str, *, width: int = 1280, height: int = 900, phone: bool = False) -> None:
-        """Show a page in a window of this size."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+    def open(self, url: str, *, width: int = 1280, phone: bool = False) -> None:
+        """Show a page in a window of this width, in pixels."""
+        size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": phone}
         self._call("Emulation.setDeviceMetricsOverride", **size)
         self._call("Page.navigate", url=url)
 

@@ -175,13 +175,13 @@ class Hosts:
         self.hosts = hosts
         self.server = server
 
-    def move_address(self, to: Host, address: str = VIRTUAL) -> None:
-        """Give an address to a host, as an operator's program does, and tell the phones (gratuitous ARP).
+    def move_address(self, to: Host) -> None:
+        """Give the virtual address to a host, as an operator's program does, and tell the phones (ARP).
 
         The other hosts are told nothing: they may be dead.
         """
-        to.namespace.run(f"ip address replace {address}/32 dev eth0")
-        self.phones.run(f"ip neigh replace {address} lladdr {to.mac} dev bridge nud permanent")
+        to.namespace.run(f"ip address replace {VIRTUAL}/32 dev eth0")
+        self.phones.run(f"ip neigh replace {VIRTUAL} lladdr {to.mac} dev bridge nud permanent")
 
     def make_call(self, by: Host, call_id: str, address: str = VIRTUAL) -> RelayedCall:
         """Set up a call at a host's relay, whose media go to an address that moves."""

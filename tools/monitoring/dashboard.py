@@ -46,8 +46,8 @@ def _rate(metric: str, by: str = "instance") -> str:
     return f"sum by ({by}) (rate({metric}{{{SELECTED}}}[$__rate_interval]))"
 
 
-def _sum(metric: str, by: str = "instance") -> str:
-    return f"sum by ({by}) ({metric}{{{SELECTED}}})"
+def _sum(metric: str) -> str:
+    return f"sum by (instance) ({metric}{{{SELECTED}}})"
 
 
 def _quantile(quantile: float, metric: str) -> str:

@@ -4,7 +4,6 @@ It costs a call a few appended values for each event, and no packet anything.
 """
 
 import time
-from collections.abc import Callable
 from typing import Final, cast
 
 from nh.calls.call import Call
@@ -46,16 +45,14 @@ class JournalWriter(CallObserver):
 
     Args:
         table: the calls.
-        now: the wall clock, seconds since 1970.
 
     Attributes:
         end_reason: why calls end from now on, whatever ends them; None: as the events say.
     """
 
-    def __init__(self, table: CallTable, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, table: CallTable) -> None:
         self.end_reason: CallEnd | None = None
         self._table = table
-        self._now = now
         self._client: Client | None = None  # of the command that is being carried out
         self._event: CallEvent | None = None
         self._call_id = b""
@@ -166,7 +163,7 @@ class JournalWriter(CallObserver):
 
     def _time(self) -> float:
         """Now, in whole milliseconds; all that a command does happens at its begin."""
-        return self._event.at if self._event is not None else int(self._now() * 1000) / 1000
+        return self._event.at if self._event is not None else int(time.time() * 1000) / 1000
 
     def _journal(self, call_id: bytes) -> CallJournal | None:
         call = self._table.find_call(call_id)
