@@ -173,8 +173,17 @@ def lines() -> list[Line]:
     return found
 
 
+def with_any_old_word(lines: list[Line]) -> list[Line]:
+    """The few lines in which finds() may find a word: one search a line, not one for each word."""
+    names = [word.old for word in WORDS if word.old.startswith("class ")]
+    words = [word.old for word in WORDS if not word.old.startswith("class ")]
+    any_name, any_word = (re.compile(rf"\b({'|'.join(each)})\b") for each in (names, words))
+    return [line for line in lines if any_word.search(line.words) or any_name.search(line.text)]
+
+
 def test_what_has_a_standard_name_has_no_other(lines: list[Line]) -> None:
-    found = [f"{where}\n    now: {word.new}" for word in WORDS for where in finds(word, lines)]
+    some = with_any_old_word(lines)
+    found = [f"{where}\n    now: {word.new}" for word in WORDS for where in finds(word, some)]
     assert not found, "\n".join(found)
 
 
