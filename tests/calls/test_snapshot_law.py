@@ -16,6 +16,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
+from nh.calls.offer_answer.dialog import Agreement
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import MediumRequest, Mux
 from nh.calls.rtp.payload_types import PayloadFormat
@@ -252,7 +253,7 @@ class TwinsMachine(RuleBasedStateMachine):
                 branch=branch,
                 requests=[MediumRequest(each, RELAY) for each in media],
                 policy=policy,
-                muxes=[mux] * len(media),
+                agreement=Agreement([mux] * len(media)),
                 now=self.now,
             )
             return announced_ports(dialog.party_with(tags[1]).groups)

@@ -6,9 +6,9 @@ the same kind as in Net::SIP's model.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
@@ -20,6 +20,26 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 
 NO_CARRIERS: Final[Mapping[int, int]] = MappingProxyType({})
+
+
+class Agreement(NamedTuple):
+    """What an offerer and an answerer have agreed on about the transports of their media.
+
+    Attributes:
+        muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port
+            (RFC 5761).
+        bundles: which media share a transport (RFC 9143): what the offerer, and what the answerer has agreed
+            on with the relay.
+        carriers: what they have agreed on with each other, see Dialog.
+    """
+
+    muxes: Sequence[tuple[bool, bool]] = ()
+    bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
+    carriers: Mapping[int, int] = NO_CARRIERS
+
+
+OWN_TRANSPORTS: Final = Agreement()
+"""Each medium has ports of its own for RTP and RTCP."""
 
 
 class Dialog(DialogSessions):
@@ -81,39 +101,26 @@ class Dialog(DialogSessions):
         self.mark_left()
         self.block(resources)
 
-    def set_mux(
-        self, resources: CallResources, index: int, *, offerer: Party, muxes: tuple[bool, bool]
-    ) -> None:
-        """Set which parties send RTCP of medium `index` on its RTP port (RFC 5761).
+    def agree(self, resources: CallResources, agreement: Agreement, *, offerer: Party) -> None:
+        """Have the legs use the transports that the two parties have agreed on.
 
         Args:
-            offerer: one of the two parties.
-            muxes: whether the offerer does, and whether the answerer does.
+            resources: of the call.
+            agreement: of the latest answer.
+            offerer: the one of the two parties whose offer it answers.
         """
-        session = self.find_session(index)
-        if session is not None:
-            caller, callee = muxes if offerer is self.caller else muxes[::-1]
-            if session.set_mux(from_muxes=caller, to_muxes=callee):
+        is_callers = offerer is self.caller
+        for index, muxes in enumerate(agreement.muxes):
+            session = self.find_session(index)
+            caller_muxes, callee_muxes = muxes if is_callers else muxes[::-1]
+            if session is not None and session.set_mux(from_muxes=caller_muxes, to_muxes=callee_muxes):
                 resources.refresh_session(session)
-
-    def set_bundles(
-        self,
-        resources: CallResources,
-        *,
-        offerer: Party,
-        bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]],
-    ) -> None:
-        """Set which media of each party share a transport (RFC 9143); to be called after set_mux().
-
-        Args:
-            offerer: one of the two parties.
-            bundles: those of the offerer, and those of the answerer.
-        """
-        if bundles == self.bundles == ((), ()):
-            return
-        self.bundles = bundles if offerer is self.caller else bundles[::-1]
-        for session in self.bundle():
-            resources.refresh_session(session)
+        bundles = agreement.bundles if is_callers else agreement.bundles[::-1]
+        if bundles != ((), ()) or self.bundles != ((), ()):
+            self.bundles = bundles
+            for session in self.bundle():
+                resources.refresh_session(session)
+        self.carriers = agreement.carriers or NO_CARRIERS
 
     def bundle(self) -> set[Session]:
         """Bundle the legs as agreed on; returns the sessions whose legs changed.

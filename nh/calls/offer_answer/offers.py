@@ -5,16 +5,15 @@ agreed before.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from nh.calls.bundle import Bundle
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.accepted_bundle import share_transports
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
-from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
+from nh.calls.offer_answer.dialog import OWN_TRANSPORTS, Agreement, Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
 from nh.calls.offer_answer.matching import find_answered, find_offerer
 from nh.calls.offer_answer.opening import Opening
@@ -158,9 +157,7 @@ class Offers:
         branch: bytes,
         requests: list[MediumRequest],
         policy: SourcePolicy | None,
-        muxes: Sequence[tuple[bool, bool]] = (),
-        bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ()),
-        carriers: Mapping[int, int] = NO_CARRIERS,
+        agreement: Agreement = OWN_TRANSPORTS,
         prepare: Prepare | None = None,
         now: float,
     ) -> Dialog:
@@ -172,9 +169,7 @@ class Offers:
             branch: the Via branch that the offer arrived on, b"" if unknown.
             requests: one for each medium of the answer.
             policy: source policy for packets from the answerer; None: the setting's.
-            muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
-            bundles: what the offerer and the answerer have agreed on with the relay.
-            carriers: what they have agreed on with each other, see Dialog.
+            agreement: on the transports of the media.
             prepare: see Prepare.
             now: monotonic seconds.
 
@@ -205,15 +200,13 @@ class Offers:
         for party in (offerer, answerer):
             self._signalled(party, now=now)
         announcer = self._announcer
-        offerer = share_transports(self.participants, announcer, dialog, offerer, bundles[1], now=now)
-        announcer.apply_security(offerer, bundles[0])
+        of_offerer, of_answerer = agreement.bundles
+        offerer = share_transports(self.participants, announcer, dialog, offerer, of_answerer, now=now)
+        announcer.apply_security(offerer, of_offerer)
         announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         announcer.apply_holds(offerer, now=now)
         self._commit(dialog, now=now)
-        for index, muxes_of_medium in enumerate(muxes):
-            dialog.set_mux(self._resources, index, offerer=offerer, muxes=muxes_of_medium)
-        dialog.set_bundles(self._resources, offerer=offerer, bundles=bundles)
-        dialog.carriers = carriers or NO_CARRIERS
+        dialog.agree(self._resources, agreement, offerer=offerer)
         return dialog
 
     def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.dialog import NO_CARRIERS
+from nh.calls.offer_answer.dialog import NO_CARRIERS, Agreement
 from nh.calls.offer_answer.party import MediumRequest, Party
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_members import tagged_of
 from nh.shard.ng.bundle_transports import share_security, share_transports
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
-from nh.shard.ng.carriers import Carriers, carriers_of_answer, carry, for_carriers
+from nh.shard.ng.carriers import Carriers, agreed_by, carriers_of_answer, carry, for_carriers
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
 from nh.shard.ng.negotiation import padded, requests_of_answer
@@ -72,6 +72,12 @@ class NegotiatedAnswer(NamedTuple):
         )
         requests = request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
         return carry(requests, self.carriers, self.description.media) if self.carriers else requests
+
+    @property
+    def agreement(self) -> Agreement:
+        """What the two ends have agreed on about the transports of its media."""
+        bundles = self.bundles
+        return Agreement(self.muxes, (bundles.offerer, bundles.answerer), agreed_by(self.carriers))
 
     @property
     def warning(self) -> str:

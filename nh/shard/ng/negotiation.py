@@ -162,7 +162,7 @@ def requests_of_answer(
     """What the media of an answer to `offerer` request of the relay.
 
     Args:
-        muxes: as in Offers.answer().
+        muxes: see Agreement.
         shares: see MediumRequest, by medium.
     """
     media = zip(description.media, muxes, secured, strict=True)

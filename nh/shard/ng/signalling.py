@@ -36,7 +36,6 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.agreed_transports import note_transports
 from nh.shard.ng.bundle_transports import with_shared_transports
-from nh.shard.ng.carriers import agreed_by
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
@@ -215,9 +214,7 @@ class Signalling:
                 branch=command.via_branch,
                 requests=negotiated.requests,
                 policy=policy_for(command.options, self._table.resources.settings.policy),
-                muxes=negotiated.muxes,
-                bundles=(negotiated.bundles.offerer, negotiated.bundles.answerer),
-                carriers=agreed_by(negotiated.carriers),
+                agreement=negotiated.agreement,
                 prepare=forward,
                 now=now,
             )
