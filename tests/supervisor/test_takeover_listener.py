@@ -118,3 +118,18 @@ def test_a_path_where_no_socket_can_be_does_not_keep_nh_from_running(tmp_path: P
     testbed = ListenerTestbed(tmp_path / "missing" / "supervisor.sock")
     testbed.turn()
     testbed.close()
+
+
+def test_one_that_cannot_listen_does_so_as_soon_as_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.supervisor.handover.takeover_listener.RETRY_S", 0.01)
+    path = tmp_path / "missing" / "supervisor.sock"
+    testbed = ListenerTestbed(path)
+    path.parent.mkdir()
+    while not path.exists():
+        testbed.loop.turn(1)
+    testbed.connect().send(encode(Yield()))
+    testbed.turn()
+    assert len(testbed.passed_on) == 1
+    testbed.close()

@@ -1,19 +1,24 @@
 """The socket at which a supervisor accepts the next one, which asks it to yield (`nh run --takeover`)."""
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from nh.ipc.channel import MAX_MESSAGE_BYTES
 from nh.ipc.handover_messages import Yield, decode_to_old
 from nh.ipc.handover_socket import HandoverSocket
-from nh.loop import Loop
+from nh.loop import Loop, Timer
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 0.5
+"""Delay before it listens again where that was impossible, as for want of descriptors."""
 
 
 class TakeoverListener:
@@ -30,18 +35,29 @@ class TakeoverListener:
         self._loop = loop
         self._on_yield = on_yield
         self._waiting: socket.socket | None = None
-        path.unlink(missing_ok=True)
-        self._handover_socket = HandoverSocket.open(str(path))
-        if self._handover_socket is not None:
-            loop.add_reader(self._handover_socket.fileno(), self._on_connection)
+        self._path = path
+        self._retry: Timer | None = None
+        self._handover_socket: HandoverSocket | None = None
+        self._listen(logging.WARNING)
 
     def close(self) -> None:
         """Stop listening. Closing twice has no effect."""
         self._drop_waiting()
+        if self._retry is not None:
+            self._retry.cancel()
         if self._handover_socket is not None:
             self._loop.remove_reader(self._handover_socket.fileno())
             self._handover_socket.close()
             self._handover_socket = None
+
+    def _listen(self, level: int) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        self._handover_socket = HandoverSocket.open(str(self._path), level)
+        if self._handover_socket is None:
+            self._retry = self._loop.call_later(RETRY_S, lambda: self._listen(logging.DEBUG))
+        else:
+            self._loop.add_reader(self._handover_socket.fileno(), self._on_connection)
 
     def _on_connection(self) -> None:
         assert self._handover_socket is not None
