@@ -31,6 +31,8 @@ class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         ssrc: of the stream whose packets arrived last; None: no RTP.
         heard: the RTP stream of the other end, which this end is sent; None: there is none.
         heard_course: how its quality changed: intervals at equal distances.
+        local_address: the relay's, "" for ports that are closed.
+        suite: of the SRTP that the end sends to the relay; "": none, or none of the relay's.
     """
 
     local_port: int
@@ -47,6 +49,8 @@ class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ssrc: int | None = None
     heard: StreamDetail | None = None
     heard_course: tuple[StreamQuality, ...] = ()
+    local_address: str = ""
+    suite: str = ""
 
     def without_course(self) -> "StreamReading":
         """The same without `heard_course`."""
@@ -54,22 +58,34 @@ class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class MediumReading(msgspec.Struct, frozen=True, gc=False):
-    """One medium of one end, in a query."""
+    """One medium of one end, in a query.
+
+    Attributes:
+        flags: what the end and the relay have agreed on, in rtpengine's words.
+    """
 
     index: int
     kind: str
     proto: str
     streams: tuple[StreamReading, ...]
+    flags: tuple[str, ...] = ()
 
 
 class TagReading(msgspec.Struct, frozen=True, gc=False):
-    """One end of a call, in a query."""
+    """One end of a call, in a query.
+
+    Attributes:
+        dialogs_with: the tags of all ends that it has a dialog with, in_dialogue_with the first.
+        branch: the Via branch of the offer that it answered, b"" if unknown.
+    """
 
     tag: bytes
     label: str
     created: int
     in_dialogue_with: bytes
     media: tuple[MediumReading, ...]
+    dialogs_with: tuple[bytes, ...] = ()
+    branch: bytes = b""
 
 
 class StreamTotals(msgspec.Struct, frozen=True, gc=False):

@@ -391,6 +391,17 @@ def test_an_answer_decides_who_begins_where_the_offer_leaves_it_to_the_relay(
     call.goes_both_ways()
 
 
+def test_a_handshake_that_the_answer_leaves_to_the_end_is_over(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    budget = dtls_security._budget()
+    before = budget.running
+    testbed.offer(DtlsPhone(alice).sdp(), transport_protocol="RTP/AVP", dtls=DtlsOptions(active=True))
+    testbed.turn_until(lambda: budget.running == before + 2, "the relay begins for RTP and RTCP")
+    testbed.answer(bob, dtls=DtlsOptions(active=False))
+    testbed.turn_until(lambda: budget.running == before, "the end is to begin")
+
+
 def test_a_process_that_goes_on_with_an_offer_knows_that_the_role_is_open(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

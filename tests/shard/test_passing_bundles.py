@@ -99,6 +99,43 @@ def test_a_bundle_stays_at_its_port_when_its_first_medium_leaves(call: PassingCa
     assert (offer, answer) == ([call.sends_to[to]] * 2, [call.sends_to[by]] * 2), "nor if it returns"
 
 
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("by", [b"alice", b"bob"])
+def test_a_bundle_stays_at_its_port_when_the_place_of_its_first_medium_has_another(
+    call: PassingCall, make_peer: MakePeer, by: bytes, *, refused: bool, restored: bool
+) -> None:
+    """The relay moved the bundle: with ICE, its ends had checked the path before, and lost their media."""
+    (to,) = call.ends.keys() - {by}
+    call.reinvite(b"alice")
+    call.reinvite(by, [VIDEO])
+    others = {tag: make_peer(call.ends[tag].peer.address) for tag in (by, to)}
+
+    def sdp(tag: bytes) -> bytes:
+        ports = [others[tag].port, call.ends[tag].peer.port]
+        return write_media(
+            ports,
+            [["rtcp-mux", "mid:new"], ["rtcp-mux", f"mid:{call.ends[tag].mids[VIDEO]}"]],
+            address=call.ends[tag].peer.address,
+            group=f"BUNDLE {call.ends[tag].mids[VIDEO]}",
+        ).encode()
+
+    for number in range(3):
+        offer = call.ng.offer(sdp(by), tag=by, to=to)
+        assert places(offer)[VIDEO] == call.sends_to[to] != places(offer)[AUDIO]
+        call.passes_both_ways(VIDEO)
+        if refused and number == 0:
+            continue
+        answer = call.ng.answer(sdp(to), tag=to, to=by)
+        assert places(answer)[VIDEO] == call.sends_to[by] != places(answer)[AUDIO]
+        call.passes_both_ways(VIDEO)
+        source = call.ng.passes(others[by], places(answer)[AUDIO], others[to], RTP)
+        assert source == places(offer)[AUDIO]
+        if restored and number == 0:
+            (snapshot,) = call.ng.snapshots()
+            assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+
+
 def test_a_medium_that_is_not_bundled_any_more_passes_at_the_port_that_was_offered_for_it(
     call: PassingCall,
 ) -> None:

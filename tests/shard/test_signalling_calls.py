@@ -3,11 +3,12 @@
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import ShowCall, TransactionKey
+from nh.commands import IceHandling, ShowCall, TransactionKey
 from nh.errors import LimitReached, PortsExhausted, UnknownCall
 from nh.results import CallDetail
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
+from tests.shard.offering_ends import KEY, SUITE
 from tests.shard.testbed import PACKET, V4, shuts_out
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
@@ -343,7 +344,10 @@ def test_a_reading_counts_what_each_end_sent(ng: NgTestbed, alice: MediaPeer, bo
     assert rtp.announced == rtp.source == f"{ALICE}:{alice.port}"
     (reports,) = streams(queried, b"bob", component=2)
     assert (reports.packets, reports.local_port) == (1, call.bob_sends_to[0][1] + 1)
-    assert ng.delete(b"bob") == queried
+    ended = ng.delete(b"bob")
+    assert (ended.created, ended.rtp, ended.rtcp) == (queried.created, queried.rtp, queried.rtcp)
+    (last,) = streams(ended, b"alice")
+    assert (last.packets, last.local_port, last.source) == (2, rtp.local_port, rtp.source)
 
 
 def test_a_reading_of_one_end_has_those_that_it_talks_to(
@@ -379,6 +383,48 @@ def test_a_reading_of_a_fork_has_what_was_sent_to_each(
     ng.passes(alice, for_carol, carol)
     ports = {stream.local_port: stream.packets for stream in streams(ng.query(), b"alice")}
     assert ports == {for_bob[1]: 1, for_carol[1]: 1}
+
+
+def test_a_reading_says_what_has_been_agreed_on(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+) -> None:
+    """As rtpengine's; a reading at the end of the call has the statistics alone, since each call has one."""
+    ng.offer([line(alice, "rtcp-mux", "sendonly")], branch=b"first")
+    ng.answer([line(bob, "rtcp-mux", "recvonly")], branch=b"first")
+    ng.offer([line(alice, "rtcp-mux")], branch=b"second")
+    ng.answer(carol, tag=b"carol", branch=b"second")
+    queried = ng.query()
+    assert {end.tag: (end.dialogs_with, end.branch) for end in queried.tags} == {
+        b"alice": ((b"bob", b"carol"), b""),
+        b"bob": ((b"alice",), b"first"),
+        b"carol": ((b"alice",), b"second"),
+    }
+    assert [end.media[0].flags for end in queried.tags] == [
+        ("recv", "rtcp-mux"),
+        ("send", "rtcp-mux"),
+        ("send", "recv"),
+    ]
+    assert {stream.local_address for stream in streams(queried, b"alice")} == {V4}
+    ended = ng.delete().tags
+    assert {(end.dialogs_with, end.branch, end.media[0].flags) for end in ended} == {((), b"", ())}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_reading_says_how_an_end_has_srtp_and_ice_with_the_relay(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, restored: bool
+) -> None:
+    caller = [
+        line(alice, f"crypto:1 {SUITE} {KEY}", "ice-ufrag:abcd", f"ice-pwd:{'a' * 22}", proto="RTP/SAVP")
+    ]
+    ng.offer(caller, transport_protocol="RTP/AVP", ice=IceHandling.REMOVE)
+    ng.answer(bob)
+    if restored:
+        ng.restore()
+    secure, plain = ng.query().tags
+    assert secure.media[0].flags == ("send", "recv", "SDES", "ICE")
+    assert plain.media[0].flags == ("send", "recv")
+    assert {stream.suite for stream in secure.media[0].streams} == {SUITE}
+    assert {stream.suite for stream in plain.media[0].streams} == {""}
 
 
 def test_an_offer_without_an_answer_can_be_read(ng: NgTestbed, alice: MediaPeer) -> None:

@@ -101,6 +101,23 @@ def test_a_query_tells_tags_media_streams_and_totals() -> None:
     assert rtp[b"local port"] == 30_000
 
 
+def test_a_query_tells_what_has_been_agreed_on() -> None:
+    replace = msgspec.structs.replace
+    keyed = replace(stream(1, 5), local_address="192.0.2.9", suite="AES_CM_128_HMAC_SHA1_80")
+    media = (MediumReading(1, "audio", "RTP/SAVP", (keyed, stream(2, 1)), ("send", "SDES")),)
+    tag = replace(READING.tags[0], media=media, dialogs_with=(b"b", b"c"), branch=b"z9hG4bK")
+    (answered,) = reply(QUERY, replace(READING, tags=(tag,)))[b"tags"].values()
+    others = [{b"tag": each, b"type": b"offer/answer"} for each in (b"b", b"c")]
+    assert (answered[b"subscriptions"], answered[b"subscribers"]) == (others, others)
+    assert answered[b"via-branch"] == b"z9hG4bK"
+    (medium,) = answered[b"medias"]
+    assert medium[b"flags"] == [b"initialized", b"send", b"SDES"]
+    rtp, rtcp = medium[b"streams"]
+    assert (rtp[b"local address"], rtp[b"family"]) == (b"192.0.2.9", b"IPv4")
+    assert rtp[b"crypto suite"] == b"AES_CM_128_HMAC_SHA1_80"
+    assert not {b"local address", b"family", b"crypto suite"} & rtcp.keys()
+
+
 def test_a_stream_that_strangers_sent_to_says_how_many_packets_and_where_the_latest_came_from() -> None:
     refused = msgspec.structs.replace(stream(1, 5), refused=3, refused_from="[2001:db8::66]:9999")
     media = (MediumReading(1, "audio", "RTP/AVP", (refused, stream(2, 1))),)

@@ -8,7 +8,7 @@ the same kind as in Net::SIP's model.
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
@@ -20,6 +20,8 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 
 NO_CARRIERS: Final[Mapping[int, int]] = MappingProxyType({})
+
+T = TypeVar("T")
 
 
 class Agreement(NamedTuple):
@@ -101,6 +103,30 @@ class Dialog(DialogSessions):
         self.mark_left()
         self.block(resources)
 
+    def exchange_media(self, one: int, other: int) -> None:
+        """Let two media have each other's sockets and sessions, as if each had had them from the beginning.
+
+        Nothing changes for the ends: what the relay calls a medium is its own affair. Nothing changes at all
+        while an offer waits for its answer, or if one party lacks sockets for one of them, or has more.
+
+        Args:
+            one, other: indexes of media that the SDPs of this dialog, and of no other, are about.
+        """
+        parties = (self.caller, self.callee)
+        groups = [each.find_group(index) for each in parties for index in (one, other)]
+        counts = {0 if group is None else len(group.sockets) for group in groups}
+        waiting = any(each.superseded or each.holds or each.waiting_since is not None for each in parties)
+        if waiting or self.superseded or len(counts) != 1 or 0 in counts:
+            return
+        for party in parties:
+            party.groups = _exchanged(party.groups, one, other)
+        missing = (None,) * (max(one, other) + 1 - len(self.sessions))
+        self.sessions = _exchanged((*self.sessions, *missing), one, other)
+        places = {one: other, other: one}
+        self.replaced = tuple([(places.get(index, index), session) for index, session in self.replaced])
+        carriers = {index: places.get(carrier, carrier) for index, carrier in self.carriers.items()}
+        self.carriers = {index: each for index, each in carriers.items() if index != each} or NO_CARRIERS
+
     def agree(self, resources: CallResources, agreement: Agreement, *, offerer: Party) -> None:
         """Have the legs use the transports that the two parties have agreed on.
 
@@ -178,3 +204,10 @@ class Dialog(DialogSessions):
         return bool(self.caller.ended_totals or self.callee.ended_totals) or any(
             leg.packets for _, session in self.running for leg in session.legs
         )
+
+
+def _exchanged(members: Sequence[T], one: int, other: int) -> tuple[T, ...]:
+    """Some members, two of which are in each other's place."""
+    found = list(members)
+    found[one], found[other] = found[other], found[one]
+    return tuple(found)

@@ -173,6 +173,12 @@ class Participants:
         self.add(dialog.callee, sparing=offerer, now=now)
         self.dialogs += (dialog,)
 
+    def exchange_media(self, dialog: Dialog, one: int, other: int) -> None:
+        """See Dialog.exchange_media(); nothing changes where a party has other dialogs, or may get some."""
+        alone = all(self.dialogs_of(each) == [dialog] for each in (dialog.caller, dialog.callee))
+        if dialog.caller.single and alone and dialog in self.dialogs:
+            dialog.exchange_media(one, other)
+
     def split_for(self, dialog: Dialog, party: Party, *, now: float) -> Party:
         """The party that an end has in a dialog in which it signals again.
 

@@ -42,6 +42,25 @@ def carriers_of_offer(
     return found
 
 
+def displaced_carriers(description: SessionDescription, agreed: Carriers) -> Iterator[tuple[int, int]]:
+    """The carriers whose place is offered again outside of their bundle, each with a medium of that bundle.
+
+    The bundle stays on their sockets, so that medium is to have these from now on.
+
+    Args:
+        description: the offer.
+        agreed: of the dialog.
+    """
+    for members in _bundles_of(description, ()) if agreed else ():
+        port = description.media[members[0]].port
+        together = [index for index in members if description.media[index].port in (0, port)]
+        carrier = next((agreed[index] for index in together if index in agreed), None)
+        if carrier is None or carrier in together or carrier >= len(description.media):
+            continue
+        if not description.media[carrier].rejected:
+            yield carrier, together[0]
+
+
 def carriers_of_answer(
     description: SessionDescription, agreed: Carriers, *, offerer: Party
 ) -> dict[int, int]:

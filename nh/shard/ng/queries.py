@@ -3,7 +3,9 @@
 Pure functions; they change no call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
@@ -23,7 +25,9 @@ from nh.results import (
 from nh.shard.views.stream_details import describe_course, describe_streams
 
 
-def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float) -> Queried:
+def query_call(
+    offers: Offers, *, created: float, from_tag: bytes, wall_offset_s: float, detailed: bool
+) -> Queried:
     """The state and the statistics of a call.
 
     Args:
@@ -31,6 +35,7 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         created: monotonic seconds of its start.
         from_tag: only this party and the parties in a dialog with it (rtpengine's rule); b"": all.
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
+        detailed: also say what the SDPs have agreed on, which costs a third more and is no statistic.
     """
     asked = dict.fromkeys([party.tag for party in offers.parties])
     if from_tag:
@@ -38,7 +43,12 @@ def query_call(offers: Offers, *, created: float, from_tag: bytes, wall_offset_s
         asked = {tag: None for tag in asked if tag in linked}
     tags = tuple(
         [
-            _tag(offers.participants.with_tag(tag), offers.dialogs, wall_offset_s=wall_offset_s)
+            _tag(
+                offers.participants.with_tag(tag),
+                offers.dialogs,
+                wall_offset_s=wall_offset_s,
+                detailed=detailed,
+            )
             for tag in asked
         ]
     )
@@ -62,7 +72,9 @@ def _total(streams: Sequence[StreamReading]) -> StreamTotals:
     return StreamTotals(packets, size, errors)
 
 
-def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: float) -> TagReading:
+def _tag(
+    parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: float, detailed: bool
+) -> TagReading:
     """One end: its parties on all branches."""
     ours = [(party, dialog) for party in parties for dialog in dialogs if dialog.has(party)]
     indexes: set[int] = set()
@@ -72,7 +84,7 @@ def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: 
         indexes.update([index for index, group in enumerate(party.groups) if group is not None])
         if party.ended_totals:
             indexes.update([index for index, _ in party.ended_totals])
-    return TagReading(
+    reading = TagReading(
         tag=parties[0].tag,
         label=label,
         created=int(parties[0].created + wall_offset_s),
@@ -81,6 +93,43 @@ def _tag(parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: 
             [_medium(parties, ours, index, wall_offset_s=wall_offset_s) for index in sorted(indexes)]
         ),
     )
+    return _with_agreements(reading, parties, ours) if detailed else reading
+
+
+def _with_agreements(
+    reading: TagReading, parties: Sequence[Party], ours: Sequence[tuple[Party, Dialog]]
+) -> TagReading:
+    """A reading of an end, with what the SDPs have agreed on.
+
+    Args:
+        reading: without that.
+        parties: of the end.
+        ours: these, with each of their dialogs.
+    """
+    replace = msgspec.structs.replace
+    media = []
+    for medium in reading.media:
+        index = medium.index - 1
+        streams = [
+            replace(each, local_address=leg.socket.local.address, suite=_suite(leg))
+            for each, (_, leg) in zip(medium.streams, _legs(ours, index), strict=False)
+        ]
+        streams += medium.streams[len(streams) :]  # of ended sessions
+        media.append(replace(medium, streams=tuple(streams), flags=_flags(parties, index)))
+    return replace(
+        reading,
+        media=tuple(media),
+        dialogs_with=tuple(dict.fromkeys([_other_tag(*each) for each in ours])),
+        branch=next((dialog.branch for party, dialog in ours if dialog.callee is party), b""),
+    )
+
+
+def _legs(dialogs: Sequence[tuple[Party, Dialog]], index: int) -> Iterator[tuple[int, Leg]]:
+    """The components, from 1, of medium `index` of an end, and the legs that receive them."""
+    for party, dialog in dialogs:
+        for medium, session in dialog.running:
+            if medium == index:
+                yield from enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
 
 
 def _other_tag(party: Party, dialog: Dialog) -> bytes:
@@ -94,11 +143,7 @@ def _medium(
     media = _announced(parties, index)
     kind = media.kind if media is not None else ""
     streams = [
-        _stream(leg, component, kind, wall_offset_s=wall_offset_s)
-        for party, dialog in dialogs
-        for medium, session in dialog.running
-        if medium == index
-        for component, leg in enumerate(session.legs[dialog.side_of(party) :: 2], start=1)
+        _stream(leg, component, kind, wall_offset_s=wall_offset_s) for component, leg in _legs(dialogs, index)
     ]
     for party in parties:
         if party.ended_totals:
@@ -122,6 +167,24 @@ def _announced(parties: Sequence[Party], index: int) -> Media | None:
         if group is not None:
             return group.media[0]
     return None
+
+
+def _flags(parties: Sequence[Party], index: int) -> tuple[str, ...]:
+    """What an end and the relay have agreed on for a medium, in rtpengine's words and order."""
+    party = next((each for each in parties if each.find_group(index) is not None), None)
+    group = None if party is None else party.find_group(index)
+    if party is None or group is None:
+        return ()
+    media, security = group.media[0], group.security
+    found = {
+        "send": not media.paused,
+        "recv": not media.mute,
+        "rtcp-mux": index < len(party.muxes) and party.muxes[index],
+        "DTLS-SRTP": security is not None and security.dtls is not None,
+        "SDES": security is not None and security.dtls is None,
+        "ICE": group.ice is not None,
+    }
+    return tuple([name for name, agreed in found.items() if agreed])
 
 
 def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
@@ -172,6 +235,12 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         heard=heard,
         heard_course=course,
     )
+
+
+def _suite(leg: Leg) -> str:
+    """Of what the end of a leg sends to the relay; "" if the relay has no key for that."""
+    receiver = leg.security.receiver if leg.security is not None else None
+    return receiver.master.suite.name if receiver is not None else ""
 
 
 def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:

@@ -36,6 +36,7 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.agreed_transports import note_transports
 from nh.shard.ng.bundle_transports import with_shared_transports
+from nh.shard.ng.carriers import displaced_carriers
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
@@ -87,7 +88,7 @@ class Signalling:
             case Delete():
                 return self._delete(command)
             case Query():
-                return self._query(command.call_id, command.from_tag)
+                return self._query(command.call_id, command.from_tag, detailed=True)
             case BlockMedia():
                 self._block(command)
                 return Blocked()
@@ -246,7 +247,7 @@ class Signalling:
 
     def _delete(self, command: Delete) -> Queried:
         """End dialogs or the call; returns the statistics of the call until then."""
-        known = self._query(command.call_id, b"")
+        known = self._query(command.call_id, b"", detailed=False)
         self._table.delete(
             call_id=command.call_id,
             from_tag=command.from_tag,
@@ -257,7 +258,7 @@ class Signalling:
         )
         return known
 
-    def _query(self, call_id: bytes, from_tag: bytes) -> Queried:
+    def _query(self, call_id: bytes, from_tag: bytes, *, detailed: bool) -> Queried:
         call = self._table.get_call(call_id)
         call.note(now=time.monotonic())
         return query_call(
@@ -265,6 +266,7 @@ class Signalling:
             created=call.created,
             from_tag=from_tag,
             wall_offset_s=time.time() - time.monotonic(),
+            detailed=detailed,
         )
 
     def _forms_of(self, offer: Offer, description: SessionDescription) -> Sequence[Forms]:
@@ -274,13 +276,19 @@ class Signalling:
         return read_forms(description, known, new=offer.options.osrtp_accept_twice)
 
     def _ends_of(self, offer: Offer, description: SessionDescription, forms: Sequence[Forms]) -> OfferEnds:
-        """The ends of an offer, as far as the call knows them."""
+        """The ends of an offer, as far as the call knows them.
+
+        Bundles keep their sockets where the place of their carrier is offered again for another medium.
+        """
         participants = self._find_participants(offer.call_id)
         if participants is None:
             return OfferEnds(forms=forms)
         media = announced_media(description, offer.options)
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
+        if dialog is not None:
+            for carrier, medium in displaced_carriers(description, dialog.carriers):
+                participants.exchange_media(dialog, carrier, medium)
         same_end = participants.with_tag(offer.from_tag)
         carriers = dialog.carriers if dialog is not None else NO_CARRIERS
         receiver_forms = known_forms(participants, offer.to_tag) if receiver is not None else ()

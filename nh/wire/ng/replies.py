@@ -214,8 +214,13 @@ def _tag(tag: TagReading, write: Write) -> dict[str, Any]:
     }
     if tag.label:
         reply["label"] = tag.label
+    if tag.branch:
+        reply["via-branch"] = write(tag.branch)
     if tag.in_dialogue_with:
         reply["in dialogue with"] = write(tag.in_dialogue_with)
+    if tag.dialogs_with:
+        others = [{"tag": write(each), "type": "offer/answer"} for each in tag.dialogs_with]
+        reply["subscriptions"] = reply["subscribers"] = others
     return reply
 
 
@@ -224,7 +229,7 @@ def _medium(medium: MediumReading) -> dict[str, Any]:
         "index": medium.index,
         "type": medium.kind,
         "protocol": medium.proto,
-        "flags": ["initialized"],
+        "flags": ["initialized", *medium.flags],
         "streams": [_stream(stream) for stream in medium.streams],
     }
 
@@ -236,13 +241,18 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
     if stream.source:
         flags.append("confirmed")
     announced = _endpoint(stream.announced)
-    reply = {
+    reply: dict[str, Any] = {
         "local port": stream.local_port,
         "endpoint": _endpoint(stream.source) if stream.source else announced,
         "advertised endpoint": announced,
         "last packet": stream.last_packet,
         "flags": flags,
     }
+    if stream.local_address:
+        reply["local address"] = stream.local_address
+        reply["family"] = "IPv6" if ":" in stream.local_address else "IPv4"
+    if stream.suite:
+        reply["crypto suite"] = stream.suite
     if stream.ssrc is not None:
         reply["SSRC"] = stream.ssrc
     reply["stats"] = _count(stream)
