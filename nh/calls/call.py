@@ -102,7 +102,7 @@ class Call:
         transactions = self.transactions
         if not transactions:
             return [] if self.offers is None else self.offers.running
-        return [session for each in transactions for session in each.running]
+        return [session for _, session in self.sessions]  # a call may have offers, too
 
     def find_transaction(self, id_from: bytes, cseq: int) -> Transaction | None:
         """The transaction of one request."""
