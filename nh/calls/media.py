@@ -64,8 +64,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     def parse(cls, text: str) -> "Endpoint | None":
         """The endpoint of one host that `text` names as ADDRESS:PORT or [IPV6]:PORT, None for other text."""
         address, _, port = text.rpartition(":")
-        if address[:1] == "[" and address[-1:] == "]":
+        bracketed = address[:1] == "[" and address[-1:] == "]"
+        if bracketed:
             address = address[1:-1]
+        if (":" in address) is not bracketed:
+            return None  # the last group of an IPv6 address without brackets would be its port
         if not is_unicast(address) or not _PORT.fullmatch(port) or not 1 <= int(port) <= _MAX_PORT:
             return None
         return cls(canonical_address(address, where="address"), int(port))

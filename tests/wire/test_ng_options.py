@@ -501,6 +501,8 @@ def test_telephone_events_go_where_the_client_says(key: str, value: str, target:
         "224.0.0.1:2228",
         "0.0.0.0:2228",
         "[::1:2228",
+        "::1:2228",
+        "[127.0.0.1]:2228",
         "192.0.2.1:-1",
     ],
     ids=lambda value: value[:24],
