@@ -4,10 +4,12 @@ import struct
 
 import pytest
 
+from nh.calls.rtp.payload_types import PayloadFormat, PayloadTypes, agreed
 from nh.calls.rtp.telephone_events import EventReader, TelephoneEvent
 from tests.calls.rtp import DTMF, PCMU, rtp_packet
 
-TYPES = frozenset({DTMF})
+EVENTS = (PayloadFormat(DTMF, "telephone-event", 8000),)
+TYPES = agreed(EVENTS, EVENTS)
 FIVE = TelephoneEvent(code=5, volume=10, duration=1280, payload_type=DTMF)
 
 
@@ -61,3 +63,31 @@ def test_csrcs_and_padding_are_no_part_of_it() -> None:
     plain = event()
     with_csrc = b"\xa1" + plain[1:12] + bytes(4) + plain[12:] + b"\x00\x00\x00\x04"
     assert read(EventReader(), with_csrc) == [FIVE]
+
+
+def test_what_are_events_changes_with_the_signalling() -> None:
+    reader, packets = EventReader(), [memoryview(event(number, timestamp=number)) for number in range(4)]
+    types: list[PayloadTypes | None] = [None, TYPES, agreed((), ()), TYPES]
+    assert [reader.read(*each) is not None for each in zip(packets, types, strict=True)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_payload_types_are_looked_at_when_they_change_alone() -> None:
+    """Each packet of speech is looked at."""
+    reads = 0
+
+    class Counted(PayloadTypes):
+        @property
+        def events(self) -> frozenset[int]:
+            nonlocal reads
+            reads += 1
+            return super().events
+
+    reader, types = EventReader(), Counted(TYPES.clocks, TYPES.encodings)
+    for number in range(3):
+        assert reader.read(memoryview(rtp_packet(number, payload_type=PCMU)), types) is None
+    assert reads == 1

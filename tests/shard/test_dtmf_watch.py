@@ -9,7 +9,7 @@ from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from nh.shard.observers.dtmf_watch import DtmfWatch
 from tests.calls.fakes import CALL, make_proxy
-from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, NgProxy, make_ng_proxy
+from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, B, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
 
 TARGET = Endpoint("127.0.0.1", 9)
@@ -59,6 +59,26 @@ def test_media_without_telephone_events_are_not_watched(proxy: NgProxy) -> None:
     assert watched(proxy)[:2] == [True, True]
 
 
+def test_srtp_that_passes_through_is_not_watched(proxy: NgProxy) -> None:
+    proxy.offer(structs.replace(A_AUDIO, proto="RTP/SAVP", formats=EVENTS))
+    proxy.answer(structs.replace(B_AUDIO, proto="RTP/SAVP", formats=EVENTS))
+    proxy.table.get_call(CALL).dtmf_target = TARGET
+    DtmfWatch(proxy.table).call_changed(CALL)
+    assert not any(watched(proxy))
+    assert proxy.plane.renewed == []
+
+
+def test_media_that_become_srtp_are_watched_no_longer(proxy: NgProxy) -> None:
+    connect(proxy)
+    proxy.table.get_call(CALL).dtmf_target = TARGET
+    watch = DtmfWatch(proxy.table)
+    watch.call_changed(CALL)
+    proxy.offer(structs.replace(A_AUDIO, proto="RTP/SAVP", formats=EVENTS), to=B)
+    proxy.answer(structs.replace(B_AUDIO, proto="RTP/SAVP", formats=EVENTS))
+    watch.call_changed(CALL)
+    assert not any(watched(proxy))
+
+
 def test_a_call_that_has_ended_is_not_watched(proxy: NgProxy) -> None:
     DtmfWatch(proxy.table).call_changed(b"another")
 
@@ -81,6 +101,23 @@ def test_the_setting_counts_where_no_client_says_anything(proxy: NgProxy) -> Non
     assert watched(proxy) == [True, True, False, False]
 
 
+def test_without_the_setting_a_call_is_watched_no_longer(proxy: NgProxy) -> None:
+    """Its media may go back into the kernel; what RTCP is tapped for goes on."""
+    resources = proxy.table.resources
+    resources.settings = RelaySettings(dtmf_log_dest="127.0.0.1:2228")
+    session = connect(proxy)
+    watch = DtmfWatch(proxy.table)
+    watch.call_changed(CALL)
+    session.legs[2].taps = rtcp = (lambda packet: None,)
+    resources.settings = RelaySettings()
+    watch.call_changed(CALL)
+    assert watched(proxy) == [False, False, True, False]
+    assert session.legs[2].taps is rtcp
+    assert proxy.plane.renewed == [session, session]
+    watch.call_changed(CALL)
+    assert proxy.plane.renewed == [session, session]
+
+
 def test_the_setting_is_about_calls_of_ng() -> None:
     proxy = make_proxy()
     proxy.table.resources.settings = RelaySettings(dtmf_log_dest="127.0.0.1:2228")
@@ -89,7 +126,9 @@ def test_the_setting_is_about_calls_of_ng() -> None:
     assert not any(leg.taps for leg in session.legs)
 
 
-@pytest.mark.parametrize("text", ["proxy.example:2228", "127.0.0.1", "127.0.0.1:0", "224.0.0.1:2228"])
+@pytest.mark.parametrize(
+    "text", ["proxy.example:2228", "127.0.0.1", "127.0.0.1:0", "224.0.0.1:2228", "2001:db8::5:1"]
+)
 def test_the_setting_is_an_address_with_a_port(text: str) -> None:
     with pytest.raises(ValueError, match=r"dtmf_log_dest: .*is not ADDRESS:PORT"):
         RelaySettings(dtmf_log_dest=text)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from nh.calls.classify import MediaKind, classify
 from nh.calls.rtp.meter import RTP_HEADER_BYTES
 from nh.calls.rtp.payload import payload_of
+from nh.calls.rtp.payload_types import PayloadTypes
 
 _END: Final = 0x80
 _VOLUME: Final = 0x3F
@@ -37,15 +38,20 @@ class EventReader:
 
     def __init__(self) -> None:
         self._ended: collections.deque[bytes] = collections.deque(maxlen=_REMEMBERED)
+        self._types: PayloadTypes | None = None
+        self._events: frozenset[int] = frozenset()
 
-    def read(self, packet: memoryview, payload_types: frozenset[int]) -> TelephoneEvent | None:
+    def read(self, packet: memoryview, payload_types: PayloadTypes | None) -> TelephoneEvent | None:
         """The event that ends with a packet; None: none does, or it is known.
 
         Args:
             packet: of any kind.
-            payload_types: those of telephone events.
+            payload_types: of the leg; None: it has none.
         """
-        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != 2 or packet[1] & 0x7F not in payload_types:
+        if payload_types is not self._types:  # signalling has changed them
+            self._types = payload_types
+            self._events = frozenset() if payload_types is None else payload_types.events
+        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != 2 or packet[1] & 0x7F not in self._events:
             return None
         payload = payload_of(packet) if classify(packet) is not MediaKind.RTCP else None
         if payload is None or len(payload) < _event.size:

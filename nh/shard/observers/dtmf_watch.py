@@ -1,8 +1,8 @@
 """DtmfWatch: sends telephone events where the client of a call wants them (ng's dtmf-log-dest), as rtpengine.
 
 Where no client says anything, the setting of that name decides for the calls of ng. The watch is a tap on
-each leg with telephone events of such a call, and so keeps the leg in user space. Each event is one datagram
-of JSON, sent at once and once: a receiver that is not there costs nothing.
+each leg of such a call with telephone events that it can read, and so keeps the leg in user space. Each event
+is one datagram of JSON, sent at once and once: a receiver that is not there costs nothing.
 """
 
 import functools
@@ -55,25 +55,28 @@ class DtmfWatch(CallObserver):
             self._sockets.popitem()[1].close()
 
     def _watch(self, call: Call) -> None:
-        if self._target(call) is None:
-            return
+        wanted = self._target(call) is not None
         for session in call.running:
-            fresh = [leg for leg in session.legs if _has_events(leg) and not leg.taps]
-            for leg in fresh:
-                leg.taps = (functools.partial(self._note, call.call_id, session, leg, EventReader()),)
-            if fresh:
+            changed = [
+                leg
+                for leg in session.legs
+                if leg.rtp is None and bool(leg.taps) is not (wanted and _has_events(leg))
+            ]
+            for leg in changed:
+                tap = functools.partial(self._note, call.call_id, session, leg, EventReader())
+                leg.taps = () if leg.taps else (tap,)
+            if changed:
                 call.resources.refresh_session(session)
 
     def _note(
         self, call_id: bytes, session: Session, leg: Leg, reader: EventReader, packet: memoryview
     ) -> None:
-        types = leg.payload_types
-        if types is None or (leg.security is None and Carried.PADDED not in leg.carried):
-            return  # SRTP passes through
-        event = reader.read(packet, types.events)
-        call = self._table.find_call(call_id) if event is not None else None
+        event = reader.read(packet, leg.payload_types)
+        if event is None or not _is_readable(leg):
+            return
+        call = self._table.find_call(call_id)
         target = self._target(call) if call is not None else None
-        if event is not None and call is not None and target is not None:
+        if call is not None and target is not None:
             self._send(msgspec.json.encode(_report(call, session, leg, event)), target)
 
     def _target(self, call: Call) -> Endpoint | None:
@@ -94,7 +97,12 @@ class DtmfWatch(CallObserver):
 
 
 def _has_events(leg: Leg) -> bool:
-    return leg.payload_types is not None and bool(leg.payload_types.events)
+    return leg.payload_types is not None and bool(leg.payload_types.events) and _is_readable(leg)
+
+
+def _is_readable(leg: Leg) -> bool:
+    """Whether it is no SRTP that passes through."""
+    return leg.security is not None or Carried.PADDED in leg.carried
 
 
 def _report(call: Call, session: Session, leg: Leg, event: TelephoneEvent) -> dict[str, Any]:
