@@ -6,7 +6,7 @@ Exit, it relays again. A supervisor that is asked to Yield answers with a Handov
 ends at TakenOver; if the connection ends before, it goes on itself.
 
 The two sides may be of different versions: unknown fields are ignored, missing fields have their defaults. So
-messages and fields are only ever added, and tags stay as they are.
+messages and fields are only ever added, and tags stay as they are, also where a class gets another name.
 """
 
 from typing import Final
@@ -51,7 +51,7 @@ class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     records: bool = False
 
 
-class UnconfirmedRecord(msgspec.Struct, frozen=True, tag="unconfirmed_record"):
+class UnconfirmedRecord(msgspec.Struct, frozen=True, tag="ended_call"):  # its name in the first version
     """The record of a call that ended, and that no supervisor has confirmed.
 
     Args:

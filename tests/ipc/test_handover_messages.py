@@ -18,6 +18,7 @@ from nh.ipc.handover_messages import (
     Hello,
     ToOld,
     Transfer,
+    UnconfirmedRecord,
     Yield,
     decode_from_old,
     decode_to_old,
@@ -28,6 +29,7 @@ FROM_OLD: list[FromOld] = [
     Hello(1, 2, "1.0", 1, 3, "maps", 4),
     CallSockets(b"\x00\xff", (Endpoint("127.0.0.1", 4000), Endpoint("::1", 4001))),
     SaveCall(b"call", b"snapshot", 1, last=False),
+    UnconfirmedRecord(b"{}", 1),
     HandedOver({"packets_in": 3, "cpu_s": 0.5}),
     HandoverMessage(("/run/nh/nh.lock",), (("unix", "/run/nh/nh.sock"),), draining=True, drain_left_s=1.5),
 ]
@@ -59,6 +61,7 @@ def test_fields_of_another_version_are_left_out(message: FromOld) -> None:
         ),
         ({"type": "handed_over"}, HandedOver()),
         ({"type": "handover"}, HandoverMessage()),
+        ({"type": "ended_call", "record": b"{}", "number": 1}, UnconfirmedRecord(b"{}", 1)),
     ],
 )
 def test_fields_that_another_version_does_not_know_have_their_defaults(
@@ -79,8 +82,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
     max_leaves=10,
 )
-TYPES = st.sampled_from(["hello", "call_sockets", "save_call", "handed_over", "handover", "exit", "yield"])
-FIELDS = st.sampled_from(["shard", "call_id", "endpoints", "counters", "locks", "listeners", "snapshot"])
+TYPES = st.sampled_from(
+    ["hello", "call_sockets", "save_call", "ended_call", "handed_over", "handover", "exit", "yield"]
+)
+FIELDS = st.sampled_from(
+    ["shard", "call_id", "endpoints", "counters", "locks", "listeners", "snapshot", "record", "number"]
+)
 
 
 @given(TYPES, st.dictionaries(FIELDS, VALUES, max_size=4))
