@@ -9,8 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
-from nh.calls.snapshots.codec import decode_snapshot
+from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
+from nh.calls.snapshots.ice import AgentSnapshot
+from nh.calls.snapshots.media import MediaSnapshot
 from nh.calls.snapshots.version import SECRETS, VERSION
 from nh.errors import Refused, SnapshotUnreadable
 from tests.calls.fakes import ALICE_AUDIO, ALICE_VIDEO, BOB_AUDIO, BOB_VIDEO, CALL, START, Proxy, make_proxy
@@ -178,3 +181,36 @@ def test_deep_nesting_is_refused() -> None:
 def test_a_huge_count_allocates_nothing() -> None:
     with pytest.raises(SnapshotUnreadable):
         decode_snapshot(with_checksum(b"\xdd\xff\xff\xff\xff"))
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "whole"),
+    [
+        ("192.0.2.1", 9999, True),
+        ("2001:db8::1", 9999, True),
+        ("192.0.2.1", 70_000, False),
+        ("192.0.2.1", 0, False),
+        ("192.0.2.1", -1, False),
+        ("log.example.org", 9999, False),
+        ("224.0.0.1", 9999, False),
+        ("", 9999, False),
+    ],
+)
+def test_telephone_events_go_to_addresses_and_ports(address: str, port: int, whole: bool) -> None:
+    target = Endpoint(address, port)
+    snapshot = msgspec.structs.replace(decode_snapshot(RICH), dtmf_target=target)
+    assert whole_or_refused(encode_snapshot(snapshot)) == whole
+
+
+def test_options_of_ice_that_another_release_knows_are_left_out() -> None:
+    known = AgentSnapshot([], "a", "", False, ["trickle"])
+    newer = msgspec.structs.replace(known, options=["renomination", "trickle", "ice3"])
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(newer), type=AgentSnapshot)
+    assert read.rebuild().options == known.rebuild().options == ("trickle",)
+
+
+def test_handshakes_that_another_release_knows_refuse_no_medium() -> None:
+    handshakes = ("stun", "dtls", "zrtp", "udptl", "quic-handshake")
+    newer = MediaSnapshot("192.0.2.1", 4000, 2, handshakes=handshakes)
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(newer), type=MediaSnapshot)
+    assert read.rebuild().handshakes == handshakes

@@ -77,6 +77,9 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             SnapshotUnreadable: it contradicts itself.
         """
         require(not math.isnan(self.next_expiry), "the time of the next expiry is NaN")
+        # a host name would be looked up in the DNS with each digit
+        target = self.dtmf_target
+        require(target is None or Endpoint.parse(str(target)) == target, f"no events can go to {target}")
         for index, group in enumerate(self.groups):
             group.check(self.groups[:index] if group.shares is not None else ())
         for session in self.sessions:

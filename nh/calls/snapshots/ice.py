@@ -20,6 +20,7 @@ Place = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17
 """Address, with its zone if it is link-local, and port."""
 
 _MAX_CREDENTIALS = 2
+_MAX_OPTIONS = 16  # more than this nh knows: another may know more
 
 
 class CredentialsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -55,7 +56,7 @@ class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     remote_ufrag: Ufrag
     earlier_ufrag: Ufrag
     remote_lite: bool
-    options: Annotated[list[Ufrag], msgspec.Meta(max_length=len(ICE_OPTIONS))] = []
+    options: Annotated[list[Ufrag], msgspec.Meta(max_length=_MAX_OPTIONS)] = []
 
     @classmethod
     def take(cls, agent: IceAgent) -> Self:

@@ -20,7 +20,8 @@ from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
 PayloadType = Annotated[int, msgspec.Meta(ge=0, le=127)]
 Format = tuple[PayloadType, str, ClockHz]
-_Handshake = Annotated[str, msgspec.Meta(max_length=8)]
+_Handshake = Annotated[str, msgspec.Meta(max_length=16)]
+_MAX_HANDSHAKES = 16  # more than this nh knows: another may know more
 
 
 @functools.lru_cache(maxsize=256)  # thousands of calls have the same few
@@ -40,7 +41,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     signalled_from: Address = ""
     paused: bool = False
     formats: Annotated[list[Format], msgspec.Meta(max_length=MAX_FORMATS)] = []
-    handshakes: Annotated[tuple[_Handshake, ...], msgspec.Meta(max_length=4)] = ()
+    handshakes: Annotated[tuple[_Handshake, ...], msgspec.Meta(max_length=_MAX_HANDSHAKES)] = ()
     mute: bool = False
     payload_types: Annotated[tuple[PayloadType, ...], msgspec.Meta(max_length=MAX_FORMATS)] = ()
 
