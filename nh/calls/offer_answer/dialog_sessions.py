@@ -10,7 +10,6 @@ from typing import Final
 
 from nh.calls.media import Side
 from nh.calls.offer_answer.party import Party, ReceivedTotals
-from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
@@ -37,14 +36,12 @@ class DialogSessions:
             flight for `replaced_s`: an end may learn of its new ports from that answer only.
     """
 
-    __slots__ = ("_left", "_sessions", "callee", "caller", "replaced", "superseded")
-
-    sessions = OneOrMany[Session | None]()
+    __slots__ = ("_left", "callee", "caller", "replaced", "sessions", "superseded")
 
     def __init__(self, caller: Party, callee: Party) -> None:
         self.caller = caller
         self.callee = callee
-        self.sessions = ()
+        self.sessions: tuple[Session | None, ...] = ()
         self.superseded: Mapping[int, Session] = _NO_SESSIONS
         self.replaced: tuple[tuple[int, Session], ...] = ()
         self._left: Mapping[int, Session] = _NO_SESSIONS  # until another session replaces it

@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.party import Party
-from nh.calls.one_or_many import OneOrMany
 from nh.calls.origin import SentOrigin
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup
@@ -34,14 +33,12 @@ class Participants:
             no tag yet and is not among `parties`, but has sockets and may send media already.
     """
 
-    __slots__ = ("_dialogs", "_resources", "early", "parties")
-
-    dialogs = OneOrMany[Dialog]()
+    __slots__ = ("_resources", "dialogs", "early", "parties")
 
     def __init__(self, resources: CallResources) -> None:
         self._resources = resources
         self.parties: tuple[Party, ...] = ()
-        self.dialogs = ()
+        self.dialogs: tuple[Dialog, ...] = ()
         self.early: tuple[Dialog, ...] = ()
 
     # --- look-ups ---------------------------------------------------------------------------------

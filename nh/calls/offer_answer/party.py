@@ -17,7 +17,6 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey
-from nh.calls.one_or_many import OneOrMany
 from nh.calls.origin import SentOrigin
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
@@ -209,7 +208,6 @@ class Party(Blockable):
     """
 
     __slots__ = (
-        "_groups",
         "blocks",
         "branch",
         "bundles",
@@ -217,6 +215,7 @@ class Party(Blockable):
         "delete_at",
         "ended_totals",
         "forms",
+        "groups",
         "holds",
         "ice",
         "interface",
@@ -241,8 +240,6 @@ class Party(Blockable):
         "with_ice",
     )
 
-    groups = OneOrMany[SocketGroup | None]()
-
     def __init__(self, tag: bytes, side: Side, *, branch: bytes = b"", now: float) -> None:
         self.tag = tag
         self.side = side
@@ -256,7 +253,7 @@ class Party(Blockable):
         self.blocks = NOTHING_BLOCKED
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
-        self.groups = ()
+        self.groups: tuple[SocketGroup | None, ...] = ()
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
         self.holds: Mapping[int, Media] = NO_HOLDS
         self.offered: tuple[OfferedMedium, ...] = ()
