@@ -11,8 +11,10 @@ from nh.calls.leg import Leg
 from nh.calls.media import Block
 from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot
+from nh.calls.snapshots.journal import JournalSnapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
+from nh.shard.relay import Relay
 from tests.calls.snapshots import written
 from tests.shard.testbed import PACKET, REPORT, RelayTestbed, Where
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -46,6 +48,12 @@ class Savings(CallObserver):
     def source_changed(self, _call_id: bytes, leg: Leg) -> None:
         """See CallObserver."""
         self.each.append(self._known(leg))
+
+
+def snapshots_of(relay: Relay) -> list[CallSnapshot]:
+    """All that a relay knows of its calls, but the time, and the journals: these have refusals, too."""
+    snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in relay.table]
+    return [msgspec.structs.replace(each, next_expiry=0.0, journal=JournalSnapshot()) for each in snapshots]
 
 
 class NgTestbed(RelayTestbed):
@@ -130,9 +138,8 @@ class NgTestbed(RelayTestbed):
             assert source == (to_alice[0], to_alice[1] + component)
 
     def snapshots(self) -> list[CallSnapshot]:
-        """All that the relay knows of its calls, but the time."""
-        snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in self.relay.table]
-        return [msgspec.structs.replace(each, next_expiry=0.0) for each in snapshots]
+        """See snapshots_of."""
+        return snapshots_of(self.relay)
 
     def dropped(self) -> int:
         """Packets that were not passed on."""

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable
 
-import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +38,7 @@ from nh.wire.ng.replies import encode_reply
 from nh.wire.ng.requests import Request, decode_request
 from tests.profiles import examples
 from tests.sdp import generator, samples
+from tests.shard.ng_testbed import snapshots_of
 from tests.shard.testbed import V4
 from tests.webrtc.bundle_phone import write_media
 from tests.wire.ng import written
@@ -178,11 +178,9 @@ COMMANDS: st.SearchStrategy[NgCommand] = st.one_of(
 
 
 def state(relay: Relay) -> tuple[list[CallSnapshot], int, int]:
-    """All that the relay knows of its calls, and its sockets and free ports."""
+    """See snapshots_of; and its sockets and free ports."""
     relay.update_stats()
-    snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in relay.table]
-    calls = [msgspec.structs.replace(each, next_expiry=0.0) for each in snapshots]
-    return calls, relay.stats.sockets, relay.stats.ports_free
+    return snapshots_of(relay), relay.stats.sockets, relay.stats.ports_free
 
 
 def end_everything(relay: Relay) -> None:

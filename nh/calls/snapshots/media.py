@@ -14,7 +14,6 @@ from nh.calls.snapshots.values import Address, Index, Port, Time, TimeShift, req
 from nh.calls.sockets.candidates import MAX_FURTHER
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse
-from nh.calls.sockets.runs import SocketRun
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
 
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
@@ -123,9 +122,9 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The snapshot of `group`."""
         media = group.media
         dscp: int | None = None
-        unannounced, further = 0, tuple[SocketRun, ...]()
+        unannounced = 0
         if group.rare is not None:
-            dscp, unannounced, further = group.dscp, group.unannounced, group.further
+            dscp, unannounced = group.dscp, group.unannounced
         return cls(
             group.id,
             group.side,
@@ -137,7 +136,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             group.bases,
             [not unannounced >> index & 1 for index in range(len(media))],
             shares,
-            [(each.address, each.base) for each in further],
+            [(each.address, each.base) for each in group.further],
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

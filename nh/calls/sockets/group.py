@@ -75,6 +75,7 @@ class SocketGroup:
         "address",
         "components",
         "created",
+        "further",
         "ice",
         "id",
         "idle_since",
@@ -89,7 +90,6 @@ class SocketGroup:
     _media: Media | tuple[Media, ...]
 
     dscp = Rare[int | None](None)
-    further = Rare[tuple[SocketRun, ...]](())
     unannounced = Rare(0)
     _sharing = Rare[_Sharing | None](None)
 
@@ -111,6 +111,7 @@ class SocketGroup:
         self.media = tuple(media)
         self.created = created
         self.dscp = dscp
+        self.further: tuple[SocketRun, ...] = ()
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
         self.users = 0
