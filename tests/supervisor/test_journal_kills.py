@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from nh.supervisor.store.journal import Journal
 from nh.supervisor.store.journal_records import JournalRecord
+from tests.descriptors import descriptors_here
 from tests.profiles import examples
 
 CALLS: Final = (b"a", b"b")
@@ -159,11 +160,12 @@ class KilledStore:
 
 def survives_a_kill_at_each_operation(directory: Path, steps: Sequence[Step]) -> None:
     """Do the steps, killed at one operation after the other, and the rest with what is known then."""
+    descriptors = descriptors_here()
     for kill_at in itertools.count():
         place = directory / str(kill_at)
         place.mkdir()
-        store, files = KilledStore(place), Files(kill_at)
-        with contextlib.closing(store):
+        files = Files(kill_at)
+        with contextlib.closing(KilledStore(place)) as store:
             for step in steps:
                 try:
                     with files.counted():
@@ -172,7 +174,8 @@ def survives_a_kill_at_each_operation(directory: Path, steps: Sequence[Step]) ->
                     store.restart()
             store.restart()
         if files.done <= kill_at:
-            return
+            break
+    assert descriptors_here() <= descriptors
 
 
 _CALLS = st.sampled_from(CALLS)

@@ -58,13 +58,13 @@ class Journal:
             for path in self._paths:
                 self._files.append(_open(path))
             numbered = [list(read_records(fd)) for fd in self._files]
-        except OSError:
+            # an incomplete record at the end would hide those that are appended
+            self._sizes = [max((end for _, end, _ in records), default=0) for records in numbered]
+            for fd, size in zip(self._files, self._sizes, strict=True):
+                os.ftruncate(fd, size)
+        except BaseException:
             self.close()
             raise
-        # an incomplete record at the end would hide those that are appended
-        self._sizes = [max((end for _, end, _ in records), default=0) for records in numbered]
-        for fd, size in zip(self._files, self._sizes, strict=True):
-            os.ftruncate(fd, size)
         in_order = sorted((each for records in numbered for each in records), key=lambda each: each[0])
         self._found = [record for _, _, record in in_order]
         self._number = in_order[-1][0] if in_order else 0
@@ -246,7 +246,11 @@ class Journal:
 
     def _replace(self, which: int, size: int) -> None:
         fd = _open(self._new_path)
-        self._new_path.rename(self._paths[which])
+        try:
+            self._new_path.rename(self._paths[which])
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(self._files[which])
         self._files[which], self._sizes[which] = fd, size
 
