@@ -373,6 +373,32 @@ def test_closed_files_leave_no_descriptor(tmp_path: Path, no_descriptor_leaks: N
         Journal(tmp_path)
 
 
+def test_a_compaction_that_fails_leaves_no_descriptor(
+    journal: Journal, tmp_path: Path, no_descriptor_leaks: None
+) -> None:
+    record = JournalRecord(b"a", b"1", 1.0)
+    journal.add(record)
+    journal.begin_batch()
+    size = journal.write_compacted([record])
+    for name in NAMES:
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()  # no file takes its place
+    with pytest.raises(IsADirectoryError):
+        journal.use_compacted(size)
+
+
+@pytest.mark.parametrize("why", [OSError("no room"), MemoryError()])
+def test_a_journal_that_cannot_be_read_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: Exception, no_descriptor_leaks: None
+) -> None:
+    def refuse(_fd: int, _size: int) -> None:
+        raise why
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(type(why)):
+        Journal(tmp_path)
+
+
 # --- the store with them --------------------------------------------------------------------------
 
 
@@ -461,10 +487,10 @@ def test_what_is_recorded_after_the_wall_clock_was_set_back_is_newer_than_what_i
     store.delete(b"ended")
     store.put(b"goes on", b"new")
     at_the_kill.records = dict(server.records or {})
+    store.close(10.0)  # the journal is compacted: the store is away
     again = Store(MemoryEngine(at_the_kill), tmp_path)
     assert {call.call_id: call.snapshot for call in again.load()} == {b"goes on": b"new"}
     again.close(10.0)
-    store.close(0.1)
 
 
 def test_records_stay_while_the_disk_hangs_and_go_when_it_goes_on(

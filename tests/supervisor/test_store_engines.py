@@ -160,7 +160,7 @@ def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
     writer.hold_packed(b"1", snapshots.pop(b"1"), late)
     snapshots[b"0"] = b"newer"
     assert {each.call_id: each.snapshot for each in writer.calls} == snapshots
-    assert {each.call_id: each.snapshot for each in writer.expected()} == snapshots
+    assert {each.call_id: each.snapshot for each in writer.expected(0.0)} == snapshots
     remove()
     writer.write({})
     assert writer.write({})

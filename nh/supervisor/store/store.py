@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -284,16 +284,19 @@ class Store:
                 exc,
             )
 
+    def _expected(self) -> Iterator[JournalRecord]:
+        return self._writer.expected(max(time.time(), self._changed_at))
+
     def _write_compacted(self, journal: Journal) -> int:
         try:
-            return journal.write_compacted(self._writer.expected())
+            return journal.write_compacted(self._expected())
         except OSError:
-            size_bytes = encoded_bytes(self._writer.expected())  # it takes too long to have the lock
+            size_bytes = encoded_bytes(self._expected())  # it takes too long to have the lock
             with self._lock:
                 has_room = self._journal is not None and journal.make_room(size_bytes)
             if not has_room:
                 raise
-            return journal.write_compacted(self._writer.expected())
+            return journal.write_compacted(self._expected())
 
 
 def _open_journal(directory: Path | None) -> Journal | None:

@@ -105,9 +105,12 @@ class StoreWriter:
         """What the engine should hold."""
         return list(itertools.starmap(_plain, self._wanted.items()))
 
-    def expected(self) -> Iterator[JournalRecord]:
-        """What the engine should hold, and what it should not: the latest of each call."""
-        now = time.time()
+    def expected(self, now: float) -> Iterator[JournalRecord]:
+        """What the engine should hold, and what it should not: the latest of each call.
+
+        Args:
+            now: when those that it should not hold have ended: no earlier than anything that was added.
+        """
         for call in itertools.starmap(_plain, self._wanted.items()):
             yield JournalRecord(call.call_id, call.snapshot, call.written_at)
         for call_id, call_or_none in self._unwritten.items():
