@@ -32,7 +32,7 @@ ASK_S: Final = 75.0
 """How long nh may take to check whether the installed code can take over: longer than it waits for that."""
 
 DONE_S: Final = 60.0
-"""How long the new nh may take to answer."""
+"""How long the new nh may take to serve, and to answer a request."""
 
 ENDED_S: Final = 10.0
 """An nh that has ended may be started again so much later, by its service manager."""
@@ -161,7 +161,7 @@ def wait_for_successor(
     while True:
         why = f"the old nh still serves after {patience_s:g} s; its log says why. No call has ended"
         try:
-            with NativeClient(address, timeout_s=patience_s) as client:
+            with NativeClient(address, timeout_s=DONE_S) as client:
                 values = client.request(GetStats()).values
                 supervisor = values["supervisor"]
                 if isinstance(supervisor, dict) and supervisor["started"] != before:

@@ -18,6 +18,19 @@ from tools.harness.relay import running_relay
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 
+class Clock:
+    """The module `time` of a host where nothing but a pause takes time."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 @pytest.mark.parametrize("command", [upgrade.upgrade, functools.partial(upgrade.shards, number="2")])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_where_nh_does_not_reply_it_says_what_it_waits_for(
@@ -69,7 +82,11 @@ def test_a_new_nh_that_ends_is_given_up_at_once(
 def test_a_new_nh_that_has_ended_and_is_started_again_is_waited_for(
     rpc_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pids = itertools.chain([1234, None], itertools.repeat(1235))
+    """Each time anew: its second end is long after it was first seen."""
+    pids = itertools.chain([1234, None], itertools.repeat(1235, 20), [None], itertools.repeat(1236))
     monkeypatch.setattr("nh.supervisor.start_checks.running_pid", lambda _: next(pids))
+    monkeypatch.setattr(upgrade, "time", Clock())
+    monkeypatch.setattr(upgrade, "POLL_S", 1.0)
     with pytest.raises(Unavailable, match="the new nh does not answer"):
-        wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=0.3, ended_s=TIMEOUT_S)
+        wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=60.0, ended_s=10.0)
+    assert next(pids) == 1236
