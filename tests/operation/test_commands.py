@@ -160,7 +160,7 @@ def test_stats_once(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize(
-    "harmful", ["`reboot`", "$(reboot)", "a b", "a;b", "a\\b", "*", "it's", "-x", "a&", "é>b"]
+    "harmful", ["`reboot`", "$(reboot)", "a b", "a;b", "a\\b", "*", "it's", "-x", "a&", "é>b", "=ls"]
 )
 def test_the_shell_completes_no_call_id_that_it_would_execute_or_change(
     relay: Relay, harmful: str, monkeypatch: pytest.MonkeyPatch

@@ -38,8 +38,8 @@ COMPLETION_S: Final = 1.0
 
 MOST_COMPLETED: Final = 200
 
-_HARMLESS: Final = re.compile(r"[\w.:@%+=,/][\w.:@%+=,/-]*")
-"""What a shell takes as it is, and nh as no option."""
+_HARMLESS: Final = re.compile(r"[\w.:@%+,/][\w.:@%+=,/-]*")
+"""What a shell takes as it is (zsh replaces =ls by the path of ls), and nh as no option."""
 
 
 @contextmanager
