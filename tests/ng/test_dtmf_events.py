@@ -15,6 +15,7 @@ from tests.ng.ng_call import End, NgCall, talk
 from tests.ng.relays import NgRelay, running_nh
 from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTP
+from tools.harness.waiting import TIMEOUT_S
 
 
 @pytest.fixture(params=["nh", pytest.param("nh_in_the_kernel", marks=pytest.mark.kernel)])
@@ -36,7 +37,7 @@ class Receiver:
     def __init__(self, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.settimeout(10.0)
+        self.socket.settimeout(TIMEOUT_S)
         self.socket.bind((address, 0))
         port = self.socket.getsockname()[1]
         self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -233,6 +233,7 @@ def test_a_shortage_that_passes_leaves_no_orphan_out(
     tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     """Its ports would stay taken, and its calls could not be restored from the store."""
+    monkeypatch.setattr(orphan_client, "ANSWER_S", 60.0)  # the thread may wait for a CPU
 
     def say_hello() -> None:
         connection, _ = listening.accept()
