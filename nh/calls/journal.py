@@ -170,6 +170,10 @@ NO_EVENTS: Final = _LENGTH.pack(_ARRAY16, 0)
 """The packed events of a journal that has none."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_BEGUN: Final = _encode((0, _CODE_OF[EventKind.BEGUN], b"", 0, "?"))[: -len("??")]
+"""How a first event begins that says where the client of the call is; the address follows."""
+
+_ADDRESS: Final = _LENGTH.size + len(_BEGUN)
 _events_decoder: Final[msgspec.msgpack.Decoder[list[_PackedEvent]]] = msgspec.msgpack.Decoder(
     Annotated[list[_PackedEvent], msgspec.Meta(max_length=MAX_EVENTS)]
 )
@@ -238,7 +242,14 @@ class CallJournal(msgspec.Struct, gc=False):
     @property
     def _first_address(self) -> str:
         """The address of the client that began the call, by its first event; "" if that is not known."""
-        events = _events_decoder.decode(self.packed_events)
+        packed = self.packed_events
+        if packed.startswith(_BEGUN, _LENGTH.size):  # each snapshot asks for it: nothing is decoded
+            first = packed[_ADDRESS]
+            if first & 0xE0 == 0xA0:  # MessagePack's fixstr
+                return packed[_ADDRESS + 1 : _ADDRESS + 1 + (first & 0x1F)].decode()
+            if first == 0xD9:  # its str 8
+                return packed[_ADDRESS + 2 : _ADDRESS + 2 + packed[_ADDRESS + 1]].decode()
+        events = _events_decoder.decode(packed)
         return events[0].detail if events and events[0].event == _CODE_OF[EventKind.BEGUN] else ""
 
     @property

@@ -2,10 +2,19 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, CallEnd, CallEvent, CallJournal, Client
+from nh.calls.journal import (
+    FIRST_EVENTS,
+    MAX_DETAIL,
+    MAX_EVENTS,
+    NO_EVENTS,
+    CallEnd,
+    CallEvent,
+    CallJournal,
+    Client,
+)
 from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.version import VERSION
 from nh.errors import SnapshotUnreadable
@@ -75,6 +84,30 @@ def test_a_journal_has_its_client_before_and_after_a_snapshot(
         assert journal.client == through_a_snapshot(journal).client == client
         assert through_a_snapshot(journal) == journal
     assert begun.events == [CallEvent(2.5, "begun", detail=client.address), *events]
+
+
+@example("")
+@example("a" * 31)
+@example("a" * 32)
+@example("é" * 127 + "a")
+@example("é" * 128)
+@given(st.text(max_size=MAX_DETAIL))
+def test_the_address_of_the_client_is_that_of_the_first_event(address: str) -> None:
+    journal = CallJournal()
+    journal.open(Client("ng", address, "offer"), 2.5)
+    journal.add(CallEvent(2.5, "offer", b"tag", 4000, "192.0.2.9:40000"))
+    assert journal.client == Client("ng", address, "offer")
+    assert [event.detail for event in journal.events] == [address, "192.0.2.9:40000"]
+
+
+def test_the_address_of_the_client_is_read_without_the_other_events() -> None:
+    journal = CallJournal()
+    for address in ("192.0.2.5:2223", "[2001:db8:1111:2222:3333:4444:5555:6666]:52223"):
+        journal.open(Client("ng", address, "offer"), 2.5)
+        first = journal.packed_events
+        journal.packed_events = first + b"\xc1"  # no decoder reads that
+        assert journal.client.address == address
+        journal.packed_events = NO_EVENTS
 
 
 def test_what_has_ended_is_in_a_snapshot() -> None:
