@@ -28,7 +28,7 @@ class FlowTable:
 
     Attributes:
         counters: of the flows.
-        held: whether another process is to go on with the flows, so that their users change none.
+        held: whether another process is to go on with the flows, so that their users change none; see hold().
 
     Raises:
         KernelPathUnavailable: the kernel refuses; so for every method.
@@ -53,6 +53,7 @@ class FlowTable:
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._to_mark: dict[bytes, None] = {}  # keys of flows
+        self._doubtful: set[bytes] = set()  # keys of flows that another process may have removed
         self._left: dict[bytes, bytes] = {}
         if successor:
             self.find_stale_flows()
@@ -78,9 +79,15 @@ class FlowTable:
         self._mark_later(key, layout.pack_key(flow.out))
 
     def replace(self, local: Endpoint, flow: layout.FlowEntry) -> None:
-        """Change what the kernel does with packets for `local`."""
+        """Change what the kernel does with packets for `local`.
+
+        Raises:
+            KernelTableFull: another process had removed the flow, and there is no room for it any more.
+        """
         key = layout.pack_key(local)
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.UpdateMode.REPLACE)
+        mode = bpf.UpdateMode.ANY if key in self._doubtful else bpf.UpdateMode.REPLACE
+        bpf.update(self._flows_fd, key, layout.pack_flow(flow), mode)
+        self._doubtful.discard(key)
         _, before = self._flows[key]
         self._flows[key] = local, flow
         if (before.out, before.target) != (flow.out, flow.target):
@@ -91,9 +98,28 @@ class FlowTable:
         """Leave packets for `local` to the socket; a packet in flight may still be counted."""
         key = layout.pack_key(local)
         bpf.delete(self._flows_fd, key)
+        self._doubtful.discard(key)
         _, flow = self._flows.pop(key)
         self._unmark(key, flow)
         self._mark_later(layout.pack_key(flow.out))
+
+    # --- another process that was to go on with the flows ---------------------------------------------------
+
+    def hold(self) -> None:
+        """Leave the flows to another process."""
+        self.held = True
+
+    def release(self) -> None:
+        """Have the flows back. Each is doubtful until replace(): the other process may have removed it."""
+        self.held = False
+        self._doubtful = set(self._flows)
+        for marker in list(self._markers):
+            self._remove_marker(marker)
+        self._mark_later(*self._flows)
+
+    def is_doubtful(self, local: Endpoint) -> bool:
+        """Whether another process may have removed the flow at `local`."""
+        return bool(self._doubtful) and layout.pack_key(local) in self._doubtful
 
     # --- markers: which flow the packets that leave by a port came by --------------------------------------
 

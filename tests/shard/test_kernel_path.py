@@ -1,7 +1,9 @@
 """Which directions the kernel relays, when they come back, and that calls see nothing of either."""
 
 import contextlib
+import errno
 import itertools
+import os
 import select
 import socket
 import time
@@ -11,9 +13,11 @@ import pytest
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.commands import TransactionKey
+from nh.errors import KernelTableFull
 from nh.fastpath import bpf, layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.loader import LoadedProgram
+from nh.fastpath.moving_flows import MovingFlows
 from nh.results import LegDetail
 from nh.shard.media.kernel import path as kernel_path
 from nh.shard.media.kernel.flow import KernelFlow
@@ -25,7 +29,7 @@ from tests.shard.conftest import MakeKernelPath, MakeNg, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTalk, NgTestbed, line, rtcp
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed, Where, shuts_out
 from tests.sip.sdp import MediaLine
-from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
@@ -448,6 +452,47 @@ def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
     assert flows_in(kernel_program) == 0
     stats = testbed.stats()
     assert (stats.packets_in, stats.packets_out) == (12, 12)
+
+
+def no_room(*_: object) -> None:
+    raise KernelTableFull("the table of flows is full", errno=errno.E2BIG)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_flows_that_another_process_has_removed_and_leaves_are_written_again(
+    has_room: bool,
+    testbed: RelayTestbed,
+    alice: MediaPeer,
+    bob: MediaPeer,
+    kernel_program: LoadedProgram,
+) -> None:
+    kernel = testbed.relay.plane.kernel
+    assert kernel is not None
+    call = testbed.call(alice, bob)
+    for _ in range(3):
+        testbed.converse(alice, bob, call)
+    kernel.hold()
+    others = MovingFlows(os.dup(kernel_program.flows_fd), os.dup(kernel_program.counters_fd))
+    with contextlib.closing(others):
+        taken = [
+            others.take(Endpoint(address, port + component))
+            for address, port in (call.for_caller, call.for_callee)
+            for component in (RTP, RTCP)
+        ]
+    assert [counters.packets for counters in taken if counters is not None] == [2] * 4
+    testbed.converse(alice, bob, call)
+    kernel.release()
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_room:
+            patch.setattr(bpf, "update", no_room)
+        testbed.relay.plane.activate()
+        assert {leg.user_space_because for leg in legs(testbed, call)} == {"" if has_room else FULL}
+    testbed.turn_until(lambda: testbed.stats().kernel_flows == 4, "all directions are in the kernel")
+    assert flows_in(kernel_program) >= 4
+    testbed.converse(alice, bob, call)
+    assert [(leg.packets, leg.kernel_packets) for leg in legs(testbed, call)] == [(5, 3)] * 4
+    stats = testbed.stats()
+    assert (stats.packets_in, stats.packets_out, stats.kernel_packets) == (20, 20, 12)
 
 
 def test_a_codec_that_changes_meanwhile_is_measured_when_the_flows_are_the_process_s_again(

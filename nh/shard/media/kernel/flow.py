@@ -83,10 +83,11 @@ class KernelFlow:
         """Replace the entry, except its counter index.
 
         Raises:
+            KernelTableFull: another process had removed it, and there is no room for it any more.
             KernelPathUnavailable: the kernel refused; the entry is as before.
         """
         entry = self._complete(entry)
-        if entry != self.entry:
+        if entry != self.entry or self._table.is_doubtful(self._local):
             self._table.replace(self._local, entry)
             self.entry = entry
 

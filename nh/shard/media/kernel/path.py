@@ -110,11 +110,14 @@ class KernelPath:
 
         One that began would be unknown to it, and would use a counter that is free in its books.
         """
-        self._flows.held = True
+        self._flows.hold()
 
     def release(self) -> None:
-        """The flows are this process's again. No effect without hold(); each socket needs an update()."""
-        self._flows.held = False
+        """The flows are this process's again, after hold().
+
+        Each socket needs an update(), which writes its flow again: the other process may have removed it.
+        """
+        self._flows.release()
         while self._to_end:
             flow = self._to_end.pop()
             flow.end()
@@ -272,6 +275,8 @@ class KernelPath:
         except KernelTableFull:
             self._warn_once(f"{FULL}: further directions stay in user space; raise kernel_flows")
             self.refused += media_socket.legs[0].not_offloaded != FULL
+            if flow is not None:
+                self._end(media_socket, flow)
             self._waiting[media_socket] = None
             return FULL
         except KernelPathUnavailable as refusal:
