@@ -283,3 +283,22 @@ def test_what_was_counted_outlasts_the_ports(ng: NgProxy) -> None:
     (alice,), (bob,) = (ng.offers.participants.with_tag(tag) for tag in (A, B))
     assert alice.ended_totals[0, 0][:2] == (3, 230)
     assert bob.ended_totals[0, 0][:2] == (1, 50)
+
+
+def test_what_was_counted_follows_the_sessions_of_its_medium(ng: NgProxy) -> None:
+    """Two media exchange their sessions: a query showed what ended before at the wrong one."""
+    ng.offer(A_AUDIO, A_VIDEO)
+    ng.answer(B_AUDIO, B_VIDEO)
+    audio, _ = ng.plane.running
+    receive(audio.legs[0], 100, 100, at=ng.now)
+    receive(audio.legs[1], 50, at=ng.now)
+    ng.outwait_forks()
+    ng.offer(A_MOVED, A_VIDEO, to=B)
+    ng.answer(B_AUDIO, B_VIDEO)
+    ng.expire(after_s=2)
+    (alice,), (bob,) = (ng.offers.participants.with_tag(tag) for tag in (A, B))
+    (dialog,) = ng.offers.participants.dialogs
+    for medium, other in ((0, 1), (1, 0)):
+        assert (alice.ended_totals[medium, 0][:2], bob.ended_totals[medium, 0][:2]) == ((2, 200), (1, 50))
+        assert not any(any(each.ended_totals.get((other, 0), ())) for each in (alice, bob))
+        dialog.exchange_media(0, 1)

@@ -118,11 +118,16 @@ class Dialog(DialogSessions):
         waiting = any(each.superseded or each.holds or each.waiting_since is not None for each in parties)
         if waiting or self.superseded or len(counts) != 1 or 0 in counts:
             return
+        places = {one: other, other: one}
         for party in parties:
             party.groups = _exchanged(party.groups, one, other)
+            if party.ended_totals:
+                party.ended_totals = {
+                    (places.get(medium, medium), component): totals
+                    for (medium, component), totals in party.ended_totals.items()
+                }
         missing = (None,) * (max(one, other) + 1 - len(self.sessions))
         self.sessions = _exchanged((*self.sessions, *missing), one, other)
-        places = {one: other, other: one}
         self.replaced = tuple([(places.get(index, index), session) for index, session in self.replaced])
         carriers = {index: places.get(carrier, carrier) for index, carrier in self.carriers.items()}
         self.carriers = {index: each for index, each in carriers.items() if index != each} or NO_CARRIERS
