@@ -200,6 +200,34 @@ def test_a_hold_and_a_candidate_move_no_end_to_another_address_family(
     assert places(ng.answer(bob)) == before
 
 
+@pytest.mark.parametrize("connection", [b"IN IP4 10.0.0.1", b"IN IP6 phone.example"])
+@pytest.mark.parametrize("flags", [{}, {"trust_received": True, "received_from": V6}], ids=["", "source"])
+def test_an_end_that_says_the_same_again_stays_where_it_is_met(
+    make_ng: MakeNg, bob: MediaPeer, ipv6: None, *, connection: bytes, flags: dict[str, Any]
+) -> None:
+    """A re-INVITE that changed nothing moved a phone that the client had met at IPv6 to IPv4."""
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    sdp = write_sdp([line(bob)]).encode().replace(b"IN IP4 127.0.0.22", connection)
+    assert connection in sdp
+    ng.offer(sdp, direction=("six", "four"), **flags)
+    before = places(ng.answer(bob))
+    assert before[0][0] == V6
+    ng.offer(sdp, to=b"bob", **flags)
+    assert places(ng.answer(bob)) == before
+
+
+def test_an_end_is_met_in_the_address_family_of_its_sip_if_that_counts(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    six = make_peer(V6)
+    sdp = write_sdp([line(six)]).encode().replace(b"IN IP6 ::1", b"IN IP4 10.0.0.1")
+    to_bob = ng.offer(sdp, family=4, trust_received=True, received_from=V6)
+    to_alice = ng.answer(bob)
+    assert (places(to_bob)[0][0], places(to_alice)[0][0]) == (V4, V6)
+    ng.talk(six, bob, NgTalk(to_alice, to_bob))
+
+
 def test_a_family_that_no_interface_has_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:
     with pytest.raises(Unsupported, match="IPv6"):
         ng.offer(alice, family=6)

@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.ip_address import UNSPECIFIED
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
 from nh.calls.media_security import MediaSecurity
@@ -21,6 +20,7 @@ from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, Unu
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.media import to_media
 from nh.sdp.parse import parse
+from nh.shard.ng.peer_address import believed_address
 from nh.shard.ng.secured import Secured
 from nh.shard.ng.srtp_means import can_secure, is_secure, why_not
 
@@ -38,26 +38,6 @@ def read_sdp(body: bytes, options: OfferOptions) -> SessionDescription:
     if description.bad_origin and (options.replace_origin or options.text.controls_origin):
         raise UnusableSdp(description.bad_origin)
     return description
-
-
-def family_of(description: SessionDescription) -> int:
-    """The address family (4 or 6) of the first medium that has an address."""
-    for medium in description.media:
-        if medium.connection is not None:
-            return 6 if ":" in medium.connection else 4
-    return 4
-
-
-def family_moved_to(description: SessionDescription) -> int:
-    """The address family (4 or 6) that an end says it is in now; 0: it does not say.
-
-    With ICE its address is one candidate of many, and one of a hold is no address.
-    """
-    for medium in description.media:
-        connection = medium.connection
-        if connection is not None and connection not in UNSPECIFIED and not medium.ice and medium.port:
-            return 6 if ":" in connection else 4
-    return 0
 
 
 def leave_out(
@@ -206,9 +186,10 @@ def announced_media(description: SessionDescription, options: OfferOptions) -> I
 def _media_of(medium: Medium, options: OfferOptions, *, muxed: bool = False) -> Media | None:
     if medium.rejected or not medium.relayable:
         return None
-    believed = options.received_from if options.trust_received and not medium.ice else None
     try:
-        return to_media(medium, believed or None, muxed=muxed, signalled_from=options.received_from)
+        return to_media(
+            medium, believed_address(medium, options), muxed=muxed, signalled_from=options.received_from
+        )
     except NhError as exc:
         raise IncompleteSdp(str(exc)) from exc
 

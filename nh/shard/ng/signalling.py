@@ -44,13 +44,12 @@ from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer, negotiate_offer
 from nh.shard.ng.negotiation import (
     announced_media,
-    family_moved_to,
-    family_of,
     leave_out,
     policy_for,
     read_sdp,
 )
 from nh.shard.ng.offer_ends import OfferEnds
+from nh.shard.ng.peer_address import family_moved_to, family_of
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
 from nh.shard.ng.targets import Targets
@@ -111,12 +110,13 @@ class Signalling:
         forms = self._forms_of(command, description)
         description = with_one_form(description, forms)
         ends = self._ends_of(command, description, forms)
+        met = ends.find_met(command.via_branch)
         interfaces = self._interfaces.for_offer(
             command.options,
-            family_of(description),
-            ends.find_met(command.via_branch),
+            family_of(description, command.options),
+            met,
             ends.receiver,
-            moved_to=family_moved_to(description),
+            moved_to=family_moved_to(description, command.options, met),
             call_id=command.call_id,
         )
         negotiated = negotiate_offer(
