@@ -23,7 +23,7 @@ from tests.profiles import quick_first
 from tools.harness.media_peer import MediaPeer, text_of
 from tools.harness.namespaces import Namespace, join
 from tools.harness.relay import Relay, place_for_relay
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 pytestmark = pytest.mark.kernel
 
@@ -148,7 +148,7 @@ def socket_in_its_place(host: Namespace, at: tuple[str, int]) -> Iterator[socket
     with host.entered():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sock:
-        sock.settimeout(5)
+        sock.settimeout(TIMEOUT_S)
         sock.bind(at)
         yield sock
 

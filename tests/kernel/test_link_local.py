@@ -37,7 +37,7 @@ def link_local_phone(hosts: Hosts) -> Iterator[socket.socket]:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         sock.bind((ALICE, 0, 0, socket.if_nametoindex("to_alice")))
     with sock:
-        sock.settimeout(5)
+        sock.settimeout(TIMEOUT_S)
         yield sock
 
 

@@ -11,6 +11,7 @@ from nh.wire.netsip.storable import freeze_array, thaw
 from tests.netsip.perl_calls import AUDIO, REQUEST, RESPONSE, basic, new_call
 from tests.netsip.perl_helper import PerlHelperClient
 from tools.harness.relay import Relay
+from tools.harness.waiting import TIMEOUT_S
 
 pytestmark = pytest.mark.perl
 
@@ -30,7 +31,7 @@ def replies(address: str, *requests: list[Any]) -> list[Any]:
     """All replies until the server closes the connection on which `requests` were sent at once."""
     where = parse_rpc_address(address)
     with socket.socket(socket.AF_UNIX if isinstance(where, UnixAddress) else socket.AF_INET) as sock:
-        sock.settimeout(10)
+        sock.settimeout(TIMEOUT_S)
         sock.connect(where.path if isinstance(where, UnixAddress) else (where.host, where.port))
         sock.sendall(b"".join(frame(freeze_array(request)) for request in requests))
         framer = Framer()

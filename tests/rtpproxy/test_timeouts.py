@@ -18,7 +18,7 @@ from tests.ng.relays import NgRelay, call_ids, running_nh
 from tests.sip.message import new_token
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 class Proxies(NamedTuple):
@@ -82,7 +82,7 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxies]:
 def ask(proxies: Proxies, command: str) -> str:
     """The reply to a command of rtpproxy's."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
+        client.settimeout(TIMEOUT_S)
         client.connect(proxies.rtpproxy)
         cookie = new_token()
         client.send(f"{cookie} {command}".encode())

@@ -23,6 +23,7 @@ from nh.ipc.handover_messages import (
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
+from tools.harness.waiting import TIMEOUT_S
 
 
 @pytest.fixture(autouse=True)
@@ -247,7 +248,7 @@ class answering:  # noqa: N801  a context manager
     def __init__(self, directory: Path, answer: bytes) -> None:
         self._answer = answer
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock.settimeout(10)
+        self._sock.settimeout(TIMEOUT_S)
         self._sock.bind(str(directory / NAME))
         self._sock.listen(1)
         self._thread = threading.Thread(target=self._serve)

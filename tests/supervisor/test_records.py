@@ -25,7 +25,7 @@ from nh.supervisor.records.records import Records
 from nh.supervisor.records.targets import FileTarget, open_target
 from nh.supervisor.records.writer import json_line
 from nh.wire.native.values import from_json
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 AT = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 CLIENT = Client("ng", "192.0.2.5:2223", "offer")
@@ -180,7 +180,7 @@ def test_a_reader_of_datagrams_gets_one_for_each_and_may_come_and_go(tmp_path: P
         running.counted(0, 1)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
             reader.bind(str(where))
-            reader.settimeout(10)
+            reader.settimeout(TIMEOUT_S)
             running.records.add(b"b", record(b"b"))
             assert json.loads(reader.recv(200_000))["call_id"] == "b"
         running.counted(1, 1)
@@ -228,7 +228,7 @@ def test_syslog_and_journal_get_the_record_in_their_protocols(
     monkeypatch.setattr(targets, f"{name.upper()}_PATH", where)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
         reader.bind(where)
-        reader.settimeout(10)
+        reader.settimeout(TIMEOUT_S)
         target = open_target(name)
         target.write(b'{"call_id":"a"}')
         target.reopen()

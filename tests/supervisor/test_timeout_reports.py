@@ -22,7 +22,7 @@ from nh.supervisor.timeouts import reports, send
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries, xmlrpc_bodies
 from nh.supervisor.timeouts.reports import MAX_WAITING, TimeoutReports
 from tests.profiles import examples
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALL = MediaTimedOut(b"c@h", ((b"a", b"b"),), "expired", 61.5, 42)
 
@@ -222,14 +222,14 @@ def test_a_notify_socket_gets_a_line(kind: str, tmp_path: Path) -> None:
     with socket.socket(family) as listener:
         listener.bind(str(tmp_path / "sock") if kind == "unix" else ("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(TIMEOUT_S)
         name = listener.getsockname()
         where = f"unix:{name}" if kind == "unix" else f"tcp:127.0.0.1:{name[1]}"
         with reporting(timeout_socket=(where,)) as (running, _):
             running.report(told(socket=where, tag=b"T7"))
             connection, _peer = listener.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(TIMEOUT_S)
                 assert connection.makefile("rb").readline() == b"T7\n"
 
 

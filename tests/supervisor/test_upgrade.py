@@ -13,7 +13,7 @@ from nh.ipc.handover_messages import Yield, encode
 from nh.stats import ShardState
 from nh.supervisor.handover.receive import NAME
 from tests.supervisor.test_run import Run, call_of, running
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 def go_file(directory: Path) -> Path:
@@ -56,7 +56,7 @@ def test_without_all_shards_there_is_no_takeover(tmp_path: Path) -> None:
     with running(tmp_path, "--start-when", str(go)) as run:
         lose_a_shard_for_good(run, go)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            sock.settimeout(10)
+            sock.settimeout(TIMEOUT_S)
             sock.connect(str(tmp_path / NAME))
             sock.send(encode(Yield()))
             assert sock.recv(1000) == b""
