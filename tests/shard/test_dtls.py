@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+import msgspec
 import pytest
 from OpenSSL import SSL
 
@@ -10,7 +11,7 @@ from nh.calls import dtls_security
 from nh.calls.media import Side
 from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
-from nh.errors import Unsupported, UnusableSdp
+from nh.errors import NhError, Unsupported, UnusableSdp
 from nh.results import CallDetail, Rewritten
 from nh.verdict.judge import judge_call
 from tests.shard.conftest import MakeNg, MakePeer
@@ -389,6 +390,34 @@ def test_an_answer_decides_who_begins_where_the_offer_leaves_it_to_the_relay(
     assert call.begin_by_phone(dtls=options, answer_says=DtlsOptions(active=answer)) == role
     call.agrees()
     call.goes_both_ways()
+
+
+@pytest.mark.parametrize(
+    ("setups", "role"), [(("actpass", "active"), "passive"), (("active", "actpass"), "active")]
+)
+def test_an_answer_decides_by_the_last_offer_who_begins(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, *, setups: tuple[str, str], role: str
+) -> None:
+    """By the first one both ends were clients."""
+    phone = DtlsPhone(alice)
+    testbed.offer(phone.sdp(setups[0]), transport_protocol="RTP/AVP")
+    testbed.answer(bob)
+    testbed.offer(phone.sdp(setups[1]), to=b"bob")
+    assert phone.read(testbed.answer(bob, dtls=DtlsOptions(active=True))) == role
+
+
+def test_an_offer_that_is_refused_leaves_the_role_as_it_was(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    phone = DtlsPhone(alice)
+    testbed.offer(phone.sdp(), transport_protocol="RTP/AVP")
+    testbed.answer(bob)
+    resources = testbed.relay.table.resources
+    resources.settings = msgspec.structs.replace(resources.settings, max_sockets=1)
+    before = testbed.snapshots()
+    with pytest.raises(NhError):
+        testbed.offer(phone.sdp("active") + b"m=video 5000 RTP/AVP 96\r\n", to=b"bob")
+    assert testbed.snapshots() == before
 
 
 def test_a_handshake_that_the_answer_leaves_to_the_end_is_over(

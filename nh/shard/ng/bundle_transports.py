@@ -94,8 +94,9 @@ def share_security(
     if not tagged:
         return list(secured), ice
     shared = [
-        each._replace(security=secured[tagged.get(index, index)].security)
+        each._replace(security=theirs.security, open_role=theirs.open_role)
         for index, each in enumerate(secured)
+        for theirs in (secured[tagged.get(index, index)],)
     ]
     media = [
         each._replace(agent=ice.media[tagged.get(index, index)].agent) for index, each in enumerate(ice.media)

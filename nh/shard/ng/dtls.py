@@ -15,6 +15,7 @@ from nh.dtls.certificate import Certificate
 from nh.dtls.fingerprints import fingerprint_of
 from nh.sdp.description import Medium
 from nh.sdp.dtls import DtlsDescription, Setup, applying, read_dtls, write_dtls
+from nh.shard.ng.secured import Secured
 
 NewCertificate = Callable[[], Certificate]
 """The certificate for new calls."""
@@ -87,7 +88,20 @@ def security_of_offer(
     new = OfferedDtls(used, secrets.token_hex(_TLS_ID_BYTES))
     active = _is_active(described.setup or Setup.ACTIVE, bool(options.active))
     parameters = _parameters(medium, described, new, active=active)
-    return DtlsSecurity.begin(parameters, open_role=described.setup is Setup.ACTPASS)
+    return DtlsSecurity.begin(parameters)
+
+
+def leaves_role(medium: Medium) -> bool:
+    """Whether an offer leaves it to its receiver who begins."""
+    described = read_dtls(medium)
+    return described is not None and described.setup is Setup.ACTPASS
+
+
+def note_roles(secured: Sequence[Secured]) -> None:
+    """Note what an offer leaves to its answer: the last offer counts, also with the association before."""
+    for each in secured:
+        if isinstance(each.security, DtlsSecurity):
+            each.security.open_role = each.open_role
 
 
 def security_of_answer(

@@ -31,7 +31,7 @@ from nh.shard.ng.bundle_transports import (
 )
 from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
 from nh.shard.ng.carriers import Carriers, carry
-from nh.shard.ng.dtls import NewCertificate
+from nh.shard.ng.dtls import NewCertificate, note_roles
 from nh.shard.ng.hidden_media import hidden_of, offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.interface_choice import InterfacePair
@@ -136,6 +136,7 @@ class NegotiatedOffer(NamedTuple):
         )
         sender.relay_offer = offer if any(offer) else NO_RELAY_OFFER
         sender.label = self.options.label or sender.label
+        note_roles(self.secured)
         self.interfaces.note(sender, receiver)
 
 

@@ -16,6 +16,7 @@ class Secured(NamedTuple):
         offered_dtls: the association that the relay offers to the other end; None: none.
         dtls: the lines of DTLS of the forwarded SDP; None leaves those of the SDP.
         completed: of an answer that decides about the SRTP between the offerer and the relay: that SRTP.
+        open_role: the author of an offer leaves it to the relay who begins DTLS.
     """
 
     security: MediaSecurity | None = None
@@ -24,6 +25,7 @@ class Secured(NamedTuple):
     offered_dtls: OfferedDtls | None = None
     dtls: tuple[bytes, ...] | None = None
     completed: MediaSecurity | None = None
+    open_role: bool = False
 
     @property
     def offers(self) -> bool:

@@ -105,7 +105,8 @@ def _secure_offered(
     require_srtp()
     secured = Secured(lines=(), dtls=())
     if ends_at_sender:
-        secured = secured._replace(security=_security_of_offer(medium, options, current, known, certificate))
+        security = _security_of_offer(medium, options, current, known, certificate)
+        secured = secured._replace(security=security, open_role=dtls.leaves_role(medium))
     if offerable.sdes:
         offered = sdes.keys_to_offer(options.sdes, _offered_keys(before, index), towards)
         secured = secured._replace(offered=offered, lines=sdes.offer_lines(offered, options.sdes))
