@@ -8,6 +8,7 @@ import pytest
 
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import BundleOptions, CodecChoice, IceHandling, SdpText
+from nh.errors import Unsupported
 from tests.shard.bundled_call import media_of
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_testbed import NgTestbed, places, rtcp
@@ -134,6 +135,22 @@ def test_a_bundle_stays_at_its_port_when_the_place_of_its_first_medium_has_anoth
         if restored and number == 0:
             (snapshot,) = call.ng.snapshots()
             assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
+
+
+def test_an_offer_that_is_refused_leaves_the_media_of_a_bundle_in_their_places(
+    call: PassingCall, make_peer: MakePeer
+) -> None:
+    call.reinvite(b"alice")
+    call.reinvite(b"alice", [VIDEO])
+    alice, other = call.ends[b"alice"], make_peer("127.0.0.11")
+    own = [["rtcp-mux", "mid:new"], ["rtcp-mux", f"mid:{alice.mids[VIDEO]}"]]
+    group = f"BUNDLE {alice.mids[VIDEO]}"
+    sdp = write_media([other.port, alice.peer.port], own, address=alice.peer.address, group=group).encode()
+    before = call.ng.snapshots()
+    with pytest.raises(Unsupported, match="IPv6"):
+        call.ng.offer(sdp, to=b"bob", family=6)
+    assert call.ng.snapshots() == before
+    call.passes_both_ways(VIDEO)
 
 
 def test_a_medium_that_is_not_bundled_any_more_passes_at_the_port_that_was_offered_for_it(

@@ -6,7 +6,7 @@ the same kind as in Net::SIP's model.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
@@ -103,7 +103,7 @@ class Dialog(DialogSessions):
         self.mark_left()
         self.block(resources)
 
-    def exchange_media(self, one: int, other: int) -> None:
+    def exchange_media(self, one: int, other: int) -> Callable[[], None] | None:
         """Let two media have each other's sockets and sessions, as if each had had them from the beginning.
 
         Nothing changes for the ends: what the relay calls a medium is its own affair. Nothing changes at all
@@ -111,13 +111,24 @@ class Dialog(DialogSessions):
 
         Args:
             one, other: indexes of media that the SDPs of this dialog, and of no other, are about.
+
+        Returns:
+            What takes the exchange back, for an offer that is refused; None: nothing has changed.
         """
         parties = (self.caller, self.callee)
         groups = [each.find_group(index) for each in parties for index in (one, other)]
         counts = {0 if group is None else len(group.sockets) for group in groups}
         waiting = any(each.superseded or each.holds or each.waiting_since is not None for each in parties)
         if waiting or self.superseded or len(counts) != 1 or 0 in counts:
-            return
+            return None
+        sessions, replaced, carriers_before = self.sessions, self.replaced, self.carriers
+        of_parties = [(each, each.groups, each.ended_totals) for each in parties]
+
+        def take_back() -> None:
+            self.sessions, self.replaced, self.carriers = sessions, replaced, carriers_before
+            for party, groups, ended_totals in of_parties:
+                party.groups, party.ended_totals = groups, ended_totals
+
         places = {one: other, other: one}
         for party in parties:
             party.groups = _exchanged(party.groups, one, other)
@@ -131,6 +142,7 @@ class Dialog(DialogSessions):
         self.replaced = tuple([(places.get(index, index), session) for index, session in self.replaced])
         carriers = {index: places.get(carrier, carrier) for index, carrier in self.carriers.items()}
         self.carriers = {index: each for index, each in carriers.items() if index != each} or NO_CARRIERS
+        return take_back
 
     def agree(self, resources: CallResources, agreement: Agreement, *, offerer: Party) -> None:
         """Have the legs use the transports that the two parties have agreed on.

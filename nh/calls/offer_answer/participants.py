@@ -4,7 +4,7 @@ This module has and removes them; nh.calls.offer_answer.matching finds the one t
 nh.calls.offer_answer.offers has the rules of offer and answer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from nh.calls.offer_answer.dialog import Dialog
@@ -170,11 +170,12 @@ class Participants:
         self.add(dialog.callee, sparing=offerer, now=now)
         self.dialogs += (dialog,)
 
-    def exchange_media(self, dialog: Dialog, one: int, other: int) -> None:
+    def exchange_media(self, dialog: Dialog, one: int, other: int) -> Callable[[], None] | None:
         """See Dialog.exchange_media(); nothing changes where a party has other dialogs, or may get some."""
         alone = all(self.dialogs_of(each) == [dialog] for each in (dialog.caller, dialog.callee))
         if dialog.caller.single and alone and dialog in self.dialogs:
-            dialog.exchange_media(one, other)
+            return dialog.exchange_media(one, other)
+        return None
 
     def split_for(self, dialog: Dialog, party: Party, *, now: float) -> Party:
         """The party that an end has in a dialog in which it signals again.

@@ -1,6 +1,6 @@
 """The ends of an offer: what the call knows of who offers, and of who will be offered to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nh.calls.offer_answer.dialog import NO_CARRIERS
@@ -20,6 +20,7 @@ class OfferEnds(NamedTuple):
         carriers: of their dialog.
         forms: of each medium of the offer, as the sender has it (nh.shard.ng.two_forms).
         receiver_forms: of each medium, as the receiver has it.
+        exchanges: what takes back that media have exchanged their sockets for the offer, the latest last.
     """
 
     sender: Party | None = None
@@ -28,6 +29,12 @@ class OfferEnds(NamedTuple):
     carriers: Carriers = NO_CARRIERS
     forms: Sequence[Forms] = ()
     receiver_forms: Sequence[Forms] = ()
+    exchanges: Sequence[Callable[[], None]] = ()
+
+    def take_back(self) -> None:
+        """The offer is refused: media have the sockets that they had before it."""
+        for exchange in reversed(self.exchanges):
+            exchange()
 
     def find_met(self, branch: bytes) -> Party | None:
         """The party whose interfaces count: the sender, or the latest offer of the end that begins a branch.

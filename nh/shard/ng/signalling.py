@@ -110,6 +110,13 @@ class Signalling:
         forms = self._forms_of(command, description)
         description = with_one_form(description, forms)
         ends = self._ends_of(command, description, forms)
+        try:
+            return self._offer_between(command, description, ends)
+        except BaseException:
+            ends.take_back()
+            raise
+
+    def _offer_between(self, command: Offer, description: SessionDescription, ends: OfferEnds) -> Rewritten:
         met = ends.find_met(command.via_branch)
         interfaces = self._interfaces.for_offer(
             command.options,
@@ -286,13 +293,16 @@ class Signalling:
         media = announced_media(description, offer.options)
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
+        exchanges = []
         if dialog is not None:
             for carrier, medium in displaced_carriers(description, dialog.carriers):
-                participants.exchange_media(dialog, carrier, medium)
+                exchange = participants.exchange_media(dialog, carrier, medium)
+                if exchange is not None:
+                    exchanges.append(exchange)
         same_end = participants.with_tag(offer.from_tag)
         carriers = dialog.carriers if dialog is not None else NO_CARRIERS
         receiver_forms = known_forms(participants, offer.to_tag) if receiver is not None else ()
-        return OfferEnds(sender, receiver, same_end, carriers, forms, receiver_forms)
+        return OfferEnds(sender, receiver, same_end, carriers, forms, receiver_forms, exchanges)
 
     def _find_participants(self, call_id: bytes) -> Participants | None:
         """Those of a call; None: it has none, as before its first offer."""
