@@ -33,9 +33,7 @@ def carriers_of_offer(
         gone: media that the receiver sees rejected, or does not see.
     """
     found: dict[int, int] = {}
-    for members in _bundles_of(description, gone) if agreed else ():
-        port = description.media[members[0]].port
-        together = [index for index in members if description.media[index].port in (0, port)]
+    for together in _bundles_at_a_port(description, gone) if agreed else ():
         carrier = _known_carrier(together, agreed, description, gone)
         if carrier is not None:
             found |= dict.fromkeys(together, carrier)
@@ -51,9 +49,7 @@ def displaced_carriers(description: SessionDescription, agreed: Carriers) -> Ite
         description: the offer.
         agreed: of the dialog.
     """
-    for members in _bundles_of(description, ()) if agreed else ():
-        port = description.media[members[0]].port
-        together = [index for index in members if description.media[index].port in (0, port)]
+    for together in _bundles_at_a_port(description, ()) if agreed else ():
         carrier = next((agreed[index] for index in together if index in agreed), None)
         if carrier is None or carrier in together or carrier >= len(description.media):
             continue
@@ -142,6 +138,13 @@ def _bundles_of(description: SessionDescription, gone: Container[int]) -> Iterat
         members = [by_mid[mid] for mid in mids if mid in by_mid]
         if members:
             yield members
+
+
+def _bundles_at_a_port(description: SessionDescription, gone: Container[int]) -> Iterator[list[int]]:
+    """The same without the media that an offer has at other ports than that of their tagged one."""
+    for members in _bundles_of(description, gone):
+        port = description.media[members[0]].port
+        yield [index for index in members if description.media[index].port in (0, port)]
 
 
 def _known_carrier(

@@ -39,6 +39,7 @@ from nh.shard.ng.bundle_transports import with_shared_transports
 from nh.shard.ng.carriers import displaced_carriers
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
+from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer, negotiate_offer
@@ -294,8 +295,9 @@ class Signalling:
         sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
         dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
         exchanges = []
-        if dialog is not None:
-            for carrier, medium in displaced_carriers(description, dialog.carriers):
+        if dialog is not None and receiver is not None and dialog.carriers:
+            seen = with_hidden(description, receiver.offered)  # carriers are known by these places
+            for carrier, medium in displaced_carriers(seen, dialog.carriers):
                 exchange = participants.exchange_media(dialog, carrier, medium)
                 if exchange is not None:
                     exchanges.append(exchange)
