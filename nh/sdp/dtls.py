@@ -43,13 +43,17 @@ def read_dtls(medium: Medium) -> DtlsDescription | None:
     if not found:
         return None
     fingerprints = read_fingerprints([each.value for each in found])
-    setup = _first(medium, "setup").strip().lower()
     tls_id = _first(medium, "tls-id").strip()
     return DtlsDescription(
         tuple(each for each in fingerprints if each.usable),
-        _SETUPS.get(setup),
+        read_setup(medium),
         tls_id if _TLS_ID.match(tls_id) else "",
     )
+
+
+def read_setup(medium: Medium) -> Setup | None:
+    """The a=setup of a medium, or of the session for it; None: it has none, or says nothing of RFC 4145."""
+    return _SETUPS.get(_first(medium, "setup").strip().lower())
 
 
 def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str = "") -> tuple[bytes, ...]:

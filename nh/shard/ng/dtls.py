@@ -91,12 +91,6 @@ def security_of_offer(
     return DtlsSecurity.begin(parameters)
 
 
-def leaves_role(medium: Medium) -> bool:
-    """Whether an offer leaves it to its receiver who begins."""
-    described = read_dtls(medium)
-    return described is not None and described.setup is Setup.ACTPASS
-
-
 def note_roles(secured: Sequence[Secured]) -> None:
     """Note what an offer leaves to its answer: the last offer counts, also with the association before."""
     for each in secured:

@@ -12,7 +12,7 @@ from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
-from nh.sdp.dtls import applying
+from nh.sdp.dtls import Setup, applying, read_setup
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
@@ -106,7 +106,7 @@ def _secure_offered(
     secured = Secured(lines=(), dtls=())
     if ends_at_sender:
         security = _security_of_offer(medium, options, current, known, certificate)
-        secured = secured._replace(security=security, open_role=dtls.leaves_role(medium))
+        secured = secured._replace(security=security, open_role=read_setup(medium) is Setup.ACTPASS)
     if offerable.sdes:
         offered = sdes.keys_to_offer(options.sdes, _offered_keys(before, index), towards)
         secured = secured._replace(offered=offered, lines=sdes.offer_lines(offered, options.sdes))
