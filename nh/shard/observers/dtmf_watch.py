@@ -37,6 +37,7 @@ class DtmfWatch(CallObserver):
     def __init__(self, table: CallTable) -> None:
         self._table = table
         self._sockets: dict[int, socket.SocketType] = {}
+        self._has_tapped = False  # in most shards no leg ever is
 
     def watch_all(self) -> None:
         """Watch the sessions of all calls: those that are restored were activated in another process."""
@@ -56,6 +57,8 @@ class DtmfWatch(CallObserver):
 
     def _watch(self, call: Call) -> None:
         wanted = self._target(call) is not None
+        if not wanted and not self._has_tapped:  # nothing to take away
+            return
         for session in call.running:
             changed = [
                 leg
@@ -66,6 +69,7 @@ class DtmfWatch(CallObserver):
                 tap = functools.partial(self._note, call.call_id, session, leg, EventReader())
                 leg.taps = () if leg.taps else (tap,)
             if changed:
+                self._has_tapped = True
                 call.resources.refresh_session(session)
 
     def _note(
