@@ -96,8 +96,7 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
     header = Header(shards, groups)
     try:
         _unlink(name)
-        _allocate(name, header.size_bytes)
-        memory = _open(name)
+        memory = _create(name, header.size_bytes)
     except OSError as exc:
         raise StatsUnavailable(
             f"shared memory /dev/shm/{name} cannot be created: {exc.strerror};"
@@ -165,8 +164,8 @@ def _unlink(name: str) -> None:
     Path("/dev/shm", name).unlink(missing_ok=True)
 
 
-def _allocate(name: str, size_bytes: int) -> None:
-    """Make a segment with all its memory allocated, mode 0600.
+def _create(name: str, size_bytes: int) -> mmap.mmap:
+    """Make and map a segment with all its memory allocated, mode 0600.
 
     With its length alone (ftruncate) its pages would be allocated when they are written, and a write kills
     the process with SIGBUS if /dev/shm is full.
@@ -178,6 +177,7 @@ def _allocate(name: str, size_bytes: int) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
+        return mmap.mmap(descriptor, size_bytes)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
