@@ -74,7 +74,7 @@ def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
             if other is not None:
                 raise ValueError(f"{setting}: {address} is an address of {other}, too; choose another one")
             for before, its_setting in owners.items():
-                if _one_has_all(address, before):
+                if one_has_all(address, before):
                     raise ValueError(
                         f"{setting}: {address} and {before} of {its_setting} exclude each other, because"
                         " one of them is all addresses of the host; choose another port"
@@ -82,7 +82,7 @@ def check_distinct(served: Mapping[str, Sequence[RpcAddress]]) -> None:
             owners[address] = setting
 
 
-def _one_has_all(address: RpcAddress, other: RpcAddress) -> bool:
+def one_has_all(address: RpcAddress, other: RpcAddress) -> bool:
     """Whether one is all addresses of the other's port; IPv6 sockets are without IPv4 addresses (V6ONLY)."""
     if not isinstance(address, TcpAddress) or not isinstance(other, TcpAddress) or address.port != other.port:
         return False

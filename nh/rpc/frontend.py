@@ -4,7 +4,6 @@ Whatever a client does (connects and sends nothing, stops within a frame, never 
 the others are served. Knows nothing of calls or shards: a Dispatch executes the commands.
 """
 
-import errno
 import logging
 import select
 import socket
@@ -15,7 +14,7 @@ from nh.commands import Feature
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
-from nh.reasons import reason
+from nh.reasons import SHORTAGES, reason
 from nh.rpc.connection import Connection, ConnectionContext
 from nh.rpc.datagrams import DatagramSocket
 from nh.rpc.events import Dispatch, RequestCounter
@@ -39,8 +38,6 @@ SHORTAGE_S: Final = 60.0
 
 SWEEP_S: Final = 1.0
 """Most seconds between two searches for overdue connections."""
-
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _REMEDY: Final = (
     "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service; fs.file-max) or on watches"
@@ -205,7 +202,7 @@ class Frontend:
             except ConnectionAbortedError:
                 continue
             except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
+                if exc.errno not in SHORTAGES:
                     self._pause_accepting(f"accept: {exc.strerror}")
                     return
                 # without room accept(2) fails even if no client waits: it takes a descriptor first

@@ -91,8 +91,9 @@ class Listener:
 
         The file of a Unix socket is removed if it is still this socket's.
         """
-        if isinstance(self.address, UnixAddress) and _identity(self.address.path) == self._identity:
-            Path(self.address.path).unlink(missing_ok=True)
+        at, own = self.address, self._identity
+        if isinstance(at, UnixAddress) and own is not None and _identity(at.path) == own:
+            Path(at.path).unlink(missing_ok=True)
             self._identity = None  # another socket's file may get the same number
         self.sock.close()
 

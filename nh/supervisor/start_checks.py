@@ -15,7 +15,7 @@ import msgspec
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
-from nh.config.addresses import check_distinct
+from nh.config.addresses import check_distinct, one_has_all
 from nh.config.sources import plain_settings
 from nh.config.table import KernelMode
 from nh.errors import ConfigError, NotNow
@@ -161,10 +161,7 @@ def _may_exclude(served: TcpAddress, address: TcpAddress) -> bool:
     if served.port != address.port:
         return served.port == 0
     one, other = served.ip, address.ip
-    if one is None or other is None or one == other:
-        return True
-    # an IPv6 socket of nh has no IPv4 addresses (V6ONLY)
-    return one.version == other.version and (one.is_unspecified or other.is_unspecified)
+    return one is None or other is None or one == other or one_has_all(served, address)
 
 
 def _served_in_force(runtime_path: Path) -> list[TcpAddress] | None:
