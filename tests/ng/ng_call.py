@@ -1,7 +1,9 @@
 """A call as an ng client drives it: descriptions in, descriptions out, and what phones would see in them."""
 
+import dataclasses
 from collections.abc import Sequence
 
+from tests.calls.rtp import DTMF
 from tests.ng.client import NgClient, Reply
 from tests.sip.message import new_token
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -105,6 +107,13 @@ class End:
     def close(self) -> None:
         for medium in self.media:
             medium.close()
+
+
+def with_events(end: End, clock_hz: int = 8000) -> str:
+    """The SDP of an end whose media have DTMF events."""
+    attributes = (f"rtpmap:{DTMF} telephone-event/{clock_hz}",)
+    media = [dataclasses.replace(each, attributes=attributes) for each in end.describe()]
+    return write_sdp(media).replace("RTP/AVP 0", f"RTP/AVP 0 {DTMF}")
 
 
 def talk(one: End, other: End, components: Sequence[int] = (RTP, RTCP), media: Sequence[int] = (0,)) -> None:

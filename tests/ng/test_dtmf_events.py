@@ -11,9 +11,8 @@ import pytest
 
 from tests.calls.rtp import DTMF, rtp_packet
 from tests.ng.client import NgClient
-from tests.ng.ng_call import End, NgCall, talk
+from tests.ng.ng_call import End, NgCall, talk, with_events
 from tests.ng.relays import NgRelay, running_nh
-from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTP
 from tools.harness.waiting import TIMEOUT_S
 
@@ -54,15 +53,9 @@ def receiver() -> Iterator[Receiver]:
     receiver.socket.close()
 
 
-def describe(end: End, clock_hz: int = 8000) -> str:
-    """An end's SDP, with telephone events."""
-    text = write_sdp(end.describe()).replace("RTP/AVP 0", f"RTP/AVP 0 {DTMF}")
-    return f"{text}a=rtpmap:{DTMF} telephone-event/{clock_hz}\r\n"
-
-
 def connect(call: NgCall, alice: End, bob: End, **flags: object) -> None:
-    bob.read(call.offer(describe(alice), label="A", **flags))
-    alice.read(call.answer(describe(bob), label="B"))
+    bob.read(call.offer(with_events(alice), label="A", **flags))
+    alice.read(call.answer(with_events(bob), label="B"))
     talk(alice, bob, [RTP])
 
 
@@ -109,8 +102,8 @@ def test_digits_that_are_blocked_are_reported(call: NgCall, alice: End, bob: End
 
 
 def test_the_clock_is_that_of_the_events(call: NgCall, alice: End, bob: End, receiver: Receiver) -> None:
-    bob.read(call.offer(describe(alice, 48000), dtmf_log_dest=receiver.name))
-    alice.read(call.answer(describe(bob, 48000)))
+    bob.read(call.offer(with_events(alice, 48000), dtmf_log_dest=receiver.name))
+    alice.read(call.answer(with_events(bob, 48000)))
     talk(alice, bob, [RTP])
     press(alice, 1, duration=9600)
     assert receiver.receive()["duration"] == 200
@@ -121,8 +114,8 @@ def test_a_client_may_begin_within_the_call(call: NgCall, alice: End, bob: End, 
     press(alice, 1)
     for _ in range(3):
         bob.media[0].receive()
-    bob.read(call.reoffer(describe(alice), dtmf_log_destination=receiver.name))
-    alice.read(call.answer(describe(bob)))
+    bob.read(call.reoffer(with_events(alice), dtmf_log_destination=receiver.name))
+    alice.read(call.answer(with_events(bob)))
     talk(alice, bob, [RTP])
     press(alice, 2, sequence=2000)
     assert receiver.receive()["event"] == 2
@@ -132,8 +125,8 @@ def test_the_last_receiver_counts(call: NgCall, alice: End, bob: End, receiver: 
     other = Receiver("::1")
     try:
         connect(call, alice, bob, dtmf_log_dest=receiver.name)
-        bob.read(call.reoffer(describe(alice), dtmf_log_dest=other.name))
-        alice.read(call.answer(describe(bob)))
+        bob.read(call.reoffer(with_events(alice), dtmf_log_dest=other.name))
+        alice.read(call.answer(with_events(bob)))
         talk(alice, bob, [RTP])
         press(alice, 3)
         assert other.receive()["event"] == 3
@@ -158,7 +151,7 @@ def test_digits_go_to_no_other_host(client: NgClient, call: NgCall, alice: End) 
         "offer",
         call_id=call.call_id,
         from_tag=call.from_tag,
-        sdp=describe(alice),
+        sdp=with_events(alice),
         dtmf_log_dest="192.0.2.1:2228",
     )
     assert reply["warning"] == "dtmf-log-dest: dtmf_address does not list 192.0.2.1"

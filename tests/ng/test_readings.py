@@ -1,17 +1,15 @@
 """What the relay tells of its calls, and media that it blocks: nh and rtpengine."""
 
-import dataclasses
 import struct
 from collections.abc import Iterator
 
 import pytest
 
 from tests.ng.client import NgClient
-from tests.ng.ng_call import AUDIO, End, NgCall, say, talk
+from tests.ng.ng_call import AUDIO, End, NgCall, say, talk, with_events
 from tests.ng.relays import NgRelay
 from tests.ng.reported_call import ReportingEnd, talk_and_report
 from tests.sip.proxy import FAR
-from tests.sip.sdp import write_sdp
 from tools.harness.media_peer import RTCP, RTP
 from tools.harness.waiting import eventually
 
@@ -137,14 +135,6 @@ def test_an_end_is_blocked_by_what_the_client_knows_of_it(
 def test_an_end_that_is_not_there_is_not_blocked(answered: NgCall, named: dict[str, str]) -> None:
     reply = answered.client.request("block media", call_id=answered.call_id, **named)
     assert reply["result"] == "error"
-
-
-def with_events(end: End) -> str:
-    """An end's SDP, with DTMF events as payload type 101."""
-    media = [
-        dataclasses.replace(each, attributes=("rtpmap:101 telephone-event/8000",)) for each in end.describe()
-    ]
-    return write_sdp(media).replace("RTP/AVP 0", "RTP/AVP 0 101")
 
 
 def test_blocked_dtmf_is_dropped_and_the_audio_goes_on(call: NgCall, alice: End, bob: End) -> None:

@@ -9,6 +9,7 @@ import pytest
 from nh.ipc.handover_messages import Exit, Transfer, Yield, encode
 from nh.loop import SelectorLoop
 from nh.supervisor.handover.takeover_listener import TakeoverListener
+from tools.harness.waiting import turn_until
 
 TURNS = 20
 
@@ -127,8 +128,7 @@ def test_one_that_cannot_listen_does_so_as_soon_as_that_is_possible(
     path = tmp_path / "missing" / "supervisor.sock"
     testbed = ListenerTestbed(path)
     path.parent.mkdir()
-    while not path.exists():
-        testbed.loop.turn(1)
+    turn_until(testbed.loop, path.exists, "it listens")
     testbed.connect().send(encode(Yield()))
     testbed.turn()
     assert len(testbed.passed_on) == 1

@@ -1,24 +1,16 @@
 """What an ng client has blocked or silenced stays so when the call's shard is killed."""
 
-import dataclasses
 import struct
 
 import psutil
 
+from tests.calls.rtp import DTMF
 from tests.ng.client import NgClient
-from tests.ng.ng_call import End, NgCall, talk
+from tests.ng.ng_call import End, NgCall, talk, with_events
 from tests.ng.relays import running_nh
-from tests.sip.sdp import write_sdp
 from tools.harness.waiting import eventually
 
-AUDIO, EVENT = 0, 101
-
-
-def with_events(end: End) -> str:
-    """An end's SDP, with DTMF events."""
-    attributes = (f"rtpmap:{EVENT} telephone-event/8000",)
-    media = [dataclasses.replace(each, attributes=attributes) for each in end.describe()]
-    return write_sdp(media).replace("RTP/AVP 0", f"RTP/AVP 0 {EVENT}")
+AUDIO, EVENT = 0, DTMF
 
 
 def packet(payload_type: int, sequence: int) -> bytes:

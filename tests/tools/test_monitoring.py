@@ -127,27 +127,26 @@ def test_prometheus_finds_no_fault_in_the_metrics(exposed: str) -> None:
     assert promtool("check", "metrics", given=exposed) == ""
 
 
-def check_firing(directory: Path, series: dict[str, str], firing: Sequence[str]) -> None:
-    """Check that of all alerts these fire after a quarter of an hour, given the values of each minute."""
+def check_alerts(directory: Path, series: dict[str, str], expected: dict[str, Any]) -> None:
+    """Check what promtool is to expect of the alerts, given the values of each minute."""
     test = {
-        "rule_files": [str(ALERTS)],
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [
-                    {
-                        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                        "eval_time": "15m",
-                        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing],
-                    }
-                ],
-            }
-        ],
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        **expected,
     }
     path = directory / "test.yml"
-    path.write_text(yaml.safe_dump(test))
+    path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [test]}))
     promtool("test", "rules", str(path))
+
+
+def check_firing(directory: Path, series: dict[str, str], firing: Sequence[str]) -> None:
+    """Check that of all alerts these fire after a quarter of an hour, given the values of each minute."""
+    expected = {
+        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+        "eval_time": "15m",
+        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing],
+    }
+    check_alerts(directory, series, {"promql_expr_test": [expected]})
 
 
 @pytest.mark.promtool
@@ -190,16 +189,6 @@ def test_a_hook_that_failed_is_named_with_its_relay_and_what_may_be_wrong(tmp_pa
             "description": "The address may not be where the calls are. nh's log has what it printed.",
         },
     }
-    test = {
-        "rule_files": [str(ALERTS)],
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [{"series": f"nh_hooks_failed_total{{{RELAY}}}", "values": "0 1x19"}],
-                "alert_rule_test": [{"eval_time": "5m", "alertname": "NhHooksFail", "exp_alerts": [alert]}],
-            }
-        ],
-    }
-    path = tmp_path / "test.yml"
-    path.write_text(yaml.safe_dump(test))
-    promtool("test", "rules", str(path))
+    series = {f"nh_hooks_failed_total{{{RELAY}}}": "0 1x19"}
+    fires = {"eval_time": "5m", "alertname": "NhHooksFail", "exp_alerts": [alert]}
+    check_alerts(tmp_path, series, {"alert_rule_test": [fires]})
