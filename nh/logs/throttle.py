@@ -63,6 +63,28 @@ class RateLimitedLogger:
         return not self._left
 
 
+class OnceLogger:
+    """Logs each warning once, and no more than `most` different ones: clients may invent texts without end.
+
+    Args:
+        logger: logs the lines.
+        most: of them.
+    """
+
+    def __init__(self, logger: logging.Logger, most: int) -> None:
+        self._logger = logger
+        self._most = most
+        self._told: set[str] = set()
+
+    def warn(
+        self, warning: str, message: str, *arguments: object, extra: Mapping[str, object] | None = None
+    ) -> None:
+        """Log a line as logging.Logger.warning does, unless the warning that it is about was logged."""
+        if warning not in self._told and len(self._told) < self._most:
+            self._told.add(warning)
+            self._logger.warning(message, *arguments, extra=extra)
+
+
 class FaultLog:
     """Tells what is wrong with a peer that is tried again and again, and when it works again.
 

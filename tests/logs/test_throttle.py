@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from nh.logs.throttle import MAX_FAULTS, FaultLog, RateLimitedLogger
+from nh.logs.throttle import MAX_FAULTS, FaultLog, OnceLogger, RateLimitedLogger
 
 
 def test_one_line_goes_through_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -83,3 +83,10 @@ def test_a_peer_that_always_says_something_else_fills_no_disk(caplog: pytest.Log
         clock.failed(f"number {number}")
         clock.now += 1.0
     assert len(caplog.messages) == MAX_FAULTS * 10
+
+
+def test_each_warning_is_told_once_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
+    warnings = OnceLogger(logging.getLogger("nh.test"), 2)
+    for number, warning in enumerate(["one", "two", "one", "three", "two"]):
+        warnings.warn(warning, "call %d: %s", number, warning)
+    assert caplog.messages == ["call 0: one", "call 1: two"]

@@ -14,6 +14,7 @@ from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import Unsupported
 from nh.logs.lines import about
+from nh.logs.throttle import OnceLogger
 from nh.printable import short_id
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class InterfaceChoice:
 
     def __init__(self, interfaces: Sequence[Interface]) -> None:
         self._interfaces = tuple(interfaces)
-        self._logged: set[str] = set()
+        self._warnings = OnceLogger(logger, MAX_LOGGED)
 
     def for_offer(
         self,
@@ -177,8 +178,6 @@ class InterfaceChoice:
         wrong = ", ".join(repr(name[:64]) for name in dict.fromkeys(unknown))
         names = ", ".join(dict.fromkeys(interface.name for interface in self._interfaces))
         warning = f"direction: no interface is named {wrong}, the default is taken; nh has only: {names}"
-        # SIP proxies show warnings nowhere; each is logged once, and clients may invent names without end
-        if warning not in self._logged and len(self._logged) < MAX_LOGGED:
-            self._logged.add(warning)
-            logger.warning("call '%s': %s", short_id(call_id), warning, extra=about(call_id))
+        # SIP proxies show warnings nowhere
+        self._warnings.warn(warning, "call '%s': %s", short_id(call_id), warning, extra=about(call_id))
         return warning

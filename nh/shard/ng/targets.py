@@ -10,6 +10,7 @@ from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import Answer, Offer
 from nh.logs.lines import about
+from nh.logs.throttle import OnceLogger
 from nh.printable import short_id
 from nh.results import Rewritten
 
@@ -28,7 +29,7 @@ class Targets:
 
     def __init__(self, table: CallTable) -> None:
         self._table = table
-        self._logged: set[str] = set()
+        self._warnings = OnceLogger(logger, MAX_LOGGED)
 
     def note(self, command: Offer | Answer, result: Rewritten) -> Rewritten:
         """Note it after the command; returns its result, with a warning of what is not allowed."""
@@ -47,9 +48,8 @@ class Targets:
 
     def _refuse(self, call_id: bytes, address: str, result: Rewritten) -> Rewritten:
         warning = f"dtmf-log-dest: dtmf_address does not list {address}"
-        if warning not in self._logged and len(self._logged) < MAX_LOGGED:
-            self._logged.add(warning)  # SIP proxies show warnings nowhere
-            logger.warning("call '%s': %s", short_id(call_id), warning, extra=about(call_id))
+        # SIP proxies show warnings nowhere
+        self._warnings.warn(warning, "call '%s': %s", short_id(call_id), warning, extra=about(call_id))
         return structs.replace(result, warning="; ".join(filter(None, (result.warning, warning))))
 
     def _allows(self, address: str) -> bool:

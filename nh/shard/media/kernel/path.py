@@ -19,6 +19,7 @@ from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
 from nh.fastpath.moving_flows import MovingFlows
 from nh.fastpath.netlink.routes import NoRoute, Routes
+from nh.logs.throttle import OnceLogger
 from nh.loop import Loop
 from nh.shard.media.kernel.flow import KernelFlow, count_moved
 from nh.shard.media.kernel.offload_rules import find_obstacle, why_not_latched
@@ -68,7 +69,7 @@ class KernelPath:
         self._stale: list[MediaSocket] = []
         self._moving: MovingFlows | None = None
         self._looks_a_second = 0.0
-        self._warned: set[str] = set()
+        self._warnings = OnceLogger(logger, MAX_WARNINGS)
 
     @property
     def flows(self) -> int:
@@ -312,9 +313,7 @@ class KernelPath:
         self._ended.append(flow)
 
     def _warn_once(self, warning: str) -> None:
-        if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
-            self._warned.add(warning)
-            logger.warning("%s", warning)
+        self._warnings.warn(warning, "%s", warning)
 
 
 def _flow_of(media_socket: MediaSocket) -> KernelFlow | None:
