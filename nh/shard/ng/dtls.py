@@ -87,8 +87,7 @@ def security_of_offer(
     used = had[0].parameters.certificate if had else certificate()
     new = OfferedDtls(used, secrets.token_hex(_TLS_ID_BYTES))
     active = _is_active(described.setup or Setup.ACTIVE, bool(options.active))
-    parameters = _parameters(medium, described, new, active=active)
-    return DtlsSecurity.begin(parameters)
+    return DtlsSecurity.begin(_parameters(medium, described, new, active=active))
 
 
 def note_roles(secured: Sequence[Secured]) -> None:

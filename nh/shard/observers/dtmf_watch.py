@@ -22,6 +22,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.rtp.telephone_events import EventReader, TelephoneEvent
 from nh.calls.session import Session
 from nh.calls.table import CallTable
+from nh.shard.media.sockets.addresses import family_of
 
 DEFAULT_CLOCK_HZ = 8000
 """The clock of events whose payload type no SDP describes."""
@@ -91,7 +92,7 @@ class DtmfWatch(CallObserver):
         return Endpoint.parse(default) if default else None
 
     def _send(self, report: bytes, target: Endpoint) -> None:
-        family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+        family = family_of(target)
         try:
             if family not in self._sockets:
                 self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
