@@ -2,7 +2,8 @@
 
 Programs that need ports run in parallel. The ports outside the kernel's ephemeral range are divided into
 blocks with a lock file each. A claim holds the locks of consecutive blocks whose ports are free, and are not
-among the ports of a running nh. The kernel drops the locks of a process that dies.
+among the ports of a running nh. One program at a time looks for blocks: two that look at once meet each other's
+locks in the same blocks, and find none. The kernel drops the locks of a process that dies.
 """
 
 import contextlib
@@ -76,6 +77,24 @@ _handing_out: Final = threading.Lock()
 
 def _claim_blocks(need: int, held: contextlib.ExitStack) -> int:
     """Lock `need` consecutive blocks until `held` closes. Returns their first port; 0: there are none."""
+    with _looking():
+        return _find_blocks(need, held)
+
+
+@contextlib.contextmanager
+def _looking() -> Iterator[None]:
+    """The time in which this thread is the only one, of all programs, that looks for blocks."""
+    look = _open_lock("look")
+    try:
+        fcntl.flock(look, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(look, fcntl.LOCK_UN)  # a process that was forked meanwhile has a copy of the descriptor
+        os.close(look)
+
+
+def _find_blocks(need: int, held: contextlib.ExitStack) -> int:
+    """What _claim_blocks does, for one caller at a time."""
     claims = list(others_claims())
     run: list[int] = []
     for first in BLOCKS:
@@ -98,9 +117,7 @@ def _claim_blocks(need: int, held: contextlib.ExitStack) -> int:
 
 def _try_lock(first: int) -> int | None:
     """The descriptor that holds the lock of a block; None: the block is in use."""
-    directory = Path(tempfile.gettempdir()) / f"nh-harness-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(directory / str(first), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = _open_lock(str(first))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,6 +127,12 @@ def _try_lock(first: int) -> int | None:
         return lock
     os.close(lock)
     return None
+
+
+def _open_lock(name: str) -> int:
+    directory = Path(tempfile.gettempdir()) / f"nh-harness-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return os.open(directory / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 def _is_free(port: int) -> bool:
