@@ -2,8 +2,8 @@
 
 Programs that need ports run in parallel. The ports outside the kernel's ephemeral range are divided into
 blocks with a lock file each. A claim holds the locks of consecutive blocks whose ports are free, and are not
-among the ports of a running nh. One program at a time looks for blocks: two that look at once meet each other's
-locks in the same blocks, and find none. The kernel drops the locks of a process that dies.
+among the ports of a running nh. One program at a time looks for blocks: two that look at once meet each
+other's locks in the same blocks, and find none. The kernel drops the locks of a process that dies.
 """
 
 import contextlib
