@@ -1,5 +1,6 @@
 """`nh calls` and `nh close` against a server with real sockets in this process."""
 
+import functools
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,12 +9,14 @@ from typing import cast
 
 import msgspec
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from nh.calls.media import Media, Side
 from nh.calls.media_state import MediaState
 from nh.calls.settings import RelayConfig
 from nh.cli.calls import output
+from nh.cli.calls.list_view import call_text, layout_for, titles
 from nh.cli.main import app
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, Activate, Allocate, CallOrder, ListCalls, TransactionKey
@@ -211,26 +214,95 @@ ENDS = (
 )
 
 
-@pytest.mark.parametrize("width", [80, 149, 150, 200])
-def test_the_columns_fit_into_the_terminal(width: int) -> None:
-    call = CallSummary(b"a" * 30, 3, 360_000.0, 9.9, 1, 4, 12_345_678, 2**40, MediaState.ONE_WAY, *ENDS)
-    lines = [line for shown in (None, call) for line in output.lines_for(width)(shown).plain.splitlines()]
-    assert len(lines) == (4 if width < 150 else 2)
+LONGEST_IPV6 = f"[{':'.join(8 * ['2001'])}]:60000"
+
+IPV6_ENDS = tuple(
+    msgspec.structs.replace(end, address=address)
+    for end, address in zip(ENDS, (LONGEST_IPV6, "203.0.113.200:60000"), strict=True)
+)
+
+
+def summary(*ends: EndSummary | None, call_id: bytes = b"a" * 30) -> CallSummary:
+    first, second = ends
+    state = MediaState.ONE_WAY
+    return CallSummary(call_id, 3, 360_000.0, 9.9, 1, 4, 12_345_678, 2**40, state, first, second)
+
+
+def drawn(width: int | None, *calls: CallSummary) -> list[str]:
+    """The lines of a list: those of the titles, then those of the calls."""
+    layout = layout_for(width, calls)
+    texts = [titles(layout), *(call_text(layout, call) for call in calls)]
+    return [line for text in texts for line in text.plain.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("width", "ends", "lines_each"),
+    [
+        (40, ENDS, 3),
+        (79, ENDS, 3),
+        (80, ENDS, 2),
+        (149, ENDS, 2),
+        (150, ENDS, 1),
+        (66, IPV6_ENDS, 3),
+        (131, IPV6_ENDS, 3),
+        (132, IPV6_ENDS, 2),
+        (201, IPV6_ENDS, 2),
+        (202, IPV6_ENDS, 1),
+    ],
+)
+def test_the_columns_fit_into_the_terminal(
+    width: int, ends: tuple[EndSummary, ...], lines_each: int
+) -> None:
+    lines = drawn(width, summary(*ends, call_id=b"abcdefgh"), summary(*ENDS, call_id=b"ijklmnop"))
+    assert len(lines) == 3 * lines_each
     assert max(map(len, lines)) <= width
     text = " ".join(lines)
-    for part in ("one-way", "198.51.100.200:60000", "203.0.113.200:60000", "9.5%", "100%", "4.3", "1.0"):
+    for part in ("one-way", *(str(end.address) for end in ends), "9.5%", "100%", "4.3", "1.0"):
         assert part in text
-    titles, values = lines[: len(lines) // 2], lines[len(lines) // 2 :]
-    ends, shown = titles[-1], values[-1]
-    for title, value in (("from", "198.51"), ("to", "203.0"), ("codec", "teleph"), ("MOS", "4.3")):
-        assert ends.index(title) == shown.index(value)
+    for first in range(lines_each, len(lines), lines_each):
+        for title, values in zip(lines[:lines_each], lines[first : first + lines_each], strict=True):
+            for at in (title.index(name) for name in ("from", "to", "codec", "call-id") if name in title):
+                assert values[at - 1] == " " != values[at]
+
+
+def test_a_program_gets_a_line_for_each_call_however_long_its_addresses_are() -> None:
+    assert len(drawn(None, summary(*IPV6_ENDS), summary(*ENDS))) == 3
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_call_without_ends_or_with_one_is_shown(width: int) -> None:
+    assert "call-id-1" in drawn(width, summary(None, None, call_id=b"call-id-1"))[-1]
+    lines = drawn(width, summary(ENDS[0], None, call_id=b"call-id-1"))
+    assert sum("198.51.100.200:60000" in line for line in lines) == 1
+
+
+class APage:
+    """A client of an nh whose calls come one a page."""
+
+    def __init__(self, *calls: CallSummary) -> None:
+        self._calls = list(calls)
+
+    def request(self, command: ListCalls) -> CallList:  # noqa: ARG002
+        call = self._calls.pop(0)
+        return CallList((call,), call.call_id if self._calls else b"", more=bool(self._calls))
+
+
+@pytest.mark.parametrize(("terminal", "titled"), [(True, 2), (False, 1)])
+def test_wider_columns_of_a_later_page_have_titles_of_their_own_on_a_terminal(
+    terminal: bool, titled: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "Console", functools.partial(Console, width=200, force_terminal=terminal))
+    calls = [summary(*ends, call_id=name) for ends, name in ((ENDS, b"1"), (IPV6_ENDS, b"2"), (ENDS, b"3"))]
+    output.print_list(cast(NativeClient, APage(*calls)), ListCalls(), 100, as_json=False)
+    printed = capsys.readouterr().out
+    assert printed.count("call-id") == titled
+    assert printed.count("one-way") == 3
 
 
 def test_what_an_end_sends_is_shown_safely() -> None:
     end = EndSummary("198.51.100.200:60000", "\x1b[2J", 1, None, None, None)
-    call = CallSummary(EVIL, 0, 1.0, 1.0, 1, 4, 1, 1, MediaState.FLOWING, end, None)
-    for width in (80, 200):
-        shown = output.lines_for(width)(call).plain
+    for width in (40, 80, 200):
+        shown = "".join(drawn(width, summary(end, None, call_id=EVIL)))
         assert "\x1b" not in shown
         assert EVIL_SHOWN in shown
 

@@ -3,40 +3,20 @@
 import operator
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from nh.calls.media_state import MediaState
 from nh.cli.calls.call_view import call_lines
 from nh.cli.calls.callid import json_text
 from nh.cli.calls.ended import TITLES, ended_line, record_lines
-from nh.cli.stats.quantities import count, duration
+from nh.cli.calls.list_view import Layout, call_text, layout_for, titles
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, CallOrder, ListCalls, ListEnded, ShowCall, ShowEnded
 from nh.errors import NhError, UnknownCall
-from nh.printable import show_id, show_text
-from nh.results import CallDetail, CallList, CallRecord, CallSummary, EndSummary
-
-_WIDE: Final = 150
-"""From this width on a call is one line; in a narrower terminal its ends are in a second line."""
-
-_CALL: Final = "{:<8} {:>6} {:>6} {:>7}"
-_END: Final = "{:<21} {:<6.6} {:>5} {:>3}"
-
-_CALL_TITLES: Final = _CALL.format("media", "age", "idle", "packets")
-_END_TITLES: Final = "  ".join(_END.format(side, "codec", "loss", "MOS") for side in ("from", "to"))
-_STATES: Final = {
-    MediaState.FLOWING: "green",
-    MediaState.ONE_WAY: "red",
-    MediaState.SILENT: "red",
-    MediaState.HOLD: "yellow",
-    MediaState.WAITING: "yellow",
-}
+from nh.results import CallDetail, CallList, CallRecord, CallSummary
 
 
 def find_call(client: NativeClient, call_id: bytes, *, ended: bool = False) -> CallDetail | CallRecord:
@@ -79,22 +59,35 @@ def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bo
         limit: 1 or more.
         as_json: a line of JSON a call.
     """
-    console = Console()
-    # a program that reads the list, such as grep, gets a call with each line
-    lines = lines_for(console.width if console.is_terminal else _WIDE)
-    titled = as_json
     more = False
+    show = _print_as_json if as_json else _printer(Console())
     for page in _pages(client, command, limit):
-        if not titled:
-            console.print(lines(None), soft_wrap=True)
-            titled = True
-        for call in page.calls:
-            if as_json:
-                typer.echo(json_text(call))
-            else:
-                console.print(lines(call), soft_wrap=True)
+        show(page.calls)
         more = page.more
     return more
+
+
+def _print_as_json(calls: Iterable[CallSummary]) -> None:
+    for call in calls:
+        typer.echo(json_text(call))
+
+
+def _printer(console: Console) -> Callable[[Sequence[CallSummary]], None]:
+    """What prints page after page, with titles before the first; on a terminal before wider columns, too."""
+    # a program that reads the list, such as grep, gets a call with each line
+    width = console.width if console.is_terminal else None
+    layout: Layout | None = None
+
+    def show(calls: Sequence[CallSummary]) -> None:
+        nonlocal layout
+        wanted = layout_for(width, calls, *([layout.address] if layout else []))
+        if layout is None or (wanted != layout and width is not None):
+            console.print(titles(wanted), soft_wrap=True)
+        layout = wanted
+        for call in calls:
+            console.print(call_text(wanted, call), soft_wrap=True)
+
+    return show
 
 
 def _pages(client: NativeClient, command: ListCalls, limit: int) -> Iterator[CallList]:
@@ -147,42 +140,3 @@ def print_ended(client: NativeClient, contains: bytes, limit: int, as_json: bool
         if not before:
             return False
     return True
-
-
-def lines_for(width: int) -> Callable[[CallSummary | None], Text]:
-    """What makes a call into text for a terminal of this width, and None into the titles."""
-    return _wide if width >= _WIDE else _narrow
-
-
-def _wide(call: CallSummary | None) -> Text:
-    """A call in one line, None: the titles. The call-id is last and whole, to be copied into `nh close`."""
-    if call is None:
-        return Text(f"{_CALL_TITLES}  {_END_TITLES}  call-id", style="bold")
-    return Text("  ").join((_about(call), _ends(call), Text(show_id(call.call_id))))
-
-
-def _narrow(call: CallSummary | None) -> Text:
-    """A call in two lines, of which the second has 80 columns with IPv4; None: the titles."""
-    if call is None:
-        return Text(f"{_CALL_TITLES}  call-id\n  {_END_TITLES}", style="bold")
-    text = _about(call).append("  ").append(show_id(call.call_id))
-    return text if call.from_ is None else text.append("\n  ").append(_ends(call))
-
-
-def _about(call: CallSummary) -> Text:
-    times = (duration(call.age_s), duration(call.idle_s), count(call.packets))
-    text = Text(_CALL.format(call.state, *times))
-    text.stylize(_STATES[call.state], 0, len(call.state))
-    return text
-
-
-def _ends(call: CallSummary) -> Text:
-    return Text(f"{_end(call.from_)}  {_end(call.to)}")
-
-
-def _end(end: EndSummary | None) -> str:
-    if end is None:
-        return _END.format("-", "", "", "")
-    loss = "" if end.loss_ratio is None else f"{end.loss_ratio:.{int(end.loss_ratio < 0.0995)}%}"
-    mos = "" if end.mos is None else f"{end.mos:.1f}"
-    return _END.format(end.address or "-", show_text(end.encoding), loss, mos)
