@@ -17,6 +17,9 @@ from nh.printable import escaped
 CHECK_S: Final = 5.0
 """A check may take so long."""
 
+_LONGER_S: Final[Mapping[str, float]] = {"store_server": 15.0}
+"""What may take longer: a server may take 2 s for each of several replies."""
+
 Check = Callable[[Patient], Findings]
 
 CHECKS: Final[Mapping[str, Check]] = {
@@ -66,12 +69,13 @@ def _bounded(name: str, check: Check, patient: Patient) -> list[Finding]:
     found: list[Finding] = []
     thread = threading.Thread(target=_run, args=(name, check, patient, found), daemon=True)
     thread.start()
-    thread.join(CHECK_S)
+    limit_s = _LONGER_S.get(name, CHECK_S)
+    thread.join(limit_s)
     if thread.is_alive():
         return [
             *found,
             warning(
-                f"the check {name} did not end within {CHECK_S:g} s",
+                f"the check {name} did not end within {limit_s:g} s",
                 "it is not known whether all is well",
                 "look at the load of the host, its name servers, and the server of the store, and try again",
             ),

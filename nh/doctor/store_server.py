@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from msgspec import structs
-
 from nh.config import Settings
 from nh.config.sources import SECRET
 from nh.config.table import StateAway
@@ -42,12 +40,11 @@ def check_store_server(patient: Patient) -> Findings:
         if scheme not in SCHEMES:
             yield ok("the store is on no server")
             return
-        from nh.supervisor.store.valkey.facts import ask, ask_group  # noqa: PLC0415  needs the extra valkey
+        from nh.supervisor.store.valkey.facts import ask  # noqa: PLC0415  needs the extra valkey
 
         target = parse_url(scheme, location)
-        facts = ask(target)
         names = dict.fromkeys(name or target.prefix for name in patient.settings.groups or ("",))
-        groups = [ask_group(structs.replace(target, prefix=name)) for name in names]
+        facts, groups = ask(target, [*names])
     except ConfigError as exc:
         yield _fault(patient.with_origin(exc), failure, NO_START, "correct the setting")
     except StoreRefused as exc:

@@ -562,6 +562,26 @@ def test_what_a_check_has_found_before_it_hangs_is_told(
     ]
 
 
+def test_a_slow_server_of_the_store_is_waited_for_longer_than_a_local_check(
+    base: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    class Asked(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            limits.append(timeout)
+            super().join(30)
+
+    def check(patient: Patient) -> Iterator[Finding]:
+        yield ok("fine")
+
+    monkeypatch.setattr(doctor, "threading", SimpleNamespace(Thread=Asked))
+    names = ("cards", "store_server")
+    _ = list(examine(Patient(Host(tmp_path), base, None), dict.fromkeys(names, check)))
+    # a second for the connection, and two for each reply to TLS, account, database and question
+    assert limits == [5.0, 15.0]
+
+
 def test_of_several_checks_that_hang_or_fail_each_is_a_finding(
     base: Settings, hang: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """`nh doctor` on the server of the store: real servers, with the faults that they can have."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,30 @@ def test_a_user_without_a_right_is_told_which_and_whether_nh_starts() -> None:
         assert (finding.status, finding.meaning) == (Status.FAILURE, "nh does not start")
         assert "'hlen'" in finding.found
         assert finding.remedy == "permit all that docs/reference/store-server.md lists"
+
+
+def test_a_slow_server_is_asked_once_for_all_that_the_check_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it has answered before the check is given up, whatever it takes for a reply."""
+    monkeypatch.setattr("nh.supervisor.store.valkey.facts._REPLIES_S", 0.0)
+    monkeypatch.setattr("nh.doctor.store_server.SLOW_S", 0.0)
+    names = tuple(f"pair-{number}" for number in range(64))
+    with valkey_server({"appendonly": "yes"}) as server:
+        requests = count_requests(monkeypatch)
+        (finding,) = findings(f"{server.url}/0?prefix=pool", standby_for=names)
+    assert finding.found.startswith("the server of the store answers after ")
+    assert len(requests) == 1
+
+
+def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The requests that clients of servers send from now on."""
+    from valkey.connection import Connection  # noqa: PLC0415  needs the extra valkey
+
+    sent: list[object] = []
+    send = Connection.send_packed_command
+
+    def counting(self: Connection, command: Iterable[bytes], check_health: bool = True) -> None:
+        sent.append(command)
+        send(self, command, check_health)
+
+    monkeypatch.setattr(Connection, "send_packed_command", counting)
+    return sent

@@ -1,6 +1,7 @@
 """A server that answers with something of another shape, as another program would, is away, and says so."""
 
 import contextlib
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ import pytest
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.valkey.engine import ValkeyEngine
-from nh.supervisor.store.valkey.facts import ask, ask_group
+from nh.supervisor.store.valkey.facts import ask
 from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.follower import Follower
 from nh.supervisor.store.valkey.url import ValkeyTarget, parse_url
@@ -17,8 +18,7 @@ from nh.supervisor.store.valkey.url import ValkeyTarget, parse_url
 ASKS: list[Callable[[ValkeyTarget], object]] = [
     lambda target: ValkeyEngine(target, "relay").open(),
     lambda target: Follower(target, "standby").poll(),
-    ask,
-    ask_group,
+    lambda target: ask(target, ("nh",)),
 ]
 """Whatever nh asks a server at first."""
 
@@ -33,17 +33,20 @@ REPLIES = [
 ]
 
 
+_COMMAND = re.compile(rb"^\*[0-9]+\r$", re.MULTILINE)
+
+
 class _Handler(socketserver.BaseRequestHandler):
     server: "_Server"
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):  # the client has left, or the test ends
-            while self.request.recv(65_536):
-                self.request.sendall(self.server.reply)
+            while received := self.request.recv(65_536):
+                self.request.sendall(self.server.reply * len(_COMMAND.findall(received)))
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """One reply for everything; clients may stay, as those of a failed test do."""
+    """One reply for each command; clients may stay, as those of a failed test do."""
 
     daemon_threads = True
     block_on_close = False
@@ -55,7 +58,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def server_that_says(reply: bytes) -> Iterator[str]:
-    """HOST:PORT of a server with one reply for everything."""
+    """HOST:PORT of a server with one reply for each command."""
     with _Server(reply) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

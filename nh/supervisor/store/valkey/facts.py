@@ -1,19 +1,21 @@
 """What a server says of itself, for `nh doctor`: it is asked, and nothing on it changes."""
 
-import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
+from valkey import Valkey
 from valkey.exceptions import NoPermissionError
 
 from nh.supervisor.store.valkey.connection import connect
 from nh.supervisor.store.valkey.failures import failures
 from nh.supervisor.store.valkey.url import ValkeyTarget
 
-_PINGS: Final = 5
-_PINGS_S: Final = 0.5
-"""A server that is slow is asked once: the check has a time limit."""
+_REPLIES: Final = 5
+_REPLIES_S: Final = 0.5
+"""So many replies are timed at most, within so long: a server that is slow is asked once."""
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,41 +50,64 @@ class GroupFacts(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def ask(target: ValkeyTarget) -> ServerFacts | None:
-    """Ask the server; None: it answers this user, who may not ask it for facts (INFO).
+def ask(target: ValkeyTarget, names: Sequence[str]) -> tuple[ServerFacts | None, list[GroupFacts]]:
+    """Ask the server for facts of itself and of groups of calls, by as few requests as possible.
+
+    Args:
+        target: the server; of a cluster, the node that has the group of its prefix.
+        names: of the groups: the prefixes of their keys.
+
+    Returns:
+        The facts of the server, and those of the groups in the order of `names`. None: the server answers
+        this user, who may not ask it for facts (INFO).
 
     Raises:
         StoreUnavailable, StoreRefused: it does not answer, or not this relay.
     """
     with failures(target.name):
-        server = connect(target)
-        try:
-            replies: list[float] = []
-            while len(replies) < _PINGS and sum(replies) < _PINGS_S:
-                begun = time.monotonic()
-                server.ping()
-                replies.append(time.monotonic() - begun)
-            with contextlib.suppress(NoPermissionError):
-                return _facts(server.info("all"), min(replies))
-            return None
-        finally:
-            server.close()
+        if not target.cluster:
+            return _ask_node(target, names)
+        facts, _ = _ask_node(target, ())
+        groups = [_ask_node(structs.replace(target, prefix=name), (name,))[1] for name in names]
+        return facts, [group for of_node in groups for group in of_node]
 
 
-def ask_group(target: ValkeyTarget) -> GroupFacts:
-    """Ask for the group that a URL names.
+def _ask_node(target: ValkeyTarget, names: Sequence[str]) -> tuple[ServerFacts | None, list[GroupFacts]]:
+    server = connect(target)
+    try:
+        pool = server.connection_pool
+        pool.release(pool.get_connection("INFO"))  # a connection is made: that is no part of a reply
+        begun = time.monotonic()
+        said, *of_groups = _replies(server, [structs.replace(target, prefix=name) for name in names])
+        times = [time.monotonic() - begun]
+        while len(times) < _REPLIES and sum(times) < _REPLIES_S:
+            begun = time.monotonic()
+            server.ping()
+            times.append(time.monotonic() - begun)
+    finally:
+        server.close()
+    groups = [
+        GroupFacts(name=name, calls=int(calls), key=(key or b"").decode(errors="replace"))
+        for name, key, calls in zip(names, of_groups[::2], of_groups[1::2], strict=True)
+    ]
+    return (None if isinstance(said, NoPermissionError) else _facts(said, min(times))), groups
 
-    Raises:
-        StoreUnavailable, StoreRefused: as ask().
+
+def _replies(server: Valkey, groups: Sequence[ValkeyTarget]) -> list[Any]:
+    """What the server says of itself, and the key and the number of calls of each group, by one request.
+
+    Raises the server's error in place of each of these, but for NoPermissionError in place of the first.
     """
-    with failures(target.name):
-        server = connect(target)
-        try:
-            key = server.hget(target.group_key("group"), "key") or b""
-            calls = server.hlen(target.group_key("calls"))
-            return GroupFacts(name=target.prefix, calls=int(calls), key=key.decode(errors="replace"))
-        finally:
-            server.close()
+    pipeline = server.pipeline(transaction=False)
+    pipeline.info("all")
+    for group in groups:
+        pipeline.hget(group.group_key("group"), "key")
+        pipeline.hlen(group.group_key("calls"))
+    said, *of_groups = pipeline.execute(raise_on_error=False)
+    for each in of_groups if isinstance(said, NoPermissionError) else (said, *of_groups):
+        if isinstance(each, Exception):
+            raise each
+    return [said, *of_groups]
 
 
 def _facts(said: dict[str, Any], reply_s: float) -> ServerFacts:
