@@ -14,7 +14,7 @@ from nh.doctor.comparison import Comparison
 from nh.errors import NhError
 from nh.paths import is_permitted
 from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.start_checks import lock_is_hidden
+from nh.supervisor.start_checks import RunningNh, lock_is_hidden
 
 PROGRAM_S: Final = 2.0
 """A program that is asked may take so long."""
@@ -112,6 +112,11 @@ class Patient(NamedTuple):
     def with_origin(self, exc: NhError) -> str:
         """What an error says about `settings`, with where the value of the setting came from."""
         return with_origin(str(exc), self.origins)
+
+    @property
+    def running(self) -> RunningNh | None:
+        """The nh that runs with the runtime directory, for the checks of a start."""
+        return RunningNh(self.settings.runtime_path) if self.pid is not None else None
 
     @property
     def is_hidden(self) -> bool:

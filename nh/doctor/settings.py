@@ -12,7 +12,7 @@ from nh.errors import NhError
 from nh.printable import counted
 from nh.supervisor.reload import CHANGEABLE
 from nh.supervisor.settings_in_force import RUN_TIME
-from nh.supervisor.start_checks import check_host
+from nh.supervisor.start_checks import check_host, find_running
 
 _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 """Origins of settings that no other process has."""
@@ -78,7 +78,8 @@ def _judge(compared: Comparison) -> Findings:
 def _could_be_used(compared: Comparison) -> Findings:
     try:
         with compared.given.naming_origins():
-            check_host(compared.given.settings)
+            given = compared.given.settings
+            check_host(given, find_running(given.runtime_path))
     except NhError as exc:
         found, remedy = fault_and_remedy(str(exc), "change the setting back, or the host")
         meaning = "with the settings as they are now nh could not start again, nor be upgraded"

@@ -40,7 +40,7 @@ def start_check(name: str, check: Check) -> Callable[[Patient], Findings]:
 
     def examine(patient: Patient) -> Findings:
         try:
-            check(patient.settings, patient.pid is not None)
+            check(patient.settings, patient.running)
         except NhError as exc:
             found, remedy = fault_and_remedy(patient.with_origin(exc), "change the setting, or the host")
             if patient.is_hidden:

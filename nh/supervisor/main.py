@@ -111,12 +111,12 @@ def _check_takeover(settings: Settings, key: StateKey) -> None:
     from nh.supervisor.start_checks import (  # noqa: PLC0415  few starts take over
         check_host,
         check_takeover,
-        running_pid,
+        find_running,
     )
 
-    if running_pid(settings.runtime_path) is not None:
-        check_host(settings)
-        check_takeover(settings, key)
+    if (running := find_running(settings.runtime_path)) is not None:
+        check_host(settings, running)
+        check_takeover(settings, running, key)
 
 
 def _start_anew() -> int:

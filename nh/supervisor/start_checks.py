@@ -6,6 +6,7 @@ these are not tried then.
 """
 
 import fcntl
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,21 +31,41 @@ from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
-from nh.supervisor.settings_in_force import read_in_force
+from nh.supervisor.settings_in_force import InForce, read_in_force
 from nh.supervisor.store.open import StateKey, check_server, check_store, state_key
 
 _SERVED: Final = ("rpc", "ng", "rtpproxy", "http")
 """The settings that say where nh serves clients."""
 
 
-def check_host(settings: Settings) -> None:
+class RunningNh:
+    """The nh that runs with a runtime directory, as the checks of a start need to know it."""
+
+    def __init__(self, runtime_path: Path) -> None:
+        self._runtime_path = runtime_path
+
+    @functools.cached_property
+    def in_force(self) -> InForce | None:
+        """Its settings, read once, so that all checks judge by the same; None: it tells none."""
+        return read_in_force(self._runtime_path)
+
+
+def find_running(runtime_path: Path) -> RunningNh | None:
+    """The nh that runs with a runtime directory; None: none does."""
+    return RunningNh(runtime_path) if running_pid(runtime_path) is not None else None
+
+
+def check_host(settings: Settings, running: RunningNh | None) -> None:
     """Check all that a start with these settings needs.
+
+    Args:
+        settings: of the start.
+        running: the nh that runs with their runtime directory.
 
     Raises:
         ConfigError: a setting cannot be used.
         NotNow: what a setting names is in use, or is not on this host now.
     """
-    running = running_pid(settings.runtime_path) is not None
     for check in CHECKS.values():
         check(settings, running)
 
@@ -89,37 +110,37 @@ def _shards_of(settings: Settings) -> int:
     return settings.shards or len(usable_cpus())
 
 
-def _check_shards(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_shards(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     shards = _shards_of(settings)
     port_slices(*settings.port_range, shards)
     interface_slices(settings.interfaces, shards)
 
 
-def _check_runtime_dir(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_runtime_dir(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     check_dir(settings.runtime_path, RUNTIME_DIR, named=bool(settings.runtime_dir))
 
 
-def _check_state(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_state(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     check_store(settings)
     # a default directory that cannot be used is no reason not to start
     if settings.state and settings.state_path is not None:
         check_dir(settings.state_path, STATE_DIR, named=True)
 
 
-def _check_addresses(settings: Settings, running: bool) -> None:
-    check_addresses(settings, takes_over=running)
+def _check_addresses(settings: Settings, running: RunningNh | None) -> None:
+    check_addresses(settings, takes_over=running is not None)
 
 
-def _check_ports(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_ports(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     with port_claim(settings):
         pass
 
 
-def _check_rpc(settings: Settings, running: bool) -> None:
+def _check_rpc(settings: Settings, running: RunningNh | None) -> None:
     if settings.rpc_group_id is not None:
         check_group(settings.rpc_group_id)
     _check_distinct(settings)
-    had, own = _had_by_running(settings, running), settings.runtime_path
+    had, own = _had_by_running(running), settings.runtime_path
     for protocol in PROTOCOLS:
         addresses = protocol.addresses(settings)
         check_listeners(protocol, addresses, public=settings.rpc_public, had=had, made_later=own)
@@ -135,19 +156,19 @@ def _check_distinct(settings: Settings) -> None:
         raise NotNow(str(exc)) from exc
 
 
-def _check_http(settings: Settings, running: bool) -> None:
-    check_http(settings, had=_had_by_running(settings, running))
+def _check_http(settings: Settings, running: RunningNh | None) -> None:
+    check_http(settings, had=_had_by_running(running))
 
 
-def _had_by_running(settings: Settings, running: bool) -> Callable[[RpcAddress], bool]:
+def _had_by_running(running: RunningNh | None) -> Callable[[RpcAddress], bool]:
     """Whether the nh that runs may listen at an address.
 
     What it has at all addresses of the host, or by a name, may exclude another address of that port, and will
     be free when it yields. It may have any port if it tells no addresses, or took a port that was free.
     """
-    if not running:
+    if running is None:
         return lambda _: False
-    served = _served_in_force(settings.runtime_path)
+    served = _served(running.in_force)
 
     def had(address: RpcAddress) -> bool:
         if isinstance(address, UnixAddress):  # another container may call its directory otherwise
@@ -164,9 +185,8 @@ def _may_exclude(served: TcpAddress, address: TcpAddress) -> bool:
     return one is None or other is None or one == other or one_has_all(served, address)
 
 
-def _served_in_force(runtime_path: Path) -> list[TcpAddress] | None:
+def _served(told: InForce | None) -> list[TcpAddress] | None:
     """Where the nh that runs serves clients, as its settings have it; None: it tells no addresses."""
-    told = read_in_force(runtime_path)
     if told is None:
         return None
     try:
@@ -177,7 +197,7 @@ def _served_in_force(runtime_path: Path) -> list[TcpAddress] | None:
     return [each for each in [*served, *running.http_addresses] if isinstance(each, TcpAddress)]
 
 
-def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_kernel(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     if settings.kernel is not KernelMode.ON:
         return
     from nh.fastpath.probe import Availability, probe  # noqa: PLC0415
@@ -187,16 +207,17 @@ def _check_kernel(settings: Settings, running: bool) -> None:  # noqa: ARG001
         raise NotNow(f"kernel: media cannot be relayed inside the kernel: {why}; or use --kernel auto")
 
 
-def _check_hep(settings: Settings, running: bool) -> None:  # noqa: ARG001
+def _check_hep(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     if settings.hep_key_file:
         _ = read_secret("hep_key_file", Path(settings.hep_key_file))
 
 
-def check_takeover(settings: Settings, key: StateKey | None = None) -> None:
+def check_takeover(settings: Settings, running: RunningNh, key: StateKey | None = None) -> None:
     """Check what a start needs that makes a running nh end: nothing else than a success helps it then.
 
     Args:
         settings: of the start.
+        running: the nh that runs.
         key: of its store; None: it is read now.
 
     Raises:
@@ -206,16 +227,15 @@ def check_takeover(settings: Settings, key: StateKey | None = None) -> None:
         StatsUnavailable: there is no room for statistics beside those of the other nh.
     """
     check_server(settings)
-    _check_state_key(settings, key or state_key(settings))
+    _check_state_key(settings, running.in_force, key or state_key(settings))
     shards = _shards_of(settings)
     name = f"{segment_name(settings.runtime_path)}-{os.getpid()}"
     with own_segment(name, shards, len(settings.groups)):
         pass
 
 
-def _check_state_key(settings: Settings, key: StateKey) -> None:
+def _check_state_key(settings: Settings, running: InForce | None, key: StateKey) -> None:
     """Check whether this start opens the calls of the nh that runs with the runtime directory."""
-    running = read_in_force(settings.runtime_path)
     if running is None or not running.state_key:
         return
     if running.settings.get("state") != plain_settings(settings)["state"]:  # it opens other calls
@@ -226,8 +246,8 @@ def _check_state_key(settings: Settings, key: StateKey) -> None:
         )
 
 
-Check = Callable[[Settings, bool], None]
-"""(settings, whether an nh runs with the runtime directory): raises ConfigError or NotNow."""
+Check = Callable[[Settings, RunningNh | None], None]
+"""(settings, the nh that runs with their runtime directory): raises ConfigError or NotNow."""
 
 CHECKS: Final[Mapping[str, Check]] = {
     "shards": _check_shards,

@@ -115,7 +115,7 @@ def test_a_fault_of_a_line_that_the_file_no_longer_has_is_not_said_of_that_line(
     runs(file)
     file.write_text("")
 
-    def fail(settings: Settings) -> None:
+    def fail(settings: Settings, running: object) -> None:
         raise NotNow(f"ports: another nh has {settings.ports}")
 
     monkeypatch.setattr("nh.doctor.settings.check_host", fail)

@@ -188,7 +188,7 @@ def test_a_key_that_others_may_read_ends_the_start(key_file: Path) -> None:
     key_file.chmod(0o644)
     flags = {"hep": "127.0.0.1:9060", "hep_key_file": str(key_file)}
     with pytest.raises(ConfigError, match=r"hep_key_file: .* is open to other users"):
-        CHECKS["hep"](load_settings(flags=flags, environment={}), False)
+        CHECKS["hep"](load_settings(flags=flags, environment={}), None)
 
 
 def test_a_call_that_ends_shows_in_homer(key_file: Path) -> None:

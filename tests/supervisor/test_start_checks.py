@@ -15,8 +15,8 @@ from nh.config.sources import LoadedSettings, load_settings
 from nh.errors import ConfigError, NhError, NotNow
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
-from nh.supervisor.settings_in_force import SettingsInForce
-from nh.supervisor.start_checks import check_host, check_takeover, running_pid
+from nh.supervisor.settings_in_force import InForce, SettingsInForce, read_in_force
+from nh.supervisor.start_checks import RunningNh, check_host, check_takeover, find_running, running_pid
 from nh.supervisor.store.open import state_key
 from tools.harness.ports import claim_ports, min_max
 
@@ -32,6 +32,11 @@ def settings_with(base: dict[str, object], **changes: object) -> Settings:
     return load_settings(flags=base | changes, environment={})
 
 
+def check_start(settings: Settings) -> None:
+    """Check a start with these settings, as `nh run --check` does."""
+    check_host(settings, find_running(settings.runtime_path))
+
+
 def filled_in(settings: Mapping[str, object], word: str, text: str) -> dict[str, object]:
     """Settings of a parameter of a test, in which a word stands for what only the test knows."""
 
@@ -45,7 +50,7 @@ def filled_in(settings: Mapping[str, object], word: str, text: str) -> dict[str,
 
 def test_settings_that_can_be_used_pass_and_nothing_is_made(base: dict[str, object], tmp_path: Path) -> None:
     state = str(tmp_path / "state")
-    check_host(settings_with(base, ng=["127.0.0.1:0"], address="127.0.0.1", state=state, rpc=["[::1]:0"]))
+    check_start(settings_with(base, ng=["127.0.0.1:0"], address="127.0.0.1", state=state, rpc=["[::1]:0"]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,7 +102,7 @@ def test_what_would_end_the_start_is_said(
         taken.bind(str(tmp_path / "taken"))
         taken.listen()
         with pytest.raises(kind, match=message):
-            check_host(settings_with(base, **filled_in(changes, "TMP", str(tmp_path))))
+            check_start(settings_with(base, **filled_in(changes, "TMP", str(tmp_path))))
 
 
 def test_a_group_that_nh_may_not_give_its_socket_to_is_said(
@@ -108,9 +113,9 @@ def test_a_group_that_nh_may_not_give_its_socket_to_is_said(
 
     monkeypatch.setattr(os, "fchown", refused)
     own, other = os.getegid(), os.getegid() + 1
-    check_host(settings_with(base, rpc_group=str(own), rpc_mode="0660"))
+    check_start(settings_with(base, rpc_group=str(own), rpc_mode="0660"))
     with pytest.raises(ConfigError, match=rf"rpc_group: a socket cannot be given to group {other}: Oper"):
-        check_host(settings_with(base, rpc_group=str(other), rpc_mode="0660"))
+        check_start(settings_with(base, rpc_group=str(other), rpc_mode="0660"))
 
 
 @pytest.mark.parametrize(
@@ -128,22 +133,22 @@ def test_an_extra_that_the_store_lacks_is_said(
     with pytest.raises(
         ConfigError, match=rf"needs the extra `{extra}`; in nh's repository: pip install '\.\[{extra}\]'"
     ):
-        check_host(settings_with(base, state=state, state_key_file=str(key)))
+        check_start(settings_with(base, state=state, state_key_file=str(key)))
 
 
 def test_ports_of_another_relay_are_in_use(base: dict[str, object], tmp_path: Path) -> None:
     other = settings_with(base, runtime_dir=str(tmp_path / "other"))
     with port_claim(other), pytest.raises(NotNow, match=r"^ports: .*another nh"):
-        check_host(settings_with(base))
+        check_start(settings_with(base))
 
 
 def test_a_port_that_is_in_use_is_said_unless_nh_runs_there(base: dict[str, object]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_with(base, rpc=[f"127.0.0.1:{taken.getsockname()[1]}"])
         with pytest.raises(NotNow, match="listens on it"):
-            check_host(settings)
+            check_start(settings)
         with runtime_dir(settings.runtime_path):
-            check_host(settings)
+            check_start(settings)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +182,7 @@ def test_a_port_is_tried_beside_an_nh_that_runs_with_others(
         loaded = LoadedSettings(settings, {})
         outcome = pytest.raises(NotNow, match="listens on it") if refused else contextlib.nullcontext()
         with runtime_dir(wanted.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=2)), outcome:
-            check_host(wanted)
+            check_start(wanted)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +198,9 @@ def test_a_name_beside_its_address_is_said_and_is_no_fault_at_another_port(
     with claim_ports(4) as ports:
         one, other = (str(min(ports)), str(max(ports)))
         wanted = base | {"ng": [f"127.0.0.1:{one}"], "address": "127.0.0.1"}
-        check_host(settings_with(wanted, **filled_in(named, "PORT", other)))
+        check_start(settings_with(wanted, **filled_in(named, "PORT", other)))
         with pytest.raises(NotNow, match=message):
-            check_host(settings_with(wanted, **filled_in(named, "PORT", one)))
+            check_start(settings_with(wanted, **filled_in(named, "PORT", one)))
 
 
 def test_an_nh_that_runs_is_found_by_its_lock(tmp_path: Path) -> None:
@@ -221,4 +226,25 @@ def test_who_takes_over_stored_calls_needs_their_key(
     with runtime_dir(wanted.runtime_path):
         SettingsInForce(LoadedSettings(running, {}), shards=2, state_key=check)
         with pytest.raises(ConfigError, match="another key") if refused else contextlib.nullcontext():
-            check_takeover(wanted)
+            check_takeover(wanted, RunningNh(wanted.runtime_path))
+
+
+def test_all_checks_judge_by_one_reading_of_what_the_running_nh_tells(
+    base: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could change its settings between two checks, and each would see another nh."""
+    readings: list[Path] = []
+
+    def reading(runtime_path: Path) -> InForce | None:
+        readings.append(runtime_path)
+        return read_in_force(runtime_path)
+
+    monkeypatch.setattr("nh.supervisor.start_checks.read_in_force", reading)
+    wanted = settings_with(base, ng=["127.0.0.1:0"], http=["127.0.0.1:0"], address="127.0.0.1")
+    with runtime_dir(wanted.runtime_path):
+        SettingsInForce(LoadedSettings(wanted, {}), shards=2)
+        running = find_running(wanted.runtime_path)
+        assert running is not None
+        check_host(wanted, running)
+        check_takeover(wanted, running)
+    assert readings == [wanted.runtime_path]

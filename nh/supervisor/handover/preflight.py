@@ -69,13 +69,19 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
         Unavailable: a shard process does not start.
     """
     # a start makes its own checks
-    from nh.supervisor.start_checks import check_host, check_takeover, running_pid  # noqa: PLC0415
+    from nh.supervisor.start_checks import (  # noqa: PLC0415
+        RunningNh,
+        check_host,
+        check_takeover,
+        find_running,
+    )
     from nh.supervisor.store.open import check_server  # noqa: PLC0415
 
     check_pidfds()
-    check_host(settings)
-    if takes_over or running_pid(settings.runtime_path) is not None:
-        check_takeover(settings)
+    running = RunningNh(settings.runtime_path) if takes_over else find_running(settings.runtime_path)
+    check_host(settings, running)
+    if running is not None:
+        check_takeover(settings, running)
     elif not settings.groups:  # a standby starts without the server, and asks it again
         check_server(settings)
     _try_shard()
