@@ -40,10 +40,20 @@ def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_nam
         assert opened.name.startswith("valkeys://")
         with pytest.raises(StoreRefused, match=r"TLS: .*; ca=PATH in the URL"):
             engine("valkeys", f"127.0.0.1:{port}/0").open()
-        with pytest.raises(StoreRefused, match="TLS: "):
+        with pytest.raises(StoreRefused, match=r"TLS: .*'localhost'.*; name the server in the URL as its"):
             engine("valkeys", f"localhost:{port}/0?ca={certificate}").open()
         with pytest.raises(StoreRefused, match="cannot be read"):
             engine("valkeys", f"127.0.0.1:{port}/0?ca={tmp_path}/none").open()
+
+
+def test_an_expired_certificate_is_to_be_renewed(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, days=-1)
+    port = free_port()
+    with (
+        valkey_server(tls_options(certificate, key, port, auth_clients="no")),
+        pytest.raises(StoreRefused, match=r"TLS: .*has expired.*; renew the certificate of the server$"),
+    ):
+        engine("valkeys", f"127.0.0.1:{port}/0?ca={certificate}").open()
 
 
 @pytest.mark.parametrize(

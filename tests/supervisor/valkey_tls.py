@@ -4,8 +4,13 @@ import subprocess
 from pathlib import Path
 
 
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that it signs itself, and its key."""
+def make_certificate(directory: Path, *, days: int = 1) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that it signs itself, and its key.
+
+    Args:
+        directory: for both.
+        days: how long it is valid from now on; -1: it has expired.
+    """
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(
         [
@@ -19,7 +24,7 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
                 "ec_paramgen_curve:prime256v1",
                 "-nodes",
             ),
-            *("-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=store.example"),
+            *("-keyout", str(key), "-out", str(certificate), "-days", str(days), "-subj", "/CN=store.example"),
             *("-addext", "subjectAltName=IP:127.0.0.1"),
         ],
         check=True,

@@ -3,7 +3,7 @@
 import contextlib
 import ssl
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 from valkey.exceptions import (
     AuthenticationError,
@@ -33,6 +33,18 @@ _UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, RecursionErr
 _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to the URL"
 
 _NO_SENTINEL: Final = "the server is no Sentinel; name the Sentinels, or leave sentinel= out of the URL"
+
+_MOVING: Final = "the calls are moving to another node of the cluster ({}); it takes them when all are there"
+
+_TRUST: Final = "ca=PATH in the URL trusts the issuer of a certificate"
+
+_CERTIFICATE_REMEDIES: Final = {
+    9: "the server's certificate is not valid yet: look at the clocks of both hosts",
+    10: "renew the certificate of the server",
+    62: "name the server in the URL as its certificate does",
+    64: "name the server in the URL by an address or a name that its certificate has",
+}
+"""What to do about a certificate by the error of OpenSSL (x509_vfy.h); _TRUST for any other."""
 
 _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str], ...]] = (
     (AuthenticationError, "Authentication required", StoreRefused, _NO_PASSWORD),
@@ -72,6 +84,32 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
         StoreUnavailable,
         "the calls are at another node of a cluster ({}); a URL with valkey+cluster:// finds it",
     ),
+    (ResponseError, "ASK", StoreUnavailable, _MOVING),
+    (ResponseError, "TRYAGAIN", StoreUnavailable, _MOVING),
+    (
+        ResponseError,
+        "CLUSTERDOWN",
+        StoreUnavailable,
+        "the cluster is down ({}); `valkey-cli --cluster check` says why",
+    ),
+    (
+        ResponseError,
+        "MASTERDOWN",
+        StoreUnavailable,
+        "the server is a replica without its primary ({}); name the primary, or say ?sentinel=NAME",
+    ),
+    (
+        ResponseError,
+        "NOREPLICAS",
+        StoreUnavailable,
+        "the server has too few replicas to write ({}); start them, or correct its min-replicas-to-write",
+    ),
+    (
+        ResponseError,
+        "MISCONF",
+        StoreUnavailable,
+        "the server cannot save its data ({}); look at its disk and its log",
+    ),
     (ResponseError, "unknown command 'SENTINEL'", StoreUnavailable, _NO_SENTINEL),
     (ResponseError, "unknown command `SENTINEL`", StoreUnavailable, _NO_SENTINEL),  # before Redis 7
     (
@@ -108,8 +146,10 @@ def _failure(name: str, exc: Exception) -> StoreUnavailable:
         return StoreRefused(
             f"{name}: TLS: {said}; the server wants a certificate: add cert=PATH and key=PATH to the URL"
         )
-    if _comes_from(exc, ssl.SSLCertVerificationError):
-        return StoreRefused(f"{name}: TLS: {said}; ca=PATH in the URL trusts the issuer of a certificate")
+    untrusted = _cause(exc, ssl.SSLCertVerificationError)
+    if untrusted is not None:
+        remedy = _CERTIFICATE_REMEDIES.get(untrusted.verify_code, _TRUST)
+        return StoreRefused(f"{name}: TLS: {said}; {remedy}")
     for kind, beginning, error, sentence in _SENTENCES:
         if isinstance(exc, kind) and said.startswith(beginning):
             return error(f"{name}: {sentence.format(said)}")
@@ -118,12 +158,14 @@ def _failure(name: str, exc: Exception) -> StoreUnavailable:
 
 def has_waited(failure: StoreUnavailable) -> bool:
     """Whether a request waited in vain for its reply, or for its connection."""
-    return _comes_from(failure, TimeoutError)
+    return _cause(failure, TimeoutError) is not None
 
 
-def _comes_from(exc: BaseException | None, kind: type[Exception]) -> bool:
-    while exc is not None:
-        if isinstance(exc, kind):
-            return True
+_Kind = TypeVar("_Kind", bound=BaseException)
+
+
+def _cause(exc: BaseException | None, kind: type[_Kind]) -> _Kind | None:
+    """The first of an exception and its causes that is of a kind; None: none is."""
+    while exc is not None and not isinstance(exc, kind):
         exc = exc.__cause__ or exc.__context__
-    return False
+    return exc
