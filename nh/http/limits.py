@@ -3,7 +3,10 @@
 from typing import Final
 
 MAX_CONNECTIONS: Final = 256
-"""Most connections at once; a request beyond gets 503."""
+"""Most connections at once; a request beyond gets 503, unless it asks how nh is."""
+
+MAX_OPEN: Final = 1024
+"""A connection beyond so many is closed: each takes memory, also without a request."""
 
 MAX_WEBSOCKETS: Final = 128
 """Most of them that are WebSockets."""

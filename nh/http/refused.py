@@ -15,7 +15,7 @@ LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about one limit."""
 
 LIMITS: Final = {
-    "connections": "requests get 503: too many connections are open; close idle clients, or ask less often",
+    "connections": "requests get 503: too many connections are open; close idle ones, or ask less often",
     "websockets": "WebSockets get 403: too many are open; spread them over more relays",
     "requests": "requests of the API get 503: too many wait for nh; ask less often",
     "ng": "requests of ng get 503: too many are under way; spread the calls over more relays",
@@ -39,17 +39,6 @@ class Refusals:
         """Count one refusal, and log it."""
         self.counts[limit] += 1
         self._logs[limit].log(logging.WARNING, "http: %s", LIMITS[limit])
-
-
-class ConcurrencyFilter(logging.Filter):
-    """Counts what uvicorn refuses for its limit on connections, in the place of its log line for each."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See logging.Filter."""
-        if record.msg != "Exceeded concurrency limit.":
-            return True
-        REFUSALS.note("connections")
-        return False
 
 
 REFUSALS: Final = Refusals()

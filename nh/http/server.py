@@ -2,28 +2,29 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from nh.http.app import make_app
+from nh.http.connections import ConnectionLimit
 from nh.http.limits import (
     FIRST_REQUEST_S,
     KEEP_ALIVE_S,
-    MAX_CONNECTIONS,
     MAX_HEAD_BYTES,
+    MAX_OPEN,
     PING_S,
     REQUEST_S,
     SHUTDOWN_S,
     WEBSOCKET_SEND_S,
 )
-from nh.http.refused import REFUSALS, ConcurrencyFilter
+from nh.http.refused import REFUSALS
 from nh.ipc.http_config import (
     HEARTBEAT,
     HEARTBEAT_S,
@@ -65,11 +66,22 @@ class BoundedProtocol(H11Protocol):
     uvicorn limits only how long a connection may be idle between requests.
     """
 
+    _has_all = False
+    """Whether the client sends nothing any more."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._deadline = _Deadline()
         self._deadline.begin(transport, REQUEST_S)
+        if len(self.connections) > MAX_OPEN:
+            REFUSALS.note("connections")
+            transport.abort()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """See asyncio.Protocol: a client that has sent its last request may still read the reply to it."""
+        self._has_all = True
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -90,6 +102,8 @@ class BoundedProtocol(H11Protocol):
         """The response is with the transport, which may still have to send it."""
         self._deadline.end()
         super().on_response_complete()
+        if self._has_all and self.cycle.response_complete:
+            self.transport.close()
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:
             self._deadline.begin(self.transport, REQUEST_S)
@@ -192,9 +206,9 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         on_end: called when it is time to end; requests under way still get their replies.
     """
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
-    refused = ConcurrencyFilter()
-    logging.getLogger("uvicorn.error").addFilter(refused)
-    server = _Server(_server_config(config))
+    limit = ConnectionLimit(make_app(config))
+    server = _Server(_server_config(limit))
+    limit.open = server.server_state.connections
 
     def end() -> None:
         server.should_exit = True
@@ -204,15 +218,12 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         _ = _Supervision(link, end)
         await server.serve(sockets)
 
-    try:
-        asyncio.run(run())
-    finally:
-        logging.getLogger("uvicorn.error").removeFilter(refused)
+    asyncio.run(run())
 
 
-def _server_config(config: HttpConfig) -> uvicorn.Config:
+def _server_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(config),
+        app,
         http=BoundedProtocol,
         ws=BoundedWebSocket,
         lifespan="off",
@@ -220,7 +231,6 @@ def _server_config(config: HttpConfig) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=int(KEEP_ALIVE_S),
         timeout_graceful_shutdown=SHUTDOWN_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
-from nh.http import ng, ng_link, relay, server
+from nh.http import connections, ng, ng_link, relay, server
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -30,6 +30,11 @@ PING = b"c d7:command4:pinge"
 @pytest.fixture
 def short_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "REQUEST_S", SHORT_S)
+
+
+@pytest.fixture
+def long_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", 60.0)
 
 
 @pytest.fixture
@@ -161,16 +166,65 @@ def test_a_head_that_is_too_long_is_refused(address: tuple[str, int]) -> None:
     assert get(address).status_code == 200
 
 
+@pytest.mark.usefixtures("long_requests")
 def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
     with served(tmp_path) as address:
         with counted("connections"), contextlib.ExitStack() as stack:
             for _ in range(15):
                 stack.enter_context(connected(address))
             eventually(lambda: get(address).status_code == 503, "a request is refused")
+            refused = get(address, "/api/calls")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+            assert refused.headers["connection"] == "close"
+            assert get(address, "/readyz").json()["why"].startswith("no statistics"), "it is answered"
         eventually(lambda: get(address).status_code == 200, "requests are served again")
+
+
+@pytest.mark.usefixtures("long_requests")
+def test_so_many_connections_that_they_take_memory_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_OPEN", 10)
+    with served(tmp_path) as address, counted("connections"), contextlib.ExitStack() as stack:
+        first = [stack.enter_context(connected(address)) for _ in range(10)]
+        until_accepted(first[-1])
+        assert was_closed(stack.enter_context(connected(address)))
+        for sock in first:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 503")
+
+
+def until_accepted(sock: socket.socket) -> None:
+    """Wait until the server has a connection, and with it those that were made before."""
+    sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    received = b""
+    while not received.endswith(b"}"):
+        received += sock.recv(10_000)
+
+
+@pytest.mark.usefixtures("long_requests")
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_client_that_has_sent_its_last_request_gets_the_reply(
+    address: tuple[str, int], requests: int
+) -> None:
+    with connected(address) as sock:
+        sock.sendall(b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * requests)
+        sock.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert received.count(b"HTTP/1.1 200") == requests
+    assert received.endswith(b"}")
+
+
+@pytest.mark.usefixtures("long_requests")
+def test_half_a_request_at_the_end_of_a_connection_gets_none(tmp_path: Path) -> None:
+    lines = ("POST /ng HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 9")
+    with played(tmp_path, lambda message: message) as address, connected(address) as sock:
+        sock.sendall("\r\n".join((*lines, "", "")).encode())
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(100) == b""
 
 
 def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
