@@ -29,9 +29,8 @@ def reload(
     if as_json:
         typer.echo(json_text(done))
         return
-    typer.echo(f"applied: {', '.join(done.applied)}" if done.applied else "nothing to apply")
-    if done.needs_upgrade:
-        typer.echo(f"`nh upgrade` applies: {', '.join(done.needs_upgrade)}")
+    for line in done.lines():
+        typer.echo(line)
 
 
 def log(

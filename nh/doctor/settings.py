@@ -10,7 +10,7 @@ from nh.doctor.findings import Findings, failure, fault_and_remedy, ok, warning
 from nh.doctor.host import Patient
 from nh.errors import NhError
 from nh.printable import counted
-from nh.supervisor.reload import CHANGEABLE
+from nh.supervisor.reload import CHANGEABLE, NEEDS_RESTART
 from nh.supervisor.settings_in_force import RUN_TIME
 from nh.supervisor.start_checks import check_host, find_running
 
@@ -69,8 +69,9 @@ def _judge(compared: Comparison) -> Findings:
         )
     pending = [each for each in compared.differences if each not in own and each not in asked]
     for each in pending:
-        command = "nh reload" if each.name in CHANGEABLE else "nh upgrade"
-        yield warning(_apart(each), "the change is not in force", f"`{command}` brings it into force")
+        command = "`nh reload`" if each.name in CHANGEABLE else "`nh upgrade`"
+        command = "a restart of nh" if each.name in NEEDS_RESTART else command
+        yield warning(_apart(each), "the change is not in force", f"{command} brings it into force")
     if pending:
         yield from _could_be_used(compared)
 

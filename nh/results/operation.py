@@ -1,5 +1,7 @@
 """The results of what operators ask for, and failures."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from nh.errors import NhError
@@ -32,10 +34,20 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     Attributes:
         applied: names of settings that are in force now.
         needs_upgrade: names of settings that an upgrade applies.
+        needs_restart: names of settings that only an end of nh and another start apply.
     """
 
     applied: tuple[str, ...]
     needs_upgrade: tuple[str, ...]
+    needs_restart: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """What has been done, and what is to do, for people."""
+        yield f"applied: {', '.join(self.applied)}" if self.applied else "nothing to apply"
+        if self.needs_upgrade:
+            yield f"`nh upgrade` applies: {', '.join(self.needs_upgrade)}"
+        if self.needs_restart:
+            yield f"a restart of nh applies: {', '.join(self.needs_restart)}"
 
 
 class LogState(msgspec.Struct, frozen=True, tag="log_state"):

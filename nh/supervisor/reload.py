@@ -46,6 +46,9 @@ CHANGEABLE: Final = frozenset(
 )
 """The settings that can change at run time."""
 
+NEEDS_RESTART: Final = frozenset({"runtime_dir"})
+"""The settings that no upgrade changes: the next supervisor finds the calls by them."""
+
 
 class Reloader:
     """Changes the settings of a running nh.
@@ -110,12 +113,28 @@ class Reloader:
             name for name in Settings.__struct_fields__ if getattr(new, name) != getattr(self._settings, name)
         ]
         applied = tuple(name for name in differ if name in CHANGEABLE)
-        waiting = tuple(name for name in differ if name not in CHANGEABLE)
+        waiting = tuple(name for name in differ if name not in CHANGEABLE | NEEDS_RESTART)
+        restart = tuple(name for name in differ if name in NEEDS_RESTART)
         self._apply(
             {name: getattr(new, name) for name in applied}, {name: origins.get(name) for name in applied}
         )
-        logger.info("reload: %s", describe(Reloaded(applied, waiting)))
-        return Reloaded(applied, waiting)
+        reloaded = Reloaded(applied, waiting, restart)
+        logger.info("reload: %s", "; ".join(reloaded.lines()))
+        return reloaded
+
+    def why_no_upgrade(self) -> str:
+        """Why the next code could not go on with the settings as they are now; "" if nothing is known."""
+        own = self._settings.runtime_path
+        try:
+            wanted = self._reread().settings.runtime_path
+        except ConfigError:  # the installed code judges its settings
+            return ""
+        if wanted.resolve() == own.resolve():
+            return ""
+        return (
+            f"runtime_dir: {wanted} is not {own}, where the next nh finds the calls; set it back, or end nh and"
+            " start it again"
+        )
 
     def set_log(self, level: LogLevel | None, area: str) -> LogState:
         """Change a level of the log until the next reload or start; None: change nothing.
@@ -154,11 +173,3 @@ class Reloader:
     def _send(self, slot: ShardSlot) -> None:
         if not slot.send_settings():
             self._loop.call_later(RETRY_S, functools.partial(self._send, slot))
-
-
-def describe(reloaded: Reloaded) -> str:
-    """One line about a reload."""
-    applied = f"applied: {', '.join(reloaded.applied)}" if reloaded.applied else "nothing to apply"
-    if not reloaded.needs_upgrade:
-        return applied
-    return f"{applied}; `nh upgrade` applies: {', '.join(reloaded.needs_upgrade)}"

@@ -125,6 +125,7 @@ class Supervisor:
                 drain=self._drain,
                 publisher=self._publisher,
                 leave_signals=leave_signals,
+                why_not=self._reloader.why_no_upgrade,
             )
             self._stack.callback(self._upgrade.close)
             runtime.zygote.start(self._manager.start)

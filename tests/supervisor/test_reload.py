@@ -149,6 +149,27 @@ def test_what_needs_an_upgrade_is_named_every_time(testbed: ReloadTestbed) -> No
     assert testbed.reload() == Reloaded((), ("shards",))
 
 
+def test_a_directory_in_which_no_call_would_be_found_needs_a_restart(
+    testbed: ReloadTestbed, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    reloaded = testbed.reload(runtime_dir=str(other), shards=4)
+    assert reloaded == Reloaded((), ("shards",), ("runtime_dir",))
+    assert list(reloaded.lines()) == [
+        "nothing to apply",
+        "`nh upgrade` applies: shards",
+        "a restart of nh applies: runtime_dir",
+    ]
+    assert testbed.reloader.why_no_upgrade().startswith(f"runtime_dir: {other} is not {tmp_path}, where ")
+    other.symlink_to(tmp_path)
+    assert testbed.reloader.why_no_upgrade() == "", "it is the same one by another name"
+
+
+def test_the_installed_code_judges_settings_that_this_one_cannot_use(testbed: ReloadTestbed) -> None:
+    testbed.bad = "/etc/nh.toml:1: 'of_the_next_release' is no setting"
+    assert testbed.reloader.why_no_upgrade() == ""
+
+
 def test_limits_of_the_supervisor_change(testbed: ReloadTestbed) -> None:
     testbed.reload(idle_client_s=10.0, max_clients=5, hang_s=7.0)
     assert testbed.rpc.limits == (10.0, 5)

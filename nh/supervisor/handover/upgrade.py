@@ -58,6 +58,7 @@ class UpgradeController:
         drain: its state is handed over.
         publisher: stopped, because the next supervisor publishes.
         leave_signals: leaves signals to the program that is executed.
+        why_not: why the next code could not go on with the settings as they are now; "" if nothing is known.
 
     Attributes:
         leaving: whether the handover has begun.
@@ -72,6 +73,7 @@ class UpgradeController:
         drain: DrainPolicy,
         publisher: Publisher,
         leave_signals: LeaveSignals,
+        why_not: Callable[[], str],
     ) -> None:
         self.leaving = False
         self._runtime = runtime
@@ -80,6 +82,7 @@ class UpgradeController:
         self._drain = drain
         self._publisher = publisher
         self._leave_signals = leave_signals
+        self._why_not = why_not
         self._closed = False
         self._checking = False
         self._deferred_signals: list[signal.Signals] = []
@@ -107,6 +110,9 @@ class UpgradeController:
         why = self._reason_to_stay() or ("an upgrade has begun" if self._checking else "")
         if why:
             _refuse(f"no upgrade now: {why}", reply)
+            return
+        if why := self._why_not():
+            _refuse(f"everything stays as it is: {why}", reply)
             return
         argv = own_argv(shards)
 
