@@ -6,15 +6,21 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from nh.cli.main import app
+from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports, min_max
 from tools.harness.program import Program
 
 
-def test_a_reload_says_that_it_needs_a_restart_and_an_upgrade_is_refused(tmp_path: Path) -> None:
-    config, before, after = (tmp_path / name for name in ("nh.toml", "before", "after"))
+def test_a_reload_says_that_it_needs_a_restart_and_an_upgrade_is_refused() -> None:
+    with own_directory() as directory:
+        assert_told_and_refused(directory)
 
-    def write(directory: Path) -> None:
-        config.write_text(f"runtime_dir = '{directory}'\nports = '{ports}'\nshards = 1\nstate = 'off'\n")
+
+def assert_told_and_refused(directory: Path) -> None:
+    config, before, after = (directory / name for name in ("nh.toml", "before", "after"))
+
+    def write(runtime_dir: Path) -> None:
+        config.write_text(f"runtime_dir = '{runtime_dir}'\nports = '{ports}'\nshards = 1\nstate = 'off'\n")
 
     def nh(command: str) -> Result:
         return CliRunner().invoke(app, [command, "--runtime-dir", str(before)])
