@@ -1,6 +1,6 @@
 """The limit on connections: beyond it requests get 503, but for those that ask how nh is.
 
-A health check that failed because other clients have too many connections would take a relay from its proxies.
+A health check that failed because others have too many connections would take a relay from its proxies.
 """
 
 from collections.abc import Collection

@@ -132,8 +132,8 @@ class Reloader:
         if wanted.resolve() == own.resolve():
             return ""
         return (
-            f"runtime_dir: {wanted} is not {own}, where the next nh finds the calls; set it back, or end nh and"
-            " start it again"
+            f"runtime_dir: {wanted} is not {own}, where the next nh finds the calls; set it back, or end nh"
+            " and start it again"
         )
 
     def set_log(self, level: LogLevel | None, area: str) -> LogState:

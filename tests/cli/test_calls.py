@@ -250,9 +250,7 @@ def drawn(width: int | None, *calls: CallSummary) -> list[str]:
         (202, IPV6_ENDS, 1),
     ],
 )
-def test_the_columns_fit_into_the_terminal(
-    width: int, ends: tuple[EndSummary, ...], lines_each: int
-) -> None:
+def test_the_columns_fit_into_the_terminal(width: int, ends: tuple[EndSummary, ...], lines_each: int) -> None:
     lines = drawn(width, summary(*ends, call_id=b"abcdefgh"), summary(*ENDS, call_id=b"ijklmnop"))
     assert len(lines) == 3 * lines_each
     assert max(map(len, lines)) <= width
@@ -282,7 +280,7 @@ class APage:
     def __init__(self, *calls: CallSummary) -> None:
         self._calls = list(calls)
 
-    def request(self, command: ListCalls) -> CallList:  # noqa: ARG002
+    def request(self, command: ListCalls) -> CallList:
         call = self._calls.pop(0)
         return CallList((call,), call.call_id if self._calls else b"", more=bool(self._calls))
 

@@ -1,4 +1,4 @@
-"""A runtime directory that changes in the file of settings: the next nh would find neither calls nor shards."""
+"""Another runtime directory in the file of settings: the next nh would find neither calls nor shards."""
 
 import sys
 from pathlib import Path
@@ -35,8 +35,8 @@ def assert_told_and_refused(directory: Path) -> None:
             refused = nh("upgrade")
             assert refused.exit_code == 1
             assert refused.stderr.splitlines()[-1] == (
-                f"nh: everything stays as it is: runtime_dir: {after} is not {before}, where the next nh finds"
-                " the calls; set it back, or end nh and start it again"
+                f"nh: everything stays as it is: runtime_dir: {after} is not {before}, where the next nh"
+                " finds the calls; set it back, or end nh and start it again"
             )
             assert nh("reload").exit_code == 0, "it goes on"
         assert not after.exists()
