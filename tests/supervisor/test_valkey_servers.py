@@ -14,7 +14,7 @@ from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.url import parse_url
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
-from tests.supervisor.valkey_tls import make_certificate, tls_options
+from tests.supervisor.valkey_tls import expire, make_certificate, tls_options
 from tools.harness.ports import free_port
 from tools.harness.program import Program
 from tools.harness.valkey_server import ValkeyServer, program_name, valkey_server
@@ -47,7 +47,8 @@ def test_a_server_over_tls_is_used_if_its_certificate_is_trusted_and_has_its_nam
 
 
 def test_an_expired_certificate_is_to_be_renewed(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path, days=-1)
+    certificate, key = make_certificate(tmp_path)
+    expire(certificate, key)
     port = free_port()
     with (
         valkey_server(tls_options(certificate, key, port, auth_clients="no")),
