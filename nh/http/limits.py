@@ -6,7 +6,7 @@ MAX_CONNECTIONS: Final = 256
 """Most connections at once; a request beyond gets 503, unless it asks how nh is."""
 
 MAX_OPEN: Final = 1024
-"""A connection beyond so many is closed: each takes memory, also without a request."""
+"""Beyond so many connections, one without a request is closed, as each takes memory: seldom the latest."""
 
 MAX_WEBSOCKETS: Final = 128
 """Most of them that are WebSockets."""

@@ -76,12 +76,12 @@ class BoundedProtocol(H11Protocol):
         self._deadline.begin(transport, REQUEST_S)
         if len(self.connections) > MAX_OPEN:
             REFUSALS.note("connections")
-            transport.abort()
+            next(filter(_waits, self.connections)).transport.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """See asyncio.Protocol: a client that has sent its last request may still read the reply to it."""
         self._has_all = True
-        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
+        return not _is_new(self) and not self.cycle.more_body and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -195,6 +195,11 @@ class _Server(uvicorn.Server):
 def _is_new(connection: object) -> bool:
     """Whether a client has connected, and no request of it has come yet."""
     return isinstance(connection, BoundedProtocol) and connection.cycle is None
+
+
+def _waits(connection: Any) -> bool:
+    """The same of a connection that is not about to be closed."""
+    return _is_new(connection) and not connection.transport.is_closing()
 
 
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:

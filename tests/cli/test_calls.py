@@ -263,6 +263,15 @@ def test_the_columns_fit_into_the_terminal(width: int, ends: tuple[EndSummary, .
                 assert values[at - 1] == " " != values[at]
 
 
+def test_an_address_that_is_longer_than_the_line_shifts_no_other_one() -> None:
+    lines = drawn(40, summary(*IPV6_ENDS), summary(*ENDS))
+    assert [len(line) > 40 for line in lines if "call-id" not in line and "aaa" not in line] == [
+        *(False, False),  # the titles
+        *(True, False),
+        *(False, False),
+    ]
+
+
 def test_a_program_gets_a_line_for_each_call_however_long_its_addresses_are() -> None:
     assert len(drawn(None, summary(*IPV6_ENDS), summary(*ENDS))) == 3
 

@@ -1,6 +1,7 @@
 """What clients may use of the HTTP process: time, size, number. The limits are short here."""
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -189,20 +190,34 @@ def test_so_many_connections_that_they_take_memory_are_closed(
 ) -> None:
     monkeypatch.setattr(server, "MAX_OPEN", 10)
     with served(tmp_path) as address, counted("connections"), contextlib.ExitStack() as stack:
-        first = [stack.enter_context(connected(address)) for _ in range(10)]
-        until_accepted(first[-1])
-        assert was_closed(stack.enter_context(connected(address)))
-        for sock in first:
-            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert sock.recv(100).startswith(b"HTTP/1.1 503")
+        used = [stack.enter_context(connected(address)) for _ in range(5)]
+        for sock in used:
+            ask_for_health(sock)
+        idle = [stack.enter_context(connected(address)) for _ in range(8)]
+        closed = closed_of(idle, 3)
+        assert len(closed) == 3
+        for sock in (*used, *(each for each in idle if each not in closed)):
+            ask_for_health(sock)
 
 
-def until_accepted(sock: socket.socket) -> None:
-    """Wait until the server has a connection, and with it those that were made before."""
+def closed_of(idle: list[socket.socket], number: int) -> set[socket.socket]:
+    """Wait until the server has closed so many connections; it sends nothing."""
+
+    def closed() -> set[socket.socket]:
+        return set(select.select(idle, [], [], 0)[0])
+
+    eventually(lambda: len(closed()) >= number, "connections are closed")
+    return closed()
+
+
+def ask_for_health(sock: socket.socket) -> None:
+    """A request with its reply; the connection stays."""
     sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     received = b""
     while not received.endswith(b"}"):
-        received += sock.recv(10_000)
+        part = sock.recv(10_000)
+        assert part, received
+        received += part
 
 
 @pytest.mark.usefixtures("long_requests")

@@ -50,10 +50,16 @@ def layout_for(width: int | None, calls: Iterable[CallSummary], least: int = _IP
     """
     ends = (end for call in calls for end in (call.from_, call.to) if end is not None)
     address = max((least, *(len(end.address or "") for end in ends)))
-    both = 2 * len(_END.format("", address, "", "", "")) + len("  ") * 2
+    beside = len(_END.format("", 0, "", "", ""))
+    both = 2 * (address + beside) + len("  ") * 2
     if width is None or width >= len(_CALL_TITLES) + both + len("  ") + _CALL_ID:
         return Layout(1, address)
-    return Layout(2 if width >= both else 3, address)
+    if width >= both:
+        return Layout(2, address)
+    fits = (
+        width - len("  ") - beside
+    )  # what is longer than a line shifts what is behind it, and no other line
+    return Layout(3, max(_IPV4, min(address, fits)))
 
 
 def titles(layout: Layout) -> Text:
@@ -77,9 +83,10 @@ def _laid_out(layout: Layout, about: str, ends: list[str], call_id: str) -> str:
         case 1:
             return "  ".join((about, *ends, call_id))
         case 2:
-            return "\n  ".join((f"{about}  {call_id}", *(["  ".join(ends)] if ends else [])))
+            below = ["  ".join(ends)] if ends else []
         case _:
-            return "\n  ".join((f"{about}  {call_id}", *ends))
+            below = ends
+    return "\n  ".join((f"{about}  {call_id}", *map(str.rstrip, below)))
 
 
 def _end(layout: Layout, end: EndSummary | None) -> str:
