@@ -25,6 +25,7 @@ from nh.supervisor.records.records import Records
 from nh.supervisor.records.targets import FileTarget, open_target
 from nh.supervisor.records.writer import json_line
 from nh.wire.native.values import from_json
+from tests.supervisor.no_threads import no_threads
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 AT = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -171,6 +172,24 @@ def test_a_directory_that_is_not_there_loses_records_until_it_is(tmp_path: Path)
 
 
 # --- sockets --------------------------------------------------------------------------------------
+
+
+def test_a_host_without_threads_loses_records_until_it_has_one(to_file: Running, path: Path) -> None:
+    with no_threads("records"):
+        to_file.records.add(b"lost", record(b"lost"))
+        to_file.counted(written=0, lost=1)
+    to_file.records.add(b"next", record(b"next"))
+    to_file.counted(written=1, lost=1)
+    assert lines(path) == ["next"]
+
+
+def test_nh_ends_well_where_it_never_had_a_thread_for_records(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with no_threads("records"), contextlib.closing(Running(records=(str(path),))) as running:
+        running.records.add(b"lost", record(b"lost"))
+    assert "no thread can be started; raise the limit on processes" in caplog.text
+    assert running.stats.records_lost == 1
 
 
 def test_a_reader_of_datagrams_gets_one_for_each_and_may_come_and_go(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nh.calls.timeouts import TimeoutTarget
@@ -22,6 +23,7 @@ from nh.supervisor.timeouts import reports, send
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries, xmlrpc_bodies
 from nh.supervisor.timeouts.reports import MAX_WAITING, TimeoutReports
 from tests.profiles import examples
+from tests.supervisor.no_threads import no_threads
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALL = MediaTimedOut(b"c@h", ((b"a", b"b"),), "expired", 61.5, 42)
@@ -114,6 +116,7 @@ def test_the_formats_are_those_of_rtpengine(form: str, calls: list[tuple[str, ..
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(XmlrpcFormat))
+@example("\ufffe\uffff".encode(), b"\x7f\0<&>", XmlrpcFormat.KAMAILIO)
 def test_whatever_the_identifiers_are_the_messages_can_be_read(
     call_id: bytes, tag: bytes, form: XmlrpcFormat
 ) -> None:
@@ -255,6 +258,32 @@ def test_a_refused_report_is_counted_and_logged(caplog: pytest.LogCaptureFixture
         running.report(told(socket="tcp:192.0.2.1:25"))
     assert stats.timeouts_refused == 1
     assert "timeout_socket does not list" in caplog.text
+
+
+def test_a_host_without_threads_loses_reports_until_it_has_one(
+    server: ThreadingHTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with reporting(timeout_url=(f"http://127.0.0.1:{server.server_port}/",)) as (running, stats):
+        with no_threads("timeout reports"):
+            running.report(CALL)
+        assert (stats.timeouts_lost, counted(running, stats)) == (1, 0)
+        assert "no thread can be started; raise the limit on processes" in caplog.text
+        running.report(CALL)
+        eventually(lambda: counted(running, stats), "the next one is sent")
+    assert stats.timeouts_reported == 1
+
+
+def test_a_shortage_of_descriptors_at_the_first_report_ends_no_thread(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reporting(timeout_url=(f"http://127.0.0.1:{server.server_port}/",)) as (running, stats):
+        with monkeypatch.context() as short:
+            short.setitem(sys.modules, "nh.supervisor.timeouts.send", None)  # its import fails
+            running.report(CALL)
+            eventually(lambda: counted(running, stats), "it is given up")
+        running.report(CALL)
+        eventually(lambda: counted(running, stats) == 2, "the next one is sent")
+    assert (stats.timeouts_failed, stats.timeouts_reported) == (1, 1)
 
 
 def test_a_receiver_that_is_silent_is_given_up() -> None:

@@ -16,7 +16,9 @@ from typing import Final
 import msgspec
 
 from nh.logs.throttle import RateLimitedLogger
+from nh.reasons import shortage
 from nh.results import CallRecord
+from nh.supervisor.host.threads import start_thread
 from nh.supervisor.records.targets import Target, open_target
 from nh.wire.native.values import to_json
 
@@ -63,12 +65,17 @@ class RecordWriter:
         self._started = False
 
     def put(self, record: bytes) -> None:
-        """Write a record (nh.results.CallRecord in msgpack) soon, or lose it if too many wait."""
-        if not self._started:
-            self._started = True
-            self._thread.start()
+        """Write a record (nh.results.CallRecord in msgpack) soon.
+
+        It is lost if too many wait, or if there is no thread; the next one tries to start it again.
+        """
         try:
+            if not self._started:
+                start_thread(self._thread)
+                self._started = True
             self._waiting.put_nowait(record)
+        except OSError as exc:
+            self._lose(shortage(exc))
         except queue.Full:
             self._lose(f"{MAX_WAITING} wait already")
 

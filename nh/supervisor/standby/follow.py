@@ -11,6 +11,7 @@ from nh.logs.throttle import FaultLog
 from nh.printable import counted
 from nh.stats.layout import StandbyGroup, SupervisorStats
 from nh.stats.standby import LATE_S
+from nh.supervisor.host.threads import start_thread
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower, Standing
@@ -71,11 +72,17 @@ class Following:
         group.ready = int(caught_up_at is not None and not group.fault and group.lag_s <= LATE_S)
 
     def start(self) -> None:
-        """Follow in a thread."""
-        self.free = None
+        """Follow in a thread. Raises OSError if it cannot be started."""
+        self.free = self._thread = None
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="standby", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="standby", daemon=True)
+        start_thread(thread)
+        self._thread = thread
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
         """End the thread, which may wait for one reply."""

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Final
 from nh.commands import Command, GetStats, Ping, Promote, Reload, Upgrade
 from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
 from nh.printable import counted
+from nh.reasons import shortage
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.rpc.events import RequestOrigin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
 from nh.supervisor.host.signals import signals_on
+from nh.supervisor.host.threads import start_thread
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
-from nh.supervisor.standby.follow import Following
+from nh.supervisor.standby.follow import AWAY_S, Following
 from nh.supervisor.store.open import WantedGroup
 from nh.version import __version__
 
@@ -77,7 +79,7 @@ class Standby:
             runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
             runtime.notifier.ready(self._status_line())
             self._tell()
-            self._following.start()
+            self._follow()
             runtime.loop.run()
             self._following.stop()
         publisher.stop()
@@ -98,7 +100,8 @@ class Standby:
             leave = threading.Thread(
                 target=self._followers.leave, args=(self._taken,), name="leave", daemon=True
             )
-            leave.start()
+            with contextlib.suppress(OSError):  # then the server forgets this standby by itself
+                start_thread(leave)
             return
         if outcome is Outcome.ENDED:
             runtime.notifier.stopping()
@@ -159,8 +162,17 @@ class Standby:
             self._taken = group.name
             self._end(Outcome.PROMOTED)
         finally:
-            if self._outcome is None:
-                self._following.start()
+            self._follow()
+
+    def _follow(self) -> None:
+        """Follow, if this is a standby still; where there is no thread for it, try again a second later."""
+        if self._outcome is not None or self._following.running:
+            return
+        try:
+            self._following.start()
+        except OSError as exc:
+            self._following.fail(f"the calls cannot be followed: {shortage(exc)}")
+            self._runtime.loop.call_later(AWAY_S, self._follow)
 
     # --- what it says of itself -------------------------------------------------------------------
 

@@ -5,13 +5,17 @@ A client may name an address with its call, so nh connects only where the settin
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from nh.config import Settings
 from nh.config.table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
+
+
+_NO_CHARACTERS: Final = "\ufffe\uffff"
+"""What XML cannot have beside control characters."""
 
 
 class Delivery(NamedTuple):
@@ -127,6 +131,6 @@ def _call(method: str, *params: str) -> bytes:
 
 
 def _escape(text: str) -> str:
-    """Text in XML (XML 1.0 2.4); control characters, which XML cannot have, become backslash escapes."""
+    """Text in XML (XML 1.0 2.2, 2.4); characters that XML cannot have become backslash escapes."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(each if each >= " " else f"\\x{ord(each):02x}" for each in escaped)
+    return "".join(f"\\x{ord(each):02x}" if each < " " or each in _NO_CHARACTERS else each for each in escaped)

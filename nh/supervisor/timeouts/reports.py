@@ -9,14 +9,15 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 from nh.config import Settings
 from nh.ipc.report_messages import MediaTimedOut
 from nh.logs.throttle import RateLimitedLogger
 from nh.printable import short_id
+from nh.reasons import shortage
 from nh.stats import SupervisorStats
+from nh.supervisor.host.threads import start_thread
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries
 
 logger = logging.getLogger(__name__)
@@ -62,20 +63,24 @@ class TimeoutReports:
                     short_id(timed_out.call_id),
                     each.why,
                 )
-            elif not self._queue_of(each.target).put(each):
+            elif why := self._put(each):
                 self._stats.timeouts_lost += 1
                 self._log.log(
                     logging.WARNING,
-                    "the timeout of call '%s' is not reported: %d messages to %s wait already",
+                    "the timeout of call '%s' is not reported: %s",
                     short_id(timed_out.call_id),
-                    MAX_WAITING,
-                    each.target,
+                    why,
                 )
 
-    def _queue_of(self, target: str) -> "_Queue":
-        if target not in self._queues:  # as many as the settings have
-            self._queues[target] = _Queue(target)
-        return self._queues[target]
+    def _put(self, delivery: Delivery) -> str:
+        """Have a message sent; returns why it is lost, "" if it is not."""
+        target = delivery.target
+        try:
+            if target not in self._queues:  # as many as the settings have
+                self._queues[target] = _Queue(target)
+        except OSError as exc:
+            return f"{target}: {shortage(exc)}"
+        return "" if self._queues[target].put(delivery) else f"{MAX_WAITING} messages to {target} wait already"
 
     def update_stats(self) -> None:
         """Count what the threads have done since the last call."""
@@ -99,7 +104,7 @@ class TimeoutReports:
 
 
 class _Queue:
-    """The messages to one target, and the thread that sends them, which the first one starts."""
+    """The messages to one target, and the thread that sends them. Raises OSError if it cannot be started."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -108,7 +113,7 @@ class _Queue:
         self._lock = threading.Lock()
         self._sent = self._failed = 0
         self._thread = threading.Thread(target=self._run, name="timeout reports", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def put(self, delivery: Delivery) -> bool:
         """Queue a message; False if there is no room."""
@@ -149,20 +154,20 @@ class _Queue:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        from nh.supervisor.timeouts.send import send  # noqa: PLC0415  most relays never get here
-
         log = RateLimitedLogger(logger, time.monotonic)
         while (delivery := self._waiting.get()) is not None:
-            sent = self._try(delivery, send, log)
+            sent = self._try(delivery, log)
             with self._lock:
                 self._sent += sent
                 self._failed += not sent
             if self._closing.is_set() and self._waiting.empty():
                 return
 
-    def _try(self, delivery: Delivery, send: Callable[[Delivery], None], log: RateLimitedLogger) -> bool:
+    def _try(self, delivery: Delivery, log: RateLimitedLogger) -> bool:
         for attempt in range(1, TRIES + 1):
             try:
+                from nh.supervisor.timeouts.send import send  # noqa: PLC0415  most relays never get here
+
                 send(delivery)
             except Exception as exc:  # whatever it is, it must not end the thread
                 if attempt == TRIES or self._closing.wait(PAUSE_S):
