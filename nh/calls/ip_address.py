@@ -6,12 +6,16 @@ Pure functions on text: no sockets, no names are resolved.
 import functools
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final
 
 from nh.errors import MalformedRequest
 
 MAX_ADDRESS_CHARACTERS: Final = 45
 """Longest text of an address: an IPv4 address mapped to IPv6, with all its zeros."""
+
+MAX_ZONED_CHARACTERS: Final = MAX_ADDRESS_CHARACTERS + 16
+"""The same of one with its zone: Linux names an interface with 15 characters at most."""
 
 CACHED_ADDRESSES: Final = 4096
 """Size of the cache of parsed addresses: one SDP has the same address many times."""
@@ -47,7 +51,19 @@ def _read_address(text: str) -> str | None:
         return None
 
 
-@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+def _remembered(tell: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A predicate that knows its latest answers. Text that is too long for an address is none, and not kept:
+    peers send text of any length, which must not fill the memory."""
+    known = functools.lru_cache(maxsize=CACHED_ADDRESSES)(tell)
+
+    @functools.wraps(tell)
+    def ask(text: str) -> bool:
+        return len(text) <= MAX_ZONED_CHARACTERS and known(text)
+
+    return ask
+
+
+@_remembered
 def is_unicast(text: str) -> bool:
     """Whether `text` is an IP address of one host.
 
@@ -62,7 +78,7 @@ def is_unicast(text: str) -> bool:
     return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
 
 
-@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+@_remembered
 def is_link_local(text: str) -> bool:
     """Whether `text` is an IPv6 address of one link (fe80::/10), with or without its zone (RFC 4007)."""
     bare = text.partition("%")[0]
@@ -87,7 +103,7 @@ _PRIVATE: Final = tuple(
 """Addresses of many networks (RFC 1918, 6598, 3927, 4193, 4291): a NAT may stand before them."""
 
 
-@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+@_remembered
 def is_private(text: str) -> bool:
     """Whether `text` is an IP address that a NAT may stand before, so that packets come from another one."""
     if not is_address(text):
@@ -101,7 +117,7 @@ def is_multicast(text: str) -> bool:
     return not is_unicast(text) and is_address(text)
 
 
-@functools.lru_cache(maxsize=CACHED_ADDRESSES)
+@_remembered
 def is_reachable(text: str) -> bool:
     """Whether packets can be sent to an announced address: a link-local one does not say by which link."""
     return is_unicast(text) and not is_link_local(text)

@@ -1,13 +1,24 @@
 """nh.calls.ip_address: what is an address, a host name, or neither."""
 
+import contextlib
 import ipaddress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.ip_address import canonical_address, canonical_host, is_address
+from nh.calls.ip_address import (
+    canonical_address,
+    canonical_host,
+    is_address,
+    is_link_local,
+    is_private,
+    is_reachable,
+    is_unicast,
+)
+from nh.calls.media import Endpoint
 from nh.errors import MalformedRequest
+from tests.memory import grows_less_than
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,18 @@ def test_hostile_text_takes_no_time() -> None:
     for text in ("a" * 200 + "!", "a." * 120 + "!", "a-" * 30 + "!", "-" * 10_000, "a" * 100_000):
         with pytest.raises(MalformedRequest):
             canonical_host(text, where="media")
+
+
+def test_hostile_text_does_not_fill_the_memory() -> None:
+    count, size = 100, 50_000
+    texts = (f"{number}{'x' * size}" for number in range(count))
+    with grows_less_than(count * size // 10):
+        for text in texts:
+            for read in (canonical_host, canonical_address):
+                with contextlib.suppress(MalformedRequest):
+                    read(text, where="media")
+            assert not (is_unicast(text) or is_link_local(text) or is_private(text) or is_reachable(text))
+            assert Endpoint.parse(f"{text}:4000") is None
 
 
 @given(st.text())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nh.errors import MalformedRequest
 from nh.wire.ng.bencode import MAX_DEPTH, decode, encode
+from tests.memory import grows_less_than
 from tests.wire.fuzz import fuzzed, mutated
 from tests.wire.ng import offer, values, written
 
@@ -24,6 +25,13 @@ def test_every_value_is_read_as_it_was_written(value: object) -> None:
 
 def test_keys_need_no_order_and_the_last_of_equal_ones_counts() -> None:
     assert decode(b"d1:bd1:zi1e1:yi2ee1:ai3e1:ai4ee") == {b"a": 4, b"b": {b"z": 1, b"y": 2}}
+
+
+def test_tags_of_peers_do_not_fill_the_memory() -> None:
+    count, size = 100, 16_384
+    with grows_less_than(count * size // 10):
+        for number in range(count):
+            assert encode({"tags": {b"%0*d" % (size, number): {"created": 1}}})
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def _dictionary(items: list[object]) -> dict[bytes, object]:
 def encode(value: object) -> bytes:
     """Encode plain values: dicts with all str or all bytes as keys, lists, str (as UTF-8), bytes and ints.
 
-    The keys of a dictionary are written in order, as strict clients require.
+    The keys of a dictionary are written in order, as strict clients require. Those that are not nh's own words
+    are to be bytes.
     """
     parts: list[bytes] = []
     _add(value, parts.append)
@@ -111,7 +112,9 @@ def _add(value: object, add: Callable[[bytes], None]) -> None:
         add(b"i%de" % value)
     elif isinstance(value, dict):
         add(b"d")
-        for key, begin in _keys(tuple(value)):
+        keys = tuple(value)
+        is_own = not keys or type(keys[0]) is str
+        for key, begin in _keys(keys) if is_own else _in_order(keys):
             item = value[key]
             if type(item) is int:  # as most are in a query's reply: a call less for each
                 add(b"%bi%de" % (begin, item))
@@ -128,7 +131,13 @@ def _add(value: object, add: Callable[[bytes], None]) -> None:
         raise TypeError(f"bencode: {type(value).__name__} has no form")
 
 
-@functools.lru_cache(maxsize=256)  # a query's reply has dozens of dictionaries with the same few sets of keys
-def _keys(keys: tuple[str | bytes, ...]) -> list[tuple[str | bytes, bytes]]:
+def _in_order(keys: tuple[str | bytes, ...]) -> list[tuple[str | bytes, bytes]]:
     """The keys of a dictionary in order, each with its bencode."""
     return [(key, encode(key)) for key in sorted(keys)]
+
+
+_keys: Final = functools.lru_cache(maxsize=256)(_in_order)
+"""The same for keys that are nh's own words: a query's reply has dozens of dictionaries with the same few.
+
+Keys of peers, such as tags, are bytes; they are of any length, and come once.
+"""
