@@ -92,7 +92,7 @@ class NgProxy:
         """The SDP of a response of `tag` to `to`, who offered; where `to` is to send to."""
         offers = self.table.get_call(call_id).get_offers(now=self.now)
         dialog = offers.answer(
-            offers.get_answered(to, tag, branch, now=self.now),
+            offers.get_answered(to, tag, branch),
             to_tag=tag,
             branch=branch,
             requests=_requests(media, address, latch, dscp),

@@ -248,7 +248,7 @@ class TwinsMachine(RuleBasedStateMachine):
             if offers is None:
                 return None
             dialog = offers.answer(
-                offers.get_answered(*tags, branch, now=self.now),
+                offers.get_answered(*tags, branch),
                 to_tag=tags[1],
                 branch=branch,
                 requests=[MediumRequest(each, RELAY) for each in media],

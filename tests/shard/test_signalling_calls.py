@@ -4,19 +4,23 @@ import pytest
 
 from nh.calls.interfaces import Interface
 from nh.commands import IceHandling, ShowCall, TransactionKey
-from nh.errors import LimitReached, PortsExhausted, UnknownCall
+from nh.errors import LimitReached, PortsExhausted, Refused, UnknownCall
 from nh.results import CallDetail
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.offering_ends import KEY, SUITE
 from tests.shard.testbed import PACKET, V4, shuts_out
-from tests.sip.sdp import MediaLine
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
 BOB = "127.0.0.22"
 CAROL = "127.0.0.33"
 MALLORY = "127.0.0.66"
+
+NO_ADDRESS = b"v=0\r\no=- 1 1 IN IP4 127.0.0.22\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+SECURE = NO_ADDRESS.replace(b"RTP/AVP", b"RTP/SAVP") + b"c=IN IP4 127.0.0.22\r\n"
+"""SRTP without a key, which cannot be converted."""
 
 NG_INTERFACES = (Interface("default", V4, V4),)
 
@@ -212,6 +216,20 @@ def test_a_refused_reoffer_leaves_the_media_as_they_were(
     ng.talk(alice, bob, call)
     assert ng.stats().sockets == 4
     assert sum(stream.packets for stream in streams(ng.query(), b"alice")) == 4
+
+
+@pytest.mark.parametrize("refused", [NO_ADDRESS, SECURE], ids=["no address", "SRTP"])
+def test_a_refused_answer_leaves_an_offer_without_its_to_tag_as_it_was(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer, refused: bytes
+) -> None:
+    ng.connect(alice, bob)
+    (for_bob,) = places(ng.offer(carol, tag=b"alice"))
+    before = ng.snapshots()
+    with pytest.raises(Refused):
+        ng.answer(refused, transport_protocol="RTP/AVP")
+    assert ng.snapshots() == before
+    call = NgTalk(ng.answer(bob), write_sdp([MediaLine(*for_bob)]).encode())
+    ng.talk(carol, bob, call)
 
 
 def test_media_are_added_and_taken_away(

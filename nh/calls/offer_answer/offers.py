@@ -19,7 +19,7 @@ from nh.calls.offer_answer.matching import find_answered, find_offerer
 from nh.calls.offer_answer.opening import Opening
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import MediumRequest, Party
-from nh.calls.offer_answer.untagged import find_untagged, take_over
+from nh.calls.offer_answer.untagged import Answered, find_untagged, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
@@ -151,7 +151,7 @@ class Offers:
 
     def answer(
         self,
-        offerer: Party,
+        answered: Answered,
         *,
         to_tag: bytes,
         branch: bytes,
@@ -164,7 +164,7 @@ class Offers:
         """Apply the answer of `to_tag` to the offer of a party, and relay media between the two.
 
         Args:
-            offerer: the party, see get_answered().
+            answered: the offer, see get_answered().
             to_tag: the tag of the answerer.
             branch: the Via branch that the offer arrived on, b"" if unknown.
             requests: one for each medium of the answer.
@@ -181,19 +181,24 @@ class Offers:
             WrongDialog: both tags are the same.
             PortsExhausted, AddressUnavailable: then nothing has changed.
         """
+        offerer = answered.offerer
         if offerer.tag == to_tag:
             raise WrongDialog("an end cannot answer its own offer")
         dialog = (
-            self.participants.find_joint(offerer, to_tag)
+            answered.dialog
             or self.participants.find_early(offerer)
             or Dialog(offerer, Party(to_tag, Side.TO, now=now), branch=branch, now=now)
         )
-        answerer = dialog.other(offerer)
+        answerer = dialog.party_with(to_tag)
         with Opening(self._resources, now=now) as opening:
             groups = self._open_groups(opening, answerer, requests)
             if prepare is not None:
                 prepare(groups, offerer)
         # nothing fails from here on
+        if answered.untagged is not None:
+            offerer = take_over(
+                self.participants, self._announcer, self._resources, dialog, answered, now=now
+            )
         answerer, groups = self._split(dialog, answerer, groups, now=now)
         self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
@@ -209,24 +214,24 @@ class Offers:
         dialog.agree(self._resources, agreement, offerer=offerer)
         return dialog
 
-    def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes, *, now: float) -> Party:
-        """The party whose offer an answer belongs to, see matching.find_answered().
+    def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Answered:
+        """The offer that an answer belongs to, see matching.find_answered(). Nothing changes.
 
-        An offer without a to-tag that the answer shows to be of a dialog is one from now on.
+        An offer without a to-tag that the answer shows to be of a dialog is one once it is applied.
 
         Args:
             from_tag: the tag of the offerer.
             to_tag: the tag of the answerer.
             branch: the Via branch, b"" if unknown.
-            now: monotonic seconds.
 
         Raises:
             UnknownCall: no party has the offerer's tag.
         """
         found = None if branch else find_untagged(self.participants, from_tag, to_tag)
         if found is not None:
-            take_over(self.participants, self._announcer, self._resources, found, now=now)
-        return find_answered(self.participants, from_tag, to_tag, branch)
+            return found
+        offerer = find_answered(self.participants, from_tag, to_tag, branch)
+        return Answered(offerer, self.participants.find_joint(offerer, to_tag))
 
     def block(self, tag: bytes, what: Block = Block.MEDIA, *, blocked: bool) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).

@@ -9,15 +9,33 @@ dialog; if another one does, it is the next attempt of a proxy, on a branch of i
 state for all and tells neither.
 """
 
+import copy
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from nh.calls.media import Media, Side
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.participants import Participants
+from nh.calls.offer_answer.participants import MAX_PARTIES, Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
+
+
+class Answered(NamedTuple):
+    """The offer that an answer belongs to.
+
+    Attributes:
+        offerer: the party whose offer it is. Of an offer without a to-tag, it shows what that party will be with
+            the answer, which may still be refused.
+        dialog: the established dialog of both ends; None: there is none yet.
+        untagged: the party of the offer without a to-tag that the answer shows to be of the dialog; None: it is
+            no such offer.
+    """
+
+    offerer: Party
+    dialog: Dialog | None
+    untagged: Party | None = None
 
 
 def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media | None]) -> Party | None:
@@ -38,8 +56,8 @@ def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media 
     return party
 
 
-def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) -> tuple[Dialog, Party] | None:
-    """A dialog of two ends, and the offer without a to-tag that an answer shows to be of it; None: none is.
+def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) -> Answered | None:
+    """The offer without a to-tag that an answer shows to be of a dialog of two ends; None: none is.
 
     Args:
         participants: those of the call.
@@ -49,45 +67,61 @@ def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) ->
     dialog = participants.find_dialog(from_tag, to_tag)
     if dialog is None or dialog.branch or dialog.caller.tag != from_tag or dialog.caller.waiting_since:
         return None
+    if not dialog.caller.single and len(participants.parties) >= MAX_PARTIES:
+        return None  # it cannot be of one dialog alone
     for party in reversed(participants.with_tag(from_tag)):
         since = party.waiting_since
         if since is None or since < dialog.signalled or party.branch or participants.is_answered(party):
             continue
         if _announced(party) != _announced(dialog.caller):
-            return dialog, party
+            return Answered(_with_offer(dialog.caller, party), dialog, party)
     return None
+
+
+def _with_offer(party: Party, untagged: Party) -> Party:
+    """A party as it would be after the offer of another one of the same end."""
+    after = copy.copy(party)
+    after.take_offer(untagged)
+    after.groups = untagged.groups
+    return after
 
 
 def take_over(
     participants: Participants,
     announcer: Announcer,
     resources: CallResources,
-    found: tuple[Dialog, Party],
+    dialog: Dialog,
+    answered: Answered,
     *,
     now: float,
-) -> None:
+) -> Party:
     """Let an offer be one in a dialog, as if it had had the to-tag; its own ports stay those of the offer.
 
     Args:
         participants: those of the call.
         announcer: of the call.
         resources: of the call.
-        found: what find_untagged() has found.
+        dialog: the dialog.
+        answered: what find_untagged() has found.
         now: monotonic seconds.
+
+    Returns:
+        The offerer: the party of the dialog.
     """
-    dialog, untagged = found
+    untagged = answered.untagged
+    assert untagged is not None  # else it is no such offer
     own = participants.split_for(dialog, dialog.caller, now=now)
-    if not own.single:
-        return
     early = participants.find_early(untagged)
     if early is not None:
         dialog.callee.sent_origin = early.callee.sent_origin or dialog.callee.sent_origin
     participants.drop_early(untagged, now=now)
     groups, untagged.groups = untagged.groups, ()
     announcer.set_groups(own, groups, now=now)
-    own.take_offer(untagged)
+    own.take_offer(answered.offerer)
+    own.sent_origin = answered.offerer.sent_origin
     participants.close_party(untagged, now=now)
     dialog.refresh(resources, own, now=now)
+    return own
 
 
 def _is_repeated(participants: Participants, party: Party, places: list[tuple[object, ...] | None]) -> bool:

@@ -18,6 +18,7 @@ from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.offer_answer.selection import tag_at_address, tag_with_label
+from nh.calls.offer_answer.untagged import Answered
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.commands import (
@@ -180,13 +181,13 @@ class Signalling:
             return Rewritten(command.sdp)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
-        offerer = offers.get_answered(command.from_tag, command.to_tag, command.via_branch, now=now)
+        answered = offers.get_answered(command.from_tag, command.to_tag, command.via_branch)
+        offerer, joint = answered.offerer, answered.dialog
         description = with_one_form(description, offerer.relay_offer.forms)
         wanted = [wanted_transport(command.options)] * len(description.media)
         # the offer has decided how its sender has SRTP
         decided = msgspec.structs.replace(command.options, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
         left_out = leave_out(with_shared_transports(description), wanted, decided)
-        joint = offers.participants.find_joint(offerer, command.to_tag)
         near = offerer.interface or self._interfaces.default(4)
         negotiated = negotiate_answer(
             description,
@@ -194,10 +195,10 @@ class Signalling:
             near,
             self._interfaces.beside(near),
             offerer=offerer,
-            answerer=joint.other(offerer) if joint is not None else None,
+            answerer=joint.party_with(command.to_tag) if joint is not None else None,
             agreed=joint.carriers if joint is not None else NO_CARRIERS,
         )
-        sdp, dialog = self._apply_answer(command, offers, negotiated, now=now)
+        sdp, dialog = self._apply_answer(command, offers, answered, negotiated, now=now)
         offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
@@ -207,7 +208,13 @@ class Signalling:
         return Rewritten(sdp, negotiated.warning, left_out)
 
     def _apply_answer(
-        self, command: Answer, offers: Offers, negotiated: NegotiatedAnswer, *, now: float
+        self,
+        command: Answer,
+        offers: Offers,
+        answered: Answered,
+        negotiated: NegotiatedAnswer,
+        *,
+        now: float,
     ) -> tuple[bytes, Dialog]:
         """Change the call by an answer; returns the SDP for the offerer, and the dialog."""
         forwarded: list[bytes] = []
@@ -218,7 +225,7 @@ class Signalling:
 
         try:
             dialog = offers.answer(
-                negotiated.offerer,
+                answered,
                 to_tag=command.to_tag,
                 branch=command.via_branch,
                 requests=negotiated.requests,

@@ -115,26 +115,26 @@ class Sessions:
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         participants = offers.participants
-        offerer = offers.get_answered(command.from_tag, command.to_tag, b"", now=now)
+        answered = offers.get_answered(command.from_tag, command.to_tag, b"")
+        offerer, dialog, _ = answered
         named = self._bridge.local(command.options)
         near = named or offerer.interface or self._interfaces.default(command.options.family)
         offered = offerer.find_group(command.medium)
         if offered is None and command.port:
             raise UnknownCall("the medium was not offered")
-        dialog = participants.find_joint(offerer, command.to_tag)
         early = participants.find_early(offerer) if dialog is None else None
         answerer = (
             dialog.party_with(command.to_tag) if dialog is not None else early.callee if early else None
         )
         dialog = offers.answer(
-            offerer,
+            answered,
             to_tag=command.to_tag,
             branch=b"",
             requests=_with(answerer, command.medium, _request(command, near)),
             policy=_policy(command.options),
             now=now,
         )
-        answerer = dialog.party_with(command.to_tag)
+        offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
         note_answerer(answerer, offerer, near)
         _refer(offers, offerer, command.options, near_port=False)
         return _port(answerer.groups[command.medium], near)
