@@ -10,7 +10,7 @@ from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.offering_ends import KEY, SUITE
 from tests.shard.testbed import PACKET, V4, shuts_out
-from tests.sip.sdp import MediaLine, write_sdp
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -223,13 +223,12 @@ def test_a_refused_answer_leaves_an_offer_without_its_to_tag_as_it_was(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer, refused: bytes
 ) -> None:
     ng.connect(alice, bob)
-    (for_bob,) = places(ng.offer(carol, tag=b"alice"))
+    to_bob = ng.offer(carol, tag=b"alice")
     before = ng.snapshots()
     with pytest.raises(Refused):
         ng.answer(refused, transport_protocol="RTP/AVP")
     assert ng.snapshots() == before
-    call = NgTalk(ng.answer(bob), write_sdp([MediaLine(*for_bob)]).encode())
-    ng.talk(carol, bob, call)
+    ng.talk(carol, bob, NgTalk(ng.answer(bob), to_bob))
 
 
 def test_media_are_added_and_taken_away(
