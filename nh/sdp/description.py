@@ -48,6 +48,7 @@ class Section(msgspec.Struct, frozen=True):
         fields: indexes of its lines by type letter, without a= lines.
         attributes: its a= lines by name.
         own_connection: address of its own c= line; None without one.
+        bundles: the a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7).
     """
 
     first: int
@@ -55,6 +56,7 @@ class Section(msgspec.Struct, frozen=True):
     fields: Mapping[bytes, Sequence[int]]
     attributes: Mapping[str, Sequence[Attribute]]
     own_connection: str | None
+    bundles: tuple[tuple[str, ...], ...]
 
     def has(self, name: str) -> bool:
         """Whether the section itself has an attribute of this name."""
@@ -74,16 +76,15 @@ class Section(msgspec.Struct, frozen=True):
                 return direction
         return None
 
-    @property
-    def bundles(self) -> tuple[tuple[str, ...], ...]:
-        """The a=mid values of each a=group:BUNDLE; the first one's ports carry all media (RFC 9143 7)."""
-        if "group" not in self.attributes:
-            return ()
-        groups = (
-            attribute.value.decode("ascii", "backslashreplace").split()
-            for attribute in self.attributes["group"]
-        )
-        return tuple(tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE")
+
+def bundles_of(attributes: Mapping[str, Sequence[Attribute]]) -> tuple[tuple[str, ...], ...]:
+    """The bundles of a section by its attributes, see Section."""
+    if "group" not in attributes:
+        return ()
+    groups = (
+        attribute.value.decode("ascii", "backslashreplace").split() for attribute in attributes["group"]
+    )
+    return tuple([tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE"])
 
 
 class _Transport(NamedTuple):
@@ -146,6 +147,7 @@ class Medium(Section, frozen=True):
             own.fields,
             own.attributes,
             connection,
+            own.bundles,
             number,
             field,
             rtcp,
@@ -163,7 +165,9 @@ class Medium(Section, frozen=True):
         """The medium at the port of another one, with its attributes of these names in place of its own."""
         own = {name: each for name, each in self.attributes.items() if name not in names}
         shared = {name: each for name, each in tagged.attributes.items() if name in names}
-        section = Section(self.first, self.last, self.fields, {**own, **shared}, tagged.own_connection)
+        section = Section(
+            self.first, self.last, self.fields, {**own, **shared}, tagged.own_connection, self.bundles
+        )
         field = msgspec.structs.replace(self.field, port=tagged.port)
         return Medium.of(section, self.number, field, tagged.rtcp, self.session)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from nh.calls.media import MAX_MEDIA
 from nh.errors import MalformedRequest
-from nh.sdp.description import Attribute, Medium, Section, SessionDescription
+from nh.sdp.description import Attribute, Medium, Section, SessionDescription, bundles_of
 from nh.sdp.fields import find_rtcp, read_connection, read_medium, read_origin
 from nh.sdp.lines import Line, split_lines
 
@@ -172,7 +172,8 @@ def _begins_part(index: int, text: bytes, media: int, *, first: bool) -> bool:
 def _make_section(lines: tuple[Line, ...], part: _Part) -> Section:
     fields = part.fields
     own_connection = _read_first(lines, fields[b"c"], read_connection) if b"c" in fields else None
-    return Section(part.first, part.last, fields, part.attributes, own_connection)
+    attributes = part.attributes
+    return Section(part.first, part.last, fields, attributes, own_connection, bundles_of(attributes))
 
 
 def _read_first(lines: tuple[Line, ...], indexes: Sequence[int], read: Callable[[bytes], str]) -> str | None:

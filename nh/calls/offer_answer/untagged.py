@@ -26,11 +26,11 @@ class Answered(NamedTuple):
     """The offer that an answer belongs to.
 
     Attributes:
-        offerer: the party whose offer it is. Of an offer without a to-tag, it shows what that party will be with
-            the answer, which may still be refused.
+        offerer: the party whose offer it is. Of an offer without a to-tag, it shows what that party will be
+            with the answer, which may still be refused.
         dialog: the established dialog of both ends; None: there is none yet.
-        untagged: the party of the offer without a to-tag that the answer shows to be of the dialog; None: it is
-            no such offer.
+        untagged: the party of the offer without a to-tag that the answer shows to be of the dialog; None: it
+            is no such offer.
     """
 
     offerer: Party

@@ -13,7 +13,6 @@ from nh.config import Settings
 from nh.config.table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
 from nh.ipc.report_messages import MediaTimedOut
 
-
 _NO_CHARACTERS: Final = "\ufffe\uffff"
 """What XML cannot have beside control characters."""
 
@@ -133,4 +132,9 @@ def _call(method: str, *params: str) -> bytes:
 def _escape(text: str) -> str:
     """Text in XML (XML 1.0 2.2, 2.4); characters that XML cannot have become backslash escapes."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\x{ord(each):02x}" if each < " " or each in _NO_CHARACTERS else each for each in escaped)
+    return "".join(_escaped_if_none(each) for each in escaped)
+
+
+def _escaped_if_none(character: str) -> str:
+    is_none = character < " " or character in _NO_CHARACTERS
+    return f"\\x{ord(character):02x}" if is_none else character

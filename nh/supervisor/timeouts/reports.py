@@ -80,7 +80,9 @@ class TimeoutReports:
                 self._queues[target] = _Queue(target)
         except OSError as exc:
             return f"{target}: {shortage(exc)}"
-        return "" if self._queues[target].put(delivery) else f"{MAX_WAITING} messages to {target} wait already"
+        if self._queues[target].put(delivery):
+            return ""
+        return f"{MAX_WAITING} messages to {target} wait already"
 
     def update_stats(self) -> None:
         """Count what the threads have done since the last call."""

@@ -93,8 +93,8 @@ def _dictionary(items: list[object]) -> dict[bytes, object]:
 def encode(value: object) -> bytes:
     """Encode plain values: dicts with all str or all bytes as keys, lists, str (as UTF-8), bytes and ints.
 
-    The keys of a dictionary are written in order, as strict clients require. Those that are not nh's own words
-    are to be bytes.
+    The keys of a dictionary are written in order, as strict clients require. Those that are not nh's own
+    words are to be bytes.
     """
     parts: list[bytes] = []
     _add(value, parts.append)

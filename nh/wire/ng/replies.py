@@ -150,7 +150,9 @@ def _queried(call: Queried, write: Write) -> dict[Any, Any]:
     return {
         "created": call.created,
         "last signal": call.last_signal,
-        "SSRC": {write(b"%d" % rtp.ssrc): _ssrc(rtp, stream) for stream in _streams(call) for rtp in stream.rtp},
+        "SSRC": {
+            write(b"%d" % rtp.ssrc): _ssrc(rtp, stream) for stream in _streams(call) for rtp in stream.rtp
+        },
         "tags": {write(tag.tag): _tag(tag, write) for tag in call.tags},
         "totals": {
             "RTP": _count(call.rtp),
