@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from nh.errors import NhError
 from nh.http import metrics
 from nh.http.api import Api
+from nh.http.ending import EndingReply
 from nh.http.guard import Guard
 from nh.http.ng import NgGateway
 from nh.http.ng_link import NgLink
@@ -68,7 +69,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
     app = Starlette(routes=routes, exception_handlers={NhError: _on_error, HTTPException: _on_no_route})
     app.router.redirect_slashes = False  # a redirect would lead to whatever Host the client named
     check = TokenCheck(app, digest=config.token_sha256, private=config.private)
-    return Guard(check, local=config.local)
+    return Guard(EndingReply(check), local=config.local)
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:
