@@ -8,6 +8,7 @@ import typer
 
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
+from nh.cli.terminal import coloured
 from nh.config import check_served_addresses
 from nh.config.sources import read_settings
 
@@ -53,7 +54,7 @@ def doctor(
 
 
 def _print(finding: Any) -> None:
-    status = typer.style(f"{finding.status:<8}", fg=_COLOURS[finding.status])
+    status = coloured(f"{finding.status:<8}", _COLOURS[finding.status])
     typer.echo(f"{status} {finding.check:<16} {finding.found}")
     if finding.meaning:
         typer.echo(f"{'':25} {finding.meaning}")

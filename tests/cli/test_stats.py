@@ -131,11 +131,13 @@ def test_nothing_running_is_told_with_where_it_looked(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def on_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def on_terminal(
+    command: list[str], term: str = "xterm-256color"
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`command` on a terminal of 80 columns, and the terminal's other end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment = {**os.environ, "TERM": term}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     try:
@@ -168,6 +170,14 @@ def test_on_a_terminal_it_goes_on_until_interrupted(running: Segment, tmp_path: 
         assert b"\x1b[?1049h" not in seen  # not the alternate screen: the last picture stays
         process.send_signal(signal.SIGINT)
         read_until(terminal, b"\x1b[?25h")  # the cursor is shown again
+        assert process.wait(20) == 0
+
+
+def test_a_dumb_terminal_gets_one_picture(running: Segment, tmp_path: Path) -> None:
+    with on_terminal(nh_stats(tmp_path, "--interval", "0.1"), term="dumb") as (process, terminal):
+        seen = read_until(terminal, b"since start")
+        assert b"2 of 2 shards up" in seen
+        assert b"\x1b" not in seen
         assert process.wait(20) == 0
 
 

@@ -8,6 +8,7 @@ import typer
 from nh.cli.calls.callid import json_text, read_id
 from nh.cli.calls.commands import CallId, naming
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
+from nh.cli.terminal import coloured
 from nh.printable import show_id, show_text
 from nh.results import CallRecord
 from nh.verdict import CallVerdict, State, judge_call
@@ -57,7 +58,7 @@ def _lines(judged: CallVerdict) -> Iterator[str]:
     if not verdicts:
         yield "  no media: the call has ports, and no session between two ends yet"
     for verdict in verdicts:
-        state = typer.style(verdict.state, fg=_COLOURS[verdict.state])
+        state = coloured(verdict.state, _COLOURS[verdict.state])
         way = "from → to" if verdict.sender == "from" else "to → from"
         yield f"  {show_text(verdict.kind) or 'medium'} {verdict.medium}, {way}: {state}"
         yield f"    {show_text(verdict.found)}"

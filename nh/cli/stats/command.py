@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nh.cli.options import AsJson, ConfigFile, RuntimeDir, read_seconds, settings_of
+from nh.cli.terminal import is_dumb
 
 _INTERVAL_S = 1.0
 
@@ -30,7 +31,7 @@ def stats(
 ) -> None:
     """Show what the relay does: a row for each shard, rates and totals, live.
 
-    Where standard output is no terminal it prints one picture, as with --once. --json prints one reading;
+    Where standard output is no terminal, or a dumb one, it prints one picture, as with --once. --json prints one reading;
     with --interval and without --once, a line of JSON every so often.
     """
     every = None if interval is None else read_seconds("--interval", interval, 0.1, 3600)
@@ -39,7 +40,7 @@ def stats(
     with live.Watch(settings_of(config, runtime_dir).runtime_path) as watch, suppress(KeyboardInterrupt):
         if as_json:
             live.print_json(watch, None if once else every)
-        elif once or not sys.stdout.isatty():
+        elif once or is_dumb() or not sys.stdout.isatty():
             live.print_once(watch, every or _INTERVAL_S)
         else:
             live.show(watch, every or _INTERVAL_S)

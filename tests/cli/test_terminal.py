@@ -1,0 +1,27 @@
+"""Colours, and terminals that have none."""
+
+import pytest
+import typer
+
+from nh.cli.terminal import coloured, is_dumb
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "0"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_are_for_terminals_and_users_that_want_them(
+    environment: dict[str, str], is_coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert coloured("ok", typer.colors.GREEN) == ("\x1b[32mok\x1b[0m" if is_coloured else "ok")
+    assert is_dumb() == (environment.get("TERM") == "dumb")
