@@ -31,8 +31,8 @@ def stats(
 ) -> None:
     """Show what the relay does: a row for each shard, rates and totals, live.
 
-    Where standard output is no terminal, or a dumb one, it prints one picture, as with --once. --json prints one reading;
-    with --interval and without --once, a line of JSON every so often.
+    Where standard output is no terminal, or a dumb one, it prints one picture, as with --once. --json prints
+    one reading; with --interval and without --once, a line of JSON every so often.
     """
     every = None if interval is None else read_seconds("--interval", interval, 0.1, 3600)
     from nh.cli.stats import live  # noqa: PLC0415  rich and what it draws take a while to import
