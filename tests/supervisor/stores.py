@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -92,10 +92,10 @@ class MemoryEngine:
         self._server.full = False
         return True
 
-    def quarantine(self) -> str:
+    def quarantine(self, calls: Sequence[StoredCall], /) -> str:
         self._reach()
         self._server.quarantined.append(self._server.records or {})
-        self._server.records, self._server.damage = None, ""
+        self._server.records, self._server.damage = {call.call_id: call for call in calls}, ""
         return f"quarantine {len(self._server.quarantined)}"
 
     def _records(self) -> dict[bytes, StoredCall]:

@@ -5,8 +5,7 @@ Each test does the same steps again and again, and is killed at one operation af
 
 import contextlib
 import itertools
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,48 +17,12 @@ from nh.supervisor.store.journal import Journal
 from nh.supervisor.store.journal_records import JournalRecord
 from tests.descriptors import descriptors_here
 from tests.profiles import examples
+from tests.supervisor.killed_files import Files, Killed
 
 CALLS: Final = (b"a", b"b")
 
 Step = tuple[str, bytes]
 """What happens, and to which call."""
-
-
-class Killed(BaseException):
-    """The process is killed."""
-
-
-class Files:
-    """Operations on files from now on: one of them is where the process is killed.
-
-    Args:
-        kill_at: which one, from 0; a write is killed in its middle, all others before they are done.
-
-    Attributes:
-        done: how many there were.
-    """
-
-    def __init__(self, kill_at: int) -> None:
-        self.done = 0
-        self._kill_at = kill_at
-
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("open", "write", "ftruncate", "rename", "unlink"):
-                patch.setattr(os, name, self._counted(getattr(os, name), is_write=name == "write"))
-            yield
-
-    def _counted(self, operation: Callable[..., object], *, is_write: bool) -> Callable[..., object]:
-        def counted(*args: object, **kwargs: object) -> object:
-            number, self.done = self.done, self.done + 1
-            if number == self._kill_at:
-                if is_write and isinstance(args[1], bytes):
-                    operation(args[0], args[1][: len(args[1]) // 2])
-                raise Killed
-            return operation(*args, **kwargs)
-
-        return counted
 
 
 class KilledStore:
@@ -103,6 +66,9 @@ class KilledStore:
             case "compact":
                 if self._taken is not None:
                     self._compact()
+            case "compact in place":
+                if self._taken is not None and self._journal.has_room_in_place(0):
+                    self._compact_in_place()
             case "kill":
                 self.restart()
 
@@ -157,6 +123,15 @@ class KilledStore:
         assert self._taken is not None
         self._journal.use_compacted(self._journal.write_compacted(self._taken.values()))
 
+    def _compact_in_place(self) -> None:
+        taken = self._taken
+        assert taken is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("nh.supervisor.store.journal_move.PART_BYTES", 1)
+            patch.setattr("nh.supervisor.store.journal_move.PART_CALLS", 1)
+            for _ in self._journal.compact_in_place(taken.get, taken):
+                pass
+
 
 def survives_a_kill_at_each_operation(directory: Path, steps: Sequence[Step]) -> None:
     """Do the steps, killed at one operation after the other, and the rest with what is known then."""
@@ -180,7 +155,9 @@ def survives_a_kill_at_each_operation(directory: Path, steps: Sequence[Step]) ->
 
 _CALLS = st.sampled_from(CALLS)
 _ROOM = st.sampled_from(["put", "put", "end", "begin", "store", "store and change", "compact", "kill"])
-_NO_ROOM = st.sampled_from(["put", "end", "miss put", "miss end", "begin", "store", "compact", "kill"])
+_NO_ROOM = st.sampled_from(
+    ["put", "end", "miss put", "miss end", "begin", "store", "compact", "compact in place", "kill"]
+)
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -200,9 +177,46 @@ def test_a_kill_at_any_operation_loses_no_change(
     + [(what, b"b") for what in ("put", "begin", "compact", "store")]
 )
 @example(steps=[(what, b"a") for what in ("put", "begin", "put")] + [("miss put", b"b"), ("compact", b"")])
+@example(
+    steps=[(what, b"a") for what in ("put", "begin", "compact", "put", "miss end", "begin")]
+    + [(what, b"b") for what in ("put", "compact", "store", "kill")]
+)
+@example(
+    steps=[(what, b"a") for what in ("put", "begin", "compact", "put", "miss end", "begin")]
+    + [(what, b"b") for what in ("put", "compact in place", "store", "kill", "put", "begin", "store", "kill")]
+)
 @given(steps=st.lists(st.tuples(_NO_ROOM, _CALLS), min_size=3, max_size=14))
 def test_a_kill_at_any_operation_brings_back_no_call_whose_end_is_stored(
     steps: list[Step], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Some changes have no room."""
     survives_a_kill_at_each_operation(tmp_path_factory.mktemp("journal"), steps)
+
+
+def test_a_kill_while_calls_are_compacted_in_place_loses_none(tmp_path: Path) -> None:
+    """Twice: what is moved there has no room either when the next record has none."""
+    calls = {call_id: JournalRecord(call_id, b"1", 1.0) for call_id in (b"a", b"b", b"c")}
+    for kill_at in itertools.count():
+        place = tmp_path / str(kill_at)
+        place.mkdir()
+        files = Files(kill_at)
+        with contextlib.closing(KilledStore(place)) as store:
+            for what, call_id in [("put", each) for each in calls] + [("begin", b""), ("compact", b"")]:
+                store.do((what, call_id))
+            never_moved = dict(store.answered)
+            for call_id in (b"d", b"e"):
+                store.do(("miss put", call_id))
+                store.do(("begin", b""))
+                store.do(("put", b"a"))
+                never_moved |= {b"a": store.answered[b"a"]}
+                try:
+                    with files.counted():
+                        store.do(("compact in place", b""))
+                except Killed:
+                    break
+                never_moved |= {call_id: store.answered[call_id]}
+            store.restart()
+            assert never_moved.items() <= store.answered.items()
+        if files.done <= kill_at:
+            break
+    assert kill_at > 2 * len(calls), "it was killed at each part"

@@ -1,6 +1,7 @@
 """SQLite on full disks, and with files that are damaged or another's: calls go on, and the store recovers."""
 
 import contextlib
+import itertools
 import os
 import random
 import resource
@@ -17,9 +18,10 @@ from nh.stats.layout import SupervisorStats
 from nh.supervisor.store import store as store_module
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.sqlite import SCHEMA, SqliteEngine
-from nh.supervisor.store.sqlite_files import QUARANTINED
+from nh.supervisor.store.sqlite_files import QUARANTINED, exchange_files, finish_exchange
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import StoreWriter
+from tests.supervisor.killed_files import Files, Killed
 from tests.supervisor.stores import (
     OWNER,
     contents,
@@ -293,10 +295,55 @@ def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
     assert len(quarantined(path)) == 1
 
 
+def test_a_kill_at_any_step_of_a_quarantine_loses_no_call_that_could_be_read(tmp_path: Path) -> None:
+    made = tmp_path / "made" / "calls.sqlite3"
+    made.parent.mkdir()
+    fill(made, CALLS | {b"ended": b"1"})
+    writer = StoreWriter(SqliteEngine(made, OWNER))
+    newer = {call_id: b"new" + CALLS[call_id] for call_id in list(CALLS)[:20]}
+    assert writer.write({each: StoredCall(each, newer[each], 1.0) for each in newer} | {b"ended": None})
+    for kill_at in itertools.count():
+        path = tmp_path / str(kill_at) / made.name
+        path.parent.mkdir()
+        shutil.copy(made.with_name(made.name + "-wal"), path.parent)
+        path.write_bytes(made.read_bytes().replace(CALLS[b"call 55"], b"6" + CALLS[b"call 55"][1:]))
+        files = Files(kill_at)
+        with contextlib.suppress(Killed), files.counted():
+            StoreWriter(SqliteEngine(path, OWNER)).close()
+        intact = {call_id: snapshot for call_id, snapshot in CALLS.items() if call_id != b"call 55"}
+        assert contents(path) == intact | newer
+        assert len(quarantined(path)) == 1
+        if files.done <= kill_at:
+            break
+    writer.close()
+    assert kill_at > 3, "it was killed before, between and behind the renames"
+
+
+def test_a_kill_while_files_are_exchanged_leaves_no_database_without_its_log(tmp_path: Path) -> None:
+    """It would look intact, and is old."""
+    for kill_at in itertools.count():
+        path = tmp_path / str(kill_at) / "calls"
+        path.parent.mkdir()
+        for name in ("calls", "calls-wal", "calls-journal", "calls.new"):
+            path.with_name(name).write_text(name)
+        files = Files(kill_at)
+        with contextlib.suppress(Killed), files.counted():
+            exchange_files(path)
+        finish_exchange(path)
+        there = {each.name.replace("calls", "", 1): each.read_text() for each in path.parent.iterdir()}
+        if there != {"": "calls", "-wal": "calls-wal", "-journal": "calls-journal"}:
+            (old,) = (each.name.removeprefix("calls") for each in quarantined(path) if each.suffix[-1] == "Z")
+            old_files = {old: "calls", f"{old}-wal": "calls-wal", f"{old}-journal": "calls-journal"}
+            assert there == {"": "calls.new"} | old_files
+        if files.done <= kill_at:
+            break
+    assert kill_at == 4, "renames"
+
+
 def test_only_the_newest_stay_quarantined(path: Path) -> None:
     for number in range(QUARANTINED + 2):
         path.write_text(str(number))
-        SqliteEngine(path, OWNER).quarantine()
+        SqliteEngine(path, OWNER).quarantine([])
     assert [name.read_text() for name in quarantined(path)] == [str(n) for n in range(2, QUARANTINED + 2)]
 
 

@@ -114,12 +114,14 @@ def test_a_damaged_store_is_refused_until_it_is_quarantined(host: Host) -> None:
     for _ in range(2):
         with pytest.raises(StoreDamaged):
             engine.open()
-    assert engine.quarantine()
-    with opened(engine) as found:
-        assert found == []
-        engine.write({b"b": call(b"b")})
+    assert engine.quarantine([call(b"b")])
     with opened(make()) as found:
         assert found == [call(b"b")]
+    with opened(engine) as found:
+        assert found == [call(b"b")]
+        engine.write({b"b": None, b"c": call(b"c")})
+    with opened(make()) as found:
+        assert found == [call(b"c")]
 
 
 def test_a_store_has_a_name_for_log_lines(host: Host) -> None:

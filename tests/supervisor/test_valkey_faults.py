@@ -496,7 +496,7 @@ def test_a_user_of_the_acl_needs_the_keys_of_the_prefix_and_the_documented_comma
     assert follower.poll().lease_s
     follower.want()
     follower.close()
-    engine.quarantine()
+    engine.quarantine([])
     engine.close()
     other = Group(own_group.server, "other")
     with pytest.raises(StoreRefused, match="ACL refuses a command"):

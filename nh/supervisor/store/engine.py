@@ -125,8 +125,11 @@ class StoreEngine(Protocol):
             StoreUnavailable, StoreDamaged: as write().
         """
 
-    def quarantine(self) -> str:
+    def quarantine(self, calls: Sequence[StoredCall], /) -> str:
         """Move a store that cannot be used out of the way, where people can examine it. It is closed.
+
+        Args:
+            calls: a new store has these, if there is room, whenever nh is killed.
 
         Returns:
             Where it is now, for log lines.

@@ -9,6 +9,7 @@ import hmac
 import importlib.util
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -126,9 +127,9 @@ class SealedEngine:
         """See StoreEngine."""
         return self._engine.make_room(size_bytes)
 
-    def quarantine(self) -> str:
+    def quarantine(self, calls: Sequence[StoredCall], /) -> str:
         """See StoreEngine."""
-        return self._engine.quarantine()
+        return self._engine.quarantine([call for call in map(self._sealed, calls) if call is not None])
 
     def _sealed(self, call: StoredCall) -> StoredCall | None:
         if self._gcm is not None:

@@ -11,14 +11,22 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from nh.errors import StoreUnavailable
 from nh.printable import counted
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
-from nh.supervisor.store.sqlite_files import make_file, remove_files, rename_files, room_for_files
+from nh.supervisor.store.sqlite_files import (
+    exchange_files,
+    finish_exchange,
+    has_sides,
+    make_file,
+    new_path,
+    remove_files,
+    room_for_files,
+)
 from nh.supervisor.store.sqlite_rows import is_intact, row_of
 
 APPLICATION_ID: Final = 0x6E684361
@@ -104,6 +112,8 @@ class SqliteEngine:
 
     def open(self) -> list[StoredCall]:
         """See StoreEngine."""
+        with self._failures():
+            finish_exchange(self._path)
         is_new = not os.path.lexists(self._path)
         try:
             with self._failures():
@@ -170,12 +180,26 @@ class SqliteEngine:
             self._connect(is_new=True)
         return True
 
-    def quarantine(self) -> str:
+    def quarantine(self, calls: Sequence[StoredCall], /) -> str:
         """Rename the file and those beside it: `.quarantine-` and the time in UTC. See StoreEngine."""
+        self._make_new(calls)
         try:
-            return rename_files(self._path).name
+            return exchange_files(self._path).name
         except OSError as exc:
             raise StoreUnavailable(f"{self._path} cannot be renamed: {exc.strerror}") from exc
+
+    def _make_new(self, calls: Sequence[StoredCall]) -> None:
+        """Make the database of exchange_files(), if there is room."""
+        new = new_path(self._path)
+        remove_files(new)
+        engine = SqliteEngine(new, self._owner)
+        with contextlib.suppress(StoreUnavailable, StoreDamaged):
+            with contextlib.closing(engine):
+                engine.open()
+                engine.write({call.call_id: call for call in calls})
+            if not has_sides(new):
+                return
+        remove_files(new)
 
     @property
     def _connection(self) -> sqlite3.Connection:

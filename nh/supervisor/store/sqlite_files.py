@@ -44,33 +44,71 @@ def make_file(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def rename_files(path: Path) -> Path:
+def new_path(path: Path) -> Path:
+    """Where the database is made that exchange_files() puts in the place of another one."""
+    return path.with_name(path.name + ".new")
+
+
+def has_sides(path: Path) -> bool:
+    """Whether a closed database is incomplete without a file beside it, because the disk is full."""
+    return any(os.path.lexists(path.with_name(path.name + side)) for side in SIDES)
+
+
+def exchange_files(path: Path) -> Path:
     """Rename a database (or whatever has its name) to NAME.quarantine-TIME, with the files beside it.
 
+    The one at new_path(), if there is one, gets its name. After a kill in between, finish_exchange() does the
+    rest: from the first step on there is no database of that name, and the old one is used no more.
+
     Returns:
-        The new name.
+        The new name of the old one.
 
     Raises:
         OSError: one cannot be renamed.
     """
     _remove_oldest_quarantined(path)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    new = path.with_name(f"{path.name}.quarantine-{now}")
-    # those beside it first: a database without its log looks intact, but is old
-    for side in (*SIDES, ""):
-        old = path.with_name(path.name + side)
-        if os.path.lexists(old):
-            old.rename(new.with_name(new.name + side))
-    return new
+    quarantined = path.with_name(f"{path.name}.quarantine-{now}")
+    # the database goes first: without its log it would look intact, but is old
+    _rename_if_there(path, quarantined)
+    _exchange_rest(path, quarantined)
+    return quarantined
+
+
+def finish_exchange(path: Path) -> None:
+    """Do what a kill has left of exchange_files(), or remove a new database that was not complete by then.
+
+    Raises:
+        OSError: a file cannot be renamed.
+    """
+    if not new_path(path).is_file():
+        return
+    quarantined = _quarantined(path)
+    if os.path.lexists(path) or not quarantined:
+        remove_files(new_path(path))
+    else:
+        _exchange_rest(path, max(quarantined))
+
+
+def _exchange_rest(path: Path, quarantined: Path) -> None:
+    for side in SIDES:
+        _rename_if_there(path.with_name(path.name + side), quarantined.with_name(quarantined.name + side))
+    if new_path(path).is_file():
+        new_path(path).rename(path)
+
+
+def _rename_if_there(old: Path, new: Path) -> None:
+    if os.path.lexists(old):
+        old.rename(new)
+
+
+def _quarantined(path: Path) -> list[Path]:
+    return [each for each in path.parent.glob(f"{path.name}.quarantine-*") if not each.name.endswith(SIDES)]
 
 
 def _remove_oldest_quarantined(path: Path) -> None:
     """Make room for one more. Directories stay: nh did not make them, and their owner may need them."""
-    quarantined = sorted(
-        name
-        for name in path.parent.glob(f"{path.name}.quarantine-*")
-        if not name.name.endswith(SIDES) and stat.S_ISREG(name.lstat().st_mode)
-    )
+    quarantined = sorted(name for name in _quarantined(path) if stat.S_ISREG(name.lstat().st_mode))
     for name in quarantined[: max(0, len(quarantined) + 1 - QUARANTINED)]:
         for side in (*SIDES, ""):
             name.with_name(name.name + side).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ server's notifications are not used.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nh.errors import StoreUnavailable
@@ -139,9 +139,9 @@ class ValkeyEngine:
         """See StoreEngine. A server has the latest of each call only."""
         return False
 
-    def quarantine(self) -> str:
+    def quarantine(self, calls: Sequence[StoredCall], /) -> str:
         """Rename the calls, in place of those that were renamed before; they expire. See StoreEngine."""
-        return self._group.quarantine()
+        return self._group.quarantine({call.call_id: encode(call) for call in calls})
 
     def _complete(self, last_write: Position) -> list[StoredCall]:
         """The warm copy with all changes up to the last write; none: it cannot be completed."""

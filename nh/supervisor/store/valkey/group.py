@@ -153,13 +153,20 @@ class Group:
         self._run(scripts.GIVE, holder.encode(errors=_UNDECODED), token.encode(), renews=False)
         self.lease.given_to = standby
 
-    def quarantine(self) -> str:
-        """Rename the calls, in place of those that were renamed before; they expire. Returns their key."""
+    def quarantine(self, records: Mapping[bytes, bytes]) -> str:
+        """Rename the calls, in place of those that were renamed before; they expire. Returns their key.
+
+        Args:
+            records: which the group has from then on, by call-id.
+        """
         server = connect(self._target)
         try:
             with self.failures():
-                arguments = (self._token, self._holder, EXPIRE_S, scripts.FORMAT)
-                server.eval(scripts.QUARANTINE, 4, *self._keys[:3], self._quarantine_key, *arguments)
+                keys = (*self._keys[:3], self._quarantine_key)
+                arguments: list[bytes | str | int] = [self._token, self._holder, EXPIRE_S, scripts.FORMAT]
+                for pair in records.items():
+                    arguments += pair
+                server.eval(scripts.QUARANTINE, len(keys), *keys, *arguments)
         finally:
             server.close()
         return self._quarantine_key

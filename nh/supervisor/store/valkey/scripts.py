@@ -211,5 +211,8 @@ end
 redis.call('DEL', KEYS[3])
 redis.call('HDEL', KEYS[1], 'until')
 redis.call('HSET', KEYS[1], 'format', ARGV[4], 'token', ARGV[1], 'holder', ARGV[2], 'until', 0)
+for at = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
 """
-"""KEYS: group, calls, changes, name of the quarantined calls. ARGV: token, holder, expiry in s, format."""
+"""KEYS: group, calls, changes, name of the quarantined calls. ARGV: token, holder, expiry in s, format, then
+call-id and record of each call that the group has from now on."""
