@@ -240,6 +240,32 @@ def test_the_old_one_goes_on_with_the_settings_that_it_had(tmp_path: Path, then:
         assert call.end() == 1
 
 
+def test_the_old_one_goes_on_with_the_key_of_the_store_that_it_had(tmp_path: Path) -> None:
+    """The file may have been replaced for the new one, and its calls are encrypted with what was there."""
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("before" * 10)
+    with deployed_relay(
+        state=str(tmp_path / "state"), state_key_file=str(key), interface="pub/127.0.0.1"
+    ) as deployment:
+        old = deployment.start()
+        call = deployment.make_call(b"call")
+        directory = deployment.place.directory
+        before = read_in_force(directory)
+        key.write_text("behind" * 10)
+        with come_to(deployment) as sock:
+            sock.send(encode(Yield((("unix", deployment.address),))))
+            ends_behind_the_message(sock, directory)
+        old.program.wait_for_line(GOES_ON)
+        wait_for_a_second_start(old.program)
+        then = read_in_force(directory)
+        assert before is not None
+        assert then is not None
+        assert then.state_key == before.state_key != ""
+        call.talk()
+        assert call.end() == 1
+
+
 def test_a_new_one_whose_settings_cannot_be_used_asks_for_nothing(deployment: Deployment) -> None:
     old = deployment.start()
     missing = deployment.place.directory / "missing" / "nh.sock"

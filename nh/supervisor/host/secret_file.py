@@ -1,7 +1,12 @@
-"""Secrets in files: read once, from a file that no one else may read; their content is in no message."""
+"""Secrets in files: read once, from a file that no one else may read; their content is in no message.
+
+A supervisor that goes on itself after a failed takeover goes on with those that it has read: a file may have
+been replaced for the other process, or be what stopped that one.
+"""
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +14,26 @@ from nh.errors import ConfigError
 
 MAX_SECRET_BYTES: Final = 4096
 """Longest file of a secret."""
+
+_read: Final[dict[str, str]] = {}
+"""What this process has read, by path."""
+
+_handed_over: Final[dict[str, str]] = {}
+"""What it goes on with, by path."""
+
+
+def secrets_in_force() -> Mapping[str, str]:
+    """The secrets that this process has read or goes on with, by path."""
+    return _handed_over | _read
+
+
+def go_on_with(secrets: Mapping[str, str]) -> None:
+    """Have read_secret() return these instead of reading their files.
+
+    Args:
+        secrets: of secrets_in_force().
+    """
+    _handed_over.update(secrets)
 
 
 def read_secret(setting: str, path: Path) -> str:
@@ -21,10 +46,13 @@ def read_secret(setting: str, path: Path) -> str:
     Raises:
         ConfigError: see read_private(); or it holds no line of printable ASCII.
     """
+    if str(path) in _handed_over:
+        return _handed_over[str(path)]
     content = read_private(setting, path)
     text = content.decode("ascii", "replace").rstrip("\r\n")
     if not text or len(content) > MAX_SECRET_BYTES or not (text.isascii() and text.isprintable()):
         raise ConfigError(f"{setting}: {path} is not one line of printable ASCII")
+    _read[str(path)] = text
     return text
 
 
