@@ -110,11 +110,17 @@ class FlowTable:
         self.held = True
 
     def release(self) -> None:
-        """Have the flows back. Each is doubtful until replace(): the other process may have removed it."""
+        """Have the flows back. Each is doubtful until replace(): the other process may have removed it.
+
+        It may have made markers, too, which no one else would remove.
+        """
         self.held = False
         self._doubtful = set(self._flows)
-        for marker in list(self._markers):
-            self._remove_marker(marker)
+        with contextlib.suppress(KernelPathUnavailable):
+            for key, _, owner in self._own_flows():
+                if not owner.mtu_bytes:
+                    bpf.delete(self._flows_fd, key)
+            self._markers = {}
         self._mark_later(*self._flows)
 
     def is_doubtful(self, local: Endpoint) -> bool:

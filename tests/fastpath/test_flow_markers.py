@@ -158,6 +158,30 @@ def test_a_successor_marks_what_it_adopts(program: LoadedProgram) -> None:
     successor.close()
 
 
+def test_the_markers_of_a_process_that_was_to_go_on_end_with_the_flows(
+    program: LoadedProgram, table: FlowTable
+) -> None:
+    """It has begun a flow and made a marker in the map, and was killed then."""
+    table.add(IPV4.local, FORTH)
+    table.add(FORTH.out, BACK)
+    table.hold()
+    other = table_of(program, successor=True)
+    assert other.adopt_stale_flow(IPV4.local) == FORTH
+    assert other.adopt_stale_flow(FORTH.out) == BACK
+    other.remove(FORTH.out)
+    other.update_markers()
+    assert marked(program, FORTH.out) == IPV4.local
+    table.release()
+    assert marked(program, FORTH.out) is None
+    table.replace(IPV4.local, FORTH)
+    table.replace(FORTH.out, BACK)
+    table.update_markers()
+    table.remove(IPV4.local)
+    table.remove(FORTH.out)
+    table.update_markers()
+    assert held_by(program) == 0
+
+
 def test_a_full_table_is_full_of_flows(program: LoadedProgram, table: FlowTable) -> None:
     for number in range(8):
         local = Endpoint("192.0.2.1", 31_000 + number)
