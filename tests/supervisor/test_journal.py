@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -143,6 +143,12 @@ def test_whatever_is_compacted_the_latest_of_each_call_is_there(
     assert stored.in_store | there == stored.latest
 
 
+def compact_in_place(journal: Journal, records: Iterable[JournalRecord]) -> None:
+    latest = {record.call_id: record for record in records}
+    for _ in journal.compact_in_place(latest.get, latest):
+        pass
+
+
 def over_its_room(journal: Journal, record: JournalRecord) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nh.supervisor.store.journal.MAX_BYTES", -1 << 40)
@@ -152,7 +158,9 @@ def over_its_room(journal: Journal, record: JournalRecord) -> None:
 @settings(max_examples=examples(100), deadline=None)
 @given(
     steps=st.lists(
-        st.sampled_from(["add", "miss", "begin", "end", "compact", "make room"]), min_size=5, max_size=40
+        st.sampled_from(["add", "miss", "begin", "end", "compact", "compact in place"]),
+        min_size=5,
+        max_size=40,
     ),
     data=st.data(),
 )
@@ -174,8 +182,9 @@ def test_no_record_is_older_than_what_the_store_has_of_its_call(
                 stored.end()
             case "compact":
                 journal.use_compacted(journal.write_compacted(stored.taken.values()))
-            case "make room":
-                journal.make_room(0)
+            case "compact in place":
+                if journal.has_room_in_place(0):
+                    compact_in_place(journal, stored.taken.values())
     there = stored.close()
     for call_id in there.keys() & stored.in_store.keys():
         assert there[call_id].changed_at >= stored.in_store[call_id].changed_at
@@ -276,31 +285,59 @@ def test_a_record_that_has_no_room_costs_no_other_if_no_store_may_have_these(
 def test_what_is_compacted_once_more_may_take_the_room_of_the_batch(journal: Journal, tmp_path: Path) -> None:
     alive, newer = (JournalRecord(each, b"1", 1.0) for each in (b"alive", b"newer"))
     complete(journal, alive)
-    assert not journal.make_room(encoded_bytes([alive])), "these are all calls"
+    assert not journal.has_room_in_place(encoded_bytes([alive])), "these are all calls"
     journal.add(JournalRecord(b"large", bytes(2 * MAX_BYTES), 1.0))
     journal.begin_batch()
     journal.add(newer)
-    assert journal.make_room(encoded_bytes([alive]))
-    assert found(tmp_path) == [newer]
-    journal.use_compacted(journal.write_compacted([alive]))
+    assert journal.has_room_in_place(encoded_bytes([alive]))
+    compact_in_place(journal, [alive])
+    assert journal.is_complete
+    assert journal.is_compact
     assert found(tmp_path) == [alive, newer]
 
 
-def test_the_batch_is_not_dropped_for_what_has_no_room_in_its_place_either(tmp_path: Path) -> None:
-    alive, large = JournalRecord(b"alive", bytes(100_000), 1.0), JournalRecord(b"large", bytes(400_000), 2.0)
-    smaller = alive._replace(snapshot=bytes(90_000))
-    with file_system(tmp_path / "disk", "size=512k") as disk, contextlib.closing(Journal(disk)) as journal:
-        complete(journal, alive)
+_CALLS = [JournalRecord(b"%d" % number, bytes(3000), 1.0) for number in range(100)]
+
+
+@pytest.fixture
+def full_journal(tmp_path: Path) -> Iterator[Journal]:
+    """One that has _CALLS, and lacks the end of the first one, on a disk without room for a copy."""
+    with file_system(tmp_path / "disk", "size=1200k") as disk, contextlib.closing(Journal(disk)) as journal:
+        for record in _CALLS:
+            journal.add(record)
+        journal.begin_batch()
+        journal.use_compacted(journal.write_compacted(_CALLS))
         occupy(disk)
-        journal.add(large)
+        journal.add(JournalRecord(b"0", None, 2.0))
+        while not journal._missing:  # what the last page had room for
+            journal.add(JournalRecord(b"1", bytes(3000), 2.0))
         journal.begin_batch()
         with pytest.raises(OSError, match="No space"):
-            journal.write_compacted([alive, large])
-        assert not journal.make_room(encoded_bytes([alive, large]))
-        assert found(disk) == [alive]
-        assert journal.make_room(encoded_bytes([smaller]))
-        journal.use_compacted(journal.write_compacted([smaller]))
-        assert found(disk) == [smaller]
+            journal.write_compacted(_CALLS)
+        yield journal
+
+
+def test_on_a_full_disk_calls_are_moved_through_the_room_that_is_kept_for_that(
+    full_journal: Journal, tmp_path: Path
+) -> None:
+    latest = [JournalRecord(b"0", None, 2.0), *(each._replace(snapshot=bytes(2900)) for each in _CALLS[1:])]
+    assert full_journal.has_room_in_place(encoded_bytes(latest))
+    compact_in_place(full_journal, latest)
+    assert full_journal.is_complete
+    there = {each.call_id: each for each in found(tmp_path / "disk")}
+    assert there == {each.call_id: each for each in latest}
+
+
+def test_no_call_is_dropped_for_what_has_no_room_in_its_place_either(
+    full_journal: Journal, tmp_path: Path
+) -> None:
+    large = [each._replace(snapshot=bytes(12_000)) for each in _CALLS]
+    assert not full_journal.has_room_in_place(encoded_bytes(large))
+    with pytest.raises(OSError):
+        compact_in_place(full_journal, large)
+    there = found(tmp_path / "disk")
+    assert {each.call_id for each in there} == {each.call_id for each in _CALLS}
+    assert not full_journal.is_complete
 
 
 def test_a_call_whose_end_had_no_room_is_gone_when_the_store_has_taken_all(
@@ -334,15 +371,18 @@ def test_a_call_that_begins_while_a_batch_is_written_and_whose_end_has_no_room_i
     assert found(tmp_path) == [alive, newer]
 
 
-def test_what_cannot_be_rewritten_behind_a_batch_is_dropped(journal: Journal, tmp_path: Path) -> None:
+def test_what_is_recorded_behind_a_batch_stays_when_the_end_of_an_older_call_had_no_room(
+    journal: Journal, tmp_path: Path
+) -> None:
     complete(journal, JournalRecord(b"alive", b"1", 1.0))
     journal.add(JournalRecord(b"ended", b"1", 2.0))
     over_its_room(journal, JournalRecord(b"ended", None, 3.0))
     journal.begin_batch()
-    journal.add(JournalRecord(b"newer", b"1", 4.0))
-    (tmp_path / NEW_NAME).mkdir()
+    newer = JournalRecord(b"newer", b"1", 4.0)
+    journal.add(newer)
+    (tmp_path / NEW_NAME).mkdir()  # no file can be rewritten
     journal.end_batch()
-    assert found(tmp_path) == []
+    assert found(tmp_path) == [newer]
 
 
 def test_a_file_that_could_not_be_compacted_takes_no_room(journal: Journal, tmp_path: Path) -> None:
@@ -352,7 +392,7 @@ def test_a_file_that_could_not_be_compacted_takes_no_room(journal: Journal, tmp_
 
     with pytest.raises(OSError, match="no room"):
         journal.write_compacted(records())
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    assert not (tmp_path / NEW_NAME).exists()
 
 
 def test_anothers_file_is_not_believed(tmp_path: Path) -> None:

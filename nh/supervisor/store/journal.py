@@ -6,29 +6,35 @@ against the end of processes, not against power failure, and no slow disk delays
 
 There are two files because changes are recorded while others are written to the store: one takes new records,
 the other holds those that are being written, and is emptied when the store has them. The numbers of the
-records order both files.
+records order both files. What is not valid any more is voided first, by a record with its number, and dropped
+then: so a kill between two operations brings back no older record, in whichever order they are done.
 
 While the store is away, the journal is compacted: the file of what is being written gets all calls, once
 each, and the other one what was recorded since. So the journal alone brings all calls back, and its size is
-that of the calls, however long the store is away.
+that of the calls, however long the store is away. Where there is no room for both copies of the calls, they
+are moved in parts, through room that was reserved for that: each part is in one file before it leaves the
+other one.
 """
 
 import contextlib
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from nh.logs.throttle import RateLimitedLogger
-from nh.supervisor.store.journal_records import JournalRecord, encode_record, read_records
+from nh.supervisor.store.journal_file import JournalFile
+from nh.supervisor.store.journal_move import Latest, move_calls
+from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
+from nh.supervisor.store.spare_room import SpareRoom
 
 logger = logging.getLogger(__name__)
 
 NAMES: Final = ("calls.journal-0", "calls.journal-1")
 NEW_NAME: Final = "calls.journal-new"
+SPARE_NAME: Final = "calls.journal-spare"
 
 MAX_BYTES: Final = 16 << 20
 """Largest size of new records, beside twice the compacted ones: some seconds of changes at full load."""
@@ -51,26 +57,26 @@ class Journal:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._paths = [directory / name for name in NAMES]
+        self._directory = directory
+        self._new_path = directory / NEW_NAME
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
-        self._files: list[int] = []
+        self._files: list[JournalFile] = []
         try:
-            for path in self._paths:
-                self._files.append(_open(path))
-            numbered = [list(read_records(fd)) for fd in self._files]
-            # an incomplete record at the end would hide those that are appended
-            self._sizes = [max((end for _, end, _ in records), default=0) for records in numbered]
-            for fd, size in zip(self._files, self._sizes, strict=True):
-                os.ftruncate(fd, size)
+            for name in NAMES:
+                self._files.append(JournalFile(directory / name))
+            numbered = [file.read() for file in self._files]
+            self._spare = SpareRoom(directory / SPARE_NAME)
         except BaseException:
             self.close()
             raise
-        in_order = sorted((each for records in numbered for each in records), key=lambda each: each[0])
-        self._found = [record for _, _, record in in_order]
-        self._number = in_order[-1][0] if in_order else 0
-        # that of the latest records: emptying the other one leaves no record whose call has a later one there
-        self._active = max((0, 1), key=lambda which: _span(numbered[which]))
+        every = sorted((each for records in numbered for each in records), key=lambda each: each[0])
+        self._voided = max((number for number, _, record in every if voids(record)), default=0)
+        self._found = [record for number, _, record in every if number > self._voided]
+        self._number = every[-1][0] if every else 0
+        later = max((0, 1), key=lambda which: _last(numbered[which]))
+        self._active, self._other = self._files[later], self._files[1 - later]
         self._batch = self._number, 0  # last number, and bytes of the active file, at begin_batch()
+        self._compacted = 0  # bytes of the active file that are no new records
         self._is_complete = False
         self._missing = 0  # the number of the latest record that had no room beside complete files
         self._given_up = 0  # the number of the latest record that all were dropped for
@@ -92,25 +98,24 @@ class Journal:
         """
         self._number += 1
         data = encode_record(self._number, record)
-        size = self._sizes[self._active] + len(data)
+        size = self._active.size + len(data)
         try:
-            if size > MAX_BYTES + 2 * self._sizes[1 - self._active]:
+            if size > MAX_BYTES + 2 * self._other.size + 3 * self._compacted:
                 raise OSError(f"more than {size >> 20} MiB wait for the store")
-            if os.write(self._files[self._active], data) < len(data):
-                raise OSError("no room for a record")
+            self._active.append(data)
         except OSError as exc:
             if self._is_complete or self._missing:
                 self._miss(exc)
             else:
                 self._give_up(exc)
-        else:
-            self._sizes[self._active] = size
 
     def begin_batch(self) -> None:
         """Say that everything recorded so far is about to be written to the store."""
-        if not self._sizes[1 - self._active]:  # otherwise it still has the batch that failed before
-            self._active = 1 - self._active
-        self._batch = self._number, self._sizes[self._active]
+        if not self._other.size:  # otherwise it still has the batch that failed before
+            self._active, self._other = self._other, self._active
+            self._compacted = 0
+        self._number += 2  # one for what is compacted now, and one for what is after end_batch()
+        self._batch = self._number - 1, self._active.size
 
     def end_batch(self) -> None:
         """Remove what was recorded before begin_batch(): the store has it.
@@ -120,15 +125,18 @@ class Journal:
         """
         missing, self._missing = self._missing, 0
         self._is_complete = False
-        self._empty(1 - self._active)
-        if missing > self._batch[0]:
-            self._empty(self._active)
-            self._batch = self._batch[0], 0
-        elif missing:
-            try:
-                self._drop_batch()
-            except OSError as exc:
-                self._give_up(exc)
+        number, begin = self._batch
+        try:
+            self._void_batch()
+            self._other.empty()
+        except OSError as exc:
+            self._give_up(exc)
+            begin = 0
+        if missing > number:
+            self._active.empty()
+            begin = self._compacted = 0
+        self._batch = number + 1, begin
+        self._spare.reserve()
 
     @property
     def is_complete(self) -> bool:
@@ -143,8 +151,8 @@ class Journal:
     @property
     def is_compact(self) -> bool:
         """Whether compacting is not worth it: the files are complete, and not much was recorded since."""
-        worth_it = max(COMPACT_BYTES, self._sizes[1 - self._active])
-        return self._is_complete and self._sizes[self._active] < worth_it
+        worth_it = max(COMPACT_BYTES, self._other.size + self._compacted)
+        return self._is_complete and self._active.size - self._compacted < worth_it
 
     def write_compacted(self, records: Iterable[JournalRecord]) -> int:
         """Write what use_compacted() is to use. Other threads may add records meanwhile.
@@ -160,31 +168,13 @@ class Journal:
         """
         number, _ = self._batch
         with self._new_file() as stream:
-            return sum(stream.write(encode_record(number, record)) for record in records)
-
-    def make_room(self, size_bytes: int) -> bool:
-        """Drop what was recorded before begin_batch(), if write_compacted() has room for all of it then only.
-
-        Args:
-            size_bytes: of what write_compacted() is to write, see encoded_bytes().
-
-        Returns:
-            Whether write_compacted() has room now. What came since is still there.
-        """
-        batch = self._sizes[1 - self._active]
-        if not self._missing or not batch:
-            return False
-        status = os.fstatvfs(self._files[self._active])
-        if size_bytes > status.f_bavail * status.f_frsize + batch:
-            return False
-        self._empty(1 - self._active)
-        return True
+            size = stream.write(encode_void(max(0, number - 1)))
+            return size + sum(stream.write(encode_record(number, record)) for record in records)
 
     def use_compacted(self, size: int) -> None:
         """Use the file of write_compacted() in place of what was recorded before begin_batch().
 
-        A kill in between costs nothing: some records are there twice. Where later records were dropped
-        meanwhile, the file is: it has older ones of their calls.
+        Where later records were dropped meanwhile, the file is: it has older ones of their calls.
 
         Args:
             size: of the file.
@@ -195,11 +185,51 @@ class Journal:
         if self._given_up > self._batch[0]:
             self._new_path.unlink()
             return
-        self._replace(1 - self._active, size)
+        self._other.replace(self._new_path, size)
+        self._voided = max(0, self._batch[0] - 1)
         self._drop_batch()
-        self._is_complete = self._missing <= self._batch[0]
-        if self._is_complete:
-            self._missing = 0
+        self._completed()
+
+    def has_room_in_place(self, size_bytes: int) -> bool:
+        """Whether compact_in_place() can be of use: a record is missing, and all have room that way.
+
+        Args:
+            size_bytes: of the latest records of all calls, see encoded_bytes().
+        """
+        if not self._missing or not self._other.size:
+            return False
+        disk = os.statvfs(self._directory)
+        return size_bytes <= disk.f_bavail * disk.f_frsize + self._spare.size + self._other.size
+
+    def compact_in_place(self, latest: Latest, call_ids: Iterable[bytes]) -> Iterator[bool]:
+        """Have the latest records of all calls in the file of new ones, and nothing in the other one.
+
+        Other threads may add records between two steps. A step that fails, and a kill at any time, leave each
+        call in one of the files.
+
+        Args:
+            latest: of a call at the last begin_batch(); None: the store knows that there is none.
+            call_ids: of all calls that have one.
+
+        Yields:
+            True, after each step.
+
+        Raises:
+            OSError: there is no room.
+        """
+        number, _ = self._batch
+        try:
+            self._spare.release()
+            self._active.append(encode_void(self._voided))  # what does so may be in the other file
+            for size in move_calls(self._other, self._active, number, latest, call_ids):
+                self._compacted += size
+                yield True
+            self._void_before_batch()
+        finally:
+            if self._files:
+                self._spare.reserve()
+        self._compacted = self._active.size
+        self._completed()
 
     def clear(self) -> None:
         """Drop all records, also those found at the start: the store's are newer."""
@@ -210,100 +240,94 @@ class Journal:
 
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
-        for fd in self._files:
-            os.close(fd)
+        for file in self._files:
+            file.close()
         self._files.clear()
 
     def remove(self) -> None:
-        """Close and remove the files: the store has everything. The older one goes first, as in clear()."""
+        """Close and remove the files: the store has everything."""
+        self._void_all()
         self.close()
-        for path in (self._new_path, self._paths[1 - self._active], self._paths[self._active]):
+        for path in (self._new_path, self._spare.path, self._other.path, self._active.path):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def _void_batch(self) -> None:
+        """Void what the active file has of the batch, and what the other one has."""
+        number, begin = self._batch
+        if not begin:  # there is nothing older in the active file
+            return
+        try:
+            self._active.append(encode_void(number))
+        except OSError:
+            self._other.empty()  # that makes room
+            self._active.append(encode_void(number))
+        self._voided = number
+
+    def _void_before_batch(self) -> None:
+        """Void what is older than the compacted records."""
+        number, _ = self._batch
+        self._active.append(encode_void(max(0, number - 1)))
+        self._voided = max(0, number - 1)
+
+    def _void_all(self) -> None:
+        with contextlib.suppress(OSError):  # a kill before both are empty leaves the newer records
+            self._active.append(encode_void(self._number))
+
+    def _completed(self) -> None:
+        self._is_complete = self._missing <= self._batch[0]
+        if self._is_complete:
+            self._missing = 0
 
     def _drop_batch(self) -> None:
         """Leave in the active file what was recorded since begin_batch()."""
         number, begin = self._batch
-        length = self._sizes[self._active] - begin
+        since = self._active.tail(begin)
         with self._new_file() as stream:
-            stream.write(os.pread(self._files[self._active], length, begin))
-        self._replace(self._active, length)
+            stream.write(since)
+        self._active.replace(self._new_path, len(since))
         self._batch = number, 0
-
-    @property
-    def _new_path(self) -> Path:
-        return self._paths[0].with_name(NEW_NAME)
+        self._compacted = 0
 
     @contextlib.contextmanager
     def _new_file(self) -> Iterator[BinaryIO]:
         """The file that replaces one of the others. If it cannot be written, it leaves its room to them."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            with open(_create(self._new_path), "wb") as stream:
+            with os.fdopen(os.open(self._new_path, flags, 0o600), "wb") as stream:
                 yield stream
         except OSError:
             self._new_path.unlink(missing_ok=True)
             raise
 
-    def _replace(self, which: int, size: int) -> None:
-        fd = _open(self._new_path)
-        try:
-            self._new_path.rename(self._paths[which])
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(self._files[which])
-        self._files[which], self._sizes[which] = fd, size
-
-    def _empty(self, which: int) -> None:
-        if self._sizes[which]:
-            self._sizes[which] = 0
-            os.ftruncate(self._files[which], 0)
-
     def _truncate_all(self) -> None:
-        """Drop all records, and half a record behind them. A kill in between leaves the newer ones."""
-        for which in (1 - self._active, self._active):
-            self._sizes[which] = 0
-            os.ftruncate(self._files[which], 0)
+        """Drop all records. A kill in between leaves the newer ones."""
+        self._void_all()
+        for file in (self._other, self._active):
+            file.cut(0)
         self._batch = self._batch[0], 0
+        self._compacted = 0
 
     def _miss(self, why: OSError) -> None:
         self._missing = self._number
-        self._is_complete = False
-        with contextlib.suppress(OSError):  # half a record ends the file, for the next start too
-            os.ftruncate(self._files[self._active], self._sizes[self._active])
-        self._failures.log(
-            logging.WARNING,
-            "journal %s: cannot be written: %s; a kill of all processes loses the latest changes of calls",
-            self._paths[0].parent,
-            why,
-        )
+        self._log(why, "latest changes of calls")
 
     def _give_up(self, why: OSError) -> None:
         self._truncate_all()
         self._given_up = self._number
+        self._log(why, "changes of calls that the store does not have yet")
+
+    def _log(self, why: OSError, lost: str) -> None:
         self._is_complete = False
         self._failures.log(
             logging.WARNING,
-            "journal %s: cannot be written: %s; a kill of all processes loses the changes of calls that the"
-            " store does not have yet",
-            self._paths[0].parent,
+            "journal %s: cannot be written: %s; a kill of all processes loses the %s",
+            self._directory,
             why,
+            lost,
         )
 
 
-def _span(records: Sequence[tuple[int, int, JournalRecord]]) -> tuple[int, int]:
-    """The last number of a file, and the first: all compacted records have that of the latest one."""
-    return (records[-1][0], records[0][0]) if records else (-1, -1)
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def _open(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(fd)
-        raise OSError(f"{path} is not a file of this user alone")
-    return fd
+def _last(records: Sequence[tuple[int, int, JournalRecord]]) -> int:
+    """The last number in a file."""
+    return max((number for number, _, _ in records), default=-1)

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 _HEAD: Final = struct.Struct(">QdII")  # number, time, bytes of the call-id, bytes of the snapshot
 _CHECKSUM: Final = struct.Struct(">I")
 _NO_SNAPSHOT: Final = 0xFFFF_FFFF
+_VOIDS_AT: Final = -1.0
+"""The time of what voids records; no change has it."""
 
 
 class JournalRecord(NamedTuple):
@@ -40,6 +42,16 @@ def encode_record(number: int, record: JournalRecord) -> bytes:
     )
     body = b"".join((head, record.call_id, snapshot or b""))
     return _CHECKSUM.pack(zlib.crc32(body)) + body
+
+
+def encode_void(number: int) -> bytes:
+    """What voids all records up to this number, in both files; others read it as the end of no call."""
+    return encode_record(number, JournalRecord(b"", None, _VOIDS_AT))
+
+
+def voids(record: JournalRecord) -> bool:
+    """Whether it is no change, but from encode_void()."""
+    return record.changed_at == _VOIDS_AT and not record.call_id
 
 
 def encoded_bytes(records: Iterable[JournalRecord]) -> int:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -272,10 +272,15 @@ class Store:
         if journal is None or journal.is_compact:
             return
         try:
-            size = self._write_compacted(journal)
-            with self._lock:
-                if self._journal is not None:
-                    journal.use_compacted(size)
+            try:
+                size = journal.write_compacted(self._writer.expected(self._latest_time))
+            except OSError:
+                if not self._compact_in_place(journal):
+                    raise
+            else:
+                with self._lock:
+                    if self._journal is not None:
+                        journal.use_compacted(size)
         except OSError as exc:
             self._failures.log(
                 logging.WARNING,
@@ -284,19 +289,22 @@ class Store:
                 exc,
             )
 
-    def _expected(self) -> Iterator[JournalRecord]:
-        return self._writer.expected(max(time.time(), self._changed_at))
-
-    def _write_compacted(self, journal: Journal) -> int:
-        try:
-            return journal.write_compacted(self._expected())
-        except OSError:
-            size_bytes = encoded_bytes(self._expected())  # it takes too long to have the lock
+    def _compact_in_place(self, journal: Journal) -> bool:
+        """Returns whether there was room for that."""
+        writer, now = self._writer, self._latest_time
+        if not journal.has_room_in_place(encoded_bytes(writer.expected(now))):
+            return False
+        parts = journal.compact_in_place(lambda call_id: writer.latest(call_id, now), writer.call_ids())
+        goes_on = True
+        while goes_on:
             with self._lock:
-                has_room = self._journal is not None and journal.make_room(size_bytes)
-            if not has_room:
-                raise
-            return journal.write_compacted(self._expected())
+                goes_on = self._journal is not None and next(parts, False)
+        return True
+
+    @property
+    def _latest_time(self) -> float:
+        """No change has a later time."""
+        return max(time.time(), self._changed_at)
 
 
 def _open_journal(directory: Path | None) -> Journal | None:

@@ -87,8 +87,8 @@ class StoreWriter:
             self._wanted |= _by_id(engine.open())
             self._is_open = self._was_open = True
         except StoreDamaged as exc:
-            self._quarantine(exc)
             self._wanted |= _by_id(exc.calls)
+            self._quarantine(exc)
             self._was_open = True
             self.write({})
         except StoreFull as exc:
@@ -111,11 +111,30 @@ class StoreWriter:
         Args:
             now: when those that it should not hold have ended: no earlier than anything that was added.
         """
-        for call in itertools.starmap(_plain, self._wanted.items()):
-            yield JournalRecord(call.call_id, call.snapshot, call.written_at)
-        for call_id, call_or_none in self._unwritten.items():
-            if call_or_none is None:
-                yield JournalRecord(call_id, None, now)
+        for call_id in self.call_ids():
+            record = self.latest(call_id, now)
+            if record is not None:
+                yield record
+
+    def call_ids(self) -> Iterator[bytes]:
+        """Of the calls that the engine should hold, and of those that it should not."""
+        yield from self._wanted
+        for call_id, call in self._unwritten.items():
+            if call is None:
+                yield call_id
+
+    def latest(self, call_id: bytes, now: float) -> JournalRecord | None:
+        """What the engine should hold of a call, or that it should hold nothing; None: it knows that.
+
+        Args:
+            call_id: of the call.
+            now: see expected().
+        """
+        call = self._wanted.get(call_id)
+        if call is not None:
+            plain = _plain(call_id, call)
+            return JournalRecord(call_id, plain.snapshot, plain.written_at)
+        return JournalRecord(call_id, None, now) if call_id in self._unwritten else None
 
     @property
     def works(self) -> bool:
@@ -286,7 +305,7 @@ class StoreWriter:
 
     def _quarantine(self, why: StoreDamaged) -> None:
         try:
-            where = self._engine.quarantine()
+            where = self._engine.quarantine(self.calls)
         except StoreUnavailable as exc:
             raise StoreUnavailable(f"{self._engine.name} {why}, and {exc}") from exc
         logger.warning(
