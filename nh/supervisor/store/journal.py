@@ -28,13 +28,13 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.supervisor.store.journal_file import JournalFile
 from nh.supervisor.store.journal_move import Latest, move_calls
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
-from nh.supervisor.store.spare_room import SpareRoom
+from nh.supervisor.store.reserved_room import ReservedRoom
 
 logger = logging.getLogger(__name__)
 
 NAMES: Final = ("calls.journal-0", "calls.journal-1")
 NEW_NAME: Final = "calls.journal-new"
-SPARE_NAME: Final = "calls.journal-spare"
+RESERVE_NAME: Final = "calls.journal-reserve"
 
 MAX_BYTES: Final = 16 << 20
 """Largest size of new records, beside twice the compacted ones: some seconds of changes at full load."""
@@ -65,7 +65,7 @@ class Journal:
             for name in NAMES:
                 self._files.append(JournalFile(directory / name))
             numbered = [file.read() for file in self._files]
-            self._spare = SpareRoom(directory / SPARE_NAME)
+            self._reserved = ReservedRoom(directory / RESERVE_NAME)
         except BaseException:
             self.close()
             raise
@@ -136,7 +136,7 @@ class Journal:
             self._active.empty()
             begin = self._compacted = 0
         self._batch = number + 1, begin
-        self._spare.reserve()
+        self._reserved.reserve()
 
     @property
     def is_complete(self) -> bool:
@@ -199,7 +199,7 @@ class Journal:
         if not self._missing or not self._other.size:
             return False
         disk = os.statvfs(self._directory)
-        return size_bytes <= disk.f_bavail * disk.f_frsize + self._spare.size + self._other.size
+        return size_bytes <= disk.f_bavail * disk.f_frsize + self._reserved.size + self._other.size
 
     def compact_in_place(self, latest: Latest, call_ids: Iterable[bytes]) -> Iterator[bool]:
         """Have the latest records of all calls in the file of new ones, and nothing in the other one.
@@ -219,7 +219,7 @@ class Journal:
         """
         number, _ = self._batch
         try:
-            self._spare.release()
+            self._reserved.release()
             self._active.append(encode_void(self._voided))  # what does so may be in the other file
             for size in move_calls(self._other, self._active, number, latest, call_ids):
                 self._compacted += size
@@ -227,7 +227,7 @@ class Journal:
             self._void_before_batch()
         finally:
             if self._files:
-                self._spare.reserve()
+                self._reserved.reserve()
         self._compacted = self._active.size
         self._completed()
 
@@ -248,7 +248,7 @@ class Journal:
         """Close and remove the files: the store has everything."""
         self._void_all()
         self.close()
-        for path in (self._new_path, self._spare.path, self._other.path, self._active.path):
+        for path in (self._new_path, self._reserved.path, self._other.path, self._active.path):
             with contextlib.suppress(OSError):
                 path.unlink()
 

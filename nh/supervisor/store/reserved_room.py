@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-SPARE_BYTES: Final = 256 << 10
+RESERVED_BYTES: Final = 256 << 10
 """What is kept: four parts of what the journal moves through it."""
 
 
-class SpareRoom:
+class ReservedRoom:
     """A file that takes the room. Without room for it there is none; reserve() tries again.
 
     Args:
@@ -34,8 +34,8 @@ class SpareRoom:
         with contextlib.suppress(OSError):
             fd = os.open(self.path, flags, 0o600)
             try:
-                os.posix_fallocate(fd, 0, SPARE_BYTES)
-                self._size = SPARE_BYTES
+                os.posix_fallocate(fd, 0, RESERVED_BYTES)
+                self._size = RESERVED_BYTES
             except OSError:
                 self.release()
             finally:
