@@ -25,6 +25,9 @@ from benchmarks.peers.registry import NAMES, peers_by_name
 from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
 from benchmarks.suite import Plan, Suite, make_levels
+from nh.errors import ConfigError
+from tools.rtpload.report.files import check_file
+from tools.rtpload.report.plot import check_plot
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
 
@@ -32,6 +35,11 @@ DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performa
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; returns the exit status."""
     options = _parse(arguments)
+    try:
+        _check_files(options)
+    except ConfigError as exc:
+        print(f"benchmarks: {exc}", file=sys.stderr)
+        return 2
     if options.markdown:
         results = read_results(options.json or LATEST)
         put_between_markers(DOCUMENT, write_markdown(results))
@@ -48,13 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
+def _check_files(options: argparse.Namespace) -> None:
+    """Raises ConfigError before hours of measuring, if their results could not be written."""
+    if options.json and not options.markdown:
+        check_file("--json", options.json)
+    if options.plot:
+        check_plot(options.plot)
+    if options.markdown and not (source := options.json or LATEST).is_file():
+        raise ConfigError(f"--markdown: there are no results at {source}; measure with --json {source} first")
+
+
 def _plot(results: Results, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
+    if path is not None:
         plot(results, path)
-    except ImportError:
-        print("--plot needs matplotlib: pip install matplotlib", file=sys.stderr)
 
 
 def _measure(options: argparse.Namespace) -> tuple[Results, int]:
@@ -121,7 +135,10 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",") if word]
+    try:
+        return [int(word) for word in text.split(",") if word]
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 100,500") from exc
 
 
 def _levels(text: str) -> list[tuple[int, float]]:

@@ -10,6 +10,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import time
 from typing import Final
 
@@ -53,6 +54,9 @@ def cost_us(identity: Identity, *, active: bool, ice: bool) -> float:
 
 def main() -> None:
     """Measure all, in turn, and print the range of the rounds."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.dtls_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     identity = Identity(new_certificate(wall=time.time()))
     kinds = [(active, ice) for active in (False, True) for ice in (True, False)]
     costs: dict[tuple[bool, bool], list[float]] = {kind: [] for kind in kinds}

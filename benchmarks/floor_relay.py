@@ -13,6 +13,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import select
 import socket
 import sys
@@ -23,7 +24,11 @@ from typing import Any
 
 def main() -> None:
     """Relay until standard input ends."""
-    address, coalesce_s = sys.argv[1], float(sys.argv[2] if len(sys.argv) > 2 else 0)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.floor_relay", description=__doc__)
+    parser.add_argument("address", metavar="ADDRESS")
+    parser.add_argument("coalesce_s", metavar="COALESCE_S", type=float, nargs="?", default=0.0)
+    options = parser.parse_args()
+    address, coalesce_s = options.address, options.coalesce_s
     epoll = select.epoll()
     kept: list[socket.socket] = []  # a socket without a reference is closed
 

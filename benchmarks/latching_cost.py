@@ -13,6 +13,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -116,6 +117,9 @@ def paths() -> Iterator[MakePath]:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.latching_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     print(f"in user space: {measure(lambda: None)}")
     try:
         with paths() as make:

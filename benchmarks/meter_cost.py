@@ -11,6 +11,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -53,6 +54,9 @@ def _nothing(buffer: bytes, size: int, now: float) -> None:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.meter_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     empty = least_ns(lambda: _nothing, packets())
     print(f"an empty call: {empty:.0f} ns; beyond it:")
     for name, stream in {

@@ -10,10 +10,7 @@ if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +23,11 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, BaseCommand, TransactionKey
 from nh.results import Failure, Result
-from tests.http.relays import http_client
+from tools.harness.http import http_client
 from tools.harness.relay import Relay, running_relay
 
 PORTS: Final = range(10_000, 60_000)
 BATCH: Final = 200
-INSIDE: Final = "NH_SCRAPE_COST_INSIDE"
 
 
 class Turn(NamedTuple):
@@ -104,14 +100,21 @@ def cpu_of(processes: list[psutil.Process]) -> float:
 def main() -> None:
     """Set up the calls, measure in turns, and print a table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.scrape_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a turn")
     parser.add_argument("--turns", type=int, default=4, help="of each kind")
     arguments = parser.parse_args()
-    with running(arguments.shards) as relay, http_client(relay) as client:
+    with (
+        namespaces(1) as [namespace],
+        namespace.entered(),
+        running(arguments.shards) as relay,
+        http_client(relay) as client,
+    ):
         set_up(relay, arguments.calls)
         wait_until_counted(client, arguments.calls)
         kinds: dict[str, tuple[str, float]] = {
@@ -152,9 +155,4 @@ def running(shards: int) -> Iterator[Relay]:
 
 
 if __name__ == "__main__":
-    if os.environ.get(INSIDE):
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        main()
-    else:
-        command = ["unshare", "--net", sys.executable, "-m", "benchmarks.scrape_cost", *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode)
+    main()

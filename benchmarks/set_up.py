@@ -11,11 +11,11 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -207,7 +207,14 @@ def _figures(found: SetUps) -> Iterator[tuple[str, list[float]]]:
         yield f"{NH} / {RTPENGINE}, CPU of a call", ratios(cpu_ms_of(ours), cpu_ms_of(theirs))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure, and print the table."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.set_up", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args()
     for line in table_of(measure_set_ups()):
         print(" | ".join(line))
-    sys.exit()
+
+
+if __name__ == "__main__":
+    main()

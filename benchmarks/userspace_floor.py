@@ -24,6 +24,8 @@ from benchmarks.peers.nh import Nh
 from benchmarks.results import Results
 from benchmarks.suite import Plan, Suite
 from nh.calls.settings import RelaySettings
+from nh.errors import ConfigError
+from tools.rtpload.report.files import check_file
 
 GOAL = 1.25
 
@@ -61,6 +63,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the readings to this file")
     options = parser.parse_args()
+    if options.json:
+        try:
+            check_file("--json", options.json)
+        except ConfigError as exc:
+            parser.error(str(exc))
     peers: dict[str, Callable[[], Peer]] = {
         FLOOR_PYTHON: PythonFloor,
         FLOOR_PYTHON_COALESCED: lambda: PythonFloor(options.coalesce_s),

@@ -1,7 +1,6 @@
 """One relayed call under each loop that nh can live in: its own, asyncio's, and uvloop's."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from nh.loop import Loop, SelectorLoop
 from nh.shard.relay import Relay
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 from tools.harness.ports import claim_ports
+from tools.harness.waiting import TIMEOUT_S, turn_until
 
 RELAY = "127.0.0.1"
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")
@@ -27,13 +27,7 @@ Wait = Callable[[Callable[[], bool]], None]
 def _selector_loop() -> Iterator[tuple[Loop, Wait]]:
     loop = SelectorLoop()
 
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline
-            loop.turn(0.005)
-
-    yield loop, wait
+    yield loop, lambda condition: turn_until(loop, condition)
     loop.close()
 
 
@@ -43,7 +37,7 @@ def _asyncio_loop(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[Loop, Wait]
             await asyncio.sleep(0.002)
 
     def wait(condition: Callable[[], bool]) -> None:
-        loop.run_until_complete(asyncio.wait_for(until(condition), 10))
+        loop.run_until_complete(asyncio.wait_for(until(condition), TIMEOUT_S))
 
     yield AsyncioLoop(loop), wait
     loop.close()

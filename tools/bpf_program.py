@@ -8,8 +8,8 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import io
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -57,11 +57,13 @@ def _map_uses(relocations: RelocationSection, symbols: SymbolTableSection) -> tu
     return tuple(uses)
 
 
-def main(object_path: str) -> None:
+def main() -> None:
     """Extract the program of one object."""
-    path = Path(object_path)
+    parser = argparse.ArgumentParser(prog="python -m tools.bpf_program", description=__doc__)
+    parser.add_argument("object", type=Path, metavar="NAME.o", help="what clang has made")
+    path = parser.parse_args().object
     path.with_suffix(".json").write_bytes(encode_program(read_object(path.read_bytes())))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -8,6 +8,7 @@ from .ending import end_in_order  # the package is nh.bundled.tools in a wheel
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import os
 import re
 import sys
@@ -25,10 +26,13 @@ _DOCS = "docs/reference has all settings, counters and protocols."
 
 def main() -> int:
     """Write the pages; returns the exit status."""
-    if len(sys.argv) != 2:
-        print("usage: python -m tools.man_pages DIRECTORY", file=sys.stderr)
-        return 2
-    directory = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.man_pages",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="it is made if it is not there")
+    directory = parser.parse_args().directory
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in pages():
         (directory / name).write_text(text)

@@ -9,6 +9,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import io
 import math
 import os
@@ -87,6 +88,7 @@ def _wave(now: float, ripple: float) -> Series:
 
 def main() -> None:
     """Write the picture."""
+    argparse.ArgumentParser(prog="python -m tools.picture", description=__doc__).parse_args()
     os.environ["TZ"] = "UTC"
     time.tzset()
     meter = Meter()

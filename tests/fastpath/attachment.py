@@ -14,6 +14,7 @@ from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, FlowEntry, pack_flo
 from nh.fastpath.loader import LoadedProgram, load
 from tests.fastpath.trivial_program import kernel_has_tcx
 from tools.harness.namespaces import Namespace
+from tools.harness.waiting import TIMEOUT_S
 
 
 class Attached:
@@ -57,7 +58,7 @@ def udp_socket(namespace: Namespace, address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with namespace.entered():
         bound = socket.socket(family, socket.SOCK_DGRAM)
-    bound.settimeout(5)
+    bound.settimeout(TIMEOUT_S)
     bound.bind((address, 0))
     return bound
 

@@ -17,7 +17,7 @@ from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.loop import SelectorLoop
 from tests.fastpath.trivial_program import create_link, kernel_has_tcx, tcx_programs, trivial_program
 from tools.harness.namespaces import Namespace
-from tools.harness.waiting import turn_until
+from tools.harness.waiting import TIMEOUT_S, turn_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("no_descriptor_leaks")]
 
@@ -124,7 +124,7 @@ def test_packets_that_the_program_does_not_take_arrive(
     attachments = Attachments(program, NAME, create_link, method)
     assert attachments.attach(NetworkInterface(1, "lo", 65536))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(10)
+        sock.settimeout(TIMEOUT_S)
         sock.bind(("127.0.0.1", 0))
         sock.sendto(b"media", sock.getsockname())
         assert sock.recv(100) == b"media"

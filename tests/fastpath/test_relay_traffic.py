@@ -11,7 +11,7 @@ from tests.fastpath.flows import IPV4, IPV6, Relayed
 from tests.fastpath.frames import ETHERNET, PHONES_MAC, datagram_in, frame_of, rtp
 from tests.netns import namespaces
 from tools.harness.namespaces import Namespace
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 pytestmark = pytest.mark.kernel
 
@@ -47,7 +47,7 @@ def wires() -> Iterator[Namespace]:
 def wire_end(wires: Namespace, interface: str) -> socket.socket:
     with wires.entered():
         end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))
-    end.settimeout(5)
+    end.settimeout(TIMEOUT_S)
     end.bind((interface, ALL_FRAMES))
     return end
 

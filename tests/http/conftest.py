@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.http.relays import http_address, http_client
+from tools.harness.http import http_address, http_client
 from tools.harness.relay import Relay, running_relay
 
 

@@ -7,7 +7,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.http.relays import TIMEOUT_S
+from tools.harness.http import TIMEOUT_S
 from tests.ng.client import BENCODE, Encoding, NgClient
 from tests.sip.message import new_token
 

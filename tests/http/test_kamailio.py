@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.relays import http_address, http_client
+from tools.harness.http import http_address, http_client
 from tests.ng.kamailio import DOCUMENT, NODES, Kamailio, running_documented
 from tests.ng.relays import INTERFACES
 from tests.sip.calls import establish, hang_up, talk

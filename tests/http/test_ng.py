@@ -20,7 +20,7 @@ from tests.http.ng_clients import (
     WebSocketNgClient,
     open_websocket,
 )
-from tests.http.relays import TIMEOUT_S
+from tools.harness.http import TIMEOUT_S
 from tests.ng.client import BENCODE, JSON, Encoding, NgClient, reason
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
 from tests.profiles import examples

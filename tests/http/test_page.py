@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.ng_clients import PostNgClient
-from tests.http.relays import http_address
+from tools.harness.http import http_address
 from tests.ng.client import JSON
 from tests.ng.ng_call import SDP
 from tools.harness.browser import Tab, running_browser, save

@@ -118,7 +118,7 @@ def kill_everything(relay: Relay) -> None:
     os.kill(relay.program.pid, signal.SIGKILL)
     relay.program.wait()
     kill_those_that_run(shards)
-    psutil.wait_procs(shards, timeout=5)
+    psutil.wait_procs(shards, timeout=TIMEOUT_S)
 
 
 def test_bad_settings_are_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.shard.ng_testbed import NgTestbed
 from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where, audio
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 INTERFACES = (Interface("default", V4, V4),)
 OFF = EndpointLearning.OFF
@@ -38,7 +38,7 @@ def test_a_ttl_is_sent_and_received(address: str, ipv6: None) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
         for each in (one, other):
             each.bind((address, 0))
-        other.settimeout(5)
+        other.settimeout(TIMEOUT_S)
         loop_guard.enable_ttl(other)
         loop_guard.send(one, memoryview(PACKET), Endpoint(*other.getsockname()[:2]), 7)
         buffer = bytearray(2000)

@@ -22,6 +22,7 @@ from tests.shard.ng_testbed import NgTalk, NgTestbed
 from tests.shard.test_forks import Fork
 from tests.shard.testbed import PACKET, V4, V6, Conversation, RelayTestbed
 from tools.harness.media_peer import RTP, MediaPeer
+from tools.harness.waiting import TIMEOUT_S
 
 ELSEWHERE = "127.0.0.33"
 
@@ -165,7 +166,7 @@ def test_an_end_that_is_gone_is_noted_and_heard_when_it_is_back(
     testbed.turn_until(lambda: testbed.leg(call.key, Side.TO).unreachable, "ICMP is noted")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
         back.bind(place)
-        back.settimeout(5)
+        back.settimeout(TIMEOUT_S)
         back.sendto(PACKET, call.for_callee)
         assert testbed.receive(alice)[0] == PACKET
         alice.send(PACKET, call.for_caller)

@@ -14,7 +14,7 @@ from nh.errors import AddressUnavailable
 from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.media.sockets.opening import adopt_media_socket, close_media_sockets, open_media_sockets
 from tests.shard.testbed import V4
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_where_the_kernel_will_not_connect_the_socket_stays_open_to_all(opened: 
 def _peer() -> socket.socket:
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     peer.bind((V4, 0))
-    peer.settimeout(5)
+    peer.settimeout(TIMEOUT_S)
     return peer
 
 

@@ -28,7 +28,7 @@ from tests.supervisor.stores import (
     occupy,
     until_written,
 )
-from tools.harness.waiting import eventually
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 @pytest.fixture
@@ -456,7 +456,7 @@ def calls_in(place: Path) -> dict[bytes, bytes]:
     store = opened(place)
     calls = {call.call_id: call.snapshot for call in store.load()}
     until_written(store)
-    store.close(10.0)
+    store.close(TIMEOUT_S)
     return calls
 
 
@@ -506,7 +506,7 @@ def test_records_are_stored_at_the_next_start_and_are_gone_then(
 def test_an_old_record_does_not_undo_what_is_stored(place: Path) -> None:
     store = opened(place)
     store.put(b"a", b"new")
-    store.close(10.0)
+    store.close(TIMEOUT_S)
     journal = Journal(place / "run")
     journal.add(JournalRecord(b"a", b"old", 1.0))
     journal.close()
@@ -527,10 +527,10 @@ def test_what_is_recorded_after_the_wall_clock_was_set_back_is_newer_than_what_i
     store.delete(b"ended")
     store.put(b"goes on", b"new")
     at_the_kill.records = dict(server.records or {})
-    store.close(10.0)  # the journal is compacted: the store is away
+    store.close(TIMEOUT_S)  # the journal is compacted: the store is away
     again = Store(MemoryEngine(at_the_kill), tmp_path)
     assert {call.call_id: call.snapshot for call in again.load()} == {b"goes on": b"new"}
-    again.close(10.0)
+    again.close(TIMEOUT_S)
 
 
 def test_records_stay_while_the_disk_hangs_and_go_when_it_goes_on(
@@ -539,12 +539,12 @@ def test_records_stay_while_the_disk_hangs_and_go_when_it_goes_on(
     store = opened(place)
     hangs, goes_on = hanging_disk(monkeypatch)
     store.put(b"a", b"1")
-    assert hangs.wait(10)
+    assert hangs.wait(TIMEOUT_S)
     store.put(b"b", b"2")
     assert [record.call_id for record in found(place / "run")] == [b"a", b"b"]
     goes_on.set()
-    eventually(lambda: sizes(place / "run") == [0, 0], "the records are stored and gone", 10.0)
-    store.close(10.0)
+    eventually(lambda: sizes(place / "run") == [0, 0], "the records are stored and gone")
+    store.close(TIMEOUT_S)
 
 
 def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
@@ -557,7 +557,7 @@ def test_what_a_slow_disk_leaves_at_the_end_is_there_at_the_next_start(
         store.put(b"a", b"1")
         store.close(timeout_s=0.1)
         goes_on.set()
-        store._thread.join(10)  # or the next one finds the file taken
+        store._thread.join(TIMEOUT_S)  # or the next one finds the file taken
     assert calls_in(place) == {b"a": b"1"}
 
 
@@ -578,7 +578,7 @@ def test_while_the_store_is_away_the_journal_alone_brings_all_calls_back(tmp_pat
     server.away = False
     until_written(again)
     assert set(server.records or ()) == {b"before", b"during"}
-    again.close(10.0)
+    again.close(TIMEOUT_S)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -605,7 +605,7 @@ def test_the_store_takes_no_end_of_a_call_before_the_journal_has_it(
         store.delete(b"over")
     server.away = False
     at_the_write.clear()
-    store.close(10.0)
+    store.close(TIMEOUT_S)
     assert at_the_write == [{b"newer": b"1", b"over": None}]
 
 
@@ -614,6 +614,6 @@ def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(
 ) -> None:
     store = Store(SqliteEngine(place / "calls.sqlite3", OWNER), place / "not there")
     store.put(b"a", b"1")
-    store.close(10.0)
+    store.close(TIMEOUT_S)
     assert "a kill of all processes loses the changes of calls in the last" in caplog.text
     assert calls_in(place) == {b"a": b"1"}

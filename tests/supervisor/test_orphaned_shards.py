@@ -17,6 +17,7 @@ from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.packing import Packed
 from tests.supervisor.scripted_shard import ScriptedShard
+from tools.harness.waiting import TIMEOUT_S
 
 
 class CallStore:
@@ -202,7 +203,7 @@ def test_an_orphan_that_sends_invalid_messages_is_killed() -> None:
         shard = ScriptedShard(0, 1, {}, last_words=b"\xc1", pid=process.pid)
         with orphans_testbed(1, shard) as testbed:
             testbed.orphans.transfer_to(0)
-            assert process.wait(10) < 0
+            assert process.wait(TIMEOUT_S) < 0
             assert shard.is_left
 
 

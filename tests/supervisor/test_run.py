@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -240,16 +241,25 @@ def test_netsip_clients_get_undef_while_their_shard_is_down(tmp_path: Path) -> N
 
 def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
     bad = misbehaving(b"hang")
-    with running(tmp_path, command_timeout_s=1.0) as run, run.client() as stuck, run.client() as client:
-        with pytest.raises(CommandTimeout, match=f"shard {bad} did not answer"):
-            stuck.request(CloseCall(b"hang"))
-        # the other shard answers while this one's command waits
-        with pipelined(run.address) as connection:
-            connection.send(native.encode_request(1, CloseCall(call_of(bad))))
-            assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
-            assert client.request(Ping()) == Pong(nh.__version__)
-            assert client.request(GetStats()).values["version"] == nh.__version__
-            assert b'"timeout"' in connection.reply()
+    with (
+        running(tmp_path, command_timeout_s=600) as run,
+        run.client() as client,
+        pipelined(run.address) as connection,
+    ):
+        connection.send(native.encode_request(1, CloseCall(b"hang")))
+        assert client.request(CloseCall(call_of(1 - bad))).sessions == 1 - bad
+        assert client.request(Ping()) == Pong(nh.__version__)
+        assert client.request(GetStats()).values["version"] == nh.__version__
+        assert connection.is_silent()
+        run.end_at_once()
+
+
+def test_commands_for_a_hanging_shard_fail_after_their_time(tmp_path: Path) -> None:
+    bad = misbehaving(b"hang")
+    with running(tmp_path, command_timeout_s=0.3) as run, run.client() as client:
+        for call_id in (b"hang", call_of(bad)):
+            with pytest.raises(CommandTimeout, match=f"shard {bad} did not answer"):
+                client.request(CloseCall(call_id))
         with pytest.raises(CommandTimeout):
             client.request(ListCalls())
         eventually(lambda: run.stats().supervisor.rpc_timeouts == 3, "timeouts are counted")
@@ -258,12 +268,17 @@ def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
 
 def test_a_list_says_which_shard_is_missing(tmp_path: Path) -> None:
     bad = misbehaving(b"hang")
-    # the other shard answers within that time, also on a busy host
-    with running(tmp_path, command_timeout_s=1.0) as run, run.client() as client:
+    with running(tmp_path, command_timeout_s=0.3) as run, run.client() as client:
         with pytest.raises(NhError):
             client.request(CloseCall(b"hang"))
-        with pytest.raises(NhError, match=f"the list is incomplete: shard {bad}"):
-            client.request(ListCalls())
+
+        def names_it() -> bool:
+            """On a busy host the other shard may be late, too."""
+            with pytest.raises(NhError, match="the list is incomplete") as refused:
+                client.request(ListCalls())
+            return f"shard {bad}" in str(refused.value)
+
+        eventually(names_it, "the list names the shard that hangs")
         run.end_at_once()
 
 
@@ -279,6 +294,10 @@ class Pipeline:
 
     def send(self, payload: bytes) -> None:
         self.sock.sendall(frame(payload))
+
+    def is_silent(self) -> bool:
+        """Whether nothing has come yet."""
+        return not select.select([self.sock], [], [], 0)[0]
 
     def reply(self) -> bytes:
         while True:

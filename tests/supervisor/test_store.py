@@ -22,6 +22,7 @@ from nh.supervisor.store.store import BATCH_S, Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
 from tests.profiles import examples, quick_first
 from tests.supervisor.stores import OWNER, contents, fill, hanging_disk, opened, quarantined, until_written
+from tools.harness.waiting import TIMEOUT_S, eventually
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_a_hanging_disk_delays_no_put_and_the_newest_is_written_later(
     hangs, goes_on = hanging_disk(monkeypatch)
     with opened(path) as store:
         store.put(b"a", b"old")
-        assert hangs.wait(10)
+        assert hangs.wait(TIMEOUT_S)
         begin = time.monotonic()
         for number in range(10_000):
             store.put(b"%d" % (number % 100), b"%d" % number)
@@ -193,7 +194,7 @@ def test_close_waits_no_longer_than_it_may_and_says_what_is_lost(
         in caplog.text
     )
     goes_on.set()
-    store._thread.join(10)  # or the next test finds it at work
+    store._thread.join(TIMEOUT_S)  # or the next test finds it at work
 
 
 def test_close_writes_what_is_left_and_a_second_one_does_nothing(
@@ -202,7 +203,7 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
     store = Store(SqliteEngine(path, OWNER))
     for number in range(3 * ROWS):
         store.put(b"%d" % number, b"x")
-    store.close(10.0)
+    store.close(TIMEOUT_S)
     store.close()
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # no log: all is in the file
     assert len(contents(path)) == 3 * ROWS
@@ -211,18 +212,30 @@ def test_close_writes_what_is_left_and_a_second_one_does_nothing(
 
 # --- the end comes at any time --------------------------------------------------------------------
 
-_WRITES_FOR_EVER = """
+WRITTEN_CALLS = 200
+
+_WRITES_FOR_EVER = f"""
 import itertools, sys, time
 from pathlib import Path
+from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 store = Store(SqliteEngine(Path(sys.argv[1]), b"/run/nh"))
+stats = SupervisorStats()
 for number in itertools.count():
-    for call in range(200):
+    for call in range({WRITTEN_CALLS}):
         store.put(b"%d" % call, b"%d" % number * 300)
-    print(number, flush=True)
+    store.count_in(stats)
+    print(number, stats.store_written, flush=True)
     time.sleep(0.002)  # as a loop does: who never rests keeps the interpreter from the thread that writes
 """
+
+
+def next_line(writer: "subprocess.Popen[str]") -> tuple[int, int]:
+    """The number of a round that was put, and how many changes were written by then."""
+    assert writer.stdout is not None
+    number, written = writer.stdout.readline().split()
+    return int(number), int(written)
 
 
 @pytest.mark.parametrize("lines", quick_first([1, 40, 300]))
@@ -230,17 +243,12 @@ def test_what_is_older_than_a_moment_survives_kill_9_while_it_is_written(path: P
     with subprocess.Popen(
         [sys.executable, "-c", _WRITES_FOR_EVER, str(path)], stdout=subprocess.PIPE, text=True
     ) as writer:
-        assert writer.stdout is not None
-        before = [int(writer.stdout.readline()) for _ in range(lines)][-1]
-        seen_at = time.time()
-        time_is_up = seen_at + 10 * BATCH_S  # ten times: the machine may be busy with other tests
-        last = before
-        while time.time() < time_is_up:
-            last = int(writer.stdout.readline())
+        before, written = [next_line(writer) for _ in range(lines)][-1]
+        # the batch that was under way may lack some of the round, the next one has the rest
+        eventually(lambda: next_line(writer)[1] >= written + 2 * WRITTEN_CALLS, "the round is written")
         writer.kill()
     found = contents(path)
-    assert last > before
-    assert set(found) == {b"%d" % call for call in range(200)}
+    assert set(found) == {b"%d" % call for call in range(WRITTEN_CALLS)}
     for snapshot in found.values():
         number = int(snapshot[: len(snapshot) // 300])
         assert snapshot == b"%d" % number * 300

@@ -12,7 +12,7 @@ import pytest
 
 from nh.config import Settings
 from tools.packaging.deb import obstacle
-from tools.packaging.trial import STEPS
+from tools.systemd.trial.package import STEPS
 
 ROOT = Path(__file__).parents[2]
 DEBIAN = ROOT / "tools" / "packaging" / "debian"

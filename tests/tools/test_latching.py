@@ -23,8 +23,9 @@ def test_an_outcome_says_what_strangers_gained_and_the_phone_lost() -> None:
 
 
 def test_a_relay_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rtpproxy"]) == 2
-    assert "there are: nh, " in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["rtpproxy"])
+    assert "no such relay: rtpproxy; there are: nh; " in capsys.readouterr().err
 
 
 @pytest.mark.full

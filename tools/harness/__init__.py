@@ -4,10 +4,13 @@
 - `program`: a child process whose output is collected.
 - `relay`: one `nh run`; `deployment`: successive ones in the same place; `command`: a subcommand of nh.
 - `other_relays`: rtpengine and nathelper.pl, which nh is compared with.
-- `media_peer`, `call`: phones with real sockets, and calls between two of them.
+- `media_peer`, `rtp_phone`: phones with real sockets; `call`: calls between two of them.
+- `unbroken`: media that must not pause.
 - `browser`: a real browser; `web_phone`: phones in it (WebRTC).
 - `namespaces`: networks of their own; `hosts`: two hosts with a relay, and an address that moves.
-- `valkey_server`: a server of stored calls.
+- `valkey_server`, `valkey_cluster`: servers of stored calls; `keepalived`: what moves the address of a host.
+- `http`: where a relay serves HTTP.
+- `own_directory`: directories that the next run removes if this one is killed.
 - `waiting`: conditions instead of sleeps.
 """
 

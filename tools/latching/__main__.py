@@ -5,6 +5,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import contextlib
 import resource
 import socket
@@ -74,12 +75,23 @@ def has_ipv6() -> bool:
     return True
 
 
-def main(names: Sequence[str]) -> int:
-    """Print the table. Returns the exit status: 0, or 2 for an unknown relay."""
-    for name in names:
-        if name not in RELAYS:
-            print(f"no such relay: {name}; there are: {', '.join(RELAYS)}", file=sys.stderr)
-            return 2
+def _relay(name: str) -> str:
+    if name not in RELAYS:
+        raise argparse.ArgumentTypeError(f"no such relay: {name}; there are: {'; '.join(RELAYS)}")
+    return name
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.latching", description=__doc__)
+    parser.add_argument(
+        "relay",
+        nargs="*",
+        type=_relay,
+        metavar="RELAY",
+        help=f"one of {'; '.join(RELAYS)} (default: each that is installed)",
+    )
+    names = parser.parse_args(arguments).relay
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     ipv6 = has_ipv6()
@@ -101,4 +113,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

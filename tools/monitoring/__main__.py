@@ -5,6 +5,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import json
 from pathlib import Path
 
@@ -18,5 +19,11 @@ def text() -> str:
     return json.dumps(dashboard(), indent=2) + "\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the file."""
+    argparse.ArgumentParser(prog="python -m tools.monitoring", description=__doc__).parse_args()
     PATH.write_text(text())
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from tools.ending import end_in_order
 if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -32,11 +33,15 @@ class CannotBuild(Exception):
 
 def main() -> int:
     """Build, and print the path of the package; returns the exit status."""
-    if len(sys.argv) != 2:
-        print("usage: python -m tools.packaging.deb DIRECTORY", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.packaging.deb",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="it is made if it is not there")
+    directory = parser.parse_args().directory
     try:
-        print(build(Path(sys.argv[1])))
+        print(build(directory))
     except CannotBuild as exc:
         print(f"deb: {exc}", file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -14,7 +14,12 @@ from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.flags import nh_address, read_options, takes_load_options
+from tools.rtpload.options import MOST_CALLS
+from tools.rtpload.report.files import check_file
 from tools.rtpload.report.plot import check_plot
+
+MOST_STEPS: Final = 1000
+"""Of a search: from 1 call to the most, and back in halves, takes a few dozen."""
 
 app = typer.Typer(
     add_completion=False,
@@ -50,14 +55,14 @@ def main(
     console = Console()
     try:
         load = read_options(address or nh_address(options), options)
-        if plot is not None:
-            check_plot(plot)
+        _check_files(json, plot, find_capacity=find_capacity)
         if find_capacity:
+            _check_bounds(max_calls, max_steps)
             status = search(load, console, json, highest=max_calls, max_steps=max_steps)
         else:
             status = run_once(load, console, json, plot)
     except (NhError, LoadFailed) as exc:
-        print(f"{os.environ.get('RTPLOAD_NAME', 'rtpload')}: {exc}", file=sys.stderr)
+        print(f"{_short_name()}: {exc}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(exc, ConfigError) else 1) from exc
     raise typer.Exit(status)
 
@@ -68,7 +73,29 @@ def run() -> int:
     try:
         return app(prog_name=program, standalone_mode=False) or 0
     except USAGE_ERROR as exc:
-        print(f"{os.environ.get('RTPLOAD_NAME', 'rtpload')}: {usage_message(exc, program)}", file=sys.stderr)
+        print(f"{_short_name()}: {usage_message(exc, program)}", file=sys.stderr)
         return 2
     except typer.Abort:
         return 130
+
+
+def _short_name() -> str:
+    """What begins each line of this program's errors."""
+    return os.environ.get("RTPLOAD_NAME", "rtpload")
+
+
+def _check_files(json: Path | None, plot: Path | None, *, find_capacity: bool) -> None:
+    """Raises ConfigError if a file of the report cannot be written, or has nothing to show."""
+    if json is not None:
+        check_file("--json", json)
+    if plot is not None and find_capacity:
+        raise ConfigError("--plot: it draws one load, and --find-capacity runs many; leave one of them out")
+    if plot is not None:
+        check_plot(plot)
+
+
+def _check_bounds(max_calls: int, max_steps: int) -> None:
+    """Raises ConfigError if a search would come to a load that cannot be run, or to none."""
+    for flag, value, most in (("--max-calls", max_calls, MOST_CALLS), ("--max-steps", max_steps, MOST_STEPS)):
+        if not 1 <= value <= most:
+            raise ConfigError(f"{flag}: {value} is not in 1 to {most}")

@@ -20,6 +20,9 @@ _MEDIA: Final = "Media"
 _RELAY: Final = "The relay"
 _GENERATOR: Final = "The generator itself"
 
+MOST_CPUS: Final = 8192
+"""Linux has no more (NR_CPUS)."""
+
 HELP: Final[dict[str, tuple[str, str]]] = {
     "control": (_RELAY, "protocol of its control socket"),
     "relay_address": (_RELAY, "where it shall take media [default: loopback]"),
@@ -153,7 +156,10 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash) and len(part) < 12):
             raise ConfigError(f"cpus: {part!r} is neither a number nor FIRST-LAST")
-        cpus.update(range(int(first), int(last or first) + 1))
+        low, high = int(first), int(last or first)
+        if not low <= high < MOST_CPUS:
+            raise ConfigError(f"cpus: {part!r} does not ascend from 0 to {MOST_CPUS - 1}")
+        cpus.update(range(low, high + 1))
     return tuple(sorted(cpus))
 
 

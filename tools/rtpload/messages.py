@@ -109,6 +109,10 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
 Order = Configure | Open | Connect | StartSending | Move | StopSending | HangUp | Finish
 
 
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The first event: the worker takes orders."""
+
+
 class Opened(msgspec.Struct, frozen=True, tag=True):
     """Where the two phones of a call take media."""
 
@@ -214,8 +218,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     Args:
         caller, callee: see SideTally.
         report_latency: of RTCP, by bucket.
-        send_failures: sends that the kernel refused.
-        cpu_s: CPU time of this worker.
+        send_failures: how many sends the kernel refused, by the reason.
+        cpu_s: CPU time of this worker since it was ready.
         kernel_clock: whether the kernel said when packets arrived.
         browsers: see BrowserTally; None if the callees are none.
     """
@@ -223,13 +227,13 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     caller: SideTally
     callee: SideTally
     report_latency: Buckets
-    send_failures: int
+    send_failures: dict[str, int]
     cpu_s: float
     kernel_clock: bool
     browsers: BrowserTally | None = None
 
 
-Event = Opened | OpenFailed | Connected | Moving | SendingStopped | CallStreams | Tick | Finished
+Event = Ready | Opened | OpenFailed | Connected | Moving | SendingStopped | CallStreams | Tick | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

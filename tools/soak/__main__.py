@@ -19,6 +19,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nh.errors import ConfigError
+from tools.rtpload.report.files import check_file, write_file
 from tools.soak.soak import UNEXPECTED, Plan, Soak
 from tools.soak.subjects import Kind
 from tools.survive.faults import FaultKind
@@ -33,6 +35,11 @@ would be findings."""
 def main() -> int:
     """The program; its exit status."""
     arguments = _parser().parse_args()
+    if arguments.json is not None:
+        try:
+            check_file("--json", arguments.json)
+        except ConfigError as exc:
+            _parser().error(str(exc))
     console = Console(stderr=True)
     plan = Plan(
         minutes=arguments.minutes,
@@ -59,7 +66,7 @@ def main() -> int:
             return 2
     print(report)
     if arguments.json is not None:
-        arguments.json.write_bytes(report.to_json())
+        write_file(arguments.json, report.to_json())
     return 1 if report.findings else 0
 
 

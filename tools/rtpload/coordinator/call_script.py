@@ -15,7 +15,7 @@ from tools.rtpload.coordinator.starting_line import StartingLine
 from tools.rtpload.coordinator.workers import WorkerHandle
 from tools.rtpload.ends import Targets, TransactionKey
 from tools.rtpload.errors import NotConnected, PhonesUnavailable
-from tools.rtpload.report.progress import RunCounters
+from tools.rtpload.report.progress import HANDSHAKE, NO_PHONES, SET_UP, RunCounters
 
 
 class CallScript:
@@ -73,12 +73,12 @@ class CallScript:
         try:
             self._phones = await self._worker.open(number, one_way=self._plan.one_way)
         except PhonesUnavailable as exc:
-            self._counters.failed("phones", exc)
+            self._counters.failed(NO_PHONES, exc)
             return None
         try:
             return await self._signalling.negotiate(self._key, self._phones)
         except NhError as exc:
-            self._counters.failed("set-up", exc)
+            self._counters.failed(SET_UP, exc)
             await self._give_up()
             return None
 
@@ -88,7 +88,7 @@ class CallScript:
             return True
         connected = await self._worker.connect(self._plan.number, targets.callee)
         if connected.problem:
-            self._counters.failed("handshake", NotConnected(connected.problem))
+            self._counters.failed(HANDSHAKE, NotConnected(connected.problem))
             await self._give_up()
             return False
         self._times.record("handshake", connected.took_ns)
@@ -98,7 +98,7 @@ class CallScript:
         """What the relay did allocate goes, and the phones, too; often the relay has nothing."""
         with contextlib.suppress(NhError):
             await self._signalling.tear_down(self._key)
-        self._worker.hang(self._plan.number)
+        self._worker.hang_up(self._plan.number)
 
     async def play(self) -> None:
         """Let the call live, until its time is over or the load's, and end it."""
@@ -116,7 +116,7 @@ class CallScript:
             await self._signalling.tear_down(self._key)
         except NhError as exc:
             self._counters.failed("tear-down", exc)
-        self._worker.hang(self._plan.number)
+        self._worker.hang_up(self._plan.number)
 
     async def _do(self, kind: StepKind) -> None:
         number = self._plan.number

@@ -4,7 +4,7 @@ import resource
 from typing import Final
 
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.options import LoadOptions
+from tools.rtpload.options import MOST_PROCESSES, LoadOptions
 
 SPARE: Final = 64
 """Descriptors of a worker that are no phone's: its link, its epoll, standard streams, Python's own."""
@@ -30,12 +30,11 @@ def provide_descriptors(options: LoadOptions) -> int:
     calls = -(-options.calls // workers)
     needed = sockets_needed(calls, options)
     if needed > most:
-        enough = next(
-            n for n in range(workers, 1000) if sockets_needed(-(-options.calls // n), options) <= most
-        )
+        counts = range(workers, MOST_PROCESSES + 1)
+        enough = next((n for n in counts if sockets_needed(-(-options.calls // n), options) <= most), 0)
         raise LoadFailed(
             f"{calls} calls in one worker process need {needed} descriptors, but the hard limit is {most}"
-            f" (ulimit -Hn): use --processes {enough}, or raise the limit"
+            f" (ulimit -Hn): {f'use --processes {enough}, or ' if enough else ''}raise the limit"
         )
     if needed > _finite(soft):
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

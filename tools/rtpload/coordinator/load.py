@@ -89,7 +89,7 @@ class Load:
         self._times = CommandTimes()
         self._starting_line = StartingLine(options.calls) if options.handshakes_at_once else None
         self._tried = 0
-        self._course = Course(started_unix_s=time.time(), started_s=time.monotonic())
+        self._course = Course()
         self._meter: RelayMeter | None = None
         self._records: list[StreamRecord] = []
 
@@ -117,6 +117,7 @@ class Load:
         return msgspec.structs.replace(report, streams=tuple(self._records))
 
     async def _play(self, workers: list[WorkerHandle], signalling: Signalling) -> list[Finished]:
+        self._course.started_unix_s, self._course.started_s = time.time(), time.monotonic()
         self._read_usage()
         watching = asyncio.create_task(self._watch())
         try:

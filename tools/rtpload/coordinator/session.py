@@ -13,10 +13,13 @@ from typing import Final
 import msgspec
 from rich.console import Console
 
+from nh.errors import NhError
 from tools.rtpload.coordinator.display import Display
 from tools.rtpload.coordinator.load import Load
+from tools.rtpload.errors import LoadFailed
 from tools.rtpload.options import LoadOptions
 from tools.rtpload.report.capacity import Capacity, Step, find_capacity, judge
+from tools.rtpload.report.files import write_file
 from tools.rtpload.report.plot import plot_report
 from tools.rtpload.report.table import show_capacity, show_report
 from tools.rtpload.report.values import Report
@@ -33,7 +36,7 @@ def run_once(options: LoadOptions, console: Console, json: Path | None, plot: Pa
     report = _run(options, console)
     console.print(show_report(report))
     if json is not None:
-        json.write_bytes(report.to_json())
+        write_file(json, report.to_json())
     if plot is not None and report.both.sent:
         plot_report(report, plot)
     if report.interrupted:
@@ -49,12 +52,19 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
         console: where the result goes.
         json: where it goes as JSON, if anywhere.
         highest, max_steps: see find_capacity.
+
+    Raises what a load raises, behind the result of those before it.
     """
     interrupted = False
+    failure: NhError | LoadFailed | None = None
 
     def try_calls(calls: int) -> Step | None:
-        nonlocal interrupted
-        report = _run(msgspec.structs.replace(options, calls=calls), console, pause_s=PAUSE_S)
+        nonlocal interrupted, failure
+        try:
+            report = _run(msgspec.structs.replace(options, calls=calls), console, pause_s=PAUSE_S)
+        except (NhError, LoadFailed) as exc:
+            failure = exc
+            return None
         if report.interrupted:
             interrupted = True
             return None
@@ -63,9 +73,12 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
         return step
 
     capacity: Capacity = find_capacity(try_calls, first=options.calls, highest=highest, max_steps=max_steps)
-    console.print(show_capacity(capacity))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(capacity), indent=2))
+    if capacity.steps or failure is None:
+        console.print(show_capacity(capacity))
+        if json is not None:
+            write_file(json, msgspec.json.format(msgspec.json.encode(capacity), indent=2))
+    if failure is not None:
+        raise failure
     return INTERRUPTED if interrupted else 0
 
 
@@ -91,4 +104,5 @@ async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Re
     report = await load.run()
     if not interrupted:
         await asyncio.sleep(pause_s)
-    return report
+    # Ctrl-C in the pause ends what comes behind it
+    return msgspec.structs.replace(report, interrupted=report.interrupted or interrupted)

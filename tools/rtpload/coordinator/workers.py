@@ -28,6 +28,7 @@ from tools.rtpload.messages import (
     Opened,
     OpenFailed,
     Order,
+    Ready,
     SendingStopped,
     StartSending,
     StopSending,
@@ -70,6 +71,7 @@ class WorkerHandle:
         self._connecting: dict[int, asyncio.Future[Connected]] = {}
         self._moving: dict[int, asyncio.Future[None]] = {}
         self._stopping: dict[int, asyncio.Future[bool]] = {}
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finished: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         self._gone = False
 
@@ -85,6 +87,10 @@ class WorkerHandle:
             pass
         finally:
             self._fail_waiting()
+
+    async def ready(self) -> None:
+        """Return when the worker takes orders."""
+        await self._ready
 
     async def open(self, call: int, *, one_way: bool) -> Targets:
         """Phones for a call; where they take media. Raises PhonesUnavailable if there are none to be had."""
@@ -124,7 +130,7 @@ class WorkerHandle:
         self._send(StopSending(call))
         return await future
 
-    def hang(self, call: int) -> None:
+    def hang_up(self, call: int) -> None:
         """The call is over."""
         self._send(HangUp(call))
 
@@ -154,6 +160,8 @@ class WorkerHandle:
     def _take(self, payload: bytes) -> None:
         event = decode_event(payload)
         match event:
+            case Ready():
+                self._ready.set_result(None)
             case Opened() | OpenFailed():
                 self._opening.pop(event.call).set_result(event)
             case Connected(call):
@@ -172,7 +180,7 @@ class WorkerHandle:
     def _fail_waiting(self) -> None:
         self._gone = True
         waiting: list[asyncio.Future[Any]] = [*self._opening.values(), *self._connecting.values()]
-        waiting += [*self._moving.values(), *self._stopping.values(), self._finished]
+        waiting += [*self._moving.values(), *self._stopping.values(), self._ready, self._finished]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._is_gone())
@@ -188,7 +196,10 @@ async def running_workers(
     on_tick: Callable[[Tick], None],
     on_streams: Callable[[CallStreams], None],
 ) -> AsyncIterator[list[WorkerHandle]]:
-    """Workers, one for each configuration, that end with the context."""
+    """Workers, one for each configuration, that take orders and end with the context.
+
+    Raises LoadFailed if one ends before it is ready.
+    """
     handles: list[WorkerHandle] = []
     listeners: list[asyncio.Task[None]] = []
     try:
@@ -196,6 +207,7 @@ async def running_workers(
             handle = await _start(configuration, on_tick, on_streams)
             handles.append(handle)
             listeners.append(asyncio.create_task(handle.listen()))
+        await asyncio.gather(*(handle.ready() for handle in handles))
         yield handles
     finally:
         for listener in listeners:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tools.rtpload.report.progress import NO_PHONES, NOT_SET_UP
 from tools.rtpload.report.values import Report
 
 MAX_LOSS = 0.0001
@@ -21,6 +22,7 @@ class Limit(enum.StrEnum):
 
     NONE = "nothing"
     SETUP = "calls that could not be set up"
+    COMMANDS = "commands that failed"
     GENERATOR = "the generator itself"
     MISROUTED = "packets at the wrong phone"
     LOSS = "loss"
@@ -65,12 +67,17 @@ class Capacity(msgspec.Struct, frozen=True):
 def judge(report: Report) -> Step:
     """Whether a load passed, and if not, why.
 
-    The generator is looked at before the relay: a generator that is late or deaf proves nothing against a
-    relay.
+    The generator is looked at before the relay: a generator that is late, deaf or without sockets proves
+    nothing against a relay.
     """
     latency = report.full_load.latency if report.full_load else report.latency
-    if report.signalled.failures or not report.signalled.calls_set_up:
+    failed = {failure.what for failure in report.signalled.failures}
+    if NO_PHONES in failed:
+        limit = Limit.GENERATOR
+    elif failed & NOT_SET_UP or not report.signalled.calls_set_up:
         limit = Limit.SETUP
+    elif failed:
+        limit = Limit.COMMANDS
     elif report.generator.warnings:
         limit = Limit.GENERATOR
     elif report.misrouted:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nh.errors import ConfigError
+from tools.rtpload.report.files import check_file
 from tools.rtpload.report.values import Report
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ def check_plot(path: Path) -> None:
     """Raises ConfigError if no picture can be drawn there: before a load, rather than behind it."""
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"--plot {path}: its name ends with neither {' nor '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: there is no directory {path.parent}")
+    check_file("--plot", path)
     try:
         import matplotlib  # noqa: F401, PLC0415  see the module's docstring
     except ImportError:

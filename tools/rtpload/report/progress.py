@@ -4,10 +4,19 @@ Knows neither processes nor protocols; all its methods are called from the coord
 """
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tools.rtpload.messages import Buckets, Tick
 from tools.rtpload.streams.histogram import Histogram
+
+
+NO_PHONES: Final = "phones"
+"""What failed where the generator had no sockets for a call."""
+
+SET_UP: Final = "set-up"
+HANDSHAKE: Final = "handshake"
+NOT_SET_UP: Final = frozenset({SET_UP, HANDSHAKE})
+"""What failed where a call did not come up."""
 
 
 class Second(NamedTuple):

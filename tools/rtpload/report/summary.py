@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import platform
+from collections import Counter
 
 import msgspec
 
@@ -36,8 +37,8 @@ SETTLE_S = 1
 class Course(msgspec.Struct):
     """When what was, in time.monotonic() seconds (0: never), and readings of the relay's usage."""
 
-    started_unix_s: float
-    started_s: float
+    started_unix_s: float = 0.0
+    started_s: float = 0.0
     full_s: float = 0.0
     stopped_s: float = 0.0
     calls_in_ramp: int = 0
@@ -185,7 +186,9 @@ def _generator(
 ) -> Generator:
     """How the generator did; `judged` is the lateness at full load, where there was any."""
     dropped = sum(account.dropped_here for side in sides for account in (side.media, side.reports))
-    failures = sum(account.send_failures for account in accounts)
+    refused: Counter[str] = Counter()
+    for each in accounts:
+        refused.update(each.send_failures)
     warnings = []
     if judged.p99_ms > options.packet_ms / 4:
         warnings.append(
@@ -194,13 +197,12 @@ def _generator(
         )
     if dropped:
         warnings.append(f"{dropped} packets arrived, but the generator did not read them in time")
-    if failures:
-        warnings.append(f"the kernel refused to send {failures} packets")
+    warnings += [f"the kernel refused to send {count} packets: {why}" for why, count in refused.items()]
     return Generator(
         workers=len(accounts),
         cpu_s=tuple(account.cpu_s for account in accounts),
         lateness=lateness,
-        send_failures=failures,
+        send_failures=refused.total(),
         dropped_here=dropped,
         kernel_clock=all(account.kernel_clock for account in accounts),
         warnings=tuple(warnings),

@@ -102,8 +102,8 @@ class Generator(msgspec.Struct, frozen=True):
 
     Args:
         workers: processes.
-        cpu_s: CPU time of each.
-        lateness: of each RTP packet, against its stream's clock.
+        cpu_s: CPU time of each, since it was ready.
+        lateness: of each RTP packet that was sent, against its stream's clock.
         send_failures: sends that the kernel refused.
         dropped_here: packets that arrived at sockets which were full.
         kernel_clock: whether arrivals are timed by the kernel; if not, latency contains the generator's

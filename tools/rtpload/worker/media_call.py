@@ -4,6 +4,7 @@ import itertools
 import random
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -29,12 +30,20 @@ from tools.rtpload.worker.senders import RtcpSender, RtpSender, Sender
 
 
 class Gauges(NamedTuple):
-    """Where a worker counts times: latencies of RTP by the side that receives it, those of RTCP, lateness."""
+    """Where a worker counts.
+
+    Attributes:
+        caller, callee: latencies of RTP, by the side that receives it.
+        reports: latencies of RTCP.
+        lateness: of the RTP that was sent.
+        failures: sends that the kernel refused, by the reason.
+    """
 
     caller: Histogram
     callee: Histogram
     reports: Histogram
     lateness: Histogram
+    failures: Counter[str]
 
 
 class _Sockets(NamedTuple):
@@ -144,13 +153,12 @@ class MediaCall:
         for sender in self.senders():
             sender.stream.end_move()
 
-    def close(self) -> int:
-        """Close the sockets and take the figures into the account; returns how many sends failed.
+    def close(self) -> None:
+        """Close the sockets and take the figures into the account.
 
         `records` has what was recorded of its streams from then on.
         """
         self.records = [record for receiver in self.receivers if (record := receiver.close()) is not None]
-        return sum(sender.failures for sender in itertools.chain(*self._callers, *self._callees))
 
     def _add_senders(
         self, medium: int, of_caller: list[socket.socket], of_callee: list[socket.socket]
@@ -189,6 +197,7 @@ class MediaCall:
             jitter_ns=common.jitter_ns,
             rng=self._rng,
             lateness=self._gauges.lateness,
+            failures=self._gauges.failures,
             protect=secured.protector(rtcp=False) if secured else None,
         )
 
@@ -213,6 +222,7 @@ class MediaCall:
                 reception=Reception(hears.stream, hears.writer, common.packet_ns),
                 interval_ns=common.rtcp_interval_ns,
                 rng=self._rng,
+                failures=self._gauges.failures,
                 protect=secured.protector(rtcp=True) if secured else None,
             )
             for sock in socks

@@ -7,9 +7,11 @@ sender has no clock: the worker tells it the time, nanoseconds of the monotonic 
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from nh.reasons import reason
 from tools.rtpload.ends import Endpoint
 from tools.rtpload.packet import RtcpWriter, RtpWriter
 from tools.rtpload.streams.histogram import MAX_NS, SUB_BITS, Histogram
@@ -57,12 +59,12 @@ class RtpSender:
         jitter_ns: each packet is sent up to so much after its time.
         rng: for the jitter.
         lateness: where its lateness is counted.
+        failures: where the sends that the kernel refused are counted, by the reason.
         protect: makes SRTP of its packets; None: they are sent as they are.
-
-    `failures` counts the sends that the kernel refused.
     """
 
     __slots__ = (
+        "_failures",
         "_interval_ns",
         "_jitter_ns",
         "_lateness",
@@ -72,7 +74,6 @@ class RtpSender:
         "_sendto",
         "_tick_ns",
         "active",
-        "failures",
         "scheduled",
         "stream",
         "target",
@@ -90,6 +91,7 @@ class RtpSender:
         jitter_ns: int,
         rng: random.Random,
         lateness: Histogram,
+        failures: Counter[str],
         protect: Protect | None = None,
     ) -> None:
         self._sendto = sock.sendto
@@ -102,7 +104,7 @@ class RtpSender:
         self._lateness = lateness.counts
         self._phase_ns = phase_ns(order, interval_ns)
         self._tick_ns = 0
-        self.failures = 0
+        self._failures = failures
         self.active = self.scheduled = False
         self.target = Endpoint("", 0)
 
@@ -120,13 +122,13 @@ class RtpSender:
         writer.write(number, now_ns)
         try:
             self._sendto(protect(bytes(writer.buffer)) if protect else writer.buffer, self.target)
-        except OSError:
-            self.failures += 1
+        except OSError as exc:
+            self._failures[reason(exc)] += 1
         else:
             stream.sent = number + 1
-        late_ns = min(now_ns - due_ns, MAX_NS)
-        shift = late_ns.bit_length() - SUB_BITS
-        self._lateness[late_ns if shift <= 0 else (shift << (SUB_BITS - 1)) + (late_ns >> shift)] += 1
+            late_ns = min(now_ns - due_ns, MAX_NS)
+            shift = late_ns.bit_length() - SUB_BITS
+            self._lateness[late_ns if shift <= 0 else (shift << (SUB_BITS - 1)) + (late_ns >> shift)] += 1
         self._tick_ns += self._interval_ns
         if self._jitter_ns:
             return self._tick_ns + self._rng.randrange(self._jitter_ns)
@@ -144,17 +146,18 @@ class RtcpSender:
         reception: of the RTP that comes to the phone, on which it reports, too.
         interval_ns: mean time between two compounds.
         rng: for the intervals.
+        failures: where the sends that the kernel refused are counted, by the reason.
         protect: makes SRTCP of its compounds; None: they are sent as they are.
     """
 
     __slots__ = (
+        "_failures",
         "_interval_ns",
         "_media",
         "_protect",
         "_rng",
         "_sendto",
         "active",
-        "failures",
         "reception",
         "scheduled",
         "stream",
@@ -172,6 +175,7 @@ class RtcpSender:
         reception: Reception,
         interval_ns: int,
         rng: random.Random,
+        failures: Counter[str],
         protect: Protect | None = None,
     ) -> None:
         self._sendto = sock.sendto
@@ -182,7 +186,7 @@ class RtcpSender:
         self.reception = reception
         self._interval_ns = interval_ns
         self._rng = rng
-        self.failures = 0
+        self._failures = failures
         self.active = self.scheduled = False
         self.target = Endpoint("", 0)
 
@@ -206,8 +210,8 @@ class RtcpSender:
         try:
             buffer = self.writer.buffer
             self._sendto(protect(bytes(buffer)) if protect else buffer, self.target)
-        except OSError:
-            self.failures += 1
+        except OSError as exc:
+            self._failures[reason(exc)] += 1
         else:
             self.stream.sent = number + 1
         return due_ns + report_delay_ns(self._interval_ns, self._rng)

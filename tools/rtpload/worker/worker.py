@@ -10,6 +10,7 @@ import random
 import select
 import socket
 import time
+from collections import Counter
 from typing import Final
 
 from nh.wire.framing import Framer
@@ -30,6 +31,7 @@ from tools.rtpload.messages import (
     Opened,
     OpenFailed,
     Order,
+    Ready,
     SendingStopped,
     StartSending,
     StopSending,
@@ -65,17 +67,17 @@ class Worker:
         self._common = common
         self._framer = Framer(MAX_MESSAGE_BYTES)
         self._rng = random.Random(common.seed)
-        self._gauges = Gauges(Histogram(), Histogram(), Histogram(), Histogram())
+        self._gauges = Gauges(Histogram(), Histogram(), Histogram(), Histogram(), Counter())
         self._caller, self._callee = new_tally(), new_tally()
         self._calls: dict[int, MediaCall] = {}
         self._moving: set[int] = set()
         self._stopping: dict[int, int] = {}
         self._receivers: dict[int, Receiver] = {}
         self._schedule: Schedule[Scheduled] = Schedule()
-        self._failures = 0
         self._browsers = BrowserTally() if common.webrtc else None
         self._kernel_clock = True
         self._finished = False
+        self._ready_cpu_s = 0.0
         self._buffer = bytearray(2048)
         self._view = memoryview(self._buffer)
         self._clock_offset_ns = wall_clock_offset_ns()
@@ -85,6 +87,8 @@ class Worker:
 
     def run(self) -> None:
         """Turn until Finish, or until the coordinator is gone."""
+        self._ready_cpu_s = time.process_time()
+        self._send(Ready())
         heap = self._schedule.heap
         poll, receivers, receive = self._epoll.poll, self._receivers, self._receive
         self._next_tick_ns = (time.monotonic_ns() // NS_PER_S + 1) * NS_PER_S
@@ -277,7 +281,7 @@ class Worker:
         if call.browser is not None and self._browsers is not None:
             call.browser.close(time.monotonic_ns())
             self._browsers.add(call.browser.tally)
-        self._failures += call.close()
+        call.close()
         if call.records:
             self._send(CallStreams(tuple(call.records)))
 
@@ -290,8 +294,8 @@ class Worker:
                 caller=self._caller,
                 callee=self._callee,
                 report_latency=self._gauges.reports.filled(),
-                send_failures=self._failures,
-                cpu_s=time.process_time(),
+                send_failures=dict(self._gauges.failures),
+                cpu_s=time.process_time() - self._ready_cpu_s,
                 kernel_clock=self._kernel_clock,
                 browsers=self._browsers,
             )

@@ -14,5 +14,6 @@ In the container:
     actions       what is done to it while calls play
     checks        what is looked at without media: start, drain, wrong settings, who may look
     scenarios     all of them, with what was promised
+    package       the life of the Debian package instead, from its installation to its purge
     console       the lines by which the container reports to the host
 """

@@ -55,15 +55,16 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 2
-    finally:
-        if arguments.remove:
-            remove_root(arguments.root)
 
 
 def _try(arguments: argparse.Namespace) -> int:
     root = arguments.root.resolve()
-    with _alone(root):
-        return _try_in(root, arguments)
+    with _alone(root):  # the removal, too: another trial may wait for this Debian
+        try:
+            return _try_in(root, arguments)
+        finally:
+            if arguments.remove:
+                remove_root(root)
 
 
 def _try_in(root: Path, arguments: argparse.Namespace) -> int:
@@ -73,7 +74,7 @@ def _try_in(root: Path, arguments: argparse.Namespace) -> int:
     _say("nh ...")
     calls = ["--calls", str(arguments.calls)]
     if arguments.deb:
-        install_trial(root, suite, "/opt/trial/nh", "tools.packaging.trial", shlex.join(calls))
+        install_trial(root, suite, "/opt/trial/nh", "tools.systemd.trial.package", shlex.join(calls))
         copy_packages(arguments.deb, root / "opt/trial")
     else:
         inside = shlex.join([*calls, *(arguments.only or ())])

@@ -1,4 +1,4 @@
-"""Where a relay under test serves HTTP, and clients of it."""
+"""Where a relay serves HTTP, and clients of it."""
 
 import re
 
