@@ -55,7 +55,9 @@ def cost_us(identity: Identity, *, active: bool, ice: bool) -> float:
 def main() -> None:
     """Measure all, in turn, and print the range of the rounds."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks.dtls_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks.dtls_cost",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     ).parse_args()
     identity = Identity(new_certificate(wall=time.time()))
     kinds = [(active, ice) for active in (False, True) for ice in (True, False)]

@@ -118,7 +118,9 @@ def paths() -> Iterator[MakePath]:
 def main() -> None:
     """Measure and print."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks.latching_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks.latching_cost",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     ).parse_args()
     print(f"in user space: {measure(lambda: None)}")
     try:

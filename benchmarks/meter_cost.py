@@ -55,7 +55,9 @@ def _nothing(buffer: bytes, size: int, now: float) -> None:
 def main() -> None:
     """Measure and print."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks.meter_cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks.meter_cost",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     ).parse_args()
     empty = least_ns(lambda: _nothing, packets())
     print(f"an empty call: {empty:.0f} ns; beyond it:")

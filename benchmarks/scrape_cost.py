@@ -24,6 +24,7 @@ from nh.client import NativeClient
 from nh.commands import Activate, Allocate, BaseCommand, TransactionKey
 from nh.results import Failure, Result
 from tools.harness.http import http_client
+from tools.harness.namespaces import namespaces
 from tools.harness.relay import Relay, running_relay
 
 PORTS: Final = range(10_000, 60_000)

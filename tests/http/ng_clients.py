@@ -7,9 +7,9 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tools.harness.http import TIMEOUT_S
 from tests.ng.client import BENCODE, Encoding, NgClient
 from tests.sip.message import new_token
+from tools.harness.http import TIMEOUT_S
 
 CONTENT_TYPE = {"Content-Type": "application/x-rtpengine-ng"}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tools.harness.http import http_address, http_client
 from tests.ng.kamailio import DOCUMENT, NODES, Kamailio, running_documented
 from tests.ng.relays import INTERFACES
 from tests.sip.calls import establish, hang_up, talk
 from tests.sip.phone import Phone
 from tests.sip.proxy import FAR, NEAR
+from tools.harness.http import http_address, http_client
 from tools.harness.relay import Relay, running_relay
 
 pytestmark = [

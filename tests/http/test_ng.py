@@ -20,10 +20,10 @@ from tests.http.ng_clients import (
     WebSocketNgClient,
     open_websocket,
 )
-from tools.harness.http import TIMEOUT_S
 from tests.ng.client import BENCODE, JSON, Encoding, NgClient, reason
 from tests.ng.ng_call import AUDIO, End, NgCall, talk
 from tests.profiles import examples
+from tools.harness.http import TIMEOUT_S
 from tools.harness.relay import Relay
 from tools.harness.waiting import eventually
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.http.ng_clients import PostNgClient
-from tools.harness.http import http_address
 from tests.ng.client import JSON
 from tests.ng.ng_call import SDP
 from tools.harness.browser import Tab, running_browser, save
 from tools.harness.call import RelayedCall
+from tools.harness.http import http_address
 from tools.harness.relay import Relay, running_relay
 
 pytestmark = [pytest.mark.chromium, pytest.mark.full, pytest.mark.timeout(300)]

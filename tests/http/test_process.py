@@ -19,9 +19,9 @@ from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.http.server import _Supervision
 from tests.http.ng_clients import PostNgClient
-from tools.harness.http import http_address, http_client
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
+from tools.harness.http import http_address, http_client
 from tools.harness.relay import Relay, running_relay
 from tools.harness.unbroken import UnbrokenMedia
 from tools.harness.waiting import eventually

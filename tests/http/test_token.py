@@ -24,9 +24,9 @@ from nh.errors import ConfigError
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
 from nh.http.token import TokenCheck
 from nh.supervisor.http import MIN_TOKEN, check_http
-from tools.harness.http import http_address, http_client
 from tools.harness.browser import running_browser
 from tools.harness.call import RelayedCall
+from tools.harness.http import http_address, http_client
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 

@@ -115,7 +115,11 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
         (["127.0.0.1:1", "--json", "/nowhere/x.json"], 2, "no directory"),
         (["127.0.0.1:1", "--json", "/"], 2, "it is a directory"),
         (["127.0.0.1:1", "--find-capacity", "--plot", "x.svg"], 2, "leave one of them out"),
-        (["127.0.0.1:1", "--find-capacity", "--max-calls", "100001"], 2, "--max-calls: 100001 is not in 1 to"),
+        (
+            ["127.0.0.1:1", "--find-capacity", "--max-calls", "100001"],
+            2,
+            "--max-calls: 100001 is not in 1 to",
+        ),
         (["127.0.0.1:1", "--find-capacity", "--max-steps", "0"], 2, "--max-steps: 0 is not in 1 to"),
         (["127.0.0.1:1", "--cpus", "3-1"], 2, "'3-1' does not ascend"),
         (["127.0.0.1:1", "--cpus", "0-99999999"], 2, "does not ascend from 0 to 8191"),

@@ -1,5 +1,6 @@
 """What the report of a load says of the generator, of failures, and of the time that counts."""
 
+import asyncio
 import errno
 import json
 import os
@@ -12,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import asyncio
 import msgspec
 import pytest
 from rich.console import Console
@@ -72,7 +72,14 @@ def test_what_the_kernel_refuses_to_send_is_not_sent() -> None:
     stream = Stream(0, Histogram())
     sock: Any = SimpleNamespace(sendto=refuse)
     writer = RtpWriter(
-        1, 0, ssrc=1, first_sequence=0, first_timestamp=0, payload_type=0, payload_bytes=160, timestamp_step=160
+        1,
+        0,
+        ssrc=1,
+        first_sequence=0,
+        first_timestamp=0,
+        payload_type=0,
+        payload_bytes=160,
+        timestamp_step=160,
     )
     sender = RtpSender(
         sock,
@@ -92,7 +99,9 @@ def test_what_the_kernel_refuses_to_send_is_not_sent() -> None:
 
 
 def test_the_reason_of_refused_sends_is_told() -> None:
-    generator = report_of(RunCounters(), {"Network is unreachable": 3, "No buffer space available": 1}).generator
+    generator = report_of(
+        RunCounters(), {"Network is unreachable": 3, "No buffer space available": 1}
+    ).generator
     assert generator.send_failures == 4
     assert generator.warnings == (
         "the kernel refused to send 3 packets: Network is unreachable",
@@ -120,7 +129,9 @@ def test_a_failure_limits_a_load_by_what_failed(what: str, limit: Limit) -> None
     assert judge(report_of(counters)).limit is limit
 
 
-def test_a_search_that_cannot_go_on_has_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_cannot_go_on_has_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(options: LoadOptions, *_: object, **__: object) -> object:
         if options.calls > 3:
             raise LoadFailed("the worker is gone")

@@ -1,4 +1,4 @@
-"""The files that a report goes to: looked at before a load, because what is found behind it costs the report."""
+"""The files of a report: looked at before a load, because what is found behind it costs the report."""
 
 import os
 from pathlib import Path

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from tools.rtpload.messages import Buckets, Tick
 from tools.rtpload.streams.histogram import Histogram
 
-
 NO_PHONES: Final = "phones"
 """What failed where the generator had no sockets for a call."""
 
