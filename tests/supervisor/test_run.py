@@ -242,7 +242,7 @@ def test_netsip_clients_get_undef_while_their_shard_is_down(tmp_path: Path) -> N
 def test_a_hanging_shard_holds_up_its_own_calls_only(tmp_path: Path) -> None:
     bad = misbehaving(b"hang")
     with (
-        running(tmp_path, command_timeout_s=600) as run,
+        running(tmp_path, command_timeout_s=60) as run,
         run.client() as client,
         pipelined(run.address) as connection,
     ):
