@@ -262,7 +262,8 @@ def test_commands_for_a_hanging_shard_fail_after_their_time(tmp_path: Path) -> N
                 client.request(CloseCall(call_id))
         with pytest.raises(CommandTimeout):
             client.request(ListCalls())
-        eventually(lambda: run.stats().supervisor.rpc_timeouts == 3, "timeouts are counted")
+        # 4 if the other shard was late with its part of the list, too
+        eventually(lambda: run.stats().supervisor.rpc_timeouts >= 3, "timeouts are counted")
         run.end_at_once()
 
 
