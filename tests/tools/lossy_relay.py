@@ -76,6 +76,7 @@ class LossyRelay:
         self.ignore_first_tries = False
         self.refuse_offers = False
         self.deleted: list[str] = []
+        self._sent: dict[int, int] = {}
         self._ended = threading.Event()
         self.address = f"{LOOPBACK}:{self._control.getsockname()[1]}"
 
@@ -103,6 +104,11 @@ class LossyRelay:
     def end(self) -> None:
         """Let `run` return."""
         self._ended.set()
+
+    def least_sent(self, streams: int) -> int:
+        """How many packets each of so many RTP streams has sent at least, lost ones included."""
+        sent = [count for stream, count in list(self._sent.items()) if stream % 2 == 0]
+        return min(sent) if len(sent) == streams else 0
 
     # --- control ----------------------------------------------------------------------------------
 
@@ -163,6 +169,7 @@ class LossyRelay:
         identity = find_identity(packet)
         assert identity is not None
         assert port.peer is not None
+        self._sent[identity.stream] = max(self._sent.get(identity.stream, 0), identity.number + 1)
         if call.negotiating:
             return
         fault = self._faults(identity)
