@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.doctor.findings import Finding, Findings, ok, warning
-from nh.doctor.host import Patient
+from nh.doctor.patient import Patient
 from nh.supervisor.host.addresses import is_local
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from nh.doctor import announced, network, resources, start
 from nh.doctor.findings import Finding, Findings, Status, fault_and_remedy, warning
-from nh.doctor.host import Patient
+from nh.doctor.patient import Patient
 from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server, check_stored
 from nh.errors import ConfigError

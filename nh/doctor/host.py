@@ -3,18 +3,13 @@
 import ctypes
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
-from nh.config import Settings
-from nh.config.sources import with_origin
-from nh.doctor.comparison import Comparison
-from nh.errors import NhError
+from nh.fastpath.probe import effective_capabilities
 from nh.paths import is_permitted
 from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.start_checks import RunningNh, lock_is_hidden
 
 PROGRAM_S: Final = 2.0
 """A program that is asked may take so long."""
@@ -78,6 +73,16 @@ class Host:
             return None
         return status.f_bavail * status.f_frsize
 
+    def has_capability(self, capability: int, pid: int | None = None) -> bool:
+        """Whether a process has a capability; False if that cannot be told.
+
+        Args:
+            capability: its number, see capabilities(7).
+            pid: of the process; None, or 0: this one.
+        """
+        effective = effective_capabilities(self.text(f"/proc/{pid or 'self'}/status"))
+        return bool((effective or 0) >> capability & 1)
+
     def clock_is_synchronized(self) -> bool:
         """Whether the kernel takes its clock for synchronized; True if it cannot be told."""
         buffer = ctypes.create_string_buffer(512)  # struct timex has 208 bytes
@@ -90,46 +95,3 @@ class Host:
     def cpus(self) -> int:
         """How many CPUs this process may use."""
         return len(usable_cpus())
-
-
-class Patient(NamedTuple):
-    """What a check looks at.
-
-    Attributes:
-        host: the host.
-        settings: those that nh runs with, or would.
-        pid: of the nh that runs with the runtime directory; 0: it is not known; None: none runs.
-        compared: the settings of the nh that runs and those given; None: it does not tell its own.
-        origins: where the settings came from, see LoadedSettings.
-    """
-
-    host: Host
-    settings: Settings
-    pid: int | None
-    compared: Comparison | None = None
-    origins: Mapping[str, str] = MappingProxyType({})
-
-    def with_origin(self, exc: NhError) -> str:
-        """What an error says about `settings`, with where the value of the setting came from."""
-        return with_origin(str(exc), self.origins)
-
-    @property
-    def running(self) -> RunningNh | None:
-        """The nh that runs with the runtime directory, for the checks of a start."""
-        return RunningNh(self.settings.runtime_path) if self.pid is not None else None
-
-    @property
-    def is_hidden(self) -> bool:
-        """Whether an nh may run that this user cannot see."""
-        return self.pid is None and lock_is_hidden(self.settings.runtime_path)
-
-    @property
-    def ranges(self) -> list[tuple[int, int]]:
-        """The ranges of media ports, each once, in order."""
-        own = {self.settings.port_range} | {each.ports for each in self.settings.interfaces if each.ports}
-        return sorted(own)
-
-    @property
-    def shards(self) -> int:
-        """How many shards nh has with these settings."""
-        return self.settings.shards or self.host.cpus

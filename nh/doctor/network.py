@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.doctor.findings import Findings, ok, warning
-from nh.doctor.host import Host, Patient
-from nh.fastpath.probe import CAP_NET_ADMIN, effective_capabilities
+from nh.doctor.host import Host
+from nh.doctor.patient import Patient
+from nh.fastpath.probe import CAP_NET_ADMIN
 
 RMEM_BYTES: Final = 2 << 20
 """Receive buffer of a socket with video (docs/how-to/size-a-host.md)."""
@@ -83,7 +84,7 @@ def check_buffers(patient: Patient) -> Findings:
         if value < RMEM_BYTES
     }
     # with CAP_NET_ADMIN nh passes these limits
-    if small and not _has_net_admin(patient):
+    if small and not patient.host.has_capability(CAP_NET_ADMIN, patient.pid):
         wanted = " ".join(f"net.core.{name}={RMEM_BYTES}" for name in small)
         yield warning(
             f"{' and '.join(f'{name} is {value}' for name, value in small.items())} bytes",
@@ -92,11 +93,6 @@ def check_buffers(patient: Patient) -> Findings:
         )
     else:
         yield ok("sockets may have the buffers that video needs")
-
-
-def _has_net_admin(patient: Patient) -> bool:
-    status = patient.host.text(f"/proc/{patient.pid or 'self'}/status")
-    return bool((effective_capabilities(status) or 0) >> CAP_NET_ADMIN & 1)
 
 
 def check_conntrack(patient: Patient) -> Findings:

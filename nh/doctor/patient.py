@@ -1,16 +1,63 @@
-"""Finds what `nh doctor` looks at: this host, and the nh that runs or would."""
+"""What `nh doctor` looks at: this host, and the nh that runs or would."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
-from nh.config.sources import LoadedSettings
-from nh.doctor.comparison import compare
-from nh.doctor.host import Host, Patient
+from nh.config import Settings
+from nh.config.sources import LoadedSettings, with_origin
+from nh.doctor.comparison import Comparison, compare
+from nh.doctor.host import Host
+from nh.errors import NhError
 from nh.supervisor.settings_in_force import read_in_force
-from nh.supervisor.start_checks import running_pid
+from nh.supervisor.start_checks import RunningNh, lock_is_hidden, running_pid
+
+
+class Patient(NamedTuple):
+    """What a check looks at.
+
+    Attributes:
+        host: the host.
+        settings: those that nh runs with, or would.
+        pid: of the nh that runs with the runtime directory; 0: it is not known; None: none runs.
+        compared: the settings of the nh that runs and those given; None: it does not tell its own.
+        origins: where the settings came from, see LoadedSettings.
+    """
+
+    host: Host
+    settings: Settings
+    pid: int | None
+    compared: Comparison | None = None
+    origins: Mapping[str, str] = MappingProxyType({})
+
+    def with_origin(self, exc: NhError) -> str:
+        """What an error says about `settings`, with where the value of the setting came from."""
+        return with_origin(str(exc), self.origins)
+
+    @property
+    def running(self) -> RunningNh | None:
+        """The nh that runs with the runtime directory, for the checks of a start."""
+        return RunningNh(self.settings.runtime_path) if self.pid is not None else None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether an nh may run that this user cannot see."""
+        return self.pid is None and lock_is_hidden(self.settings.runtime_path)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The ranges of media ports, each once, in order."""
+        own = {self.settings.port_range} | {each.ports for each in self.settings.interfaces if each.ports}
+        return sorted(own)
+
+    @property
+    def shards(self) -> int:
+        """How many shards nh has with these settings."""
+        return self.settings.shards or self.host.cpus
 
 
 def find_patient(loaded: LoadedSettings, reread: Callable[[Path], LoadedSettings]) -> Patient:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
-from nh.doctor.host import Host, Patient
+from nh.doctor.host import Host
+from nh.doctor.patient import Patient
 from nh.errors import ConfigError
 from nh.printable import counted
 from nh.rpc.protocols import most_connections
@@ -24,8 +25,8 @@ SLOW_CLOCKS: Final = frozenset({"hpet", "acpi_pm", "jiffies", "refined-jiffies"}
 OPEN_FILES: Final = "Max open files"
 """The line of /proc/PID/limits; the soft limit and the hard one follow."""
 
-CAP_SYS_RESOURCE: Final = 1 << 24
-"""The bit of capabilities(7)."""
+CAP_SYS_RESOURCE: Final = 24
+"""Its number in capabilities(7). Root in a container as a rule has not got it."""
 
 _MORE_DESCRIPTORS: Final = (
     "raise the hard limit: LimitNOFILE=1048576 in the unit, or `ulimit -n 1048576` before nh run"
@@ -74,7 +75,7 @@ def _descriptor_limit(patient: Patient) -> int:
         return soft
     most = next(iter(host.numbers("/proc/sys/fs/nr_open")), 1 << 20)
     hard = _open_files(host, "self", hard=True)
-    return max(most, hard) if _may_raise_limits(host) or not hard else hard
+    return max(most, hard) if host.has_capability(CAP_SYS_RESOURCE) or not hard else hard
 
 
 def _open_files(host: Host, process: str, *, hard: bool) -> int:
@@ -84,14 +85,6 @@ def _open_files(host: Host, process: str, *, hard: bool) -> int:
             limit = line.removeprefix(OPEN_FILES).split()[hard]
             return int(limit) if limit.isdecimal() else 0
     return 0
-
-
-def _may_raise_limits(host: Host) -> bool:
-    """Whether this process has CAP_SYS_RESOURCE, which root in a container as a rule has not."""
-    for line in host.text("/proc/self/status").splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) & CAP_SYS_RESOURCE)
-    return False
 
 
 def check_cpus(patient: Patient) -> Findings:

@@ -7,7 +7,7 @@ import msgspec
 from nh.config.sources import COMMAND_LINE, ENVIRONMENT
 from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.findings import Findings, failure, fault_and_remedy, ok, warning
-from nh.doctor.host import Patient
+from nh.doctor.patient import Patient
 from nh.errors import NhError
 from nh.printable import counted
 from nh.supervisor.reload import CHANGEABLE, NEEDS_RESTART

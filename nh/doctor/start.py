@@ -7,7 +7,7 @@ from typing import Final
 
 from nh.config.table import KernelMode
 from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
-from nh.doctor.host import Patient
+from nh.doctor.patient import Patient
 from nh.errors import ConfigError, NhError, StatsUnavailable
 from nh.fastpath.probe import Availability, probe
 from nh.stats import StatsReader, attach_segment, segment_name

@@ -7,7 +7,7 @@ from nh.config import Settings
 from nh.config.sources import SECRET
 from nh.config.table import StateAway
 from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok, warning
-from nh.doctor.host import Patient
+from nh.doctor.patient import Patient
 from nh.doctor.start import published
 from nh.errors import ConfigError, StoreUnavailable
 from nh.printable import counted

@@ -21,7 +21,8 @@ from nh.doctor import doctor
 from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.doctor import CHECKS, Check, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
-from nh.doctor.host import Host, Patient
+from nh.doctor.host import Host
+from nh.doctor.patient import Patient
 from nh.errors import ConfigError
 from nh.rpc.unix_sockets import check_directory
 from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_name

@@ -8,7 +8,8 @@ import pytest
 from nh.config import Settings
 from nh.doctor.doctor import CHECKS, examine
 from nh.doctor.findings import Finding, Status
-from nh.doctor.host import Host, Patient
+from nh.doctor.host import Host
+from nh.doctor.patient import Patient
 from nh.supervisor.store.open import open_store
 from tools.harness.ports import free_port
 from tools.harness.valkey_server import valkey_server
