@@ -7,7 +7,7 @@ others are reported, because `nh upgrade` brings them into force without the end
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -18,19 +18,14 @@ from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
 from nh.logs.lines import configure_logging
 from nh.logs.settings import AREAS, LogLevel
-from nh.loop import Loop
 from nh.results import LogState, Reloaded
 from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.host.port_slices import limits_share
-from nh.supervisor.http import HttpService
-from nh.supervisor.rpc import Rpc
-from nh.supervisor.settings_in_force import RUN_TIME, SettingsInForce
+from nh.supervisor.runtime import Runtime
+from nh.supervisor.settings_in_force import RUN_TIME
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.slot import ShardSlot
 from nh.supervisor.shards.watchdog import Watchdog
-
-if TYPE_CHECKING:
-    from nh.supervisor.records.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -54,44 +49,28 @@ class Reloader:
     """Changes the settings of a running nh.
 
     Args:
-        loop: runs the timers.
-        settings: those of the start.
+        runtime: the host's resources, with the settings of the start. RPC has limits of its own, HTTP logs,
+            too, and records open their files anew at each reload, as logrotate wants it.
         slots: the shards.
-        descriptors: how many the supervisor may have.
-        budget: of the sockets that it holds; what clients leave of `descriptors`.
-        rpc: has limits of its own.
-        watchdog: likewise.
-        http: logs, too.
-        records: opens its files anew at each reload, as logrotate wants it; None: there are none.
-        in_force: tells the settings.
+        budget: of the sockets that the supervisor holds; what clients leave of its descriptors.
+        watchdog: has a limit of its own.
         reread: reads the settings from their sources again; raises ConfigError.
     """
 
     def __init__(
         self,
-        loop: Loop,
-        settings: Settings,
+        runtime: Runtime,
         slots: Sequence[ShardSlot],
         *,
-        descriptors: int,
         budget: FdBudget,
-        rpc: Rpc,
         watchdog: Watchdog,
-        http: HttpService,
-        records: "Records | None",
-        in_force: SettingsInForce,
         reread: Callable[[], LoadedSettings],
     ) -> None:
-        self._loop = loop
-        self._settings = settings
+        self._runtime = runtime
+        self._settings = runtime.settings
         self._slots = slots
-        self._descriptors = descriptors
         self._budget = budget
-        self._rpc = rpc
         self._watchdog = watchdog
-        self._http = http
-        self._records = records
-        self._in_force = in_force
         self._reread = reread
         for slot in slots:
             slot.events.up.append(self._send)  # it may have been started with the settings before
@@ -102,8 +81,8 @@ class Reloader:
         Raises:
             Refused: a setting cannot be used; all settings stay as they are.
         """
-        if self._records is not None:
-            self._records.reopen()
+        if self._runtime.records is not None:
+            self._runtime.records.reopen()
         try:
             new, origins, _ = self._reread()
         except ConfigError as exc:
@@ -159,17 +138,18 @@ class Reloader:
     def _apply(self, values: Mapping[str, object], origins: Mapping[str, str | None]) -> None:
         if not values:
             return
+        runtime = self._runtime
         self._settings = settings = msgspec.structs.replace(self._settings, **values)
         configure_logging(settings.log)
-        self._http.change_log(settings.log)
+        runtime.http.change_log(settings.log)
         self._watchdog.hang_s = settings.hang_s
-        self._rpc.change_limits(settings.idle_client_s, settings.max_clients)
-        self._budget.resize(holdable_sockets(self._descriptors, settings, len(self._slots)))
-        self._in_force.change(settings, origins)
+        runtime.rpc.change_limits(settings.idle_client_s, settings.max_clients)
+        self._budget.resize(holdable_sockets(runtime.descriptors, settings, len(self._slots)))
+        runtime.in_force.change(settings, origins)
         for slot in self._slots:
             slot.reconfigure(Reconfigure(limits_share(settings.relay, len(self._slots)), settings.log))
             self._send(slot)
 
     def _send(self, slot: ShardSlot) -> None:
         if not slot.send_settings():
-            self._loop.call_later(RETRY_S, functools.partial(self._send, slot))
+            self._runtime.loop.call_later(RETRY_S, functools.partial(self._send, slot))

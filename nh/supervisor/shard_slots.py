@@ -80,16 +80,7 @@ class ShardSlots:
             )
         ]
         self._load_stored(backups)
-        if runtime.timeouts is not None:
-            for slot in self.all:
-                slot.events.media_timed_out.append(runtime.timeouts.report)
-        if runtime.records is not None:
-            for slot in self.all:
-                slot.events.rtcp_seen.append(runtime.records.add_rtcp)
-        if runtime.kernel is not None:
-            runtime.kernel.on_links = self._send_links
-            for slot in self.all:
-                slot.events.up.append(self._send_links_to)
+        self._connect_observers()
 
     def execute(self, shard: int, command: RelayCommand, answer: Answer, client: Client) -> None:
         """Send a client's command to a shard, by number; `answer` is called once, with its result or a
@@ -102,6 +93,19 @@ class ShardSlots:
         self.orphans.close()
         for slot in self.all:
             slot.recovery.backup.close()
+
+    def _connect_observers(self) -> None:
+        """Have those parts of the host's resources that there are hear of the events of shards."""
+        runtime = self._runtime
+        for slot in self.all:
+            if runtime.timeouts is not None:
+                slot.events.media_timed_out.append(runtime.timeouts.report)
+            if runtime.records is not None:
+                slot.events.rtcp_seen.append(runtime.records.add_rtcp)
+            if runtime.kernel is not None:
+                slot.events.up.append(self._send_links_to)
+        if runtime.kernel is not None:
+            runtime.kernel.on_links = self._send_links
 
     def _load_stored(self, backups: Sequence[ShardBackup]) -> None:
         """Put stored calls into the backups, from which shards restore them."""

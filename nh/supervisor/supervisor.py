@@ -63,7 +63,6 @@ class Supervisor:
     ) -> None:
         self._runtime = runtime
         self._inherited = inherited
-        settings = runtime.settings
         self._stack = stack
         self._adopted = False
         self._told_fault = ""  # of the store, in the status of the service manager
@@ -80,20 +79,10 @@ class Supervisor:
             on_over=self._shutdown.on_drained,
             on_change=self._on_drain_changed,
         )
-        self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=settings.hang_s)
+        self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=runtime.settings.hang_s)
         self._packing = PackingTurns(runtime.loop, self._slots.all)
         self._reloader = Reloader(
-            runtime.loop,
-            settings,
-            self._slots.all,
-            descriptors=runtime.descriptors,
-            budget=self._slots.budget,
-            rpc=runtime.rpc,
-            watchdog=self._watchdog,
-            http=runtime.http,
-            records=runtime.records,
-            in_force=runtime.in_force,
-            reread=reread,
+            runtime, self._slots.all, budget=self._slots.budget, watchdog=self._watchdog, reread=reread
         )
         self._ownership = Ownership(
             runtime,

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import msgspec
@@ -21,10 +22,8 @@ from nh.results import LogState, Reloaded
 from nh.stats import SupervisorStats
 from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.host.locked_dir import LOCK_NAME
-from nh.supervisor.http import HttpService
-from nh.supervisor.records.records import Records
 from nh.supervisor.reload import CHANGEABLE, RETRY_S, Reloader
-from nh.supervisor.rpc import Rpc
+from nh.supervisor.runtime import Runtime
 from nh.supervisor.settings_in_force import RUN_TIME, SettingsInForce, read_in_force
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.watchdog import Watchdog
@@ -70,17 +69,20 @@ class ReloadTestbed:
         self.watchdog = Watchdog(self.loop, self.slots, hang_s=3.0)
         self.sources = Settings(runtime_dir=str(runtime_dir))
         self.in_force = SettingsInForce(LoadedSettings(self.sources, {}), SHARDS)
-        self.reloader = Reloader(
-            self.loop,
-            self.sources,
-            self.slots,
+        runtime = SimpleNamespace(
+            loop=self.loop,
+            settings=self.sources,
             descriptors=DESCRIPTORS,
-            budget=self.budget,
-            rpc=cast(Rpc, self.rpc),
-            watchdog=self.watchdog,
-            http=cast(HttpService, self.http),
-            records=cast(Records, self.records),
+            rpc=self.rpc,
+            http=self.http,
+            records=self.records,
             in_force=self.in_force,
+        )
+        self.reloader = Reloader(
+            cast(Runtime, runtime),
+            self.slots,
+            budget=self.budget,
+            watchdog=self.watchdog,
             reread=self.reread,
         )
         self.bad = ""
