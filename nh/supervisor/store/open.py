@@ -116,16 +116,7 @@ def open_store(
             raise
         except (ConfigError, StoreUnavailable) as exc:
             stack.close()
-            why = _without_setting(exc)
-            if settings.state:
-                # a disk may be mounted later
-                kind = ConfigError if isinstance(exc, ConfigError | StoreRefused) else NotNow
-                raise kind(f"state: {why}; --no-state runs without a store") from exc
-            logger.warning(
-                "state: calls are not stored, so a restart of everything loses them: %s,"
-                " or run with --no-state",
-                why,
-            )
+            _do_without(settings, exc)
             yield OpenedStore()
         else:
             yield OpenedStore(store, lock)
@@ -214,6 +205,22 @@ def check_server(settings: Settings) -> None:
     except StoreUnavailable as exc:
         if settings.state_away is not StateAway.TAKE:
             raise NotNow(f"state: {_without_setting(exc)}") from exc
+
+
+def _do_without(settings: Settings, fault: ConfigError | StoreUnavailable) -> None:
+    """Log that there is no store: nobody asked for the default one.
+
+    Raises:
+        ConfigError, NotNow: an operator asked for the store.
+    """
+    why = _without_setting(fault)
+    if settings.state:
+        # a disk may be mounted later
+        kind = ConfigError if isinstance(fault, ConfigError | StoreRefused) else NotNow
+        raise kind(f"state: {why}; --no-state runs without a store") from fault
+    logger.warning(
+        "state: calls are not stored, so a restart of everything loses them: %s, or run with --no-state", why
+    )
 
 
 def _without_setting(exc: NhError) -> str:

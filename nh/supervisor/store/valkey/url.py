@@ -94,10 +94,10 @@ def parse_url(scheme: str, location: str) -> ValkeyTarget:
     Raises:
         ConfigError: it cannot be used; the message says why, and never has the user part.
     """
-    authority, _, rest = location.partition("/")
-    if not _ and "?" in authority:
-        authority, _, rest = location.partition("?")
-        rest = f"?{rest}"
+    authority, slash, rest = location.partition("/")
+    if not slash:  # a password may have a question mark, so it ends nothing where a slash does
+        authority, question_mark, query = authority.partition("?")
+        rest = question_mark + query
     path, _, query = rest.partition("?")
     if "@" in rest or "#" in location:
         raise ConfigError("state: a URL has @, / and # of a password as %40, %2F and %23")
