@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from nh.calls.rtp.packet import RTP_HEADER_BYTES
+
 MAX_MID_BYTES: Final = 255
 """Longest a=mid of a bundled medium: what a header extension has room for (RFC 8285 4.3)."""
 
 MAX_SSRCS: Final = 256
 """Most SSRCs of one bundle that are known by their medium; the oldest give way."""
 
-_RTP_BYTES: Final = 12
 _ONE_BYTE_HEADERS: Final = 0xBEDE
 _TWO_BYTE_HEADERS: Final = 0x1000
 _HAS_EXTENSION: Final = 0x10
@@ -113,7 +114,7 @@ class Demultiplexer(Generic[MemberT]):
 
         Its mid comes before its SSRC, and that before its payload type.
         """
-        if len(packet) < _RTP_BYTES:
+        if len(packet) < RTP_HEADER_BYTES:
             return None
         first, second, ssrc = _read_header(packet)
         payload_type = second & 0x7F
@@ -162,7 +163,7 @@ def read_extension(packet: memoryview, number: int) -> bytes | None:
         packet: RTP, of any length.
         number: 1 to 255.
     """
-    at = _RTP_BYTES + 4 * (packet[0] & 0x0F)
+    at = RTP_HEADER_BYTES + 4 * (packet[0] & 0x0F)
     if not packet[0] & _HAS_EXTENSION or len(packet) < at + 4:
         return None
     profile, words = _read_extension(packet, at)

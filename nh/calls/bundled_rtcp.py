@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
+from nh.calls.rtp.packet import RTP_VERSION
+
 MemberT = TypeVar("MemberT")
 
 MAX_PACKETS: Final = 32
@@ -69,7 +71,7 @@ def _read(packet: memoryview) -> Iterator[_Packet]:
             return
         first, kind, words, sender = _header.unpack_from(packet, at)
         size = 4 * (words + 1)
-        if first >> 6 != 2 or size < _header.size or at + size > len(packet):
+        if first >> 6 != RTP_VERSION or size < _header.size or at + size > len(packet):
             return
         yield _Packet(kind, sender, packet[at : at + size])
         at += size

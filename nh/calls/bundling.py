@@ -1,16 +1,14 @@
 """Bundling: the legs of an end whose media share a transport (nh.calls.bundle). No I/O."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from nh.calls.bundle import Bundle, BundledMedium, Demultiplexer
 from nh.calls.bundled_rtcp import split_compound
 from nh.calls.classify import MediaKind
 from nh.calls.leg import Leg
 from nh.calls.media import Side
+from nh.calls.rtp.packet import RTP_VERSION
 from nh.calls.session import Session
-
-_RTP_VERSION: Final = 2
 
 
 def media_of(leg: Leg, kind: MediaKind, packet: memoryview) -> list[tuple[Leg, memoryview]]:
@@ -25,7 +23,7 @@ def media_of(leg: Leg, kind: MediaKind, packet: memoryview) -> list[tuple[Leg, m
         None at all if it is of no medium.
     """
     bundle = leg.bundle
-    if bundle is None or not len(packet) or packet[0] >> 6 != _RTP_VERSION:
+    if bundle is None or not len(packet) or packet[0] >> 6 != RTP_VERSION:
         return [(leg, packet)]
     if kind is MediaKind.RTCP:
         sent = {ssrc: each for each in reversed(bundle.members) for ssrc in each.other.known_ssrcs}

@@ -15,6 +15,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.packet import RTP_VERSION
 from nh.calls.rtp.stream import RtpStream
 
 MAX_READ: Final = 8
@@ -106,7 +107,7 @@ def _read(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None
             return
         first, kind, words, ssrc = _read_header(packet, at)
         end = at + 4 * (words + 1)
-        if first >> 6 != 2 or end > len(packet):
+        if first >> 6 != RTP_VERSION or end > len(packet):
             return
         blocks = 0
         if kind == _SENDER_REPORT and end - at >= _SENDER_BYTES:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from nh.calls.classify import MediaKind, classify
 from nh.calls.media import Media
+from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 
-_RTP_BYTES: Final = 12
 _STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
 _ZRTP_COOKIE: Final = b"ZRTP"
 _read_rtp: Final = Struct("!BBHII").unpack_from
@@ -129,7 +129,7 @@ def read_claim(packet: memoryview, carried: Carried) -> Claim | None:
         return None
     if Carried.OTHER in carried:
         return None if _TEXT.match(packet[:64]) else Claim()
-    if packet[0] >> 6 == 2:
+    if packet[0] >> 6 == RTP_VERSION:
         is_rtcp = classify(packet) is MediaKind.RTCP
         claim = _read_report(packet) if is_rtcp else None
         if claim is not None:
@@ -143,10 +143,10 @@ def read_claim(packet: memoryview, carried: Carried) -> Claim | None:
 
 def _read_media(packet: memoryview, *, padding: bool) -> Claim | None:
     """RTP whose header is valid (RFC 3550 A.1)."""
-    if len(packet) < _RTP_BYTES:
+    if len(packet) < RTP_HEADER_BYTES:
         return None
     first, _, sequence, timestamp, ssrc = _read_rtp(packet)
-    size = _RTP_BYTES + 4 * (first & 0x0F)
+    size = RTP_HEADER_BYTES + 4 * (first & 0x0F)
     if first & 0x10:
         if len(packet) < size + 4:
             return None

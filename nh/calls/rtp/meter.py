@@ -12,13 +12,11 @@ from typing import Annotated, Final
 import msgspec
 
 from nh.calls.one_or_many import OneOrMany
+from nh.calls.rtp.packet import RTP_HEADER_BYTES
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
 from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval, end_to_end
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream
 from nh.calls.rtp.stream_state import StreamFields, StreamState
-
-RTP_HEADER_BYTES: Final = 12
-"""Shortest RTP packet (RFC 3550 5.1)."""
 
 MAX_STREAMS: Final = 4
 """Most streams of a leg; a further SSRC replaces the stream that began first."""

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nh.calls.classify import MediaKind, classify
-from nh.calls.rtp.meter import RTP_HEADER_BYTES
-from nh.calls.rtp.payload import payload_of
+from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 from nh.calls.rtp.payload_types import PayloadTypes
 
 _SILENT: Final[Mapping[str, int]] = {"pcmu": 0xFF, "pcma": 0xD5, "g722": 0xFA}
@@ -42,7 +41,7 @@ class Silencer:
         Args:
             packet: is changed in place. What is no RTP stays as it is: RTCP, STUN, DTLS.
         """
-        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != 2 or classify(packet) is MediaKind.RTCP:
+        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != RTP_VERSION or classify(packet) is MediaKind.RTCP:
             return True
         payload_type = packet[1] & 0x7F
         if payload_type in self._passed:

@@ -5,8 +5,7 @@ import struct
 from typing import Final, NamedTuple
 
 from nh.calls.classify import MediaKind, classify
-from nh.calls.rtp.meter import RTP_HEADER_BYTES
-from nh.calls.rtp.payload import payload_of
+from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 from nh.calls.rtp.payload_types import PayloadTypes
 
 _END: Final = 0x80
@@ -51,7 +50,7 @@ class EventReader:
         if payload_types is not self._types:  # signalling has changed them
             self._types = payload_types
             self._events = frozenset() if payload_types is None else payload_types.events
-        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != 2 or packet[1] & 0x7F not in self._events:
+        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != RTP_VERSION or packet[1] & 0x7F not in self._events:
             return None
         payload = payload_of(packet) if classify(packet) is not MediaKind.RTCP else None
         if payload is None or len(payload) < _event.size:

@@ -13,7 +13,7 @@ from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.media_security import MediaSecurity
-from nh.calls.rtp.meter import RTP_HEADER_BYTES
+from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.calls.rtp.silence import Silencer
 from nh.shard.media.pipeline.srtp import UNSENT_DROPS, is_stun, seal_packet
 from nh.shard.media.sockets import loop_guard
@@ -144,7 +144,7 @@ class Egress:
         self, payload_types: frozenset[int], leg: Leg, send: Send, packet: memoryview
     ) -> None:
         """Send a packet unless it is RTP of one of `payload_types`."""
-        if len(packet) >= RTP_HEADER_BYTES and packet[0] >> 6 == 2 and packet[1] & 0x7F in payload_types:
+        if len(packet) >= RTP_HEADER_BYTES and packet[0] >> 6 == RTP_VERSION and packet[1] & 0x7F in payload_types:
             self.drop(leg, Drop.DTMF_BLOCKED, len(packet))
         else:
             send(packet)

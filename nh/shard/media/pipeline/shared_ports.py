@@ -5,19 +5,18 @@ medium is known; all others are handled stage by stage.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from nh.calls.classify import RTCP_FROM, RTCP_TO
 from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
-from nh.calls.rtp.meter import RTP_HEADER_BYTES, RtpMeter
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.shard.media.pipeline.egress import Egress, Send, seals_first, sends_all
 from nh.shard.media.pipeline.fast_readers import ReaderContext, SocketReader
 from nh.shard.media.pipeline.srtp import open_packet, seal_packet
 from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.srtp.refusal import Refusal, SrtpRefused
-
-_RTP_VERSION: Final = 2
 
 
 class _Way(NamedTuple):
@@ -67,7 +66,7 @@ def shared_port_factory(
                     note_keys(leg)
             if (
                 size < RTP_HEADER_BYTES
-                or packet[0] >> 6 != _RTP_VERSION
+                or packet[0] >> 6 != RTP_VERSION
                 or RTCP_FROM <= packet[1] <= RTCP_TO
                 or leg.bundle is not bundle
             ):

@@ -11,9 +11,8 @@ from typing import Final
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media_security import MediaSecurity
+from nh.calls.rtp.packet import RTP_VERSION
 from nh.srtp.refusal import Refusal, SrtpRefused
-
-_RTP_VERSION: Final = 2
 
 DROPS: Final = {
     Refusal.MALFORMED: Drop.SRTP_AUTHENTICATION,
@@ -79,4 +78,4 @@ def seal_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
 
 def _is_media(packet: memoryview) -> bool:
     """Whether a packet may be RTP or RTCP (RFC 7983 7)."""
-    return len(packet) > 1 and packet[0] >> 6 == _RTP_VERSION
+    return len(packet) > 1 and packet[0] >> 6 == RTP_VERSION

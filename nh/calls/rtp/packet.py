@@ -1,15 +1,19 @@
-"""The payload of an RTP packet."""
+"""RTP packets: the fixed header, and where the payload is (RFC 3550 5.1). No I/O."""
 
 from typing import Final
 
-from nh.calls.rtp.meter import RTP_HEADER_BYTES
+RTP_VERSION: Final = 2
+"""The first two bits of RTP and of RTCP."""
+
+RTP_HEADER_BYTES: Final = 12
+"""Shortest RTP packet."""
 
 _EXTENSION: Final = 0x10
 _PADDING: Final = 0x20
 
 
 def payload_of(packet: memoryview) -> memoryview | None:
-    """The payload behind CSRCs and extension, without padding (RFC 3550 5.1); None if there cannot be one.
+    """The payload behind CSRCs and extension, without padding; None if there cannot be one.
 
     Args:
         packet: at least RTP_HEADER_BYTES long.
