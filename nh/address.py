@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from nh.errors import ConfigError
+from nh.ip_address import host_port
 from nh.paths import mode_of
 
 MAX_PATH_BYTES = 107
@@ -38,7 +39,7 @@ class TcpAddress(msgspec.Struct, frozen=True):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from nh.ip_address import ip_version
+
 
 class Interface(msgspec.Struct, frozen=True):
     """One address of the relay.
@@ -27,7 +29,7 @@ class Interface(msgspec.Struct, frozen=True):
     @property
     def family(self) -> int:
         """IP version of the advertised address: 4 or 6."""
-        return 6 if ":" in self.advertised else 4
+        return ip_version(self.advertised)
 
 
 def first(name: str, interfaces: Sequence[Interface]) -> Sequence[Interface]:

@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.ip_address import (
+from nh.ip_address import (
     UNSPECIFIED,
     canonical_address,
     canonical_host,
+    host_port,
     is_multicast,
     is_reachable,
     is_unicast,
@@ -58,7 +59,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return host_port(self.address, self.port)
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint | None":

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from nh.calls.ip_address import UNSPECIFIED
+from nh.ip_address import UNSPECIFIED
 from nh.calls.latching.claims import carried_by
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.ip_address import is_address
+from nh.ip_address import is_address
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint
 

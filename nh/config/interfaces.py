@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from nh.calls.interfaces import Interface
-from nh.calls.ip_address import LINK_LOCAL, is_address, is_link_local
+from nh.ip_address import LINK_LOCAL, is_address, is_link_local
 
 DEFAULT_NAME = "default"
 """Name of the interface that the setting `address` defines."""

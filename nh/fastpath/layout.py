@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.media import Endpoint
 from nh.calls.rtp.stream_state import StreamFields
+from nh.ip_address import ip_version, is_ipv6
 
 STREAMS: Final = 4
 """RTP streams (by SSRC) that the counters of a flow have room for."""
@@ -116,14 +117,9 @@ class FlowCounters(NamedTuple):
     streams: tuple[StreamFields, ...] = (NO_STREAM,) * STREAMS
 
 
-def family(address: str) -> int:
-    """4 or 6, of a canonical IP address."""
-    return 6 if ":" in address else 4
-
-
 def pack_address(address: str) -> bytes:
     """16 bytes of a canonical IP address. Raises OSError if it is none."""
-    if ":" in address:
+    if is_ipv6(address):
         return socket.inet_pton(socket.AF_INET6, address)
     return _MAPPED + socket.inet_pton(socket.AF_INET, address)
 
@@ -140,8 +136,8 @@ def pack_marker_key(out: Endpoint, target: Endpoint) -> bytes:
 
 def pack_flow(flow: FlowEntry) -> bytes:
     """struct flow. Raises struct.error if a number is out of its range, ValueError if a family is."""
-    version = family(flow.source.address)
-    if not version == family(flow.out.address) == family(flow.target.address):
+    version = ip_version(flow.source.address)
+    if not version == ip_version(flow.out.address) == ip_version(flow.target.address):
         raise ValueError(f"{flow.source} via {flow.out} to {flow.target}: more than one address family")
     return FLOW.pack(
         pack_address(flow.source.address),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.calls.ip_address import UNSPECIFIED
+from nh.ip_address import UNSPECIFIED
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.ice.credentials import MAX_CHARACTERS
 from nh.sdp.fields import MediumField, RtcpField

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nh.calls.ip_address import canonical_host
+from nh.ip_address import canonical_host, is_ipv6
 from nh.calls.media import MAX_RANGE
 from nh.errors import MalformedRequest
 
@@ -216,7 +216,7 @@ def _canonical(match: re.Match[bytes]) -> str | None:
 
 
 def _address_type(address: str) -> bytes:
-    return b"IP6" if ":" in address else b"IP4"
+    return b"IP6" if is_ipv6(address) else b"IP4"
 
 
 def _with_host(text: bytes, match: re.Match[bytes], address: str) -> bytes:

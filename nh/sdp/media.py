@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.ip_address import UNSPECIFIED, canonical_address, is_address
+from nh.ip_address import UNSPECIFIED, canonical_address, is_address
 from nh.calls.media import Endpoint, Media, check_range
 from nh.calls.rtp.payload_types import shared
 from nh.errors import MalformedRequest

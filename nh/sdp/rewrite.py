@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from nh.calls.ip_address import UNSPECIFIED
+from nh.ip_address import UNSPECIFIED, is_ipv6
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
 from nh.sdp.bundles import leave_groups, write_bundles, write_mid
@@ -261,7 +261,7 @@ def _rewrite_dtls(
 def _held_if(held: bool, address: str) -> str:
     if not held:
         return address
-    return "::" if ":" in address else "0.0.0.0"
+    return "::" if is_ipv6(address) else "0.0.0.0"
 
 
 def _write_connections(edits: Edits, section: Section, address: str) -> None:

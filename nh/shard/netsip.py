@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from nh.calls.ip_address import canonical_address
+from nh.ip_address import canonical_address
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.session import SessionInfo
 from nh.calls.table import CallTable

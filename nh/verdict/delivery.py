@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from nh.calls.ip_address import is_private
+from nh.ip_address import is_private
 from nh.calls.media_state import SILENT_S
 from nh.verdict.finding import LOSSY, Direction, Finding, State, host_of, packets
 

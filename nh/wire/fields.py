@@ -7,7 +7,7 @@ Knows no encoding.
 import ipaddress
 from collections.abc import Sequence
 
-from nh.calls.ip_address import canonical_address
+from nh.ip_address import canonical_address
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, make_media
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, CallOrder, ListCalls, TransactionKey

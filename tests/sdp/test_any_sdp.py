@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.ip_address import canonical_address
+from nh.ip_address import canonical_address
 from nh.commands import SdpText
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.ice import IceAction

@@ -10,7 +10,7 @@ import os
 
 import msgspec
 
-from nh.calls.ip_address import is_address
+from nh.ip_address import is_address
 from nh.errors import ConfigError
 from tools.rtpload.codec import VIDEO, Codec, get_codec
 from tools.rtpload.durations import parse_duration

@@ -7,7 +7,7 @@ import abc
 import enum
 from typing import Any, Final, NamedTuple
 
-from nh.calls.ip_address import is_private
+from nh.ip_address import is_private
 from nh.calls.latching.claims import Carried, Claim
 from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.media import Endpoint

@@ -8,7 +8,7 @@ import msgspec
 
 from nh.calls.blocking import blocks_of
 from nh.calls.drop import Drop
-from nh.calls.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
+from nh.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
 from nh.calls.latching.claims import KNOWN, Carried, Claim
 from nh.calls.latching.earlier import EarlierSender
 from nh.calls.latching.source import Rank, SourcePolicy

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.ip_address import canonical_host, is_address, is_unicast
+from nh.ip_address import canonical_host, is_address, is_unicast
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side
 from nh.calls.resources import CallResources
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat

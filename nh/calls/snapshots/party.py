@@ -8,7 +8,7 @@ import msgspec
 
 from nh.calls.blocking import blocks_of
 from nh.calls.interfaces import Interface
-from nh.calls.ip_address import is_unicast
+from nh.ip_address import is_unicast
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.offer_answer.party import (

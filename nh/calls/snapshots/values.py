@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from nh.calls.ip_address import MAX_ADDRESS_CHARACTERS
+from nh.ip_address import MAX_ADDRESS_CHARACTERS
 from nh.errors import SnapshotUnreadable
 
 Time = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]

@@ -9,7 +9,8 @@ from rich.text import Text
 from nh.address import TcpAddress
 from nh.calls.journal import CallEvent
 from nh.cli.stats.quantities import byte_size, count, duration, packets
-from nh.printable import show_id, show_text
+from nh.ip_address import host_port
+from nh.printable import counted, show_id, show_text
 from nh.results import CallDetail, GroupDetail, IceDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import State, judge_call
 
@@ -74,9 +75,7 @@ def _session(session: SessionDetail) -> Iterator[Text]:
 def _bracketed(media: str) -> str:
     """Media of Net::SIP (ADDRESS:PORT/RANGE, between commas) with IPv6 addresses in brackets."""
     parts = (medium.rpartition(":") for medium in media.split(","))
-    return ", ".join(
-        f"[{host}]:{port}" if ":" in host else f"{host}{colon}{port}" for host, colon, port in parts
-    )
+    return ", ".join(host_port(host, port) if colon else port for host, colon, port in parts)
 
 
 def _pair_title(pair: PairDetail) -> Text:
@@ -162,7 +161,7 @@ def _group(group: GroupDetail) -> Text:
     if group.id:
         text.append(f"  id {show_id(group.id)}", style="dim")
     media = ", ".join(
-        f"{TcpAddress(medium.address, medium.port)} ({medium.range} port{'' if medium.range == 1 else 's'})"
+        f"{TcpAddress(medium.address, medium.port)} ({counted(medium.range, 'port')})"
         if medium.port
         else "port 0 for an inactive medium"
         for medium in group.media

@@ -175,7 +175,7 @@ def _paths(reading: StatsReading, rates: Rates | None) -> Text:
     if not interfaces:
         return text.append("all in user space", style="dim")
     flows = quantities.count(reading.totals.kernel_flows)
-    where = f"in the kernel ({flows} flows, {interfaces} interface{'' if interfaces == 1 else 's'})"
+    where = f"in the kernel ({flows} flows, {counted(interfaces, 'interface')})"
     if rates is None:
         return text.append(where)
     in_kernel = rates["kernel_packets"]

@@ -21,6 +21,7 @@ from nh.fastpath.netlink.messages import (
     messages,
     open_socket,
 )
+from nh.ip_address import is_ipv6
 from nh.reasons import reason
 
 _GET_ROUTE = 26
@@ -139,7 +140,7 @@ class Routes:
 
         Tunnels and other interfaces without an Ethernet header are no way, nor are routes that encapsulate.
         """
-        family = _IPV6 if ":" in destination else _IPV4
+        family = _IPV6 if is_ipv6(destination) else _IPV4
         try:
             to = socket.inet_pton(family.family, destination)
             of = socket.inet_pton(family.family, source)

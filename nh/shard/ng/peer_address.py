@@ -3,7 +3,7 @@
 Pure functions between the views of nh.sdp and the domain.
 """
 
-from nh.calls.ip_address import UNSPECIFIED, is_address
+from nh.ip_address import UNSPECIFIED, ip_version, is_address
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription
@@ -12,7 +12,7 @@ from nh.sdp.description import Medium, SessionDescription
 def family_of(description: SessionDescription, options: OfferOptions) -> int:
     """The address family (4 or 6) of the first medium that has an address."""
     addresses = (_address_of(medium, options) for medium in description.media)
-    return next((_family(address) for address in addresses if address), 4)
+    return next((ip_version(address) for address in addresses if address), 4)
 
 
 def family_moved_to(description: SessionDescription, options: OfferOptions, sender: Party | None) -> int:
@@ -32,7 +32,7 @@ def family_moved_to(description: SessionDescription, options: OfferOptions, send
             continue
         address = _address_of(medium, options)
         if address:
-            family = _family(address)
+            family = ip_version(address)
             return 0 if family == _family_before(sender) else family
     return 0
 
@@ -40,17 +40,13 @@ def family_moved_to(description: SessionDescription, options: OfferOptions, send
 def _family_before(party: Party | None) -> int:
     """The address family of what an end announced last, 0 if there is none."""
     announced = (group.media[0].address for group in (party.groups if party else ()) if group is not None)
-    return next((_family(address) for address in announced if is_address(address)), 0)
+    return next((ip_version(address) for address in announced if is_address(address)), 0)
 
 
 def _address_of(medium: Medium, options: OfferOptions) -> str:
     """The IP address that counts for a medium, "" if none is known: a host name tells no address family."""
     address = believed_address(medium, options) or medium.connection or ""
     return address if is_address(address) else ""
-
-
-def _family(address: str) -> int:
-    return 6 if ":" in address else 4
 
 
 def believed_address(medium: Medium, options: OfferOptions) -> str | None:

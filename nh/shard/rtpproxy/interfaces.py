@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.interfaces import Interface
-from nh.calls.ip_address import is_address
+from nh.ip_address import is_address, is_ipv6
 from nh.commands import SessionOptions
 from nh.errors import Unsupported
 
@@ -59,7 +59,7 @@ def _address_towards(remote: str) -> str:
     """The local address that packets to `remote` leave from; the remote one itself if there is no route."""
     if not is_address(remote):
         return remote
-    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
+    family = socket.AF_INET6 if is_ipv6(remote) else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((remote, _ANY_PORT))  # sends nothing
         return str(probe.getsockname()[0])

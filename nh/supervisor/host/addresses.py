@@ -6,6 +6,7 @@ import socket
 from nh.calls.interfaces import Interface
 from nh.config import Settings
 from nh.errors import NotNow
+from nh.ip_address import is_ipv6
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def _remedy(missing: Interface) -> str:
             f"{missing.advertised} is; say {missing.advertised}!{missing.address}, the address of this host"
             " first"
         )
-    sysctl = "net.ipv6.ip_nonlocal_bind" if ":" in missing.address else "net.ipv4.ip_nonlocal_bind"
+    sysctl = "net.ipv6.ip_nonlocal_bind" if is_ipv6(missing.address) else "net.ipv4.ip_nonlocal_bind"
     return (
         "`ip address` lists those that it has; behind a NAT say OWN!PUBLIC; for a virtual address that comes"
         f" later set {sysctl}=1"
@@ -77,4 +78,4 @@ def _can_bind(address: str) -> bool:
 
 
 def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.AF_INET6 if is_ipv6(address) else socket.AF_INET

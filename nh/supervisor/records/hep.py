@@ -9,6 +9,7 @@ import msgspec
 from nh.address import TcpAddress
 from nh.calls.media import Endpoint
 from nh.config import Settings
+from nh.ip_address import is_ipv6, split_host_port
 from nh.ipc.report_messages import RtcpPacket
 from nh.results import CallRecord, LegDetail
 from nh.supervisor.host.secret_file import read_secret
@@ -107,14 +108,14 @@ def _places(call: CallRecord) -> tuple[Endpoint, Endpoint]:
         return _NOWHERE, _NOWHERE
     local = _endpoint(leg.local)
     source = _endpoint(leg.source or leg.announced or "")
-    if (":" in source.address) != (":" in local.address) or not source.port:
+    if is_ipv6(source.address) != is_ipv6(local.address) or not source.port:
         source = local
     return source, local
 
 
 def _endpoint(text: str) -> Endpoint:
-    host, _, port = text.rpartition(":")
-    address = host.strip("[]").partition("%")[0]
+    host, port = split_host_port(text)
+    address = host.partition("%")[0]
     return Endpoint(address, int(port)) if address and port.isdigit() else _NOWHERE
 
 

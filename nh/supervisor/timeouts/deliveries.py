@@ -11,6 +11,7 @@ import msgspec
 
 from nh.config import Settings
 from nh.config.table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
+from nh.ip_address import is_ipv6
 from nh.ipc.report_messages import MediaTimedOut
 
 _NO_CHARACTERS: Final = "\ufffe\uffff"
@@ -97,7 +98,7 @@ def _xmlrpc(timed_out: MediaTimedOut, settings: Settings) -> Iterator[Delivery |
         if not _allowed(address, settings.timeout_address):
             yield Disallowed(f"timeout_address does not list the xmlrpc-callback {address}")
             return
-        url = url.replace(ANY_CLIENT, f"[{address}]" if ":" in address else address)
+        url = url.replace(ANY_CLIENT, f"[{address}]" if is_ipv6(address) else address)
     for body in xmlrpc_bodies(timed_out, settings.timeout_xmlrpc_format):
         yield Delivery(settings.timeout_xmlrpc, url, body, "text/xml")
 

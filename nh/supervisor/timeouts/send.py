@@ -4,6 +4,7 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+from nh.ip_address import split_host_port
 from nh.reasons import reason
 from nh.supervisor.timeouts.deliveries import Delivery
 
@@ -64,6 +65,6 @@ def _send_line(delivery: Delivery, time_limit_s: float) -> None:
             sock.connect(where)
             sock.sendall(delivery.body)
         return
-    host, _, port = where.rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=time_limit_s) as sock:
+    host, port = split_host_port(where)
+    with socket.create_connection((host, int(port)), timeout=time_limit_s) as sock:
         sock.sendall(delivery.body)

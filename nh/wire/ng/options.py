@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from nh.calls.ip_address import canonical_address, is_address, is_unicast
+from nh.ip_address import canonical_address, is_address, is_unicast
 from nh.commands import DEFAULT_BUNDLE, BundleOptions, EndpointLearning, Feature
 from nh.errors import MalformedRequest
 from nh.wire.ng.dictionary import (

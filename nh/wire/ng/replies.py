@@ -6,7 +6,7 @@ rtpengine's texts are an interface: SIP proxies choose another relay by them. do
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nh.calls.ip_address import is_address
+from nh.ip_address import is_address, is_ipv6, split_host_port
 from nh.commands import Delete
 from nh.errors import Unsupported
 from nh.results import (
@@ -252,7 +252,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
     }
     if stream.local_address:
         reply["local address"] = stream.local_address
-        reply["family"] = "IPv6" if ":" in stream.local_address else "IPv4"
+        reply["family"] = "IPv6" if is_ipv6(stream.local_address) else "IPv4"
     if stream.suite:
         reply["crypto suite"] = stream.suite
     if stream.ssrc is not None:
@@ -265,8 +265,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
 
 def _endpoint(text: str | None) -> dict[str, Any]:
     """The dictionary of an endpoint, given as `ADDRESS:PORT` or `[IPV6]:PORT`."""
-    address, _, port = (text or "").rpartition(":")
-    address = address.strip("[]")
+    address, port = split_host_port(text or "")
     if not is_address(address) or not port.isdigit():
         return {}
-    return {"family": "IPv6" if ":" in address else "IPv4", "address": address, "port": int(port)}
+    return {"family": "IPv6" if is_ipv6(address) else "IPv4", "address": address, "port": int(port)}

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.ip_address import canonical_address
+from nh.ip_address import canonical_address
 from nh.calls.media import Block
 from nh.commands import (
     MAX_ID_BYTES,

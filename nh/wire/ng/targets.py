@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from nh.calls.ip_address import canonical_address, is_address
+from nh.ip_address import canonical_address, is_address
 from nh.calls.media import Endpoint
 from nh.wire.ng.dictionary import text_of
 from nh.wire.ng.parsed_options import ParsedOptions

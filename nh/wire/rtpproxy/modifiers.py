@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from nh.calls.ip_address import canonical_address
+from nh.ip_address import canonical_address
 from nh.commands import SessionOptions
 from nh.errors import MalformedRequest
 from nh.wire.rtpproxy.errors import Error, RequestError

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from nh.commands import Lookup
+from nh.ip_address import is_ipv6
 from nh.results import Closed, Failure, Pong, RelayPort, Result, SessionCounters, Stats
 from nh.wire.rtpproxy.errors import Error, number_of
 from nh.wire.rtpproxy.requests import Request
@@ -58,7 +59,7 @@ def _line(request: Request, result: Result) -> str:
         case Pong():
             return str(int(_has_feature(request)) if request.names else VERSION)
         case RelayPort(port, address):
-            return f"{port} {address} 6" if ":" in address else f"{port} {address}"
+            return f"{port} {address} 6" if is_ipv6(address) else f"{port} {address}"
         case Closed():
             return "0"
         case SessionCounters() | Stats():

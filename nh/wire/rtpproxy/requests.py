@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from nh.calls.ip_address import canonical_host
+from nh.ip_address import canonical_host
 from nh.calls.media import MAX_MEDIA
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (

@@ -3,11 +3,10 @@
 Each reason is what `nh calls` and `show` say of a direction (Leg.not_offloaded).
 """
 
-from nh.calls.ip_address import is_link_local
+from nh.ip_address import ip_version, is_link_local
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import awaits_reports
-from nh.fastpath import layout
 
 
 def why_not_latched(leg: Leg) -> str:
@@ -32,6 +31,6 @@ def find_obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         (leg.transforms or leg.taps, "its packets are transformed or observed"),
         (awaits_reports(leg), "RTCP tells the round trip soon"),
         (any(map(is_link_local, ends)), "one end has a link-local address"),
-        (len(set(map(layout.family, ends))) > 1, "it goes from one IP version to the other"),
+        (len(set(map(ip_version, ends))) > 1, "it goes from one IP version to the other"),
     )
     return next((why for stands, why in obstacles if stands), "")

@@ -7,13 +7,14 @@ import socket
 from typing import Any
 
 from nh.calls.media import Endpoint
+from nh.ip_address import is_ipv6
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
 def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     """The address family of its socket."""
-    return socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+    return socket.AF_INET6 if is_ipv6(endpoint.address) else socket.AF_INET
 
 
 def socket_address(endpoint: Endpoint) -> SocketAddress:

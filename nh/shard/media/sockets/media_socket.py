@@ -15,6 +15,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.reception import Offload
+from nh.ip_address import is_ipv6
 from nh.shard.media.sockets.addresses import family_of, socket_address
 from nh.shard.media.sockets.loop_guard import enable_ttl
 
@@ -187,7 +188,7 @@ class MediaSocket(socket.SocketType):
         except OSError:
             return False
         self.peer = peer
-        self.keeps_peer = ":" in self.address
+        self.keeps_peer = is_ipv6(self.address)
         self.older = _most_waiting(self)
         return True
 

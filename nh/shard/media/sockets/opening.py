@@ -13,7 +13,7 @@ import resource
 import socket
 from typing import Final
 
-from nh.calls.ip_address import LINK_LOCAL, is_link_local, is_unicast
+from nh.ip_address import LINK_LOCAL, is_ipv6, is_link_local, is_unicast
 from nh.calls.media import Endpoint
 from nh.errors import AddressUnavailable
 from nh.shard.media.sockets.addresses import endpoint_of, family_of
@@ -82,7 +82,7 @@ def adopt_media_socket(fd: int, local: Endpoint) -> MediaSocket:
         raise
     media_socket.adopted = True
     media_socket.lost = -1
-    media_socket.keeps_peer = ":" in local.address  # perhaps
+    media_socket.keeps_peer = is_ipv6(local.address)  # perhaps
     with contextlib.suppress(OSError):  # ENOTCONN
         media_socket.peer = endpoint_of(media_socket.getpeername())
     return media_socket
@@ -117,7 +117,7 @@ def close_media_sockets(sockets: list[MediaSocket]) -> None:
 
 
 def _open(local: Endpoint, dscp: int, *, shared: bool) -> MediaSocket:
-    v6 = ":" in local.address
+    v6 = is_ipv6(local.address)
     sock = MediaSocket(local)
     _bind(sock, local, shared=shared)
     try:

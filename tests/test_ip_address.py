@@ -1,4 +1,4 @@
-"""nh.calls.ip_address: what is an address, a host name, or neither."""
+"""nh.ip_address: what is an address, a host name, or neither."""
 
 import contextlib
 import ipaddress
@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.ip_address import (
+from nh.calls.media import Endpoint
+from nh.ip_address import (
     canonical_address,
     canonical_host,
+    host_port,
+    ip_version,
     is_address,
+    is_ipv6,
     is_link_local,
     is_private,
     is_reachable,
     is_unicast,
+    split_host_port,
 )
-from nh.calls.media import Endpoint
 from nh.errors import MalformedRequest
 from tests.memory import grows_less_than
 
@@ -101,6 +105,22 @@ def test_any_text_is_a_host_or_refused(text: str) -> None:
     else:
         assert host.isascii()
         assert canonical_host(host, where="media") == host
+
+
+@given(st.ip_addresses())
+def test_the_family_of_an_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    for text in (str(address), address.exploded):
+        assert ip_version(text) == address.version
+        assert is_ipv6(text) is (address.version == 6)
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [("192.0.2.1", "192.0.2.1:7"), ("2001:db8::1", "[2001:db8::1]:7"), ("fe80::1%eth0", "[fe80::1%eth0]:7")],
+)
+def test_an_ipv6_address_has_brackets_before_a_port(host: str, text: str) -> None:
+    assert host_port(host, 7) == text
+    assert split_host_port(text) == (host, "7")
 
 
 @given(st.ip_addresses())

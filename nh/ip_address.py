@@ -1,4 +1,4 @@
-"""IP addresses of media: how they are written, and to which of them a relay may send.
+"""IP addresses: how they are written, of which family they are, and to which of them a relay may send media.
 
 Pure functions on text: no sockets, no names are resolved.
 """
@@ -7,7 +7,7 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from nh.errors import MalformedRequest
 
@@ -31,6 +31,32 @@ LINK_LOCAL: Final = (
     "is a link-local address: no SDP can say to which link it belongs; use a global or unique local address"
 )
 """Why no address of the relay is link-local."""
+
+
+def is_ipv6(address: str) -> bool:
+    """Whether an IP address, with or without a zone, is of IPv6: only these have colons."""
+    return ":" in address
+
+
+def ip_version(address: str) -> Literal[4, 6]:
+    """The family of an IP address: 4 or 6."""
+    return 6 if ":" in address else 4
+
+
+def host_port(host: str, port: int | str) -> str:
+    """`HOST:PORT`, with an IPv6 address in brackets (RFC 3986 3.2.2).
+
+    Args:
+        host: an IP address, with or without a zone, or a name.
+        port: the port.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_host_port(text: str) -> tuple[str, str]:
+    """The host and the port of a text of host_port(); neither is checked, and the host is "" without a colon."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), port
 
 
 def is_address(text: str) -> bool:
