@@ -65,7 +65,7 @@ from nh.results import (
 )
 
 
-class Route(enum.Enum):
+class CommandRoute(enum.Enum):
     """Where the supervisor has a command executed."""
 
     CALL_SHARD = enum.auto()
@@ -84,7 +84,7 @@ class CommandInfo(NamedTuple):
     Attributes:
         command: the command's type.
         result: the type of its result, where that is not a Failure.
-        route: see Route.
+        route: see CommandRoute.
         netsip, native: its name in Net::SIP's and in the native protocol; "" where it is not part of it.
         ng: its names in ng.
         rtpproxy: its names in rtpproxy's protocol, separated by blanks: first letters of commands, and `VF`.
@@ -96,7 +96,7 @@ class CommandInfo(NamedTuple):
 
     command: type[BaseCommand[Result]]
     result: type[Result]
-    route: Route
+    route: CommandRoute
     netsip: str
     native: str
     ng: tuple[str, ...]
@@ -105,7 +105,7 @@ class CommandInfo(NamedTuple):
     changes_call: bool
 
 
-_CALL, _ALL, _OWN = Route.CALL_SHARD, Route.ALL_SHARDS, Route.SUPERVISOR
+_CALL, _ALL, _OWN = CommandRoute.CALL_SHARD, CommandRoute.ALL_SHARDS, CommandRoute.SUPERVISOR
 
 # fmt: off
 _ROWS: Final[tuple[tuple[Any, ...], ...]] = (

@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from nh.command_table import COMMANDS, INFO, Route
+from nh.command_table import COMMANDS, INFO, CommandRoute
 from nh.commands import (
     Command,
     Extension,
@@ -63,7 +63,7 @@ class Server:
             ShowEnded: _show_ended,
         }
         self.commands: dict[str, Handler] = {
-            info.native: own.get(info.command, _refuse) if info.route is Route.SUPERVISOR else _execute
+            info.native: own.get(info.command, _refuse) if info.route is CommandRoute.SUPERVISOR else _execute
             for info in COMMANDS
             if info.native
         }

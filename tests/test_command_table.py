@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from nh.command_table import COMMANDS, INFO, CommandInfo, Route
+from nh.command_table import COMMANDS, INFO, CommandInfo, CommandRoute
 from nh.commands import CallCommand, Command, DeleteAll, ListCalls, RelayCommand
 from nh.results import RelayResult, Result
 from nh.stats import ShardStats
@@ -37,11 +37,11 @@ def test_codecs_read_exactly_the_commands_of_their_rows() -> None:
 
 @rows
 def test_the_route_goes_where_the_command_can_be_executed(info: CommandInfo) -> None:
-    if info.route is Route.SUPERVISOR:
+    if info.route is CommandRoute.SUPERVISOR:
         assert info.command not in get_args(RelayCommand)
     else:
         assert info.command in get_args(
-            CallCommand if info.route is Route.CALL_SHARD else ListCalls | DeleteAll
+            CallCommand if info.route is CommandRoute.CALL_SHARD else ListCalls | DeleteAll
         )
         assert info.result in get_args(RelayResult)
 
@@ -49,10 +49,10 @@ def test_the_route_goes_where_the_command_can_be_executed(info: CommandInfo) -> 
 @rows
 def test_what_shards_execute_is_counted(info: CommandInfo) -> None:
     counters = {f"{info.counters}_{outcome}" for outcome in ("ok", "refused", "failed")}
-    assert (info.counters != "") == (info.route is not Route.SUPERVISOR)
+    assert (info.counters != "") == (info.route is not CommandRoute.SUPERVISOR)
     assert not info.counters or counters <= set(ShardStats.__dataclass_fields__)
 
 
 @rows
 def test_only_commands_about_one_call_change_it(info: CommandInfo) -> None:
-    assert not info.changes_call or info.route is Route.CALL_SHARD
+    assert not info.changes_call or info.route is CommandRoute.CALL_SHARD

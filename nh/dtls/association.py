@@ -17,7 +17,7 @@ from nh.dtls.handshake import Handshake
 from nh.dtls.identity import Identity
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import AgreedKeys
-from nh.dtls.records import ContentType, Record, split
+from nh.dtls.records import ContentType, DtlsRecord, split
 
 MAX_ATTEMPTS: Final = 10
 """How often nh begins a handshake as the client."""
@@ -29,7 +29,7 @@ _RANDOM: Final = slice(14, 46)
 """Where the random of a ClientHello is in the payload of its first fragment (RFC 6347 4.2.2)."""
 
 
-class Output(NamedTuple):
+class OutgoingDatagram(NamedTuple):
     """A datagram to send.
 
     Attributes:
@@ -78,7 +78,7 @@ class Association:
         self._agreed: AgreedKeys | None = None
         self._agreed_random = b""
         self._agreed_source: Hashable | None = None
-        self._output: list[Output] = []
+        self._output: list[OutgoingDatagram] = []
         self.problem: Problem | None = None
         self.failures: Counter[Problem] = Counter()
         self.last_flight = list(last_flight)
@@ -140,7 +140,7 @@ class Association:
                 attempt.handshake.on_timer()
                 self._follow(key, attempt, now=now)
 
-    def take_output(self) -> list[Output]:
+    def take_output(self) -> list[OutgoingDatagram]:
         """What is to be sent now."""
         output, self._output = self._output, []
         return output
@@ -169,7 +169,7 @@ class Association:
         self._follow(None, attempt, now=now)
 
     def _meet(
-        self, records: list[Record], datagram: bytes, source: Hashable, *, validated: bool, now: float
+        self, records: list[DtlsRecord], datagram: bytes, source: Hashable, *, validated: bool, now: float
     ) -> None:
         """Answer a ClientHello of a source with which there is no handshake."""
         # a ClientHello in pieces has no room for a cookie: it gets three times its bytes, no more
@@ -186,7 +186,7 @@ class Association:
             return
         handshake.receive(datagram)
         if handshake.listens or not handshake.running:
-            self._output += [Output(each, source) for each in handshake.take_output()]
+            self._output += [OutgoingDatagram(each, source) for each in handshake.take_output()]
             handshake.close()
             return
         attempt = self._attempts.begin(source, handshake, source, validated=True, now=now)
@@ -204,7 +204,7 @@ class Association:
         self,
         key: Hashable | None,
         attempt: Attempt,
-        records: list[Record],
+        records: list[DtlsRecord],
         source: Hashable,
         *,
         validated: bool,
@@ -231,7 +231,7 @@ class Association:
         handshake = attempt.handshake
         datagrams = handshake.take_output()
         attempt.validated = attempt.validated or handshake.keys is not None
-        self._output += [Output(each, attempt.source) for each in attempt.admit(datagrams)]
+        self._output += [OutgoingDatagram(each, attempt.source) for each in attempt.admit(datagrams)]
         if handshake.keys is not None:
             self._established, self.problem = True, None
             self._agreed, self._agreed_source = handshake.keys, attempt.source
@@ -249,17 +249,17 @@ class Association:
             self.problem = problem
         self._attempts.drop(key)
 
-    def _repeat(self, records: list[Record], source: Hashable, *, validated: bool) -> None:
+    def _repeat(self, records: list[DtlsRecord], source: Hashable, *, validated: bool) -> None:
         """The end repeats its last flight: it has not got the answer."""
         known = validated or self._agreed_source in (None, source)
         received = sum(len(each.whole) for each in records if each.content_type == ContentType.HANDSHAKE)
         if known and AMPLIFICATION * received >= sum(map(len, self.last_flight)):
-            self._output += [Output(each, source) for each in self.last_flight]
+            self._output += [OutgoingDatagram(each, source) for each in self.last_flight]
 
 
-def _random_of(hello: Record) -> bytes:
+def _random_of(hello: DtlsRecord) -> bytes:
     return hello.payload[_RANDOM]
 
 
-def _is_fatal(record: Record) -> bool:
+def _is_fatal(record: DtlsRecord) -> bool:
     return record.content_type == ContentType.ALERT and not record.epoch and record.payload[:1] == b"\x02"

@@ -21,7 +21,7 @@ class ContentType(enum.IntEnum):
     APPLICATION_DATA = 23
 
 
-class Record(NamedTuple):
+class DtlsRecord(NamedTuple):
     """One record.
 
     Attributes:
@@ -55,7 +55,7 @@ class Record(NamedTuple):
         return plain and len(whole) > HEADER_BYTES + 12 and whole[HEADER_BYTES] == CLIENT_HELLO
 
 
-def split(data: bytes) -> Iterator[Record]:
+def split(data: bytes) -> Iterator[DtlsRecord]:
     """The records in one datagram, or in several that follow each other; what is no record ends it."""
     at = 0
     while at + HEADER_BYTES <= len(data):
@@ -63,11 +63,11 @@ def split(data: bytes) -> Iterator[Record]:
         end = at + HEADER_BYTES + size
         if version >> 8 != _VERSION_MAJOR or end > len(data):
             return
-        yield Record(content_type, epoch, data[at:end])
+        yield DtlsRecord(content_type, epoch, data[at:end])
         at = end
 
 
-def pack(records: Iterable[Record], mtu: int) -> list[bytes]:
+def pack(records: Iterable[DtlsRecord], mtu: int) -> list[bytes]:
     """Datagrams with these records in their order, each as long as the MTU permits.
 
     Args:

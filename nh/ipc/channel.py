@@ -42,7 +42,7 @@ They are close-on-exec. The called function removes those that it takes from the
 after it returns. If this process has no room for all, the kernel leaves out the last ones.
 """
 
-Record = tuple[bytes, Sequence[int]]
+ChannelRecord = tuple[bytes, Sequence[int]]
 """A record to send, and the descriptors that go with it."""
 
 
@@ -75,8 +75,8 @@ class Channel:
         self._on_record = on_record
         self._on_close = on_close
         self._after_records = after_records
-        self._stream: Iterator[Record] = iter(())
-        self._unsent: Record | None = None  # of the stream
+        self._stream: Iterator[ChannelRecord] = iter(())
+        self._unsent: ChannelRecord | None = None  # of the stream
         self._own_fds: list[int] = []  # duplicates of those of `_unsent`
         self._queue: deque[tuple[bytes, list[int]]] = deque()
         self._queued_bytes = 0
@@ -131,7 +131,7 @@ class Channel:
         self._queue.append((record, waiting))
         self._queued_bytes += len(record)
 
-    def send_all(self, records: Iterator[Record]) -> None:
+    def send_all(self, records: Iterator[ChannelRecord]) -> None:
         """Send more records than may wait: one is made when the kernel has taken those before it.
 
         Records of send() may go between them.
@@ -256,7 +256,7 @@ class Channel:
                 return
             self._sent_or_dropped()
 
-    def _to_wait(self, record: bytes, fds: Sequence[int]) -> Record:
+    def _to_wait(self, record: bytes, fds: Sequence[int]) -> ChannelRecord:
         with contextlib.suppress(ChannelFull):  # where no descriptor is left, the caller's are sent
             self._own_fds = duplicate(fds)
         return record, self._own_fds or fds

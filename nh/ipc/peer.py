@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 _CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
-class Peer(NamedTuple):
+class PeerCredentials(NamedTuple):
     """Credentials of a process.
 
     Attributes:
@@ -19,8 +19,8 @@ class Peer(NamedTuple):
     uid: int
 
 
-def peer_of(sock: socket.socket) -> Peer:
+def peer_of(sock: socket.socket) -> PeerCredentials:
     """The credentials of the process that connected, or that listens at the other end. Raises OSError."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(credentials)
-    return Peer(pid, uid)
+    return PeerCredentials(pid, uid)

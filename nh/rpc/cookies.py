@@ -14,7 +14,7 @@ from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, 
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, LeftOut, Result, Rewritten
-from nh.rpc.events import Dispatch, Event, Message, RequestCounter, RequestOrigin, Send
+from nh.rpc.events import Dispatch, Event, CookieMessage, RequestCounter, RequestOrigin, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.wire.subject import Subject
 
@@ -102,7 +102,7 @@ class CookieHandler:
 
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:
         """See Handler; a sender that repeats its request before the reply gets one reply."""
-        assert isinstance(event, Message)
+        assert isinstance(event, CookieMessage)
         if not event.has_cookie:
             self._counter.count(self._codec.name)
             self._execute(None, self._codec.decode(b"", event.data), sender, send)

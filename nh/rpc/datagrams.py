@@ -9,7 +9,7 @@ from nh.address import TcpAddress
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, TurnReads
 from nh.reasons import reason
-from nh.rpc.events import Handler, Message
+from nh.rpc.events import Handler, CookieMessage
 from nh.stats.layout import SupervisorStats
 
 DATAGRAMS_A_TURN: Final = 64
@@ -98,7 +98,7 @@ class DatagramSocket:
             )
             return False
         sender = DatagramSender(self._fd, peer)
-        message = Message(bytes(memoryview(self._buffer)[:size]))
+        message = CookieMessage(bytes(memoryview(self._buffer)[:size]))
         self._handler.serve(message, sender, functools.partial(self._send, peer))
         return True
 

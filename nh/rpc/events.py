@@ -61,7 +61,7 @@ class Rejected(NamedTuple):
     reply_has_reason: bool
 
 
-class Message(NamedTuple):
+class CookieMessage(NamedTuple):
     """A request of a protocol with cookies, undecoded: it may be a retransmission.
 
     Attributes:
@@ -84,7 +84,7 @@ class Unreadable(NamedTuple):
     error: ProtocolError
 
 
-Event = Request | Rejected | Message | Unreadable
+Event = Request | Rejected | CookieMessage | Unreadable
 
 
 class StreamProtocol(Protocol):

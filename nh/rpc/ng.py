@@ -7,7 +7,7 @@ from nh.commands import Feature
 from nh.errors import MalformedFrame
 from nh.results import Result
 from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
-from nh.rpc.events import Event, Message, Unreadable
+from nh.rpc.events import Event, CookieMessage, Unreadable
 from nh.wire import ng
 from nh.wire.framing import Framer, Framing, frame
 from nh.wire.ng.requests import MAX_COOKIE_BYTES
@@ -85,7 +85,7 @@ class NgProtocol:
         except MalformedFrame as exc:
             self._framing = self._new_framing()  # what is left is dropped
             return Unreadable("", exc)
-        return None if message is None else Message(message)
+        return None if message is None else CookieMessage(message)
 
 
 def framed_ng_protocol() -> NgProtocol:

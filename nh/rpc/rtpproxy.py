@@ -6,7 +6,7 @@ from typing import Final
 from nh.errors import MalformedFrame
 from nh.results import Result
 from nh.rpc.cookies import CookieRequest
-from nh.rpc.events import Event, Message, Unreadable
+from nh.rpc.events import Event, CookieMessage, Unreadable
 from nh.wire import rtpproxy
 
 KEEP_S: Final = 35.0
@@ -85,4 +85,4 @@ class RtpproxyProtocol:
         if self._local:
             self._complete = True
             self._data.clear()
-        return Message(line, has_cookie=False)
+        return CookieMessage(line, has_cookie=False)

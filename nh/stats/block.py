@@ -18,7 +18,7 @@ _LINE_BYTES: Final = 64
 _ATTEMPTS: Final = 64
 
 
-class Block:
+class SharedBlock:
     """A view of one block.
 
     Args:

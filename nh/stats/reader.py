@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nh.errors import StatsUnavailable
-from nh.stats.block import Block
+from nh.stats.block import SharedBlock
 from nh.stats.fields import Kind
 from nh.stats.layout import (
     SHARD_TABLE,
@@ -106,7 +106,7 @@ class Heartbeat:
 class _BlockReader:
     """A block, and the latest payload that was read."""
 
-    def __init__(self, block: Block, whose: str) -> None:
+    def __init__(self, block: SharedBlock, whose: str) -> None:
         self._block = block
         self._whose = whose
         self._last: bytes | None = None

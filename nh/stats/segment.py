@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nh.errors import StatsUnavailable
-from nh.stats.block import Block
+from nh.stats.block import SharedBlock
 from nh.stats.header import MAGIC_BYTES, Header
 from nh.stats.layout import MAX_SHARDS, ShardStats, SupervisorStats
 
@@ -49,11 +49,11 @@ class Segment:
         self.version = header.version
         self.tables = header.tables
 
-    def supervisor_block(self) -> Block:
+    def supervisor_block(self) -> SharedBlock:
         """The supervisor's block: its own values, then its groups, then one status for each shard."""
-        return Block(self._buffer, self._header.supervisor_at, self._header.supervisor_bytes)
+        return SharedBlock(self._buffer, self._header.supervisor_at, self._header.supervisor_bytes)
 
-    def shard_block(self, shard: int) -> Block:
+    def shard_block(self, shard: int) -> SharedBlock:
         """The block of shard `shard`.
 
         Raises:
@@ -61,7 +61,7 @@ class Segment:
         """
         if not 0 <= shard < self.shards:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
-        return Block(self._buffer, self._header.shard_at(shard), self.tables.shard.size_bytes)
+        return SharedBlock(self._buffer, self._header.shard_at(shard), self.tables.shard.size_bytes)
 
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""

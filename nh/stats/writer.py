@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.paths import read_unbuffered
-from nh.stats.block import Block
+from nh.stats.block import SharedBlock
 from nh.stats.fields import Kind
 from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, ShardStats, SupervisorStats
 from nh.stats.segment import Segment
@@ -84,7 +84,7 @@ def resident_bytes() -> int:
     return int(read_unbuffered(_STATM).split(maxsplit=2)[1]) * mmap.PAGESIZE
 
 
-def _last_sequence(block: Block) -> int:
+def _last_sequence(block: SharedBlock) -> int:
     # an incomplete slot has the next number: the next publication overwrites that one, not the valid one
     newest = block.find_newest()
     return newest[0] if newest else 0

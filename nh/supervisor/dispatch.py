@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from nh.calls.journal import MAX_DETAIL, NO_CLIENT, Client
-from nh.command_table import COMMANDS, INFO, Route
+from nh.command_table import COMMANDS, INFO, CommandRoute
 from nh.commands import (
     CallCommand,
     CallOrder,
@@ -134,10 +134,10 @@ class Dispatcher:
         self._demote = demote
         self._history = history
         self._unserved_log = RateLimitedLogger(logger, time.monotonic, UNSERVED_INTERVAL_S)
-        routes: dict[Route, Callable[[Any, Reply, RequestOrigin], None]] = {
-            Route.CALL_SHARD: self._ask_call_shard,
-            Route.ALL_SHARDS: self._ask_all_shards,
-            Route.SUPERVISOR: self._do,
+        routes: dict[CommandRoute, Callable[[Any, Reply, RequestOrigin], None]] = {
+            CommandRoute.CALL_SHARD: self._ask_call_shard,
+            CommandRoute.ALL_SHARDS: self._ask_all_shards,
+            CommandRoute.SUPERVISOR: self._do,
         }
         self._routes: Final = {info.command: routes[info.route] for info in COMMANDS}
 

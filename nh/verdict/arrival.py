@@ -2,18 +2,18 @@
 
 from typing import Final
 
-from nh.verdict.finding import LOSSY, Direction, Finding, State, packets, port_of, received
+from nh.verdict.ruling import LOSSY, Direction, Ruling, State, packets, port_of, received
 
 _ANY_TIME: Final = frozenset({13, 19})
 """Payload types of comfort noise, which phones send without announcing it (RFC 3389; 19: of older ones)."""
 
 
-def refused(direction: Direction) -> Finding | None:
+def refused(direction: Direction) -> Ruling | None:
     """All that came was turned away."""
     leg = direction.leg
     if leg.packets or not direction.dropped("source_mismatch"):
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.dropped('source_mismatch'))} came to {leg.local} from other addresses and were"
         f" turned away, the latest from {leg.refused_from or 'an unknown one'};"
@@ -24,13 +24,13 @@ def refused(direction: Direction) -> Finding | None:
     )
 
 
-def nothing_came(direction: Direction) -> Finding | None:
+def nothing_came(direction: Direction) -> Ruling | None:
     """Nothing came at all."""
     leg = direction.leg
     if leg.packets:
         return None
     port = port_of(leg.local)
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}",
         "the phone sends nothing (muted, or not answered), it was told another address in the SDP, or a"
@@ -40,7 +40,7 @@ def nothing_came(direction: Direction) -> Finding | None:
     )
 
 
-def no_keys(direction: Direction) -> Finding | None:
+def no_keys(direction: Direction) -> Ruling | None:
     """DTLS has not agreed on keys with one of the ends: nothing is taken of it, and nothing sent to it."""
     for leg, what in (
         (direction.leg, "of this end passes"),
@@ -48,7 +48,7 @@ def no_keys(direction: Direction) -> Finding | None:
     ):
         unchecked = leg.ice is not None and leg.ice.expected and not leg.ice.checks
         if leg.dtls and not unchecked:  # DTLS waits for ICE
-            return Finding(
+            return Ruling(
                 State.PROBLEM,
                 f"nothing {what}: there are no keys of SRTP. DTLS: {leg.dtls}",
                 "the handshake of DTLS at the media ports does not arrive, or phone and relay do not agree:"
@@ -59,13 +59,13 @@ def no_keys(direction: Direction) -> Finding | None:
     return None
 
 
-def not_authentic(direction: Direction) -> Finding | None:
+def not_authentic(direction: Direction) -> Ruling | None:
     """SRTP comes that is not protected with the key of its sender's SDP."""
     leg = direction.leg
     foreign = direction.dropped("srtp_authentication") + direction.dropped("srtp_no_key")
     if not (direction.lost_to("srtp_authentication") or direction.lost_to("srtp_no_key")):
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(foreign)} came to {leg.local} that are not protected with the key of this end's SDP"
         f" ({leg.srtp or 'which is not known yet'}); {received(leg)}",
@@ -75,12 +75,12 @@ def not_authentic(direction: Direction) -> Finding | None:
     )
 
 
-def key_used_up(direction: Direction) -> Finding | None:
+def key_used_up(direction: Direction) -> Ruling | None:
     """SRTP comes that is beyond what its key may protect."""
     if not direction.lost_to("srtp_exhausted"):
         return None
     lost = packets(direction.dropped("srtp_exhausted"))
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{lost} came to {direction.leg.local} that the SRTP key of this end may not protect:"
         " it has protected as many streams or packets as it may",
@@ -89,14 +89,14 @@ def key_used_up(direction: Direction) -> Finding | None:
     )
 
 
-def fell_silent(direction: Direction) -> Finding | None:
+def fell_silent(direction: Direction) -> Ruling | None:
     """Packets came, and come no more."""
     leg = direction.leg
     if leg.idle_s is None or not direction.silent:
         return None
     found = f"packets came from {leg.source} until {leg.idle_s:.0f} s ago, and none since"
     if refused := direction.dropped("source_mismatch"):
-        return Finding(
+        return Ruling(
             State.PROBLEM,
             f"{found}; {packets(refused)} of other addresses were turned away, the latest from"
             f" {leg.refused_from}",
@@ -104,14 +104,14 @@ def fell_silent(direction: Direction) -> Finding | None:
             "see `relatch_s` and `policy`: who may send",
         )
     if replayed := direction.dropped("srtp_replay"):
-        return Finding(
+        return Ruling(
             State.PROBLEM,
             f"{found}; {packets(replayed)} of SRTP had come before, or are too late",
             "the phone began its stream again, from earlier sequence numbers with the same SSRC and key; or"
             " strangers send again what they have seen",
             "see at which SIP message the phone begins again; with a new key, media pass again",
         )
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         found,
         "the phone stopped (muted with silence suppression, or lost its network), or something in between"
@@ -120,12 +120,12 @@ def fell_silent(direction: Direction) -> Finding | None:
     )
 
 
-def overflowed(direction: Direction) -> Finding | None:
+def overflowed(direction: Direction) -> Ruling | None:
     """The socket had no room."""
     if not direction.lost_to("overflow"):
         return None
     lost = packets(direction.dropped("overflow"))
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{lost} did not fit into the receive buffer of {direction.leg.local}",
         "bursts are larger than the buffer, or the shard has too little CPU time",
@@ -133,14 +133,14 @@ def overflowed(direction: Direction) -> Finding | None:
     )
 
 
-def other_payload_type(direction: Direction) -> Finding | None:
+def other_payload_type(direction: Direction) -> Ruling | None:
     """The latest RTP has a payload type that the receiver's SDP does not list (RFC 3264 5.1)."""
     leg = direction.leg
     number = leg.payload_type
     if number is None or not leg.allowed or number in leg.allowed or number in _ANY_TIME:
         return None
     encoding = next((each.encoding for each in leg.streams if each.payload_type == number), "")
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"RTP came with payload type {number}{f' ({encoding})' if encoding else ''},"
         f" the SDP of the other end allows {', '.join(map(str, leg.allowed))}",
@@ -150,13 +150,13 @@ def other_payload_type(direction: Direction) -> Finding | None:
     )
 
 
-def lossy(direction: Direction) -> Finding | None:
+def lossy(direction: Direction) -> Ruling | None:
     """The network loses packets on their way to the relay."""
     stream = direction.largest_stream
     if stream is None or stream.loss_ratio <= LOSSY:
         return None
     lost = f"{stream.lost} RTP packets ({stream.loss_ratio:.1%}) were lost before the relay"
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{received(direction.leg)}; {lost}",
         "the network between this phone and the relay loses packets",

@@ -4,7 +4,7 @@ from typing import Final
 
 from nh.ip_address import is_private
 from nh.calls.media_state import SILENT_S
-from nh.verdict.finding import LOSSY, Direction, Finding, State, host_of, packets
+from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets
 
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""
@@ -35,13 +35,13 @@ _UNPROTECTED: Final = {
 """Reasons of Drop for packets that SRTP does not protect: what is so, the likely cause and the remedy."""
 
 
-def unreachable(direction: Direction) -> Finding | None:
+def unreachable(direction: Direction) -> Ruling | None:
     """ICMP says that the receiver is not reached; lately, as seen from the latest packet."""
     other = direction.other
     if other.unreachable_s is None or other.unreachable_s > (direction.leg.idle_s or 0.0) + SILENT_S:
         return None
     target = direction.target or "the other end"
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {target}; ICMP said {other.unreachable} times that it"
         f" cannot be reached, the latest time {other.unreachable_s:.0f} s ago",
@@ -51,13 +51,13 @@ def unreachable(direction: Direction) -> Finding | None:
     )
 
 
-def not_sent(direction: Direction) -> Finding | None:
+def not_sent(direction: Direction) -> Ruling | None:
     """The kernel refused to send."""
     if not direction.lost_to("send_failed"):
         return None
     target = direction.target or "the other end"
     failed = packets(direction.dropped("send_failed"))
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{failed} of {direction.leg.packets} could not be sent to {target}",
         "the kernel refused to send: no route, or a local firewall",
@@ -65,21 +65,21 @@ def not_sent(direction: Direction) -> Finding | None:
     )
 
 
-def not_protected(direction: Direction) -> Finding | None:
+def not_protected(direction: Direction) -> Ruling | None:
     """The key of the receiver protects nothing of what came, or not all of it."""
     reason = max(_UNPROTECTED, key=direction.dropped)
     if not direction.lost_to(reason):
         return None
     found, cause, remedy = _UNPROTECTED[reason]
     unsent = f"{packets(direction.dropped(reason))} of {direction.leg.packets} were not sent on"
-    return Finding(State.PROBLEM, f"{unsent}: {found}", cause, remedy)
+    return Ruling(State.PROBLEM, f"{unsent}: {found}", cause, remedy)
 
 
-def no_target(direction: Direction) -> Finding | None:
+def no_target(direction: Direction) -> Ruling | None:
     """There was nowhere to send to."""
     if not direction.lost_to("no_target"):
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.dropped('no_target'))} of {direction.leg.packets} were not sent on",
         "the other end does not receive now (hold, or blocked by the proxy), or it has no address: its SDP"
@@ -88,14 +88,14 @@ def no_target(direction: Direction) -> Finding | None:
     )
 
 
-def to_private_address(direction: Direction) -> Finding | None:
+def to_private_address(direction: Direction) -> Ruling | None:
     """The receiver's address is one that only its own network knows."""
     target = direction.target
     if direction.other.source is not None or target is None or not direction.leg.packets:
         return None
     if not is_private(host_of(target)) or is_private(host_of(direction.other.local)):
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {target}, a private address that its SDP announces:"
         " nothing has come from that end, so nh knows no other",
@@ -104,12 +104,12 @@ def to_private_address(direction: Direction) -> Finding | None:
     )
 
 
-def not_received(direction: Direction) -> Finding | None:
+def not_received(direction: Direction) -> Ruling | None:
     """The receiver's RTCP says that it receives nothing."""
     reports = direction.leg.deaf_reports
     if reports < DEAF_REPORTS:
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {direction.target}, and the latest {reports} RTCP"
         " reports of that end say that it receives nothing",
@@ -120,12 +120,12 @@ def not_received(direction: Direction) -> Finding | None:
     )
 
 
-def lossy_beyond(direction: Direction) -> Finding | None:
+def lossy_beyond(direction: Direction) -> Ruling | None:
     """The receiver's RTCP says that it loses packets."""
     stream = direction.largest_stream
     if stream is None or stream.reported_loss is None or stream.reported_loss <= LOSSY:
         return None
-    return Finding(
+    return Ruling(
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {direction.target}, whose latest RTCP report says"
         f" that {stream.reported_loss:.1%} were lost",

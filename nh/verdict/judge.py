@@ -7,7 +7,7 @@ import msgspec
 
 from nh.results import CallDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import arrival, delivery, expected, ice
-from nh.verdict.finding import Direction, Finding, Rule, State, packets, port_of
+from nh.verdict.ruling import Direction, Ruling, Rule, State, packets, port_of
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class Verdict(msgspec.Struct, frozen=True):
         session: `sessionid` of the session.
         medium, kind: which medium of the SDP, from 0, and what it is ("audio").
         sender: "from" or "to", the end whose media these are.
-        state, found, cause, remedy: see Finding.
+        state, found, cause, remedy: see Ruling.
         filter: a filter for tcpdump on the relay's host that shows both directions of the medium.
         announced: where the sender's SDP says that it is; None: nothing usable.
         seen: where its packets come from; None: none came.
@@ -93,13 +93,13 @@ def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
         )
 
 
-def well(direction: Direction) -> Finding:
+def well(direction: Direction) -> Ruling:
     """Nothing else applies."""
     leg, stream = direction.leg, direction.largest_stream
     quality = "" if stream is None else _quality(stream)
     nat = f" (announced {leg.announced})" if leg.announced and leg.announced != leg.source else ""
     go = "goes" if leg.packets == 1 else "go"
-    return Finding(
+    return Ruling(
         State.OK,
         f"{packets(leg.packets)} came from {leg.source}{nat} and {go} to {direction.target}{quality}",
     )

@@ -5,12 +5,12 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.dtls.records import Record, pack, split
+from nh.dtls.records import DtlsRecord, pack, split
 
 
-def record(size: int, kind: int = 22) -> Record:
+def record(size: int, kind: int = 22) -> DtlsRecord:
     whole = bytes([kind, 0xFE, 0xFD]) + bytes(8) + size.to_bytes(2, "big") + bytes(size)
-    return Record(kind, 0, whole)
+    return DtlsRecord(kind, 0, whole)
 
 
 @given(st.lists(st.integers(0, 1500)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nh.ipc.channel import MAX_QUEUED_BYTES, Channel, Record, receive_record
+from nh.ipc.channel import MAX_QUEUED_BYTES, Channel, ChannelRecord, receive_record
 from nh.ipc.fd_passing import close_all
 from nh.loop import SelectorLoop
 
@@ -25,7 +25,7 @@ class Stream:
         self.far.settimeout(10)
         self.channel = Channel(self.loop, near, lambda *_: None, self._on_lost)
 
-    def send_all(self, records: Iterator[Record]) -> None:
+    def send_all(self, records: Iterator[ChannelRecord]) -> None:
         self.channel.send_all(records)
 
     def _on_lost(self) -> None:
@@ -48,7 +48,7 @@ class Counted:
     def __init__(self) -> None:
         self.made = 0
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[ChannelRecord]:
         for number in range(RECORDS):
             self.made += 1
             yield b"%d".ljust(RECORD_BYTES) % number, ()
@@ -91,7 +91,7 @@ def test_records_with_descriptors_wait_also_in_a_process_that_can_open_no_more(
 def test_a_record_that_waits_has_descriptors_of_its_own(no_descriptor_leaks: None) -> None:
     opened: list[int] = []
 
-    def records() -> Iterator[Record]:
+    def records() -> Iterator[ChannelRecord]:
         for _ in range(RECORDS):
             close_all(opened)
             opened.append(os.open(os.devnull, os.O_RDONLY))

@@ -12,7 +12,7 @@ from nh.results import Closed, Failure, Result
 from nh.rpc.cookies import CookieHandler, CookieRequest
 from nh.rpc.events import (
     Event,
-    Message,
+    CookieMessage,
     Rejected,
     Request,
     RequestCounter,
@@ -116,9 +116,9 @@ def test_nothing_follows_what_is_unreadable(
 
 def test_ng_gives_messages() -> None:
     protocol = NgProtocol()
-    assert events(protocol, NG_PING * 2 + NG_PING[:10]) == [Message(NG_PING)] * 2
+    assert events(protocol, NG_PING * 2 + NG_PING[:10]) == [CookieMessage(NG_PING)] * 2
     assert protocol.pending_bytes == 10
-    assert events(protocol, NG_PING[10:]) == [Message(NG_PING)]
+    assert events(protocol, NG_PING[10:]) == [CookieMessage(NG_PING)]
 
 
 # --- cookies of a protocol that is not ng ---------------------------------------------------------
@@ -156,7 +156,7 @@ class Exchange:
         self.held.append(reply)
 
     def send(self, sender: str, data: bytes) -> bool:
-        return self._handler.serve(Message(data), sender, lambda reply: self.replies.append((sender, reply)))
+        return self._handler.serve(CookieMessage(data), sender, lambda reply: self.replies.append((sender, reply)))
 
 
 def test_a_retransmission_waits_for_the_reply_and_then_gets_it_again() -> None:

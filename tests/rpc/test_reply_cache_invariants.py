@@ -12,7 +12,7 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, Result
 from nh.rpc import cookies, reply_cache
 from nh.rpc.cookies import CookieHandler, CookieRequest
-from nh.rpc.events import Message, RequestCounter
+from nh.rpc.events import CookieMessage, RequestCounter
 from nh.rpc.packed_replies import LEAST_BYTES, MOST_BYTES
 from nh.rpc.reply_cache import KEEP_S
 from nh.stats import SupervisorStats
@@ -69,7 +69,7 @@ class RepeatingClients(RuleBasedStateMachine):
     def ask(self, cookie: bytes, sender: str) -> None:
         received = self.received[sender]
         before = len(received)
-        assert self.handler.serve(Message(cookie + b" call"), sender, received.append)
+        assert self.handler.serve(CookieMessage(cookie + b" call"), sender, received.append)
         if cookie in self.pending:
             self.pending[cookie][1].add(sender)
         elif len(self.shards.held) > self.executed:

@@ -13,7 +13,7 @@ import msgspec
 from nh.calls.snapshots.version import VERSION
 from nh.errors import ChannelFull
 from nh.ipc.backup_messages import SaveCall, parts
-from nh.ipc.channel import Channel, Record
+from nh.ipc.channel import Channel, ChannelRecord
 from nh.ipc.fd_passing import MAX_FDS, batches
 from nh.ipc.handover_messages import (
     CallSockets,
@@ -156,7 +156,7 @@ class Orphan:
             self._patience = self._loop.call_later(PATIENCE_S, self._resume)
             self._channel.send_all(self._records(calls_ended=records))
 
-    def _records(self, *, calls_ended: bool) -> Iterator[Record]:
+    def _records(self, *, calls_ended: bool) -> Iterator[ChannelRecord]:
         for call_id, sockets, snapshot in self._recovery.checkpoints():
             self._in_batches = len(sockets) > MAX_FDS
             for some in batches(sockets):

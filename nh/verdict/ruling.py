@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from nh.calls.media_state import SILENT_S
-from nh.printable import show_text
+from nh.ip_address import split_host_port
+from nh.printable import counted, show_text
 from nh.results import LegDetail, StreamDetail
 
 LOSSY: Final = 0.03
@@ -23,7 +24,7 @@ class State(enum.StrEnum):
     PROBLEM = "problem"
 
 
-class Finding(NamedTuple):
+class Ruling(NamedTuple):
     """What a rule says of a direction.
 
     Attributes:
@@ -77,7 +78,7 @@ class Direction(NamedTuple):
         return self.dropped(reason) > MANY * (self.leg.packets + self.dropped(reason))
 
 
-Rule = Callable[[Direction], Finding | None]
+Rule = Callable[[Direction], Ruling | None]
 """Looks at one direction; None if it does not apply."""
 
 
@@ -91,14 +92,14 @@ def received(leg: LegDetail) -> str:
 
 def packets(number: int) -> str:
     """So many packets."""
-    return "1 packet" if number == 1 else f"{number} packets"
+    return counted(number, "packet")
 
 
 def port_of(endpoint: str) -> str:
     """The port of ADDRESS:PORT."""
-    return show_text(endpoint.rpartition(":")[2])
+    return show_text(split_host_port(endpoint)[1])
 
 
 def host_of(endpoint: str) -> str:
     """The address of ADDRESS:PORT."""
-    return endpoint.rpartition(":")[0].strip("[]")
+    return split_host_port(endpoint)[0]
