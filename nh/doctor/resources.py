@@ -13,7 +13,7 @@ from nh.rpc.protocols import most_connections
 from nh.stats import segment_name
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets
 from nh.supervisor.host.port_slices import port_slices
-from nh.supervisor.orphans.client import PATTERN
+from nh.supervisor.orphans.find import PATTERN
 from nh.supervisor.records.targets import fault_of
 
 LEAST_SHM_BYTES: Final = 1 << 20

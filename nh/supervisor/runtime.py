@@ -27,7 +27,7 @@ from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
 from nh.supervisor.http import HttpService, http_listener_names
 from nh.supervisor.kernel import start_kernel_service
-from nh.supervisor.orphans.client import find_orphans
+from nh.supervisor.orphans.find import find_orphans
 from nh.supervisor.rpc import Rpc, rpc_listener_names
 from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.shards.process import SECURE, ShardProcess

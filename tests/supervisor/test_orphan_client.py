@@ -1,4 +1,4 @@
-"""nh.supervisor.orphans.client: one that waits for a CPU is late, and one that hangs is found."""
+"""nh.supervisor.orphans.client and find: one that waits for a CPU is late, and one that hangs is found."""
 
 import contextlib
 import errno
@@ -23,7 +23,9 @@ from nh.ipc.handover_messages import CallSockets, HandedOver, Hello, Unconfirmed
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.orphans import client as orphan_client
-from nh.supervisor.orphans.client import HandoverFailed, OrphanClient, find_orphans
+from nh.supervisor.orphans import find as orphan_search
+from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
+from nh.supervisor.orphans.find import find_orphans
 
 PID = 4711
 HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)
@@ -184,7 +186,7 @@ def test_an_orphan_that_accepts_no_connection_is_not_taken_for_one_that_is_gone(
     no_descriptor_leaks: None,
 ) -> None:
     """Its calls would be restored from the store, where its ports are taken."""
-    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_search, "ANSWER_S", 0.1)
     path, gone = tmp_path / "shard-0-hangs.sock", tmp_path / "shard-1-gone.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(gone))
@@ -215,7 +217,7 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def refused(monkeypatch: pytest.MonkeyPatch, operation: str, times: int) -> Iterator[None]:
     """The system refuses an operation so often, for want of descriptors."""
-    real, left = getattr(orphan_client, operation), [None] * times
+    real, left = getattr(orphan_search, operation), [None] * times
 
     def refusing(path: Path) -> object:
         if left:
@@ -224,7 +226,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, operation: str, times: int) -> Iter
         return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(orphan_client, operation, refusing)
+        patch.setattr(orphan_search, operation, refusing)
         yield
 
 
@@ -233,7 +235,8 @@ def test_a_shortage_that_passes_leaves_no_orphan_out(
     tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     """Its ports would stay taken, and its calls could not be restored from the store."""
-    monkeypatch.setattr(orphan_client, "ANSWER_S", 60.0)  # the thread may wait for a CPU
+    for module in (orphan_client, orphan_search):
+        monkeypatch.setattr(module, "ANSWER_S", 60.0)  # the thread may wait for a CPU
 
     def say_hello() -> None:
         connection, _ = listening.accept()
@@ -257,7 +260,7 @@ def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
     operation: str,
     no_descriptor_leaks: None,
 ) -> None:
-    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_search, "ANSWER_S", 0.1)
     with (
         refused(monkeypatch, operation, 1_000_000),
         pytest.raises(NotNow, match="cannot be taken over: Too many open files; raise the limit"),

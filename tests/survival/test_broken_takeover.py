@@ -21,7 +21,8 @@ from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_from_old, encode
 from nh.results import Pong
 from nh.supervisor.handover.receive import NAME
-from nh.supervisor.orphans.client import OrphanClient, find_orphans
+from nh.supervisor.orphans.client import OrphanClient
+from nh.supervisor.orphans.find import find_orphans
 from nh.supervisor.settings_in_force import read_in_force
 from tests.supervisor.test_run import SHARDS, Run, running
 from tests.survival.test_takeover import come_to, is_refused, ping, receive, wait_for_a_second_start
@@ -104,7 +105,8 @@ def both_orphans(directory: Path) -> Sequence[OrphanClient]:
 def test_the_old_one_goes_on_whenever_the_new_one_ends(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: Callable[[socket.socket, Path], None]
 ) -> None:
-    monkeypatch.setattr("nh.supervisor.orphans.client.ANSWER_S", TIMEOUT_S)
+    for module in ("client", "find"):
+        monkeypatch.setattr(f"nh.supervisor.orphans.{module}.ANSWER_S", TIMEOUT_S)
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     before = [old.call(call.call_id) for call in calls]

@@ -1,0 +1,129 @@
+"""Finds the orphans in a runtime directory: the sockets of their handover say where they are."""
+
+import contextlib
+import fnmatch
+import functools
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from nh.errors import NotNow
+from nh.ipc.peer import peer_of
+from nh.reasons import SHORTAGES, reason, shortage
+from nh.supervisor.orphans.client import ANSWER_S, HandoverFailed, OrphanClient, kill_shard
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATTERN: Final = "shard-*.sock"
+"""The handover sockets of shards in the runtime directory."""
+
+RETRY_S: Final = 0.01
+"""Delay before an orphan is asked again for which other connections wait."""
+
+
+def find_orphans(directory: Path) -> list[OrphanClient]:
+    """Connect to the orphans in a runtime directory, whose lock the caller has.
+
+    The sockets of shards that are gone are removed. An orphan that hangs is killed: its calls come from the
+    store, or are lost.
+
+    Raises:
+        NotNow: this process has no descriptors or memory for that. The orphans go on.
+    """
+    found: list[OrphanClient] = []
+    try:
+        _find(_when_there_is_room(lambda: _handover_sockets(directory)), found)
+    except BaseException:
+        for orphan in found:
+            orphan.close()
+        raise
+    return found
+
+
+def _handover_sockets(directory: Path) -> list[Path]:
+    with os.scandir(directory) as entries:
+        return sorted(Path(each) for each in entries if fnmatch.fnmatch(each.name, PATTERN))
+
+
+def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
+    for path in paths:
+        try:
+            sock = _when_there_is_room(functools.partial(_connect, path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            _remove(path)
+            continue
+        except OSError as exc:
+            logger.error(
+                "%s: an orphaned shard does not accept connections: %s; it keeps its calls and ports",
+                path,
+                reason(exc),
+            )
+            continue
+        pid = peer_of(sock).pid
+        try:
+            found.append(OrphanClient(sock, pid, path.stem))
+        except HandoverFailed as exc:
+            sock.close()
+            if pid <= 0:
+                logger.error(
+                    "%s: an orphaned shard of another container does not answer: %s; end it there", path, exc
+                )
+                continue
+            logger.error("orphaned shard (pid %d) does not answer: %s; it is killed", pid, exc)
+            if kill_shard(pid):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove the socket of a shard that is gone, if that is possible: nothing listens there in any case."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _when_there_is_room(step: Callable[[], T]) -> T:
+    """Do a step, again and again for ANSWER_S while this process has no descriptors or memory for it.
+
+    An orphan that was left out would keep the ports of its calls, and those could not be restored from the
+    store.
+    """
+    give_up_at = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return step()
+        except OSError as exc:
+            if exc.errno not in SHORTAGES:
+                raise
+            if time.monotonic() >= give_up_at:
+                raise NotNow(f"the calls of the shards before cannot be taken over: {shortage(exc)}") from exc
+        time.sleep(RETRY_S)
+
+
+def _connect(path: Path) -> socket.socket:
+    """Connect to an orphan.
+
+    Raises:
+        ConnectionRefusedError, FileNotFoundError: it is gone.
+        OSError: it cannot be asked now. It may hang, and accept no connection.
+    """
+    give_up_at = time.monotonic() + ANSWER_S
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.settimeout(ANSWER_S)
+        while True:
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:  # so many wait already
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
