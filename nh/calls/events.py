@@ -1,6 +1,6 @@
 """Events of calls: what happens to calls, for observers that only listen.
 
-The domain and the media plane report to one `CallEvents`; statistics, checkpoints and log lines are
+The domain and the media plane report to one `CallObservers`; statistics, checkpoints and log lines are
 `CallObserver`s of it. Events happen on signalling, on expiry and when a source changes, never per packet.
 """
 
@@ -34,8 +34,8 @@ class EndReason(enum.StrEnum):
 class CallObserver:
     """Listens to the events of all calls of one relay; a subclass overrides the events that it needs.
 
-    An observer changes no call. What it raises is reported by CallEvents and reaches no caller. The objects
-    in an event are the domain's own: read them at once, they change later.
+    An observer changes no call. CallObservers reports what it raises, and no caller gets it. The objects in an
+    event are the domain's own: read them at once, they change later.
     """
 
     def call_begun(self, call_id: bytes, journal: "CallJournal", /) -> None:
@@ -88,7 +88,7 @@ class CallObserver:
 _EVENTS: Final = tuple(name for name in vars(CallObserver) if not name.startswith("_"))
 
 
-class CallEvents:
+class CallObservers:
     """Where the domain and the media plane report events; the attribute of each event reports it.
 
     Each observer gets the events that it overrides, in the order in which the observers were added. An

@@ -4,7 +4,6 @@ It is part of the call's snapshot, so it goes on in the next process. Everything
 are of the wall clock, because they are for people. Plain values; nh.shard.observers.journal writes them.
 """
 
-import enum
 import functools
 import struct
 from collections.abc import Sequence
@@ -12,18 +11,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from nh.calls.call_event import NO_CLIENT, CallEnd, CallEvent, Client, EventKind, Port, Tag, Text, Wall
 from nh.calls.rare import Rare
 
 MAX_EVENTS: Final = 64
 """Most events of a journal; of more, the first FIRST_EVENTS and the latest ones stay."""
 
 FIRST_EVENTS: Final = 16
-
-MAX_TAG_BYTES: Final = 128
-"""Most bytes of a tag in an event."""
-
-MAX_DETAIL: Final = 256
-"""Most characters of `CallEvent.detail`, and of the texts of a Client."""
 
 MAX_ENDED: Final = 32
 """Most sessions that have ended of which the journal has descriptions."""
@@ -36,97 +30,6 @@ MAX_KEPT: Final = 4
 
 MAX_KEPT_BYTES: Final = 8 * 1024
 """Most bytes of these."""
-
-LATEST: Final = 1e15
-Wall = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
-"""Wall-clock seconds."""
-
-_Text = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL)]
-_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-_Tag = Annotated[bytes, msgspec.Meta(max_length=MAX_TAG_BYTES)]
-
-
-class CallEnd(enum.StrEnum):
-    """Why a call ended.
-
-    CLOSED: a client's command ended it.
-    EXPIRED: no packet came for `silent_s`.
-    HOLD: it was on hold, and no packet came for `hold_s`.
-    UNUSED: its sockets had no session for `unused_s`.
-    LIMIT: its first command found no ports, or a limit was reached.
-    SHUTDOWN: nh ended.
-    LOST: its process died, and the next one could not restore it.
-    """
-
-    CLOSED = "closed"
-    EXPIRED = "expired"
-    HOLD = "hold"
-    UNUSED = "unused"
-    LIMIT = "limit"
-    SHUTDOWN = "shutdown"
-    LOST = "lost"
-
-
-class EventKind(enum.StrEnum):
-    """What happened; a command is named by its family instead (offer, answer, delete, block, allocate, …).
-
-    BEGUN, ENDED: the call; the detail of ENDED is a CallEnd.
-    SOURCE, LATCHED: the source of the packets to a port, at first; the one that it is for good.
-    KERNEL, USER_SPACE: packets to a port are relayed there now; the detail says why not in the kernel.
-    HOLD, RESUMED: no medium is wanted by both ends; one is again.
-    SESSION_ENDED: a session; the detail is an EndReason.
-    RESTORED: another process goes on with the call.
-    """
-
-    BEGUN = "begun"
-    SOURCE = "source"
-    LATCHED = "latched"
-    KERNEL = "kernel"
-    USER_SPACE = "user_space"
-    HOLD = "hold"
-    RESUMED = "resumed"
-    SESSION_ENDED = "session_ended"
-    RESTORED = "restored"
-    ENDED = "ended"
-
-
-class Client(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Who sent a command.
-
-    Attributes:
-        protocol: netsip, native, ng or rtpproxy; "": no client is known.
-        address: HOST:PORT, or the process at a Unix socket.
-        command: the family of the command.
-    """
-
-    protocol: _Text = ""
-    address: _Text = ""
-    command: _Text = ""
-
-    def __str__(self) -> str:
-        return f"{self.protocol} {self.command} of {self.address}" if self.protocol else "an unknown client"
-
-
-NO_CLIENT: Final = Client()
-
-
-class CallEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One event.
-
-    Attributes:
-        at: wall-clock seconds.
-        event: an EventKind, or the family of a command.
-        tag: of the end that is concerned; b"": none is.
-        port: the relay's port that is concerned; 0: none is.
-        detail: an address, a reason, or an error's code; "" for nothing.
-    """
-
-    at: Wall
-    event: _Text
-    tag: _Tag = b""
-    port: _Port = 0
-    detail: _Text = ""
-
 
 _CODES: Final = (
     EventKind.BEGUN.value,
@@ -156,10 +59,10 @@ class _PackedEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """
 
     at: Annotated[int, msgspec.Meta(ge=-(2**61), le=2**61)] | Wall
-    event: Annotated[int, msgspec.Meta(ge=0, lt=len(_CODES))] | _Text
-    tag: _Tag = b""
-    port: _Port = 0
-    detail: _Text = ""
+    event: Annotated[int, msgspec.Meta(ge=0, lt=len(_CODES))] | Text
+    tag: Tag = b""
+    port: Port = 0
+    detail: Text = ""
 
 
 _LENGTH: Final = struct.Struct("!BH")

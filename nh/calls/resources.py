@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from nh.calls.events import CallEvents, EndReason
+from nh.calls.events import CallObservers, EndReason
 from nh.calls.expiry_watch import ExpiryWatch
 from nh.calls.latching.earlier import EarlierSenders
 from nh.calls.latching.source import SourcePolicy
@@ -44,10 +44,10 @@ class Resources:
         ports: PortSpace,
         settings: RelaySettings,
         session_ids: SessionIds | None = None,
-        events: CallEvents | None = None,
+        events: CallObservers | None = None,
         wall_offset_s: float = 0.0,
     ) -> None:
-        self.events = events or CallEvents()
+        self.events = events or CallObservers()
         self.wall_offset_s = wall_offset_s
         self.plane = plane
         self.ports = ports

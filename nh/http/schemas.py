@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from nh.calls.journal import CallEvent, Client
+from nh.calls.call_event import CallEvent, Client
 from nh.calls.media import RelayMedia
 from nh.results import CallDetail, CallEvents, CallList, CallRecord, DrainState, EndedCalls
 from nh.stats.fields import FieldInfo

@@ -17,7 +17,7 @@ new field has a default, and a field keeps its meaning. nh.ipc.link_codec makes 
 
 import msgspec
 
-from nh.calls.journal import NO_CLIENT, Client
+from nh.calls.call_event import NO_CLIENT, Client
 from nh.calls.media import Endpoint
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.snapshots.version import VERSION

@@ -4,7 +4,7 @@ import builtins  # of classes with a field named bytes, see tests/test_annotatio
 
 import msgspec
 
-from nh.calls.journal import NO_CLIENT, CallEvent, Client
+from nh.calls.call_event import NO_CLIENT, CallEvent, Client
 from nh.calls.media import RelayMedia, Side
 from nh.calls.media_state import MediaState
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from nh.calls.journal import CallEvent, Client
+from nh.calls.call_event import CallEvent, Client
 from nh.results.calls import CallDetail, LegDetail, SessionDetail
 
 
@@ -35,9 +35,9 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
         client: who sent the first command.
         begin, end: UTC.
         duration_s: seconds between the two.
-        reason: nh.calls.journal.CallEnd.
+        reason: nh.calls.call_event.CallEnd.
         ended_by: whose command ended it; None: no command did.
-        tags: of its ends, shortened to nh.calls.journal.MAX_TAG_BYTES.
+        tags: of its ends, shortened to nh.calls.call_event.MAX_TAG_BYTES.
         packets, bytes: received in all sessions.
         sessions: in the order of their ends.
         sessions_left_out: how many earlier ones are not in `sessions`, or were too long for the record.

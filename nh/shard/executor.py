@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from nh.calls.events import CallEvents
-from nh.calls.journal import Client
+from nh.calls.events import CallObservers
+from nh.calls.call_event import Client
 from nh.calls.settings import RelayConfig
 from nh.calls.table import CallTable
 from nh.command_table import INFO
@@ -60,7 +60,7 @@ class Executor:
         table: CallTable,
         plane: SocketPlane,
         *,
-        events: CallEvents,
+        events: CallObservers,
         journals: JournalWriter,
         collector: StatsCollector,
         limits: LimitLog,

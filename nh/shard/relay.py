@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from nh.calls.events import CallEvents, CallObserver
-from nh.calls.journal import NO_CLIENT, CallEnd, Client
+from nh.calls.events import CallObservers, CallObserver
+from nh.calls.call_event import NO_CLIENT, CallEnd, Client
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.resources import Resources
 from nh.calls.session import SessionInfo
@@ -76,7 +76,7 @@ class Relay:
         memory: LegMemory | None = None,
     ) -> None:
         self._config = config = config or RelayConfig()
-        self._events = CallEvents(failed=_log_failure)
+        self._events = CallObservers(failed=_log_failure)
         self.stats = stats or ShardStats()
         self.plane = SocketPlane(
             config.settings, _local_ports(config), kernel, kernel_off, self._events, memory=memory
@@ -284,7 +284,7 @@ def _local_ports(config: RelayConfig) -> LocalPorts:
 
 
 def _resources(
-    config: RelayConfig, plane: SocketPlane, events: CallEvents, memory: LegMemory | None
+    config: RelayConfig, plane: SocketPlane, events: CallObservers, memory: LegMemory | None
 ) -> Resources:
     low, high = config.ports
     session_ids = SessionIds(config.shard + 1, config.shards)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from nh.calls.journal import MAX_DETAIL, NO_CLIENT, Client
+from nh.calls.call_event import MAX_DETAIL, NO_CLIENT, Client
 from nh.command_table import COMMANDS, INFO, CommandRoute
 from nh.commands import (
     CallCommand,

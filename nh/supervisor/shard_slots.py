@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from nh.calls.interfaces import first
-from nh.calls.journal import Client
+from nh.calls.call_event import Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks

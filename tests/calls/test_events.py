@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.calls.events import CallEvents, CallObserver, EndReason
+from nh.calls.events import CallObservers, CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from tests.calls.fakes import ALICE_AUDIO, CALL, Proxy, make_proxy
@@ -80,7 +80,7 @@ def test_an_observer_that_fails_costs_neither_the_command_nor_the_other_observer
             raise ZeroDivisionError
 
     proxy, story, failed = make_proxy(), Story(), list[str]()
-    events = proxy.table.resources.events = CallEvents(failed.append)
+    events = proxy.table.resources.events = CallObservers(failed.append)
     events.add(Broken())
     events.add(story)
     assert proxy.offer(ALICE_AUDIO)

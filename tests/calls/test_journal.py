@@ -5,16 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nh.calls.journal import (
-    FIRST_EVENTS,
-    MAX_DETAIL,
-    MAX_EVENTS,
-    NO_EVENTS,
-    CallEnd,
-    CallEvent,
-    CallJournal,
-    Client,
-)
+from nh.calls.call_event import MAX_DETAIL, CallEnd, CallEvent, Client
+from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, NO_EVENTS, CallJournal
 from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.version import VERSION
 from nh.errors import SnapshotUnreadable

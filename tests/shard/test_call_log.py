@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from nh.calls.journal import CallEnd, CallJournal, Client
+from nh.calls.call_event import CallEnd, Client
+from nh.calls.journal import CallJournal
 from nh.commands import CloseCall, ListCalls
 from nh.errors import LimitReached, UnknownCall
 from nh.shard.observers.call_log import CALLS_A_SECOND, CallLog, log_refusal

@@ -13,7 +13,7 @@ import pytest
 
 import nh
 from nh.calls.interfaces import Interface
-from nh.calls.journal import Client
+from nh.calls.call_event import Client
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import (

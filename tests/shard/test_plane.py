@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from nh.calls.events import CallEvents, CallObserver
+from nh.calls.events import CallObservers, CallObserver
 from nh.calls.settings import RelaySettings
 from nh.calls.sockets.ports import PortInUse
 from nh.calls.sockets.relay_socket import RelaySocket
@@ -19,12 +19,12 @@ from tests.shard.testbed import V4
 
 
 @pytest.fixture
-def events() -> CallEvents:
-    return CallEvents()
+def events() -> CallObservers:
+    return CallObservers()
 
 
 @pytest.fixture
-def plane(events: CallEvents) -> Iterator[SocketPlane]:
+def plane(events: CallObservers) -> Iterator[SocketPlane]:
     plane = SocketPlane(RelaySettings(), LocalPorts([]), events=events)
     yield plane
     plane.close()
@@ -77,7 +77,7 @@ class StoredSockets(CallObserver):
 
 
 def test_sockets_of_a_call_that_cannot_be_restored_are_held_no_longer(
-    plane: SocketPlane, events: CallEvents, ports: range
+    plane: SocketPlane, events: CallObservers, ports: range
 ) -> None:
     before = open_media_sockets(V4, ports[0], 2)
     events.add(stored := StoredSockets(set(ports[:2])))
@@ -91,7 +91,7 @@ def test_sockets_of_a_call_that_cannot_be_restored_are_held_no_longer(
 
 
 def test_sockets_of_a_call_that_cannot_be_watched_are_held_no_longer(
-    plane: SocketPlane, events: CallEvents, ports: range, monkeypatch: pytest.MonkeyPatch
+    plane: SocketPlane, events: CallObservers, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(media_socket: object) -> None:
         raise OSError(errno.ENOMEM, "no memory")

@@ -6,7 +6,8 @@ import time
 import msgspec
 import pytest
 
-from nh.calls.journal import MAX_EVENTS, CallJournal, Client
+from nh.calls.call_event import Client
+from nh.calls.journal import MAX_EVENTS, CallJournal
 from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import Delete, Offer, OfferOptions, ShowCall

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nh.calls.journal import NO_CLIENT, Client
+from nh.calls.call_event import NO_CLIENT, Client
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, NoCallsLeft

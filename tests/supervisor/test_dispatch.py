@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 import nh
 from nh import commands
-from nh.calls.journal import NO_CLIENT, Client
+from nh.calls.call_event import NO_CLIENT, Client
 from nh.calls.media import Side
 from nh.commands import (
     Activate,

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from nh.calls.journal import MAX_DETAIL, CallEvent, Client
+from nh.calls.call_event import MAX_DETAIL, CallEvent, Client
 from nh.calls.media import Endpoint
 from nh.config import Settings
 from nh.config.sources import load_settings

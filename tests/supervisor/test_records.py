@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.journal import CallEvent, Client
+from nh.calls.call_event import CallEvent, Client
 from nh.config import Settings
 from nh.results import CallRecord
 from nh.stats import SupervisorStats

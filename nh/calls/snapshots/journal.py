@@ -4,17 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from nh.calls.journal import (
-    LATEST,
-    MAX_ENDED,
-    NO_CLIENT,
-    NO_EVENTS,
-    CallEnd,
-    CallJournal,
-    Client,
-    Wall,
-    unpack_events,
-)
+from nh.calls.call_event import LATEST, NO_CLIENT, CallEnd, Client, Wall
+from nh.calls.journal import MAX_ENDED, NO_EVENTS, CallJournal, unpack_events
 from nh.calls.snapshots.values import Count, require
 from nh.errors import SnapshotUnreadable
 from nh.reasons import decode_fault

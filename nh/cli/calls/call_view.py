@@ -7,7 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from nh.address import TcpAddress
-from nh.calls.journal import CallEvent
+from nh.calls.call_event import CallEvent
 from nh.cli.stats.quantities import byte_size, count, duration, packets
 from nh.ip_address import host_port
 from nh.printable import counted, show_id, show_text

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from nh.calls.journal import Client
+from nh.calls.call_event import Client
 from nh.cli.calls.call_view import call_lines
 from nh.cli.stats.quantities import count, duration
 from nh.printable import show_id, show_text

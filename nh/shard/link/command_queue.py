@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from nh.calls.journal import Client
+from nh.calls.call_event import Client
 from nh.commands import RelayCommand
 from nh.errors import NhError
 from nh.ipc.link_messages import Execute

@@ -8,7 +8,7 @@ import functools
 import math
 from typing import Final
 
-from nh.calls.events import CallEvents
+from nh.calls.events import CallObservers
 from nh.calls.leg import Leg
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.shard.media.leg_memory import LegMemory
@@ -44,7 +44,7 @@ class LegNotes:
         events: is told of legs that need a snapshot.
     """
 
-    def __init__(self, memory: LegMemory | None, events: CallEvents) -> None:
+    def __init__(self, memory: LegMemory | None, events: CallObservers) -> None:
         self._memory = memory
         self._events = events
 

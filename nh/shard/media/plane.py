@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from nh.calls.events import CallEvents
+from nh.calls.events import CallObservers
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
@@ -69,11 +69,11 @@ class SocketPlane:
         local_ports: LocalPorts,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
-        events: CallEvents | None = None,
+        events: CallObservers | None = None,
         *,
         memory: LegMemory | None = None,
     ) -> None:
-        self._events = events or CallEvents()
+        self._events = events or CallObservers()
         self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = TrafficTotals()

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.events import CallObserver
-from nh.calls.journal import CallEvent, CallJournal, EventKind
+from nh.calls.call_event import CallEvent, EventKind
+from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.journal import NO_CLIENT, CallEnd
+from nh.calls.call_event import NO_CLIENT, CallEnd
 from nh.config import Settings
 from nh.ipc.left_records import take_records
 from nh.ipc.report_messages import RtcpSeen

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from nh.calls.journal import NO_CLIENT, Client
+from nh.calls.call_event import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ChannelFull, ShardUnavailable
 from nh.ipc import link_messages as link

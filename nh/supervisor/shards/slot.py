@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from nh.calls.journal import NO_CLIENT, Client
+from nh.calls.call_event import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
 from nh.ipc.link_messages import NoCallsLeft, Reconfigure, Recorded
