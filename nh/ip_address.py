@@ -54,7 +54,7 @@ def host_port(host: str, port: int | str) -> str:
 
 
 def split_host_port(text: str) -> tuple[str, str]:
-    """The host and the port of what host_port() writes; neither is checked. The host is "" without a colon."""
+    """The host and the port of what host_port() writes, unchecked; the host is "" without a colon."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), port
 

@@ -34,8 +34,8 @@ class EndReason(enum.StrEnum):
 class CallObserver:
     """Listens to the events of all calls of one relay; a subclass overrides the events that it needs.
 
-    An observer changes no call. CallObservers reports what it raises, and no caller gets it. The objects in an
-    event are the domain's own: read them at once, they change later.
+    An observer changes no call. CallObservers reports what it raises, and no caller gets it. The objects in
+    an event are the domain's own: read them at once, they change later.
     """
 
     def call_begun(self, call_id: bytes, journal: "CallJournal", /) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.offer_answer.party import RelayOffer
+from nh.calls.offer_answer.offered import RelayOffer
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import CheckResult, IceAgent
 from nh.ice.credentials import IceCredentials

@@ -9,7 +9,8 @@ from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.party import Party, RelayOffer
+from nh.calls.offer_answer.offered import RelayOffer
+from nh.calls.offer_answer.party import Party
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import MIN_REPORTED

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup
 

@@ -8,7 +8,8 @@ import msgspec
 
 from nh.calls.ice import EndIce
 from nh.ip_address import MAX_ADDRESS_CHARACTERS
-from nh.calls.offer_answer.party import Party, of_media
+from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.sockets.group import SocketGroup
 from nh.errors import SnapshotUnreadable

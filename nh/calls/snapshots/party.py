@@ -11,16 +11,8 @@ from nh.calls.interfaces import Interface
 from nh.ip_address import is_unicast
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
-from nh.calls.offer_answer.party import (
-    NO_HOLDS,
-    NO_REFERENCES,
-    Mux,
-    OfferedMedium,
-    Party,
-    ReceivedTotals,
-    Reference,
-    RelayOffer,
-)
+from nh.calls.offer_answer.offered import Mux, OfferedMedium, RelayOffer
+from nh.calls.offer_answer.party import NO_HOLDS, NO_REFERENCES, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
 from nh.calls.rtp.payload_types import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
@@ -43,7 +35,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         groups: indexes of groups.
         superseded: (medium, index of a group).
-        mux, offered: nh.calls.offer_answer.party.Mux and OfferedMedium for each medium.
+        mux, offered: nh.calls.offer_answer.offered.Mux and OfferedMedium for each medium.
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.

@@ -11,7 +11,8 @@ import msgspec
 
 from nh.calls.dtls_security import DtlsSecurity, OfferedDtls
 from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
-from nh.calls.offer_answer.party import Party, of_media
+from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
 from nh.calls.snapshots.values import Index, require, require_index

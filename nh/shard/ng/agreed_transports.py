@@ -5,7 +5,8 @@ As in rtpengine, a conversion that the client has asked for once holds until it 
 
 from collections.abc import Sequence
 
-from nh.calls.offer_answer.party import Party, of_media
+from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.party import Party
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription

@@ -8,7 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from nh.calls.bundle import Bundle, BundledMedium
-from nh.calls.offer_answer.party import Mux, OfferedMedium, Party
+from nh.calls.offer_answer.offered import Mux, OfferedMedium
+from nh.calls.offer_answer.party import Party
 from nh.commands import BundleOptions
 from nh.sdp.description import Medium, SessionDescription
 from nh.shard.ng.bundle_members import indexes_of, mids_for, read_bundles, tagged_of, without_clashes

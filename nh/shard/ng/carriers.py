@@ -13,7 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from nh.calls.media import Media
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.party import Party
 from nh.sdp.description import Medium, SessionDescription
 
 T = TypeVar("T")

@@ -8,7 +8,8 @@ way back.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from nh.calls.offer_answer.party import OfferedMedium, Party
+from nh.calls.offer_answer.offered import OfferedMedium
+from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import MalformedRequest, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.party import MediumRequest, Party, of_media
+from nh.calls.offer_answer.offered import MediumRequest, of_media
+from nh.calls.offer_answer.party import Party
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials, new_credentials

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.party import Mux, Party
+from nh.calls.offer_answer.offered import Mux
+from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.runs import SocketRun
 from nh.sdp.description import Medium, SessionDescription

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.dialog import NO_CARRIERS, Agreement
-from nh.calls.offer_answer.party import MediumRequest, Party
+from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_members import tagged_of

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.media_security import MediaSecurity, OptionalKey, require_srtp
-from nh.calls.offer_answer.party import Party, of_media
+from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.party import Party
 from nh.commands import SdesOptions
 from nh.sdp.crypto import CryptoAttribute
 from nh.sdp.description import SessionDescription

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.offer_answer.dialog import NO_CARRIERS
-from nh.calls.offer_answer.party import OfferedMedium
+from nh.calls.offer_answer.offered import OfferedMedium
 from nh.commands import OfferOptions
 from nh.sdp.bundles import new_tagged_media
 from nh.sdp.crypto import limit_suites

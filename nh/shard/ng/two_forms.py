@@ -10,7 +10,7 @@ from typing import Final
 
 from nh.calls.media import MAX_MEDIA
 from nh.calls.offer_answer.participants import Participants
-from nh.calls.offer_answer.party import OfferedMedium, of_media
+from nh.calls.offer_answer.offered import OfferedMedium, of_media
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import leave_groups
