@@ -14,8 +14,8 @@ from nh.calls.ice_reception import IceReception
 from nh.calls.latching.claims import Carried
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint, Side
-from nh.calls.media_security import MediaSecurity
-from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
+from nh.calls.protocols.media_security import MediaSecurity
+from nh.calls.protocols.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.payload_types import PayloadTypes

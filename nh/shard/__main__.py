@@ -52,8 +52,8 @@ def main() -> int:
 
 def _load_security() -> None:
     """Load what SRTP and DTLS need: 0.1 s, in which media would wait at the first such call."""
-    from nh.calls.dtls_security import require_dtls  # noqa: PLC0415  as in main()
-    from nh.calls.media_security import require_srtp  # noqa: PLC0415
+    from nh.calls.protocols.dtls_security import require_dtls  # noqa: PLC0415  as in main()
+    from nh.calls.protocols.media_security import require_srtp  # noqa: PLC0415
 
     with contextlib.suppress(Unsupported):  # such calls are refused, and the refusal says why
         require_srtp()

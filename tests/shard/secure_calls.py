@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nh.calls.dtls_security import DtlsSecurity
+from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.calls.media import Side
 from nh.commands import DEFAULT_DTLS, DtlsOptions, IceHandling
 from nh.dtls.problem import Problem

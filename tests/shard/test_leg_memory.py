@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.settings import RelayConfig
 from nh.commands import TransactionKey

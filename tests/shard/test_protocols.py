@@ -7,11 +7,11 @@ from typing import cast
 import pytest
 
 from nh.calls.drop import Drop
-from nh.calls.ice import EndIce
+from nh.calls.protocols.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
-from nh.calls.media_security import MediaSecurity
-from nh.calls.packet_protocol import Datagram, DtlsProtocol
+from nh.calls.protocols.media_security import MediaSecurity
+from nh.calls.protocols.packet_protocol import Datagram, DtlsProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.shard.media import protocols

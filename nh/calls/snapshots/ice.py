@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.ice import EndIce
+from nh.calls.protocols.ice import EndIce
 from nh.ip_address import MAX_ADDRESS_CHARACTERS
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party

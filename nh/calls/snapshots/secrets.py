@@ -1,5 +1,6 @@
-"""The secrets of a call: the keys of its media, and where each of them is (nh.calls.media_security), and the
-credentials of ICE (nh.calls.snapshots.ice).
+"""The secrets of a call: keys of media and where each of them is, and credentials of ICE.
+
+See nh.calls.protocols.media_security and nh.calls.snapshots.ice.
 
 They are apart from the rest of a snapshot, as bytes of their own, so that a store can treat them otherwise.
 """
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nh.calls.dtls_security import DtlsSecurity, OfferedDtls
-from nh.calls.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
+from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls
+from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party
 from nh.calls.snapshots.ice import IceSecrets

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.packet_protocol import PacketProtocol
+from nh.calls.protocols.packet_protocol import PacketProtocol
 from nh.loop import Loop, Timer
 from nh.shard.media.sockets.media_socket import socket_of
 

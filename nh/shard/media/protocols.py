@@ -16,7 +16,7 @@ from typing import Final
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.packet_protocol import DtlsProtocol, PacketProtocol
+from nh.calls.protocols.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.logs.throttle import RateLimitedLogger

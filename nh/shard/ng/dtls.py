@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.calls.dtls_security import DtlsParameters, DtlsSecurity, OfferedDtls
+from nh.calls.protocols.dtls_security import DtlsParameters, DtlsSecurity, OfferedDtls
 from nh.calls.media import Endpoint
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import DtlsOptions
 from nh.dtls.certificate import Certificate
 from nh.dtls.fingerprints import fingerprint_of

@@ -6,7 +6,7 @@ Pure functions between the views of nh.sdp and the domain.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from nh.calls.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
+from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, new_receiver, new_sender
 from nh.commands import SdesOptions
 from nh.sdp.crypto import CryptoAttribute, read_crypto, write_crypto
 from nh.sdp.description import Medium

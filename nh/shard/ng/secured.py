@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from nh.calls.dtls_security import OfferedDtls
-from nh.calls.media_security import MediaSecurity, OfferedKey
+from nh.calls.protocols.dtls_security import OfferedDtls
+from nh.calls.protocols.media_security import MediaSecurity, OfferedKey
 
 
 class Secured(NamedTuple):

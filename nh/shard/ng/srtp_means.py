@@ -7,8 +7,8 @@ passes through as it is: then the ends agree with each other, and the path in th
 import functools
 from typing import Final, NamedTuple
 
-from nh.calls.dtls_security import has_dtls
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.dtls_security import has_dtls
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import OfferOptions
 from nh.sdp.crypto import suite_of
 from nh.sdp.description import Medium

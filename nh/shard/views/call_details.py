@@ -8,7 +8,7 @@ from typing import Any
 from nh.calls.call import Call
 from nh.calls.drop import Drop
 from nh.calls.events import EndReason
-from nh.calls.ice import EndIce
+from nh.calls.protocols.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.session import Pair, Session

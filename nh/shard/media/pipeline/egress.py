@@ -12,7 +12,7 @@ from typing import Final
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.calls.rtp.silence import Silencer
 from nh.shard.media.pipeline.srtp import UNSENT_DROPS, is_stun, seal_packet

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nh.calls.classify import RTCP_FROM, RTCP_TO
 from nh.calls.leg import Leg
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.shard.media.pipeline.egress import Egress, Send, seals_first, sends_all

@@ -10,7 +10,7 @@ from typing import Final
 
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
-from nh.calls.media_security import MediaSecurity
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rtp.packet import RTP_VERSION
 from nh.srtp.refusal import Refusal, SrtpRefused
 

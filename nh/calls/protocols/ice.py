@@ -7,12 +7,12 @@ to the leg, because each of its sockets is checked by itself. No I/O, no clock.
 import math
 
 from nh.calls.media import Endpoint
-from nh.calls.packet_protocol import Datagram
+from nh.calls.protocols.packet_protocol import Datagram
 from nh.ice.agent import Address, CheckResult, IceAgent, IceComponent, answer_check
 
 
 class EndIce:
-    """The relay's ICE with an end; see nh.calls.packet_protocol.PacketProtocol.
+    """The relay's ICE with an end; see nh.calls.protocols.packet_protocol.PacketProtocol.
 
     Args:
         agent: of the end and its medium.

@@ -6,7 +6,7 @@ it, share it, so that a key protects an index once, whatever forks and re-INVITE
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nh.calls.packet_protocol import DtlsProtocol
+from nh.calls.protocols.packet_protocol import DtlsProtocol
 from nh.errors import Unsupported
 from nh.srtp.keys import MasterKey
 from nh.srtp.state import DirectionState

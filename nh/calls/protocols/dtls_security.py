@@ -11,8 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from nh.calls.media import Endpoint
-from nh.calls.media_security import MediaSecurity, new_receiver, new_sender
-from nh.calls.packet_protocol import Datagram
+from nh.calls.protocols.media_security import MediaSecurity, new_receiver, new_sender
+from nh.calls.protocols.packet_protocol import Datagram
 from nh.dtls.certificate import Certificate
 from nh.dtls.fingerprints import Fingerprint
 from nh.dtls.problem import Problem
