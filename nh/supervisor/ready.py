@@ -1,4 +1,4 @@
-"""What nh prints when it is ready: what it has on this host, and what an operator can do next."""
+"""What nh tells of itself when it is ready and later: what it has on this host, and what to do next."""
 
 import shlex
 import shutil
@@ -11,9 +11,55 @@ from nh.config import Settings
 from nh.printable import counted
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity
 from nh.supervisor.runtime import Runtime
+from nh.supervisor.shards.drain import DrainPolicy
 
 _COMMANDS: Final = {"stats": "live view", "calls": "the calls", "load": "relay test calls"}
 """What to type first, and what it shows."""
+
+
+class ServiceStatus:
+    """What is printed when nh is ready, and what the service manager shows from then on.
+
+    Args:
+        runtime: the host's resources.
+        ports: (lowest, highest) of each shard.
+        drain: refuses new calls while it runs.
+    """
+
+    def __init__(self, runtime: Runtime, ports: Sequence[tuple[int, int]], drain: DrainPolicy) -> None:
+        self._runtime = runtime
+        self._ports = ports
+        self._drain = drain
+        self._told_fault = ""  # of the store
+
+    @property
+    def ready_lines(self) -> list[str]:
+        """The ready line, and what to do next: that not after an upgrade, or where no terminal shows it."""
+        runtime, line = self._runtime, ready_line(self._runtime, self._ports)
+        shown = sys.stdout.isatty() and not runtime.stats.taken_over
+        return [line, *next_steps(runtime.settings)] if shown else [line]
+
+    def tell_ready(self) -> None:
+        """Have the service manager know that nh is ready."""
+        self._runtime.notifier.ready(self._line())
+
+    def tell(self) -> None:
+        """Have the service manager show the present status."""
+        self._runtime.notifier.status(self._line())
+
+    def tell_store_fault(self) -> None:
+        """Have the service manager show why calls are not stored, from when that begins until it ends."""
+        if (fault := self._runtime.stats.store_fault) != self._told_fault:
+            self._told_fault = fault
+            self.tell()
+
+    def _line(self) -> str:
+        prefix = "draining, new calls are refused; " if self._drain.draining else ""
+        if self._runtime.stats.store_refuses:
+            prefix += "the store is away, new calls are refused; "
+        if self._told_fault:
+            prefix += f"calls are not stored: {self._told_fault}; "
+        return prefix + ready_line(self._runtime, self._ports).removeprefix("ready: ")
 
 
 def ready_line(runtime: Runtime, ports: Sequence[tuple[int, int]]) -> str:

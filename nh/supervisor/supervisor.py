@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +22,7 @@ from nh.supervisor.handover.send import end_without_undoing
 from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
-from nh.supervisor.ready import next_steps, ready_line
+from nh.supervisor.ready import ServiceStatus
 from nh.supervisor.reload import Reloader
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shard_slots import ShardSlots
@@ -65,7 +64,6 @@ class Supervisor:
         self._inherited = inherited
         self._stack = stack
         self._adopted = False
-        self._told_fault = ""  # of the store, in the status of the service manager
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._shutdown = ShutdownController(runtime, self._slots.orphans, end=self._end, kill=self._kill)
@@ -79,6 +77,7 @@ class Supervisor:
             on_over=self._shutdown.on_drained,
             on_change=self._on_drain_changed,
         )
+        self._status = ServiceStatus(runtime, [slot.ports for slot in self._slots.all], self._drain)
         self._watchdog = Watchdog(runtime.loop, self._slots.all, hang_s=runtime.settings.hang_s)
         self._packing = PackingTurns(runtime.loop, self._slots.all)
         self._reloader = Reloader(
@@ -146,7 +145,7 @@ class Supervisor:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
             self._drain.refuse_without_store(self._runtime.storage.refuses_calls)
-            self._tell_store_fault()
+            self._status.tell_store_fault()
             self._restore_adopted()
             self._packing.begin()
         for slot in self._slots.all:
@@ -191,35 +190,13 @@ class Supervisor:
             self._drain.begin(self._inherited.message.drain_left_s)
         self._inherited.confirm()
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
-            print("\n".join([self._ready_line(), *self._next_steps()]), flush=True)
-        runtime.notifier.ready(self._status_line())
+            print("\n".join(self._status.ready_lines), flush=True)
+        self._status.tell_ready()
         # what `nh upgrade` reads needs it, when another version may be on the disk already
         importlib.import_module("nh.stats.reading")
         if runtime.storage.promoted:
             settings = runtime.settings
             Hook(runtime.loop, "on_promote", settings.on_promote, runtime.storage.group, stats=runtime.stats)
-
-    def _tell_store_fault(self) -> None:
-        """Have the service manager show why calls are not stored, from when that begins until it ends."""
-        if (fault := self._runtime.stats.store_fault) != self._told_fault:
-            self._told_fault = fault
-            self._runtime.notifier.status(self._status_line())
-
-    def _status_line(self) -> str:
-        prefix = "draining, new calls are refused; " if self._drain.draining else ""
-        if self._runtime.stats.store_refuses:
-            prefix += "the store is away, new calls are refused; "
-        if self._told_fault:
-            prefix += f"calls are not stored: {self._told_fault}; "
-        return prefix + self._ready_line().removeprefix("ready: ")
-
-    def _ready_line(self) -> str:
-        return ready_line(self._runtime, [slot.ports for slot in self._slots.all])
-
-    def _next_steps(self) -> list[str]:
-        """What is printed below the ready line: nothing after an upgrade, or where no terminal shows it."""
-        runtime = self._runtime
-        return next_steps(runtime.settings) if sys.stdout.isatty() and not runtime.stats.taken_over else []
 
     # --- whose the calls are ----------------------------------------------------------------------
 
@@ -258,7 +235,7 @@ class Supervisor:
 
     def _on_drain_changed(self) -> None:
         self._publisher.publish()
-        self._runtime.notifier.status(self._status_line())
+        self._status.tell()
 
     def _end(self) -> None:
         if self._shutdown.status and self._inherited.awaited_by is not None:
