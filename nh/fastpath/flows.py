@@ -54,7 +54,7 @@ class FlowTable:
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._to_mark: dict[bytes, None] = {}  # keys of flows
         self._doubtful: set[bytes] = set()  # keys of flows that another process may have removed
-        self._left: dict[bytes, bytes] = {}
+        self._stale: dict[bytes, bytes] = {}  # a predecessor's, by key, which are not adopted yet
         if successor:
             self.find_stale_flows()
         else:
@@ -190,11 +190,11 @@ class FlowTable:
 
         A predecessor that relays begins and ends flows: once it has stopped, find them again.
         """
-        self._left = {}
+        self._stale = {}
         taken: set[int] = set()
         for key, value, owner in self._own_flows():
             if owner.mtu_bytes:
-                self._left[key] = value
+                self._stale[key] = value
                 taken.add(owner.counter_index)
             else:
                 bpf.delete(self._flows_fd, key)
@@ -202,24 +202,24 @@ class FlowTable:
 
     def has_stale_flow(self, local: Endpoint) -> bool:
         """Whether a predecessor left a flow at `local` that is not adopted yet."""
-        return bool(self._left) and layout.pack_key(local) in self._left
+        return bool(self._stale) and layout.pack_key(local) in self._stale
 
     def adopt_stale_flow(self, local: Endpoint) -> layout.FlowEntry | None:
         """Take over the flow that a predecessor left at `local`; None: there is none."""
-        left = self._left.pop(layout.pack_key(local), None)
-        if left is None:
+        stale = self._stale.pop(layout.pack_key(local), None)
+        if stale is None:
             return None
-        flow = layout.unpack_flow(left)
+        flow = layout.unpack_flow(stale)
         self._flows[layout.pack_key(local)] = local, flow
         self._mark_later(layout.pack_key(local), layout.pack_key(flow.out))
         return flow
 
     def remove_stale_flows(self) -> None:
         """Remove the flows of the predecessor that were not adopted."""
-        for key, value in self._left.items():
+        for key, value in self._stale.items():
             bpf.delete(self._flows_fd, key)
             self.counters.free_index(layout.unpack_flow(value).counter_index)
-        self._left = {}
+        self._stale = {}
 
     def close(self) -> None:
         """Remove all flows and let go of the memory, whether or not the former can be done."""
