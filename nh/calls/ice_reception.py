@@ -4,10 +4,10 @@ They also say at which of the leg's sockets they come, and where the end is sent
 the end is lite, the rules of latching decide (nh.calls.latching). No I/O, no clock: `now` is an argument.
 """
 
-from nh.calls.protocols.ice import EndIce
 from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.latching.state import SourceState
 from nh.calls.media import Endpoint
+from nh.calls.protocols.ice import EndIce
 from nh.calls.rare import Rare
 from nh.calls.reception import Reception
 from nh.calls.sockets.relay_socket import RelaySocket

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.rtp.payload_types import PayloadFormat, shared
+from nh.errors import MalformedRequest
 from nh.ip_address import (
     UNSPECIFIED,
     canonical_address,
@@ -19,8 +21,6 @@ from nh.ip_address import (
     is_reachable,
     is_unicast,
 )
-from nh.calls.rtp.payload_types import PayloadFormat, shared
-from nh.errors import MalformedRequest
 
 MAX_RANGE = 64
 """Most consecutive ports that one medium may ask for (`port/N` of RFC 4566 5.14, times two for RTP)."""

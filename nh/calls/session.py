@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from nh.ip_address import UNSPECIFIED
 from nh.calls.latching.claims import carried_by
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
@@ -17,6 +16,7 @@ from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
 from nh.calls.sockets.group import SocketGroup
 from nh.errors import SocketCountMismatch
+from nh.ip_address import UNSPECIFIED
 
 NO_PARAM: Final[dict[str, str]] = {}
 """The data of a proxy that gives none: thousands of sessions share it, and none changes it."""

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.ip_address import is_address
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint
+from nh.ip_address import is_address
 
 WEEK_S: Final = 7 * 86_400
 

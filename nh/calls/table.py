@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from nh.calls.call import Call
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo

@@ -14,7 +14,7 @@ from nh.errors import IncompleteSdp, SdpTooLong, ShardUnavailable, Unsupported, 
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.results import Failure, LeftOut, Result, Rewritten
-from nh.rpc.events import Dispatch, Event, CookieMessage, RequestCounter, RequestOrigin, Send
+from nh.rpc.events import CookieMessage, Dispatch, Event, RequestCounter, RequestOrigin, Send
 from nh.rpc.reply_cache import MAX_PENDING, ReplyCache
 from nh.wire.subject import Subject
 

@@ -9,7 +9,7 @@ from nh.address import TcpAddress
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, TurnReads
 from nh.reasons import reason
-from nh.rpc.events import Handler, CookieMessage
+from nh.rpc.events import CookieMessage, Handler
 from nh.stats.layout import SupervisorStats
 
 DATAGRAMS_A_TURN: Final = 64

@@ -7,7 +7,7 @@ from nh.commands import Feature
 from nh.errors import MalformedFrame
 from nh.results import Result
 from nh.rpc.cookies import MAX_DATAGRAM_BYTES, CookieRequest
-from nh.rpc.events import Event, CookieMessage, Unreadable
+from nh.rpc.events import CookieMessage, Event, Unreadable
 from nh.wire import ng
 from nh.wire.framing import Framer, Framing, frame
 from nh.wire.ng.requests import MAX_COOKIE_BYTES

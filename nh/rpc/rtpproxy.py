@@ -6,7 +6,7 @@ from typing import Final
 from nh.errors import MalformedFrame
 from nh.results import Result
 from nh.rpc.cookies import CookieRequest
-from nh.rpc.events import Event, CookieMessage, Unreadable
+from nh.rpc.events import CookieMessage, Event, Unreadable
 from nh.wire import rtpproxy
 
 KEEP_S: Final = 35.0

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from nh.ip_address import UNSPECIFIED
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.ice.credentials import MAX_CHARACTERS
+from nh.ip_address import UNSPECIFIED
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Edits, Line
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nh.ip_address import canonical_host, is_ipv6
 from nh.calls.media import MAX_RANGE
 from nh.errors import MalformedRequest
+from nh.ip_address import canonical_host, is_ipv6
 
 _SHORT = 64
 """Longest line that is remembered, in bytes."""

@@ -7,9 +7,9 @@ peers' user fragments and passwords, and covers no address outside the packet (R
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 
-from nh.ip_address import canonical_address, is_address
 from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
 from nh.ice.credentials import IceCredentials
+from nh.ip_address import canonical_address, is_address
 from nh.sdp.description import Medium, Section, drop_attributes
 from nh.sdp.lines import Edits
 

@@ -4,10 +4,10 @@ from typing import Final
 
 import msgspec
 
-from nh.ip_address import UNSPECIFIED, canonical_address, is_address
 from nh.calls.media import Endpoint, Media, check_range
 from nh.calls.rtp.payload_types import shared
 from nh.errors import MalformedRequest
+from nh.ip_address import UNSPECIFIED, canonical_address, is_address
 from nh.sdp.description import Direction, Medium
 
 UNKNOWN_HOST: Final = "unknown.invalid"

@@ -4,9 +4,9 @@ import enum
 
 import msgspec
 
-from nh.ip_address import UNSPECIFIED, is_ipv6
 from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
+from nh.ip_address import UNSPECIFIED, is_ipv6
 from nh.sdp.bundles import leave_groups, write_bundles, write_mid
 from nh.sdp.description import MARK, Medium, Section, SessionDescription, drop_attributes
 from nh.sdp.fields import (

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from nh.calls.events import CallObservers
 from nh.calls.call_event import Client
+from nh.calls.events import CallObservers
 from nh.calls.settings import RelayConfig
 from nh.calls.table import CallTable
 from nh.command_table import INFO

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from nh.ip_address import canonical_address
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.session import SessionInfo
 from nh.calls.table import CallTable
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.errors import MalformedRequest
+from nh.ip_address import canonical_address
 from nh.results import Activated, Allocated, Closed, RelayResult
 
 _NO_PARAM: Final = {"uri_from": "", "uri_to": ""}

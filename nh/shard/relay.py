@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from nh.calls.events import CallObservers, CallObserver
 from nh.calls.call_event import NO_CLIENT, CallEnd, Client
+from nh.calls.events import CallObserver, CallObservers
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.resources import Resources
 from nh.calls.session import SessionInfo

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from nh.calls.interfaces import first
 from nh.calls.call_event import Client
+from nh.calls.interfaces import first
 from nh.calls.settings import RelayConfig
 from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from nh.ip_address import is_private
 from nh.calls.media_state import SILENT_S
+from nh.ip_address import is_private
 from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets
 
 DEAF_REPORTS: Final = 2

@@ -7,7 +7,7 @@ import msgspec
 
 from nh.results import CallDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import arrival, delivery, expected, ice
-from nh.verdict.ruling import Direction, Ruling, Rule, State, packets, port_of
+from nh.verdict.ruling import Direction, Rule, Ruling, State, packets, port_of
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ Knows no encoding.
 import ipaddress
 from collections.abc import Sequence
 
-from nh.ip_address import canonical_address
 from nh.calls.media import MAX_MEDIA, Endpoint, Media, Side, make_media
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, PayloadFormat
 from nh.commands import MAX_CSEQ, MAX_ID_BYTES, Allocate, CallOrder, ListCalls, TransactionKey
 from nh.errors import MalformedRequest
+from nh.ip_address import canonical_address
 
 MAX_PARAM = 64
 """Most entries of an activation's param."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media
-from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nh.calls.events import CallObservers, CallObserver, EndReason
+from nh.calls.events import CallObserver, CallObservers, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from tests.calls.fakes import ALICE_AUDIO, CALL, Proxy, make_proxy

@@ -11,8 +11,8 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.results import Closed, Failure, Result
 from nh.rpc.cookies import CookieHandler, CookieRequest
 from nh.rpc.events import (
-    Event,
     CookieMessage,
+    Event,
     Rejected,
     Request,
     RequestCounter,
@@ -156,7 +156,9 @@ class Exchange:
         self.held.append(reply)
 
     def send(self, sender: str, data: bytes) -> bool:
-        return self._handler.serve(CookieMessage(data), sender, lambda reply: self.replies.append((sender, reply)))
+        return self._handler.serve(
+            CookieMessage(data), sender, lambda reply: self.replies.append((sender, reply))
+        )
 
 
 def test_a_retransmission_waits_for_the_reply_and_then_gets_it_again() -> None:

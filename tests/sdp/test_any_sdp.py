@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.ip_address import canonical_address
 from nh.commands import SdpText
+from nh.ip_address import canonical_address
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.ice import IceAction
 from nh.sdp.parse import parse

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.calls.media import Side
+from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.commands import DEFAULT_DTLS, DtlsOptions, IceHandling
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult

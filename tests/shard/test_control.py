@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 import nh
-from nh.calls.interfaces import Interface
 from nh.calls.call_event import Client
+from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import (

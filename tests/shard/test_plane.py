@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from nh.calls.events import CallObservers, CallObserver
+from nh.calls.events import CallObserver, CallObservers
 from nh.calls.settings import RelaySettings
 from nh.calls.sockets.ports import PortInUse
 from nh.calls.sockets.relay_socket import RelaySocket

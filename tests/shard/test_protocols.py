@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from nh.calls.drop import Drop
-from nh.calls.protocols.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
+from nh.calls.protocols.ice import EndIce
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.protocols.packet_protocol import Datagram, DtlsProtocol
 from nh.dtls.problem import Problem

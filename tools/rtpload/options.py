@@ -10,8 +10,8 @@ import os
 
 import msgspec
 
-from nh.ip_address import is_address
 from nh.errors import ConfigError
+from nh.ip_address import is_address
 from tools.rtpload.codec import VIDEO, Codec, get_codec
 from tools.rtpload.durations import parse_duration
 from tools.rtpload.messages import MediaFormat

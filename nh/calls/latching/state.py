@@ -7,11 +7,11 @@ import abc
 import enum
 from typing import Any, Final, NamedTuple
 
-from nh.ip_address import is_private
 from nh.calls.latching.claims import Carried, Claim
 from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
+from nh.ip_address import is_private
 
 GAP_S: Final = 0.5
 """Longest gap in a stream on trial."""

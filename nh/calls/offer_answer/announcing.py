@@ -14,8 +14,8 @@ from nh.calls.bundle import Bundle
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.offered import MediumRequest, of_media
+from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import NO_HOLDS, Party
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup

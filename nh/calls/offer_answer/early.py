@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from nh.calls.media import Side
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup

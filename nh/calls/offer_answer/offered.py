@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeVar
 
-from nh.calls.protocols.dtls_security import OfferedDtls
 from nh.calls.media import Media
+from nh.calls.protocols.dtls_security import OfferedDtls
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import IceCredentials

@@ -16,9 +16,9 @@ from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import OWN_TRANSPORTS, Agreement, Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
 from nh.calls.offer_answer.matching import find_answered, find_offerer
+from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.opening import Opening
 from nh.calls.offer_answer.participants import Participants
-from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.party import Party
 from nh.calls.offer_answer.untagged import Answered, find_untagged, take_over
 from nh.calls.resources import CallResources

@@ -15,9 +15,9 @@ from nh.calls.bundle import Bundle
 from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
-from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.offer_answer.offered import NO_RELAY_OFFER, Mux, OfferedMedium
 from nh.calls.origin import SentOrigin
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import IceAgent

@@ -41,7 +41,11 @@ class Silencer:
         Args:
             packet: is changed in place. What is no RTP stays as it is: RTCP, STUN, DTLS.
         """
-        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != RTP_VERSION or classify(packet) is MediaKind.RTCP:
+        if (
+            len(packet) < RTP_HEADER_BYTES
+            or packet[0] >> 6 != RTP_VERSION
+            or classify(packet) is MediaKind.RTCP
+        ):
             return True
         payload_type = packet[1] & 0x7F
         if payload_type in self._passed:

@@ -50,7 +50,11 @@ class EventReader:
         if payload_types is not self._types:  # signalling has changed them
             self._types = payload_types
             self._events = frozenset() if payload_types is None else payload_types.events
-        if len(packet) < RTP_HEADER_BYTES or packet[0] >> 6 != RTP_VERSION or packet[1] & 0x7F not in self._events:
+        if (
+            len(packet) < RTP_HEADER_BYTES
+            or packet[0] >> 6 != RTP_VERSION
+            or packet[1] & 0x7F not in self._events
+        ):
             return None
         payload = payload_of(packet) if classify(packet) is not MediaKind.RTCP else None
         if payload is None or len(payload) < _event.size:

@@ -6,15 +6,15 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.calls.protocols.ice import EndIce
-from nh.ip_address import MAX_ADDRESS_CHARACTERS
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party
+from nh.calls.protocols.ice import EndIce
 from nh.calls.snapshots.values import Count, Index, Port, Time, TimeShift, require, require_index
 from nh.calls.sockets.group import SocketGroup
 from nh.errors import SnapshotUnreadable
 from nh.ice.agent import ICE_OPTIONS, MAX_SOURCES, Checked, CheckResult, IceAgent, IceComponent
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
+from nh.ip_address import MAX_ADDRESS_CHARACTERS
 
 Ufrag = Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)]
 Place = tuple[Annotated[str, msgspec.Meta(max_length=MAX_ADDRESS_CHARACTERS + 17)], Port]

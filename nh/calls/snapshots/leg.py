@@ -8,7 +8,6 @@ import msgspec
 
 from nh.calls.blocking import blocks_of
 from nh.calls.drop import Drop
-from nh.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
 from nh.calls.latching.claims import KNOWN, Carried, Claim
 from nh.calls.latching.earlier import EarlierSender
 from nh.calls.latching.source import Rank, SourcePolicy
@@ -29,6 +28,7 @@ from nh.calls.snapshots.values import (
     TimeShift,
     require,
 )
+from nh.ip_address import MAX_ADDRESS_CHARACTERS, is_address, is_unicast
 
 _SCOPED: Final = re.compile(r"(?P<address>[^%]*:[^%]*)%[A-Za-z0-9_.-]{1,16}\Z", re.ASCII)
 """A link-local IPv6 address with its scope (RFC 4007 11)."""

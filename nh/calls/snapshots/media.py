@@ -6,7 +6,6 @@ from typing import Annotated, Self
 
 import msgspec
 
-from nh.ip_address import canonical_host, is_address, is_unicast
 from nh.calls.media import MAX_MEDIA, MAX_RANGE, Endpoint, Media, Side
 from nh.calls.resources import CallResources
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ, MAX_FORMATS, PayloadFormat
@@ -15,6 +14,7 @@ from nh.calls.sockets.candidates import MAX_FURTHER
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
+from nh.ip_address import canonical_host, is_address, is_unicast
 
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
 PayloadType = Annotated[int, msgspec.Meta(ge=0, le=127)]

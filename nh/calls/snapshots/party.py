@@ -8,7 +8,6 @@ import msgspec
 
 from nh.calls.blocking import blocks_of
 from nh.calls.interfaces import Interface
-from nh.ip_address import is_unicast
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.offer_answer.offered import Mux, OfferedMedium, RelayOffer
@@ -19,6 +18,7 @@ from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, t
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
 from nh.calls.sockets.group import SocketGroup
+from nh.ip_address import is_unicast
 
 _Forms = Annotated[
     tuple[Annotated[tuple[str, ...], msgspec.Meta(max_length=2)], ...], msgspec.Meta(max_length=MAX_MEDIA)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls
-from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party
+from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls
+from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
 from nh.calls.snapshots.values import Index, require, require_index

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
 
-from nh.calls.protocols.dtls_security import DtlsParameters, DtlsSecurity
 from nh.calls.media import Endpoint
+from nh.calls.protocols.dtls_security import DtlsParameters, DtlsSecurity
 from nh.calls.snapshots.values import Index, require, require_index
 from nh.dtls.certificate import Certificate
 from nh.dtls.fingerprints import MAX_LINES, Fingerprint

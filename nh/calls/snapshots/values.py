@@ -5,8 +5,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from nh.ip_address import MAX_ADDRESS_CHARACTERS
 from nh.errors import SnapshotUnreadable
+from nh.ip_address import MAX_ADDRESS_CHARACTERS
 
 Time = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """Monotonic seconds."""

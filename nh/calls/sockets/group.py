@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nh.calls.media import Media, RelayMedia, Side, interned
-from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.one_or_many import OneOrMany
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rare import Rare
 from nh.calls.sockets.relay_socket import RelaySocket
 from nh.calls.sockets.runs import SocketRun, SocketRuns

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.calls.protocols.dtls_security import DtlsParameters, DtlsSecurity, OfferedDtls
 from nh.calls.media import Endpoint
+from nh.calls.protocols.dtls_security import DtlsParameters, DtlsSecurity, OfferedDtls
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import DtlsOptions
 from nh.dtls.certificate import Certificate

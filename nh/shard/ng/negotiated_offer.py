@@ -10,7 +10,14 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.offered import NO_RELAY_OFFER, MediumRequest, Mux, OfferedMedium, RelayOffer, of_media
+from nh.calls.offer_answer.offered import (
+    NO_RELAY_OFFER,
+    MediumRequest,
+    Mux,
+    OfferedMedium,
+    RelayOffer,
+    of_media,
+)
 from nh.calls.offer_answer.party import Party
 from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions

@@ -13,9 +13,9 @@ import msgspec
 from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media
-from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.offer_answer.offered import MediumRequest, Mux, OfferedMedium
 from nh.calls.offer_answer.party import Party
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import EndpointLearning, Feature, OfferOptions
 from nh.errors import IncompleteSdp, MalformedRequest, NhError, Unsupported, UnusableSdp
 from nh.sdp.description import Medium, SessionDescription

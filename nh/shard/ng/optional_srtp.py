@@ -9,10 +9,10 @@ Of an offer with both, nh takes DTLS, unless the answer's client wants none.
 
 from collections.abc import Sequence
 
-from nh.calls.protocols.dtls_security import DtlsSecurity
-from nh.calls.protocols.media_security import MediaSecurity, OptionalKey, require_srtp
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party
+from nh.calls.protocols.dtls_security import DtlsSecurity
+from nh.calls.protocols.media_security import MediaSecurity, OptionalKey, require_srtp
 from nh.commands import SdesOptions
 from nh.sdp.crypto import CryptoAttribute
 from nh.sdp.description import SessionDescription

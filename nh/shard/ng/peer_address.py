@@ -3,9 +3,9 @@
 Pure functions between the views of nh.sdp and the domain.
 """
 
-from nh.ip_address import UNSPECIFIED, ip_version, is_address
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
+from nh.ip_address import UNSPECIFIED, ip_version, is_address
 from nh.sdp.description import Medium, SessionDescription
 
 

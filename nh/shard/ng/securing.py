@@ -6,9 +6,9 @@ which of them an end has it.
 
 from collections.abc import Mapping, Sequence
 
+from nh.calls.offer_answer.party import Party
 from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls, require_dtls
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, require_srtp
-from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nh.calls.media import MAX_MEDIA
-from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.offered import OfferedMedium, of_media
+from nh.calls.offer_answer.participants import Participants
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import leave_groups

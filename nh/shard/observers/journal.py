@@ -7,8 +7,8 @@ import time
 from typing import Final, cast
 
 from nh.calls.call import Call
-from nh.calls.events import CallObserver, EndReason
 from nh.calls.call_event import MAX_DETAIL, MAX_TAG_BYTES, NO_CLIENT, CallEnd, CallEvent, Client, EventKind
+from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
 from nh.calls.media_state import is_answered

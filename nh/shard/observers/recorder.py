@@ -11,8 +11,8 @@ from typing import Final, cast
 
 import msgspec
 
-from nh.calls.events import CallObserver, EndReason
 from nh.calls.call_event import CallEnd, CallEvent, EventKind
+from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.table import CallTable

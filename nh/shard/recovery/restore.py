@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from nh.calls.call import Call
-from nh.calls.events import CallObserver
 from nh.calls.call_event import CallEvent, EventKind
+from nh.calls.events import CallObserver
 from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.interfaces import Interface
-from nh.ip_address import is_address, is_ipv6
 from nh.commands import SessionOptions
 from nh.errors import Unsupported
+from nh.ip_address import is_address, is_ipv6
 
 _ANY_PORT: Final = 9
 

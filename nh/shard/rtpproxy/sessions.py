@@ -15,8 +15,8 @@ from nh.calls.latching.claims import HANDSHAKES
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
 from nh.calls.offer_answer.matching import find_ends
-from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, Reference
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable

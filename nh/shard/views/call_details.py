@@ -8,9 +8,9 @@ from typing import Any
 from nh.calls.call import Call
 from nh.calls.drop import Drop
 from nh.calls.events import EndReason
-from nh.calls.protocols.ice import EndIce
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
+from nh.calls.protocols.ice import EndIce
 from nh.calls.session import Pair, Session
 from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import REFUSED, CheckResult

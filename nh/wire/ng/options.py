@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from nh.ip_address import canonical_address, is_address, is_unicast
 from nh.commands import DEFAULT_BUNDLE, BundleOptions, EndpointLearning, Feature
 from nh.errors import MalformedRequest
+from nh.ip_address import canonical_address, is_address, is_unicast
 from nh.wire.ng.dictionary import (
     NO,
     Dictionary,

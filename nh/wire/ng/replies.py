@@ -6,9 +6,9 @@ rtpengine's texts are an interface: SIP proxies choose another relay by them. do
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nh.ip_address import is_address, is_ipv6, split_host_port
 from nh.commands import Delete
 from nh.errors import Unsupported
+from nh.ip_address import is_address, is_ipv6, split_host_port
 from nh.results import (
     Blocked,
     CallList,

@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from nh.ip_address import canonical_address
 from nh.calls.media import Block
 from nh.commands import (
     MAX_ID_BYTES,
@@ -26,6 +25,7 @@ from nh.commands import (
     Query,
 )
 from nh.errors import MalformedRequest, UnknownCommand, Unsupported
+from nh.ip_address import canonical_address
 from nh.results import Failure, LeftOut
 from nh.wire.fields import make_id
 from nh.wire.ng.dictionary import Dictionary, Encoding, decode, text_of

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from nh.ip_address import canonical_address, is_address
 from nh.calls.media import Endpoint
+from nh.ip_address import canonical_address, is_address
 from nh.wire.ng.dictionary import text_of
 from nh.wire.ng.parsed_options import ParsedOptions
 from nh.wire.ng.partial_options import Reader

@@ -3,9 +3,9 @@
 import re
 from typing import Any, Final
 
-from nh.ip_address import canonical_address
 from nh.commands import SessionOptions
 from nh.errors import MalformedRequest
+from nh.ip_address import canonical_address
 from nh.wire.rtpproxy.errors import Error, RequestError
 
 MAX_NAME_CHARACTERS: Final = 64

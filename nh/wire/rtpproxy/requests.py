@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from nh.ip_address import canonical_host
 from nh.calls.media import MAX_MEDIA
 from nh.calls.timeouts import TimeoutTarget
 from nh.commands import (
@@ -25,6 +24,7 @@ from nh.commands import (
     Update,
 )
 from nh.errors import MalformedRequest, UnknownCommand
+from nh.ip_address import canonical_host
 from nh.printable import show_id
 from nh.results import Failure
 from nh.wire.rtpproxy.errors import Error, RequestError

@@ -3,10 +3,10 @@
 Each reason is what `nh calls` and `show` say of a direction (Leg.not_offloaded).
 """
 
-from nh.ip_address import ip_version, is_link_local
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import awaits_reports
+from nh.ip_address import ip_version, is_link_local
 
 
 def why_not_latched(leg: Leg) -> str:

@@ -144,7 +144,11 @@ class Egress:
         self, payload_types: frozenset[int], leg: Leg, send: Send, packet: memoryview
     ) -> None:
         """Send a packet unless it is RTP of one of `payload_types`."""
-        if len(packet) >= RTP_HEADER_BYTES and packet[0] >> 6 == RTP_VERSION and packet[1] & 0x7F in payload_types:
+        if (
+            len(packet) >= RTP_HEADER_BYTES
+            and packet[0] >> 6 == RTP_VERSION
+            and packet[1] & 0x7F in payload_types
+        ):
             self.drop(leg, Drop.DTMF_BLOCKED, len(packet))
         else:
             send(packet)

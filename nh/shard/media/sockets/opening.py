@@ -13,9 +13,9 @@ import resource
 import socket
 from typing import Final
 
-from nh.ip_address import LINK_LOCAL, is_ipv6, is_link_local, is_unicast
 from nh.calls.media import Endpoint
 from nh.errors import AddressUnavailable
+from nh.ip_address import LINK_LOCAL, is_ipv6, is_link_local, is_unicast
 from nh.shard.media.sockets.addresses import endpoint_of, family_of
 from nh.shard.media.sockets.errors import refused_port
 from nh.shard.media.sockets.loop_guard import enable_ttl
