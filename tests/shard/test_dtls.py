@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from OpenSSL import SSL
 
-from nh.calls import dtls_security
 from nh.calls.media import Side
+from nh.calls.protocols import dtls_security
 from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
 from nh.errors import NhError, Unsupported, UnusableSdp
