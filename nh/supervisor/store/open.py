@@ -208,7 +208,7 @@ def check_server(settings: Settings) -> None:
 
 
 def _do_without(settings: Settings, fault: ConfigError | StoreUnavailable) -> None:
-    """Log that there is no store: nobody asked for the default one.
+    """Log that there is no store: no operator asked for the default one.
 
     Raises:
         ConfigError, NotNow: an operator asked for the store.
