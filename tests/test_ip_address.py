@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.media import Endpoint
+from nh.errors import MalformedRequest
 from nh.ip_address import (
     canonical_address,
     canonical_host,
@@ -21,7 +22,6 @@ from nh.ip_address import (
     is_unicast,
     split_host_port,
 )
-from nh.errors import MalformedRequest
 from tests.memory import grows_less_than
 
 
