@@ -16,7 +16,6 @@ from nh.ip_address import (
     UNSPECIFIED,
     canonical_address,
     canonical_host,
-    host_port,
     is_multicast,
     is_reachable,
     is_unicast,
@@ -58,8 +57,8 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     address: str
     port: int
 
-    def __str__(self) -> str:
-        return host_port(self.address, self.port)
+    def __str__(self) -> str:  # host_port(), inlined: a call has a dozen of them written
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint | None":
