@@ -235,7 +235,7 @@ def test_rtcp_that_passes_shows_in_homer_as_reports_of_its_call() -> None:
         call.end()
 
 
-def test_rtcp_for_a_homer_that_is_away_is_lost_and_counted() -> None:
+def test_rtcp_for_a_homer_that_is_away_is_lost_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     with contextlib.closing(Homer(socket.SOCK_STREAM)) as homer:
         gone = homer.address
     with running_records(hep=gone) as (records, stats):
@@ -247,4 +247,5 @@ def test_rtcp_for_a_homer_that_is_away_is_lost_and_counted() -> None:
             return stats.hep_rtcp_lost
 
         eventually(lambda: lost() == 6, "they are counted")
+        eventually(lambda: "(hep_rtcp_lost counts them)" in caplog.text, "the log says where")
         assert (stats.hep_rtcp_sent, stats.records_lost) == (0, 0)

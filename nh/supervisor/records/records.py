@@ -132,5 +132,5 @@ def _hep_writers(settings: Settings) -> tuple[RecordWriter, RecordWriter]:
     encoder = HepEncoder(settings.hep_id, read_key(settings))
     open_ = functools.partial(HepTarget, target.address, tcp=target.tcp)
     name = f"hep {settings.hep}"
-    rtcp = RecordWriter(name, open_, encoder.rtcp, what="reports of RTCP")
+    rtcp = RecordWriter(name, open_, encoder.rtcp, what="reports of RTCP", counter="hep_rtcp_lost")
     return RecordWriter(name, open_, encoder.record), rtcp

@@ -41,6 +41,7 @@ class RecordWriter:
         open_: makes the target; None: as `name` says.
         encode: makes of a record in msgpack what the target writes; b"" for nothing.
         what: what is lost if the target does not take it, for the log.
+        counter: where that is counted, for the log.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class RecordWriter:
         encode: Callable[[bytes], bytes] | None = None,
         *,
         what: str = "the records of calls that end now",
+        counter: str = "records_lost",
     ) -> None:
         self._what = what
+        self._counter = counter
         self._name = name
         self._open = open_ or functools.partial(open_target, name)
         self._encode = encode or json_line
@@ -139,10 +142,11 @@ class RecordWriter:
             self._lost += 1
         self._log.log(
             logging.ERROR,
-            "records: %s: %s; %s are lost until that changes (records_lost counts them)",
+            "records: %s: %s; %s are lost until that changes (%s counts them)",
             self._name,
             why,
             self._what,
+            self._counter,
         )
 
 
