@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -107,6 +108,19 @@ class BoundedProtocol(H11Protocol):
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:
             self._deadline.begin(self.transport, REQUEST_S)
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read gets 400, unless a response has begun: the connection ends in any case.
+
+        A request that has begun gets no reply any more: uvicorn would send a second one, which is no HTTP.
+        """
+        if not _is_new(self) and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for KEEP_ALIVE_S seconds, or its client has not read the response."""

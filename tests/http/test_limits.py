@@ -1,6 +1,7 @@
 """What clients may use of the HTTP process: time, size, number. The limits are short here."""
 
 import contextlib
+import logging
 import select
 import socket
 import threading
@@ -240,6 +241,27 @@ def test_half_a_request_at_the_end_of_a_connection_gets_none(tmp_path: Path) -> 
         sock.sendall("\r\n".join((*lines, "", "")).encode())
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(100) == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_request_whose_body_cannot_be_read_gets_one_response_and_no_traceback(
+    address: tuple[str, int], method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"{method} /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for _ in range(3):
+        with connected(address) as sock:
+            sock.sendall(head.encode() + b"no chunk\r\n")
+            received = read_to_end(sock)
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1") == 1
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    received = b""
+    while chunk := sock.recv(65_536):
+        received += chunk
+    return received
 
 
 def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
