@@ -33,6 +33,7 @@ class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         heard_course: how its quality changed: intervals at equal distances.
         local_address: the relay's, "" for ports that are closed.
         suite: of the SRTP that the end sends to the relay; "": none, or none of the relay's.
+        flags: how it is received, in rtpengine's words.
     """
 
     local_port: int
@@ -51,6 +52,7 @@ class StreamReading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     heard_course: tuple[StreamQuality, ...] = ()
     local_address: str = ""
     suite: str = ""
+    flags: tuple[str, ...] = ()
 
     def without_course(self) -> "StreamReading":
         """The same without `heard_course`."""
@@ -62,6 +64,7 @@ class MediumReading(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         flags: what the end and the relay have agreed on, in rtpengine's words.
+        codec: what the end sends, such as PCMU/8000, "" if it is not known.
     """
 
     index: int
@@ -69,6 +72,7 @@ class MediumReading(msgspec.Struct, frozen=True, gc=False):
     proto: str
     streams: tuple[StreamReading, ...]
     flags: tuple[str, ...] = ()
+    codec: str = ""
 
 
 class TagReading(msgspec.Struct, frozen=True, gc=False):
@@ -103,6 +107,7 @@ class Queried(msgspec.Struct, frozen=True, tag="queried"):
         created, last_signal: wall-clock seconds.
         tags: the ends of the call.
         rtp, rtcp: the totals of all streams of `tags`.
+        created_us: microseconds of the second in which it was created.
         complete: False if `tags` were left out, as the reply would be too long with them.
     """
 
@@ -112,6 +117,7 @@ class Queried(msgspec.Struct, frozen=True, tag="queried"):
     rtp: StreamTotals
     rtcp: StreamTotals
     complete: bool = True
+    created_us: int = 0
 
     def without_courses(self) -> "Queried":
         """The same call without how the quality of its streams changed."""

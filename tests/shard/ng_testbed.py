@@ -103,12 +103,16 @@ class NgTestbed(RelayTestbed):
         assert isinstance(result, Queried)
         return result
 
-    def restore(self) -> None:
-        """End the call, and go on with it from its snapshot, as another process does."""
+    def restore(self, change: Callable[[CallSnapshot], CallSnapshot] | None = None) -> None:
+        """End the call, and go on with it from its snapshot, as another process does.
+
+        Arguments:
+            change: what is different in the snapshot.
+        """
         table, now = self.relay.table, time.monotonic()
-        snapshot = written(table, CALL, now=now)
+        snapshot = decode_snapshot(written(table, CALL, now=now))
         self.delete()
-        restore_call(table, decode_snapshot(snapshot), shift_s=0.0, now=now)
+        restore_call(table, change(snapshot) if change else snapshot, shift_s=0.0, now=now)
 
     def query(self, tag: bytes = b"") -> Queried:
         """What is known of the call."""

@@ -2,7 +2,16 @@
 
 import pytest
 
-from nh.commands import BundleOptions, CodecChoice, IceHandling, Offer, OfferOptions, ShowCall
+from nh.commands import (
+    Answer,
+    BundleOptions,
+    CodecChoice,
+    DtlsOptions,
+    IceHandling,
+    Offer,
+    OfferOptions,
+    ShowCall,
+)
 from nh.errors import NhError, Unsupported, UnusableSdp
 from nh.results import CallDetail, Rewritten
 from tests.rtcp import receiver_report, report_block, sender_report
@@ -17,6 +26,7 @@ from tests.shard.bundled_call import (
 )
 from tests.shard.conftest import MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, Savings, places
+from tests.shard.offering_ends import FINGERPRINT
 from tests.sip.sdp import MediaLine, write_sdp
 from tests.srtp.phone import SrtpPhone
 from tests.webrtc.bundle_phone import (
@@ -182,6 +192,36 @@ def without_keys(sdp: bytes, medium: int) -> bytes:
     lines = media[medium].splitlines(keepends=True)
     media[medium] = b"".join(line for line in lines if not line.startswith(b"a=crypto"))
     return b"m=".join([head, *media])
+
+
+@pytest.mark.parametrize("bundle_only", [False, True])
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_answer_that_is_to_have_no_dtls_takes_the_key_of_a_bundle(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer], *, bundle_only: bool, restored: bool
+) -> None:
+    """As of an offer without a bundle: the answer had a fingerprint all the same, and a warning."""
+    keys = SrtpPhone(phone.peer)
+    both = (crypto_of(keys), FINGERPRINT, "setup:actpass")
+    sdp = phone.sdp(*both, bundle_only=bundle_only, proto="RTP/SAVPF").encode()
+    to_plain = places(ng.offer(sdp, transport_protocol="RTP/AVP", mux_demux=True))
+    if restored:
+        ng.restore()
+    answer = Answer(
+        CALL, b"alice", b"bob", b"", plain_sdp(plain).encode(), OfferOptions(dtls=DtlsOptions(off=True))
+    )
+    result = ng.relay.execute(answer)
+    assert isinstance(result, Rewritten)
+    assert not result.warning
+    assert b"a=group:BUNDLE a v\r\n" in result.sdp
+    assert b"fingerprint" not in result.sdp
+    keys.learn(result.sdp[: result.sdp.index(b"m=video")])
+    for medium, (peer, to) in enumerate(zip(plain, to_plain, strict=True)):
+        packet = phone.packet(medium, b"from the bundle")
+        keys.send(packet, places(result.sdp)[0])
+        assert ng.receive(peer)[0] == packet
+        packet = plain_packet(medium, 1, b"to the bundle")
+        peer.send_raw(packet, to)
+        assert keys.read(ng.receive(phone.peer)[0]) == packet
 
 
 @pytest.mark.parametrize("bundle_only", [False, True])

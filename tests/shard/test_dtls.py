@@ -22,7 +22,7 @@ from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import rtp
 from tests.srtp.phone import SrtpPhone
-from tools.harness.media_peer import MediaPeer
+from tools.harness.media_peer import RTP, MediaPeer
 from tools.rtpload.openssl_end import OpensslEnd
 
 PROFILES = ("SRTP_AES128_CM_SHA1_32", "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM")
@@ -364,6 +364,21 @@ def test_calls_that_end_within_a_handshake_leave_room_for_others(
     testbed.turn_until(lambda: budget.running == before + 1, "the relay has begun")
     testbed.delete()
     testbed.turn_until(lambda: budget.running == before, "it has ended")
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_reading_says_who_begins_and_whether_the_certificate_was_right(
+    phones: Phones, *, active: bool
+) -> None:
+    testbed, alice, bob = phones
+    call = DtlsCall(testbed, DtlsPhone(alice), bob)
+    role = call.begin_by_phone(dtls=DtlsOptions(active=active))
+    secure, plain = testbed.query().tags
+    assert secure.media[0].flags[-2:] == ("DTLS-SRTP", f"DTLS role {role}")
+    assert (secure.media[0].streams[RTP].flags, plain.media[0].flags) == ((), ("send", "recv"))
+    call.agrees()
+    secure, _ = testbed.query().tags
+    assert secure.media[0].streams[RTP].flags == ("DTLS fingerprint verified",)
 
 
 # --- flags of an answer -----------------------------------------------------------------------------------

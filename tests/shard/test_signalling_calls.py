@@ -1,16 +1,20 @@
 """nh.shard.ng.signalling: calls of ng over real sockets: who hears whom, and from where."""
 
+from typing import Any
+
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import IceHandling, ShowCall, TransactionKey
+from nh.commands import Answer, IceHandling, OfferOptions, ShowCall, TransactionKey
 from nh.errors import LimitReached, PortsExhausted, Refused, UnknownCall
-from nh.results import CallDetail
+from nh.results import CallDetail, Rewritten
+from nh.shard.ng.signalling import UNKNOWN_FROM_TAG
+from tests.calls.rtp import DTMF, OPUS, PCMA, PCMU, rtp_packet
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
 from tests.shard.offering_ends import KEY, SUITE
 from tests.shard.testbed import PACKET, V4, shuts_out
-from tests.sip.sdp import MediaLine
+from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 ALICE = "127.0.0.11"
@@ -21,6 +25,7 @@ MALLORY = "127.0.0.66"
 NO_ADDRESS = b"v=0\r\no=- 1 1 IN IP4 127.0.0.22\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 SECURE = NO_ADDRESS.replace(b"RTP/AVP", b"RTP/SAVP") + b"c=IN IP4 127.0.0.22\r\n"
 """SRTP without a key, which cannot be converted."""
+Phones = tuple[NgTestbed, MediaPeer, MediaPeer]
 
 NG_INTERFACES = (Interface("default", V4, V4),)
 
@@ -33,6 +38,11 @@ def alice(make_peer: MakePeer) -> MediaPeer:
 @pytest.fixture
 def bob(make_peer: MakePeer) -> MediaPeer:
     return make_peer(BOB)
+
+
+@pytest.fixture
+def phones(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> Phones:
+    return ng, alice, bob
 
 
 @pytest.fixture
@@ -377,6 +387,43 @@ def test_a_reading_of_one_end_has_those_that_it_talks_to(
     assert ng.query(b"dave").tags == ()
 
 
+def test_an_answer_to_an_unknown_tag_is_one_to_the_only_end_that_has_offered(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """As from a back-to-back user agent that gives the tag of its other side; rtpengine takes it, too."""
+    to_bob = ng.offer(alice)
+    answer = Answer(CALL, b"changed", b"bob", b"", write_sdp([line(bob)]).encode(), OfferOptions())
+    early = ng.relay.execute(answer)
+    assert isinstance(early, Rewritten)
+    assert early.warning == UNKNOWN_FROM_TAG
+    ng.talk(alice, bob, NgTalk(early.sdp, to_bob))
+    final = ng.answer(bob, to=b"changed")
+    assert places(final) == places(early.sdp)
+    to_alice = ng.offer(bob, tag=b"bob", to=b"alice")
+    ng.talk(alice, bob, NgTalk(to_alice, ng.answer(alice, tag=b"alice", to=b"changed")))
+    assert {end.tag for end in ng.query().tags} == {b"alice", b"bob"}
+
+
+def test_an_answer_to_an_unknown_tag_is_refused_where_several_ends_wait(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, carol: MediaPeer
+) -> None:
+    ng.offer(alice)
+    ng.offer(carol, tag=b"carol")
+    with pytest.raises(UnknownCall):
+        ng.answer(bob, to=b"changed")
+    ng.answer(bob, to=b"carol")
+    ng.answer(bob, to=b"changed")
+    assert [end.dialogs_with for end in ng.query(b"bob").tags if end.tag == b"bob"] == [(b"carol", b"alice")]
+
+
+def test_an_end_answers_no_offer_of_its_own_by_an_unknown_tag(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng.offer(alice)
+    with pytest.raises(UnknownCall):
+        ng.answer(alice, tag=b"alice", to=b"changed")
+
+
 def test_a_reading_has_what_came_before_a_phone_moved(
     ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
@@ -442,6 +489,41 @@ def test_a_reading_says_how_an_end_has_srtp_and_ice_with_the_relay(
     assert plain.media[0].flags == ("send", "recv")
     assert {stream.suite for stream in secure.media[0].streams} == {SUITE}
     assert {stream.suite for stream in plain.media[0].streams} == {""}
+
+
+def test_a_reading_says_which_codec_an_end_sends(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+    """Events are no codec."""
+    described = ("rtpmap:111 opus/48000/2", "rtpmap:101 telephone-event/8000")
+    (to_alice,) = ng.connect([line(alice, *described)], [line(bob, *described)]).alice_sends_to
+    assert {end.media[0].codec for end in ng.query().tags} == {""}
+    for number, (payload_type, codec) in enumerate(
+        ((PCMU, "PCMU/8000"), (PCMA, "PCMA/8000"), (OPUS, "opus/48000/2"))
+    ):
+        ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 960 * number, payload_type=payload_type))
+        sender, receiver = ng.query().tags
+        assert (sender.media[0].codec, receiver.media[0].codec) == (codec, "")
+    ng.passes(alice, to_alice, bob, RTP, rtp_packet(3, 2880, payload_type=DTMF))
+    assert {end.media[0].codec for end in ng.query().tags} == {""}
+
+
+@pytest.mark.parametrize(
+    ("option", "medium", "stream"),
+    [
+        ("asymmetric", ("asymmetric", "send", "recv"), ()),
+        ("strict_source", ("send", "recv"), ("strict source address",)),
+        ("media_handover", ("send", "recv"), ("media handover",)),
+    ],
+)
+def test_a_reading_says_whose_packets_are_taken(
+    phones: Phones, option: str, medium: tuple[str, ...], stream: tuple[str, ...]
+) -> None:
+    ng, alice, bob = phones
+    options: dict[str, Any] = {option: True}
+    ng.offer(alice, **options)
+    ng.answer(bob)
+    caller, callee = ng.query().tags
+    assert (caller.media[0].flags, caller.media[0].streams[RTP].flags) == (medium, stream)
+    assert (callee.media[0].flags, callee.media[0].streams[RTP].flags) == (("send", "recv"), ())
 
 
 def test_an_offer_without_an_answer_can_be_read(ng: NgTestbed, alice: MediaPeer) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from nh.calls.interfaces import Interface
+from nh.calls.snapshots.call import CallSnapshot
 from nh.commands import Answer, DtlsOptions, Feature, IceHandling, Offer, OfferOptions, SdesOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
@@ -214,6 +216,111 @@ def test_an_end_that_says_the_same_again_stays_where_it_is_met(
     assert before[0][0] == V6
     ng.offer(sdp, to=b"bob", **flags)
     assert places(ng.answer(bob)) == before
+
+
+def hold(sdp: bytes) -> bytes:
+    """The SDP of an end of IPv6 that is on hold as phones had it once."""
+    return sdp.replace(b"c=IN IP6 ::1", b"c=IN IP4 0.0.0.0")
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_end_that_comes_back_from_a_hold_in_another_address_family_is_met_there(
+    make_ng: MakeNg, make_peer: MakePeer, ipv6: None, *, restored: bool
+) -> None:
+    """0.0.0.0 counted as an address of IPv4, so nothing had changed when the phone was there."""
+    ng = make_ng(Interface("both", V4, V4), Interface("both", V6, V6))
+    six, four, bob = make_peer(V6), make_peer(V4), make_peer(V4)
+    ng.connect(six, bob, family=4)
+    ng.offer(hold(write_sdp([line(six)]).encode()), to=b"bob")
+    assert places(ng.answer(bob))[0][0] == V6
+    if restored:
+        ng.restore()
+    to_bob = ng.offer(four, to=b"bob")
+    to_alice = ng.answer(bob)
+    assert places(to_alice)[0][0] == V4
+    ng.talk(four, bob, NgTalk(to_alice, to_bob))
+
+
+def test_an_end_that_answers_on_hold_is_met_in_the_address_family_that_it_says_later(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("both", V4, V4), Interface("both", V6, V6))
+    assert places(ng.offer(alice, family=6))[0][0] == V6
+    ng.answer([MediaLine("0.0.0.0", bob.port)])
+    to_alice = ng.offer(bob, tag=b"bob", to=b"alice")
+    to_bob = ng.answer(alice, tag=b"alice", to=b"bob")
+    assert places(to_bob)[0][0] == V4
+    ng.talk(alice, bob, NgTalk(to_alice, to_bob))
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_an_end_that_is_met_in_another_address_family_than_its_sdp_stays_there_over_a_hold(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None, *, restored: bool
+) -> None:
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    sdp = write_sdp([line(make_peer(V6))]).encode()
+    before = ng.connect(sdp, bob, direction=("four", "four")).alice_sends_to
+    ng.offer(hold(sdp), to=b"bob")
+    ng.answer(bob)
+    if restored:
+        ng.restore()
+    ng.offer(sdp, to=b"bob")
+    assert places(ng.answer(bob)) == before
+
+
+def without_families(snapshot: CallSnapshot) -> CallSnapshot:
+    """One of an nh that did not remember the address families of ends."""
+    assert snapshot.offers is not None
+    replace = msgspec.structs.replace
+    parties = [replace(each, family=0) for each in snapshot.offers.parties]
+    return replace(snapshot, offers=replace(snapshot.offers, parties=parties))
+
+
+def test_an_end_that_an_earlier_nh_has_met_in_another_address_family_stays_there(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    six = make_peer(V6)
+    before = ng.connect(six, bob, direction=("four", "four")).alice_sends_to
+    ng.restore(without_families)
+    ng.offer(six, to=b"bob")
+    assert places(ng.answer(bob)) == before
+
+
+def test_a_medium_on_hold_tells_nothing_of_the_address_family_of_its_end(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("four", V4, V4), Interface("six", V6, V6))
+    six = make_peer(V6)
+    audio, video = MediaLine("0.0.0.0", 4000), line(six, kind="video")
+    ng.offer([audio, video])
+    to_alice = ng.answer([line(bob), line(bob, kind="video")])
+    assert {address for address, _ in places(to_alice)} == {V6}
+
+
+def test_an_end_on_hold_is_met_in_its_address_family_on_another_interface(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(Interface("one", V4, V4), Interface("one", V6, V6), Interface("two", NEAR, NEAR))
+    six = make_peer(V6)
+    ng.connect(six, bob, direction=("two", "two"))
+    ng.offer(hold(write_sdp([line(six)]).encode()), to=b"bob", direction=("one", "two"))
+    assert places(ng.answer(bob))[0][0] == V6
+
+
+def test_an_end_is_met_in_its_address_family_on_another_interface_of_the_other_ones_choice(
+    make_ng: MakeNg, make_peer: MakePeer, alice: MediaPeer, ipv6: None
+) -> None:
+    """The address family of the offerer decided, so an end of IPv6 had an address of IPv4 to send to."""
+    ng = make_ng(
+        Interface("one", V4, V4),
+        Interface("one", V6, V6),
+        Interface("two", NEAR, NEAR),
+        Interface("two", V6, V6),
+    )
+    ng.offer(alice, direction=("one", "one"), family=6)
+    ng.answer(make_peer(V6))
+    assert places(ng.offer(alice, to=b"bob", direction=("one", "two")))[0][0] == V6
 
 
 def test_an_end_is_met_in_the_address_family_of_its_sip_if_that_counts(

@@ -61,6 +61,7 @@ READING = Queried(
     ),
     rtp=StreamTotals(12, 12 * 172, 2),
     rtcp=StreamTotals(1, 172, 2),
+    created_us=250_000,
 )
 
 
@@ -86,6 +87,7 @@ def test_a_query_tells_tags_media_streams_and_totals() -> None:
         b"RTCP": {b"packets": 1, b"bytes": 172, b"errors": 2},
     }
     assert (answered[b"created"], answered[b"last signal"], answered[b"SSRC"]) == (1402064111, 1402064116, {})
+    assert answered[b"created_us"] == 250_000
     tag = answered[b"tags"][b"a"]
     assert (tag[b"tag"], tag[b"label"], tag[b"in dialogue with"]) == (b"a", b"caller", b"b")
     (medium,) = tag[b"medias"]
@@ -103,8 +105,11 @@ def test_a_query_tells_tags_media_streams_and_totals() -> None:
 
 def test_a_query_tells_what_has_been_agreed_on() -> None:
     replace = msgspec.structs.replace
-    keyed = replace(stream(1, 5), local_address="192.0.2.9", suite="AES_CM_128_HMAC_SHA1_80")
-    media = (MediumReading(1, "audio", "RTP/SAVP", (keyed, stream(2, 1)), ("send", "SDES")),)
+    keyed = replace(
+        stream(1, 5), local_address="192.0.2.9", suite="AES_CM_128_HMAC_SHA1_80", flags=("kernelized",)
+    )
+    streams = (keyed, stream(2, 1))
+    media = (MediumReading(1, "audio", "RTP/SAVP", streams, ("send", "SDES"), "PCMU/8000"),)
     tag = replace(READING.tags[0], media=media, dialogs_with=(b"b", b"c"), branch=b"z9hG4bK")
     (answered,) = reply(QUERY, replace(READING, tags=(tag,)))[b"tags"].values()
     others = [{b"tag": each, b"type": b"offer/answer"} for each in (b"b", b"c")]
@@ -112,9 +117,11 @@ def test_a_query_tells_what_has_been_agreed_on() -> None:
     assert answered[b"via-branch"] == b"z9hG4bK"
     (medium,) = answered[b"medias"]
     assert medium[b"flags"] == [b"initialized", b"send", b"SDES"]
+    assert medium[b"codec"] == b"PCMU/8000"
     rtp, rtcp = medium[b"streams"]
     assert (rtp[b"local address"], rtp[b"family"]) == (b"192.0.2.9", b"IPv4")
     assert rtp[b"crypto suite"] == b"AES_CM_128_HMAC_SHA1_80"
+    assert rtp[b"flags"] == [b"RTP", b"filled", b"confirmed", b"kernelized"]
     assert not {b"local address", b"family", b"crypto suite"} & rtcp.keys()
 
 

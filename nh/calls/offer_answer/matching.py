@@ -89,6 +89,30 @@ def find_answered(participants: Participants, from_tag: bytes, to_tag: bytes, br
     return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
 
 
+def tag_of_offerer(participants: Participants, from_tag: bytes, to_tag: bytes) -> bytes:
+    """The tag of the end whose offer an answer is to: that of the only other one if none has what it names.
+
+    rtpengine takes such an answer, too; it pairs the answerer with an end of its own then, so media come from
+    other ports than they go to.
+
+    Args:
+        participants: those of the call.
+        from_tag: the tag that the answer names.
+        to_tag: the tag of the answerer.
+
+    Raises:
+        UnknownCall: no other end waits for an answer, or several do; nor is there just one that has begun.
+    """
+    if participants.with_tag(from_tag):
+        return from_tag
+    others = [party for party in participants.parties if party.tag != to_tag]
+    waiting = [party for party in others if party.waiting_since is not None]
+    tags = {party.tag for party in waiting or others if waiting or party.side is Side.FROM}
+    if len(tags) != 1:
+        raise UnknownCall("no party of the call has this tag")
+    return tags.pop()
+
+
 def _find_known(participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party | None:
     """The party that tags and branch show; None: they show none."""
     dialog = participants.find_dialog(from_tag, to_tag, branch)

@@ -72,6 +72,8 @@ class Party(Blockable):
         blocks: what of this end's media is not forwarded.
         interface: where the relay meets this end (ng's direction).
         peer_interface: where the relay meets the end that it last offered to.
+        family: the address family, 4 or 6, that its SDP had when the relay last chose where to meet it, as ng
+            has it do; 0: none yet.
         groups: the current socket group of each medium; None where a medium is not relayed.
         superseded: (medium, group) of the groups that its own unanswered offer replaced, while sessions
             still use them.
@@ -106,6 +108,7 @@ class Party(Blockable):
         "created",
         "delete_at",
         "ended_totals",
+        "family",
         "forms",
         "groups",
         "holds",
@@ -145,6 +148,7 @@ class Party(Blockable):
         self.blocks = NOTHING_BLOCKED
         self.interface: Interface | None = None
         self.peer_interface: Interface | None = None
+        self.family = 0
         self.groups: tuple[SocketGroup | None, ...] = ()
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
         self.holds: Mapping[int, Media] = NO_HOLDS
@@ -192,6 +196,7 @@ class Party(Blockable):
         self.signalled, self.waiting_since = other.signalled, other.waiting_since
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
+        self.family = other.family
         self.offered, self.mux, self.holds = other.offered, other.mux, NO_HOLDS
         self.forms = other.forms
         self.bundles, self.relay_offer = other.bundles, other.relay_offer

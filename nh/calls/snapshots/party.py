@@ -73,6 +73,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     offered_forms: _Forms = ()
     muxes: Annotated[tuple[bool, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
     with_ice: bool = False
+    family: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -110,6 +111,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.relay_offer.forms,
             party.muxes,
             party.with_ice,
+            party.family,
         )
 
     @property
@@ -149,6 +151,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.blocks = blocks_of(blocked=self.blocked, dtmf_blocked=self.dtmf_blocked, silenced=self.silenced)
         party.interface, party.peer_interface = self.interface, self.peer_interface
         party.groups = tuple([None if index is None else groups[index] for index in self.groups])
+        party.family = self.family
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
         holds = {medium: media.rebuild() for medium, media in self.holds.items()}
         party.holds = holds or NO_HOLDS

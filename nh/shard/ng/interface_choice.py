@@ -30,6 +30,7 @@ class InterfacePair(NamedTuple):
         near: where the relay receives from the sender of the offer.
         far: where it receives from the other party.
         near_further, far_further: beside these, where ICE offers further candidates.
+        family: of the sender, see Party.family; 0: the offer does not say.
         warning: for the client, "" if there is none.
     """
 
@@ -37,6 +38,7 @@ class InterfacePair(NamedTuple):
     far: Interface
     near_further: tuple[Interface, ...]
     far_further: tuple[Interface, ...]
+    family: int
     warning: str
 
     def note(self, sender: Party, receiver: Party | None) -> None:
@@ -76,7 +78,8 @@ class InterfaceChoice:
         sender: Party | None,
         receiver: Party | None,
         *,
-        moved_to: int = 0,
+        said: int = 0,
+        known: int = 0,
         call_id: bytes = b"",
     ) -> InterfacePair:
         """The interfaces of an offer. An unknown name means the default, as in rtpengine, and a warning.
@@ -86,31 +89,34 @@ class InterfaceChoice:
 
         Args:
             options: the options of the command.
-            family: address family of the SDP, 4 or 6.
+            family: address family of the SDP, 4 or 6, from which a new sender is met.
             sender: the party that offers, None if it is new.
             receiver: the same of the other party.
-            moved_to: see family_moved_to().
+            said: the family that the sender says it is in now, 0 if it does not: see said_family().
+            known: see known_family().
             call_id: of the call, for log lines.
 
         Raises:
             Unsupported: there is no interface, or none of the family that the options ask for.
         """
+        told = said or known
+        family = told or family
         near_name, far_name = (*options.direction, *options.direction[-1:], "", "")[:2]
         unknown: list[str] = []
         near = self._choose(near_name, sender.interface if sender else None, 0)
         if near is None:
             near = self._named(near_name, family, unknown) if options.direction else self.default(family)
-        elif moved_to not in (0, near.family):
-            near = self._in_family(near, moved_to, named=bool(near_name))
+        elif said not in (0, near.family, known):
+            near = self._in_family(near, said, named=bool(near_name))
         before = receiver.interface if receiver else sender.peer_interface if sender else None
         far = self._choose(far_name, before, options.family)
         if far is None:
-            wanted = options.family or near.family
+            wanted = options.family or (before or near).family
             far = self._named(far_name or (before or near).name, wanted, unknown)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
         warning = self._warning(unknown, call_id)
-        return InterfacePair(near, far, self.beside(near), self.beside(far), warning)
+        return InterfacePair(near, far, self.beside(near), self.beside(far), told, warning)
 
     def beside(self, interface: Interface) -> tuple[Interface, ...]:
         """The other addresses of the interface's name, in the order of the settings."""

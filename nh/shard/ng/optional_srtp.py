@@ -63,14 +63,11 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
         offerer: its medium `index` is open, or has a key beside DTLS.
         current: what it has agreed on before.
 
-    Returns:
-        None: its media are a bundle, of which the ends agree on the keys of one transport.
-
     Raises:
         Unsupported: `cryptography` is not installed.
     """
     key = offerer.relay_offer.optional_keys[index]
-    if key is None or offerer.bundles:
+    if key is None:
         return None
     require_srtp()
     return sdes.security_of_offer(CryptoAttribute(key.tag, key.master), current, ())

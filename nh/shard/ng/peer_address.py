@@ -3,50 +3,54 @@
 Pure functions between the views of nh.sdp and the domain.
 """
 
+from collections.abc import Iterable
+
+from nh.calls.ip_address import UNSPECIFIED, ip_version, is_address, is_unicast
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
-from nh.ip_address import UNSPECIFIED, ip_version, is_address
 from nh.sdp.description import Medium, SessionDescription
 
 
 def family_of(description: SessionDescription, options: OfferOptions) -> int:
-    """The address family (4 or 6) of the first medium that has an address."""
-    addresses = (_address_of(medium, options) for medium in description.media)
-    return next((ip_version(address) for address in addresses if address), 4)
+    """The address family (4 or 6) of an SDP: of its first address, or else of that by which it is on hold."""
+    held = (medium.connection for medium in description.media if medium.connection in UNSPECIFIED)
+    return told_family(description, options) or ip_version(next(held, None) or "0.0.0.0")
 
 
-def family_moved_to(description: SessionDescription, options: OfferOptions, sender: Party | None) -> int:
-    """The address family (4 or 6) that an end says it is in now; 0: it does not say, or said so before.
+def told_family(description: SessionDescription, options: OfferOptions) -> int:
+    """The address family (4 or 6) of the first address in an SDP, of a candidate, too; 0: there is none."""
+    return _first_family(description.media, options)
+
+
+def said_family(description: SessionDescription, options: OfferOptions) -> int:
+    """The address family (4 or 6) that the author of an offer says it is in now; 0: it does not say.
 
     With ICE its address is one candidate of many, and one of a hold is no address. Where the client names the
     interface, an end may be met in another family than its SDP says from the beginning on.
-
-    Args:
-        description: its offer.
-        options: of the command.
-        sender: the end, None if it is new.
     """
-    for medium in description.media:
-        connection = medium.connection
-        if connection is None or connection in UNSPECIFIED or medium.ice or not medium.port:
-            continue
-        address = _address_of(medium, options)
-        if address:
-            family = ip_version(address)
-            return 0 if family == _family_before(sender) else family
-    return 0
+    return _first_family((each for each in description.media if each.port and not each.ice), options)
 
 
-def _family_before(party: Party | None) -> int:
-    """The address family of what an end announced last, 0 if there is none."""
-    announced = (group.media[0].address for group in (party.groups if party else ()) if group is not None)
-    return next((ip_version(address) for address in announced if is_address(address)), 0)
+def known_family(party: Party | None) -> int:
+    """The address family (4 or 6) of an end, see Party.family; 0: it is not known.
+
+    A snapshot of an nh that did not remember it has that of the end's last SDP.
+    """
+    if party is None or party.family:
+        return 0 if party is None else party.family
+    announced = (group.media[0].address for group in party.groups if group is not None)
+    return next((ip_version(address) for address in announced if is_unicast(address)), 0)
+
+
+def _first_family(media: Iterable[Medium], options: OfferOptions) -> int:
+    """The address family of the first medium that has an address, 0 if none has."""
+    return next((ip_version(address) for each in media if (address := _address_of(each, options))), 0)
 
 
 def _address_of(medium: Medium, options: OfferOptions) -> str:
     """The IP address that counts for a medium, "" if none is known: a host name tells no address family."""
     address = believed_address(medium, options) or medium.connection or ""
-    return address if is_address(address) else ""
+    return address if is_address(address) and address not in UNSPECIFIED else ""
 
 
 def believed_address(medium: Medium, options: OfferOptions) -> str | None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from nh.calls.drop import Drop
+from nh.calls.dtls_security import DtlsSecurity
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
@@ -55,6 +57,7 @@ def query_call(
     streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
     return Queried(
         created=int(created + wall_offset_s),
+        created_us=int((created + wall_offset_s) % 1 * 1e6),
         last_signal=int(offers.last_signal + wall_offset_s),
         tags=tags,
         rtp=_total([each for each in streams if each.component == 1]),
@@ -110,12 +113,14 @@ def _with_agreements(
     media = []
     for medium in reading.media:
         index = medium.index - 1
+        legs = [leg for _, leg in _legs(ours, index)]
         streams = [
-            replace(each, local_address=leg.socket.local.address, suite=_suite(leg))
-            for each, (_, leg) in zip(medium.streams, _legs(ours, index), strict=False)
+            replace(each, local_address=leg.socket.local.address, suite=_suite(leg), flags=_reception(leg))
+            for each, leg in zip(medium.streams, legs, strict=False)
         ]
         streams += medium.streams[len(streams) :]  # of ended sessions
-        media.append(replace(medium, streams=tuple(streams), flags=_flags(parties, index)))
+        codec = next(filter(None, map(_codec, legs)), "")
+        media.append(replace(medium, streams=tuple(streams), flags=_flags(parties, index), codec=codec))
     return replace(
         reading,
         media=tuple(media),
@@ -175,14 +180,20 @@ def _flags(parties: Sequence[Party], index: int) -> tuple[str, ...]:
     group = None if party is None else party.find_group(index)
     if party is None or group is None:
         return ()
-    media, security = group.media[0], group.security
+    media, security, ice = group.media[0], group.security, group.ice
+    dtls = security if isinstance(security, DtlsSecurity) else None
     found = {
+        "asymmetric": party.policy is SourcePolicy.ASYMMETRIC,
         "send": not media.paused,
         "recv": not media.mute,
         "rtcp-mux": index < len(party.muxes) and party.muxes[index],
-        "DTLS-SRTP": security is not None and security.dtls is not None,
-        "SDES": security is not None and security.dtls is None,
-        "ICE": group.ice is not None,
+        "DTLS-SRTP": dtls is not None,
+        "DTLS role active": dtls is not None and dtls.parameters.active,
+        "DTLS role passive": dtls is not None and not dtls.parameters.active,
+        "SDES": security is not None and dtls is None,
+        "ICE": ice is not None,
+        "trickle ICE": ice is not None and "trickle" in ice.options,
+        "ICE-lite peer": ice is not None and ice.remote_lite,
     }
     return tuple([name for name, agreed in found.items() if agreed])
 
@@ -241,6 +252,32 @@ def _suite(leg: Leg) -> str:
     """Of what the end of a leg sends to the relay; "" if the relay has no key for that."""
     receiver = leg.security.receiver if leg.security is not None else None
     return receiver.master.suite.name if receiver is not None else ""
+
+
+def _reception(leg: Leg) -> tuple[str, ...]:
+    """How the relay receives from the end of a leg, in rtpengine's words and order."""
+    security = leg.security
+    found = {
+        "kernelized": leg.offload is not None,
+        "DTLS fingerprint verified": security is not None
+        and security.dtls is not None
+        and security.receiver is not None,
+        "strict source address": leg.policy in (SourcePolicy.LEARNED, SourcePolicy.STRICT),
+        "media handover": leg.policy is SourcePolicy.HANDOVER,
+    }
+    return tuple([name for name, applies in found.items() if applies])
+
+
+def _codec(leg: Leg) -> str:
+    """The codec that the end of a leg sends now, as in a=rtpmap; "" if that is not known.
+
+    Events and comfort noise are none. Opus has two channels always (RFC 7587 7), the others of phones one.
+    """
+    latest, known = leg.meter.latest if leg.meter is not None else None, leg.payload_types
+    if latest is None or known is None or latest.payload_type not in known.clocks:
+        return ""
+    encoding, clock_hz = known.encodings[latest.payload_type], known.clocks[latest.payload_type]
+    return f"{encoding}/{clock_hz}/2" if encoding.lower() == "opus" else f"{encoding}/{clock_hz}"
 
 
 def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:

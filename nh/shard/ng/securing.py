@@ -160,7 +160,7 @@ def secure_answer(
     Raises:
         UnusableSdp: it takes nothing that was offered.
     """
-    decided = _decided_by_answer(offerer, options)
+    decided = _decided_by_answer(offerer, options, tagged)
     return [
         _secure_answered(
             medium,
@@ -176,18 +176,23 @@ def secure_answer(
     ]
 
 
-def _decided_by_answer(offerer: Party, options: OfferOptions) -> list[MediaSecurity | None]:
+def _decided_by_answer(
+    offerer: Party, options: OfferOptions, tagged: Mapping[int, int]
+) -> list[MediaSecurity | None]:
     """What the relay has with an offerer for each medium, where DTLS is as the client of the answer wants it.
 
-    Media of one transport have the same still.
+    Media of one transport have the same still, the key of the tagged one.
+
+    Args:
+        offerer, options, tagged: see secure_answer().
     """
     found: dict[int, MediaSecurity] = {}
     for index, security in enumerate(offerer.security):
         if not isinstance(security, DtlsSecurity) or id(security) in found:
             continue
-        by_key = None
-        if options.dtls.off and optional_srtp.has_keys_beside_dtls(offerer, index):
-            by_key = optional_srtp.complete(offerer, index, _security(offerer, index))
+        by_key, first = None, tagged.get(index, index)
+        if options.dtls.off and optional_srtp.has_keys_beside_dtls(offerer, first):
+            by_key = optional_srtp.complete(offerer, first, _security(offerer, first))
         found[id(security)] = by_key or dtls.in_role_of_answer(security, options.dtls)
     return [found.get(id(each), each) for each in offerer.security]
 
@@ -211,7 +216,8 @@ def _secure_answered(
         secured = Secured(_security_of_answer(medium, keys, association, current), lines=(), dtls=())
     if optional_srtp.is_open(offerer, index):
         passes = secured == UNCHANGED and bool(medium.attributes.get("crypto"))
-        completes = options.osrtp_accept and not passes
+        # of a bundle that passes through, the ends agree on the keys of one transport
+        completes = options.osrtp_accept and not passes and not offerer.bundles
         security = optional_srtp.complete(offerer, index, _security(offerer, index)) if completes else None
         secured = secured._replace(completed=security)
     else:

@@ -7,13 +7,14 @@ The domain decides what becomes of calls (nh.calls.offer_answer.offers).
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
 from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
-from nh.calls.offer_answer.matching import find_ends
+from nh.calls.offer_answer.matching import find_ends, tag_of_offerer
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
@@ -51,11 +52,16 @@ from nh.shard.ng.negotiation import (
     read_sdp,
 )
 from nh.shard.ng.offer_ends import OfferEnds
-from nh.shard.ng.peer_address import family_moved_to, family_of
+from nh.shard.ng.peer_address import family_of, known_family, said_family, told_family
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
 from nh.shard.ng.targets import Targets
 from nh.shard.ng.two_forms import Forms, known_forms, read_forms, with_one_form
+
+UNKNOWN_FROM_TAG: Final = (
+    "from-tag: no end of the call has it; the answer is taken as one to the only other end"
+)
+"""The warning of an answer whose `from-tag` is unknown."""
 
 
 class Signalling:
@@ -125,7 +131,8 @@ class Signalling:
             family_of(description, command.options),
             met,
             ends.receiver,
-            moved_to=family_moved_to(description, command.options, met),
+            said=said_family(description, command.options),
+            known=known_family(met),
             call_id=command.call_id,
         )
         negotiated = negotiate_offer(
@@ -181,7 +188,8 @@ class Signalling:
             return Rewritten(command.sdp)
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
-        answered = offers.get_answered(command.from_tag, command.to_tag, command.via_branch)
+        from_tag = tag_of_offerer(offers.participants, command.from_tag, command.to_tag)
+        answered = offers.get_answered(from_tag, command.to_tag, command.via_branch)
         offerer, joint = answered.offerer, answered.dialog
         description = with_one_form(description, offerer.relay_offer.forms)
         wanted = [wanted_transport(command.options)] * len(description.media)
@@ -199,13 +207,15 @@ class Signalling:
             agreed=joint.carriers if joint is not None else NO_CARRIERS,
         )
         sdp, dialog = self._apply_answer(command, offers, answered, negotiated, now=now)
-        offerer, answerer = dialog.party_with(command.from_tag), dialog.party_with(command.to_tag)
+        offerer, answerer = dialog.party_with(from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
         note_answerer(answerer, offerer, offerer.interface)
+        answerer.family = answerer.family or told_family(description, command.options)
         note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
-        return Rewritten(sdp, negotiated.warning, left_out)
+        unknown = "" if from_tag == command.from_tag else UNKNOWN_FROM_TAG
+        return Rewritten(sdp, "; ".join(filter(None, (unknown, negotiated.warning))), left_out)
 
     def _apply_answer(
         self,

@@ -149,6 +149,7 @@ def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
 def _queried(call: Queried, write: Write) -> dict[Any, Any]:
     return {
         "created": call.created,
+        "created_us": call.created_us,
         "last signal": call.last_signal,
         "SSRC": {
             write(b"%d" % rtp.ssrc): _ssrc(rtp, stream) for stream in _streams(call) for rtp in stream.rtp
@@ -227,13 +228,16 @@ def _tag(tag: TagReading, write: Write) -> dict[str, Any]:
 
 
 def _medium(medium: MediumReading) -> dict[str, Any]:
-    return {
+    reply: dict[str, Any] = {
         "index": medium.index,
         "type": medium.kind,
         "protocol": medium.proto,
         "flags": ["initialized", *medium.flags],
         "streams": [_stream(stream) for stream in medium.streams],
     }
+    if medium.codec:
+        reply["codec"] = medium.codec
+    return reply
 
 
 def _stream(stream: StreamReading) -> dict[str, Any]:
@@ -242,6 +246,7 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         flags.append("filled")
     if stream.source:
         flags.append("confirmed")
+    flags += stream.flags
     announced = _endpoint(stream.announced)
     reply: dict[str, Any] = {
         "local port": stream.local_port,
