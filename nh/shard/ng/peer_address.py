@@ -5,9 +5,9 @@ Pure functions between the views of nh.sdp and the domain.
 
 from collections.abc import Iterable
 
-from nh.calls.ip_address import UNSPECIFIED, ip_version, is_address, is_unicast
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
+from nh.ip_address import UNSPECIFIED, ip_version, is_address, is_unicast
 from nh.sdp.description import Medium, SessionDescription
 
 

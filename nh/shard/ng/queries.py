@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from nh.calls.drop import Drop
-from nh.calls.dtls_security import DtlsSecurity
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, ReceivedTotals
+from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.results import (
     MediumReading,
     Queried,
