@@ -70,7 +70,7 @@ $(PLOT): $(DEV)
 	@touch $@
 
 # Where PYTHONDONTWRITEBYTECODE is set, as in many containers, Python writes no bytecode, and each process of nh
-# would compile 290 modules at its start.
+# would compile 300 modules at its start.
 bytecode: $(RUN)
 	@$(BIN)/python -m compileall -q nh tools
 
