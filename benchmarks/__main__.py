@@ -94,9 +94,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     _add_levels(parser)
-    parser.add_argument("--rounds", type=int, default=5, help="of each peer at each number of calls")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round, at least")
-    parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {','.join(NAMES)}")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of each peer at each number of calls (%(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of a round, at least (%(default)s)"
+    )
+    parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {', '.join(NAMES)} (all)")
     for name, each in MEASUREMENTS.items():
         parser.add_argument(
             f"--{name}",
@@ -106,8 +110,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
             default=[],
             help=f"also {each.what}",
         )
-    parser.add_argument("--json", type=Path, help=f"write the results to this file, such as {LATEST}")
-    parser.add_argument("--plot", type=Path, help="draw a chart into this file; needs matplotlib")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help=f"write the results to this file, such as {LATEST}"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw a chart: .png or .svg; needs matplotlib"
+    )
     parser.add_argument("--quick", action="store_true", help="10 calls, one round: does everything work?")
     parser.add_argument(
         "--markdown", action="store_true", help=f"make the tables of {DOCUMENT.name} from --json"
@@ -116,15 +124,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _add_levels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--calls", type=_numbers, default=[100, 500, 2000, 10_000], help="numbers of calls")
+    parser.add_argument(
+        "--calls",
+        type=_numbers,
+        default=[100, 500, 2000, 10_000],
+        help="numbers of calls (100,500,2000,10000)",
+    )
     parser.add_argument(
         "--real-calls",
         type=_numbers,
         default=[100, 200],
-        help="more, at 50 packets/s in each direction of each",
+        help="more, at 50 packets/s in each direction of each (100,200)",
     )
     parser.add_argument(
-        "--rate", type=float, default=20_000.0, help="packets/s of all calls of --calls together"
+        "--rate",
+        type=float,
+        default=20_000.0,
+        help="packets/s of all calls of --calls together (%(default)s)",
     )
     parser.add_argument(
         "--level",

@@ -9,7 +9,13 @@ from typer import rich_utils
 _NARROW: Final = 60
 """In a terminal with fewer columns, a name may be folded, so that the text beside it has room."""
 
-KINDS: Final = {"<str>": "TEXT", "<int>": "N", "<float>": "NUMBER", "<path>": "FILE"}
+KINDS: Final = {
+    "<str>": "TEXT",
+    "<int>": "N",
+    "<float>": "NUMBER",
+    "<path>": "FILE",
+    "<list[str]>": "TEXT",
+}
 """typer's words for the kind of a value, and those of nh's help."""
 
 

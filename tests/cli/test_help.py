@@ -58,7 +58,14 @@ def test_a_narrow_terminal_has_the_whole_names_on_several_lines(name: str) -> No
 
 @pytest.mark.parametrize("name", [*COMMANDS, "load"])
 def test_the_help_says_what_a_value_is_in_words(name: str) -> None:
-    assert not re.search(r"<(str|int|float|bool|path)>", help_of(name, 200))
+    assert not re.search(r"<(list\[)?(str|int|float|bool|path)\b", help_of(name, 200))
+
+
+def test_the_help_of_a_load_has_the_defaults_that_are_no_values() -> None:
+    """Rich takes a text in brackets for a style, and shows nothing of it."""
+    shown = help_of("load", 200)
+    for default in ("loopback", "where ADDRESS is", "any"):
+        assert f"(default: {default})" in shown
 
 
 def test_an_encoding_without_arrows_is_no_reason_to_fail(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ MOST_CPUS: Final = 8192
 
 HELP: Final[dict[str, tuple[str, str]]] = {
     "control": (_RELAY, "protocol of its control socket"),
-    "relay_address": (_RELAY, "where it shall take media [default: loopback]"),
+    "relay_address": (_RELAY, "where it shall take media (default: loopback)"),
     "timeout_s": (_RELAY, "longest time of a command"),
     "relay_pid": (
         _RELAY,
         "process whose CPU and memory are measured, its children too; auto: the nh at ADDRESS",
     ),
-    "runtime_dir": (_RELAY, "nh's runtime directory, for --relay-pid auto [default: where ADDRESS is]"),
+    "runtime_dir": (_RELAY, "nh's runtime directory, for --relay-pid auto (default: where ADDRESS is)"),
     "calls": (_CALLS, "calls at once; with --find-capacity: the number to begin with"),
     "ramp": (_CALLS, "new calls per second at the beginning; 0: as fast as the relay sets them up"),
     "time_s": (_CALLS, "how long the load goes on once all calls are up"),
@@ -63,9 +63,9 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "rtcp_interval_s": (_MEDIA, "mean time between two RTCP reports of a phone"),
     "jitter_ms": (_MEDIA, "send each packet up to so much late, at random"),
     "ipv6": (_MEDIA, "media over IPv6"),
-    "phone_addresses": (_MEDIA, "where the phones are, once for each address [default: loopback]"),
+    "phone_addresses": (_MEDIA, "where the phones are, once for each address (default: loopback)"),
     "processes": (_GENERATOR, "worker processes; 0: as many as the packets and descriptors need"),
-    "cpus": (_GENERATOR, "CPUs for the workers, such as 0,2-5 [default: any]"),
+    "cpus": (_GENERATOR, "CPUs for the workers, such as 0,2-5 (default: any)"),
     "nice": (_GENERATOR, "priority of the workers, -20 to 19: below 0, they go before others"),
     "signallers": (_GENERATOR, "commands under way at once"),
     "drain_s": (_GENERATOR, "longest wait for a call's last packets"),

@@ -93,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hosts", action="store_true", help="two hosts in network namespaces, and faults of hosts"
     )
-    names = ", ".join([*FaultKind, "with --hosts", *HOST_FAULTS])
+    names = f"{', '.join(FaultKind)};\nwith --hosts: {', '.join(HOST_FAULTS)}"
     parser.add_argument(
-        "--fault", action="append", metavar="FAULT", help=f"only this one; repeatable: {names}"
+        "--fault", action="append", metavar="FAULT", help=f"only this one; repeatable:\n{names}"
     )
     parser.add_argument("--ports", help="media ports of the relay, MIN-MAX (default: some that are free)")
     parser.add_argument(
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="how much longer gaps and starts may be, on a host that has other things to do (default: 0)",
     )
-    parser.add_argument("--json", type=Path, help="write the report there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     return parser
 
 
