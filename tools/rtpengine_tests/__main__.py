@@ -37,14 +37,16 @@ def main() -> int:
         "name", nargs="*", help="scripts: sdp-manipulations for t/auto-daemon-tests-sdp-manipulations.pl"
     )
     arguments = parser.parse_args()
-    if INSIDE not in os.environ:
-        command = ["unshare", "--net", sys.executable, "-m", "tools.rtpengine_tests", *sys.argv[1:]]
-        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
-    _set_addresses()
     scripts = [
         arguments.checkout / "t" / f"auto-daemon-tests{name and '-' + name}.pl"
         for name in arguments.name or [""]
     ]
+    if missing := [script for script in scripts if not script.is_file()]:
+        parser.error(f"there is no {missing[0]}: {arguments.checkout} is no checkout, or has no such test")
+    if INSIDE not in os.environ:
+        command = ["unshare", "--net", sys.executable, "-m", "tools.rtpengine_tests", *sys.argv[1:]]
+        return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    _set_addresses()
     with tempfile.TemporaryDirectory(prefix="nh-rtpengine-tests-") as directory:
         for script in scripts:
             _run_script(script, Path(directory))

@@ -73,10 +73,10 @@ def main() -> int:
 def _kinds(hosts: bool, names: Sequence[str] | None) -> tuple[Kind, ...]:
     """The faults of these names, or all. Exits with status 2 for another name."""
     kinds: type[Kind] = HostFault if hosts else FaultKind
-    try:
-        return tuple(map(kinds, names or ())) or (HOST_FAULTS if hosts else FAULTS)
-    except ValueError as exc:
-        _parser().error(f"--fault: {exc}")
+    for name in names or ():
+        if name not in list(kinds):
+            _parser().error(f"--fault: {name!r} is none of {', '.join(kinds)}")
+    return tuple(map(kinds, names or ())) or (HOST_FAULTS if hosts else FAULTS)
 
 
 def _parser() -> argparse.ArgumentParser:

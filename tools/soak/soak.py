@@ -90,6 +90,7 @@ class Soak:
         self._directory = directory
         self._faults: list[Injected] = []
         self._readings: list[Reading] = []
+        self._after: Reading | None = None
         self._findings: list[str] = []
         self._stop = threading.Event()
         self._began_s = time.monotonic()
@@ -112,7 +113,7 @@ class Soak:
                 self._end(subject, idle)
             except (HarnessError, TimeoutError) as exc:
                 self._findings.append(str(exc))
-            after = read(subject.relays)
+            after = self._after or read(subject.relays)
             for relay in subject.relays:
                 relay.close()
                 self._findings += left_behind(relay, had_died=self._plan.hosts)
@@ -184,6 +185,7 @@ class Soak:
                 lambda: not still_taken(subject.relays, idle), "everything is given back", timeout_s=IDLE_S
             )
         self._findings += still_taken(subject.relays, idle)
+        self._after = read(subject.relays)
         for relay in reversed(subject.relays):
             if (status := relay.stop()) != 0:
                 self._findings.append(f"it ended with status {status}. It said:\n{relay.last_output()}")
