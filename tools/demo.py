@@ -34,8 +34,8 @@ from tools.rtp import PACKET_S
 
 LOOPBACK: Final = "127.0.0.1"
 SOCKETS_PER_CALL: Final = 4
-LAST_PACKETS_S: Final = 2.0
-"""How long to wait for what is still on its way at the end."""
+LAST_PACKETS_S: Final = 10.0
+"""How long to wait for what is still on its way at the end, on a busy host."""
 
 
 @dataclasses.dataclass

@@ -26,6 +26,7 @@ def options_of(address: str, **changes: object) -> LoadOptions:
         ramp=0,
         time_s=1,
         rtcp_interval_s=0.1,
+        timeout_s=20,
     )
     return msgspec.structs.replace(options, **changes)
 
@@ -52,7 +53,7 @@ def is_rtp(identity: Identity) -> bool:
 
 def test_a_relay_without_faults_has_none() -> None:
     with lossy_relay() as relay:
-        report = load_packets(relay)
+        report = load_packets(relay, drain_s=20)
         assert sorted(relay.deleted) == sorted(set(relay.deleted))
         assert len(relay.deleted) == CALLS
     assert report.both.sent >= RTP_STREAMS * 40
@@ -115,7 +116,7 @@ def test_nothing_is_listed_unless_asked_for() -> None:
 
 def test_duplicates_are_counted_and_received_once() -> None:
     with lossy_relay(lambda it: Fault(copies=3 if is_rtp(it) and it.number == 7 else 1)) as relay:
-        report = load_packets(relay)
+        report = load_packets(relay, drain_s=20)
     assert report.both.duplicates == 2 * RTP_STREAMS
     assert report.both.received == report.both.sent
     assert report.both.lost == 0
@@ -123,7 +124,7 @@ def test_duplicates_are_counted_and_received_once() -> None:
 
 def test_reordered_packets_are_counted_and_not_lost() -> None:
     with lossy_relay(lambda it: Fault(behind=2 if is_rtp(it) and it.number in (5, 25) else 0)) as relay:
-        report = load_packets(relay)
+        report = load_packets(relay, drain_s=20)
     assert report.both.reordered == 2 * RTP_STREAMS
     assert report.both.lost == 0
     assert report.both.received == report.both.sent

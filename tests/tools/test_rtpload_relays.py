@@ -22,6 +22,9 @@ from tools.rtpload.options import ControlKind, LoadOptions
 from tools.rtpload.report.values import Report
 from tools.survive.background_load import background_load
 
+PATIENCE = {"timeout_s": 20.0, "drain_s": 20.0}
+"""On a busy host a relay takes its time for a command, and for the last packets of a call."""
+
 REPORTS_TOLD = 400
 """So many packets are five reports, each about more than the 50 packets of which it should tell."""
 
@@ -33,7 +36,7 @@ def relay() -> Iterator[Relay]:
 
 
 def load(address: str, control: ControlKind = ControlKind.NETSIP, **changes: object) -> Report:
-    options = {"calls": 10, "time_s": 2.0, "ramp": 0.0, "rtcp_interval_s": 0.2, **changes}
+    options = {"calls": 10, "time_s": 2.0, "ramp": 0.0, "rtcp_interval_s": 0.2, **PATIENCE, **changes}
     return run_load(LoadOptions(address=address, control=control, **options))  # type: ignore[arg-type]
 
 

@@ -99,7 +99,9 @@ def test_calls_are_relayed_by_the_installed_nh_and_its_load_generator(
     environment: Path, relay: Place
 ) -> None:
     directory = {"NH_RUNTIME_DIR": str(relay.directory)}
-    with Program([str(environment / "bin/nh"), "load", "--calls", "2", "--time-s", "0.5"], directory) as load:
+    with Program(
+        [str(environment / "bin/nh"), "load", "--calls", "2", "--time-s", "0.5", "--drain-s", "20"], directory
+    ) as load:
         assert load.wait(90) == 0, load.output
         assert "Every packet arrived." in load.output
 

@@ -15,8 +15,6 @@ SUB_BITS: Final = 8
 MAX_NS: Final = (1 << 40) - 1
 """Longest duration that is told apart, 18 minutes; longer ones count as this."""
 
-_HALF: Final = 1 << (SUB_BITS - 1)
-
 
 def bucket_of(value_ns: int) -> int:
     """The bucket of a duration.
