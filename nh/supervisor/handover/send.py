@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -17,9 +17,13 @@ from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.handover.settings import encode_settings
 from nh.supervisor.host.locked_dir import Lock
+from nh.supervisor.host.room import when_there_is_room
 from nh.supervisor.shards.drain import DrainPolicy
 
 logger = logging.getLogger(__name__)
+
+SHORT_S: Final = 5.0
+"""So long a step waits for room: the calls have no supervisor meanwhile, and nothing is undone any more."""
 
 
 class HandoverState(NamedTuple):
@@ -90,9 +94,10 @@ def send_handover(end: socket.socket, state: HandoverState) -> None:
     If some connections cannot be sent, for want of room, the handover goes on: their clients connect again.
 
     Raises:
-        OSError: the other end is gone.
+        OSError: the other end is gone, or there is no room for SHORT_S.
     """
-    socket.send_fds(end, [encode(state.message)], list(state.fds))
+    record = [encode(state.message)]
+    when_there_is_room(lambda: socket.send_fds(end, record, list(state.fds)), SHORT_S)
     end.setblocking(False)
     try:
         for protocol, fds in state.connections.items():
@@ -113,15 +118,16 @@ def execute_next(state: HandoverState, argv: Sequence[str]) -> NoReturn:
         argv: the program and its arguments.
 
     Raises:
-        OSError: the program cannot be executed.
+        OSError: the program cannot be executed, or there is no room for SHORT_S.
     """
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = when_there_is_room(lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET), SHORT_S)
     with near, far:
         send_handover(near, state)
         os.set_inheritable(far.fileno(), True)
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(argv[0], list(argv), {**os.environ, VARIABLE: str(far.fileno())})
+        environment = {**os.environ, VARIABLE: str(far.fileno())}
+        when_there_is_room(lambda: os.execve(argv[0], list(argv), environment), SHORT_S)
 
 
 def own_argv(shards: int | None = None) -> list[str]:

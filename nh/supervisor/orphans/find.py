@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from nh.errors import NotNow
 from nh.ipc.peer import peer_of
 from nh.reasons import SHORTAGES, reason, shortage
+from nh.supervisor.host.room import when_there_is_room
 from nh.supervisor.orphans.client import ANSWER_S, HandoverFailed, OrphanClient, kill_shard
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
     """
     found: list[OrphanClient] = []
     try:
-        _find(_when_there_is_room(lambda: _handover_sockets(directory)), found)
+        _find(_in_room(lambda: _handover_sockets(directory)), found)
     except BaseException:
         for orphan in found:
             orphan.close()
@@ -54,7 +55,7 @@ def _handover_sockets(directory: Path) -> list[Path]:
 def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
     for path in paths:
         try:
-            sock = _when_there_is_room(functools.partial(_connect, path))
+            sock = _in_room(functools.partial(_connect, path))
         except (ConnectionRefusedError, FileNotFoundError):
             _remove(path)
             continue
@@ -86,22 +87,22 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _when_there_is_room(step: Callable[[], T]) -> T:
-    """Do a step, again and again for ANSWER_S while this process has no descriptors or memory for it.
+def _in_room(step: Callable[[], T]) -> T:
+    """Do a step when there is room for it.
 
     An orphan that was left out would keep the ports of its calls, and those could not be restored from the
     store.
+
+    Raises:
+        NotNow: there is none for ANSWER_S.
+        OSError: the step fails for another reason.
     """
-    give_up_at = time.monotonic() + ANSWER_S
-    while True:
-        try:
-            return step()
-        except OSError as exc:
-            if exc.errno not in SHORTAGES:
-                raise
-            if time.monotonic() >= give_up_at:
-                raise NotNow(f"the calls of the shards before cannot be taken over: {shortage(exc)}") from exc
-        time.sleep(RETRY_S)
+    try:
+        return when_there_is_room(step, ANSWER_S)
+    except OSError as exc:
+        if exc.errno in SHORTAGES:
+            raise NotNow(f"the calls of the shards before cannot be taken over: {shortage(exc)}") from exc
+        raise
 
 
 def _connect(path: Path) -> socket.socket:
