@@ -1,7 +1,6 @@
 """`nh config`: the settings that `nh run` would have, and where each one comes from."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import typer
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
 from nh.config import Settings
-from nh.config.sources import DEFAULT, plain_settings, read_settings, unknown_variables
+from nh.config.sources import DEFAULT, LoadedSettings, plain_settings, read_settings, unknown_variables
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.settings_in_force import read_in_force
 
@@ -25,11 +24,19 @@ class Shown(NamedTuple):
         value: a secret is replaced (nh.config.sources.SECRET).
         origin: FILE:LINE, "environment", "command line" or "default".
         effective: what an empty value, or 0, amounts to here; "": the value says it itself.
+        without_effect: the origins of other values, which this one goes before.
     """
 
     value: Any
     origin: str
     effective: str
+    without_effect: tuple[str, ...] = ()
+
+    @property
+    def comment(self) -> str:
+        """What is said of the value."""
+        others = f"; not that of {', '.join(self.without_effect)}" if self.without_effect else ""
+        return f"{self.origin}{others}{f'; here {self.effective}' if self.effective else ''}"
 
 
 @takes_settings
@@ -43,13 +50,12 @@ def config(config: SettingsFile = None, as_json: AsJson = False, **settings: Any
     loaded = read_settings(flags=settings, file=config)
     if loaded.file is None and (other := _file_of_running(loaded.settings.runtime_path)):
         typer.echo(f"nh: the nh that runs has read {other}: add --config {other} to print it, too", err=True)
-    shown = shown_settings(loaded.settings, loaded.origins)
+    shown = shown_settings(loaded)
     if as_json:
         typer.echo(msgspec.json.encode({name: each._asdict() for name, each in shown.items()}))
         return
     for name, each in shown.items():
-        here = f"; here {each.effective}" if each.effective else ""
-        typer.echo(f"{f'{name} = {_toml(each.value)}':<34} # {each.origin}{here}")
+        typer.echo(f"{f'{name} = {_toml(each.value)}':<34} # {each.comment}")
 
 
 def _file_of_running(runtime_path: Path) -> str:
@@ -62,17 +68,17 @@ def _file_of_running(runtime_path: Path) -> str:
     return in_force.file if running_pid(runtime_path) is not None else ""
 
 
-def shown_settings(settings: Settings, origins: Mapping[str, str]) -> dict[str, Shown]:
-    """All settings by name; secrets are not in it.
-
-    Args:
-        settings: the settings.
-        origins: as read_settings() gives them.
-    """
-    effective = _effective(settings)
+def shown_settings(loaded: LoadedSettings) -> dict[str, Shown]:
+    """All settings by name; secrets are not in it."""
+    effective = _effective(loaded.settings)
     return {
-        name: Shown(value, origins.get(name, DEFAULT), effective.get(name, ""))
-        for name, value in plain_settings(settings).items()
+        name: Shown(
+            value,
+            loaded.origins.get(name, DEFAULT),
+            effective.get(name, ""),
+            loaded.without_effect.get(name, ()),
+        )
+        for name, value in plain_settings(loaded.settings).items()
     }
 
 

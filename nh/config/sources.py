@@ -7,8 +7,9 @@ import contextlib
 import enum
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgspec
@@ -58,11 +59,13 @@ class LoadedSettings(NamedTuple):
         settings: the settings.
         origins: by name, without those that have their default: FILE:LINE, ENVIRONMENT or COMMAND_LINE.
         file: the file that was read; None: none was named.
+        without_effect: by name, where other values came from, which one that goes before them differs from.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     file: Path | None = None
+    without_effect: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @contextlib.contextmanager
     def naming_origins(self) -> Iterator[None]:
@@ -111,19 +114,25 @@ def read_settings(
     if file is None and environment.get("NH_CONFIG"):
         file = Path(environment["NH_CONFIG"])
     given = {name: _Given(value, COMMAND_LINE) for name, value in (flags or {}).items() if value is not None}
-    values: dict[str, object] = {}
-    origins: dict[str, str] = {}
     _refuse_visible_password(given)
+    found: dict[str, list[_Given]] = {}
     for layer in (_from_file(file), _from_environment(environment), given):
         for name, each in layer.items():
-            values[name] = _convert(name, each)
-            origins[name] = each.origin
+            found.setdefault(name, []).append(_Given(_convert(name, each), each.origin))
+    values = {name: each[-1].value for name, each in found.items()}
+    origins = {name: each[-1].origin for name, each in found.items()}
     try:
-        return LoadedSettings(_checked(values), origins, file)
+        return LoadedSettings(_checked(values), origins, file, dict(_without_effect(found)))
     except ValueError as exc:  # a rule of Settings: its message begins with the setting
         message = escaped(str(exc))
         has_origin = message.partition(":")[0] in origins
         raise ConfigError(with_origin(message, origins) if has_origin else f"settings: {message}") from exc
+
+
+def _without_effect(found: Mapping[str, Sequence[_Given]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, (*others, last) in found.items():
+        if origins := tuple(each.origin for each in others if each.value != last.value):
+            yield name, origins
 
 
 def with_origin(message: str, origins: Mapping[str, str]) -> str:

@@ -35,11 +35,14 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
         applied: names of settings that are in force now.
         needs_upgrade: names of settings that an upgrade applies.
         needs_restart: names of settings that only an end of nh and another start apply.
+        without_effect: names of settings of the file, and what goes before it with another value: the
+            command line or the environment of nh.
     """
 
     applied: tuple[str, ...]
     needs_upgrade: tuple[str, ...]
     needs_restart: tuple[str, ...] = ()
+    without_effect: dict[str, str] = {}
 
     def lines(self) -> Iterator[str]:
         """What has been done, and what is to do, for people."""
@@ -48,6 +51,8 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
             yield f"`nh upgrade` applies: {', '.join(self.needs_upgrade)}"
         if self.needs_restart:
             yield f"a restart of nh applies: {', '.join(self.needs_restart)}"
+        for name, origin in self.without_effect.items():
+            yield f"{name} of the file has no effect: the {origin} of nh has another value"
 
 
 class LogState(msgspec.Struct, frozen=True, tag="log_state"):

@@ -13,7 +13,7 @@ import msgspec
 
 from nh.calls.settings import RelaySettings
 from nh.config import Settings
-from nh.config.sources import LoadedSettings
+from nh.config.sources import ENVIRONMENT, LoadedSettings
 from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
 from nh.logs.lines import configure_logging
@@ -84,10 +84,11 @@ class Reloader:
         if self._runtime.records is not None:
             self._runtime.records.reopen()
         try:
-            new, origins, _ = self._reread()
+            loaded = self._reread()
         except ConfigError as exc:
             logger.error("reload: %s; all settings stay as they are", exc)
             raise Refused(f"{exc}; all settings stay as they are") from exc
+        new, origins = loaded.settings, loaded.origins
         differ = [
             name for name in Settings.__struct_fields__ if getattr(new, name) != getattr(self._settings, name)
         ]
@@ -97,7 +98,13 @@ class Reloader:
         self._apply(
             {name: getattr(new, name) for name in applied}, {name: origins.get(name) for name in applied}
         )
-        reloaded = Reloaded(applied, waiting, restart)
+        # the environment and the flags of a process stay: what can be without effect anew is in the file
+        in_vain = {
+            name: origins[name]
+            for name, others in loaded.without_effect.items()
+            if any(other != ENVIRONMENT for other in others)
+        }
+        reloaded = Reloaded(applied, waiting, restart, in_vain)
         logger.info("reload: %s", "; ".join(reloaded.lines()))
         return reloaded
 

@@ -84,9 +84,8 @@ class SettingsInForce:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        settings, origins, _ = self.loaded
-        plain = plain_settings(settings)
-        content = InForce(self._shards, self._file, plain, dict(origins), self._state_key)
+        plain = plain_settings(self.loaded.settings)
+        content = InForce(self._shards, self._file, plain, dict(self.loaded.origins), self._state_key)
         new = self._path.with_suffix(".new")
         try:
             new.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from nh.cli.config import shown_settings
 from nh.cli.main import app
 from nh.config import Settings
-from nh.config.sources import SECRET, load_settings, read_settings
+from nh.config.sources import SECRET, LoadedSettings, load_settings, read_settings
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.settings_in_force import SettingsInForce
 
@@ -31,7 +31,7 @@ def test_each_setting_is_printed_with_its_origin(file: Path) -> None:
     assert set(lines) == set(Settings.__struct_fields__)
     assert lines["shards"].split() == ["shards", "=", "3", "#", f"{file}:1"]
     assert lines["dscp"].endswith("# command line")
-    assert lines["silent_s"].split()[2:] == ["300.0", "#", "environment"]
+    assert lines["silent_s"].split()[2:] == ["300.0", "#", "environment;", "not", "that", "of", f"{file}:3"]
     assert lines["hold_s"].split()[2:] == ["3600.0", "#", "default"]
 
 
@@ -70,11 +70,16 @@ def test_json_has_value_and_origin(file: Path) -> None:
     result = CliRunner().invoke(app, ["config", "--config", str(file), "--json"])
     values = json.loads(result.stdout)
     assert set(values) == set(Settings.__struct_fields__)
-    assert values["rpc"] == {"value": ["/a", "127.0.0.1:1"], "origin": f"{file}:2", "effective": ""}
+    assert values["rpc"] == {
+        "value": ["/a", "127.0.0.1:1"],
+        "origin": f"{file}:2",
+        "effective": "",
+        "without_effect": [],
+    }
 
 
 def test_secrets_are_not_shown() -> None:
-    shown = shown_settings(Settings(state="valkey://nh:pass@db:1/2"), {})
+    shown = shown_settings(LoadedSettings(Settings(state="valkey://nh:pass@db:1/2"), {}))
     assert shown["state"].value == f"valkey://nh:{SECRET}@db:1/2"
 
 

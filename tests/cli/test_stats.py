@@ -201,7 +201,7 @@ def test_a_watch_follows_nh_to_its_next_run(segment: Segment, tmp_path: Path) ->
         killed = watch.read()
         warning = watch.warning(killed)
         assert "silent for 1m0" in warning
-        assert "shards that live relay on, and new calls are refused: end process" in warning
+        assert "shards that live relay on, and new calls are refused: `kill -9 " in warning
 
         segment.unlink()
         stopped = watch.read()

@@ -391,6 +391,14 @@ def test_the_origin_of_each_setting_is_known(toml: Path) -> None:
     toml.write_text("shards = 2\nsilent_s = 60\ndscp = 1\n")
     loaded = read_settings(flags={"dscp": 46, "hold_s": None}, environment={"NH_SILENT_S": "70"}, file=toml)
     assert loaded.origins == {"shards": f"{toml}:1", "silent_s": "environment", "dscp": "command line"}
+    assert loaded.without_effect == {"silent_s": (f"{toml}:2",), "dscp": (f"{toml}:3",)}
+
+
+def test_a_value_that_is_said_twice_is_in_force_wherever_it_is_said(toml: Path) -> None:
+    toml.write_text("silent_s = 60\ndscp = 1\nhold_s = 600\n")
+    environment = {"NH_SILENT_S": "1m", "NH_DSCP": "2", "NH_HOLD_S": "700"}
+    loaded = read_settings(flags={"dscp": 1, "hold_s": 800}, environment=environment, file=toml)
+    assert loaded.without_effect == {"dscp": ("environment",), "hold_s": (f"{toml}:3", "environment")}
 
 
 # --- what is derived ------------------------------------------------------------------------------

@@ -86,11 +86,13 @@ class ReloadTestbed:
             reread=self.reread,
         )
         self.bad = ""
+        self.origins = {"silent_s": "/etc/nh.toml:1"}
+        self.without_effect: dict[str, tuple[str, ...]] = {}
 
     def reread(self) -> LoadedSettings:
         if self.bad:
             raise ConfigError(self.bad)
-        return LoadedSettings(self.sources, {"silent_s": "/etc/nh.toml:1"})
+        return LoadedSettings(self.sources, self.origins, None, self.without_effect)
 
     def reload(self, **changes: object) -> Reloaded:
         self.sources = msgspec.structs.replace(self.sources, **changes)
@@ -165,6 +167,17 @@ def test_a_directory_in_which_no_call_would_be_found_needs_a_restart(
     assert testbed.reloader.why_no_upgrade().startswith(f"runtime_dir: {other} is not {tmp_path}, where ")
     other.symlink_to(tmp_path)
     assert testbed.reloader.why_no_upgrade() == "", "it is the same one by another name"
+
+
+def test_a_value_of_the_file_that_something_goes_before_is_named(testbed: ReloadTestbed) -> None:
+    testbed.without_effect = {"silent_s": ("/etc/nh.toml:1",), "dscp": ("environment",)}
+    testbed.origins = {"silent_s": "environment", "dscp": "command line"}
+    reloaded = testbed.reload()
+    assert reloaded == Reloaded((), (), (), {"silent_s": "environment"})
+    assert list(reloaded.lines()) == [
+        "nothing to apply",
+        "silent_s of the file has no effect: the environment of nh has another value",
+    ]
 
 
 def test_the_installed_code_judges_settings_that_this_one_cannot_use(testbed: ReloadTestbed) -> None:

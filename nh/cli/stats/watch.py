@@ -67,7 +67,7 @@ class Watch:
             return (
                 f"the supervisor has been silent for {duration(silent_s)}: it hangs, or it was killed;"
                 " shards that live relay on, and new calls are refused:"
-                f" end process {reading.supervisor.pid} if it is there, and start nh again"
+                f" `kill -9 {reading.supervisor.pid}` if it is there, and start nh again"
             )
         return ""
 
