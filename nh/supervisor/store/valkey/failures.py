@@ -34,7 +34,7 @@ _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to th
 
 _NO_SENTINEL: Final = "the server is no Sentinel; name the Sentinels, or leave sentinel= out of the URL"
 
-_MOVING: Final = "the calls are moving to another node of the cluster ({}); it takes them when all are there"
+_MOVING: Final = "the calls are moving to another node of the cluster ({}); wait until all are there"
 
 _TRUST: Final = "ca=PATH in the URL trusts the issuer of a certificate"
 
