@@ -40,8 +40,7 @@ def shared_port_factory(
         context, note_keys, refused: see secured_factory().
         process: called with a packet, without SRTP, that is to go stage by stage.
     """
-    buffer, traffic, poll, egress, note_errors, note_leg = context
-    view = memoryview(buffer)
+    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
 
     def new_reader(leg: Leg) -> SocketReader:
         opens, bundle = leg.security, leg.bundle
@@ -53,7 +52,7 @@ def shared_port_factory(
             except OSError:
                 note_errors(media_socket)
                 return
-            packet = view[:size]
+            packet = packets[size]
             if opens is not None:
                 try:
                     receiver = opens.receiver
@@ -77,8 +76,8 @@ def shared_port_factory(
                 process(leg, packet)
                 return
             meter, seals, send = ways[member]
-            member.packets += 1
-            member.bytes += size
+            member.other_packets += 1
+            member.other_bytes += size
             member.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
