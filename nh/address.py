@@ -87,7 +87,7 @@ NG_OVER_HTTP_EXPOSURE: Final = Exposure(
 )
 
 
-def check_loopback(setting: str, address: TcpAddress, ip: str, exposure: Exposure = RPC_EXPOSURE) -> None:
+def check_loopback(setting: str, address: TcpAddress, ip: str, exposure: Exposure) -> None:
     """Refuse to serve an address that other hosts reach.
 
     Args:

@@ -88,7 +88,7 @@ class Demultiplexer(Generic[MemberT]):
         self,
         members: Sequence[tuple[BundledMedium, MemberT]],
         payload_types: Sequence[Sequence[int]],
-        mid_extension: int = 0,
+        mid_extension: int,
         known: Mapping[int, MemberT] | None = None,
     ) -> None:
         self.members = tuple([member for _, member in members])

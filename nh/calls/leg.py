@@ -102,10 +102,10 @@ class Leg(IceReception, Blockable):
         receives: bool,
         policy: SourcePolicy,
         window_ends: float,
-        signalled_from: str = "",
-        payload_types: PayloadTypes | None = None,
-        relatch_s: float = 0.0,
-        carried: Carried = Carried.OTHER,
+        signalled_from: str,
+        payload_types: PayloadTypes | None,
+        relatch_s: float,
+        carried: Carried,
     ) -> None:
         super().__init__(
             announced=announced,

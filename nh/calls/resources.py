@@ -187,7 +187,7 @@ class CallResources:
         announced: Sequence[bool],
         dscp: int | None,
         created: float,
-        further: Sequence[tuple[str, int]] = (),
+        further: Sequence[tuple[str, int]],
     ) -> SocketGroup:
         """Restore a group on the ports that it had. No limit applies, because its call was admitted before.
 
@@ -238,7 +238,7 @@ class CallResources:
         *,
         param: dict[str, str] = NO_PARAM,
         policies: tuple[SourcePolicy | None, SourcePolicy | None] = (None, None),
-        before: Session | None = None,
+        before: Session | None,
         now: float,
     ) -> Session:
         """Relay between two groups.

@@ -45,7 +45,7 @@ def hash_of(algorithm: str, certificate: bytes) -> bytes:
     return hashlib.new(ALGORITHMS[algorithm], certificate).digest()
 
 
-def fingerprint_of(certificate: bytes, algorithm: str = "sha-256") -> Fingerprint:
+def fingerprint_of(certificate: bytes, algorithm: str) -> Fingerprint:
     """The fingerprint of a certificate (DER), by one of ALGORITHMS."""
     return Fingerprint(algorithm, hash_of(algorithm, certificate))
 

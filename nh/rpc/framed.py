@@ -30,7 +30,7 @@ class NetsipProtocol:
         extensions: names of commands beside the protocol's own.
     """
 
-    def __init__(self, extensions: Collection[str] = ()) -> None:
+    def __init__(self, extensions: Collection[str]) -> None:
         self._extensions = extensions
 
     def receive_payload(self, payload: bytes) -> Request | Rejected | Unreadable:
@@ -56,7 +56,7 @@ class NativeProtocol:
         extensions: names of commands beside the protocol's own.
     """
 
-    def __init__(self, extensions: Collection[str] = ()) -> None:
+    def __init__(self, extensions: Collection[str]) -> None:
         self._extensions = extensions
 
     def receive_payload(self, payload: bytes) -> Request | Rejected:

@@ -26,7 +26,7 @@ class RtpproxyCodec:
     name = "rtpproxy"
     cookie_is_unique = False
 
-    def __init__(self, *, notifies: bool = False) -> None:
+    def __init__(self, *, notifies: bool) -> None:
         self._notifies = notifies
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:

@@ -56,7 +56,7 @@ def read_setup(medium: Medium) -> Setup | None:
     return _SETUPS.get(_first(medium, "setup").strip().lower())
 
 
-def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str = "") -> tuple[bytes, ...]:
+def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str) -> tuple[bytes, ...]:
     """The lines of a medium; without a=tls-id if that is empty."""
     lines = (f"a=setup:{setup}".encode(), write_fingerprint(fingerprint))
     return (*lines, f"a=tls-id:{tls_id}".encode()) if tls_id else lines

@@ -16,9 +16,7 @@ _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Dire
 """Direction of a medium on hold by its address, by the direction that it has."""
 
 
-def change_text(
-    edits: Edits, description: SessionDescription, text: SdpText, mids: Sequence[str] = ()
-) -> None:
+def change_text(edits: Edits, description: SessionDescription, text: SdpText, mids: Sequence[str]) -> None:
     """Collect the changes that `text` asks for.
 
     Args:

@@ -49,7 +49,7 @@ class Direction:
 
     __slots__ = ("_aead", "_mki", "_rtcp", "_rtp", "_view", "checkpoint_due", "master", "rtcp", "rtp")
 
-    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None = None) -> None:
+    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None) -> None:
         self.master = master
         self.checkpoint_due = state is None
         self.rtp = _restore(state.rtp) if state else {}

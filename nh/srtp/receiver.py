@@ -40,7 +40,7 @@ class SrtpReceiver(Direction):
 
     __slots__ = ("_rtp_added",)
 
-    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None = None) -> None:
+    def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None) -> None:
         super().__init__(master, buffer, state)
         self._rtp_added = self._rtp.tag_bytes + len(master.mki)
 

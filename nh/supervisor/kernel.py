@@ -57,7 +57,7 @@ class KernelService:
         shards: int,
         *,
         stats: SupervisorStats,
-        orphans: Sequence[OrphanClient] = (),
+        orphans: Sequence[OrphanClient],
     ) -> None:
         self._stats = stats
         self.on_links: Callable[[], None] = _ignore_links
@@ -139,7 +139,7 @@ def start_kernel_service(
     shards: int,
     *,
     stats: SupervisorStats,
-    orphans: Sequence[OrphanClient] = (),
+    orphans: Sequence[OrphanClient],
 ) -> tuple[KernelService | None, str]:
     """Start the path in the kernel, if the settings allow it and the host has it.
 

@@ -85,7 +85,7 @@ class Runtime:
         inherited: Inherited,
         *,
         key: StateKey,
-        standby: bool = False,
+        standby: bool,
     ) -> None:
         self.settings = settings = loaded.settings
         path = settings.runtime_path

@@ -120,9 +120,7 @@ def make_list(command: ListCalls) -> ListCalls:
     return command
 
 
-def make_medium(
-    *, address: str, port: int, range_: int | None, proto: str = "", kind: str = "", where: str
-) -> Media:
+def make_medium(*, address: str, port: int, range_: int | None, proto: str, kind: str, where: str) -> Media:
     """Make a Media of values from a peer.
 
     Args:

@@ -78,7 +78,7 @@ class Announcer:
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
-    def apply_security(self, party: Party, bundles: Sequence[Bundle] = ()) -> None:
+    def apply_security(self, party: Party, bundles: Sequence[Bundle]) -> None:
         """Use the keys and the ICE of the party's last offer: it has been answered.
 
         Args:

@@ -65,12 +65,12 @@ class Forwarding:
         traffic: TrafficTotals,
         local_ports: LocalPorts,
         *,
-        kernel: KernelPath | None = None,
-        kernel_off: str = "",
-        source_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
-        path_changed: Callable[[bytes, Leg], None] = lambda _call_id, _leg: None,
-        opened_beside: Callable[[MediaSocket], None] = lambda _media_socket: None,
-        note_leg: NoteLeg = lambda _leg, _now: None,
+        kernel: KernelPath | None,
+        kernel_off: str,
+        source_changed: Callable[[bytes, Leg], None],
+        path_changed: Callable[[bytes, Leg], None],
+        opened_beside: Callable[[MediaSocket], None],
+        note_leg: NoteLeg,
     ) -> None:
         self._active = False  # until activate()
         self._poll = poll

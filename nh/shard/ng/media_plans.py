@@ -15,7 +15,7 @@ from nh.calls.sockets.runs import SocketRun
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.rewrite import MediumPlan, MuxAction
 from nh.shard.ng.negotiation import differ_by_feedback
-from nh.shard.ng.secured import UNCHANGED, Secured
+from nh.shard.ng.secured import Secured
 from nh.shard.ng.srtp_means import converts
 
 
@@ -25,9 +25,9 @@ def medium_plan(
     address: str,
     mux: tuple[MuxAction, bool],
     *,
-    proto: str = "",
-    secured: Secured = UNCHANGED,
-    further: Sequence[Interface] = (),
+    proto: str,
+    secured: Secured,
+    further: Sequence[Interface],
 ) -> MediumPlan | None:
     """The address and ports of one medium in the forwarded SDP.
 
@@ -88,8 +88,8 @@ def answer_plan(
     *,
     offerer: Party,
     index: int,
-    secured: Secured = UNCHANGED,
-    further: Sequence[Interface] = (),
+    secured: Secured,
+    further: Sequence[Interface],
 ) -> MediumPlan | None:
     """The same of medium `index` of an answer to `offerer`, which has the media and transports of the offer.
 

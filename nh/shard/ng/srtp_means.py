@@ -163,7 +163,7 @@ def taken(medium: Medium, options: OfferOptions) -> Means:
     return Means(sdes=keys and not handshake, dtls=handshake)
 
 
-def offerable(wanted: str, options: OfferOptions, *, keys: bool = False) -> Means:
+def offerable(wanted: str, options: OfferOptions, *, keys: bool) -> Means:
     """What nh offers for a transport: both if it may, as rtpengine does.
 
     Args:

@@ -60,8 +60,8 @@ def collect_handover_state(
     stats: SupervisorStats,
     *,
     shards: int,
-    recorded: Mapping[str, int] | None = None,
-    group: str = "",
+    recorded: Mapping[str, int] | None,
+    group: str,
 ) -> HandoverState:
     """Collect what a supervisor hands over.
 

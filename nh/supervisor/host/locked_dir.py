@@ -52,9 +52,7 @@ class Lock(NamedTuple):
 
 
 @contextlib.contextmanager
-def locked_dir(
-    path: Path, purpose: Purpose, inherited: Inherited = NOTHING_INHERITED, *, named: bool = False
-) -> Iterator[Lock]:
+def locked_dir(path: Path, purpose: Purpose, inherited: Inherited, *, named: bool) -> Iterator[Lock]:
     """Lock a directory within the block; gives the lock.
 
     The directory is made (mode 0700) if it is missing. The lock is flock(2) on `nh.lock`, so it ends with the

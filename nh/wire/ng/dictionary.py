@@ -117,7 +117,7 @@ def _octets(value: object) -> bytes | None:
     return None
 
 
-def misfit_of(value: object, *, is_dictionary: bool = False) -> str:
+def misfit_of(value: object, *, is_dictionary: bool) -> str:
     """Why a value is neither text nor an integer nor a list of such; "" if it is.
 
     Args:

@@ -49,7 +49,7 @@ _LEARNING: Final = frozenset(learning.value.encode() for learning in EndpointLea
 
 
 def read_options(
-    dictionary: Dictionary, lenient: Collection[Feature] = (), *, escaped: bool = False
+    dictionary: Dictionary, lenient: Collection[Feature], *, escaped: bool = False
 ) -> ParsedOptions:
     """Parse all flags and options of a request.
 

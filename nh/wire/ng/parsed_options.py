@@ -30,7 +30,7 @@ class ParsedOptions:
         added: names and values of the keys in the string `rtpp-flags`, in order.
     """
 
-    def __init__(self, lenient: Collection[Feature] = ()) -> None:
+    def __init__(self, lenient: Collection[Feature]) -> None:
         self.options: dict[str, Any] = {"lenient": frozenset(lenient)} if lenient else {}
         self.switches: set[str] = set()
         self.added: list[tuple[bytes, object]] = []
