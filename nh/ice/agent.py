@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials
 from nh.ice.stun import (
     BINDING,
-    Attribute,
     NotStun,
+    StunAttribute,
     StunClass,
     StunMessage,
     decode,
@@ -126,7 +126,7 @@ class IceAgent:
     def knows(self, packet: bytes) -> bool:
         """Whether a packet is a message of STUN whose user name is for this agent."""
         try:
-            username = decode(packet).attributes.get(Attribute.USERNAME, b"")
+            username = decode(packet).attributes.get(StunAttribute.USERNAME, b"")
         except NotStun:
             return False
         return self.find(username) is not None
@@ -257,8 +257,8 @@ def answer_check(
     assert credentials is not None
     mapped = xor_mapped_address(*source, message.transaction)
     response = encode(StunClass.SUCCESS, message.transaction, (mapped,), key=credentials.key, mac=mac)
-    checked = Checked(message.attributes[Attribute.USERNAME].partition(b":")[2], local)
-    nominated = Attribute.USE_CANDIDATE in message.attributes
+    checked = Checked(message.attributes[StunAttribute.USERNAME].partition(b":")[2], local)
+    nominated = StunAttribute.USE_CANDIDATE in message.attributes
     return Check(result, response, *component.passed(source, checked, nominated=nominated, now=now))
 
 
@@ -266,7 +266,7 @@ def _judge(agent: IceAgent, message: StunMessage) -> tuple[CheckResult, IceCrede
     """What a message is; whose credentials it has, and by which attribute, as far as it is authentic."""
     if message.kind is not StunClass.REQUEST or message.method != BINDING:
         return CheckResult.IGNORED, None, 0
-    username = message.attributes.get(Attribute.USERNAME)
+    username = message.attributes.get(StunAttribute.USERNAME)
     if username is None or not message.macs:
         return CheckResult.INCOMPLETE, None, 0
     credentials = agent.find(username)
@@ -281,7 +281,7 @@ def _judge(agent: IceAgent, message: StunMessage) -> tuple[CheckResult, IceCrede
 def _judge_authentic(message: StunMessage) -> CheckResult:
     if message.unknown:
         return CheckResult.UNKNOWN_ATTRIBUTE
-    if Attribute.ICE_CONTROLLED in message.attributes:
+    if StunAttribute.ICE_CONTROLLED in message.attributes:
         return CheckResult.ROLE_CONFLICT
     return CheckResult.ANSWERED
 

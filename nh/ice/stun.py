@@ -41,7 +41,7 @@ class StunClass(enum.IntEnum):
     ERROR = 0x110
 
 
-class Attribute(enum.IntEnum):
+class StunAttribute(enum.IntEnum):
     """The attributes that nh reads or writes. Those below 0x8000 have to be understood (RFC 8489 14)."""
 
     USERNAME = 0x0006
@@ -58,10 +58,10 @@ class Attribute(enum.IntEnum):
     ICE_CONTROLLING = 0x802A
 
 
-MACS: Final = {Attribute.MESSAGE_INTEGRITY_SHA256: "sha256", Attribute.MESSAGE_INTEGRITY: "sha1"}
+MACS: Final = {StunAttribute.MESSAGE_INTEGRITY_SHA256: "sha256", StunAttribute.MESSAGE_INTEGRITY: "sha1"}
 """The attributes that authenticate a message, the stronger first, and their hashes."""
 
-_UNDERSTOOD: Final = frozenset(Attribute)
+_UNDERSTOOD: Final = frozenset(StunAttribute)
 
 
 class NotStun(Exception):
@@ -151,7 +151,7 @@ def _read_attributes(data: bytes) -> tuple[dict[int, bytes], dict[int, bytes]]:
         if after > end:
             raise NotStun("an attribute exceeds the message")
         value = data[value_at : value_at + size]
-        if kind == Attribute.FINGERPRINT:
+        if kind == StunAttribute.FINGERPRINT:
             crc = zlib.crc32(data[:at]) ^ _FINGERPRINT_XOR
             if after != end or value != _u32.pack(crc):
                 raise NotStun("a wrong FINGERPRINT")
@@ -159,7 +159,7 @@ def _read_attributes(data: bytes) -> tuple[dict[int, bytes], dict[int, bytes]]:
         if kind in _MAC_BYTES:
             if size != _MAC_BYTES[kind]:
                 raise NotStun("an integrity of a wrong length")
-            if kind not in macs and Attribute.MESSAGE_INTEGRITY_SHA256 not in macs:
+            if kind not in macs and StunAttribute.MESSAGE_INTEGRITY_SHA256 not in macs:
                 attributes[kind] = value
                 macs[kind] = data[HEADER_BYTES:at]
         elif not macs:
@@ -174,7 +174,7 @@ def encode(
     attributes: Iterable[tuple[int, bytes]],
     *,
     key: bytes | None = None,
-    mac: int = Attribute.MESSAGE_INTEGRITY,
+    mac: int = StunAttribute.MESSAGE_INTEGRITY,
     method: int = BINDING,
 ) -> bytes:
     """A message as bytes, with FINGERPRINT.
@@ -192,9 +192,11 @@ def encode(
     if key is not None:
         size = len(body) + _attribute.size + _MAC_BYTES[mac]
         covered = _header.pack(type_, size, _COOKIE_BYTES, transaction) + body
-        body += _write_attribute((mac, hmac.digest(key, covered, MACS[Attribute(mac)])))
+        body += _write_attribute((mac, hmac.digest(key, covered, MACS[StunAttribute(mac)])))
     head = _header.pack(type_, len(body) + 8, _COOKIE_BYTES, transaction) + body
-    return head + _write_attribute((Attribute.FINGERPRINT, _u32.pack(zlib.crc32(head) ^ _FINGERPRINT_XOR)))
+    return head + _write_attribute(
+        (StunAttribute.FINGERPRINT, _u32.pack(zlib.crc32(head) ^ _FINGERPRINT_XOR))
+    )
 
 
 def _write_attribute(attribute: tuple[int, bytes]) -> bytes:
@@ -213,12 +215,12 @@ def error_code(code: int, phrase: str) -> tuple[int, bytes]:
         code: 300 to 699.
         phrase: its reason, for people.
     """
-    return Attribute.ERROR_CODE, bytes((0, 0, code // 100, code % 100)) + phrase.encode()
+    return StunAttribute.ERROR_CODE, bytes((0, 0, code // 100, code % 100)) + phrase.encode()
 
 
 def unknown_attributes(kinds: Iterable[int]) -> tuple[int, bytes]:
     """UNKNOWN-ATTRIBUTES (RFC 8489 14.9)."""
-    return Attribute.UNKNOWN_ATTRIBUTES, b"".join(map(_u16.pack, kinds))
+    return StunAttribute.UNKNOWN_ATTRIBUTES, b"".join(map(_u16.pack, kinds))
 
 
 def xor_mapped_address(address: str, port: int, transaction: bytes) -> tuple[int, bytes]:
@@ -233,7 +235,7 @@ def xor_mapped_address(address: str, port: int, transaction: bytes) -> tuple[int
     mask = _COOKIE_BYTES + transaction
     hidden = bytes(a ^ b for a, b in zip(packed, mask, strict=False))
     family = 1 if len(packed) == 4 else 2
-    return Attribute.XOR_MAPPED_ADDRESS, bytes((0, family)) + _u16.pack(port ^ _COOKIE >> 16) + hidden
+    return StunAttribute.XOR_MAPPED_ADDRESS, bytes((0, family)) + _u16.pack(port ^ _COOKIE >> 16) + hidden
 
 
 @functools.lru_cache(maxsize=4096)

@@ -50,7 +50,7 @@ class FramedNgCodec(NgCodec):
         return request._replace(encode=lambda result: frame(request.encode(result)))
 
 
-def _encode(cookie: bytes, request: ng.Request, result: Result) -> bytes:
+def _encode(cookie: bytes, request: ng.NgRequest, result: Result) -> bytes:
     return b"%b %b" % (cookie, ng.encode_reply(request, result, MAX_DATAGRAM_BYTES - len(cookie) - 1))
 
 

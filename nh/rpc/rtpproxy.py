@@ -39,7 +39,7 @@ class RtpproxyCodec:
         return CookieRequest(request.command, functools.partial(_encode, cookie, request), request.subject)
 
 
-def _encode(cookie: bytes, request: rtpproxy.Request, result: Result) -> bytes:
+def _encode(cookie: bytes, request: rtpproxy.RtpproxyRequest, result: Result) -> bytes:
     prefix = cookie + b" " if cookie else b""
     return prefix + rtpproxy.encode_reply(request, result, rtpproxy.MAX_REPLY_BYTES - len(prefix))
 

@@ -33,7 +33,7 @@ _read_ssrc = struct.Struct("!I").unpack_from
 _read_word = struct.Struct("!H").unpack_from
 
 
-class Direction:
+class SrtpDirection:
     """One direction of one master key.
 
     Args:

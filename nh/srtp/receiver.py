@@ -12,7 +12,7 @@ from nh.srtp.direction import (
     RTCP_FROM,
     RTCP_TO,
     RTP_HEADER_BYTES,
-    Direction,
+    SrtpDirection,
     header_bytes,
     read_header,
     rtcp_ssrc,
@@ -31,11 +31,11 @@ _pack = struct.Struct("!I").pack
 _read_index = struct.Struct("!I").unpack_from
 
 
-class SrtpReceiver(Direction):
+class SrtpReceiver(SrtpDirection):
     """Authenticates and decrypts what one end sends.
 
     Args:
-        master, buffer, state: see Direction.
+        master, buffer, state: see SrtpDirection.
     """
 
     __slots__ = ("_rtp_added",)

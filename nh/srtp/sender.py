@@ -10,7 +10,7 @@ from nh.srtp.direction import (
     RTCP_FROM,
     RTCP_TO,
     RTP_HEADER_BYTES,
-    Direction,
+    SrtpDirection,
     header_bytes,
     read_header,
     rtcp_ssrc,
@@ -28,13 +28,13 @@ _ENCRYPTED: Final = 1 << 31
 _pack = struct.Struct("!I").pack
 
 
-class SrtpSender(Direction):
+class SrtpSender(SrtpDirection):
     """Protects what one end sends, whatever legs it comes from.
 
     All packets of a key have to pass the same sender: two would use an index twice, with two payloads.
 
     Args:
-        master, buffer, state: see Direction.
+        master, buffer, state: see SrtpDirection.
     """
 
     __slots__ = ("_rtcp_index",)

@@ -79,13 +79,13 @@ def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
     look = f"udp and ({' or '.join(f'port {port}' for port in ports)})"
     for sender, leg, other in (("from", pair.from_, pair.to), ("to", pair.to, pair.from_)):
         direction = Direction(session.state, leg, other)
-        finding = next(finding for rule in RULES if (finding := rule(direction)) is not None)
+        ruling = next(ruling for rule in RULES if (ruling := rule(direction)) is not None)
         yield Verdict(
             session.sessionid,
             pair.medium,
             pair.kind,
             sender,
-            *finding,
+            *ruling,
             filter=look,
             announced=leg.announced,
             seen=leg.source,

@@ -8,7 +8,7 @@ from nh.calls.offer_answer.offered import RelayOffer
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import CheckResult, IceAgent
 from nh.ice.credentials import IceCredentials
-from nh.ice.stun import Attribute, StunClass, encode
+from nh.ice.stun import StunAttribute, StunClass, encode
 from tests.calls.fakes import CALL, RELAY
 from tests.calls.legs import ANNOUNCED, PACKET, make_leg
 from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, NgProxy, make_ng_proxy
@@ -21,9 +21,9 @@ HOME, MOBILE, MALLORY = (Endpoint(f"203.0.113.{host}", 4000) for host in (1, 2, 
 
 
 def check(username: bytes = b"ours:them", *, nominates: bool = False) -> bytes:
-    attributes = [(int(Attribute.USERNAME), username), (int(Attribute.PRIORITY), bytes(4))]
+    attributes = [(int(StunAttribute.USERNAME), username), (int(StunAttribute.PRIORITY), bytes(4))]
     if nominates:
-        attributes.append((int(Attribute.USE_CANDIDATE), b""))
+        attributes.append((int(StunAttribute.USE_CANDIDATE), b""))
     return encode(StunClass.REQUEST, b"transaction!", attributes, key=OURS.key)
 
 

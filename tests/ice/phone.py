@@ -2,7 +2,7 @@
 
 import os
 
-from nh.ice.stun import Attribute, StunClass, StunMessage, decode, encode
+from nh.ice.stun import StunAttribute, StunClass, StunMessage, decode, encode
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTP, MediaPeer
 
@@ -80,12 +80,12 @@ class IcePhone:
         ufrag, known = self.ours
         transaction = os.urandom(12)
         attributes = [
-            (int(Attribute.USERNAME), f"{ufrag}:{self.ufrag}".encode()),
-            (int(Attribute.PRIORITY), bytes(4)),
-            (int(Attribute.ICE_CONTROLLING), bytes(8)),
+            (int(StunAttribute.USERNAME), f"{ufrag}:{self.ufrag}".encode()),
+            (int(StunAttribute.PRIORITY), bytes(4)),
+            (int(StunAttribute.ICE_CONTROLLING), bytes(8)),
         ]
         if nominates:
-            attributes.append((int(Attribute.USE_CANDIDATE), b""))
+            attributes.append((int(StunAttribute.USE_CANDIDATE), b""))
         key = (password or known).encode()
         (peer or self.peer).send_raw(
             encode(StunClass.REQUEST, transaction, attributes, key=key), to, component

@@ -18,13 +18,13 @@ from nh.ice.agent import (
 )
 from nh.ice.candidates import foundation, priority
 from nh.ice.credentials import MAX_CHARACTERS, IceCredentials, new_credentials
-from nh.ice.stun import MACS, Attribute, StunClass, StunMessage, decode, encode
+from nh.ice.stun import MACS, StunAttribute, StunClass, StunMessage, decode, encode
 
 OURS = IceCredentials("ours", "o" * 22)
 HOME, MOBILE = ("192.0.2.7", 4000), ("2001:db8::7", 5000)
 TRANSACTION = b"transaction!"
-CONTROLLING = (Attribute.ICE_CONTROLLING, bytes(8))
-NOMINATES = (Attribute.USE_CANDIDATE, b"")
+CONTROLLING = (StunAttribute.ICE_CONTROLLING, bytes(8))
+NOMINATES = (StunAttribute.USE_CANDIDATE, b"")
 
 
 def check(
@@ -32,12 +32,12 @@ def check(
     username: bytes = b"ours:them",
     key: bytes | None = OURS.key,
     role: tuple[int, bytes] = CONTROLLING,
-    mac: int = Attribute.MESSAGE_INTEGRITY,
+    mac: int = StunAttribute.MESSAGE_INTEGRITY,
     kind: StunClass = StunClass.REQUEST,
     method: int = 1,
 ) -> bytes:
     """A check of the peer."""
-    attributes = [(Attribute.USERNAME, username), (Attribute.PRIORITY, bytes(4)), role, *extra]
+    attributes = [(StunAttribute.USERNAME, username), (StunAttribute.PRIORITY, bytes(4)), role, *extra]
     return encode(kind, TRANSACTION, attributes, key=key, mac=mac, method=method)
 
 
@@ -59,7 +59,7 @@ def peer() -> Peer:
 
 
 def code_of(response: bytes) -> int:
-    value = decode(response).attributes[Attribute.ERROR_CODE]
+    value = decode(response).attributes[StunAttribute.ERROR_CODE]
     return value[2] * 100 + value[3]
 
 
@@ -81,7 +81,7 @@ def test_a_check_is_answered_under_the_same_key(peer: Peer, mac: int, source: tu
     assert response.kind is StunClass.SUCCESS
     assert response.authenticated_by(OURS.key) == mac
     family = 2 if ":" in source[0] else 1
-    assert response.attributes[Attribute.XOR_MAPPED_ADDRESS][1] == family
+    assert response.attributes[StunAttribute.XOR_MAPPED_ADDRESS][1] == family
     assert peer.component.checked_at == 1.0
 
 
@@ -125,7 +125,7 @@ def test_a_check_may_come_before_the_answer(peer: Peer) -> None:
         (check(key=None), CheckResult.INCOMPLETE, 400),
         (encode(StunClass.REQUEST, TRANSACTION, [], key=OURS.key), CheckResult.INCOMPLETE, 400),
         (check((0x7ABC, b"x")), CheckResult.UNKNOWN_ATTRIBUTE, 420),
-        (check(role=(Attribute.ICE_CONTROLLED, bytes(8))), CheckResult.ROLE_CONFLICT, 487),
+        (check(role=(StunAttribute.ICE_CONTROLLED, bytes(8))), CheckResult.ROLE_CONFLICT, 487),
     ],
 )
 def test_what_is_wrong_is_said_and_validates_nothing(
@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_and_validates_nothing(
 
 def test_unknown_attributes_are_named(peer: Peer) -> None:
     response = peer.sends(check((0x7ABC, b"x"), (0x0015, b""), (0x9999, b"optional"))).response
-    assert read(response).attributes[Attribute.UNKNOWN_ATTRIBUTES].hex() == "7abc0015"
+    assert read(response).attributes[StunAttribute.UNKNOWN_ATTRIBUTES].hex() == "7abc0015"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ attributes = st.lists(
 def test_no_response_is_longer_than_three_times_its_request(
     extra: Sequence[tuple[int, bytes]], key: bytes | None, username: bytes | None
 ) -> None:
-    named = [] if username is None else [(int(Attribute.USERNAME), username)]
+    named = [] if username is None else [(int(StunAttribute.USERNAME), username)]
     request = encode(StunClass.REQUEST, TRANSACTION, [*named, *extra], key=key)
     assert len(Peer().sends(request, MOBILE).response) <= 3 * len(request)
 

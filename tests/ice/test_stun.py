@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nh.ice.stun import (
     BINDING,
     MACS,
-    Attribute,
     NotStun,
+    StunAttribute,
     StunClass,
     decode,
     encode,
@@ -48,12 +48,12 @@ def test_the_sample_request_is_read() -> None:
     message = decode(REQUEST)
     assert (message.kind, message.method) == (StunClass.REQUEST, BINDING)
     assert message.transaction == TRANSACTION
-    assert message.attributes[Attribute.USERNAME] == b"evtj:h6vY"
-    assert message.attributes[Attribute.PRIORITY].hex() == "6e0001ff"
-    assert message.attributes[Attribute.SOFTWARE] == b"STUN test client"
-    assert message.attributes[Attribute.ICE_CONTROLLED].hex() == "932ff9b151263b36"
+    assert message.attributes[StunAttribute.USERNAME] == b"evtj:h6vY"
+    assert message.attributes[StunAttribute.PRIORITY].hex() == "6e0001ff"
+    assert message.attributes[StunAttribute.SOFTWARE] == b"STUN test client"
+    assert message.attributes[StunAttribute.ICE_CONTROLLED].hex() == "932ff9b151263b36"
     assert message.unknown == []
-    assert message.authenticated_by(KEY) == Attribute.MESSAGE_INTEGRITY
+    assert message.authenticated_by(KEY) == StunAttribute.MESSAGE_INTEGRITY
     assert message.authenticated_by(b"another password") is None
 
 
@@ -99,7 +99,7 @@ def test_errors_are_written_as_aioice_reads_them(oracle: Any) -> None:
     assert read.check_message_integrity(KEY)
     assert read.attributes["ERROR-CODE"] == (420, "Unknown Attribute")
     assert decode(encode(StunClass.ERROR, TRANSACTION, attributes)).attributes[
-        Attribute.UNKNOWN_ATTRIBUTES
+        StunAttribute.UNKNOWN_ATTRIBUTES
     ] == bytes.fromhex("7fff0001")
 
 
@@ -115,10 +115,10 @@ def test_what_aioice_writes_nh_reads(oracle: Any, username: str, priority: int, 
         request.attributes["USE-CANDIDATE"] = None
     request.add_message_integrity(KEY)
     message = decode(bytes(request))
-    assert message.attributes[Attribute.USERNAME] == username.encode()
-    assert int.from_bytes(message.attributes[Attribute.PRIORITY]) == priority
-    assert (Attribute.USE_CANDIDATE in message.attributes) is nominates
-    assert message.authenticated_by(KEY) == Attribute.MESSAGE_INTEGRITY
+    assert message.attributes[StunAttribute.USERNAME] == username.encode()
+    assert int.from_bytes(message.attributes[StunAttribute.PRIORITY]) == priority
+    assert (StunAttribute.USE_CANDIDATE in message.attributes) is nominates
+    assert message.authenticated_by(KEY) == StunAttribute.MESSAGE_INTEGRITY
 
 
 # --- integrity ------------------------------------------------------------------------------------
@@ -127,11 +127,11 @@ def test_what_aioice_writes_nh_reads(oracle: Any, username: str, priority: int, 
 @pytest.mark.parametrize("mac", list(MACS))
 @given(username=st.binary(max_size=64), method=st.integers(0, 0xFFF), kind=st.sampled_from(StunClass))
 def test_what_was_written_is_read_again(mac: int, username: bytes, method: int, kind: StunClass) -> None:
-    attributes = [(Attribute.USERNAME, username), (0x7ABC, b"x")]
+    attributes = [(StunAttribute.USERNAME, username), (0x7ABC, b"x")]
     written = encode(kind, TRANSACTION, attributes, key=KEY, mac=mac, method=method)
     message = decode(memoryview(written))
     assert (message.kind, message.method, message.transaction) == (kind, method, TRANSACTION)
-    assert message.attributes[Attribute.USERNAME] == username
+    assert message.attributes[StunAttribute.USERNAME] == username
     assert message.unknown == [0x7ABC]
     assert message.authenticated_by(KEY) == mac
     assert message.authenticated_by(KEY[1:]) is None
@@ -147,11 +147,11 @@ def test_a_changed_bit_is_found(at: int, bit: int) -> None:
 
 def test_attributes_behind_the_integrity_do_not_count() -> None:
     """An attacker could add them, and write the FINGERPRINT anew."""
-    whole = encode(StunClass.REQUEST, TRANSACTION, [(Attribute.USERNAME, b"a:b")], key=KEY)
+    whole = encode(StunClass.REQUEST, TRANSACTION, [(StunAttribute.USERNAME, b"a:b")], key=KEY)
     forged = whole[:-8] + bytes.fromhex("00250000")
     for sealed in (with_fingerprint(forged), with_fingerprint(forged + bytes.fromhex("7abc0000"))):
         message = decode(sealed)
-        assert Attribute.USE_CANDIDATE not in message.attributes
+        assert StunAttribute.USE_CANDIDATE not in message.attributes
         assert message.unknown == []
         assert message.authenticated_by(KEY)
 
@@ -160,9 +160,9 @@ def test_the_stronger_integrity_decides() -> None:
     whole = encode(
         StunClass.REQUEST,
         TRANSACTION,
-        [(Attribute.USERNAME, b"a:b")],
+        [(StunAttribute.USERNAME, b"a:b")],
         key=KEY,
-        mac=Attribute.MESSAGE_INTEGRITY,
+        mac=StunAttribute.MESSAGE_INTEGRITY,
     )
     wrong = with_fingerprint(whole[:-8] + bytes.fromhex("001c0020") + bytes(32))
     assert decode(wrong).authenticated_by(KEY) is None
@@ -207,7 +207,7 @@ def test_a_message_needs_a_fingerprint_and_nothing_behind_it() -> None:
 
 
 def test_a_giant_is_no_message() -> None:
-    giant = encode(StunClass.REQUEST, TRANSACTION, [(Attribute.USERNAME, os.urandom(1300))], key=KEY)
+    giant = encode(StunClass.REQUEST, TRANSACTION, [(StunAttribute.USERNAME, os.urandom(1300))], key=KEY)
     with pytest.raises(NotStun):
         decode(giant)
 

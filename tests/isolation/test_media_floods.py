@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from nh.ice.stun import Attribute, StunClass, encode
+from nh.ice.stun import StunAttribute, StunClass, encode
 from tests.ice.phone import IcePhone, Where
 from tests.ng.client import NgClient
 from tests.ng.ng_call import NgCall
@@ -117,9 +117,9 @@ class Flood:
 
 def check(user: bytes, password: str) -> bytes:
     attributes = [
-        (int(Attribute.USERNAME), user),
-        (int(Attribute.PRIORITY), bytes(4)),
-        (int(Attribute.ICE_CONTROLLING), bytes(8)),
+        (int(StunAttribute.USERNAME), user),
+        (int(StunAttribute.PRIORITY), bytes(4)),
+        (int(StunAttribute.ICE_CONTROLLING), bytes(8)),
     ]
     return encode(StunClass.REQUEST, os.urandom(12), attributes, key=password.encode())
 

@@ -35,7 +35,7 @@ from nh.sdp.parse import parse
 from nh.shard.relay import Relay
 from nh.wire.ng.dictionary import Encoding, decode
 from nh.wire.ng.replies import encode_reply
-from nh.wire.ng.requests import Request, decode_request
+from nh.wire.ng.requests import NgRequest, decode_request
 from tests.profiles import examples
 from tests.sdp import generator, samples
 from tests.shard.ng_testbed import snapshots_of
@@ -228,7 +228,7 @@ def test_any_order_of_commands_has_results_or_refusals(ports: range, commands: l
                     snapshot.check()
                 assert isinstance(command, Offer | Answer)
                 encoding = Encoding.JSON if command.options.escaped else Encoding.BENCODE
-                reply = decode(encode_reply(Request(command, encoding), result, 65_200))
+                reply = decode(encode_reply(NgRequest(command, encoding), result, 65_200))
                 assert reply.find(b"result") == b"ok", "the reply has room for what has been changed"
             now += 1
         relay.plane.watch(since_s=1.0, now=now)

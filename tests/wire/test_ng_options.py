@@ -22,14 +22,14 @@ from nh.commands import (
     SdpText,
 )
 from nh.results import Failure, LeftOut
-from nh.wire.ng import Request, decode_request
+from nh.wire.ng import NgRequest, decode_request
 from nh.wire.ng.rtpp_flags import split
 from nh.wire.ng.unsupported import UNSUPPORTED_FLAGS, UNSUPPORTED_KEYS
 from tests.wire.fuzz import fuzzed
 from tests.wire.ng import offer, payload
 
 
-def request(**fields: Any) -> Request:
+def request(**fields: Any) -> NgRequest:
     return decode_request(offer(**fields))
 
 

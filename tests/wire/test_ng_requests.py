@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nh.calls.media import Block
 from nh.commands import Answer, BlockMedia, Delete, ListCalls, Offer, OfferOptions, Ping, Query
 from nh.results import Failure
-from nh.wire.ng import Request, decode_request, split_cookie
+from nh.wire.ng import NgRequest, decode_request, split_cookie
 from nh.wire.subject import Subject
 from tests.wire.fuzz import fuzzed, mutated
 from tests.wire.ng import SDP, answer, offer, payload, written
@@ -112,7 +112,7 @@ def test_an_answer_as_opensips_sends_it() -> None:
     )
     options = OfferOptions(received_from="2001:db8::7", direction=("priv", "pub"), family=6)
     answer = Answer(b"call", b"a", b"b", b"", SDP, options)
-    assert request == Request(answer, subject=Subject(b"answer", b"call"))
+    assert request == NgRequest(answer, subject=Subject(b"answer", b"call"))
     assert str(request.subject) == "the command 'answer' for call 'call'"
 
 

@@ -57,7 +57,7 @@ ClientId = (
 """The id that a client gives its request."""
 
 
-class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="command"):
+class NativeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="command"):
     """Any request."""
 
     id: ClientId
@@ -67,7 +67,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_fiel
         raise NotImplementedError
 
 
-class _KeyedRequest(Request, kw_only=True):
+class _KeyedRequest(NativeRequest, kw_only=True):
     call_id: Identifier
     cseq: int
     id_from: Identifier
@@ -147,7 +147,7 @@ class _Activate(_KeyedRequest, kw_only=True, tag="activate"):
         return Activate(_key(self), make_param(self.param))
 
 
-class _Close(Request, kw_only=True, tag="close"):
+class _Close(NativeRequest, kw_only=True, tag="close"):
     call_id: Identifier
     cseq: int | None = None
     id_from: Identifier | None = None
@@ -171,7 +171,7 @@ def _key(request: _KeyedRequest | _Close) -> TransactionKey:
     return make_key(cseq=request.cseq, **ids)
 
 
-class _List(Request, kw_only=True, tag="list"):
+class _List(NativeRequest, kw_only=True, tag="list"):
     contains: Identifier = ""
     after: Identifier = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
@@ -188,14 +188,14 @@ class _List(Request, kw_only=True, tag="list"):
         return make_list(ListCalls(contains, after, self.limit, self.one_way, self.silent, address, order))
 
 
-class _Show(Request, kw_only=True, tag="show"):
+class _Show(NativeRequest, kw_only=True, tag="show"):
     call_id: Identifier
 
     def to_command(self) -> Command:
         return ShowCall(make_call_id(read_identifier(self.call_id, where="call_id")))
 
 
-class _ListEnded(Request, kw_only=True, tag="list_ended"):
+class _ListEnded(NativeRequest, kw_only=True, tag="list_ended"):
     contains: Identifier = ""
     before: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIST)] = 100
@@ -205,36 +205,36 @@ class _ListEnded(Request, kw_only=True, tag="list_ended"):
         return ListEnded(contains, self.before, self.limit)
 
 
-class _ShowEnded(Request, kw_only=True, tag="show_ended"):
+class _ShowEnded(NativeRequest, kw_only=True, tag="show_ended"):
     call_id: Identifier
 
     def to_command(self) -> Command:
         return ShowEnded(make_call_id(read_identifier(self.call_id, where="call_id")))
 
 
-class _Stats(Request, tag="stats"):
+class _Stats(NativeRequest, tag="stats"):
     def to_command(self) -> Command:
         return GetStats()
 
 
-class _Drain(Request, kw_only=True, tag="drain"):
+class _Drain(NativeRequest, kw_only=True, tag="drain"):
     limit_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_DRAIN_S)] | None = None
 
     def to_command(self) -> Command:
         return Drain(self.limit_s)
 
 
-class _Undrain(Request, tag="undrain"):
+class _Undrain(NativeRequest, tag="undrain"):
     def to_command(self) -> Command:
         return Undrain()
 
 
-class _Reload(Request, tag="reload"):
+class _Reload(NativeRequest, tag="reload"):
     def to_command(self) -> Command:
         return Reload()
 
 
-class _Log(Request, kw_only=True, tag="log"):
+class _Log(NativeRequest, kw_only=True, tag="log"):
     level: str | None = None
     area: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
@@ -244,14 +244,14 @@ class _Log(Request, kw_only=True, tag="log"):
         return SetLog(None if self.level is None else LogLevel(self.level), self.area)
 
 
-class _Upgrade(Request, kw_only=True, tag="upgrade"):
+class _Upgrade(NativeRequest, kw_only=True, tag="upgrade"):
     shards: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
 
     def to_command(self) -> Command:
         return Upgrade(self.shards)
 
 
-class _Promote(Request, kw_only=True, tag="promote"):
+class _Promote(NativeRequest, kw_only=True, tag="promote"):
     group: Annotated[str, msgspec.Meta(max_length=64)] = ""
     force: bool = False
 
@@ -259,19 +259,19 @@ class _Promote(Request, kw_only=True, tag="promote"):
         return Promote(self.group, self.force)
 
 
-class _Demote(Request, kw_only=True, tag="demote"):
+class _Demote(NativeRequest, kw_only=True, tag="demote"):
     to: Annotated[str, msgspec.Meta(max_length=1024)] = ""
 
     def to_command(self) -> Command:
         return Demote(self.to)
 
 
-class _Ping(Request, tag="ping"):
+class _Ping(NativeRequest, tag="ping"):
     def to_command(self) -> Command:
         return Ping()
 
 
-DECODERS: Final[Mapping[str, msgspec.json.Decoder[Request]]] = {
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[NativeRequest]]] = {
     "allocate": msgspec.json.Decoder(_Allocate),
     "activate": msgspec.json.Decoder(_Activate),
     "close": msgspec.json.Decoder(_Close),

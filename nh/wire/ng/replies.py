@@ -28,7 +28,7 @@ from nh.results import (
     TagReading,
 )
 from nh.wire.ng.dictionary import encode, writer_of
-from nh.wire.ng.requests import Request
+from nh.wire.ng.requests import NgRequest
 from nh.wire.ng.statistics import make_statistics
 
 Write = Callable[[bytes], bytes | str]
@@ -69,7 +69,7 @@ _LIMITS: Final = frozenset({"limit", "draining", "unavailable", "timeout"})
 """Codes for which the client tries another relay: `load limit`, if the client understands it."""
 
 
-def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
+def encode_reply(request: NgRequest, result: Result, max_bytes: int) -> bytes:
     """Encode the reply's payload.
 
     Args:
@@ -93,7 +93,7 @@ def encode_reply(request: Request, result: Result, max_bytes: int) -> bytes:
     return payload
 
 
-def _make_reply(request: Request, result: Result) -> dict[Any, Any]:
+def _make_reply(request: NgRequest, result: Result) -> dict[Any, Any]:
     reply: dict[Any, Any] = {"result": "ok"}
     left_out, warning, write = request.left_out, "", writer_of(request.encoding)
     match result:  # the most frequent first
@@ -131,7 +131,7 @@ def _error(reason: str) -> dict[Any, Any]:
     return {"result": "error", "error-reason": reason}
 
 
-def _failure(request: Request, failure: Failure) -> dict[Any, Any]:
+def _failure(request: NgRequest, failure: Failure) -> dict[Any, Any]:
     if failure.code == "not_found" and isinstance(request.command, Delete):
         return _error(NOT_DELETED) if request.fatal else {"result": "ok", "warning": NOT_DELETED}
     if failure.code in _LIMITS and request.load_limit:

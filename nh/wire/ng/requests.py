@@ -44,7 +44,7 @@ DEFAULT_LIST: Final = 32
 MAX_COOKIE_BYTES: Final = 256
 
 
-class Request(msgspec.Struct, frozen=True):
+class NgRequest(msgspec.Struct, frozen=True):
     """One request.
 
     Attributes:
@@ -74,7 +74,7 @@ def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
     return (cookie, payload) if space and 0 < len(cookie) <= MAX_COOKIE_BYTES else None
 
 
-def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> Request:
+def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> NgRequest:
     """Decode the payload of one request. Never raises: an invalid request has a Failure as its command.
 
     Args:
@@ -87,7 +87,7 @@ def decode_request(payload: bytes, lenient: Collection[Feature] = ()) -> Request
         dictionary = decode(payload)
         return _read_request(dictionary, encoding, lenient)
     except (MalformedRequest, UnknownCommand, Unsupported) as exc:
-        return Request(Failure.of(exc), encoding, subject=_subject(dictionary))
+        return NgRequest(Failure.of(exc), encoding, subject=_subject(dictionary))
 
 
 def _subject(dictionary: Dictionary | None) -> Subject:
@@ -96,7 +96,7 @@ def _subject(dictionary: Dictionary | None) -> Subject:
     return Subject(dictionary.find(b"command"), dictionary.find(b"call-id"))
 
 
-def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collection[Feature]) -> Request:
+def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collection[Feature]) -> NgRequest:
     name = dictionary.find(b"command")
     if not name:
         raise MalformedRequest('Dictionary contains no key "command"')
@@ -114,7 +114,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
     if left_out and type(command) not in (Offer, Answer):
         # other commands ask for nothing by their flags: scripts send the same ones with each command
         left_out = ""
-    return Request(
+    return NgRequest(
         # by place: words take twice as long
         command,
         encoding,
@@ -129,7 +129,7 @@ def _read_request(dictionary: Dictionary, encoding: Encoding, lenient: Collectio
 
 def _leave_out(
     dictionary: Dictionary, encoding: Encoding, gap: Gap | None, lenient: Collection[Feature]
-) -> Request:
+) -> NgRequest:
     """A command that nh does not have.
 
     Raises:
@@ -140,7 +140,7 @@ def _leave_out(
         raise Unsupported(name)
     _needed(dictionary, b"call-id")
     left_out = f"{name} ({gap.why})"
-    return Request(LeftOut(), encoding, left_out=left_out, subject=_subject(dictionary))
+    return NgRequest(LeftOut(), encoding, left_out=left_out, subject=_subject(dictionary))
 
 
 # --- one reader for each command -------------------------------------------------------------------------

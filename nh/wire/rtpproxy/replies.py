@@ -10,7 +10,7 @@ from nh.commands import Lookup
 from nh.ip_address import is_ipv6
 from nh.results import Closed, Failure, Pong, RelayPort, Result, SessionCounters, Stats
 from nh.wire.rtpproxy.errors import Error, number_of
-from nh.wire.rtpproxy.requests import Request
+from nh.wire.rtpproxy.requests import RtpproxyRequest
 
 VERSION: Final = 20040107
 """The reply to V: the base of the protocol."""
@@ -37,7 +37,7 @@ MAX_REPLY_BYTES: Final = 255
 """Longest reply, cookie and line feed included."""
 
 
-def encode_reply(request: Request, result: Result, max_bytes: int = MAX_REPLY_BYTES) -> bytes:
+def encode_reply(request: RtpproxyRequest, result: Result, max_bytes: int = MAX_REPLY_BYTES) -> bytes:
     """The line of a reply, without the cookie.
 
     Args:
@@ -52,7 +52,7 @@ def encode_reply(request: Request, result: Result, max_bytes: int = MAX_REPLY_BY
     return line.encode("latin-1") + b"\n"
 
 
-def _line(request: Request, result: Result) -> str:
+def _line(request: RtpproxyRequest, result: Result) -> str:
     match result:
         case Failure():
             return _failure(request, result)
@@ -68,7 +68,7 @@ def _line(request: Request, result: Result) -> str:
             return _error(Error.INTERNAL)
 
 
-def _has_feature(request: Request) -> bool:
+def _has_feature(request: RtpproxyRequest) -> bool:
     name = request.names[0]
     return name in FEATURES or (name == NOTIFICATIONS and request.notifies)
 
@@ -77,7 +77,7 @@ def _error(number: Error) -> str:
     return f"E{number.value}"
 
 
-def _failure(request: Request, failure: Failure) -> str:
+def _failure(request: RtpproxyRequest, failure: Failure) -> str:
     command = request.command
     if isinstance(command, Failure):
         return _error(request.error)
@@ -105,20 +105,20 @@ COUNTERS: Final[Mapping[str, Callable[[SessionCounters], int]]] = {
 _DEFAULT: Final = tuple(COUNTERS)[:5]
 
 
-def _counters(request: Request, counters: SessionCounters) -> str:
+def _counters(request: RtpproxyRequest, counters: SessionCounters) -> str:
     names = request.names or _DEFAULT
     if not set(names) <= set(COUNTERS):
         return _error(Error.QUERY)
     return _values(request, ((name, COUNTERS[name](counters)) for name in names))
 
 
-def _numbers(request: Request, result: SessionCounters | Stats) -> str:
+def _numbers(request: RtpproxyRequest, result: SessionCounters | Stats) -> str:
     if isinstance(result, SessionCounters):
         return _counters(request, result)
     return _info(result.values) if request.name == "I" else _statistics(request, result.values)
 
 
-def _values(request: Request, values: Iterable[tuple[str, int]]) -> str:
+def _values(request: RtpproxyRequest, values: Iterable[tuple[str, int]]) -> str:
     return " ".join(f"{name}={value}" if request.verbose else str(value) for name, value in values)
 
 
@@ -140,7 +140,7 @@ STATISTICS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], 
 """What G can name, of the whole relay; arguments: the totals of the shards, the supervisor's values."""
 
 
-def _statistics(request: Request, values: Mapping[str, Any]) -> str:
+def _statistics(request: RtpproxyRequest, values: Mapping[str, Any]) -> str:
     if not set(request.names) <= set(STATISTICS):
         return _error(Error.STATISTICS)
     totals, supervisor = values["totals"], values["supervisor"]

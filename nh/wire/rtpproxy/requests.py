@@ -46,7 +46,7 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _MEDIUM: Final = re.compile(rb"(.*);(\d{1,9})\Z", re.DOTALL)
 
 
-class Request(msgspec.Struct, frozen=True):
+class RtpproxyRequest(msgspec.Struct, frozen=True):
     """One request.
 
     Attributes:
@@ -74,12 +74,12 @@ def split_cookie(message: bytes) -> tuple[bytes, bytes] | None:
     return (cookie, payload) if 0 < len(cookie) <= MAX_COOKIE_BYTES and payload else None
 
 
-def decode_request(payload: bytes, *, notifies: bool = False) -> Request:
+def decode_request(payload: bytes, *, notifies: bool = False) -> RtpproxyRequest:
     """Decode a request without its cookie. Never raises: an invalid request has a Failure as its command.
 
     Args:
         payload: the request.
-        notifies: see Request.
+        notifies: see RtpproxyRequest.
     """
     arguments = payload.split()
     try:
@@ -89,12 +89,12 @@ def decode_request(payload: bytes, *, notifies: bool = False) -> Request:
             raise RequestError(Error.SYNTAX, f"has more than {MAX_REQUEST_BYTES} bytes")
         return msgspec.structs.replace(_read_request(arguments), notifies=notifies)
     except RequestError as exc:
-        return Request(Failure.of(exc), error=exc.number, subject=_subject(arguments))
+        return RtpproxyRequest(Failure.of(exc), error=exc.number, subject=_subject(arguments))
     except UnknownCommand as exc:
-        return Request(Failure.of(exc), error=Error.UNKNOWN_COMMAND, subject=_subject(arguments))
+        return RtpproxyRequest(Failure.of(exc), error=Error.UNKNOWN_COMMAND, subject=_subject(arguments))
 
 
-def _read_request(arguments: Sequence[bytes]) -> Request:
+def _read_request(arguments: Sequence[bytes]) -> RtpproxyRequest:
     name, modifiers = _split_name(arguments[0])
     if name in UNSUPPORTED:
         raise RequestError(UNSUPPORTED[name], "nh neither plays, records nor copies")
@@ -122,7 +122,7 @@ def _subject(arguments: Sequence[bytes]) -> Subject:
 # --- one reader for each command ------------------------------------------------------------------
 
 
-def _read_update(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_update(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     options = read_session_options(modifiers)
     # Kamailio leaves the notify tag out, so that its to-tag is where the socket belongs
     shifted = len(arguments) == 7 and _MEDIUM.match(arguments[5]) is not None
@@ -149,7 +149,7 @@ def _read_target(sock: bytes, tag: bytes) -> TimeoutTarget:
     return TimeoutTarget(sock.decode("latin-1"), unquote_to_bytes(tag))
 
 
-def _read_query(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_query(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "v", Error.QUERY_MODIFIER)
     tag, medium = split_tag(arguments[2])
     to_tag = split_tag(arguments[3])[0] if len(arguments) > 3 else b""
@@ -162,34 +162,34 @@ def _read_query(name: str, modifiers: str, arguments: Sequence[bytes]) -> Reques
     )
 
 
-def _read_delete(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_delete(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "w", Error.DELETE_MODIFIER)
     from_tag, to_tag = (split_tag(argument)[0] for argument in (*arguments[2:], b"")[:2])
     command = DeleteSessions(_id(arguments[1]), from_tag, to_tag, weak=bool(modifiers))
     return _about(command, name, arguments)
 
 
-def _read_delete_all(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_delete_all(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "", Error.MODIFIERS)
     return _about(DeleteAll(), name, arguments)
 
 
-def _read_statistics(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_statistics(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "v", Error.STATISTICS_MODIFIER)
     return _about(GetStats(), name, arguments, names=_texts(arguments[1:]), verbose=bool(modifiers))
 
 
-def _read_info(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_info(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "bl", Error.INFO_MODIFIER)
     return _about(GetStats(), name, arguments)
 
 
-def _read_version(name: str, modifiers: str, arguments: Sequence[bytes]) -> Request:
+def _read_version(name: str, modifiers: str, arguments: Sequence[bytes]) -> RtpproxyRequest:
     _check(modifiers, "", Error.MODIFIERS)
     return _about(Ping(), name, arguments, names=_texts(arguments[1:]))
 
 
-_Reader = Callable[[str, str, Sequence[bytes]], Request]
+_Reader = Callable[[str, str, Sequence[bytes]], RtpproxyRequest]
 
 REQUESTS: Final[Mapping[str, tuple[int, int, _Reader]]] = {
     "U": (5, 8, _read_update),
@@ -221,8 +221,8 @@ def _about(
     *,
     names: tuple[str, ...] = (),
     verbose: bool = False,
-) -> Request:
-    return Request(command, name, names=names, verbose=verbose, subject=_subject(arguments))
+) -> RtpproxyRequest:
+    return RtpproxyRequest(command, name, names=names, verbose=verbose, subject=_subject(arguments))
 
 
 def _check(modifiers: str, known: str, error: Error) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from nh.ice.stun import Attribute, NotStun, StunClass, decode, encode
+from nh.ice.stun import NotStun, StunAttribute, StunClass, decode, encode
 from tools.rtpload.ends import BrowserParameters, Endpoint, MediaEnd
 from tools.rtpload.messages import BrowserTally
 from tools.rtpload.worker.senders import Protect
@@ -101,10 +101,10 @@ class Browser:
         transaction = secrets.token_bytes(12)
         self._transactions.add(transaction)
         attributes = [
-            (int(Attribute.USERNAME), self._user),
-            (int(Attribute.PRIORITY), bytes(4)),
-            (int(Attribute.ICE_CONTROLLING), bytes(8)),
-            (int(Attribute.USE_CANDIDATE), b""),
+            (int(StunAttribute.USERNAME), self._user),
+            (int(StunAttribute.PRIORITY), bytes(4)),
+            (int(StunAttribute.ICE_CONTROLLING), bytes(8)),
+            (int(StunAttribute.USE_CANDIDATE), b""),
         ]
         self.tally.checks += 1
         self._asked_ns = self._asked_ns or time.monotonic_ns()
