@@ -13,6 +13,8 @@ from nh.doctor.settings import check_settings
 from nh.doctor.store_server import check_store_server, check_stored
 from nh.errors import ConfigError
 from nh.printable import escaped
+from nh.reasons import shortage
+from nh.supervisor.host.threads import start_thread
 
 CHECK_S: Final = 5.0
 """A check may take so long."""
@@ -67,8 +69,14 @@ def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Findings:
 
 def _bounded(name: str, check: Check, patient: Patient) -> list[Finding]:
     found: list[Finding] = []
-    thread = threading.Thread(target=_run, args=(name, check, patient, found), daemon=True)
-    thread.start()
+    thread = threading.Thread(target=_run, args=(name, check, patient, found), daemon=True, name=name)
+    try:
+        start_thread(thread)
+    except OSError as exc:
+        fault, remedy = fault_and_remedy(shortage(exc))
+        return [
+            warning(f"the check {name} cannot begin: {fault}", "it is not known whether all is well", remedy)
+        ]
     limit_s = _LONGER_S.get(name, CHECK_S)
     thread.join(limit_s)
     if thread.is_alive():

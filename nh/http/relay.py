@@ -64,7 +64,8 @@ class RpcClient:
             cost: as how many requests it counts.
 
         Raises:
-            NhError: as NativeClient.request(); ShardUnavailable also if too many requests wait here.
+            NhError: as NativeClient.request(); ShardUnavailable also if too many requests wait here, or the
+                host has no thread for one.
         """
         if self._waiting >= MAX_RPC_WAITING:
             raise _busy()
@@ -78,9 +79,19 @@ class RpcClient:
             self._waiting -= 1
         try:
             await self._pace(cost)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, command)
+            return await self._begin(command)
         finally:
             self._turns.release()
+
+    def _begin(self, command: BaseCommand[ResultT]) -> asyncio.Future[ResultT]:
+        """Have a thread execute a command."""
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._threads, self._execute, command)
+        except RuntimeError as exc:
+            raise ShardUnavailable(
+                "no thread can be started for a request; raise the limit on processes (ulimit -u, TasksMax="
+                " of the service)"
+            ) from exc
 
     async def _pace(self, cost: int) -> None:
         """Let `cost` / RPC_RATE seconds pass from this turn to the next."""

@@ -29,6 +29,7 @@ from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_nam
 from nh.supervisor.host.locked_dir import LOCK_NAME, STATE_DIR, check_dir, runtime_dir
 from nh.supervisor.start_checks import running_pid
 from tests.netns import namespaces
+from tests.no_threads import no_threads
 
 OTHER_UID = 65534
 SOUND = {
@@ -535,6 +536,20 @@ def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_go_on(
     ]
     assert "the check fail failed: ValueError: odd" in findings[2].found
     assert worst(findings) is Status.WARNING
+
+
+def test_a_host_without_threads_is_a_finding_of_each_check(base: Settings, tmp_path: Path) -> None:
+    def fine(patient: Patient) -> Iterator[Finding]:
+        yield ok("fine")
+
+    with no_threads("cards"):
+        findings = list(examine(Patient(Host(tmp_path), base, None), {"cards": fine, "cpus": fine}))
+    assert [(each.check, each.status) for each in findings] == [
+        ("cards", Status.WARNING),
+        ("cpus", Status.OK),
+    ]
+    assert findings[0].found == "the check cards cannot begin: no thread can be started"
+    assert findings[0].remedy.startswith("raise the limit on processes")
 
 
 def test_what_a_check_has_found_before_it_hangs_is_told(

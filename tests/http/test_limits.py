@@ -21,6 +21,7 @@ from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
 from tests.http.served import Answer, FakeRelay, running_server, served
+from tests.no_threads import no_threads
 from tests.profiles import examples
 from tools.harness.waiting import eventually
 
@@ -319,6 +320,15 @@ def ask_without_reading(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while True:
             sock.sendall(message * 100)
+
+
+def test_a_request_for_which_there_is_no_thread_is_to_be_asked_again(address: tuple[str, int]) -> None:
+    url = f"http://127.0.0.1:{address[1]}/api/calls/x"
+    with no_threads("rpc_0"):
+        refused = httpx.get(url)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+    assert "no thread can be started" in refused.json()["error"]["message"]
+    assert "no such socket" in httpx.get(url).json()["error"]["message"], "it has a thread, and no relay"
 
 
 def test_a_relay_that_does_not_answer_ng_is_a_time_out(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nh.supervisor.standby.follow import AWAY_S
 from nh.supervisor.standby.phase import Standby
+from tests.no_threads import no_threads
 from tests.supervisor.manual_loop import ManualLoop
-from tests.supervisor.no_threads import no_threads
 from tools.harness.waiting import TIMEOUT_S
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from nh.supervisor.records.records import Records
 from nh.supervisor.records.targets import FileTarget, open_target
 from nh.supervisor.records.writer import json_line
 from nh.wire.native.values import from_json
-from tests.supervisor.no_threads import no_threads
+from tests.no_threads import no_threads
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 AT = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)

@@ -22,8 +22,8 @@ from nh.stats import SupervisorStats
 from nh.supervisor.timeouts import reports, send
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries, xmlrpc_bodies
 from nh.supervisor.timeouts.reports import MAX_WAITING, TimeoutReports
+from tests.no_threads import no_threads
 from tests.profiles import examples
-from tests.supervisor.no_threads import no_threads
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALL = MediaTimedOut(b"c@h", ((b"a", b"b"),), "expired", 61.5, 42)
