@@ -22,8 +22,9 @@ from tools.rtpload.coordinator import session
 from tools.rtpload.coordinator.descriptors import provide_descriptors
 from tools.rtpload.coordinator.load import run_load
 from tools.rtpload.coordinator.session import search
+from tools.rtpload.coordinator.workers import WorkerHandle
 from tools.rtpload.errors import LoadFailed, PhonesUnavailable
-from tools.rtpload.messages import Finished, SideTally
+from tools.rtpload.messages import MAX_MESSAGE_BYTES, Finished, SideTally
 from tools.rtpload.options import MOST_PROCESSES, ControlKind, LoadOptions
 from tools.rtpload.packet import RtpWriter
 from tools.rtpload.report.capacity import Limit, Step, judge
@@ -161,6 +162,19 @@ def test_ctrl_c_between_two_loads_ends_a_search() -> None:
     load: Any = EndsAtOnce()
     report = asyncio.run(session._run_interruptible(load, Console(quiet=True), 0.01))
     assert report.interrupted
+
+
+def test_a_worker_whose_message_is_too_long_is_told_so() -> None:
+    async def listen() -> None:
+        reader, process = asyncio.StreamReader(), SimpleNamespace(pid=7)
+        reader.feed_data((MAX_MESSAGE_BYTES + 1).to_bytes(4, "big"))
+        unused: Any = None
+        handle = WorkerHandle(process, reader, unused, unused, unused)  # type: ignore[arg-type]
+        await handle.listen()
+        await handle.ready()
+
+    with pytest.raises(LoadFailed, match=r"worker process 7 has sent a message of \d+ bytes"):
+        asyncio.run(listen())
 
 
 # --- files and limits -------------------------------------------------------------------------------------

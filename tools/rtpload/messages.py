@@ -10,7 +10,8 @@ from tools.rtpload.ends import MediaEnd
 from tools.rtpload.streams.record import StreamRecord
 from tools.rtpload.streams.stream import Account
 
-MAX_MESSAGE_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = 1 << 24
+"""The records of a call that loses packets all day take a few MB."""
 
 Buckets = dict[int, int]
 """The filled buckets of a histogram."""

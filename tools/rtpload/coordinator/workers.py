@@ -74,6 +74,7 @@ class WorkerHandle:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finished: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         self._gone = False
+        self._why = "has ended unexpectedly; its output is above"
 
     async def listen(self) -> None:
         """Take the events of the worker until it ends."""
@@ -81,7 +82,8 @@ class WorkerHandle:
             while True:
                 [size] = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
                 if size > MAX_MESSAGE_BYTES:
-                    raise LoadFailed(f"worker {self.process.pid}: a message of {size} bytes")
+                    self._why = f"has sent a message of {size} bytes; {MAX_MESSAGE_BYTES} are the most"
+                    return
                 self._take(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -187,7 +189,7 @@ class WorkerHandle:
                 future.exception()  # it reaches the waiting task; without one it is no error
 
     def _is_gone(self) -> LoadFailed:
-        return LoadFailed(f"worker process {self.process.pid} has ended unexpectedly; its output is above")
+        return LoadFailed(f"worker process {self.process.pid} {self._why}")
 
 
 @contextlib.asynccontextmanager
