@@ -8,6 +8,16 @@ import pytest
 
 from tests.tools.test_ending import programs
 
+README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+PARTS = {"benchmarks.floor_relay"}
+"""Programs that only others run."""
+
+
+def test_the_page_of_the_benchmarks_has_each_of_them() -> None:
+    text = README.read_text()
+    names = {name for name in programs() if name.startswith("benchmarks")} - PARTS
+    assert [name for name in sorted(names) if f"\npython -m {name} " not in text] == []
+
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize("name", programs())
