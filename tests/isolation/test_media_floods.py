@@ -177,7 +177,14 @@ def test_a_flood_costs_other_calls_nothing_and_is_not_amplified(
 ) -> None:
     target = begin(flooded.client, *peers)
     options = LoadOptions(
-        address=flooded.address, control=ControlKind.NG, calls=4, ramp=0.0, time_s=60.0, rtcp_interval_s=0.3
+        address=flooded.address,
+        control=ControlKind.NG,
+        calls=4,
+        ramp=0.0,
+        time_s=60.0,
+        rtcp_interval_s=0.3,
+        timeout_s=20.0,
+        drain_s=20.0,  # the last packets wait as long as a busy host does
     )
     with contextlib.closing(Flood(target.packets)) as flood, background_load(options) as others:
         others.wait_until_up()
