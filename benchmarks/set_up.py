@@ -29,10 +29,9 @@ from benchmarks.figures import cpu_ms_of, rates_of, ratios, spread
 from benchmarks.peers.names import NH, RTPENGINE
 from benchmarks.processes import own_cpu_s
 from benchmarks.results import SetUpRound, SetUps
-from nh.errors import NhError
-from tools.harness.other_relays import rtpengine_command
+from tools.harness.other_relays import QUIET, running_rtpengine
 from tools.harness.ports import free_port
-from tools.harness.program import Program, running_on
+from tools.harness.program import running_on
 from tools.harness.relay import Place, Relay
 from tools.rtpload.codec import get_codec
 from tools.rtpload.command_times import CommandTimes
@@ -158,26 +157,12 @@ def _processes_of(supervisor: int) -> dict[str, list[int]]:
 @contextlib.contextmanager
 def _rtpengine(arrangement: Arrangement) -> Iterator[Subject]:
     ng = f"{LISTEN}:{free_port()}"
-    # a line for each command would be a part of the figures
-    command = rtpengine_command(ng, RTPENGINE_PORTS, [LISTEN], "--log-level=3")
-    with (
-        Program(command, cpus=arrangement.relay_cpus) as program,
-        contextlib.closing(ng_control(ng)) as control,
-    ):
-        program.wait_until(lambda: _answers(control), "answering")
+    with running_rtpengine(ng, RTPENGINE_PORTS, [LISTEN], QUIET, cpus=arrangement.relay_cpus) as program:
         yield Subject(ng, lambda: {RTPENGINE: [program.pid]})
 
 
 def ng_control(ng: str) -> NgControl:
     return NgControl(ng, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
-
-
-def _answers(control: NgControl) -> bool:
-    try:
-        control.check()
-    except NhError:
-        return False
-    return True
 
 
 def table_of(set_ups: Sequence[SetUps]) -> list[list[str]]:

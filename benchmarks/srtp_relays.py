@@ -16,11 +16,10 @@ from typing import Final, NamedTuple
 
 from benchmarks.figures import ratios, spread
 from benchmarks.processes import TreeMeter
-from nh.errors import NhError
 from tools.harness.media_peer import RTP, MediaPeer
-from tools.harness.other_relays import rtpengine_command
+from tools.harness.other_relays import QUIET, running_rtpengine
 from tools.harness.ports import free_port
-from tools.harness.program import Program, running_on
+from tools.harness.program import running_on
 from tools.harness.relay import Place, Relay
 from tools.rtpload.codec import get_codec
 from tools.rtpload.command_times import CommandTimes
@@ -197,21 +196,11 @@ def _nh(cpu: int) -> Iterator[Subject]:
 @contextlib.contextmanager
 def _rtpengine(cpu: int) -> Iterator[Subject]:
     ng = f"{LOOPBACK}:{free_port()}"
-    # a line for each command would be a part of the figures
-    command = rtpengine_command(ng, RTPENGINE_PORTS, [LOOPBACK], "--log-level=3")
-    with Program(command, cpus=[cpu]) as program:
-        program.wait_until(lambda: _answers(ng), "answering")
-        with _subject("rtpengine", program.pid, ng) as subject:
-            yield subject
-
-
-def _answers(ng: str) -> bool:
-    with contextlib.closing(_control(ng)) as control:
-        try:
-            control.check()
-        except NhError:
-            return False
-    return True
+    with (
+        running_rtpengine(ng, RTPENGINE_PORTS, [LOOPBACK], QUIET, cpus=[cpu]) as program,
+        _subject("rtpengine", program.pid, ng) as subject,
+    ):
+        yield subject
 
 
 def _control(ng: str, suite: str = "") -> NgControl:

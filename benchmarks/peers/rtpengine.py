@@ -1,5 +1,6 @@
 """Sipwise's rtpengine, in user space: no kernel module, no table."""
 
+import contextlib
 import math
 import shutil
 from typing import Final
@@ -7,8 +8,7 @@ from typing import Final
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.streams import Phones
-from nh.errors import NhError
-from tools.harness.other_relays import rtpengine_command
+from tools.harness.other_relays import QUIET, running_rtpengine
 from tools.harness.ports import free_port
 from tools.harness.program import Program
 from tools.rtpload.codec import get_codec
@@ -35,17 +35,19 @@ class RtpEngine:
         )
         if shutil.which("rtpengine") is None:
             raise NotHere("rtpengine is not installed (Debian: rtpengine-daemon)")
+        self._exit = contextlib.ExitStack()
         self._process: Program | None = None
         self._control: NgControl | None = None
 
     def start(self, site: Site) -> None:
-        """Run it, with nothing from /etc."""
+        """Run it, with nothing from /etc. It has one CPU, so more threads would only cost switches."""
         address = f"127.0.0.1:{free_port()}"
-        options = ["--log-level=3", f"--timeout={LONGER_THAN_ANY_RUN_S}"]  # one CPU: more only cost switches
-        command = rtpengine_command(address, PORTS, [site.address], *options)
-        self._process = Program(command, cpus=[site.cpu])
-        self._control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
-        self._process.wait_until(self._answers, "answering")
+        options = [QUIET, f"--timeout={LONGER_THAN_ANY_RUN_S}"]
+        self._process = self._exit.enter_context(
+            running_rtpengine(address, PORTS, [site.address], *options, cpus=[site.cpu])
+        )
+        control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
+        self._control = self._exit.enter_context(contextlib.closing(control))
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
         """Offer and answer."""
@@ -58,15 +60,4 @@ class RtpEngine:
 
     def stop(self) -> None:
         """End it."""
-        if self._control:
-            self._control.close()
-        if self._process:
-            self._process.close()
-
-    def _answers(self) -> bool:
-        assert self._control is not None
-        try:
-            self._control.check()
-        except NhError:
-            return False
-        return True
+        self._exit.close()

@@ -10,6 +10,12 @@ from typing import Final
 from tools.harness.own_directory import own_directory
 from tools.harness.program import Program
 
+PING: Final = b"1 d7:command4:pinge"
+PONG_S: Final = 1.0
+
+QUIET: Final = "--log-level=3"
+"""An option of rtpengine's: without it, a line for each command is a part of what is measured."""
+
 NATHELPER: Final = Path("/usr/share/doc/libnet-sip-perl/examples/bin/nathelper.pl")
 NATHELPER_PACKED: Final = NATHELPER.with_name("nathelper.pl.gz")
 """Debian packs examples on some installations."""
@@ -31,10 +37,17 @@ def rtpengine_command(ng: str, ports: range, interfaces: Iterable[str], *options
 
 
 @contextlib.contextmanager
-def running_rtpengine(ng: str, ports: range, interfaces: Iterable[str], *options: str) -> Iterator[Program]:
-    """rtpengine, ready. See `rtpengine_command`."""
-    with Program(rtpengine_command(ng, ports, interfaces, *options)) as program:
-        program.wait_for_line("Startup complete")
+def running_rtpengine(
+    ng: str, ports: range, interfaces: Iterable[str], *options: str, cpus: Iterable[int] | None = None
+) -> Iterator[Program]:
+    """rtpengine that answers, whatever it logs.
+
+    Args:
+        ng, ports, interfaces, options: see `rtpengine_command`.
+        cpus: the CPUs that it may use; None: those of this process.
+    """
+    with Program(rtpengine_command(ng, ports, interfaces, *options), cpus=cpus) as program:
+        program.wait_until(lambda: _answers(ng), "answering")
         yield program
 
 
@@ -62,6 +75,18 @@ def running_nathelper(
         with Program([*perl, str(script), f"127.0.0.1:{port}"], cpus=cpus) as program:
             program.wait_until(lambda: _listens(port), "listening")
             yield program
+
+
+def _answers(ng: str) -> bool:
+    host, _, port = ng.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PONG_S)
+        try:
+            sock.connect((host, int(port)))
+            sock.send(PING)
+            return b"pong" in sock.recv(2048)
+        except OSError:  # nothing is there yet, or it is slow
+            return False
 
 
 def _listens(port: int) -> bool:
