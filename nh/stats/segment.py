@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nh.errors import StatsUnavailable
+from nh.reasons import shortage
 from nh.stats.block import SharedBlock
 from nh.stats.header import MAGIC_BYTES, Header
 from nh.stats.layout import MAX_SHARDS, ShardStats, SupervisorStats
@@ -99,8 +100,7 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
         memory = _create(name, header.size_bytes)
     except OSError as exc:
         raise StatsUnavailable(
-            f"shared memory /dev/shm/{name} cannot be created: {exc.strerror};"
-            f" {_remedy(exc.errno, header.size_bytes)}"
+            f"shared memory /dev/shm/{name} cannot be created: {_why(exc, header.size_bytes)}"
         ) from exc
     segment = Segment(memory, name, header)
     tables, head = header.tables, header.pack()
@@ -151,13 +151,16 @@ def attach_segment(name: str) -> Segment:
     return Segment(memory, name, header)
 
 
-def _remedy(number: int | None, size_bytes: int) -> str:
-    """What to do about an error of a segment's creation."""
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
-        return f"{size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
-    if number in (errno.ENOENT, errno.EROFS):
-        return "mount it so that nh can write there: mount -t tmpfs -o mode=1777 shm /dev/shm"
-    return "if it belongs to another user, remove it or choose another runtime directory"
+def _why(exc: OSError, size_bytes: int) -> str:
+    """Why a segment cannot be created, and what to do."""
+    if exc.errno in (errno.EMFILE, errno.ENFILE):
+        return shortage(exc)
+    remedy = "if it belongs to another user, remove it or choose another runtime directory"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+        remedy = f"{size_bytes} bytes are needed: free some, or mount /dev/shm with a larger size="
+    if exc.errno in (errno.ENOENT, errno.EROFS):
+        remedy = "mount it so that nh can write there: mount -t tmpfs -o mode=1777 shm /dev/shm"
+    return f"{exc.strerror}; {remedy}"
 
 
 def _unlink(name: str) -> None:

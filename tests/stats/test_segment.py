@@ -176,3 +176,17 @@ def test_who_has_no_memory_to_map_a_segment_leaves_it_there(
         with pytest.raises(StatsUnavailable, match="cannot be opened: Cannot allocate memory"):
             attach_segment(segment.name)
     attach_segment(segment.name).close()
+
+
+def test_a_process_without_descriptors_is_told_which_limit_to_raise(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(
+            StatsUnavailable, match="created: Too many open files; raise the limit on descriptors"
+        ):
+            create_segment(name, 1)
