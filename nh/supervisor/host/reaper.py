@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nh.loop import Loop
+from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,11 @@ def reap_children_after_exec(loop: Loop) -> Iterator[None]:
         os.close(pidfd)
 
     for child in _children():
-        pidfd = os.pidfd_open(child)
+        try:
+            pidfd = os.pidfd_open(child)
+        except OSError as exc:
+            logger.warning("process %d, which has ended or will, stays as a zombie: %s", child, reason(exc))
+            continue
         pidfds.add(pidfd)
         loop.add_reader(pidfd, functools.partial(reap, pidfd))
     try:
