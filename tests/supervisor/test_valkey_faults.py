@@ -11,6 +11,7 @@ import pytest
 from valkey import Valkey
 from valkey.exceptions import ConnectionError as NoConnection
 from valkey.exceptions import ResponseError
+from valkey.exceptions import TimeoutError as NoReply
 
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
@@ -401,6 +402,20 @@ def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group
         (ResponseError("unknown command 'SENTINEL', with args"), "the server is no Sentinel; name the"),
         (ResponseError("unknown command `SENTINEL`, with args"), "the server is no Sentinel; name the"),
         (ResponseError("unknown command 'HGET', with"), "the server lacks a command (unknown command 'HGET'"),
+        (
+            NoConnection("Error while reading: tlsv1 alert unknown ca (_ssl.c:1)"),
+            "TLS: Error while reading: tlsv1 alert unknown ca (_ssl.c:1); the server refuses nh's certificate",
+        ),
+        (
+            NoConnection("Error while reading: sslv3 alert certificate expired (_ssl.c:1)"),
+            "TLS: Error while reading: sslv3 alert certificate expired (_ssl.c:1); the server refuses nh's",
+        ),
+        (
+            NoConnection("Error 8 while writing to socket. EOF occurred in violation of protocol"),
+            "the server has ended the TLS connection (Error 8 while writing to socket. EOF",
+        ),
+        (NoReply("Timeout connecting to server"), "there is no connection to the server in time (Timeout"),
+        (NoReply("Timeout reading from socket"), "the server has not answered within 2 s (Timeout reading"),
         (NoConnection("Error 111 connecting to host:1."), "there is no connection to the server (Error"),
     ],
 )

@@ -1,6 +1,7 @@
 """The store's errors in place of those of the server's client."""
 
 import contextlib
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Final, TypeVar
@@ -35,6 +36,11 @@ _NO_PASSWORD: Final = "the server wants a password; add password_file=PATH to th
 _NO_SENTINEL: Final = "the server is no Sentinel; name the Sentinels, or leave sentinel= out of the URL"
 
 _MOVING: Final = "the calls are moving to another node of the cluster ({}); wait until all are there"
+
+_REFUSED_CERTIFICATE: Final = re.compile(
+    "alert (unknown ca|bad certificate|certificate (expired|revoked|unknown)|unsupported certificate)"
+)
+"""What a server says of a client's certificate (RFC 8446, section 6.2), in OpenSSL's words."""
 
 _TRUST: Final = "ca=PATH in the URL trusts the issuer of a certificate"
 
@@ -118,7 +124,21 @@ _SENTENCES: Final[tuple[tuple[type[Exception], str, type[StoreUnavailable], str]
         StoreUnavailable,
         "the server lacks a command ({}); a Sentinel needs ?sentinel=NAME, and Redis has to be 6.2 or later",
     ),
+    (
+        ConnectionError,
+        "Error 8 while writing to socket",  # its alert with the reason came too late to be read
+        StoreUnavailable,
+        "the server has ended the TLS connection ({}); its log says why, such as a certificate of nh that it"
+        " misses or refuses",
+    ),
     (ConnectionError, "Error ", StoreUnavailable, "there is no connection to the server ({})"),
+    (
+        TimeoutError,
+        "Timeout connecting",
+        StoreUnavailable,
+        "there is no connection to the server in time ({}); valkeys:// is for a server with TLS, valkey://"
+        " for one without",
+    ),
     (TimeoutError, "", StoreUnavailable, f"the server has not answered within {REPLY_S:g} s ({{}})"),
 )
 """By the client's error and the beginning of its text: the store's error, and what it says."""
@@ -145,6 +165,11 @@ def _failure(name: str, exc: Exception) -> StoreUnavailable:
     if "certificate required" in said.lower().replace("_", " "):
         return StoreRefused(
             f"{name}: TLS: {said}; the server wants a certificate: add cert=PATH and key=PATH to the URL"
+        )
+    if _REFUSED_CERTIFICATE.search(said):
+        return StoreRefused(
+            f"{name}: TLS: {said}; the server refuses nh's certificate: renew that of cert=PATH, or have the"
+            " server trust its issuer"
         )
     untrusted = _cause(exc, ssl.SSLCertVerificationError)
     if untrusted is not None:
