@@ -11,6 +11,7 @@ from nh.calls.snapshots.call import CallSnapshot
 from nh.commands import Answer, DtlsOptions, Feature, IceHandling, Offer, OfferOptions, SdesOptions
 from nh.errors import IncompleteSdp, NhError, Unsupported, UnusableSdp
 from nh.results import Rewritten
+from tests.calls.snapshots import written
 from tests.sdp import samples
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTalk, NgTestbed, line, places, rtcp, streams
@@ -638,3 +639,14 @@ def test_ports_stay_for_media_that_their_sender_does_not_receive(
     call = ng.connect(alice, bob)
     moved = MediaLine(alice.address, alice.port + 10, attributes=(direction,))
     assert (places(ng.offer([moved], to=b"bob")) == call.bob_sends_to) is stays
+
+
+def test_what_an_sdp_writes_at_length_takes_no_room_of_its_call(ng: NgTestbed) -> None:
+    size = 10_000
+    sdp = write_sdp([MediaLine(NEAR, 4000)]).replace("RTP/AVP 0", f"RTP/AVP {'9' * size} 0")
+    sdp += f"a=mid:{'m' * size}\r\na=label:{'l' * size}\r\na=ice-ufrag:{'u' * size}\r\n"
+    for _ in range(2):
+        ng.offer(sdp.encode())
+        answer = ng.answer(sdp.encode())
+        assert len(answer) > size, "it passes all the same"
+    assert len(written(ng.relay.table, CALL, now=0.0)) < size

@@ -44,8 +44,8 @@ class OfferedMedium(NamedTuple):
     """An m= line of the party's last offer.
 
     Attributes:
-        kind, proto, format: media type, transport protocol, first format.
-        mid: its a=mid, "" without one.
+        kind, proto, format: media type, transport protocol, first format, shortened if it is long.
+        mid: its a=mid, "" without one, or if it is too long for a bundle.
         hidden: the end that got the offer has not seen it.
         inserted: it stands for a medium of the other end that this one does not see.
     """

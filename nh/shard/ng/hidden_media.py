@@ -8,6 +8,7 @@ way back.
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from nh.calls.bundle import MAX_MID_BYTES
 from nh.calls.offer_answer.offered import OfferedMedium
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
@@ -16,6 +17,9 @@ from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
 from nh.shard.ng.offer_ends import OfferEnds
+
+MAX_FORMAT_BYTES: Final = 64
+"""Most bytes of a format that are kept."""
 
 _KNOWN_KINDS: Final = frozenset({"audio", "video", "text", "application", "message", "image"})
 
@@ -38,13 +42,25 @@ def offered_media(
         OfferedMedium(
             medium.kind,
             medium.proto,
-            medium.field.formats[0].decode("ascii", "backslashreplace") if medium.field.formats else "*",
-            medium.find_value("mid") or "",
+            _format_of(medium),
+            _mid_of(medium),
             hidden=index not in seen and _is_of(medium, options.text.removed_media),
             inserted=index in inserted,
         )
         for index, medium in enumerate(description.media)
     ]
+
+
+def _format_of(medium: Medium) -> str:
+    """Its first format, as far as it is kept for as long as the call: a rejected medium may have any."""
+    formats = medium.field.formats
+    return formats[0][:MAX_FORMAT_BYTES].decode("ascii", "backslashreplace") if formats else "*"
+
+
+def _mid_of(medium: Medium) -> str:
+    """Its a=mid; "" also for one that is too long for a bundle."""
+    mid = medium.find_value("mid") or ""
+    return mid if len(mid) <= MAX_MID_BYTES else ""
 
 
 def hidden_of(offered: Sequence[OfferedMedium]) -> frozenset[int]:
