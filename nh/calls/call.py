@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nh.calls.journal import CallJournal
-from nh.calls.media import Endpoint, Media, RelayMedia, Side
+from nh.calls.media import Endpoint, Media, RelayMedia, Side, interned
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources, Resources
@@ -54,6 +54,7 @@ class Call:
     )
 
     transactions = OneOrMany[Transaction]()
+    _transactions: Transaction | tuple[Transaction, ...]
 
     def __init__(self, call_id: bytes, resources: Resources, *, now: float) -> None:
         self.call_id = call_id
@@ -74,7 +75,7 @@ class Call:
     @property
     def is_empty(self) -> bool:
         """Whether the call has no sockets left."""
-        return not self.transactions and (self.offers is None or self.offers.is_empty)
+        return not self._transactions and (self.offers is None or self.offers.is_empty)
 
     @property
     def sessions(self) -> Iterator[tuple[int, Session]]:
@@ -99,10 +100,16 @@ class Call:
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
-        transactions = self.transactions
-        if not transactions:
+        if not self._transactions:
             return [] if self.offers is None else self.offers.running
         return [session for _, session in self.sessions]  # a call may have offers, too
+
+    @property
+    def all_groups(self) -> list[SocketGroup]:
+        """All socket groups."""
+        if not self._transactions:
+            return [] if self.offers is None else self.offers.groups
+        return [group for _, group in self.groups]
 
     def find_transaction(self, id_from: bytes, cseq: int) -> Transaction | None:
         """The transaction of one request."""
@@ -181,7 +188,7 @@ class Call:
                 group_id=id_from if side is Side.FROM else id_to,
                 side=side,
                 address=address,
-                media=media,
+                media=[interned(medium) for medium in media],
                 now=now,
             )
             transaction.add_group(group)

@@ -12,15 +12,22 @@ T = TypeVar("T")
 
 
 class OneOrMany(Generic[T]):
-    """A tuple as an attribute, in the slot of the same name with an underscore before it.
+    """A tuple as an attribute, in a slot of the same object.
 
     Its members are no tuples. Set it before it is asked for.
+
+    Args:
+        slot: the name of the slot; "": that of the attribute with an underscore before it. Code that knows
+            that there is one member may read it there.
     """
 
     __slots__ = ("_held", "slot")
 
+    def __init__(self, slot: str = "") -> None:
+        self.slot = slot
+
     def __set_name__(self, _owner: type, name: str) -> None:
-        self.slot = f"_{name}"
+        self.slot = self.slot or f"_{name}"
         self._held = attrgetter(self.slot)
 
     @overload

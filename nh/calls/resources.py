@@ -100,7 +100,7 @@ class CallResources:
             group_id: idfrom or idto of the end whose SDP it is for.
             side: the side of that end.
             address: local IP address.
-            media: the media of the SDP.
+            media: the media of the SDP, interned.
             now: monotonic seconds.
             dscp: see SocketFactory.open_sockets.
             further: local IP addresses for its only medium (nh.calls.sockets.candidates).
@@ -125,7 +125,7 @@ class CallResources:
             id=group_id,
             side=side,
             address=sys.intern(address),
-            media=[interned(medium) for medium in media],
+            media=media,
             runs=runs,
             now=now,
         )

@@ -153,8 +153,9 @@ class Session:
         medium that an end rejects has no sockets in ng, so it is in no session.
         """
         group = self.group_from if side is Side.FROM else self.group_to
+        media = group.media
         for place in group.components:
-            medium = group.media[place.medium]
+            medium = media[place.medium]
             if medium.port or medium.address not in UNSPECIFIED:
                 return True
         return not group.components
@@ -191,8 +192,9 @@ class Session:
         # a session that was silent on hold has the full time for its first packet
         self.last_active = now
         group = self.group_from if side is Side.FROM else self.group_to
+        media = group.media
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
-            medium = group.media[place.medium]
+            medium = media[place.medium]
             leg.renew(
                 announced=medium.endpoint(place.component),
                 receives=medium.active,
@@ -307,8 +309,9 @@ class Session:
 
 def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
     """Whether there are media, but none that both ends want to receive."""
+    media_from, media_to = group_from.media, group_to.media
     for one, other in zip(group_from.components, group_to.components, strict=True):
-        if group_from.media[one.medium].wanted and group_to.media[other.medium].wanted:
+        if media_from[one.medium].wanted and media_to[other.medium].wanted:
             return False
     return bool(group_from.sockets)
 

@@ -1,5 +1,6 @@
 """Media of an SDP as calls have them: where their sender is, and which ports they need."""
 
+import sys
 from typing import Final
 
 import msgspec
@@ -42,7 +43,7 @@ def to_media(
     range_ = field.count * (2 if medium.rtp else 1)
     check_range(range_, where=where)
     media = Media(
-        _peer_address(medium, received_from, where),
+        sys.intern(_peer_address(medium, received_from, where)),
         field.port,
         range_,
         field.proto,

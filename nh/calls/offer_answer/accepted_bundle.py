@@ -48,7 +48,7 @@ def share_transports(
     for index, tagged in _shared_groups(own, bundles).items():
         group = groups[index]
         assert group is not None
-        groups[index] = shared = tagged.share_with(group.media[0])
+        groups[index] = shared = tagged.share_with(group.medium)
         shared.security, shared.ice = group.security, group.ice
         shared.announce()
     announcer.set_groups(own, groups, completes=dialog, now=now)
@@ -64,6 +64,6 @@ def _shared_groups(party: Party, bundles: Sequence[Bundle]) -> dict[int, SocketG
             group = party.find_group(each.medium)
             if tagged is None or group is None or group.sockets is tagged.sockets:
                 continue
-            if group.media[0].range == tagged.media[0].range:
+            if group.medium.range == tagged.medium.range:
                 found[each.medium] = tagged
     return found

@@ -65,11 +65,11 @@ class Announcer:
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
-            is_hold = completes is None and group.media[0].active and not request.media.active
+            is_hold = completes is None and group.medium.active and not request.media.active
             agreed = self._is_agreed(party, group)
             if is_hold and agreed:
                 holds[index] = request.media
-            elif group.media[0] is not request.media:  # else it has been opened for it
+            elif group.medium is not request.media:  # else it has been opened for it
                 group.renew([request.media])
             if completes is not None or not agreed:
                 group.security, group.ice = request.security, request.ice

@@ -39,6 +39,8 @@ def cancel_delete(participants: Participants, party: Party) -> None:
 
     Those of other branches stay: it says nothing of them.
     """
+    if {each.delete_at for each in participants.deletable} == {math.inf}:
+        return  # as in nearly all calls
     first = party.split_from or party
     for each in (first, *participants.splits_of(first)):
         each.delete_at = math.inf

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
+from nh.calls.blocking import NOTHING_BLOCKED
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
 from nh.calls.media import Block, Side
@@ -175,8 +176,11 @@ class Dialog(DialogSessions):
 
     def block(self, resources: CallResources) -> None:
         """Apply what is blocked of each party to the legs that receive from it; video has no sound."""
+        nothing = not (self.caller.blocks or self.callee.blocks)
         for session in self.all_sessions:
-            audible = session.group_from.media[0].kind.lower() == "audio"
+            if nothing and {leg.blocks for leg in session.legs} == {NOTHING_BLOCKED}:
+                continue  # as in nearly all calls
+            audible = session.group_from.medium.kind.lower() == "audio"
             changed = False
             for side, party in ((Side.FROM, self.caller), (Side.TO, self.callee)):
                 blocks = party.blocks if audible or not party.silenced else party.blocks - {Block.SOUND}

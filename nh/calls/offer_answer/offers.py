@@ -289,11 +289,7 @@ class Offers:
     def close(self, *, now: float) -> None:
         """End everything."""
         self.delete_at = math.inf
-        for dialog in self.dialogs:
-            dialog.stop_all(self._resources, now=now)
-        self.participants.dialogs = ()
-        for party in list(self.parties):
-            self.participants.close_party(party, now=now)
+        self.participants.close_all(now=now)
 
     def expire(self, *, now: float) -> None:
         """End what has been deleted, or is silent, and is due."""
@@ -323,12 +319,15 @@ class Offers:
     ) -> tuple[Party, list[SocketGroup | None]]:
         """See Participants.split_for(); with the groups of the split party in the place of those it had."""
         own = self.participants.split_for(dialog, party, now=now)
-        shared = {} if own is party else dict(zip(party.all_groups, own.all_groups, strict=True))
+        if own is party:
+            return own, list(groups)
+        shared = dict(zip(party.all_groups, own.all_groups, strict=True))
         return own, [shared.get(group, group) for group in groups]
 
     def _delete_due(self, *, now: float) -> None:
         if now >= self.delete_at:
             self.close(now=now)
+            return
         delete_due(self.participants, now=now)
 
     def _commit(self, agreed: Dialog, *, now: float) -> None:

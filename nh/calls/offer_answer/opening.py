@@ -62,7 +62,7 @@ class Opening:
     ) -> SocketGroup | None:
         if request.media is None or serving is not None:
             return serving
-        if shared is not None and shared.media[0].range == request.media.range:
+        if shared is not None and shared.medium.range == request.media.range:
             self._opened.append(shared.share_with(request.media))
             return self._opened[-1]
         group = self._resources.open_group(
@@ -97,7 +97,7 @@ def _shares_with(group: SocketGroup, others: Sequence[SocketGroup | None]) -> bo
 
 def _serves(group: SocketGroup, request: MediumRequest) -> bool:
     """Whether the sockets may stay; like rtpengine, a peer that moved gets new ports."""
-    before, after = group.media[0], request.media
+    before, after = group.medium, request.media
     if after is None or request.fresh or group.address != request.address or before.range != after.range:
         return False
     if request.latch or not after.active or not before.active:

@@ -4,7 +4,7 @@ This module has and removes them; nh.calls.offer_answer.matching finds the one t
 nh.calls.offer_answer.offers has the rules of offer and answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from nh.calls.offer_answer.dialog import Dialog
@@ -125,10 +125,9 @@ class Participants:
         return [group for group in found if group is not None]
 
     @property
-    def deletable(self) -> Iterator[Dialog | Party]:
+    def deletable(self) -> tuple[Dialog | Party, ...]:
         """Everything that has a `delete_at`."""
-        yield from self.dialogs
-        yield from self.parties
+        return (*self.dialogs, *self.parties)
 
     @property
     def without_dialog(self) -> list[Party]:
@@ -228,6 +227,14 @@ class Participants:
         """
         dialog.stop_all(self._resources, now=now, silent=silent)
         self.dialogs = _without(self.dialogs, dialog)
+
+    def close_all(self, *, now: float) -> None:
+        """Stop all sessions, then close all sockets, and remove all parties and dialogs."""
+        for dialog in self.all_dialogs:
+            dialog.stop_all(self._resources, now=now)
+        groups = self.groups
+        self.parties = self.dialogs = self.early = ()
+        self.close_groups(groups)
 
     def close_party(self, party: Party, *, now: float) -> None:
         """Close all sockets of a party that is in no established dialog, and remove it."""

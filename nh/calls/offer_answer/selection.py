@@ -27,6 +27,6 @@ def tag_at_address(participants: Participants, address: str) -> bytes:
         UnknownCall: no end has such a medium.
     """
     for party in participants.parties:
-        if any(group is not None and group.media[0].address == address for group in party.groups):
+        if any(group is not None and group.medium.address == address for group in party.groups):
             return party.tag
     raise UnknownCall("no party of the call has this address")

@@ -139,7 +139,7 @@ def _are_same(known: list[tuple[object, ...] | None], places: list[tuple[object,
 
 def _announced(party: Party) -> list[tuple[object, ...] | None]:
     """What tells one offer of an end from another."""
-    media = [None if group is None else group.media[0] for group in party.groups]
+    media = [None if group is None else group.medium for group in party.groups]
     return [None if medium is None else _place(medium) for medium in media]
 
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import math
+import operator
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -103,6 +104,9 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         require_distinct([session.id for session in self.sessions], "session ids")
 
 
+_by_id: Final = operator.attrgetter("id")
+
+
 def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnapshot:
     """The snapshot of a call; nothing in the call changes.
 
@@ -115,8 +119,8 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         grace_s: see CallSnapshot.
     """
     offers = call.offers
-    groups = [group for _, group in call.groups]
-    sessions = sorted(call.running, key=lambda session: session.id)
+    groups = call.all_groups
+    sessions = sorted(call.running, key=_by_id)
     group_indexes, session_indexes = indexes_of(groups), indexes_of(sessions)
     return CallSnapshot(
         call_id=call.call_id,

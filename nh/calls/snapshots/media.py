@@ -122,9 +122,10 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The snapshot of `group`."""
         media = group.media
         dscp: int | None = None
-        unannounced = 0
+        announced = [True] * len(media)
         if group.rare is not None:
             dscp, unannounced = group.dscp, group.unannounced
+            announced = [not unannounced >> index & 1 for index in range(len(media))]
         return cls(
             group.id,
             group.side,
@@ -134,9 +135,9 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             dscp,
             [MediaSnapshot.take(each) for each in media],
             group.bases,
-            [not unannounced >> index & 1 for index in range(len(media))],
+            announced,
             shares,
-            [(each.address, each.base) for each in group.further],
+            [(each.address, each.base) for each in group.further] if group.further else [],
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

@@ -53,16 +53,17 @@ class DialogSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def take(cls, dialog: Dialog, parties: Indexes, sessions: Indexes) -> Self:
         """The snapshot of `dialog`."""
         return cls(
-            caller=parties[id(dialog.caller)],
-            callee=parties[id(dialog.callee)],
-            branch=dialog.branch,
-            signalled=dialog.signalled,
-            delete_at=dialog.delete_at,
-            sessions=_take(dialog.current, sessions),
-            superseded=_take(dialog.superseded.items(), sessions) if dialog.superseded else [],
-            replaced=_take(dialog.replaced, sessions) if dialog.replaced else [],
-            bundles=(take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
-            carriers=list(dialog.carriers.items()),
+            # by place: see PartySnapshot
+            parties[id(dialog.caller)],
+            parties[id(dialog.callee)],
+            dialog.branch,
+            dialog.signalled,
+            dialog.delete_at,
+            [(index, sessions[id(each)]) for index, each in enumerate(dialog.sessions) if each is not None],
+            _take(dialog.superseded.items(), sessions) if dialog.superseded else [],
+            _take(dialog.replaced, sessions) if dialog.replaced else [],
+            (take_bundles(dialog.bundles[0]), take_bundles(dialog.bundles[1])),
+            list(dialog.carriers.items()),
         )
 
     @property

@@ -78,6 +78,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
         """The snapshot of `party`."""
+        blocked = dtmf_blocked = silenced = False
+        if party.blocks:
+            blocked, dtmf_blocked, silenced = party.blocked, party.dtmf_blocked, party.silenced
         return cls(
             # by place: words cost a fifth of a snapshot; nothing is made of what nearly all parties lack
             party.tag,
@@ -88,7 +91,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.delete_at,
             party.policy,
             party.label,
-            party.blocked,
+            blocked,
             party.interface,
             party.peer_interface,
             [None if group is None else groups[id(group)] for group in party.groups],
@@ -97,14 +100,14 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.mux,
             [(*key, *totals) for key, totals in party.ended_totals.items()] if party.ended_totals else [],
             party.offered,
-            party.dtmf_blocked,
+            dtmf_blocked,
             tuple(sorted(party.references)) if party.references else (),
             party.sent_origin,
             party.signalled,
-            party.silenced,
+            silenced,
             party.single,
             None if party.split_from is None else parties[id(party.split_from)],
-            take_bundles(party.bundles),
+            take_bundles(party.bundles) if party.bundles else [],
             party.relay_offer.bundled,
             party.transports,
             party.forms,

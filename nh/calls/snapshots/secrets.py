@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.offered import NO_RELAY_OFFER, of_media
 from nh.calls.offer_answer.party import Party
 from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
@@ -149,7 +149,10 @@ def _has_keys(party: Party) -> bool:
 
 
 def _has_secrets(party: Party) -> bool:
-    return any(party.ice) or any(party.relay_offer.ice) or _has_keys(party)
+    offer = party.relay_offer
+    if offer is NO_RELAY_OFFER and not (party.security or party.ice):
+        return False  # as of most parties
+    return any(party.ice) or any(offer.ice) or _has_keys(party)
 
 
 class SecretsRestorer:

@@ -1,5 +1,6 @@
 """What all types of snapshots have in common: ranges of values, checks, indexes, and the shift of times."""
 
+import itertools
 from collections.abc import Hashable, Iterable, Sequence, Sized
 from typing import Annotated, NamedTuple
 
@@ -22,7 +23,7 @@ Indexes = dict[int, int]
 
 def indexes_of(objects: Iterable[object]) -> Indexes:
     """The index of each of these objects."""
-    return {id(each): index for index, each in enumerate(objects)}
+    return dict(zip(map(id, objects), itertools.count(), strict=False))
 
 
 def require(holds: bool, otherwise: str) -> None:

@@ -56,6 +56,7 @@ class SocketGroup:
         side: FROM for the request's SDP, TO for the response's.
         address: local IP address of `sockets`.
         media: the media that the SDP announced.
+        medium: its only one, of a group that has one, as all of ng have.
         unannounced: the media whose ports the proxy does not announce, one bit for each.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
@@ -71,7 +72,6 @@ class SocketGroup:
     """
 
     __slots__ = (
-        "_media",
         "address",
         "components",
         "created",
@@ -79,6 +79,7 @@ class SocketGroup:
         "ice",
         "id",
         "idle_since",
+        "medium",
         "rare",
         "security",
         "side",
@@ -86,8 +87,8 @@ class SocketGroup:
         "users",
     )
 
-    media = OneOrMany[Media]()
-    _media: Media | tuple[Media, ...]
+    media = OneOrMany[Media]("medium")
+    medium: Media
 
     dscp = Rare[int | None](None)
     unannounced = Rare(0)
@@ -110,14 +111,17 @@ class SocketGroup:
         self.address = address
         self.media = tuple(media)
         self.created = created
-        self.dscp = dscp
+        if dscp is not None:
+            self.dscp = dscp
         self.further: tuple[SocketRun, ...] = ()
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
         self.users = 0
         self.idle_since: float | None = None
         # an inactive medium's is not, although its sockets exist: its end may still send
-        self.unannounced = _bits([not medium.active for medium in media])
+        inactive = [not medium.active for medium in media]
+        if True in inactive:
+            self.unannounced = _bits(inactive)
         self.sockets = tuple([socket for run in runs for socket in run.sockets])
         self.components = _components(tuple([medium.range for medium in media]))
 
@@ -179,8 +183,8 @@ class SocketGroup:
         return group
 
     def renew(self, media: Sequence[Media]) -> None:
-        """Replace the media by newly announced ones, which need the same sockets."""
-        self.media = tuple([interned(medium) for medium in media])
+        """Replace the media by newly announced ones, interned, which need the same sockets."""
+        self.media = tuple(media)
 
     def move_to(self, tagged: "SocketGroup") -> None:
         """Let its end be where that of another group is: their media share a transport of the end."""
@@ -194,13 +198,14 @@ class SocketGroup:
 
     def set_media(self, media: Sequence[Media], announced: Sequence[bool]) -> None:
         """Restore its media, and for each of them, whether its port was announced."""
-        self.renew(media)
+        self.renew([interned(medium) for medium in media])
         self.unannounced = _bits([not was_announced for was_announced in announced])
 
     @property
     def bases(self) -> list[int]:
         """The lowest port of each medium."""
-        if not isinstance(self._media, tuple):  # one, as of all groups of ng
+        only: object = self.medium
+        if not isinstance(only, tuple):  # as of all groups of ng
             return [self.sockets[0].port]
         return [
             socket.port
@@ -238,7 +243,8 @@ class SocketGroup:
 
     def announce(self) -> None:
         """Note that the proxy announces all its ports, those of inactive media too (ng)."""
-        self.unannounced = 0
+        if self.rare is not None:
+            self.unannounced = 0
 
     def attach(self) -> None:
         """Count one more session that uses the group."""
@@ -282,12 +288,12 @@ class SocketGroup:
     @property
     def is_last(self) -> bool:
         """Whether no other group has its sockets."""
-        sharing = self._sharing
+        sharing = None if self.rare is None else self._sharing
         return sharing is None or sharing.groups == 1
 
     def close(self, runs: SocketRuns) -> None:
         """Close all sockets and release the ports, if no other group has them."""
-        sharing = self._sharing
+        sharing = None if self.rare is None else self._sharing
         if sharing is not None and sharing.groups > 1:
             sharing.groups -= 1
             return

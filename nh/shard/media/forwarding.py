@@ -130,6 +130,9 @@ class Forwarding:
         """Let the legs of a session receive, beside the legs that share their sockets."""
         for leg in legs:
             leg.not_offloaded = self._kernel_off
+            if leg.rare is None and leg.bundled_on is None:  # as nearly all
+                socket_of(leg).join(leg)
+                continue
             for media_socket in sockets_of((leg,)):
                 if leg.receives_at(media_socket):
                     media_socket.join(leg)
@@ -139,6 +142,8 @@ class Forwarding:
         """Let legs receive at their own sockets, or with the leg that their media are bundled on."""
         moved = False
         for leg in legs:
+            if leg.rare is None and leg.bundled_on is None and socket_of(leg).leg is leg:
+                continue  # as nearly all
             for media_socket in sockets_of((leg,)):
                 receives = leg.receives_at(media_socket)
                 if (leg in media_socket.legs) is not receives:

@@ -83,7 +83,7 @@ def _transports_of(party: Party) -> Sequence[str]:
     """The transports that an end has agreed on by ng, or else those that it has."""
     if party.transports:
         return party.transports
-    return [group.media[0].proto if group is not None else "" for group in party.groups]
+    return [group.medium.proto if group is not None else "" for group in party.groups]
 
 
 def note_transports(

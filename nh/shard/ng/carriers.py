@@ -125,7 +125,7 @@ def for_carriers(members: Sequence[T], carriers: Carriers, media: Sequence[Mediu
 def _place_of(offerer: Party, medium: int) -> tuple[str, int] | None:
     """Where an end receives a medium that it offers."""
     group = offerer.find_group(medium)
-    return None if group is None else (group.media[0].address, group.media[0].port)
+    return None if group is None else (group.medium.address, group.medium.port)
 
 
 def _bundles_of(description: SessionDescription, gone: Container[int]) -> Iterator[list[int]]:

@@ -279,6 +279,6 @@ def _moves(medium: Medium, sender: Party | None, index: int, options: OfferOptio
     group = None if sender is None else sender.find_group(index)
     if group is None:
         return False
-    before = group.media[0]
+    before = group.medium
     moved = (before.address, before.port) != (medium.connection, medium.port)
     return group.address != address or (moved and options.port_latching is False)

@@ -69,6 +69,12 @@ class InterfaceChoice:
 
     def __init__(self, interfaces: Sequence[Interface]) -> None:
         self._interfaces = tuple(interfaces)
+        self._others = {each: self._find_beside(each) for each in self._interfaces}
+        self._of_name = {
+            (name, family): _find_named(self._interfaces, name, family)
+            for name in dict.fromkeys([each.name for each in self._interfaces])
+            for family in (4, 6)
+        }
         self._warnings = OnceLogger(logger, MAX_LOGGED)
 
     def for_offer(
@@ -120,6 +126,10 @@ class InterfaceChoice:
 
     def beside(self, interface: Interface) -> tuple[Interface, ...]:
         """The other addresses of the interface's name, in the order of the settings."""
+        known = self._others.get(interface)
+        return self._find_beside(interface) if known is None else known  # of the settings before
+
+    def _find_beside(self, interface: Interface) -> tuple[Interface, ...]:
         found: dict[str, Interface] = {}
         for each in self._interfaces:
             if each.name == interface.name and each.address != interface.address:
@@ -172,9 +182,9 @@ class InterfaceChoice:
         Args:
             unknown: unknown names are added to it.
         """
-        found = [interface for interface in self._interfaces if interface.name == name]
-        for interface in sorted(found, key=lambda each: each.family != family):
-            return interface
+        found = self._of_name.get((name, family))
+        if found is not None:
+            return found
         unknown.append(name)
         return self.default(family)
 
@@ -187,3 +197,9 @@ class InterfaceChoice:
         # SIP proxies show warnings nowhere
         self._warnings.warn(warning, "call '%s': %s", short_id(call_id), warning, extra=about(call_id))
         return warning
+
+
+def _find_named(interfaces: Sequence[Interface], name: str, family: int) -> Interface:
+    """The first interface of a name that there is, of `family` if there are several."""
+    found = [each for each in interfaces if each.name == name]
+    return next((each for each in found if each.family == family), found[0])

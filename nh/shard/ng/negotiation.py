@@ -230,7 +230,7 @@ def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequ
     offered = offerer.find_group(index)
     if request.media is None or offered is None:
         return MediumRequest(None, request.address, security=request.security, shares=request.shares)
-    range_ = offered.media[0].range
+    range_ = offered.medium.range
     if request.media.range == range_:
         return request
     media: Media = msgspec.structs.replace(request.media, range=range_)

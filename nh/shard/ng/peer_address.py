@@ -38,7 +38,7 @@ def known_family(party: Party | None) -> int:
     """
     if party is None or party.family:
         return 0 if party is None else party.family
-    announced = (group.media[0].address for group in party.groups if group is not None)
+    announced = (group.medium.address for group in party.groups if group is not None)
     return next((ip_version(address) for address in announced if is_unicast(address)), 0)
 
 

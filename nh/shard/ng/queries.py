@@ -170,7 +170,7 @@ def _announced(parties: Sequence[Party], index: int) -> Media | None:
     for party in parties:
         group = party.find_group(index)
         if group is not None:
-            return group.media[0]
+            return group.medium
     return None
 
 
@@ -180,7 +180,7 @@ def _flags(parties: Sequence[Party], index: int) -> tuple[str, ...]:
     group = None if party is None else party.find_group(index)
     if party is None or group is None:
         return ()
-    media, security, ice = group.media[0], group.security, group.ice
+    media, security, ice = group.medium, group.security, group.ice
     dtls = security if isinstance(security, DtlsSecurity) else None
     found = {
         "asymmetric": party.policy is SourcePolicy.ASYMMETRIC,
@@ -213,10 +213,10 @@ def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
 
 
 def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
-    local, announced, source = leg.socket.local, leg.announced, leg.source
+    port, announced, source = leg.socket.port, leg.announced, leg.source
     if leg.untouched and leg.other.untouched:  # as of a call whose media have not begun
         return StreamReading(
-            local.port,
+            port,
             component,
             None if announced is None else str(announced),
             None if source is None else str(source),
@@ -231,7 +231,7 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         course = describe_course(leg.other, heard.ssrc, wall_offset_s=wall_offset_s)
     drops, offender = leg.drops, leg.offender  # rare, so slow to read
     return StreamReading(
-        local_port=local.port,
+        local_port=port,
         component=component,
         announced=str(announced) if announced else None,
         source=str(source) if source else None,

@@ -193,8 +193,9 @@ class Signalling:
         offerer, joint = answered.offerer, answered.dialog
         description = with_one_form(description, offerer.relay_offer.forms)
         wanted = [wanted_transport(command.options)] * len(description.media)
-        # the offer has decided how its sender has SRTP
-        decided = msgspec.structs.replace(command.options, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
+        decided = command.options  # but for SRTP: the offer has decided how its sender has that
+        if decided.sdes is not DEFAULT_SDES or decided.dtls is not DEFAULT_DTLS:
+            decided = msgspec.structs.replace(decided, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
         left_out = leave_out(with_shared_transports(description), wanted, decided)
         near = offerer.interface or self._interfaces.default(4)
         negotiated = negotiate_answer(

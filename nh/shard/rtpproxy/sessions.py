@@ -13,7 +13,7 @@ from typing import Final
 from nh.calls.interfaces import Interface
 from nh.calls.latching.claims import HANDSHAKES
 from nh.calls.latching.source import SourcePolicy
-from nh.calls.media import Media, Side
+from nh.calls.media import Media, Side, interned
 from nh.calls.offer_answer.matching import find_ends
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers
@@ -195,7 +195,7 @@ def _media_of(command: Update | Lookup, *, known: bool = True) -> Media | None:
     if not command.port:
         return None
     address, port = (command.address, command.port) if known else ("0.0.0.0", 0)
-    return Media(address, port, 2, "RTP/AVP", handshakes=_ANY_HANDSHAKE)
+    return interned(Media(address, port, 2, "RTP/AVP", handshakes=_ANY_HANDSHAKE))
 
 
 def _with(party: Party | None, medium: int, request: MediumRequest) -> list[MediumRequest]:
@@ -210,7 +210,7 @@ def _with(party: Party | None, medium: int, request: MediumRequest) -> list[Medi
 def _as_it_is(party: Party | None, index: int, group: SocketGroup | None) -> MediumRequest:
     if party is None or group is None:
         return MediumRequest(None, "")
-    return MediumRequest(party.holds.get(index, group.media[0]), group.address, latch=True)
+    return MediumRequest(party.holds.get(index, group.medium), group.address, latch=True)
 
 
 def _policy(options: SessionOptions) -> SourcePolicy | None:
