@@ -94,6 +94,9 @@ def payload_types(group_from: SocketGroup, group_to: SocketGroup) -> list[Payloa
     found: list[PayloadTypes | None] = []
     media_from, media_to = group_from.media, group_to.media
     for in_from, in_to in zip(group_from.components, group_to.components, strict=True):
+        if in_from.component % 2 and in_to.component % 2:
+            found += (None, None)
+            continue
         said_from, said_to = media_from[in_from.medium], media_to[in_to.medium]
         found.append(None if in_from.component % 2 else _payload_types(said_from, said_to))
         found.append(None if in_to.component % 2 else _payload_types(said_to, said_from))

@@ -214,14 +214,11 @@ class Session:
         Returns:
             Whether a leg changed.
         """
+        if not self._may_be_secured:  # as in nearly all sessions
+            return False
         changed = False
         for side, group in ((Side.FROM, self.group_from), (Side.TO, self.group_to)):
-            legs = self.legs[side::2]
-            # all legs of an end have security, or ICE, if one has
-            secured = group.security or group.ice or (legs and (legs[0].security or legs[0].ice))
-            if not secured:
-                continue  # as in nearly all sessions
-            for place, leg in zip(group.components, legs, strict=True):
+            for place, leg in zip(group.components, self.legs[side::2], strict=True):
                 security = group.security
                 if security is not None:
                     security = security.of_component(place.component)
@@ -229,6 +226,17 @@ class Session:
                 leg.security = security
                 changed = leg.use_ice(group.ice) or changed
         return changed
+
+    @property
+    def _may_be_secured(self) -> bool:
+        """Whether an end has security or ICE, or its legs have what it had before."""
+        for group in (self.group_from, self.group_to):
+            if group.security or group.ice:
+                return True
+        for leg in self.legs[:2]:  # all legs of an end have it if one has
+            if leg.security or leg.ice:
+                return True
+        return False
 
     def inherit(self, before: "Session") -> None:
         """Let ends that announce the same again keep their sources; this session replaces `before`.
@@ -297,8 +305,8 @@ class Session:
             cseq=cseq,
             id_from=self.group_from.id,
             id_to=self.group_to.id,
-            from_=_media_text(self.group_from.media),
-            to=_media_text(self.group_to.media),
+            from_=media_text(self.group_from.media),
+            to=media_text(self.group_to.media),
             bytes_from=sum([leg.bytes for leg in self.legs[::2]]),
             bytes_to=sum([leg.bytes for leg in self.legs[1::2]]),
             created=self.created + wall_offset_s,
@@ -316,5 +324,6 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
     return bool(group_from.sockets)
 
 
-def _media_text(media: tuple[Media, ...]) -> str:
+def media_text(media: tuple[Media, ...]) -> str:
+    """What a session's information says of the media of one end."""
     return ",".join([f"{medium.address}:{medium.port}/{medium.range}" for medium in media])

@@ -190,7 +190,9 @@ def _rewrite_session(edits: Edits, session: Section, plan: RewritePlan, *, pinne
         _write_connections(edits, session, shared)
     if plan.replaces_dtls:
         drop_attributes(edits, session, DTLS_ATTRIBUTES)
-    lite = any(medium is not None and medium.credentials is not None for medium in plan.media)
+    lite = plan.ice is IceAction.OWN and any(
+        medium is not None and medium.credentials is not None for medium in plan.media
+    )
     rewrite_session_ice(edits, session, plan.ice, lite=lite)
     return shared
 
@@ -201,7 +203,8 @@ def _rewrite_medium(
     unbundled = whole.bundles is not None and medium.has("bundle-only")
     port = plan.port if medium.port or unbundled else 0
     line = write_medium_port(edits.text(medium.first), 0 if plan.bundle_only else port)
-    edits.replace(medium.first, write_medium_proto(line, plan.proto) if plan.proto else line)
+    is_other = plan.proto not in ("", medium.proto)
+    edits.replace(medium.first, write_medium_proto(line, plan.proto) if is_other else line)
     held = medium.held
     if held and port and not whole.text.original_direction:
         hold_by_direction(edits, medium)

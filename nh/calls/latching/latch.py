@@ -66,7 +66,9 @@ class Latch(LatchState):
         moved = announced not in (self.announced, None)
         same = not moved and signalled_from == self.signalled_from
         if moved:
-            self.met_at = self._address_behind(announced)
+            met_at = self._address_behind(announced)
+            if met_at or self.rare is not None:
+                self.met_at = met_at
             if announced != self.source:
                 self.source = None
         self.announced = announced
@@ -111,7 +113,8 @@ class Latch(LatchState):
     def _unlatch(self) -> None:
         self.rank = None
         self.state = SourceState.LATCHING
-        self.trials = None
+        if self.rare is not None:
+            self.trials = None
 
     def _latch_if_due(self, now: float) -> None:
         if now >= self.window_ends and self.latches:

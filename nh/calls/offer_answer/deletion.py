@@ -50,6 +50,9 @@ def cancel_delete(participants: Participants, party: Party) -> None:
 
 def delete_due(participants: Participants, *, now: float) -> None:
     """Remove the dialogs that are due, and the parties that have no dialog left because of that."""
+    if _is_over(participants, now=now):
+        participants.close_all(now=now)
+        return
     left: list[Party] = []
     for dialog in [each for each in participants.dialogs if now >= each.delete_at]:
         participants.end_dialog(dialog, now=now)
@@ -61,6 +64,14 @@ def delete_due(participants: Participants, *, now: float) -> None:
         over = any(party is each for each in left) and not participants.splits_of(party)
         if over or now >= party.delete_at:
             participants.close_party(party, now=now)
+
+
+def _is_over(participants: Participants, *, now: float) -> bool:
+    """Whether the call is one dialog, which is due, as most calls that are deleted."""
+    dialogs = participants.dialogs
+    if len(dialogs) != 1 or len(participants.parties) != 2 or participants.early:
+        return False
+    return now >= dialogs[0].delete_at
 
 
 def _find(

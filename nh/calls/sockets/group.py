@@ -302,6 +302,9 @@ class SocketGroup:
     @property
     def _own_runs(self) -> list[SocketRun]:
         """The sockets of each medium."""
+        only: object = self.medium
+        if not isinstance(only, tuple):  # as of all groups of ng
+            return [SocketRun(self.address, self.sockets[0].port, self.sockets)]
         found: list[SocketRun] = []
         first = 0
         for base, medium in zip(self.bases, self.media, strict=True):

@@ -250,7 +250,7 @@ class PortSpace:
             pool.release(base, count)
         if pool is None:
             return
-        if pool.free == pool.total and len(self._pools) > MAX_IDLE_POOLS:
+        if len(self._pools) > MAX_IDLE_POOLS and pool.free == pool.total:
             # all of 127.0.0.0/8 can be bound, so a client could fill the memory with pools of one call each
             del self._pools[address]
 

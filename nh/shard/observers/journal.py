@@ -65,7 +65,8 @@ class JournalWriter(CallObserver):
         call = self._table.find_call(command.call_id)
         if call is not None:
             call.journal.add(event)
-            call.journal.closer = self._client if info.counters in _CLOSING else None
+            if call.journal.rare is not None or info.counters in _CLOSING:
+                call.journal.closer = self._client if info.counters in _CLOSING else None
 
     def command_failed(self, error: NhError) -> None:
         """The command was refused, or failed."""
@@ -81,7 +82,7 @@ class JournalWriter(CallObserver):
         if call is not None and self._event is not None:
             if self._event.event in _AGREEING:
                 self._note_hold(call)
-            if call.journal.ended:
+            if call.journal.rare is not None and call.journal.ended:
                 call.journal.trim()
         self._client = self._event = None
 
@@ -128,7 +129,9 @@ class JournalWriter(CallObserver):
             if leg.packets:
                 journal.packets += leg.packets
                 journal.size += leg.bytes
-        journal.latest_end = _WHY.get(reason, journal.latest_end)
+        why = _WHY.get(reason)
+        if why is not None:
+            journal.latest_end = why
 
     def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
         """See CallObserver."""

@@ -114,6 +114,8 @@ class StatsCollector(CallObserver):
         stats.expired_silent += reason is EndReason.EXPIRED
         stats.expired_hold += reason is EndReason.HOLD
         stats.expired_replaced += reason is EndReason.REPLACED
+        if session.untouched:
+            return
         for number, leg in enumerate(session.legs):
             if not leg.untouched:
                 place = session.group_from.components[number // 2]

@@ -41,7 +41,11 @@ class SocketBackup(CallObserver):
 
     def sockets_opened(self, _call_id: bytes, sockets: Sequence[RelaySocket]) -> None:
         """See CallObserver. The sockets are in the next snapshot of their call."""
-        ours = [each for each in sockets if isinstance(each, MediaSocket) and not each.adopted]
+        ours = [
+            each
+            for each in sockets
+            if isinstance(each, MediaSocket) and (each.rare is None or not each.adopted)
+        ]
         if self._loop is None:
             self._left.update((each.local, each.fileno()) for each in ours)
             if len(self._left) >= MAX_FDS:

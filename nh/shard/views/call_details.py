@@ -11,7 +11,7 @@ from nh.calls.events import EndReason
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.protocols.ice import EndIce
-from nh.calls.session import Pair, Session
+from nh.calls.session import Pair, Session, media_text
 from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import REFUSED, CheckResult
 from nh.results import (
@@ -43,8 +43,7 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
         idle_s=round(now - call.last_active, 3),
         groups=tuple(_group(cseq, group, now=now) for cseq, group in call.groups),
         sessions=tuple(
-            _session(call, cseq, session, wall_offset_s=wall_offset_s, now=now)
-            for cseq, session in call.sessions
+            _session(cseq, session, wall_offset_s=wall_offset_s, now=now) for cseq, session in call.sessions
         ),
         client=call.journal.client,
         events=tuple(call.journal.events),
@@ -64,7 +63,7 @@ def describe_ended(
         wall_offset_s, now: see describe_call().
     """
     cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
-    fields = _session_fields(call, cseq, session, LegRecord, wall_offset_s=wall_offset_s, now=now)
+    fields = _session_fields(cseq, session, LegRecord, wall_offset_s=wall_offset_s, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason)
 
 
@@ -81,13 +80,12 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
     )
 
 
-def _session(call: Call, cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
-    fields = _session_fields(call, cseq, session, LegDetail, wall_offset_s=wall_offset_s, now=now)
+def _session(cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
+    fields = _session_fields(cseq, session, LegDetail, wall_offset_s=wall_offset_s, now=now)
     return SessionDetail(**fields)
 
 
 def _session_fields(
-    call: Call,
     cseq: int,
     session: Session,
     leg_type: type[LegDetail],
@@ -95,7 +93,7 @@ def _session_fields(
     wall_offset_s: float,
     now: float,
 ) -> dict[str, Any]:
-    info = session.info(call.call_id, cseq, wall_offset_s=wall_offset_s)
+    legs, media = session.legs, (session.group_from.media, session.group_to.media)
     # 0: agreed by ng's offer and answer, which have no CSeq
     known_from = bool(cseq) or session.known(Side.FROM)
     known_to = bool(cseq) or session.known(Side.TO)
@@ -105,27 +103,32 @@ def _session_fields(
     if session.replaced_at is not None:
         state = "replaced"
     return {
-        "sessionid": info.sessionid,
-        "cseq": info.cseq,
-        "id_from": info.id_from,
-        "id_to": info.id_to,
-        "from_": info.from_ if known_from else "",
-        "to": info.to if known_to else "",
-        "bytes_from": info.bytes_from,
-        "bytes_to": info.bytes_to,
-        "created": info.created,
-        "param": info.param,
+        "sessionid": session.id,
+        "cseq": cseq,
+        "id_from": session.group_from.id,
+        "id_to": session.group_to.id,
+        "from_": media_text(media[Side.FROM]) if known_from else "",
+        "to": media_text(media[Side.TO]) if known_to else "",
+        "bytes_from": sum([leg.bytes for leg in legs[Side.FROM :: 2]]),
+        "bytes_to": sum([leg.bytes for leg in legs[Side.TO :: 2]]),
+        "created": session.created + wall_offset_s,
+        "param": session.param,
         "state": state,
         "pairs": tuple(
-            [_pair(session, pair, leg_type, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
+            [_pair(pair, media, leg_type, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
         ),
     }
 
 
 def _pair(
-    session: Session, pair: Pair, leg_type: type[LegDetail], *, wall_offset_s: float, now: float
+    pair: Pair,
+    media: tuple[tuple[Media, ...], tuple[Media, ...]],
+    leg_type: type[LegDetail],
+    *,
+    wall_offset_s: float,
+    now: float,
 ) -> PairDetail:
-    from_, to = session.group_from.media[pair.medium], session.group_to.media[pair.medium]
+    from_, to = media[Side.FROM][pair.medium], media[Side.TO][pair.medium]
     return PairDetail(
         medium=pair.medium,
         component=pair.component,
