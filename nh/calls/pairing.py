@@ -64,12 +64,12 @@ def _leg(
     group, opposite = groups[side], groups[1 - side]
     place, opposite_place = group.components[index], opposite.components[index]
     said, heard = media[side][place.medium], media[1 - side][opposite_place.medium]
-    is_rtcp = bool(place.component % 2)
+    is_rtcp, receives = bool(place.component % 2), said.active
     leg = Leg(
         side=side,
         socket=opposite.sockets[index],
-        announced=said.endpoint(place.component),
-        receives=said.active,
+        announced=said.endpoint(place.component) if receives else None,
+        receives=receives,
         policy=policy,
         window_ends=window_ends,
         signalled_from=said.signalled_from,

@@ -54,24 +54,29 @@ def query_call(
             for tag in asked
         ]
     )
-    streams = [stream for tag in tags for medium in tag.media for stream in medium.streams]
+    counted = [
+        stream
+        for tag in tags
+        for medium in tag.media
+        for stream in medium.streams
+        if stream.packets or stream.errors
+    ]
     return Queried(
         created=int(created + wall_offset_s),
         created_us=int((created + wall_offset_s) % 1 * 1e6),
         last_signal=int(offers.last_signal + wall_offset_s),
         tags=tags,
-        rtp=_total([each for each in streams if each.component == 1]),
-        rtcp=_total([each for each in streams if each.component != 1]),
+        rtp=_total([each for each in counted if each.component == 1]),
+        rtcp=_total([each for each in counted if each.component != 1]),
     )
 
 
 def _total(streams: Sequence[StreamReading]) -> StreamTotals:
     packets = size = errors = 0
     for stream in streams:
-        if stream.packets or stream.errors:
-            packets += stream.packets
-            size += stream.bytes
-            errors += stream.errors
+        packets += stream.packets
+        size += stream.bytes
+        errors += stream.errors
     return StreamTotals(packets, size, errors)
 
 
