@@ -21,6 +21,10 @@ MARK = "nh"
 """Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
 
 
+_REMEMBERED_BYTES = 512
+"""Most bytes of what media say of their formats that are read once only."""
+
+
 class Direction(enum.StrEnum):
     """Direction of a medium, from the point of view of the sender of the SDP (RFC 8866 6.7)."""
 
@@ -235,9 +239,8 @@ class Medium(Section, frozen=True):
         """Formats of its a=rtpmap attributes; none if it is not RTP."""
         if not self.rtp or "rtpmap" not in self.attributes:
             return ()
-        return read_rtpmaps(
-            [attribute.value.decode("ascii", "backslashreplace") for attribute in self.attributes["rtpmap"]]
-        )
+        text = b"\n".join([attribute.value for attribute in self.attributes["rtpmap"]])
+        return _remembered_formats(text) if len(text) <= _REMEMBERED_BYTES else _read_formats(text)
 
     @property
     def payload_types(self) -> tuple[int, ...]:
@@ -246,12 +249,28 @@ class Medium(Section, frozen=True):
             return ()
         if "group" in self.session.attributes and any(len(mids) > 1 for mids in self.session.bundles):
             return ()
-        numbers = [
-            number
-            for each in self.field.formats
-            if len(each) <= 3 and each.isdigit() and (number := int(each)) < MAX_FORMATS
-        ]
-        return tuple(dict.fromkeys(numbers))
+        text = b" ".join(self.field.formats)
+        return _remembered_numbers(text) if len(text) <= _REMEMBERED_BYTES else _read_numbers(text)
+
+
+def _read_formats(text: bytes) -> tuple[PayloadFormat, ...]:
+    """The formats of the values of a=rtpmap attributes, a line each."""
+    return read_rtpmaps(text.decode("ascii", "backslashreplace").split("\n"))
+
+
+def _read_numbers(text: bytes) -> tuple[int, ...]:
+    """The payload types among the formats of an m= line, with spaces between them."""
+    numbers = [
+        number
+        for each in text.split(b" ")
+        if len(each) <= 3 and each.isdigit() and (number := int(each)) < MAX_FORMATS
+    ]
+    return tuple(dict.fromkeys(numbers))
+
+
+# phones of one model say the same with each call
+_remembered_formats = functools.lru_cache(maxsize=256)(_read_formats)
+_remembered_numbers = functools.lru_cache(maxsize=256)(_read_numbers)
 
 
 class SessionDescription(msgspec.Struct, frozen=True):
