@@ -174,6 +174,17 @@ def test_the_payload_types_are_those_of_the_m_line(formats: str, payload_types: 
     assert medium.payload_types == payload_types
 
 
+@pytest.mark.parametrize("digits", [1, 100])
+def test_formats_are_read_however_long_their_lines_are(digits: int) -> None:
+    numbers = range(96, 128)
+    lines = "\n".join(f"a=rtpmap:{number} x/8000/{number:0{digits}}" for number in numbers)
+    (medium,) = media_of(
+        medium_of(f"m=audio 4000 RTP/AVP {' '.join(map(str, numbers))} {'x' * 600}\n{lines}")
+    )
+    assert [each.payload_type for each in medium.formats] == list(numbers)
+    assert medium.payload_types == tuple(numbers)
+
+
 def test_media_that_share_a_port_may_have_the_payload_types_of_each_other() -> None:
     media = ("m=audio 4000 RTP/AVP 0", "a=mid:1", "m=video 4000 RTP/AVP 31", "a=mid:2")
     assert [each.payload_types for each in media_of(medium_of(*media))] == [(0,), (31,)]
