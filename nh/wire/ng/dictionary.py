@@ -67,9 +67,11 @@ class Dictionary:
     def __init__(self, items: Mapping[bytes, object] | Mapping[str, object]) -> None:
         names: tuple[bytes | str, ...] = tuple(items)
         keys = _remembered_keys(names) if sum(map(len, names)) <= _MAX_REMEMBERED_BYTES else _keys(names)
-        self._items: dict[bytes, object] = {
-            key: item for key, item in zip(keys, items.values(), strict=True) if item is not None
-        }
+        fields = zip(keys, items.values(), strict=True)
+        if None in items.values():  # which JSON alone has
+            self._items: dict[bytes, object] = {key: item for key, item in fields if item is not None}
+        else:
+            self._items = dict(fields)
 
     def __iter__(self) -> Iterator[tuple[bytes, object]]:
         return iter(list(self._items.items()))
