@@ -97,21 +97,22 @@ def test_a_slow_server_is_asked_once_for_all_that_the_check_needs(monkeypatch: p
     monkeypatch.setattr("nh.doctor.store_server.SLOW_S", 0.0)
     names = tuple(f"pair-{number}" for number in range(64))
     with valkey_server({"appendonly": "yes"}) as server:
-        requests = count_requests(monkeypatch)
+        requests = requests_to(server.port, monkeypatch)
         (finding,) = findings(f"{server.url}/0?prefix=pool", standby_for=names)
     assert finding.found.startswith("the server of the store answers after ")
     assert len(requests) == 1
 
 
-def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The requests that clients of servers send from now on."""
+def requests_to(port: int, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The requests that clients of the server with this port send from now on."""
     from valkey.connection import Connection  # noqa: PLC0415  needs the extra valkey
 
     sent: list[object] = []
     send = Connection.send_packed_command
 
     def counting(self: Connection, command: Iterable[bytes], check_health: bool = True) -> None:
-        sent.append(command)
+        if self.port == port:
+            sent.append(command)
         send(self, command, check_health)
 
     monkeypatch.setattr(Connection, "send_packed_command", counting)
