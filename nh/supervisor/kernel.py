@@ -9,6 +9,7 @@ import errno
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from nh.config import Settings
 from nh.config.table import KernelMode
@@ -24,9 +25,13 @@ from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.stats import SupervisorStats
+from nh.supervisor.host.room import when_there_is_room
 from nh.supervisor.orphans.client import OrphanClient
 
 logger = logging.getLogger(__name__)
+
+SHORT_S: Final = 2.0
+"""How long a shortage is waited for: orphans relay again after five seconds."""
 
 
 class KernelService:
@@ -143,6 +148,8 @@ def start_kernel_service(
 ) -> tuple[KernelService | None, str]:
     """Start the path in the kernel, if the settings allow it and the host has it.
 
+    Where orphans have calls, a shortage of descriptors or memory is waited for: the kernel has their media.
+
     Args: see KernelService.
 
     Returns:
@@ -155,7 +162,10 @@ def start_kernel_service(
         _remove_leftovers(settings)
         return None, "it is turned off (kernel = off)"
     try:
-        return KernelService(loop, settings, shards, stats=stats, orphans=orphans), ""
+        service = when_there_is_room(
+            lambda: KernelService(loop, settings, shards, stats=stats, orphans=orphans),
+            SHORT_S if orphans else 0.0,
+        )
     except (KernelPathUnavailable, OSError) as refusal:
         if settings.kernel is KernelMode.ON:
             raise KernelPathUnavailable(
@@ -170,6 +180,7 @@ def start_kernel_service(
         )
         _remove_leftovers(settings)
         return None, reason(refusal)
+    return service, ""
 
 
 def _ignore_links() -> None:

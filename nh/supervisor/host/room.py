@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from nh.errors import KernelPathUnavailable
 from nh.reasons import SHORTAGES
 
 T = TypeVar("T")
@@ -21,17 +22,17 @@ def when_there_is_room(step: Callable[[], T], longest_s: float) -> T:
     It blocks: that is for moments in which nothing else is to be done.
 
     Args:
-        step: what is done; it returns a result, or raises OSError and has done nothing.
+        step: what is done; it returns a result, or raises one of the errors and has done nothing.
         longest_s: how long it is tried, seconds.
 
     Raises:
-        OSError: the last one of the step.
+        OSError, KernelPathUnavailable: the last one of the step.
     """
     give_up_at = time.monotonic() + longest_s
     while True:
         try:
             return step()
-        except OSError as exc:
+        except (OSError, KernelPathUnavailable) as exc:
             if exc.errno not in _MAY_PASS or time.monotonic() >= give_up_at:
                 raise
         time.sleep(RETRY_S)
