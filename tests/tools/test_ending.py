@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.profiles import quick_first
 from tools.ending import TERMINATED
 from tools.harness.program import Program
 from tools.harness.waiting import eventually
@@ -55,7 +56,7 @@ def programs() -> list[str]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("name", programs())
+@pytest.mark.parametrize("name", quick_first(programs()))
 def test_ctrl_c_during_the_imports_prints_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
     done = subprocess.run(
