@@ -135,9 +135,10 @@ def main() -> None:
         shards = [100 * turn.shards for turn in measured]
         http = 1000 * statistics.median(turn.http for turn in measured)
         request = 1000 * statistics.median(turn.request_s for turn in measured)
+        of_requests = f"{http:.2f} ms | {request:.2f} ms" if kinds[name][1] else "- | -"
         print(
             f"| {name} | {statistics.median(shards):.2f} % ({min(shards):.2f} to {max(shards):.2f})"
-            f" | {http:.2f} ms | {request:.2f} ms |"
+            f" | {of_requests} |"
         )
 
 
