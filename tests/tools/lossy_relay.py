@@ -52,6 +52,7 @@ class FaultyCall:
         for one, other in zip(self.to_caller, self.to_callee, strict=True):
             one.peer, other.peer = other, one
         self.negotiating = False
+        self.on_hold = False
         self.negotiations = 0
 
 
@@ -76,6 +77,7 @@ class LossyRelay:
         self.ignore_first_tries = False
         self.refuse_offers = False
         self.deleted: list[str] = []
+        self.received_on_hold = 0
         self._sent: dict[int, int] = {}
         self._ended = threading.Event()
         self.address = f"{LOOPBACK}:{self._control.getsockname()[1]}"
@@ -147,6 +149,8 @@ class LossyRelay:
                 self._selector.register(port.sock, selectors.EVENT_READ, (call, port))
         call = self._calls[name]
         call.negotiations += 1
+        if request["command"] == "offer":
+            call.on_hold = "a=sendonly" in request["sdp"]
         call.negotiating = call.negotiations > 2
         end: MediaEnd = read_sdp(request["sdp"])
         # what an offer is rewritten to stands in for the caller: the callee sends there
@@ -170,6 +174,7 @@ class LossyRelay:
         assert identity is not None
         assert port.peer is not None
         self._sent[identity.stream] = max(self._sent.get(identity.stream, 0), identity.number + 1)
+        self.received_on_hold += call.on_hold
         if call.negotiating:
             return
         fault = self._faults(identity)
