@@ -1,7 +1,7 @@
 """Reception: what a leg has heard, and what the rules of latching learn from that.
 
-The relay adds to the counters for every packet. Those of RTP are the meter's, which writes nothing more for a
-packet that it expects, and all others are plain attributes. No I/O, no clock: `now` is an argument.
+Counters are plain attributes, because the relay adds to them for every packet. No I/O, no clock: `now` is an
+argument.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,6 @@ class Reception(Latch):
     Attributes:
         meter: statistics of RTP streams; None before the first packet, and without `payload_types`.
         packets, bytes: received and admitted, by the socket and in the kernel.
-        other_packets, other_bytes: of these, what the meter has not counted (RtpMeter.take).
         last_seen: monotonic seconds of the latest packet; None: no packet.
         note_due: monotonic seconds from which on the next packet in user space has the media plane note the
             leg (nh.shard.media.leg_notes).
@@ -69,13 +68,13 @@ class Reception(Latch):
     """
 
     __slots__ = (
+        "bytes",
         "last_seen",
         "meter",
         "note_due",
         "offload",
         "offloaded",
-        "other_bytes",
-        "other_packets",
+        "packets",
         "payload_types",
         "place",
         "rtp",
@@ -108,34 +107,14 @@ class Reception(Latch):
         )
         self.payload_types = payload_types
         self.meter: RtpMeter | None = None
-        self.other_packets = 0
-        self.other_bytes = 0
+        self.packets = 0
+        self.bytes = 0
         self.last_seen: float | None = None
         self.note_due = 0.0
         self.place = 0
         self.offloaded = 0
         self.offload: Offload | None = None
         self.rtp: Reception | None = None
-
-    @property
-    def packets(self) -> int:
-        """Packets that were received and admitted, by the socket and in the kernel."""
-        meter = self.meter
-        return self.other_packets if meter is None else self.other_packets + meter.expected_packets
-
-    @packets.setter
-    def packets(self, packets: int) -> None:
-        self.other_packets += packets - self.packets
-
-    @property
-    def bytes(self) -> int:
-        """Their bytes."""
-        meter = self.meter
-        return self.other_bytes if meter is None else self.other_bytes + meter.expected_bytes
-
-    @bytes.setter
-    def bytes(self, size: int) -> None:
-        self.other_bytes += size - self.bytes
 
     # --- RTP streams ----------------------------------------------------------------------------------
 
@@ -168,9 +147,9 @@ class Reception(Latch):
     def forwarded(self, packets: int, size: int, *, last_seen: float) -> None:
         """Count what a kernel flow has forwarded: so many packets and bytes, the latest at `last_seen`
         (monotonic seconds)."""
-        self.other_packets += packets
+        self.packets += packets
         self.offloaded += packets
-        self.other_bytes += size
+        self.bytes += size
         self.last_seen = last_seen if self.last_seen is None else max(self.last_seen, last_seen)
 
     # --- what the rules of latching ask -----------------------------------------------------------------

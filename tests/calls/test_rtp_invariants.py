@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.rtp.meter import EXPECTED, MAX_STREAMS, RtpMeter
+from nh.calls.rtp.meter import MAX_STREAMS, RtpMeter
 from nh.calls.rtp.stream import WINDOW
 from nh.calls.rtp.stream_state import StreamFields
 from tests.calls.rtp import CLOCKS, DTMF, OPUS, PCMU, rtp_packet
@@ -162,58 +162,6 @@ def test_any_packets_count_as_in_the_kernel_and_a_handover_changes_nothing(
             meter.take_fields(meter.next_stream, fields)
             assert meter.to_fields() == fields
         held_against(meter, kernel)
-
-
-@given(
-    st.sampled_from([0, 1000, 65_500, 65_535]),
-    st.lists(st.tuples(arrivals | anything, st.sampled_from([160, 160, 160, 80, 0])), max_size=150),
-    st.sets(st.integers(0, 149), max_size=10),
-    st.sets(st.integers(0, 149), max_size=5),
-)
-def test_each_packet_is_counted_once_by_the_meter_or_by_its_caller(
-    first: int,
-    packets: list[tuple[tuple[int, int, int, int, int, bool] | bytes, int]],
-    measured: set[int],
-    handovers: set[int],
-) -> None:
-    """All are taken but those that are `measured`, which the caller counts whatever they are."""
-    meter = RtpMeter(CLOCKS)
-    sequences = dict.fromkeys(range(1, 7), first)
-    others = others_bytes = total = total_bytes = 0
-    for number, (arrival, payload_bytes) in enumerate(packets):
-        if isinstance(arrival, bytes):
-            packet = arrival
-        else:
-            step, ssrc, payload_type, _, _, marker = arrival
-            sequences[ssrc] += step
-            packet = rtp_packet(
-                sequences[ssrc],
-                number * 160,
-                ssrc=ssrc,
-                payload_type=payload_type,
-                marker=marker,
-                payload=bytes(payload_bytes),
-            )
-        if number in measured:
-            meter.measure(packet, len(packet), number * 0.02)
-            counts = True
-        else:
-            counts = meter.take(packet, len(packet), number * 0.02) != EXPECTED
-        others, others_bytes = others + counts, others_bytes + counts * len(packet)
-        total, total_bytes = total + 1, total_bytes + len(packet)
-        if number in handovers:
-            meter.take_fields(meter.next_stream, meter.to_fields())
-        assert meter.expected_packets + others == total
-        assert meter.expected_bytes + others_bytes == total_bytes
-
-
-def test_nearly_all_packets_of_a_stream_are_expected() -> None:
-    meter = RtpMeter(CLOCKS)
-    for number in range(100):
-        packet = rtp_packet(65_500 + number, number * 160)
-        meter.take(packet, len(packet), number * 0.02)
-    assert meter.expected_packets == 98, "all but the first one, and that behind the highest number"
-    assert meter.expected_bytes == 98 * len(rtp_packet(0))
 
 
 @given(st.integers(0, 65_535), st.permutations(range(WINDOW - 1)), st.integers(0, 200))

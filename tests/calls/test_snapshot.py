@@ -418,7 +418,6 @@ APART: dict[type, set[str]] = {
         "blocks",  # `blocked`, `dtmf_blocked`, `silenced`
         *("relatch_s", "carried", "rtp"),  # by the settings and the media
         *("heard_packets", "heard_at"),  # `heard`
-        *("other_packets", "other_bytes"),  # in `packets` and `bytes`
         *("note_due", "place"),  # the next process notes each leg at once, and finds its place
         "muxed_reports",  # RTCP is read some times more
         "security",  # its group's

@@ -27,12 +27,6 @@ MIN_REPORTED: Final = 50
 # first 16 bits, sequence number, timestamp, SSRC (RFC 3550 5.1)
 _read_header: Final = Struct("!HHII").unpack_from
 
-EXPECTED: Final = 0
-OTHER: Final = 1
-RTCP: Final = 2
-"""What RtpMeter.take() says of a packet: it was expected, and the meter has counted it; it is another; it is
-RTCP, whose reports may be read (nh.calls.rtcp_reports)."""
-
 # no packet has its `head`
 _NO_STREAM: Final = RtpStream(0, 0, 0)
 
@@ -70,18 +64,11 @@ class RtpMeter:
         deaf_reports: how many of the latest reports of RTCP, one after the other, say that the end that is
             sent these streams has received nothing of them, although MIN_REPORTED packets came meanwhile.
         reported_packets: packets of all streams at the latest report that said something of them.
-
-    The packets that take() has expected are counted by the run, which is what one stream has from one other
-    packet to the next: nothing is written for each but what the stream needs anyway.
     """
 
     __slots__ = (
         "_clocks",
         "_current",
-        "_run_from",
-        "_run_size",
-        "_runs_bytes",
-        "_runs_packets",
         "_streams",
         "_tick_s",
         "clock_hz",
@@ -106,20 +93,6 @@ class RtpMeter:
         self._tick_s = 0.0
         self._clocks = clocks
         self._current = _NO_STREAM
-        self._runs_packets = 0  # of runs that are over
-        self._runs_bytes = 0  # of these, and what packets of this run have beyond _run_size
-        self._run_from = 0  # `due` when this run began
-        self._run_size = 0  # of the packet before this run, in bytes
-
-    @property
-    def expected_packets(self) -> int:
-        """How many packets take() has expected."""
-        return self._runs_packets + self._current.due - self._run_from
-
-    @property
-    def expected_bytes(self) -> int:
-        """Their bytes."""
-        return self._runs_bytes + (self._current.due - self._run_from) * self._run_size
 
     @property
     def latest(self) -> RtpStream | None:
@@ -138,21 +111,7 @@ class RtpMeter:
         return self._tick_s
 
     def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool:
-        """Measure a packet that the caller counts; see take().
-
-        Returns:
-            Whether it is RTCP, whose reports may be read (nh.calls.rtcp_reports).
-        """
-        found = self.take(buffer, size, now)
-        if found == EXPECTED:
-            self._runs_packets -= 1
-            self._runs_bytes -= size
-        return found == RTCP
-
-    def take(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> int:
-        """Measure a packet, and count it if it is EXPECTED; the caller counts all others.
-
-        Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
+        """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
 
         Args:
             buffer: begins with the packet.
@@ -160,10 +119,10 @@ class RtpMeter:
             now: monotonic seconds of its arrival.
 
         Returns:
-            EXPECTED, OTHER or RTCP.
+            Whether it is RTCP, whose reports may be read (nh.calls.rtcp_reports).
         """
         if size < RTP_HEADER_BYTES:
-            return OTHER
+            return False
         head, sequence, timestamp, ssrc = _read_header(buffer)
         stream = self._current
         if sequence == stream.due and ssrc == stream.ssrc and head == stream.head:
@@ -179,16 +138,11 @@ class RtpMeter:
                 stream.timestamp = timestamp
             else:  # the timestamps started again, too
                 stream.clock(timestamp, now, self._tick_s)
-            if size != self._run_size:
-                self._runs_bytes += size - self._run_size
-            return EXPECTED
-        if head >> 14 == 2:
+        elif head >> 14 == 2:
             if 192 <= head & 0xFF <= 223:
-                return RTCP
-            self._end_run()
+                return True
             self._measure_any(head, sequence, timestamp, ssrc, now)
-            self._run_from, self._run_size = self._current.due, size
-        return OTHER
+        return False
 
     def choose_payload_type(self, payload_type: int) -> bool:
         """Measure jitter on packets of this payload type from now on, if it has a clock.
@@ -227,11 +181,11 @@ class RtpMeter:
         used = [each for each in fields if each.used]
         self.streams = tuple([RtpStream.from_fields(each, before.get(each.ssrc)) for each in used])
         self.next_stream = next_stream
-        self._forget_current()
+        self._current = _NO_STREAM
 
     def go_on_from(self, fields: StreamFields) -> None:
         """Go on from a later state of a stream that is known, or of the first one (`fields.used` is 1)."""
-        self._forget_current()
+        self._current = _NO_STREAM
         if not self.streams:
             self.streams = (RtpStream.from_fields(fields),)
             self.next_stream = 1
@@ -337,18 +291,6 @@ class RtpMeter:
         meter.deaf_reports, meter.reported_packets = state.deaf_reports, state.reported_packets
         meter.streams = tuple([RtpStream.from_state(each, shift_s=shift_s) for each in state.streams])
         return meter
-
-    def _forget_current(self) -> None:
-        """Expect no packet until the next one has come."""
-        self._end_run()
-        self._current = _NO_STREAM
-        self._run_from = _NO_STREAM.due
-
-    def _end_run(self) -> None:
-        run = self._current.due - self._run_from
-        self._runs_packets += run
-        self._runs_bytes += run * self._run_size
-        self._run_from = self._current.due
 
     def _measure_any(self, head: int, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
         payload_type = head & 0x7F

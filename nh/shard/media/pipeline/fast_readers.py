@@ -8,12 +8,12 @@ packet pays for a call that another plan needs.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtcp_reports import note_reports
-from nh.calls.rtp.meter import RTCP, RtpMeter
+from nh.calls.rtp.meter import RtpMeter
 from nh.shard.media.pipeline.egress import Egress, Send, seals_first
 from nh.shard.media.pipeline.srtp import open_packet, seal_packet
 from nh.shard.media.poll import MediaPoll, Reader
@@ -28,36 +28,11 @@ NoteLeg = Callable[[Leg, float], None]
 """Called with a leg when a packet finds its `note_due` over, and the packet's monotonic seconds."""
 
 
-_MOST_KEPT: Final = 1500
-"""Bytes of the largest packets whose views are kept: those of an Ethernet frame."""
-
-
-class Packets(dict[int, memoryview]):
-    """The packet at the beginning of a buffer, by its size: streams have packets of a few sizes.
-
-    To find a view takes half the time of making one.
-
-    Args:
-        buffer: of all packets.
-    """
-
-    def __init__(self, buffer: bytearray) -> None:
-        super().__init__()
-        self._buffer = memoryview(buffer)
-
-    def __missing__(self, size: int) -> memoryview:
-        packet = self._buffer[:size]
-        if size <= _MOST_KEPT:
-            self[size] = packet
-        return packet
-
-
 class ReaderContext(NamedTuple):
     """What all fast readers of a shard have in common.
 
     Attributes:
         buffer: of all packets.
-        packets: the packet in it.
         traffic: counts them.
         poll: has the time.
         egress: counts drops, and sends.
@@ -66,7 +41,6 @@ class ReaderContext(NamedTuple):
     """
 
     buffer: bytearray
-    packets: Packets
     traffic: TrafficTotals
     poll: MediaPoll
     egress: Egress
@@ -74,16 +48,10 @@ class ReaderContext(NamedTuple):
     note_leg: NoteLeg
 
 
-def count(leg: Leg, size: int) -> None:
-    """Count a packet of a leg that its meter has not counted."""
-    leg.other_packets += 1
-    leg.other_bytes += size
-
-
 def forwarding_reader(context: ReaderContext) -> SocketReader:
     """The reader of the plain plan for legs without RTP statistics."""
-    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
-    send_failed = egress.send_failed
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def forward(media_socket: MediaSocket) -> None:
         try:
@@ -92,15 +60,15 @@ def forwarding_reader(context: ReaderContext) -> SocketReader:
             note_errors(media_socket)
             return
         leg, output = media_socket.leg, media_socket.output
-        leg.other_packets += 1  # type: ignore[union-attr]  # the plan says that there is one
-        leg.other_bytes += size  # type: ignore[union-attr]
+        leg.packets += 1  # type: ignore[union-attr]  # the plan says that there is one
+        leg.bytes += size  # type: ignore[union-attr]
         leg.last_seen = now = poll.now  # type: ignore[union-attr]
         traffic.received_packets += 1
         traffic.received_bytes += size
         try:
-            output.send(packets[size])  # type: ignore[union-attr]
+            output.send(view[:size])  # type: ignore[union-attr]
         except OSError as error:
-            send_failed(leg, output.send, packets[size], error)  # type: ignore[arg-type, union-attr]
+            send_failed(leg, output.send, view[:size], error)  # type: ignore[arg-type, union-attr]
         if now >= leg.note_due:  # type: ignore[union-attr]
             note_leg(leg, now)  # type: ignore[arg-type]
 
@@ -109,8 +77,8 @@ def forwarding_reader(context: ReaderContext) -> SocketReader:
 
 def measuring_reader(context: ReaderContext) -> SocketReader:
     """The same for legs of RTP that have a meter."""
-    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
-    send_failed = egress.send_failed
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def forward_and_measure(media_socket: MediaSocket) -> None:
         try:
@@ -119,17 +87,17 @@ def measuring_reader(context: ReaderContext) -> SocketReader:
             note_errors(media_socket)
             return
         leg, output = media_socket.leg, media_socket.output
-        leg.last_seen = now = poll.now  # type: ignore[union-attr]  # the plan says that there is one
+        leg.packets += 1  # type: ignore[union-attr]  # the plan says that there is one
+        leg.bytes += size  # type: ignore[union-attr]
+        leg.last_seen = now = poll.now  # type: ignore[union-attr]
         traffic.received_packets += 1
         traffic.received_bytes += size
         try:
-            output.send(packets[size])  # type: ignore[union-attr]
+            output.send(view[:size])  # type: ignore[union-attr]
         except OSError as error:
-            send_failed(leg, output.send, packets[size], error)  # type: ignore[arg-type, union-attr]
-        if found := leg.meter.take(buffer, size, now):  # type: ignore[union-attr]
-            count(leg, size)  # type: ignore[arg-type]
-            if found == RTCP:
-                note_reports(leg, packets[size], now=now)  # type: ignore[arg-type]
+            send_failed(leg, output.send, view[:size], error)  # type: ignore[arg-type, union-attr]
+        if leg.meter.measure(buffer, size, now):  # type: ignore[union-attr]
+            note_reports(leg, view[:size], now=now)  # type: ignore[arg-type]
         if now >= leg.note_due:  # type: ignore[union-attr]
             note_leg(leg, now)  # type: ignore[arg-type]
 
@@ -145,11 +113,11 @@ def source_factory(
         context: of all fast readers.
         admit: called with each packet in the buffer that has another source.
     """
-    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
-    send_failed = egress.send_failed
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view, send_failed = memoryview(buffer), egress.send_failed
 
     def new_reader(leg: Leg, send: Send, meter: RtpMeter, source: SocketAddress) -> SocketReader:
-        take = meter.take
+        measure = meter.measure
 
         def forward_and_measure(media_socket: MediaSocket) -> None:
             try:
@@ -160,17 +128,17 @@ def source_factory(
             if address != source:
                 admit(media_socket, size, endpoint_of(address))
                 return
+            leg.packets += 1
+            leg.bytes += size
             leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size
             try:
-                send(packets[size])
+                send(view[:size])
             except OSError as error:
-                send_failed(leg, send, packets[size], error)
-            if found := take(buffer, size, now):
-                count(leg, size)
-                if found == RTCP:
-                    note_reports(leg, packets[size], now=now)
+                send_failed(leg, send, view[:size], error)
+            if measure(buffer, size, now):
+                note_reports(leg, view[:size], now=now)
             if now >= leg.note_due:
                 note_leg(leg, now)
 
@@ -192,7 +160,8 @@ def secured_factory(
         note_keys: called if a successor has to know soon where the keys of a leg are.
         refused: called with a packet that no key opens: it may be STUN or DTLS.
     """
-    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view = memoryview(buffer)
 
     def new_reader(leg: Leg, meter: RtpMeter | None) -> SocketReader:
         opens, seals = leg.security, seals_first(leg)
@@ -204,7 +173,7 @@ def secured_factory(
             except OSError:
                 note_errors(media_socket)
                 return
-            packet = packets[size]
+            packet = view[:size]
             if opens is not None:
                 try:
                     receiver = opens.receiver
@@ -215,8 +184,8 @@ def secured_factory(
                 size = len(packet)
                 if receiver is not None and receiver.checkpoint_due:
                     note_keys(leg)
-            leg.other_packets += 1
-            leg.other_bytes += size
+            leg.packets += 1
+            leg.bytes += size
             leg.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size

@@ -18,7 +18,6 @@ from nh.calls.media import Endpoint
 from nh.shard.media.pipeline.egress import Egress, sends_all
 from nh.shard.media.pipeline.fast_readers import (
     NoteLeg,
-    Packets,
     ReaderContext,
     SocketReader,
     forwarding_reader,
@@ -90,8 +89,7 @@ class Readers:
         self._caught_up = caught_up
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        packets = Packets(self._buffer)
-        context = ReaderContext(self._buffer, packets, traffic, poll, egress, self._note_errors, note_leg)
+        context = ReaderContext(self._buffer, traffic, poll, egress, self._note_errors, note_leg)
         note_keys, refused = self._stages.note_keys, self._refuse
         self._forward = forwarding_reader(context)
         self._forward_and_measure = measuring_reader(context)

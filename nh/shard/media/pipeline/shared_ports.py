@@ -40,7 +40,8 @@ def shared_port_factory(
         context, note_keys, refused: see secured_factory().
         process: called with a packet, without SRTP, that is to go stage by stage.
     """
-    buffer, packets, traffic, poll, egress, note_errors, note_leg = context
+    buffer, traffic, poll, egress, note_errors, note_leg = context
+    view = memoryview(buffer)
 
     def new_reader(leg: Leg) -> SocketReader:
         opens, bundle = leg.security, leg.bundle
@@ -52,7 +53,7 @@ def shared_port_factory(
             except OSError:
                 note_errors(media_socket)
                 return
-            packet = packets[size]
+            packet = view[:size]
             if opens is not None:
                 try:
                     receiver = opens.receiver
@@ -76,8 +77,8 @@ def shared_port_factory(
                 process(leg, packet)
                 return
             meter, seals, send = ways[member]
-            member.other_packets += 1
-            member.other_bytes += size
+            member.packets += 1
+            member.bytes += size
             member.last_seen = now = poll.now
             traffic.received_packets += 1
             traffic.received_bytes += size

@@ -105,8 +105,8 @@ class Stages:
         """
         if kind is MediaKind.RTCP and leg.rtcp is not None:
             leg = leg.rtcp
-        leg.other_packets += 1
-        leg.other_bytes += len(packet)
+        leg.packets += 1
+        leg.bytes += len(packet)
         leg.last_seen = now = self._poll.now
         self._traffic.received_packets += 1
         self._traffic.received_bytes += len(packet)
