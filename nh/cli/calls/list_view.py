@@ -56,9 +56,8 @@ def layout_for(width: int | None, calls: Iterable[CallSummary], least: int = _IP
         return Layout(1, address)
     if width >= both:
         return Layout(2, address)
-    fits = (
-        width - len("  ") - beside
-    )  # what is longer than a line shifts what is behind it, and no other line
+    fits = width - len("  ") - beside
+    # what is longer than a line shifts what is behind it, and no other line
     return Layout(3, max(_IPV4, min(address, fits)))
 
 
