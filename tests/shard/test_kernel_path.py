@@ -251,6 +251,20 @@ def test_what_goes_from_one_ip_version_to_the_other_stays_in_user_space(
     assert kernel_packets(testbed) == 0
 
 
+def test_an_end_met_at_the_other_ip_version_with_its_source_of_before_stays_in_user_space(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, ipv6: None
+) -> None:
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    assert [leg.kernel for leg in legs(testbed, call)] == [True] * 4
+    key = TransactionKey(call.key.call_id, 2, call.key.id_from, call.key.id_to)
+    moved = testbed.call(alice, bob, key=key, to_callee=V6)
+    assert [(leg.latched, leg.kernel, leg.user_space_because) for leg in legs(testbed, moved)] == [
+        (True, False, "it goes from one IP version to the other")
+    ] * 4
+    testbed.relay.update_stats()  # which also writes the markers of flows
+
+
 def test_ipv6_is_relayed_in_the_kernel(testbed: RelayTestbed, make_peer: MakePeer, ipv6: None) -> None:
     alice, bob = make_peer(V6), make_peer(V6)
     call = testbed.call(alice, bob, to_callee=V6, to_caller=V6)

@@ -21,6 +21,8 @@ def why_not_latched(leg: Leg) -> str:
 def find_obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
     """What the kernel's program cannot do for a latched leg; "" if there is no such thing."""
     ends = (source.address, destination.address)
+    # An end may be met at the other IP version from now on, and its source still be that of before.
+    path = (*ends, leg.socket.local.address, leg.egress.socket.local.address)
     obstacles = (
         (leg.blocked, "its end is blocked"),
         (leg.blocked_events, "DTMF of its end is blocked"),
@@ -31,6 +33,6 @@ def find_obstacle(leg: Leg, source: Endpoint, destination: Endpoint) -> str:
         (leg.transforms or leg.taps, "its packets are transformed or observed"),
         (awaits_reports(leg), "RTCP tells the round trip soon"),
         (any(map(is_link_local, ends)), "one end has a link-local address"),
-        (len(set(map(ip_version, ends))) > 1, "it goes from one IP version to the other"),
+        (len(set(map(ip_version, path))) > 1, "it goes from one IP version to the other"),
     )
     return next((why for stands, why in obstacles if stands), "")
