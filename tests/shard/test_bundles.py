@@ -61,6 +61,32 @@ def call(ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]) -> BundledCa
 # --- what the SDPs say ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize(
+    "names", [[[], []], [["mid:x"], ["mid:y"]], [["mid:v"], []]], ids=["none", "own", "v"]
+)
+def test_the_media_of_an_end_keep_their_names_where_the_other_end_offers(
+    call: BundledCall, names: list[list[str]], *, restored: bool
+) -> None:
+    """A browser finds its media by a=mid: a plain phone that held the call gave them the names 1 and 2."""
+    call.begin_by_phone()
+    if restored:
+        call.testbed.restore()
+    ports = [each.port for each in call.plain]
+    again = write_media(ports, names, address=call.plain[0].address).encode()
+    offer = call.testbed.offer(again, tag=b"bob", to=b"alice")
+    assert b"a=group:BUNDLE a v\r\n" in offer
+    assert [mids_in(each) for each in media_of(offer)] == [["mid:a"], ["mid:v"]]
+    answer = call.testbed.answer(call.phone.sdp().encode(), tag=b"alice", to=b"bob")
+    assert [mids_in(each) for each in media_of(answer)] == names
+    call.goes_both_ways()
+
+
+def mids_in(medium: MediaLine) -> list[str]:
+    """The a=mid of a medium."""
+    return [each for each in medium.attributes if each.startswith("mid:")]
+
+
 def test_the_plain_end_sees_no_bundle_and_the_other_one_gets_one_port(call: BundledCall) -> None:
     offer, answer = call.begin_by_phone()
     assert b"BUNDLE" not in offer

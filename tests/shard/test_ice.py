@@ -1,5 +1,7 @@
 """ICE that ends at the relay: phones with ICE and without, their checks, media, and restarts."""
 
+import time
+
 import pytest
 
 from nh.calls.media import Endpoint
@@ -18,7 +20,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 FORCE, REMOVE, RELAY = IceHandling.FORCE, IceHandling.REMOVE, IceHandling.FORCE_RELAY
 
 
-def attributes(sdp: bytes, name: str = "") -> list[str]:
+def attributes(sdp: bytes, name: str | tuple[str, ...] = "") -> list[str]:
     (medium,) = read_sdp(sdp.decode())
     return [each for each in medium.attributes if each.startswith(name)]
 
@@ -387,6 +389,49 @@ def test_an_end_with_ice_keeps_its_sockets_though_the_other_one_has_moved(
     (call.phone_sends_to,), (call.plain_sends_to,) = places(offer), places(testbed.answer(call.phone.sdp()))
     for component in (RTP, RTCP):
         call.checks(component, nominates=True)
+    call.goes_both_ways()
+
+
+def credentials(sdp: bytes) -> tuple[tuple[str, int], list[str]]:
+    """Where an SDP has the relay, and with which credentials."""
+    (place,) = places(sdp)
+    return place, attributes(sdp, ("ice-ufrag", "ice-pwd"))
+
+
+def test_a_fax_and_the_audio_after_it_are_restarts_of_ice(call: IceCall) -> None:
+    """They have other ports than the audio before; its credentials stand for those that are gone."""
+    testbed, fax = call.testbed, [line(call.plain, kind="image", proto="udptl")]
+    before = credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice"))
+    assert before[0] == call.phone_sends_to and before[1]
+    testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    image = credentials(testbed.offer(fax, tag=b"bob", to=b"alice"))
+    assert image == credentials(testbed.offer(fax, tag=b"bob", to=b"alice")), "the same again"
+    testbed.answer([line(call.phone.peer, kind="image", proto="udptl")], tag=b"alice", to=b"bob")
+    parties = testbed.relay.table.get_call(CALL).get_offers(now=time.monotonic()).parties
+    testbed.turn_until(lambda: not parties[1].superseded, "the ports of the audio are closed")
+    audio = testbed.offer(call.plain, tag=b"bob", to=b"alice")
+    after = credentials(audio)
+    for part in (0, 1):
+        assert all(one[part] != other[part] for one, other in ((before, image), (image, after)))
+    assert before[1] != after[1]
+    call.phone.learn(audio)
+    (call.phone_sends_to,) = places(audio)
+    (call.plain_sends_to,) = places(testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob"))
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    call.goes_both_ways()
+
+
+def test_ice_goes_on_after_a_fax_that_was_refused(call: IceCall) -> None:
+    testbed, fax = call.testbed, [line(call.plain, kind="image", proto="udptl")]
+    for component in (RTP, RTCP):
+        call.checks(component, nominates=True)
+    before = credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice"))
+    testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    image = credentials(testbed.offer(fax, tag=b"bob", to=b"alice"))
+    assert credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice")) == before
+    testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    assert image[1] != before[1]
     call.goes_both_ways()
 
 

@@ -231,7 +231,8 @@ def test_an_end_that_comes_back_from_a_hold_in_another_address_family_is_met_the
     """0.0.0.0 counted as an address of IPv4, so nothing had changed when the phone was there."""
     ng = make_ng(Interface("both", V4, V4), Interface("both", V6, V6))
     six, four, bob = make_peer(V6), make_peer(V4), make_peer(V4)
-    ng.connect(six, bob, family=4)
+    ng.offer(six, family=4)
+    ng.answer(bob)
     ng.offer(hold(write_sdp([line(six)]).encode()), to=b"bob")
     assert places(ng.answer(bob))[0][0] == V6
     if restored:
@@ -334,6 +335,29 @@ def test_an_end_is_met_in_the_address_family_of_its_sip_if_that_counts(
     to_alice = ng.answer(bob)
     assert (places(to_bob)[0][0], places(to_alice)[0][0]) == (V4, V6)
     ng.talk(six, bob, NgTalk(to_alice, to_bob))
+
+
+@pytest.mark.parametrize("names", [("both", "both"), ("four", "six")])
+def test_an_answer_says_in_which_address_family_the_end_is_met_that_gets_it(
+    make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None, names: tuple[str, str]
+) -> None:
+    """As in rtpengine, of an end whose SDP has another address than it is reached at."""
+    ng = make_ng(Interface(names[0], V4, V4), Interface(names[1], V6, V6))
+    six = make_peer(V6)
+    sdp = write_sdp([line(six)]).encode().replace(b"IN IP6 ::1", b"IN IP4 10.0.0.1")
+    to_bob = ng.offer(sdp, family=4)
+    to_alice = ng.answer(bob, family=6)
+    assert (places(to_bob)[0][0], places(to_alice)[0][0]) == (V4, V6)
+    ng.talk(six, bob, NgTalk(to_alice, to_bob))
+    assert places(ng.offer(bob, tag=b"bob", to=b"alice")) == places(to_alice)
+    assert ng.stats().sockets == 4
+
+
+def test_an_answer_says_a_family_in_vain_that_no_interface_has(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    to_bob = ng.offer(alice)
+    ng.talk(alice, bob, NgTalk(ng.answer(bob, family=6), to_bob))
 
 
 def test_a_family_that_no_interface_has_is_refused(ng: NgTestbed, alice: MediaPeer) -> None:

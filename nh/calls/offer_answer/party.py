@@ -213,6 +213,11 @@ class Party(Blockable):
         """The socket group of its medium `index`, None if that is not relayed."""
         return self.groups[index] if index < len(self.groups) else None
 
+    def groups_of(self, index: int) -> list[SocketGroup]:
+        """Those of its medium `index`: the present one, then those that it replaced, the latest first."""
+        superseded = [group for medium, group in reversed(self.superseded) if medium == index]
+        return [group for group in (self.find_group(index), *superseded) if group is not None]
+
     def block(self, what: Block, *, blocked: bool) -> None:
         """Block something of what this end sends, or no longer."""
         self.blocks = self.blocks | {what} if blocked else self.blocks - {what}

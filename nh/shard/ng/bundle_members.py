@@ -72,14 +72,24 @@ def without_clashes(bundle: Bundle, media: Sequence[Medium], warnings: list[str]
     return bundle.without(left_out)
 
 
-def mids_for(description: SessionDescription) -> Iterator[str]:
-    """The a=mid of each medium; where there is none, its number, or the next that no other medium has."""
-    taken = {medium.find_value("mid") for medium in description.media}
-    for medium in description.media:
-        mid = medium.find_value("mid")
-        if mid is None:
+def mids_for(description: SessionDescription, known: Sequence[str]) -> Iterator[str]:
+    """The a=mid of each medium of an offer, towards its receiver.
+
+    That is what the receiver calls the medium, as its a=mid stays (RFC 8829 5.10), or else the offer. Where
+    neither names it, it is its number, or the next that no other medium has.
+
+    Args:
+        description: the offer.
+        known: of its media, the a=mid that the receiver has for them; "" for none.
+    """
+    taken = {*known, *[medium.find_value("mid") for medium in description.media]}
+    used = set(known)
+    for medium, theirs in itertools.zip_longest(description.media, known[: len(description.media)]):
+        mid = theirs or medium.find_value("mid")
+        if mid is None or (not theirs and mid in used):
             mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
             taken.add(mid)
+        used.add(mid)
         yield mid
 
 

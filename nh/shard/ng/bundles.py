@@ -4,7 +4,7 @@ A bundle ends here if the client says so, or if SRTP of its media does; else it 
 bundle with each other. Pure functions between the views of nh.sdp and the domain.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple, Self
 
 from nh.calls.bundle import Bundle, BundledMedium
@@ -155,7 +155,7 @@ def bundles_of_offer(
     bundled: tuple[int, ...] = ()
     mids: tuple[str, ...] = ()
     if offers:
-        mids = tuple(mids_for(description))
+        mids = tuple(mids_for(description, () if receiver is None else _mids_of(receiver)))
         seen = [BundledMedium(index, mids[index]) for index in endable if not hidden[index].hidden]
         bundled = tuple(indexes_of(without_clashes(Bundle(tuple(seen)), description.media, warnings)))
     return OfferedBundles(
@@ -188,8 +188,7 @@ def bundles_of_answer(
         if not medium.rejected and offerer.find_group(index) is not None
     }
     # an end that has answered with a bundle may have offered a medium by rtpproxy's protocol since
-    bundled_mids = {each.medium: each.mid for bundle in offerer.bundles for each in bundle.media}
-    gone = bundled_mids.keys() - kept
+    gone = {each.medium for bundle in offerer.bundles for each in bundle.media} - kept
     offered = [bundle.without(gone) for bundle in offerer.bundles]
     answered: list[Bundle] = []
     if offerer.relay_offer.bundled:
@@ -200,15 +199,16 @@ def bundles_of_answer(
     return AnsweredBundles(
         tuple([each for each in offered if each.media]),
         tuple([each for each in answered if each.media]),
-        _mids_of(offerer, bundled_mids) if offerer.bundles else (),
+        _mids_of(offerer),
         ends=True,
         unseen=unseen,
     )
 
 
-def _mids_of(offerer: Party, bundled: Mapping[int, str]) -> tuple[str, ...]:
-    """The a=mid of its media, by index: those that it offered, and those of its bundles."""
-    mids = {**{index: each.mid for index, each in enumerate(offerer.offered)}, **bundled}
+def _mids_of(party: Party) -> tuple[str, ...]:
+    """The a=mid of the media of an end, by index: those that it offered, and those of its bundles."""
+    mids = {index: each.mid for index, each in enumerate(party.offered)}
+    mids |= {each.medium: each.mid for bundle in party.bundles for each in bundle.media}
     return tuple([mids.get(index, "") for index in range(max(mids, default=-1) + 1)])
 
 

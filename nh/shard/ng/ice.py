@@ -14,6 +14,7 @@ from msgspec import structs
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.offered import MediumRequest, of_media
 from nh.calls.offer_answer.party import Party
+from nh.calls.sockets.group import SocketGroup
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials, new_credentials
@@ -25,7 +26,6 @@ from nh.shard.ng.ice_agents import (
     agent_of_offer,
     agents_towards,
     has_agents,
-    known_to_receiver,
     member_at,
 )
 from nh.shard.ng.offer_ends import OfferEnds
@@ -179,10 +179,7 @@ def ice_of_offer(
             media.append(_NONE)
             continue
         agent = agent_of_offer(medium, near, sender, index) if agents.near and medium.ice else None
-        known = known_to_receiver(sender, receiver, index)
-        if _moves(medium, sender, index, options, address):
-            known = None  # other ports are a restart
-        offered = (known or far) if agents.far else None
+        offered = (_known(medium, ends, index, options, address) or far) if agents.far else None
         said = _options_towards(next(agents_towards(receiver, index), None), options)
         media.append(MediumIce(agent, offered, offered, said))
     return NegotiatedIce(IceAction.OWN, media)
@@ -274,11 +271,33 @@ def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:
         )
 
 
-def _moves(medium: Medium, sender: Party | None, index: int, options: OfferOptions, address: str) -> bool:
-    """Whether the other end is told of other sockets for a medium than those that it has for it."""
-    group = None if sender is None else sender.find_group(index)
-    if group is None:
-        return False
+def _known(
+    medium: Medium, ends: OfferEnds, index: int, options: OfferOptions, address: str
+) -> IceCredentials | None:
+    """The credentials that the receiver of an offer has for the sockets that it is told of.
+
+    None: these sockets are others than those before, as of a fax in the place of audio: ICE restarts.
+
+    Args:
+        medium: of the offer, with this index.
+        ends, index, options, address: see ice_of_offer().
+    """
+    sender = ends.sender
+    groups = [] if sender is None else sender.groups_of(index)
+    serving = next((group for group in groups if _serves(group, medium, options, address)), None)
+    if groups and serving is None:
+        return None
+    towards = next(agents_towards(ends.receiver, index), None)
+    agreed = None if towards is None else towards.credentials[0]
+    offered = None if sender is None else member_at(sender.relay_offer.ice, index)
+    if groups[1:] and serving is groups[0]:  # the receiver has the others, too, or has not answered these
+        return offered or agreed
+    return agreed or offered
+
+
+def _serves(group: SocketGroup, medium: Medium, options: OfferOptions, address: str) -> bool:
+    """Whether the sockets of a group are those of a medium that is offered again."""
     before = group.medium
-    moved = (before.address, before.port) != (medium.connection, medium.port)
-    return group.address != address or (moved and options.port_latching is False)
+    same = (before.address, before.port) == (medium.connection, medium.port)
+    count = medium.field.count * (2 if medium.rtp else 1)
+    return (group.address, before.range) == (address, count) and (same or options.port_latching is not False)

@@ -35,14 +35,6 @@ def agent_for(medium: Medium, ours: IceCredentials, present: Sequence[IceAgent])
     return IceAgent((ours, *others[:1]), ufrag, earlier, remote_lite=lite, options=options)
 
 
-def known_to_receiver(sender: Party | None, receiver: Party | None, index: int) -> IceCredentials | None:
-    """The credentials that the other end has, or may still answer to."""
-    towards = next(agents_towards(receiver, index), None)
-    if towards is not None:
-        return towards.credentials[0]
-    return None if sender is None else member_at(sender.relay_offer.ice, index)
-
-
 def has_agents(party: Party | None) -> bool:
     """Whether the relay has an agent towards a party, for any medium, or had one until all were rejected."""
     if party is None:
@@ -54,9 +46,8 @@ def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:
     """The agents that the relay has, or has had last, towards a party for a medium."""
     if party is None:
         return
-    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
-    for group in (party.find_group(index), *superseded):
-        if group is not None and group.ice is not None:
+    for group in party.groups_of(index):
+        if group.ice is not None:
             yield group.ice
     offered = member_at(party.ice, index)
     if offered is not None:

@@ -124,6 +124,21 @@ class InterfaceChoice:
         warning = self._warning(unknown, call_id)
         return InterfacePair(near, far, self.beside(near), self.beside(far), told, warning)
 
+    def for_answer(self, options: OfferOptions, offerer: Party) -> Interface:
+        """Where the relay receives from the end that gets an answer.
+
+        Args:
+            options: of the command, of which the address family counts, if there is an interface of it.
+            offerer: the end.
+
+        Raises:
+            Unsupported: there is no interface.
+        """
+        near = offerer.interface or self.default(options.family or 4)
+        if options.family in (0, near.family):
+            return near
+        return self._in_family(near, options.family, named=False)
+
     def beside(self, interface: Interface) -> tuple[Interface, ...]:
         """The other addresses of the interface's name, in the order of the settings."""
         known = self._others.get(interface)

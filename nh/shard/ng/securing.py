@@ -273,9 +273,8 @@ def _security(party: Party | None, index: int) -> MediaSecurity | None:
     if party is None:
         return None
     # an offer of T.38 may have been refused: then what it superseded is agreed still
-    superseded = [group for medium, group in reversed(party.superseded) if medium == index]
-    for group in (party.find_group(index), *superseded):
-        if group is not None and group.security is not None:
+    for group in party.groups_of(index):
+        if group.security is not None:
             return group.security
     return party.security[index] if index < len(party.security) else None
 

@@ -197,7 +197,7 @@ class Signalling:
         if decided.sdes is not DEFAULT_SDES or decided.dtls is not DEFAULT_DTLS:
             decided = msgspec.structs.replace(decided, sdes=DEFAULT_SDES, dtls=DEFAULT_DTLS)
         left_out = leave_out(with_shared_transports(description), wanted, decided)
-        near = offerer.interface or self._interfaces.default(4)
+        near = self._interfaces.for_answer(command.options, offerer)
         negotiated = negotiate_answer(
             description,
             command.options,
@@ -211,7 +211,8 @@ class Signalling:
         offerer, answerer = dialog.party_with(from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
-        note_answerer(answerer, offerer, offerer.interface)
+        offerer.interface = answerer.peer_interface = near
+        note_answerer(answerer, offerer, near)
         answerer.family = answerer.family or told_family(description, command.options)
         note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
