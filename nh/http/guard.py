@@ -25,7 +25,8 @@ class Guard:
 
     A browser sends `Origin` with a WebSocket and with a POST of another site; SIP proxies send none. Where nh
     listens on loopback alone, `Host` has to be loopback too, or another site could make its own name one of
-    this host (DNS rebinding).
+    this host (DNS rebinding). Without `Host` it is no browser: health checks of HTTP/1.0 have none, such as
+    those of HAProxy.
 
     Args:
         app: the application.
@@ -60,13 +61,13 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and not _is_local(host):
+        host, origin = headers.get("host"), headers.get("origin")
+        if self._local and host is not None and not _is_local(host):
             return (
                 "Host is not loopback, and nh listens there alone; ask for 127.0.0.1, or have the proxy in"
                 " front send that as Host"
             )
-        if origin is not None and _host_of(origin) != host.lower():
+        if origin is not None and (host is None or _host_of(origin) != host.lower()):
             return "Origin is another site; only pages of nh itself may ask it"
         return ""
 

@@ -9,7 +9,7 @@ from starlette.types import Message
 from nh.http.guard import Guard
 
 
-def status_of(host: str, origin: str | None, *, local: bool) -> int:
+def status_of(host: str | None, origin: str | None, *, local: bool) -> int:
     """What a GET with these headers gets."""
     sent: list[Message] = []
 
@@ -19,7 +19,7 @@ def status_of(host: str, origin: str | None, *, local: bool) -> int:
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    headers = [(b"host", host.encode())] if host else []
+    headers = [(b"host", host.encode())] if host is not None else []
     headers += [(b"origin", origin.encode())] if origin is not None else []
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
     asyncio.run(Guard(PlainTextResponse("ok"), local=local)(scope, receive, send))
@@ -41,6 +41,11 @@ def test_on_loopback_hosts_of_loopback_are_served(host: str) -> None:
 )
 def test_on_loopback_no_other_host_is_served(host: str) -> None:
     assert status_of(host, None, local=True) == 403
+
+
+def test_a_health_check_of_http_1_0_needs_no_host() -> None:
+    assert status_of(None, None, local=True) == 200
+    assert status_of(None, "http://", local=True) == 403, "a browser sends Origin, and Host with it"
 
 
 @pytest.mark.parametrize("host", ["relay.example:8080", "192.0.2.1:8080", "[2001:db8::1]:8080"])
