@@ -20,6 +20,8 @@ from nh.supervisor.store.open import (
     open_store,
     state_key,
 )
+from tests.descriptors import descriptors_here
+from tests.no_threads import no_threads
 from tests.supervisor.stores import file_system
 
 
@@ -50,6 +52,25 @@ def test_calls_are_there_again_at_the_next_start(tmp_path: Path) -> None:
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert {file.name for file in state.iterdir()} == {STORE_NAME, "nh.lock"}
     with open_store(settings_in(state)) as (store, _):
+        assert store is not None
+        assert [call.call_id for call in store.load()] == [b"a"]
+
+
+def test_a_store_without_a_thread_is_closed_again_and_has_its_calls(tmp_path: Path) -> None:
+    """`nh run` says which limit to raise, and a service manager starts it again."""
+    settings = structs.replace(settings_in(tmp_path / "state"), runtime_dir=str(tmp_path))
+    with open_store(settings) as (store, _):
+        assert store is not None
+        store.put(b"a", b"1")
+    before = descriptors_here()
+    with (
+        no_threads("store"),
+        pytest.raises(OSError, match="no thread can be started"),
+        open_store(settings),
+    ):
+        pass
+    assert descriptors_here() == before
+    with open_store(settings) as (store, _):
         assert store is not None
         assert [call.call_id for call in store.load()] == [b"a"]
 

@@ -22,6 +22,7 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
+from nh.supervisor.host.threads import start_thread
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
@@ -63,6 +64,7 @@ class Store:
 
     Raises:
         StoreUnavailable: the engine cannot be opened.
+        OSError: the host has no thread left for it.
     """
 
     def __init__(
@@ -92,7 +94,12 @@ class Store:
         self._closing = threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        self._thread.start()
+        try:
+            start_thread(self._thread)
+        except OSError:
+            if self._journal is not None:
+                self._journal.close()
+            raise
 
     def load(self) -> list[StoredCall]:
         """The calls that were stored or in the journal at the start; a second call returns none.
