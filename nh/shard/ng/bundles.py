@@ -44,7 +44,8 @@ class OfferedBundles(NamedTuple):
         """The same where the relay rejects media, by index: it offers none of them in its bundle."""
         if not self.bundled:
             return self
-        return self._replace(bundled=tuple([index for index in self.bundled if index not in rejected]))
+        bundled = tuple([index for index in self.bundled if index not in rejected])
+        return self._replace(bundled=bundled, mids=self.mids if bundled else ())
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...] | None:
@@ -158,6 +159,7 @@ def bundles_of_offer(
         mids = tuple(mids_for(description, () if receiver is None else _mids_of(receiver)))
         seen = [BundledMedium(index, mids[index]) for index in endable if not hidden[index].hidden]
         bundled = tuple(indexes_of(without_clashes(Bundle(tuple(seen)), description.media, warnings)))
+        mids = mids if bundled else ()
     return OfferedBundles(
         tuple([each for each in accepted if each.media]) if accepts else (),
         mids,
