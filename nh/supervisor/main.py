@@ -1,6 +1,7 @@
 """`nh run`: a supervisor, from its first log line to its exit status."""
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,7 @@ def _telling_shortages() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno not in SHORTAGES:
+        if exc.errno not in SHORTAGES | {errno.EAGAIN}:  # the latter: no process or thread can be started
             raise
         raise NotNow(shortage(exc)) from exc
 

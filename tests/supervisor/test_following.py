@@ -1,13 +1,17 @@
 """A standby that follows calls in a thread goes on with that once the host has a thread for it."""
 
 import contextlib
+import errno
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from nh.supervisor.standby.follow import AWAY_S
 from nh.supervisor.standby.phase import Standby
+from nh.supervisor.store.open import WantedGroup
 from tests.no_threads import no_threads
 from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import TIMEOUT_S
@@ -49,3 +53,19 @@ def test_a_standby_follows_once_the_host_has_a_thread() -> None:
         before = standby._following._thread
         standby._follow()
         assert standby._following._thread is before, "one thread follows"
+
+
+def test_a_promotion_that_meets_a_shortage_says_which_limit_to_raise() -> None:
+    loop, followers = ManualLoop(), Polled()
+
+    def open_store(_group: WantedGroup) -> None:
+        raise OSError(errno.EAGAIN, "no thread can be started")
+
+    standby = Standby(
+        cast("Any", SimpleNamespace(loop=loop, open_store=open_store)), cast("Followers", followers)
+    )
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patched, no_threads("standby"):
+        patched.setattr(standby._following, "fail", said.append)
+        standby._take(WantedGroup("group"))
+    assert said[0].startswith("not promoted: no thread can be started; raise the limit on processes")

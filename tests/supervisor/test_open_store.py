@@ -10,7 +10,7 @@ from msgspec import structs
 
 from nh.config import Settings
 from nh.config.table import StateAway
-from nh.errors import ConfigError, DirectoryInUse, NotNow
+from nh.errors import ConfigError, DirectoryInUse, NotNow, StoreUnavailable
 from nh.supervisor.store.open import (
     STORE_NAME,
     StateKey,
@@ -20,9 +20,10 @@ from nh.supervisor.store.open import (
     open_store,
     state_key,
 )
+from nh.supervisor.store.store import Store
 from tests.descriptors import descriptors_here
 from tests.no_threads import no_threads
-from tests.supervisor.stores import file_system
+from tests.supervisor.stores import MemoryEngine, MemoryServer, file_system
 
 
 @pytest.fixture
@@ -73,6 +74,15 @@ def test_a_store_without_a_thread_is_closed_again_and_has_its_calls(tmp_path: Pa
     with open_store(settings) as (store, _):
         assert store is not None
         assert [call.call_id for call in store.load()] == [b"a"]
+
+
+def test_a_store_without_a_thread_leaves_the_calls_to_others_at_once(tmp_path: Path) -> None:
+    """The group of a server would be this relay's until its lease ends."""
+    engine = MemoryEngine(MemoryServer())
+    with no_threads("store"), pytest.raises(OSError, match="no thread can be started"):
+        Store(engine, tmp_path)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        engine.flush()
 
 
 def test_a_key_file_that_is_replaced_during_the_start_changes_nothing(tmp_path: Path) -> None:

@@ -443,3 +443,29 @@ def assert_nothing_is_left(directory: Path) -> None:
     assert not (directory / "nh.sock").exists()
     assert not Path("/dev/shm", segment_name(directory)).exists()
     assert (directory / "nh.lock").read_text() == ""
+
+
+WITHOUT_THREADS = """
+import sys
+from nh.config.sources import read_settings
+from nh.supervisor.main import run
+from tests.no_threads import no_threads
+with no_threads("store"):
+    sys.exit(run(read_settings))
+"""
+
+
+def test_a_host_without_threads_is_told_with_the_limit_to_raise(tmp_path: Path) -> None:
+    """Its exit status has a service manager start it again."""
+    settings = {"RUNTIME_DIR": tmp_path, "STATE": tmp_path / "state", "PORTS": "1100-1499", "SHARE_PORTS": 1}
+    environment = {f"NH_{name}": str(value) for name, value in settings.items()}
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS],
+        env={**os.environ, **environment, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "nh cannot start: no thread can be started; raise the limit on processes" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 1

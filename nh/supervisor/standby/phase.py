@@ -151,6 +151,8 @@ class Standby:
             self._runtime.open_store(group)
         except NhError as exc:  # another relay was faster; or the server, or a file, cannot be used now
             self._following.fail(f"not promoted: {exc}")
+        except OSError as exc:
+            self._following.fail(f"not promoted: {shortage(exc)}")
         except Exception:  # a bug in nh, which the loop logs
             self._following.fail("not promoted: a bug in nh; the log has it")
             raise

@@ -99,6 +99,7 @@ class Store:
         except OSError:
             if self._journal is not None:
                 self._journal.close()
+            self._writer.close()  # a group of a server is free at once, and not when its lease ends
             raise
 
     def load(self) -> list[StoredCall]:
