@@ -333,11 +333,26 @@ def test_no_call_is_dropped_for_what_has_no_room_in_its_place_either(
 ) -> None:
     large = [each._replace(snapshot=bytes(12_000)) for each in _CALLS]
     assert not full_journal.has_room_in_place(encoded_bytes(large))
-    with pytest.raises(OSError):
-        compact_in_place(full_journal, large)
+    before = sizes(tmp_path / "disk")
+    for _ in range(2):
+        with pytest.raises(OSError):
+            compact_in_place(full_journal, large)
+    assert sizes(tmp_path / "disk") == before, "a try leaves nothing behind"
     there = found(tmp_path / "disk")
     assert {each.call_id for each in there} == {each.call_id for each in _CALLS}
     assert not full_journal.is_complete
+
+
+def test_calls_are_not_moved_where_no_part_of_them_has_room(full_journal: Journal, tmp_path: Path) -> None:
+    """Each try would read them all, and there is one every second."""
+    latest = [each._replace(snapshot=bytes(2900)) for each in _CALLS]
+    assert full_journal.has_room_in_place(encoded_bytes(latest))
+    full_journal._reserved.release()
+    filler = tmp_path / "disk" / "more"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    assert not full_journal.has_room_in_place(encoded_bytes(latest))
 
 
 def test_a_call_whose_end_had_no_room_is_gone_when_the_store_has_taken_all(

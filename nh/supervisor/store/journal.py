@@ -26,7 +26,7 @@ from typing import BinaryIO, Final
 
 from nh.logs.throttle import RateLimitedLogger
 from nh.supervisor.store.journal_file import JournalFile
-from nh.supervisor.store.journal_move import Latest, move_calls
+from nh.supervisor.store.journal_move import PART_BYTES, Latest, move_calls
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
 from nh.supervisor.store.reserved_room import ReservedRoom
 
@@ -193,13 +193,16 @@ class Journal:
     def has_room_in_place(self, size_bytes: int) -> bool:
         """Whether compact_in_place() can be of use: a record is missing, and all have room that way.
 
+        A part of them has room too, which is in both files for a moment.
+
         Args:
             size_bytes: of the latest records of all calls, see encoded_bytes().
         """
         if not self._missing or not self._other.size:
             return False
         disk = os.statvfs(self._directory)
-        return size_bytes <= disk.f_bavail * disk.f_frsize + self._reserved.size + self._other.size
+        room = disk.f_bavail * disk.f_frsize + self._reserved.size
+        return min(PART_BYTES, self._other.size) <= room and size_bytes <= room + self._other.size
 
     def compact_in_place(self, latest: Latest, call_ids: Iterable[bytes]) -> Iterator[bool]:
         """Have the latest records of all calls in the file of new ones, and nothing in the other one.
@@ -215,16 +218,22 @@ class Journal:
             True, after each step.
 
         Raises:
-            OSError: there is no room.
+            OSError: there is no room. If there was none for the first step, the files are as before.
         """
         number, _ = self._batch
+        void = encode_void(self._voided)  # what does so may be in the other file
+        before = self._active.size, self._other.size
         try:
             self._reserved.release()
-            self._active.append(encode_void(self._voided))  # what does so may be in the other file
+            self._active.append(void)
             for size in move_calls(self._other, self._active, number, latest, call_ids):
                 self._compacted += size
                 yield True
             self._void_before_batch()
+        except OSError:
+            if (self._active.size - len(void), self._other.size) == before:  # it may be tried every second
+                self._active.cut(before[0])
+            raise
         finally:
             if self._files:
                 self._reserved.reserve()
