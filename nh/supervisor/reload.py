@@ -6,6 +6,7 @@ others are reported, because `nh upgrade` brings them into force without the end
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -115,7 +116,8 @@ class Reloader:
             wanted = self._reread().settings.runtime_path
         except ConfigError:  # the installed code judges its settings
             return ""
-        if wanted.resolve() == own.resolve():
+        # unlike Path.resolve() before Python 3.13, realpath() takes a loop of symbolic links as it is
+        if os.path.realpath(wanted) == os.path.realpath(own):
             return ""
         return (
             f"runtime_dir: {wanted} is not {own}, where the next nh finds the calls; set it back, or end nh"

@@ -169,6 +169,15 @@ def test_a_directory_in_which_no_call_would_be_found_needs_a_restart(
     assert testbed.reloader.why_no_upgrade() == "", "it is the same one by another name"
 
 
+def test_a_loop_of_symbolic_links_is_another_runtime_directory(
+    testbed: ReloadTestbed, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.symlink_to(other)
+    testbed.reload(runtime_dir=str(other))
+    assert testbed.reloader.why_no_upgrade().startswith(f"runtime_dir: {other} is not {tmp_path}, where ")
+
+
 def test_a_value_of_the_file_that_something_goes_before_is_named(testbed: ReloadTestbed) -> None:
     testbed.without_effect = {"silent_s": ("/etc/nh.toml:1",), "dscp": ("environment",)}
     testbed.origins = {"silent_s": "environment", "dscp": "command line"}

@@ -73,6 +73,7 @@ SHORTAGES = [
     (socket, "socketpair", errno.ENFILE),
     (socket, "send_fds", errno.ETOOMANYREFS),
     (os, "execve", errno.ENOMEM),
+    (os, "execve", errno.EAGAIN),
 ]
 
 

@@ -12,8 +12,10 @@ T = TypeVar("T")
 
 RETRY_S: Final = 0.01
 
-_MAY_PASS: Final = SHORTAGES | {errno.ETOOMANYREFS}
-"""The latter: too many descriptors are on their way to other processes."""
+_MAY_PASS: Final = SHORTAGES | {errno.ETOOMANYREFS, errno.EAGAIN, errno.EINTR}
+"""The others: too many descriptors are on their way to other processes; the limit on processes is reached, or
+the kernel could not verify a program now; a signal came.
+"""
 
 
 def when_there_is_room(step: Callable[[], T], longest_s: float) -> T:
