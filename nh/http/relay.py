@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,13 +85,17 @@ class RpcClient:
 
     def _begin(self, command: BaseCommand[ResultT]) -> asyncio.Future[ResultT]:
         """Have a thread execute a command."""
+        # submit() keeps what it has no thread for: a command that was refused would be executed later
+        result: Future[ResultT] = Future()
         try:
-            return asyncio.get_running_loop().run_in_executor(self._threads, self._execute, command)
+            self._threads.submit(self._execute, command, result)
         except RuntimeError as exc:
-            raise ShardUnavailable(
-                "no thread can be started for a request; raise the limit on processes (ulimit -u, TasksMax="
-                " of the service)"
-            ) from exc
+            if result.cancel():  # no thread has it yet
+                raise ShardUnavailable(
+                    "no thread can be started for a request; raise the limit on processes (ulimit -u,"
+                    " TasksMax= of the service)"
+                ) from exc
+        return asyncio.wrap_future(result)
 
     async def _pace(self, cost: int) -> None:
         """Let `cost` / RPC_RATE seconds pass from this turn to the next."""
@@ -101,10 +105,14 @@ class RpcClient:
         if due > now:
             await asyncio.sleep(due - now)
 
-    def _execute(self, command: BaseCommand[ResultT]) -> ResultT:
+    def _execute(self, command: BaseCommand[ResultT], result: Future[ResultT]) -> None:
+        if not result.set_running_or_notify_cancel():
+            return
         client = self._clients.get()
         try:
-            return client.request(command)
+            result.set_result(client.request(command))
+        except BaseException as exc:  # as an executor does it
+            result.set_exception(exc)
         finally:
             self._clients.put(client)
 

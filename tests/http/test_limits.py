@@ -1,5 +1,6 @@
 """What clients may use of the HTTP process: time, size, number. The limits are short here."""
 
+import asyncio
 import contextlib
 import logging
 import select
@@ -15,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
+from nh.commands import CloseCall
+from nh.errors import ShardUnavailable
 from nh.http import connections, ng, ng_link, relay, server
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
@@ -329,6 +332,30 @@ def test_a_request_for_which_there_is_no_thread_is_to_be_asked_again(address: tu
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
     assert "no thread can be started" in refused.json()["error"]["message"]
     assert "no such socket" in httpx.get(url).json()["error"]["message"], "it has a thread, and no relay"
+
+
+def test_a_request_that_was_refused_for_want_of_a_thread_is_not_executed_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executed: list[bytes] = []
+
+    class Recorder:
+        def __init__(self, _address: str, _timeout_s: float) -> None:
+            pass
+
+        def request(self, command: CloseCall) -> None:
+            executed.append(command.call_id)
+
+    monkeypatch.setattr(relay, "NativeClient", Recorder)
+
+    async def ask_twice() -> None:
+        client = relay.RpcClient("", LONG_S)
+        with no_threads("rpc_0"), pytest.raises(ShardUnavailable, match="no thread can be started"):
+            await client.request(CloseCall(call_id=b"refused"))
+        await client.request(CloseCall(call_id=b"later"))
+
+    asyncio.run(ask_twice())
+    assert executed == [b"later"]
 
 
 def test_a_relay_that_does_not_answer_ng_is_a_time_out(tmp_path: Path) -> None:
