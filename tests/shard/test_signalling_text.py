@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nh.calls.bundle import MAX_MID_BYTES
 from nh.calls.interfaces import Interface
 from nh.commands import (
     MAX_FORWARDED_BYTES,
@@ -122,6 +123,15 @@ def test_names_that_the_relay_gave_media_are_not_those_of_the_end_that_offered_t
     answer = ng.answer(named)
     assert re.findall(rb"a=mid:.*|a=group:.*", answer) == [b"a=group:LS v\r", b"a=mid:v\r"]
     assert b"a=mid:1\r\n" in ng.answer(named, text=SdpText(generate_mid=True))
+
+
+@pytest.mark.parametrize("length", [MAX_MID_BYTES, MAX_MID_BYTES + 1])
+def test_an_offerer_finds_its_own_names_of_media_in_the_answer_however_long(
+    ng: NgTestbed, length: int
+) -> None:
+    own = f"a=mid:{'m' * length}"
+    assert own in ng.offer(sdp("alice", 1, 4000, own)).decode().splitlines()
+    assert own in ng.answer(sdp("bob", 1, 5000, own)).decode().splitlines()
 
 
 # --- SDPs that become too long ----------------------------------------------------------------------------

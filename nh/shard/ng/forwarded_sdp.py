@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from nh.calls.bundle import MAX_MID_BYTES
 from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.commands import MAX_FORWARDED_BYTES
@@ -142,10 +143,15 @@ def _plans_of_answer(
 
 
 def _unnamed(negotiated: NegotiatedAnswer) -> frozenset[int]:
-    """The media of an answer that the offerer has not named, but perhaps the relay, towards the answerer."""
+    """The media of an answer that the offerer has not named, but perhaps the relay, towards the answerer.
+
+    A longer name than the relay gives is the offerer's own, which is not kept.
+    """
     media = zip(negotiated.offerer.offered, negotiated.shown.description.media, strict=False)
     found = frozenset(
-        index for index, (offered, medium) in enumerate(media) if not offered.mid and medium.has("mid")
+        index
+        for index, (offered, medium) in enumerate(media)
+        if not offered.mid and 0 < len(medium.find_value("mid") or "") <= MAX_MID_BYTES
     )
     if not found or negotiated.options.text.generate_mid:
         return frozenset()
