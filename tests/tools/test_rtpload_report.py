@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from nh.errors import ConfigError
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.coordinator import session
 from tools.rtpload.coordinator.descriptors import provide_descriptors
@@ -28,7 +29,7 @@ from tools.rtpload.messages import MAX_MESSAGE_BYTES, Finished, SideTally
 from tools.rtpload.options import MOST_PROCESSES, ControlKind, LoadOptions
 from tools.rtpload.packet import RtpWriter
 from tools.rtpload.report.capacity import Limit, Step, judge
-from tools.rtpload.report.files import write_file
+from tools.rtpload.report.files import check_file, write_file
 from tools.rtpload.report.progress import RunCounters
 from tools.rtpload.report.summary import Course, summarize
 from tools.rtpload.report.values import Report
@@ -37,6 +38,7 @@ from tools.rtpload.streams.stream import Account, Stream
 from tools.rtpload.worker.senders import RtpSender
 
 SLOW_START_S = 1.0
+LONG_S = 60.0
 
 
 def report_of(counters: RunCounters, send_failures: dict[str, int] | None = None) -> Report:
@@ -160,8 +162,10 @@ def test_ctrl_c_between_two_loads_ends_a_search() -> None:
             pass
 
     load: Any = EndsAtOnce()
-    report = asyncio.run(session._run_interruptible(load, Console(quiet=True), 0.01))
+    began = time.monotonic()
+    report = asyncio.run(session._run_interruptible(load, Console(quiet=True), LONG_S))
     assert report.interrupted
+    assert time.monotonic() - began < LONG_S, "it does not wait the pause out"
 
 
 def test_a_worker_whose_message_is_too_long_is_told_so() -> None:
@@ -183,6 +187,37 @@ def test_a_worker_whose_message_is_too_long_is_told_so() -> None:
 def test_a_report_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match=r"the report cannot be written to .*: Is a directory"):
         write_file(tmp_path, b"")
+
+
+def test_a_report_whose_place_cannot_be_looked_at_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_long = tmp_path / ("x" * 300)
+    for path in (too_long, too_long / "report.json"):
+        with pytest.raises(ConfigError, match="File name too long; name another file"):
+            check_file("--json", path)
+
+    def of_another_user(path: Path, **_: bool) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", of_another_user)
+        with pytest.raises(ConfigError, match=r"--json .*: Permission denied; name another file"):
+            check_file("--json", tmp_path / "report.json")
+
+
+def test_where_a_report_can_be_written_and_where_not(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    check_file("--json", file)
+    file.touch()
+    check_file("--json", file)
+    for path, told in (
+        (tmp_path, "it is a directory"),
+        (tmp_path / "none" / "report.json", "there is no directory"),
+        (file / "report.json", "there is no directory"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            check_file("--json", path)
 
 
 def test_a_limit_on_descriptors_that_no_number_of_processes_meets_is_told(

@@ -5,6 +5,7 @@ at once: the relay keeps the calls until they fall silent.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -89,20 +90,19 @@ def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> Report
 
 async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Report:
     loop = asyncio.get_running_loop()
-    interrupted = False
+    interrupted = asyncio.Event()
 
     def interrupt() -> None:
-        nonlocal interrupted
-        if interrupted:
+        if interrupted.is_set():
             os._exit(INTERRUPTED)  # at once; the workers end when their link closes
-        interrupted = True
+        interrupted.set()
         console.print("Ending the calls; once more, and it ends at once.")
         load.stop()
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, interrupt)
     report = await load.run()
-    if not interrupted:
-        await asyncio.sleep(pause_s)
-    # Ctrl-C in the pause ends what comes behind it
-    return msgspec.structs.replace(report, interrupted=report.interrupted or interrupted)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(interrupted.wait(), pause_s)
+    # Ctrl-C in the pause ends it, and what comes behind it
+    return msgspec.structs.replace(report, interrupted=report.interrupted or interrupted.is_set())

@@ -1,9 +1,11 @@
 """The files of a report: looked at before a load, because what is found behind it costs the report."""
 
 import os
+import stat
 from pathlib import Path
 
 from nh.errors import ConfigError
+from nh.paths import is_permitted, mode_of
 from tools.rtpload.errors import LoadFailed
 
 
@@ -17,11 +19,15 @@ def check_file(flag: str, path: Path) -> None:
     Raises:
         ConfigError: it cannot; the message says why.
     """
-    if path.is_dir():
+    try:
+        mode, above = mode_of(path), mode_of(path.parent)
+    except OSError as exc:
+        raise ConfigError(f"{flag} {path}: {exc.strerror}; name another file") from exc
+    if mode is not None and stat.S_ISDIR(mode):
         raise ConfigError(f"{flag} {path}: it is a directory; name a file in it")
-    if not path.parent.is_dir():
+    if above is None or not stat.S_ISDIR(above):
         raise ConfigError(f"{flag} {path}: there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not is_permitted(path.parent if mode is None else path, os.W_OK):
         raise ConfigError(f"{flag} {path}: this user may not write there; name another file")
 
 
