@@ -14,7 +14,7 @@ from nh.doctor.store_server import check_store_server, check_stored
 from nh.errors import ConfigError
 from nh.printable import escaped
 from nh.reasons import shortage
-from nh.supervisor.host.threads import start_thread
+from nh.threads import start_thread
 
 CHECK_S: Final = 5.0
 """A check may take so long."""

@@ -19,6 +19,7 @@ from typing import Final
 
 from nh.ipc.shared_deadline import NS, SharedDeadline
 from nh.loop import Loop, Timer
+from nh.threads import start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class LeaseEnd:
         on_over: called once, EARLY_NS before the deadline.
 
     Raises:
-        OSError: the deadline cannot be read, or the kernel has no timer.
+        OSError: the deadline cannot be read, or the kernel has no timer or thread.
     """
 
     def __init__(self, loop: Loop, path: Path, on_over: Callable[[], None]) -> None:
@@ -105,7 +106,7 @@ class LeaseEnd:
         self._set_kill_timer()
         self._timer: Timer = loop.call_later(LOOK_S, self._look)
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def close(self) -> None:
         """Watch no more: the shard forwards nothing any more. A second close() does nothing."""

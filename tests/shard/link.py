@@ -56,6 +56,7 @@ class Link:
         together: bool = False,
         changes_together: bool = False,
         handover_path: str = "",
+        deadline_path: str = "",
     ) -> None:
         """Give the shard its settings and, unless something is to come before that, have it start."""
         self.send(
@@ -73,6 +74,7 @@ class Link:
                 together=together,
                 changes_together=changes_together,
                 handover_path=handover_path,
+                deadline_path=deadline_path,
             )
         )
         if start:

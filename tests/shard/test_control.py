@@ -49,6 +49,7 @@ from nh.ipc.link_messages import (
     TakeNewCalls,
     TakeSockets,
 )
+from nh.ipc.shared_deadline import SharedDeadline
 from nh.loop import SelectorLoop
 from nh.results import (
     Activated,
@@ -65,6 +66,7 @@ from nh.shard.link.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GO
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
 from tests.descriptors import descriptors_here
+from tests.no_threads import no_threads
 from tests.shard.link import Link
 from tests.shard.testbed import V4
 from tests.sip.sdp import MediaLine, write_sdp
@@ -633,3 +635,14 @@ def test_a_shard_that_cannot_start_ends_with_a_status_of_its_own_and_says_why(
     unconfigured.link.configure(ports, "nh-no-such-segment", shard=1, shards=2)
     assert run_until_it_ends(unconfigured) == EXIT_CANNOT_START
     assert "shard 1 cannot start" in caplog.text
+
+
+def test_a_shard_without_a_thread_for_its_lease_says_which_limit_to_raise(
+    unconfigured: Shard, ports: range, segment: Segment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lease"
+    with contextlib.closing(SharedDeadline(path, writable=True)), no_threads("lease"):
+        unconfigured.link.configure(ports, segment.name, shard=1, shards=2, deadline_path=str(path))
+        assert run_until_it_ends(unconfigured) == EXIT_CANNOT_START
+    assert "shard 1 cannot start: no thread can be started; raise the limit on processes" in caplog.text
+    assert not any(each.exc_info for each in caplog.records)

@@ -18,8 +18,8 @@ import msgspec
 from nh.logs.throttle import RateLimitedLogger
 from nh.reasons import shortage
 from nh.results import CallRecord
-from nh.supervisor.host.threads import start_thread
 from nh.supervisor.records.targets import Target, open_target
+from nh.threads import start_thread
 from nh.wire.native.values import to_json
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from nh.logs.throttle import FaultLog
 from nh.printable import counted
 from nh.stats.layout import StandbyGroup, SupervisorStats
 from nh.stats.standby import LATE_S
-from nh.supervisor.host.threads import start_thread
+from nh.threads import start_thread
 
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.follower import Follower, Standing

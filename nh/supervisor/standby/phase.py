@@ -24,11 +24,11 @@ from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
 from nh.supervisor.host.signals import signals_on
-from nh.supervisor.host.threads import start_thread
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.standby.follow import AWAY_S, Following
 from nh.supervisor.store.open import WantedGroup
+from nh.threads import start_thread
 from nh.version import __version__
 
 if TYPE_CHECKING:

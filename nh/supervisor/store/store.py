@@ -22,13 +22,13 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
-from nh.supervisor.host.threads import start_thread
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
 from nh.supervisor.store.writer import StoreWriter
+from nh.threads import start_thread
 
 __all__ = ["Store", "StoredCall"]
 

@@ -17,8 +17,8 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.printable import short_id
 from nh.reasons import shortage
 from nh.stats import SupervisorStats
-from nh.supervisor.host.threads import start_thread
 from nh.supervisor.timeouts.deliveries import Delivery, Disallowed, deliveries
+from nh.threads import start_thread
 
 logger = logging.getLogger(__name__)
 

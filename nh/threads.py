@@ -1,4 +1,4 @@
-"""Threads of the supervisor. If the host has none left, that is an error of the system, as with processes."""
+"""Threads. If the host has none left, that is an error of the system, as with processes."""
 
 import errno
 import threading
