@@ -3,6 +3,7 @@
 It costs a call a few appended values for each event, and no packet anything.
 """
 
+import contextlib
 import time
 from typing import Final, cast
 
@@ -12,12 +13,13 @@ from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
 from nh.calls.media_state import is_answered
+from nh.calls.offer_answer.matching import tag_of_offerer
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.command_table import INFO
-from nh.commands import CallCommand, DeleteAll, RelayCommand, TransactionKey
-from nh.errors import NhError
+from nh.commands import Answer, CallCommand, DeleteAll, RelayCommand, TransactionKey
+from nh.errors import NhError, UnknownCall
 
 _CLOSING: Final = frozenset({"close", "delete"})
 """The families of commands that end calls."""
@@ -61,8 +63,8 @@ class JournalWriter(CallObserver):
         command = cast("CallCommand", command)
         self._client = client
         self._call_id = command.call_id
-        self._event = event = CallEvent(self._time(), info.counters, _tag_of(command))
         call = self._table.find_call(command.call_id)
+        self._event = event = CallEvent(self._time(), info.counters, _tag_of(command, call)[:MAX_TAG_BYTES])
         if call is not None:
             call.journal.add(event)
             if call.journal.rare is not None or info.counters in _CLOSING:
@@ -178,8 +180,11 @@ def _is_held(call: Call, session: Session) -> bool:
     return call.offers is None or is_answered(0, session)
 
 
-def _tag_of(command: RelayCommand) -> bytes:
-    """The tag of the end that a command is about, shortened; b"": of none."""
+def _tag_of(command: CallCommand, call: Call | None) -> bytes:
+    """The tag of the end that a command is about; b"": of none."""
+    if isinstance(command, Answer) and call is not None and call.offers is not None:
+        with contextlib.suppress(UnknownCall):  # which carrying it out raises again
+            return tag_of_offerer(call.offers.participants, command.from_tag, command.to_tag)
     key = getattr(command, "key", None)
     tag: bytes = key.id_from if isinstance(key, TransactionKey) else getattr(command, "from_tag", b"")
-    return tag[:MAX_TAG_BYTES]
+    return tag
