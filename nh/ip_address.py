@@ -106,7 +106,10 @@ def is_unicast(text: str) -> bool:
 
 @_remembered
 def is_link_local(text: str) -> bool:
-    """Whether `text` is an IPv6 address of one link (fe80::/10), with or without its zone (RFC 4007)."""
+    """Whether `text` is an IPv6 address of one link (fe80::/10), with or without its zone (RFC 4007).
+
+    Text of more than MAX_ZONED_CHARACTERS is no address: a zone is the name of an interface of Linux.
+    """
     bare = text.partition("%")[0]
     if not is_address(bare):
         return False
