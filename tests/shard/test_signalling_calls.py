@@ -395,7 +395,7 @@ def test_an_answer_to_an_unknown_tag_is_one_to_the_only_end_that_has_offered(
     answer = Answer(CALL, b"changed", b"bob", b"", write_sdp([line(bob)]).encode(), OfferOptions())
     early = ng.relay.execute(answer)
     assert isinstance(early, Rewritten)
-    assert early.warning == UNKNOWN_FROM_TAG
+    assert early.warning == UNKNOWN_FROM_TAG.format("alice")
     ng.talk(alice, bob, NgTalk(early.sdp, to_bob))
     final = ng.answer(bob, to=b"changed")
     assert places(final) == places(early.sdp)

@@ -310,6 +310,55 @@ def test_an_end_on_hold_is_met_in_its_address_family_on_another_interface(
     assert places(ng.answer(bob))[0][0] == V6
 
 
+BOTH_TWICE = [
+    Interface(name, address, address) for name, four in (("x", V4), ("y", NEAR)) for address in (four, V6)
+]
+
+
+def moving_sdp(address: str, *, ice: bool) -> bytes:
+    """The SDP of an end at that address, which may have ICE."""
+    return write_sdp([MediaLine(address, 4000, attributes=ICE[:2] if ice else ())]).encode()
+
+
+@pytest.mark.parametrize("ice", [False, True], ids=["", "ice"])
+@pytest.mark.parametrize("first", [True, False], ids=["offerer", "answerer"])
+def test_an_end_that_gets_another_interface_is_met_in_the_address_family_that_it_has_now(
+    make_ng: MakeNg, bob: MediaPeer, ipv6: None, *, first: bool, ice: bool
+) -> None:
+    """An end with ICE was met in the family that it had at first, as long as it had ICE."""
+    ng = make_ng(*BOTH_TWICE)
+    four, six = (moving_sdp(address, ice=ice) for address in ("127.0.0.2", V6))
+    direct: dict[str, Any] = {"direction": ("x", "x")}
+    ng.connect(*((four, bob) if first else (bob, four)), **direct)
+    mover, other = (b"alice", b"bob") if first else (b"bob", b"alice")
+    ends: dict[str, Any] = {"tag": mover, "to": other}
+    for sdp, name, place in ((six, "y", V6), (hold(six), "x", V6), (four, "y", NEAR), (six, "x", V6)):
+        ng.offer(sdp, **ends, direction=(name, "x"))
+        assert places(ng.answer(bob, tag=other, to=mover))[0][0] == place
+    ng.offer(six, **ends)
+    assert places(ng.answer(bob, tag=other, to=mover))[0][0] == V6
+
+
+def test_the_media_in_use_tell_the_address_family_of_an_end_that_gets_another_interface(
+    make_ng: MakeNg, bob: MediaPeer, ipv6: None
+) -> None:
+    ng = make_ng(*BOTH_TWICE)
+    ng.connect([line(bob)] * 2, [line(bob)] * 2, direction=("x", "x"))
+    rejected, used = MediaLine("127.0.0.2", 0), MediaLine(V6, 4000)
+    ng.offer([rejected, used], to=b"bob", direction=("y", "x"))
+    to_alice = ng.answer([MediaLine(V4, 0), line(bob)])
+    assert places(to_alice)[1][0] == V6
+
+
+def test_an_end_is_met_where_it_was_last_answered(make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer) -> None:
+    """An offer that names no other end goes to where the last dialog has gone, as in rtpengine."""
+    ng = make_ng(*CROSSED)
+    ng.connect(alice, bob, direction=("near", "near"))
+    ng.offer(alice, to=b"bob", direction=("far", "near"))
+    assert places(ng.answer(bob))[0][0] == FAR
+    assert places(ng.offer([line(bob), line(bob, kind="video")], tag=b"bob"))[0][0] == FAR
+
+
 def test_an_end_is_met_in_its_address_family_on_another_interface_of_the_other_ones_choice(
     make_ng: MakeNg, make_peer: MakePeer, alice: MediaPeer, ipv6: None
 ) -> None:

@@ -71,7 +71,7 @@ class Party(Blockable):
         label: ng's label.
         blocks: what of this end's media is not forwarded.
         interface: where the relay meets this end (ng's direction).
-        peer_interface: where the relay meets the end that it last offered to.
+        peer_interface: where the relay meets the end that it last offered to or answered.
         family: the address family, 4 or 6, that its SDP had when the relay last chose where to meet it, as ng
             has it do; 0: none yet.
         groups: the current socket group of each medium; None where a medium is not relayed.

@@ -30,7 +30,7 @@ class InterfacePair(NamedTuple):
         near: where the relay receives from the sender of the offer.
         far: where it receives from the other party.
         near_further, far_further: beside these, where ICE offers further candidates.
-        family: of the sender, see Party.family; 0: the offer does not say.
+        family: of the sender, see Party.family; 0: it is not known.
         warning: for the client, "" if there is none.
     """
 
@@ -48,16 +48,17 @@ class InterfacePair(NamedTuple):
             receiver.interface = self.far
 
 
-def note_answerer(answerer: Party, offerer: Party, near: Interface | None) -> None:
-    """Note where a party is that answers, unless that is known.
+def note_answerer(answerer: Party, offerer: Party, near: Interface) -> None:
+    """Note where the relay meets the end that is answered, and the party that answers unless that is known.
 
     Args:
         answerer: the party.
         offerer: whose offer it answers.
         near: where the relay receives from the offerer.
     """
+    answerer.peer_interface = near
     if answerer.interface is None:
-        answerer.interface, answerer.peer_interface = offerer.peer_interface, near
+        answerer.interface = offerer.peer_interface
 
 
 class InterfaceChoice:
@@ -85,6 +86,7 @@ class InterfaceChoice:
         receiver: Party | None,
         *,
         said: int = 0,
+        told: int = 0,
         known: int = 0,
         call_id: bytes = b"",
     ) -> InterfacePair:
@@ -95,25 +97,28 @@ class InterfaceChoice:
 
         Args:
             options: the options of the command.
-            family: address family of the SDP, 4 or 6, from which a new sender is met.
+            family: address family, 4 or 6, in which a sender is met that neither tells one nor has one.
             sender: the party that offers, None if it is new.
             receiver: the same of the other party.
-            said: the family that the sender says it is in now, 0 if it does not: see said_family().
+            said: see said_family(); a sender that stays on its interface follows it.
+            told: see told_family(); in it a sender is met that is new or gets an interface of another name.
             known: see known_family().
             call_id: of the call, for log lines.
 
         Raises:
             Unsupported: there is no interface, or none of the family that the options ask for.
         """
-        told = said or known
-        family = told or family
         near_name, far_name = (*options.direction, *options.direction[-1:], "", "")[:2]
         unknown: list[str] = []
         near = self._choose(near_name, sender.interface if sender else None, 0)
         if near is None:
+            now = told or known
+            family = now or family
             near = self._named(near_name, family, unknown) if options.direction else self.default(family)
-        elif said not in (0, near.family, known):
-            near = self._in_family(near, said, named=bool(near_name))
+        else:
+            now = said or known or told
+            if said not in (0, near.family, known):
+                near = self._in_family(near, said, named=bool(near_name))
         before = receiver.interface if receiver else sender.peer_interface if sender else None
         far = self._choose(far_name, before, options.family)
         if far is None:
@@ -122,7 +127,7 @@ class InterfaceChoice:
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
         warning = self._warning(unknown, call_id)
-        return InterfacePair(near, far, self.beside(near), self.beside(far), told, warning)
+        return InterfacePair(near, far, self.beside(near), self.beside(far), now, warning)
 
     def for_answer(self, options: OfferOptions, offerer: Party) -> Interface:
         """Where the relay receives from the end that gets an answer.

@@ -38,7 +38,6 @@ from nh.shard.ng.interface_choice import InterfacePair
 from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, requests_of_offer
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.optional_srtp import optional_keys
-from nh.shard.ng.peer_address import told_family
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.securing import keyed_media, secure_offer
 from nh.shard.ng.seen_media import SeenOffer, see_offer
@@ -139,7 +138,7 @@ class NegotiatedOffer(NamedTuple):
         sender.label = self.options.label or sender.label
         note_roles(self.secured)
         self.interfaces.note(sender, receiver)
-        sender.family = self.interfaces.family or told_family(self.description, self.options)
+        sender.family = self.interfaces.family
 
 
 def negotiate_offer(

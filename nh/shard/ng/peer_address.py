@@ -18,8 +18,12 @@ def family_of(description: SessionDescription, options: OfferOptions) -> int:
 
 
 def told_family(description: SessionDescription, options: OfferOptions) -> int:
-    """The address family (4 or 6) of the first address in an SDP, of a candidate, too; 0: there is none."""
-    return _first_family(description.media, options)
+    """The address family (4 or 6) that the first address in an SDP tells; 0: there is none.
+
+    An address with ICE, one candidate of many, counts where no medium has another, and that of a rejected
+    medium where none is in use.
+    """
+    return _first_family(sorted(description.media, key=lambda each: (not each.port, each.ice)), options)
 
 
 def said_family(description: SessionDescription, options: OfferOptions) -> int:

@@ -34,6 +34,7 @@ from nh.commands import (
     Query,
 )
 from nh.errors import PortsExhausted
+from nh.printable import short_id
 from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.agreed_transports import note_transports
@@ -59,9 +60,9 @@ from nh.shard.ng.targets import Targets
 from nh.shard.ng.two_forms import Forms, known_forms, read_forms, with_one_form
 
 UNKNOWN_FROM_TAG: Final = (
-    "from-tag: no end of the call has it; the answer is taken as one to the only other end"
+    "from-tag: no end of the call has it; the answer is taken as one to the only other end, '{}'"
 )
-"""The warning of an answer whose `from-tag` is unknown."""
+"""The warning of an answer whose `from-tag` is unknown, with the tag of the end that is taken."""
 
 
 class Signalling:
@@ -132,6 +133,7 @@ class Signalling:
             met,
             ends.receiver,
             said=said_family(description, command.options),
+            told=told_family(description, command.options),
             known=known_family(met),
             call_id=command.call_id,
         )
@@ -211,12 +213,12 @@ class Signalling:
         offerer, answerer = dialog.party_with(from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
-        offerer.interface = answerer.peer_interface = near
+        offerer.interface = near
         note_answerer(answerer, offerer, near)
         answerer.family = answerer.family or told_family(description, command.options)
         note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
         self._block_dtmf(command, command.to_tag)
-        unknown = "" if from_tag == command.from_tag else UNKNOWN_FROM_TAG
+        unknown = "" if from_tag == command.from_tag else UNKNOWN_FROM_TAG.format(short_id(from_tag))
         return Rewritten(sdp, "; ".join(filter(None, (unknown, negotiated.warning))), left_out)
 
     def _apply_answer(
