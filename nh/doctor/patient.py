@@ -13,7 +13,6 @@ from nh.config.sources import LoadedSettings, with_origin
 from nh.doctor.comparison import Comparison, compare
 from nh.doctor.host import Host
 from nh.errors import NhError
-from nh.supervisor.settings_in_force import read_in_force
 from nh.supervisor.start_checks import RunningNh, lock_is_hidden, running_pid
 
 
@@ -26,6 +25,7 @@ class Patient(NamedTuple):
         pid: of the nh that runs with the runtime directory; 0: it is not known; None: none runs.
         compared: the settings of the nh that runs and those given; None: it does not tell its own.
         origins: where the settings came from, see LoadedSettings.
+        running: the nh that runs, for the checks of a start: all judge by what it told once.
     """
 
     host: Host
@@ -33,15 +33,11 @@ class Patient(NamedTuple):
     pid: int | None
     compared: Comparison | None = None
     origins: Mapping[str, str] = MappingProxyType({})
+    running: RunningNh | None = None
 
     def with_origin(self, exc: NhError) -> str:
         """What an error says about `settings`, with where the value of the setting came from."""
         return with_origin(str(exc), self.origins)
-
-    @property
-    def running(self) -> RunningNh | None:
-        """The nh that runs with the runtime directory, for the checks of a start."""
-        return RunningNh(self.settings.runtime_path) if self.pid is not None else None
 
     @property
     def is_hidden(self) -> bool:
@@ -72,11 +68,12 @@ def find_patient(loaded: LoadedSettings, reread: Callable[[Path], LoadedSettings
     """
     given = loaded.settings
     pid = running_pid(given.runtime_path)
-    in_force = read_in_force(given.runtime_path) if pid is not None else None
+    running = RunningNh(given.runtime_path) if pid is not None else None
+    in_force = running.in_force if running is not None else None
     if in_force is not None:
         if loaded.file is None and in_force.file:
             loaded = reread(Path(in_force.file))
         with contextlib.suppress(msgspec.ValidationError):  # of another release
             settings, compared = compare(in_force, loaded)
-            return Patient(Host(), settings, pid, compared, in_force.origins)
-    return Patient(Host(), given, pid, origins=loaded.origins)
+            return Patient(Host(), settings, pid, compared, in_force.origins, running)
+    return Patient(Host(), given, pid, origins=loaded.origins, running=running)

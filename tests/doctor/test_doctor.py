@@ -1,6 +1,7 @@
 """nh.doctor: each fault of a host is found, with what it means and what to do; a sound host has none."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -22,11 +23,12 @@ from nh.doctor.comparison import Comparison, Difference, Value
 from nh.doctor.doctor import CHECKS, Check, examine, worst
 from nh.doctor.findings import Finding, Status, ok, warning
 from nh.doctor.host import Host
-from nh.doctor.patient import Patient
+from nh.doctor.patient import Patient, find_patient
 from nh.errors import ConfigError
 from nh.rpc.unix_sockets import check_directory
 from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_name
 from nh.supervisor.host.locked_dir import LOCK_NAME, STATE_DIR, check_dir, runtime_dir
+from nh.supervisor.settings_in_force import SettingsInForce
 from nh.supervisor.start_checks import running_pid
 from tests.netns import namespaces
 from tests.no_threads import no_threads
@@ -399,6 +401,27 @@ def test_a_fault_of_the_settings_in_force_and_of_those_given_is_told_once(base: 
     faults = [(each.check, each.found) for each in told if each.status is Status.FAILURE]
     assert [check for check, _ in faults] == ["settings"]
     assert faults[0][1].startswith("/etc/nh.toml:5: state_key_file: ")
+
+
+def test_all_checks_judge_by_what_the_nh_that_runs_told_once(base: Settings) -> None:
+    base.runtime_path.mkdir()
+    loaded = LoadedSettings(base, {})
+    with locked(base.runtime_path), contextlib.closing(SettingsInForce(loaded, shards=1)) as told:
+        patient = find_patient(loaded, lambda _: loaded)
+        told.change(msgspec.structs.replace(base, max_calls=7), {"max_calls": None})
+        assert patient.running
+        assert patient.running.in_force
+        assert patient.running.in_force.settings["max_calls"] == base.max_calls
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The lock of a runtime directory is held, as by an nh that runs."""
+    with (directory / LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
