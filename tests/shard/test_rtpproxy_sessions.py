@@ -234,6 +234,7 @@ def test_an_interface_is_named_by_address_name_or_route(
     assert address == "198.51.100.7"
     for_alice = relay.look_up(bob, "alice;1 bob;1", mods=f"L{FAR}")
     assert for_alice[0] == FAR
+    assert relay.update(bob, "bob;1 alice;1") == for_alice, "as no interface is named"
     relay.passes(alice, for_alice, bob)
     relay.passes(bob, (V4, port), alice)
 

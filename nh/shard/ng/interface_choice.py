@@ -49,14 +49,14 @@ class InterfacePair(NamedTuple):
 
 
 def note_answerer(answerer: Party, offerer: Party, near: Interface) -> None:
-    """Note where the relay meets the end that is answered, and the party that answers unless that is known.
+    """Note where the relay meets the end that is answered, and the one that answers unless that is known.
 
     Args:
         answerer: the party.
         offerer: whose offer it answers.
         near: where the relay receives from the offerer.
     """
-    answerer.peer_interface = near
+    offerer.interface = answerer.peer_interface = near
     if answerer.interface is None:
         answerer.interface = offerer.peer_interface
 

@@ -213,7 +213,6 @@ class Signalling:
         offerer, answerer = dialog.party_with(from_tag), dialog.party_with(command.to_tag)
         answerer.label = command.options.label or answerer.label
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
-        offerer.interface = near
         note_answerer(answerer, offerer, near)
         answerer.family = answerer.family or told_family(description, command.options)
         note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
