@@ -11,10 +11,10 @@ from nh.ip_address import UNSPECIFIED, ip_version, is_address, is_unicast
 from nh.sdp.description import Medium, SessionDescription
 
 
-def family_of(description: SessionDescription, options: OfferOptions) -> int:
-    """The address family (4 or 6) of an SDP: of its first address, or else of that by which it is on hold."""
+def held_family(description: SessionDescription) -> int:
+    """The address family (4 or 6) of the address by which an SDP is on hold; 4 if there is none."""
     held = (medium.connection for medium in description.media if medium.connection in UNSPECIFIED)
-    return told_family(description, options) or ip_version(next(held, None) or "0.0.0.0")
+    return ip_version(next(held, None) or "0.0.0.0")
 
 
 def told_family(description: SessionDescription, options: OfferOptions) -> int:

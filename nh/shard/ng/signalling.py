@@ -53,7 +53,7 @@ from nh.shard.ng.negotiation import (
     read_sdp,
 )
 from nh.shard.ng.offer_ends import OfferEnds
-from nh.shard.ng.peer_address import family_of, known_family, said_family, told_family
+from nh.shard.ng.peer_address import held_family, known_family, said_family, told_family
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
 from nh.shard.ng.targets import Targets
@@ -129,7 +129,7 @@ class Signalling:
         met = ends.find_met(command.via_branch)
         interfaces = self._interfaces.for_offer(
             command.options,
-            family_of(description, command.options),
+            held_family(description),
             met,
             ends.receiver,
             said=said_family(description, command.options),
