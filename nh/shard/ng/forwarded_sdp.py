@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.bundle import MAX_MID_BYTES
 from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.commands import MAX_FORWARDED_BYTES
@@ -14,7 +13,7 @@ from nh.sdp.attributes import edit_attributes
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
 from nh.shard.ng.carriers import of_carriers
-from nh.shard.ng.hidden_media import hidden_of, rejection
+from nh.shard.ng.hidden_media import hidden_of, mid_of, rejection
 from nh.shard.ng.ice import write_ice
 from nh.shard.ng.media_plans import (
     answer_plan,
@@ -149,9 +148,7 @@ def _unnamed(negotiated: NegotiatedAnswer) -> frozenset[int]:
     """
     media = zip(negotiated.offerer.offered, negotiated.shown.description.media, strict=False)
     found = frozenset(
-        index
-        for index, (offered, medium) in enumerate(media)
-        if not offered.mid and 0 < len(medium.find_value("mid") or "") <= MAX_MID_BYTES
+        index for index, (offered, medium) in enumerate(media) if not offered.mid and mid_of(medium)
     )
     if not found or negotiated.options.text.generate_mid:
         return frozenset()

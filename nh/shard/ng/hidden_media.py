@@ -43,7 +43,7 @@ def offered_media(
             medium.kind,
             medium.proto,
             _format_of(medium),
-            _mid_of(medium),
+            mid_of(medium),
             hidden=index not in seen and _is_of(medium, options.text.removed_media),
             inserted=index in inserted,
         )
@@ -57,7 +57,7 @@ def _format_of(medium: Medium) -> str:
     return formats[0][:MAX_FORMAT_BYTES].decode("ascii", "backslashreplace") if formats else "*"
 
 
-def _mid_of(medium: Medium) -> str:
+def mid_of(medium: Medium) -> str:
     """Its a=mid; "" also for one that is too long for a bundle."""
     mid = medium.find_value("mid") or ""
     return mid if len(mid) <= MAX_MID_BYTES else ""
