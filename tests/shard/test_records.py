@@ -10,14 +10,14 @@ from nh.calls.call_event import Client
 from nh.calls.journal import MAX_EVENTS, CallJournal
 from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.commands import Answer, Delete, Offer, OfferOptions, ShowCall
+from nh.commands import Delete, Offer, OfferOptions, ShowCall
 from nh.errors import NhError
 from nh.results import CallDetail, CallRecord
 from nh.shard.observers.recorder import Recorder
 from nh.verdict import State, judge_call
 from tests.shard.conftest import MakeNg
 from tests.shard.ng_testbed import CALL, NgTestbed, line
-from tests.sip.sdp import MediaLine, write_sdp
+from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import MediaPeer
 
 PROXY = Client("ng", "192.0.2.5:2223", "delete")
@@ -83,8 +83,7 @@ def test_an_answer_to_an_unknown_tag_is_noted_with_the_end_that_is_taken(
     calls: Recorded, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     calls.ng.offer(alice)
-    sdp = write_sdp([line(bob)]).encode()
-    calls.ng.relay.execute(Answer(CALL, b"changed", b"bob", b"", sdp, OfferOptions()), PROXY)
+    calls.ng.answer(bob, to=b"changed")
     assert [(event.event, event.tag) for event in calls.journal.events[1:3]] == [
         ("offer", b"alice"),
         ("answer", b"alice"),

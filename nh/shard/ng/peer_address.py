@@ -40,10 +40,10 @@ def known_family(party: Party | None) -> int:
 
     A snapshot of an nh that did not remember it has that of the end's last SDP.
     """
-    if party is None or party.family:
-        return 0 if party is None else party.family
+    if party is None:
+        return 0
     announced = (group.medium.address for group in party.groups if group is not None)
-    return next((ip_version(address) for address in announced if is_unicast(address)), 0)
+    return party.family or next((ip_version(each) for each in announced if is_unicast(each)), 0)
 
 
 def _first_family(media: Iterable[Medium], options: OfferOptions) -> int:
