@@ -103,7 +103,8 @@ class BoundedProtocol(H11Protocol):
         """The response is with the transport, which may still have to send it."""
         self._deadline.end()
         super().on_response_complete()
-        if self._has_all and self.cycle.response_complete:
+        # the next request, if any, came with the one before; the rest of its body does not come any more
+        if self._has_all and (self.cycle.response_complete or self.cycle.more_body):
             self.transport.close()
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:

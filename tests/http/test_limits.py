@@ -247,6 +247,31 @@ def test_half_a_request_at_the_end_of_a_connection_gets_none(tmp_path: Path) -> 
         assert sock.recv(100) == b""
 
 
+@pytest.mark.usefixtures("long_requests")
+def test_half_a_request_behind_a_whole_one_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    eof_received = server.BoundedProtocol.eof_received
+
+    def note_end(self: server.BoundedProtocol) -> bool:
+        ended.set()
+        return eof_received(self)
+
+    def answer(message: bytes) -> bytes:
+        assert ended.wait(LONG_S)
+        return message
+
+    monkeypatch.setattr(server.BoundedProtocol, "eof_received", note_end)
+    fields = {"Host": "localhost", **CONTENT_TYPE, "Content-Length": len(PING)}
+    head = "".join(
+        ("POST /ng HTTP/1.1\r\n", *(f"{name}: {each}\r\n" for name, each in fields.items()), "\r\n")
+    )
+    with played(tmp_path, answer) as address, connected(address) as sock:
+        sock.settimeout(LONG_S)
+        sock.sendall(head.encode() + PING + head.encode())
+        sock.shutdown(socket.SHUT_WR)
+        assert read_to_end(sock).count(b"HTTP/1.1 200") == 1
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_request_whose_body_cannot_be_read_gets_one_response_and_no_traceback(
     address: tuple[str, int], method: str, caplog: pytest.LogCaptureFixture
