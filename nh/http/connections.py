@@ -6,17 +6,16 @@ A health check that failed because others have too many connections would take a
 from collections.abc import Collection
 from typing import Final
 
-from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nh.http.limits import MAX_CONNECTIONS
 from nh.http.refused import REFUSALS
-from nh.http.replies import is_api, json_reply
+from nh.http.replies import refusal
 from nh.results import Failure
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 
-_WHY: Final = "too many connections are open; close idle ones, or ask less often"
+_FAILURE: Final = Failure("unavailable", "too many connections are open; close idle ones, or ask less often")
 _HEADERS: Final = {"connection": "close", "retry-after": "1"}
 
 
@@ -40,10 +39,4 @@ class ConnectionLimit:
             await self._app(scope, receive, send)
             return
         REFUSALS.note("connections")
-        await _refusal(scope["path"])(scope, receive, send)
-
-
-def _refusal(path: str) -> Response:
-    if is_api(path):
-        return json_reply({"error": Failure("unavailable", _WHY)}, 503, _HEADERS)
-    return PlainTextResponse(f"{_WHY}\n", 503, _HEADERS)
+        await refusal(scope["path"], _FAILURE, 503, _HEADERS)(scope, receive, send)

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final
 
-from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nh.errors import ShardUnavailable
-from nh.http.replies import error_reply, is_api
+from nh.http.replies import refusal
+from nh.results import Failure
 
-_WHY: Final = "this process of nh ends; ask again"
+_FAILURE: Final = Failure("unavailable", "this process of nh ends; ask again")
+_HEADERS: Final = {"retry-after": "1"}
 
 
 class EndingReply:
@@ -36,11 +36,4 @@ class EndingReply:
         except asyncio.CancelledError:
             if begun or scope["type"] != "http":
                 raise
-            await _reply(scope)(scope, receive, send)
-
-
-def _reply(scope: Scope) -> Response:
-    """503: an error of the API where the path is one of it."""
-    if is_api(scope["path"]):
-        return error_reply(ShardUnavailable(_WHY))
-    return PlainTextResponse(f"{_WHY}\n", 503, {"retry-after": "1"})
+            await refusal(scope["path"], _FAILURE, 503, _HEADERS)(scope, receive, send)

@@ -5,10 +5,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nh.http.replies import is_api, json_reply
+from nh.http.replies import refusal
 from nh.results import Failure
 
 _HEADERS: Final = {
@@ -55,7 +54,7 @@ class Guard:
             await send(message)
 
         if why := self._refusal(scope):
-            await _forbidden(scope, why)(scope, receive, send_guarded)
+            await refusal(scope["path"], Failure("forbidden", why), 403)(scope, receive, send_guarded)
             return
         await self._app(scope, receive, send_guarded)
 
@@ -70,13 +69,6 @@ class Guard:
         if origin is not None and (host is None or _host_of(origin) != host.lower()):
             return "Origin is another site; only pages of nh itself may ask it"
         return ""
-
-
-def _forbidden(scope: Scope, why: str) -> Response:
-    """403: an error of the API where the path is one of it."""
-    if is_api(scope["path"]):
-        return json_reply({"error": Failure("forbidden", why)}, 403)
-    return PlainTextResponse(f"{why}\n", 403)
 
 
 def _host_of(origin: str) -> str:

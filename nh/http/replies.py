@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from nh.errors import (
     CommandTimeout,
@@ -36,6 +36,13 @@ def is_api(path: str) -> bool:
 def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value in JSON: identifiers are text, or {"base64": …} if they are not UTF-8."""
     return Response(msgspec.json.encode(to_json(value)), status, headers, JSON)
+
+
+def refusal(path: str, failure: Failure, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """The reply to a request that is not executed: JSON where the path is one of the API, else text."""
+    if is_api(path):
+        return json_reply({"error": failure}, status, headers)
+    return PlainTextResponse(f"{failure.message}\n", status, headers)
 
 
 def error_reply(error: NhError) -> Response:
