@@ -1,6 +1,7 @@
 """How the HTTP process learns of the relay: statistics from shared memory, calls over RPC, within limits."""
 
 import asyncio
+import errno
 import queue
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from nh.commands import BaseCommand
 from nh.errors import ShardUnavailable
 from nh.http.limits import MAX_RPC, MAX_RPC_WAITING, RPC_RATE, RPC_WAIT_S
 from nh.http.refused import REFUSALS
+from nh.reasons import shortage
 from nh.results import Result
 from nh.stats import Segment, StatsReader, attach_segment, segment_name
 from nh.stats.reading import StatsReading
@@ -91,10 +93,7 @@ class RpcClient:
             self._threads.submit(self._execute, command, result)
         except RuntimeError as exc:
             if result.cancel():  # no thread has it yet
-                raise ShardUnavailable(
-                    "no thread can be started for a request; raise the limit on processes (ulimit -u,"
-                    " TasksMax= of the service)"
-                ) from exc
+                raise ShardUnavailable(shortage(OSError(errno.EAGAIN, "no thread can be started"))) from exc
         return asyncio.wrap_future(result)
 
     async def _pace(self, cost: int) -> None:
