@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from rich.console import Console
 
@@ -138,7 +137,7 @@ def test_a_search_that_cannot_go_on_has_what_it_found(
     def run(options: LoadOptions, *_: object, **__: object) -> object:
         if options.calls > 3:
             raise LoadFailed("the worker is gone")
-        return SimpleNamespace(interrupted=False)
+        return SimpleNamespace(interrupted=False), False
 
     monkeypatch.setattr(session, "_run", run)
     monkeypatch.setattr(session, "judge", lambda _: Step(3, Limit.NONE, 0.0, 1.0, 0.1, None))
@@ -149,23 +148,36 @@ def test_a_search_that_cannot_go_on_has_what_it_found(
     assert "3 calls with loss below" in console.export_text()
 
 
-def test_ctrl_c_between_two_loads_ends_a_search() -> None:
-    class Ended(msgspec.Struct):
-        interrupted: bool = False
-
+def test_ctrl_c_between_two_loads_ends_the_pause() -> None:
     class EndsAtOnce:
-        async def run(self) -> Ended:
+        async def run(self) -> None:
             asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)  # in the pause
-            return Ended()
 
         def stop(self) -> None:
             pass
 
     load: Any = EndsAtOnce()
     began = time.monotonic()
-    report = asyncio.run(session._run_interruptible(load, Console(quiet=True), LONG_S))
-    assert report.interrupted
+    _, interrupted = asyncio.run(session._run_interruptible(load, Console(quiet=True), LONG_S))
+    assert interrupted
     assert time.monotonic() - began < LONG_S, "it does not wait the pause out"
+
+
+def test_ctrl_c_between_two_loads_ends_a_search_which_has_what_it_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[int] = []
+
+    def run(options: LoadOptions, *_: object, **__: object) -> object:
+        tried.append(options.calls)
+        return SimpleNamespace(interrupted=False), True
+
+    monkeypatch.setattr(session, "_run", run)
+    monkeypatch.setattr(session, "judge", lambda _: Step(3, Limit.NONE, 0.0, 1.0, 0.1, None))
+    console = Console(record=True, width=120)
+    status = search(LoadOptions(address="", calls=3), console, None, highest=10, max_steps=5)
+    assert (status, tried) == (session.INTERRUPTED, [3])
+    assert "3 calls with loss below" in console.export_text()
 
 
 def test_a_worker_whose_message_is_too_long_is_told_so() -> None:

@@ -34,7 +34,7 @@ PAUSE_S: Final = 1.0
 
 def run_once(options: LoadOptions, console: Console, json: Path | None, plot: Path | None) -> int:
     """One load, its report on the console and in the files; the exit status."""
-    report = _run(options, console)
+    report, _ = _run(options, console)
     console.print(show_report(report))
     if json is not None:
         write_file(json, report.to_json())
@@ -61,13 +61,15 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
 
     def try_calls(calls: int) -> Step | None:
         nonlocal interrupted, failure
+        if interrupted:
+            return None
         try:
-            report = _run(msgspec.structs.replace(options, calls=calls), console, pause_s=PAUSE_S)
+            load = msgspec.structs.replace(options, calls=calls)
+            report, interrupted = _run(load, console, pause_s=PAUSE_S)
         except (NhError, LoadFailed) as exc:
             failure = exc
             return None
         if report.interrupted:
-            interrupted = True
             return None
         step = judge(report)
         console.print(f"{calls} calls: {'passed' if step.limit == 'nothing' else f'limited by {step.limit}'}")
@@ -83,12 +85,13 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
     return INTERRUPTED if interrupted else 0
 
 
-def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> Report:
+def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> tuple[Report, bool]:
     with Display(console, options.calls) as display:
         return asyncio.run(_run_interruptible(Load(options, display.show), console, pause_s))
 
 
-async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Report:
+async def _run_interruptible(load: Load, console: Console, pause_s: float) -> tuple[Report, bool]:
+    """The report, and whether Ctrl-C came, be it in the load or in the pause behind it."""
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
 
@@ -104,5 +107,4 @@ async def _run_interruptible(load: Load, console: Console, pause_s: float) -> Re
     report = await load.run()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(interrupted.wait(), pause_s)
-    # Ctrl-C in the pause ends it, and what comes behind it
-    return msgspec.structs.replace(report, interrupted=report.interrupted or interrupted.is_set())
+    return report, interrupted.is_set()
