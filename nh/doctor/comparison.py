@@ -1,5 +1,7 @@
 """How the settings of the nh that runs differ from those that `nh doctor` was given."""
 
+import os
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -9,7 +11,7 @@ from nh.config.sources import DEFAULT, LoadedSettings, plain_settings
 from nh.supervisor.settings_in_force import InForce
 
 _WHERE_IT_RUNS: Final = "runtime_dir"
-"""The nh that runs was found by it."""
+"""The nh that runs was found by it, and may name it otherwise, as in a container."""
 
 
 class Value(NamedTuple):
@@ -39,25 +41,28 @@ class Comparison(NamedTuple):
     differences: tuple[Difference, ...]
 
 
-def compare(in_force: InForce, loaded: LoadedSettings) -> tuple[Settings, Comparison]:
+def compare(in_force: InForce, loaded: LoadedSettings, found_at: Path) -> tuple[Settings, Comparison]:
     """The settings of the nh that runs, and how they differ from those given.
 
     Args:
         in_force: what the nh that runs tells.
         loaded: what `nh doctor` was given.
+        found_at: the runtime directory of the nh that runs.
 
     Raises:
         msgspec.ValidationError: the settings in force are none of this release.
     """
     given = plain_settings(loaded.settings)
+    stays = os.path.realpath(loaded.settings.runtime_path) == os.path.realpath(found_at)
+    told = in_force.settings | {_WHERE_IT_RUNS: given[_WHERE_IT_RUNS] if stays else str(found_at)}
     differences = tuple(
         Difference(
             name,
-            Value(in_force.settings[name], in_force.origins.get(name, DEFAULT)),
+            Value(told[name], in_force.origins.get(name, DEFAULT)),
             Value(value, loaded.origins.get(name, DEFAULT)),
         )
         for name, value in given.items()
-        if name != _WHERE_IT_RUNS and in_force.settings.get(name, value) != value
+        if told.get(name, value) != value
     )
     running = msgspec.to_builtins(loaded.settings) | {each.name: each.in_force.value for each in differences}
     settings = msgspec.convert(running | {"shards": in_force.shards}, Settings)

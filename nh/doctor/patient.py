@@ -74,6 +74,6 @@ def find_patient(loaded: LoadedSettings, reread: Callable[[Path], LoadedSettings
         if loaded.file is None and in_force.file:
             loaded = reread(Path(in_force.file))
         with contextlib.suppress(msgspec.ValidationError):  # of another release
-            settings, compared = compare(in_force, loaded)
+            settings, compared = compare(in_force, loaded, given.runtime_path)
             return Patient(Host(), settings, pid, compared, in_force.origins, running)
     return Patient(Host(), given, pid, origins=loaded.origins, running=running)

@@ -12,7 +12,7 @@ from nh.errors import NhError
 from nh.printable import counted
 from nh.supervisor.reload import CHANGEABLE, NEEDS_RESTART
 from nh.supervisor.settings_in_force import RUN_TIME
-from nh.supervisor.start_checks import check_host, find_running
+from nh.supervisor.start_checks import RunningNh, check_host
 
 _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 """Origins of settings that no other process has."""
@@ -32,7 +32,7 @@ def check_settings(patient: Patient) -> Findings:
         )
     else:
         yield ok(_in_force(patient))
-        yield from _judge(patient.compared)
+        yield from _judge(patient.compared, patient.running)
 
 
 def _in_force(patient: Patient) -> str:
@@ -54,7 +54,7 @@ def _in_force(patient: Patient) -> str:
     return "; ".join(parts)
 
 
-def _judge(compared: Comparison) -> Findings:
+def _judge(compared: Comparison, running: RunningNh | None) -> Findings:
     own = [each for each in compared.differences if each.in_force.origin in _OF_A_PROCESS]
     if own:
         listed = "; ".join(f"{_shown(each.name, each.in_force)}, here {_text(each.given)}" for each in own)
@@ -73,14 +73,13 @@ def _judge(compared: Comparison) -> Findings:
         command = "a restart of nh" if each.name in NEEDS_RESTART else command
         yield warning(_apart(each), "the change is not in force", f"{command} brings it into force")
     if pending:
-        yield from _could_be_used(compared)
+        yield from _could_be_used(compared, running)
 
 
-def _could_be_used(compared: Comparison) -> Findings:
+def _could_be_used(compared: Comparison, running: RunningNh | None) -> Findings:
     try:
         with compared.given.naming_origins():
-            given = compared.given.settings
-            check_host(given, find_running(given.runtime_path))
+            check_host(compared.given.settings, running)
     except NhError as exc:
         found, remedy = fault_and_remedy(str(exc), "change the setting back, or the host")
         meaning = "with the settings as they are now nh could not start again, nor be upgraded"

@@ -96,6 +96,29 @@ def test_a_file_that_has_changed_since_is_a_change_to_bring_into_force(
     assert any(f"({file}:2) here" in each.found for each in found)
 
 
+@pytest.mark.usefixtures("runs")
+def test_a_file_that_names_another_runtime_directory_since_needs_a_restart(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nh that runs was found in the default directory, and its file is read."""
+    file = tmp_path / "nh.toml"
+    judged: list[object] = []
+    monkeypatch.setattr("nh.doctor.settings.check_host", lambda _settings, running: judged.append(running))
+
+    def reread(file: Path) -> LoadedSettings:
+        return read_settings(flags={"state": "off"}, environment={}, file=file)
+
+    file.write_text(f"runtime_dir = '{directory}'\n")
+    SettingsInForce(reread(file), shards=1)
+    file.write_text(f"runtime_dir = '{tmp_path / 'other'}'\n")
+    patient = find_patient(read_given(directory), reread)
+    assert patient.settings.runtime_path == directory
+    found = list(examine(patient, {"settings": CHECKS["settings"]}))
+    assert any(each.remedy == "a restart of nh brings it into force" for each in found)
+    assert patient.running is not None
+    assert judged == [patient.running], "its addresses and ports are no fault of the settings"
+
+
 def test_a_file_with_which_nh_could_not_start_again_is_a_failure(
     directory: Path, runs: Runs, tmp_path: Path
 ) -> None:
