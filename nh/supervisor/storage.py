@@ -45,17 +45,26 @@ class Storage:
         self._stats = stats
 
     def open(self, group: WantedGroup, inherited: Inherited = NOTHING_INHERITED) -> None:
-        """Open the store; raises as nh.supervisor.store.open.open_store()."""
-        opened = self._stack.enter_context(open_store(self._settings, inherited, group, key=self._key))
+        """Open the store.
+
+        Raises:
+            NotNow: shards cannot be told until when the calls are this relay's. The store is closed again.
+            NhError, OSError: as nh.supervisor.store.open.open_store().
+        """
+        with contextlib.ExitStack() as undo:
+            opened = undo.enter_context(open_store(self._settings, inherited, group, key=self._key))
+            store = opened.store
+            if store is None or store.lease is None:
+                lift_deadline(self._settings.runtime_path)
+            else:
+                path = self._settings.runtime_path
+                self.deadline = Deadline(path, store.lease, may_run_out=self._may_run_out)
+                undo.callback(self.deadline.close)
+            self._stack.enter_context(undo.pop_all())
         self.store, self.lock = opened
         self.group = group.name
         self._stats.group = prefix_of(self._settings, group)
         self.promoted = group.follower is not None
-        if self.store is None or self.store.lease is None:
-            lift_deadline(self._settings.runtime_path)
-            return
-        self.deadline = Deadline(self._settings.runtime_path, self.store.lease, may_run_out=self._may_run_out)
-        self._stack.callback(self.deadline.close)
 
     def tell_kernel(self, stop_at: Callable[[int], None]) -> None:
         """Have the program in the kernel forward until the deadline, or without one.
