@@ -8,6 +8,14 @@ import os
 from pathlib import Path
 
 
+def real_path(path: Path) -> Path:
+    """A path without symbolic links, as far as it is there; a loop of them is taken as it is.
+
+    Path.resolve() raises a RuntimeError for a loop up to Python 3.12.
+    """
+    return Path(os.path.realpath(path))
+
+
 def nearest_seen(path: Path) -> Path:
     """The nearest of a path and the directories above it that is there, and that this user can see."""
     return next(each for each in (path, *path.absolute().parents) if is_permitted(each, os.F_OK))

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nh.errors import StatsUnavailable
+from nh.paths import real_path
 from nh.reasons import shortage
 from nh.stats.block import SharedBlock
 from nh.stats.header import MAGIC_BYTES, Header
@@ -27,7 +28,7 @@ from nh.stats.layout import MAX_SHARDS, ShardStats, SupervisorStats
 
 def segment_name(runtime_dir: Path) -> str:
     """The name of the segment of the `nh run` with this runtime directory."""
-    digest = hashlib.blake2b(str(runtime_dir.resolve()).encode("utf-8", "surrogateescape"), digest_size=6)
+    digest = hashlib.blake2b(str(real_path(runtime_dir)).encode("utf-8", "surrogateescape"), digest_size=6)
     return f"nh-{digest.hexdigest()}"
 
 

@@ -6,7 +6,6 @@ others are reported, because `nh upgrade` brings them into force without the end
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -19,6 +18,7 @@ from nh.errors import ConfigError, Refused
 from nh.ipc.link_messages import Reconfigure
 from nh.logs.lines import configure_logging
 from nh.logs.settings import AREAS, LogLevel
+from nh.paths import real_path
 from nh.results import LogState, Reloaded
 from nh.supervisor.host.fd_limits import holdable_sockets
 from nh.supervisor.host.port_slices import limits_share
@@ -116,8 +116,7 @@ class Reloader:
             wanted = self._reread().settings.runtime_path
         except ConfigError:  # the installed code judges its settings
             return ""
-        # unlike Path.resolve() before Python 3.13, realpath() takes a loop of symbolic links as it is
-        if os.path.realpath(wanted) == os.path.realpath(own):
+        if real_path(wanted) == real_path(own):
             return ""
         return (
             f"runtime_dir: {wanted} is not {own}, where the next nh finds the calls; set it back, or end nh"

@@ -25,7 +25,7 @@ from nh.config import Settings
 from nh.errors import NotNow
 from nh.ipc.peer import peer_of
 from nh.loop import Loop
-from nh.paths import nearest_seen
+from nh.paths import nearest_seen, real_path
 from nh.supervisor.host.port_slices import all_ranges
 
 logger = logging.getLogger(__name__)
@@ -236,6 +236,6 @@ def _relay_of(directory: Path) -> str:
     It depends on the file system too: containers with the host's network may each have a /run/nh of their
     own. It does not depend on the inode: a directory that was made anew belongs to the same relay.
     """
-    path = directory.resolve()
+    path = real_path(directory)
     device = nearest_seen(path).stat().st_dev  # of the nearest, because a check may come before the start
     return hashlib.sha256(b"%d:%b" % (device, os.fsencode(path))).hexdigest()[:16]

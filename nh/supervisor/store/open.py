@@ -16,6 +16,7 @@ from nh.config import Settings
 from nh.config.table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NhError, NotNow, StoreUnavailable
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
+from nh.paths import real_path
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
 from nh.supervisor.store.engine import StoreEngine, StoreRefused
 from nh.supervisor.store.sealed import SealedEngine, key_check, read_state_key
@@ -104,7 +105,7 @@ def open_store(
     key = key or state_key(settings)
     with contextlib.ExitStack() as stack:
         try:
-            runtime = settings.runtime_path.resolve()
+            runtime = real_path(settings.runtime_path)
             opened = _ENGINES[scheme](location, Wanted(settings, inherited, group, key.check))
             engine, lock = stack.enter_context(opened)
             # a standby that cannot reach the server has not got the calls, and follows on
@@ -157,7 +158,7 @@ def prefix_of(settings: Settings, group: WantedGroup) -> str:
 
 def holder_name(settings: Settings) -> str:
     """What a server and other relays know this relay by: its host and its runtime directory."""
-    runtime = os.fsencode(settings.runtime_path.resolve())
+    runtime = os.fsencode(real_path(settings.runtime_path))
     return f"{socket.gethostname()}:{runtime.decode(errors='backslashreplace')}"
 
 
@@ -272,7 +273,7 @@ def _sqlite(directory: str, wanted: Wanted) -> Iterator[tuple[StoreEngine, Lock 
     from nh.supervisor.store.sqlite import SqliteEngine  # noqa: PLC0415  a relay without a store needs none
 
     settings, path = wanted.settings, Path(directory)
-    owner = os.fsencode(settings.runtime_path.resolve())
+    owner = os.fsencode(real_path(settings.runtime_path))
     with locked_dir(path, STATE_DIR, wanted.inherited, named=bool(settings.state)) as lock:
         yield SqliteEngine(path / STORE_NAME, owner), lock
 
