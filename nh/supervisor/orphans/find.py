@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,9 +22,6 @@ T = TypeVar("T")
 
 PATTERN: Final = "shard-*.sock"
 """The handover sockets of shards in the runtime directory."""
-
-RETRY_S: Final = 0.01
-"""Delay before an orphan is asked again for which other connections wait."""
 
 
 def find_orphans(directory: Path) -> list[OrphanClient]:
@@ -110,21 +106,13 @@ def _connect(path: Path) -> socket.socket:
 
     Raises:
         ConnectionRefusedError, FileNotFoundError: it is gone.
-        OSError: it cannot be asked now. It may hang, and accept no connection.
+        OSError: it cannot be asked now. EAGAIN: so many wait already; it may hang, and accept no connection.
     """
-    give_up_at = time.monotonic() + ANSWER_S
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.settimeout(ANSWER_S)
-        while True:
-            try:
-                sock.connect(str(path))
-            except BlockingIOError:  # so many wait already
-                if time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(RETRY_S)
-            else:
-                return sock
+        sock.connect(str(path))
     except BaseException:
         sock.close()
         raise
+    return sock
