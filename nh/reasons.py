@@ -16,6 +16,9 @@ from nh.printable import show_text
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """Errors of the system that say nothing of what was asked for: this process, or the host, has no room."""
 
+START_SHORTAGES: Final = SHORTAGES | {errno.EAGAIN}
+"""Those of a start: EAGAIN is also the error where no process or thread can be started."""
+
 _SHOWN: Final = 64
 
 _TYPES: Final[Mapping[str, str]] = {

@@ -1,20 +1,19 @@
 """`nh run`: a supervisor, from its first log line to its exit status."""
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 
 from nh.config import Settings
 from nh.config.sources import LoadedSettings, with_origin
-from nh.errors import ConfigError, NhError, NotNow
+from nh.errors import ConfigError, NhError
 from nh.ipc.inherited import Inherited
 from nh.logs.lines import configure_logging
-from nh.reasons import SHORTAGES, shortage
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, own_argv
 from nh.supervisor.handover.settings import decode_settings
+from nh.supervisor.host.room import telling_shortages
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
@@ -61,7 +60,7 @@ def run(
                 stack.callback(inherited.close)
             status = 0
             groups = None if inherited else followers(settings, key)  # who was handed calls is no standby
-            with _undoing_nothing_of_another(inherited, loaded), _telling_shortages():
+            with _undoing_nothing_of_another(inherited, loaded), telling_shortages():
                 runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
                 outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
                 if outcome is Outcome.PROMOTED:
@@ -88,17 +87,6 @@ def _undoing_nothing_of_another(inherited: Inherited, loaded: LoadedSettings) ->
             end_without_undoing(_not_started(exc, loaded))
         logger.critical("nh cannot start: %s", type(exc).__name__, exc_info=exc)
         end_without_undoing(1)
-
-
-@contextlib.contextmanager
-def _telling_shortages() -> Iterator[None]:
-    """Within the block, say what the host has too little of."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno not in SHORTAGES | {errno.EAGAIN}:  # the latter: no process or thread can be started
-            raise
-        raise NotNow(shortage(exc)) from exc
 
 
 def _not_started(exc: NhError, loaded: LoadedSettings) -> int:

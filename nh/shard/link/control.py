@@ -3,7 +3,6 @@
 It knows the link's messages and nothing of the protocols that proxies speak.
 """
 
-import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -43,7 +42,7 @@ from nh.ipc.link_messages import (
 from nh.logs.lines import configure_logging
 from nh.loop import SelectorLoop
 from nh.printable import counted
-from nh.reasons import SHORTAGES, shortage
+from nh.reasons import START_SHORTAGES, shortage
 from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue
 from nh.shard.link.drain import ShardDrain
 from nh.shard.link.replies import Replies
@@ -230,7 +229,7 @@ class Control(CallObserver):
         except Exception as exc:
             # for people: the supervisor learns from the end of the process
             line = "shard %d cannot start%s; the supervisor starts another"
-            if isinstance(exc, OSError) and exc.errno in SHORTAGES | {errno.EAGAIN}:
+            if isinstance(exc, OSError) and exc.errno in START_SHORTAGES:
                 logger.error(line, self._number, f": {shortage(exc)}")
             else:
                 logger.exception(line, self._number, "")

@@ -23,6 +23,7 @@ from nh.rpc.events import RequestOrigin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
+from nh.supervisor.host.room import telling_shortages
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
@@ -148,11 +149,10 @@ class Standby:
             return
         begun = time.monotonic()
         try:
-            self._runtime.open_store(group)
+            with telling_shortages():
+                self._runtime.open_store(group)
         except NhError as exc:  # another relay was faster; or the server, or a file, cannot be used now
             self._following.fail(f"not promoted: {exc}")
-        except OSError as exc:
-            self._following.fail(f"not promoted: {shortage(exc)}")
         except Exception:  # a bug in nh, which the loop logs
             self._following.fail("not promoted: a bug in nh; the log has it")
             raise
