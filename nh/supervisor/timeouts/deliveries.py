@@ -14,8 +14,11 @@ from nh.config.table import ANY_CLIENT, LOOPBACK, XmlrpcFormat
 from nh.ip_address import is_ipv6
 from nh.ipc.report_messages import MediaTimedOut
 
-_NO_CHARACTERS: Final = "\ufffe\uffff"
-"""What XML cannot have beside control characters."""
+_IN_XML: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+    | {chr(code): f"\\x{code:02x}" for code in (*range(0x20), 0xFFFE, 0xFFFF)}
+)
+"""Text in XML (XML 1.0 2.2, 2.4); characters that XML cannot have become backslash escapes."""
 
 
 class Delivery(NamedTuple):
@@ -123,19 +126,9 @@ def xmlrpc_bodies(timed_out: MediaTimedOut, form: XmlrpcFormat) -> Iterator[byte
 
 
 def _call(method: str, *params: str) -> bytes:
-    values = "".join(f"<param><value><string>{_escape(each)}</string></value></param>" for each in params)
+    texts = (each.translate(_IN_XML) for each in params)
+    values = "".join(f"<param><value><string>{each}</string></value></param>" for each in texts)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f"<methodCall><methodName>{method}</methodName><params>{values}</params></methodCall>"
     ).encode()
-
-
-def _escape(text: str) -> str:
-    """Text in XML (XML 1.0 2.2, 2.4); characters that XML cannot have become backslash escapes."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(_escaped_if_none(each) for each in escaped)
-
-
-def _escaped_if_none(character: str) -> str:
-    is_none = character < " " or character in _NO_CHARACTERS
-    return f"\\x{ord(character):02x}" if is_none else character
