@@ -112,7 +112,12 @@ def test_every_command_that_takes_settings_takes_the_flags_of_run(command: str) 
 
 def test_config_and_doctor_know_no_state(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["config", "--no-state", "--json"], env={"NH_STATE": "/state"})
-    assert json.loads(shown.stdout)["state"] == {"value": "off", "origin": "command line", "effective": ""}
+    assert json.loads(shown.stdout)["state"] == {
+        "value": "off",
+        "origin": "command line",
+        "effective": "",
+        "without_effect": ["environment"],
+    }
     words = ["doctor", "--no-state", "--runtime-dir", str(tmp_path), "--json"]
     checks = {each["check"]: each for each in json.loads(CliRunner().invoke(app, words).stdout)["findings"]}
     assert checks["state_disk"]["found"] == "calls are not stored here"
