@@ -1,4 +1,4 @@
-"""The address of an RPC socket: a path in the file system, or a host and a port.
+"""The address of an RPC socket: a path in the file system, or a host and a port; families of sockets.
 
 The text form is that of Net::SIP's nathelper.pl: text with a `/` is a path (a directory means the file
 `socket` in it), all other text is HOST:PORT. Looks in the file system whether a path is a directory; opens
@@ -6,6 +6,7 @@ nothing and resolves no names.
 """
 
 import ipaddress
+import socket
 import stat
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,11 +14,16 @@ from typing import Final, NamedTuple
 import msgspec
 
 from nh.errors import ConfigError
-from nh.ip_address import host_port
+from nh.ip_address import host_port, is_ipv6
 from nh.paths import mode_of
 
 MAX_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (unix(7): sun_path, less its final NUL)."""
+
+
+def socket_family(address: str) -> socket.AddressFamily:
+    """The family of a socket at an IP address, with or without a zone."""
+    return socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
 
 
 class UnixAddress(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """How the settings of the nh that runs differ from those that `nh doctor` was given."""
 
-import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -8,6 +7,7 @@ import msgspec
 
 from nh.config import Settings
 from nh.config.sources import DEFAULT, LoadedSettings, plain_settings
+from nh.paths import real_path
 from nh.supervisor.settings_in_force import InForce
 
 _WHERE_IT_RUNS: Final = "runtime_dir"
@@ -53,7 +53,7 @@ def compare(in_force: InForce, loaded: LoadedSettings, found_at: Path) -> tuple[
         msgspec.ValidationError: the settings in force are none of this release.
     """
     given = plain_settings(loaded.settings)
-    stays = os.path.realpath(loaded.settings.runtime_path) == os.path.realpath(found_at)
+    stays = real_path(loaded.settings.runtime_path) == real_path(found_at)
     told = in_force.settings | {_WHERE_IT_RUNS: given[_WHERE_IT_RUNS] if stays else str(found_at)}
     differences = tuple(
         Difference(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from nh.address import socket_family
+
 RTP = 0
 RTCP = 1
 
@@ -121,7 +123,7 @@ def text_of(packet: bytes) -> bytes:
 
 def open_pair(address: str) -> tuple[socket.socket, socket.socket]:
     """Two UDP sockets on consecutive ports of `address`, the first one even."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = socket_family(address)
     for _ in range(1000):
         rtp = socket.socket(family, socket.SOCK_DGRAM)
         rtp.bind((address, 0))

@@ -5,6 +5,7 @@ import socket
 import time
 from typing import Final
 
+from nh.address import socket_family
 from tools.rtp import RtpPacket
 
 RECEIVE_BUFFER_BYTES: Final = 1 << 20
@@ -21,8 +22,7 @@ class Phone:
     """
 
     def __init__(self, address: str) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket = socket.socket(socket_family(address), socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.socket.setblocking(False)
         self.socket.bind((address, 0))

@@ -7,6 +7,7 @@ import struct
 from collections import defaultdict
 from typing import Final
 
+from nh.address import socket_family
 from tools.harness.media_peer import RTCP, RTP, open_pair
 from tools.rtp import SAMPLES_PER_PACKET
 
@@ -110,7 +111,7 @@ class Stranger(Phone):
 
     def open(self, address: str) -> dict[int, socket.socket]:
         """One socket."""
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        sock = socket.socket(socket_family(address), socket.SOCK_DGRAM)
         sock.bind((address, 0))
         return _prepared({self.component: sock})
 

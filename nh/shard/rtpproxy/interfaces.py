@@ -5,10 +5,11 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
+from nh.address import socket_family
 from nh.calls.interfaces import Interface
 from nh.commands import SessionOptions
 from nh.errors import Unsupported
-from nh.ip_address import is_address, is_ipv6
+from nh.ip_address import is_address
 
 _ANY_PORT: Final = 9
 
@@ -59,8 +60,7 @@ def _address_towards(remote: str) -> str:
     """The local address that packets to `remote` leave from; the remote one itself if there is no route."""
     if not is_address(remote):
         return remote
-    family = socket.AF_INET6 if is_ipv6(remote) else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+    with contextlib.suppress(OSError), socket.socket(socket_family(remote), socket.SOCK_DGRAM) as probe:
         probe.connect((remote, _ANY_PORT))  # sends nothing
         return str(probe.getsockname()[0])
     return remote

@@ -3,6 +3,7 @@
 import logging
 import socket
 
+from nh.address import socket_family
 from nh.calls.interfaces import Interface
 from nh.config import Settings
 from nh.errors import NotNow
@@ -46,7 +47,7 @@ def check_addresses(settings: Settings, *, takes_over: bool) -> None:
 
 def is_local(address: str) -> bool:
     """Whether an interface of this host has the address."""
-    family = _family(address)
+    family = socket_family(address)
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect((address, 9))  # sends nothing; the route to a local address begins at that address
@@ -70,12 +71,8 @@ def _remedy(missing: Interface) -> str:
 
 def _can_bind(address: str) -> bool:
     try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as sock:
+        with socket.socket(socket_family(address), socket.SOCK_DGRAM) as sock:
             sock.bind((address, 0))
     except OSError:
         return False
     return True
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if is_ipv6(address) else socket.AF_INET

@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from nh.address import socket_family
+
 SO_TIMESTAMPNS: Final = 35
 """Linux's, as struct timespec (SO_TIMESTAMPNS_OLD); Python's socket module has no name for it."""
 
@@ -85,9 +87,8 @@ def _try_open(address: str, port: int) -> socket.socket | None:
 
 
 def _open(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(socket_family(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     except OSError as exc:
         raise NoPorts(f"a phone's socket cannot be opened: {exc.strerror}") from exc
     try:

@@ -6,15 +6,15 @@ In an Endpoint the interface is the zone of the address (RFC 4007 11), such as f
 import socket
 from typing import Any
 
+from nh.address import socket_family
 from nh.calls.media import Endpoint
-from nh.ip_address import is_ipv6
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
 def family_of(endpoint: Endpoint) -> socket.AddressFamily:
     """The address family of its socket."""
-    return socket.AF_INET6 if is_ipv6(endpoint.address) else socket.AF_INET
+    return socket_family(endpoint.address)
 
 
 def socket_address(endpoint: Endpoint) -> SocketAddress:
