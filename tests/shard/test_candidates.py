@@ -76,6 +76,18 @@ def test_each_address_of_the_interface_is_a_candidate(testbed: NgTestbed, bob: M
     assert (lines[0][4], int(lines[0][5])) == places(offer)[0]
 
 
+def test_a_fax_has_the_candidates_too(testbed: NgTestbed, make_peer: MakePeer, bob: MediaPeer) -> None:
+    offer = testbed.offer([line(bob, kind="image", proto="udptl")], ice=FORCE, direction=("priv", "pub"))
+    lines = [each.split() for each in attributes(offer, "candidate")]
+    assert [(each[4], each[1]) for each in lines] == [(address, "1") for address in (V4, OTHER, V6)]
+    phone, peer = IcePhone(make_peer(V6)), make_peer(V6)
+    to = phone.learn(offer)[2]
+    phone.check(to, nominates=True, peer=peer)
+    phone.read(testbed.receive(peer)[0])
+    testbed.answer([line(phone.peer, *phone.attributes, kind="image", proto="udptl")])
+    testbed.passes(peer, to, bob, RTP, b"\0\1\5fax\0\0")
+
+
 def test_the_address_family_chooses_the_default_one(testbed: NgTestbed, bob: MediaPeer) -> None:
     offer = testbed.offer(bob, ice=FORCE, family=6)
     assert places(offer)[0][0] == V6

@@ -1,7 +1,5 @@
 """ICE that ends at the relay: phones with ICE and without, their checks, media, and restarts."""
 
-import time
-
 import pytest
 
 from nh.calls.media import Endpoint
@@ -398,41 +396,94 @@ def credentials(sdp: bytes) -> tuple[tuple[str, int], list[str]]:
     return place, attributes(sdp, ("ice-ufrag", "ice-pwd"))
 
 
-def test_a_fax_and_the_audio_after_it_are_restarts_of_ice(call: IceCall) -> None:
-    """They have other ports than the audio before; its credentials stand for those that are gone."""
-    testbed, fax = call.testbed, [line(call.plain, kind="image", proto="udptl")]
-    before = credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice"))
-    assert before[0] == call.phone_sends_to and before[1]
-    testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
-    image = credentials(testbed.offer(fax, tag=b"bob", to=b"alice"))
-    assert image == credentials(testbed.offer(fax, tag=b"bob", to=b"alice")), "the same again"
-    testbed.answer([line(call.phone.peer, kind="image", proto="udptl")], tag=b"alice", to=b"bob")
-    parties = testbed.relay.table.get_call(CALL).get_offers(now=time.monotonic()).parties
-    testbed.turn_until(lambda: not parties[1].superseded, "the ports of the audio are closed")
-    audio = testbed.offer(call.plain, tag=b"bob", to=b"alice")
-    after = credentials(audio)
-    for part in (0, 1):
-        assert all(one[part] != other[part] for one, other in ((before, image), (image, after)))
-    assert before[1] != after[1]
-    call.phone.learn(audio)
-    (call.phone_sends_to,) = places(audio)
-    (call.plain_sends_to,) = places(testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob"))
-    for component in (RTP, RTCP):
-        call.checks(component, nominates=True)
+FAX = b"\0\1\5fax\0\0"
+
+
+class FaxCall:
+    """The two phones of a call with ICE on one side, which may offer a fax in the place of their audio."""
+
+    def __init__(self, call: IceCall) -> None:
+        self.call = call
+        self.testbed = call.testbed
+        for component in (RTP, RTCP):
+            call.checks(component, nominates=True)
+
+    def sdp_of(self, name: bytes, *, fax: bool) -> MediaLine:
+        phone = self.call.phone
+        kind, proto = ("image", "udptl") if fax else ("audio", "RTP/AVP")
+        if name == b"alice":
+            return line(phone.peer, *phone.attributes, kind=kind, proto=proto)
+        return line(self.call.plain, kind=kind, proto=proto)
+
+    def offers(self, name: bytes, *, fax: bool) -> bytes:
+        """An end offers; returns what the other one gets."""
+        other = b"bob" if name == b"alice" else b"alice"
+        return self.testbed.offer([self.sdp_of(name, fax=fax)], tag=name, to=other)
+
+    def answers(self, name: bytes, *, fax: bool) -> bytes:
+        """An end answers; returns what the other one gets."""
+        other = b"bob" if name == b"alice" else b"alice"
+        return self.testbed.answer([self.sdp_of(name, fax=fax)], tag=name, to=other)
+
+    def faxes_both_ways(self) -> None:
+        self.call.reaches_plain(packet=FAX)
+        self.call.reaches_phone(packet=FAX)
+
+
+@pytest.mark.parametrize("offerer", [b"alice", b"bob"], ids=["with ICE", "without"])
+def test_a_fax_and_the_audio_after_it_have_the_candidates_of_the_audio_before(
+    call: IceCall, offerer: bytes
+) -> None:
+    """The end with ICE has restarted nothing, so its candidates stay (RFC 8839 4.4.1.1.1)."""
+    fax, other = FaxCall(call), b"bob" if offerer == b"alice" else b"alice"
+    before = credentials(fax.testbed.offer(call.plain, tag=b"bob", to=b"alice"))
+    fax.testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    for is_fax in (True, False):
+        offer = fax.offers(offerer, fax=is_fax)
+        assert offer == fax.offers(offerer, fax=is_fax), "the same again"
+        answer = fax.answers(other, fax=is_fax)
+        for_phone, for_plain = (answer, offer) if offerer == b"alice" else (offer, answer)
+        assert credentials(for_phone) == before
+        assert len(attributes(for_phone, "candidate")) == (1 if is_fax else 2)
+        assert places(for_plain) == [call.plain_sends_to]
+        fax.faxes_both_ways() if is_fax else call.goes_both_ways()
+
+
+def test_a_fax_is_relayed_with_ice_that_passes_through(testbed: NgTestbed, make_peer: MakePeer) -> None:
+    ends = {name: IcePhone(make_peer(), name.decode()) for name in (b"alice", b"bob")}
+
+    def sdp_of(name: bytes, kind: str, proto: str) -> list[MediaLine]:
+        return [line(ends[name].peer, *ends[name].attributes, kind=kind, proto=proto)]
+
+    def agree(kind: str = "audio", proto: str = "RTP/AVP") -> list[tuple[str, int]]:
+        offer = testbed.offer(sdp_of(b"alice", kind, proto), to=b"bob")
+        return [*places(offer), *places(testbed.answer(sdp_of(b"bob", kind, proto)))]
+
+    before = agree()
+    assert agree("image", "udptl") == before
+    testbed.passes(ends[b"alice"].peer, before[1], ends[b"bob"].peer, RTP, FAX)
+    assert agree() == before
+
+
+@pytest.mark.parametrize("offerer", [b"alice", b"bob"], ids=["with ICE", "without"])
+def test_audio_goes_on_while_a_fax_is_offered_and_after_its_refusal(call: IceCall, offerer: bytes) -> None:
+    fax = FaxCall(call)
+    before = credentials(fax.testbed.offer(call.plain, tag=b"bob", to=b"alice"))
+    fax.testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
+    fax.offers(offerer, fax=True)
+    for _ in range(3):
+        call.goes_both_ways()
+    assert credentials(fax.offers(b"bob", fax=False)) == before
+    fax.answers(b"alice", fax=False)
     call.goes_both_ways()
 
 
-def test_ice_goes_on_after_a_fax_that_was_refused(call: IceCall) -> None:
-    testbed, fax = call.testbed, [line(call.plain, kind="image", proto="udptl")]
-    for component in (RTP, RTCP):
-        call.checks(component, nominates=True)
+def test_a_fax_at_other_ports_is_a_restart_of_ice(call: IceCall, make_peer: MakePeer) -> None:
+    testbed, fax = call.testbed, [line(make_peer(), kind="image", proto="udptl")]
     before = credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice"))
     testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
-    image = credentials(testbed.offer(fax, tag=b"bob", to=b"alice"))
-    assert credentials(testbed.offer(call.plain, tag=b"bob", to=b"alice")) == before
-    testbed.answer(call.phone.sdp(), tag=b"alice", to=b"bob")
-    assert image[1] != before[1]
-    call.goes_both_ways()
+    image = credentials(testbed.offer(fax, tag=b"bob", to=b"alice", port_latching=False))
+    assert image[0] != before[0] and image[1] != before[1]
 
 
 def test_checks_may_come_before_the_answer(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

@@ -52,8 +52,8 @@ class Announcer:
             groups: its groups from now on, one for each medium.
             requests: one for each medium.
             policy: source policy for packets from the party; None: the setting's.
-            completes: the dialog whose offer it answers; None: it is an offer, of which a hold takes effect
-                with the answer only. See set_groups().
+            completes: the dialog whose offer it answers; None: it is an offer, of which a hold or another
+                kind of media takes effect with the answer only. See set_groups().
             now: monotonic seconds.
         """
         party.signalled = now
@@ -65,9 +65,8 @@ class Announcer:
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
-            is_hold = completes is None and group.medium.active and not request.media.active
             agreed = self._is_agreed(party, group)
-            if is_hold and agreed:
+            if completes is None and agreed and _waits(group.medium, request.media):
                 holds[index] = request.media
             elif group.medium is not request.media:  # else it has been opened for it
                 group.renew([request.media])
@@ -102,7 +101,7 @@ class Announcer:
                     self._resources.refresh_session(session)
 
     def apply_holds(self, party: Party, *, now: float) -> None:
-        """Put on hold what an offer of the party announced so; it has been answered."""
+        """Put on hold, or change to a fax, what an offer of the party announced so; it has been answered."""
         holds, party.holds = party.holds, NO_HOLDS
         for index, media in holds.items():
             group = party.find_group(index)
@@ -154,3 +153,8 @@ class Announcer:
     def _is_agreed(self, party: Party, group: SocketGroup) -> bool:
         """Whether an established dialog relays at a group of a party, as it was agreed on."""
         return any(each.has(party) and each.relays_at(group) for each in self._participants.dialogs)
+
+
+def _waits(agreed: Media, offered: Media) -> bool:
+    """Whether a medium stays as agreed until the answer: one on hold, or with a fax in its place."""
+    return (agreed.active and not offered.active) or agreed.rtp is not offered.rtp

@@ -77,8 +77,8 @@ class Party(Blockable):
         groups: the current socket group of each medium; None where a medium is not relayed.
         superseded: (medium, group) of the groups that its own unanswered offer replaced, while sessions
             still use them.
-        holds: by medium, the announcement of a hold that it offered and that is not answered yet. Until the
-            answer the relay sends to where the party was before (RFC 3264 8.3).
+        holds: by medium, the announcement of a hold, or of another kind of media at the same sockets, that it
+            offered and that is not answered yet. Until the answer the relay goes on as before (RFC 3264 8.3).
         offered: the m= lines of its last offer.
         transports: of each medium that it has agreed on, the transport of RTP, else ""; while none of its
             media is RTP, those of the answer before.

@@ -14,11 +14,10 @@ from msgspec import structs
 from nh.calls.interfaces import Interface
 from nh.calls.offer_answer.offered import MediumRequest, of_media
 from nh.calls.offer_answer.party import Party
-from nh.calls.sockets.group import SocketGroup
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials, new_credentials
-from nh.sdp.description import Medium, SessionDescription
+from nh.sdp.description import SessionDescription
 from nh.sdp.ice import IceAction
 from nh.sdp.rewrite import MediumPlan
 from nh.shard.ng.ice_agents import (
@@ -28,6 +27,7 @@ from nh.shard.ng.ice_agents import (
     has_agents,
     member_at,
 )
+from nh.shard.ng.ice_sockets import known_credentials
 from nh.shard.ng.offer_ends import OfferEnds
 
 
@@ -179,7 +179,7 @@ def ice_of_offer(
             media.append(_NONE)
             continue
         agent = agent_of_offer(medium, near, sender, index) if agents.near and medium.ice else None
-        offered = (_known(medium, ends, index, options, address) or far) if agents.far else None
+        offered = (known_credentials(medium, ends, index, options, address) or far) if agents.far else None
         said = _options_towards(next(agents_towards(receiver, index), None), options)
         media.append(MediumIce(agent, offered, offered, said))
     return NegotiatedIce(IceAction.OWN, media)
@@ -269,35 +269,3 @@ def drop_unanswered(offerer: Party, answer: NegotiatedIce) -> None:
         offerer.ice = of_media(
             [None if index in unanswered else agent for index, agent in enumerate(offerer.ice)]
         )
-
-
-def _known(
-    medium: Medium, ends: OfferEnds, index: int, options: OfferOptions, address: str
-) -> IceCredentials | None:
-    """The credentials that the receiver of an offer has for the sockets that it is told of.
-
-    None: these sockets are others than those before, as of a fax in the place of audio: ICE restarts.
-
-    Args:
-        medium: of the offer, with this index.
-        ends, index, options, address: see ice_of_offer().
-    """
-    sender = ends.sender
-    groups = [] if sender is None else sender.groups_of(index)
-    serving = next((group for group in groups if _serves(group, medium, options, address)), None)
-    if groups and serving is None:
-        return None
-    towards = next(agents_towards(ends.receiver, index), None)
-    agreed = None if towards is None else towards.credentials[0]
-    offered = None if sender is None else member_at(sender.relay_offer.ice, index)
-    if groups[1:] and serving is groups[0]:  # the receiver has the others, too, or has not answered these
-        return offered or agreed
-    return agreed or offered
-
-
-def _serves(group: SocketGroup, medium: Medium, options: OfferOptions, address: str) -> bool:
-    """Whether the sockets of a group are those of a medium that is offered again."""
-    before = group.medium
-    same = (before.address, before.port) == (medium.connection, medium.port)
-    count = medium.field.count * (2 if medium.rtp else 1)
-    return (group.address, before.range) == (address, count) and (same or options.port_latching is not False)

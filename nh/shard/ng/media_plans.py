@@ -46,8 +46,9 @@ def medium_plan(
     if medium.rejected or group is None:
         return _rejected_plan(medium, address, proto)
     ports = [socket.port for socket in group.sockets]
+    candidates = _candidates(group.further, further) if group.further else ()
     if not medium.rtp:
-        return MediumPlan(address, ports[0])
+        return MediumPlan(address, ports[0], further=candidates)
     action, agreed = mux
     rtcp_port = None if agreed or len(ports) < 2 else ports[1]
     written = proto_to_write(medium, proto, secured=secured.lines is not None)
@@ -58,7 +59,7 @@ def medium_plan(
         action,
         written,
         secured.lines,
-        further=_candidates(group.further, further) if group.further else (),
+        further=candidates,
         dtls=secured.dtls,
     )
 

@@ -34,6 +34,7 @@ from nh.shard.ng.carriers import Carriers, carry
 from nh.shard.ng.dtls import NewCertificate, note_roles
 from nh.shard.ng.hidden_media import hidden_of, offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
+from nh.shard.ng.ice_sockets import keep_components
 from nh.shard.ng.interface_choice import InterfacePair
 from nh.shard.ng.negotiation import expected_of, leave_out, mux_offered, requests_of_offer
 from nh.shard.ng.offer_ends import OfferEnds
@@ -53,6 +54,7 @@ class NegotiatedOffer(NamedTuple):
         description, shown, bundles, unseen, carriers: see SeenOffer.
         shared: the offer, in which bundled media have the transport of their tagged one.
         options: of the command.
+        sender: who offers; None: it is new.
         interfaces: where the relay meets the two ends.
         offered: the m= lines.
         transports: see wanted_transports().
@@ -71,6 +73,7 @@ class NegotiatedOffer(NamedTuple):
     carriers: Carriers
     shared: SessionDescription
     options: OfferOptions
+    sender: Party | None
     interfaces: InterfacePair
     offered: list[OfferedMedium]
     transports: list[str]
@@ -104,6 +107,8 @@ class NegotiatedOffer(NamedTuple):
             unseen=self.unseen,
         )
         requests = request_ice(requests, self.ice, self.further, latching=self.options.port_latching)
+        written = [each.written for each in self.ice.media]
+        requests = keep_components(requests, self.shared.media, written, self.sender)
         return carry(requests, self.carriers, self.description.media) if self.carriers else requests
 
     @property
@@ -187,6 +192,7 @@ def negotiate_offer(
         *seen,
         shared,
         options,
+        ends.sender,
         interfaces,
         offered,
         transports,
