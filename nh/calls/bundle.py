@@ -14,6 +14,9 @@ from nh.calls.rtp.packet import RTP_HEADER_BYTES
 MAX_MID_BYTES: Final = 255
 """Longest a=mid of a bundled medium: what a header extension has room for (RFC 8285 4.3)."""
 
+TOKEN_ENCODING: Final = "iso-8859-1"
+"""How a token of an SDP, as of a=mid, is text: it should be ASCII, and bytes beyond that pass unchanged."""
+
 MAX_SSRCS: Final = 256
 """Most SSRCs of one bundle that are known by their medium; the oldest give way."""
 
@@ -31,7 +34,7 @@ class BundledMedium(NamedTuple):
 
     Attributes:
         medium: index of its m= line.
-        mid: its a=mid, 1 to MAX_MID_BYTES bytes.
+        mid: its a=mid, 1 to MAX_MID_BYTES bytes in TOKEN_ENCODING.
         ssrcs: of its a=ssrc.
     """
 
@@ -94,7 +97,7 @@ class Demultiplexer(Generic[MemberT]):
         self.members = tuple([member for _, member in members])
         self.learnt = False
         self._mid_extension = mid_extension
-        self._by_mid = {medium.mid.encode("ascii", "backslashreplace"): member for medium, member in members}
+        self._by_mid = {medium.mid.encode(TOKEN_ENCODING): member for medium, member in members}
         self._by_ssrc: dict[int, MemberT] = {
             ssrc: member for medium, member in members for ssrc in medium.ssrcs[:MAX_SSRCS]
         }

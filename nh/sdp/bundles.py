@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from nh.calls.bundle import MAX_SSRCS
+from nh.calls.bundle import MAX_SSRCS, TOKEN_ENCODING
 from nh.sdp.description import Medium, Section, SessionDescription, drop_attributes
 from nh.sdp.fields import make_connection, write_medium_port
 from nh.sdp.lines import Edits
@@ -48,7 +48,7 @@ def write_bundles(edits: Edits, description: SessionDescription, bundles: Sequen
         drop_attributes(edits, medium, ("bundle-only",))
     for mids in bundles:
         text = " ".join(["a=group:BUNDLE", *mids])
-        edits.insert_after(description.session.last, text.encode("ascii", "backslashreplace"))
+        edits.insert_after(description.session.last, text.encode(TOKEN_ENCODING))
 
 
 def leave_groups(
@@ -64,7 +64,7 @@ def leave_groups(
         gone: indexes of these media.
         appended: lines of further ones, which the relay adds.
     """
-    added = {line[6:].decode("ascii", "backslashreplace") for line in appended if line[:6] == b"a=mid:"}
+    added = {line[6:].decode(TOKEN_ENCODING) for line in appended if line[:6] == b"a=mid:"}
     if not gone and not added:
         return
     for session in description.sessions:
@@ -72,7 +72,7 @@ def leave_groups(
         for index, medium in enumerate(description.media):
             if medium.session is not session:
                 continue
-            mid = medium.find_value("mid")
+            mid = medium.mid
             if index not in gone:
                 left.add(mid)
                 continue
@@ -84,13 +84,13 @@ def leave_groups(
 
 def _drop_from_groups(edits: Edits, session: Section, leaving: Collection[str]) -> None:
     for line, value in session.attributes.get("group", ()):
-        semantics, *named = value.decode("ascii", "backslashreplace").split() or [""]
+        semantics, *named = [each.decode(TOKEN_ENCODING) for each in value.split()] or [""]
         kept = [mid for mid in named if mid not in leaving]
         if not kept:
             edits.drop(line)
         elif kept != named:
             text = " ".join([f"a=group:{semantics}", *kept])
-            edits.replace(line, text.encode("ascii", "backslashreplace"))
+            edits.replace(line, text.encode(TOKEN_ENCODING))
 
 
 def new_tagged_media(description: SessionDescription, gone: Collection[int]) -> dict[int, int]:
@@ -106,7 +106,7 @@ def new_tagged_media(description: SessionDescription, gone: Collection[int]) -> 
     """
     if not gone:
         return {}
-    by_mid = {medium.find_value("mid"): medium for medium in description.media if not medium.rejected}
+    by_mid = {medium.mid: medium for medium in description.media if not medium.rejected}
     found: dict[int, int] = {}
     for mids in description.bundles:
         members = [by_mid[mid] for mid in mids if mid in by_mid]
@@ -151,7 +151,7 @@ def take_transports(
 
 def write_mid(edits: Edits, medium: Medium, mid: str) -> None:
     """Let a medium have this a=mid."""
-    line = f"a=mid:{mid}".encode("ascii", "backslashreplace")
+    line = f"a=mid:{mid}".encode(TOKEN_ENCODING)
     present = medium.attributes.get("mid", ())
     if present:
         edits.replace(present[0].line, line)

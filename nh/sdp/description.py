@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from nh.calls.bundle import TOKEN_ENCODING
 from nh.calls.rtp.payload_types import MAX_FORMATS, PayloadFormat, read_rtpmaps
 from nh.ice.credentials import MAX_CHARACTERS
 from nh.ip_address import UNSPECIFIED
@@ -72,6 +73,12 @@ class Section(msgspec.Struct, frozen=True):
         return found[0].value.decode("ascii", "backslashreplace") if found else None
 
     @property
+    def mid(self) -> str | None:
+        """Its first a=mid, in TOKEN_ENCODING; None without one."""
+        found = self.attributes.get("mid")
+        return found[0].value.strip().decode(TOKEN_ENCODING) if found else None
+
+    @property
     def own_direction(self) -> Direction | None:
         """Its own direction attribute; None without one."""
         attributes = self.attributes
@@ -85,10 +92,14 @@ def bundles_of(attributes: Mapping[str, Sequence[Attribute]]) -> tuple[tuple[str
     """The bundles of a section by its attributes, see Section."""
     if "group" not in attributes:
         return ()
-    groups = (
-        attribute.value.decode("ascii", "backslashreplace").split() for attribute in attributes["group"]
+    groups = (attribute.value.split() for attribute in attributes["group"])
+    return tuple(
+        [
+            tuple([mid.decode(TOKEN_ENCODING) for mid in mids])
+            for semantics, *mids in filter(None, groups)
+            if semantics == b"BUNDLE"
+        ]
     )
-    return tuple([tuple(mids) for semantics, *mids in filter(None, groups) if semantics == "BUNDLE"])
 
 
 class _Transport(NamedTuple):

@@ -80,7 +80,7 @@ def staying_media(relayed: Sequence[Medium], bundles: Iterable[Sequence[str]]) -
         bundles: see SessionDescription.
     """
     staying = {each.number: each for each in relayed if each.ice and not _defaults_to_relay(each)}
-    by_mid = {medium.find_value("mid"): medium for medium in relayed}
+    by_mid = {medium.mid: medium for medium in relayed}
     for mids in bundles:
         members = [by_mid[mid] for mid in mids if mid in by_mid]
         if members and members[0].number in staying:

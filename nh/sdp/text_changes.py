@@ -69,7 +69,7 @@ def _drop_extensions(edits: Edits, section: Section, names: frozenset[str]) -> N
 
 def _generate_mids(edits: Edits, description: SessionDescription, mids: Sequence[str]) -> None:
     """Name each medium without a=mid (RFC 5888) by its number, or by the next that no other medium has."""
-    taken = {medium.find_value("mid") for medium in description.media}.union(mids)
+    taken = {medium.mid for medium in description.media}.union(mids)
     for medium, named in itertools.zip_longest(description.media, mids[: len(description.media)]):
         if not (named or medium.has("mid")):
             mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)

@@ -134,6 +134,33 @@ def test_an_offerer_finds_its_own_names_of_media_in_the_answer_however_long(
     assert own in ng.answer(sdp("bob", 1, 5000, own)).decode().splitlines()
 
 
+def test_names_of_media_that_are_no_ascii_pass_unchanged(ng: NgTestbed) -> None:
+    """In all that the relay writes: bundles, media that it adds, and what is left of a group.
+
+    The bytes 0x85 and 0xa0 are no white space of an SDP.
+    """
+
+    def named(port: int) -> bytes:
+        return (
+            b"v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\na=group:BUNDLE \x85a \xe9\xa0\n"
+            b"m=audio %d RTP/AVP 0\na=rtcp-mux\na=mid:\x85a\n"
+            b"m=video %d RTP/AVP 96\na=rtcp-mux\na=mid:\xe9\xa0\n"
+        ) % (port, port)
+
+    names = [b"BUNDLE \x85a \xe9\xa0", b"\x85a", b"\xe9\xa0"]
+
+    def found(body: bytes) -> list[bytes]:
+        return re.findall(rb"a=(?:mid|group):(.*)\n", body)
+
+    assert found(ng.offer(named(4000), branch=b"z1")) == names
+    assert found(ng.offer(named(4000), branch=b"z2", bundle=BundleOptions(require=True))) == names
+    assert found(ng.answer(named(5000))) == names
+    rejecting = named(5000).replace(b"m=video 5000", b"m=video 0")
+    assert found(ng.answer(rejecting)) == [names[0].removesuffix(b" \xe9\xa0"), *names[1:]]
+    lacking = named(5000).partition(b"m=video")[0].replace(b" \xe9\xa0", b"")
+    assert found(ng.answer(lacking)) == [b"BUNDLE \x85a", *names[1:]]
+
+
 # --- SDPs that become too long ----------------------------------------------------------------------------
 
 

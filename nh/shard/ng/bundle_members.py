@@ -19,8 +19,8 @@ def read_bundles(description: SessionDescription) -> list[Bundle]:
         return []
     by_mid: dict[str, int] = {}
     for index, medium in enumerate(description.media):
-        mid = medium.find_value("mid")
-        if mid is not None and by_mid.setdefault(mid.strip(), index) != index:
+        mid = medium.mid
+        if mid is not None and by_mid.setdefault(mid, index) != index:
             raise UnusableSdp(f"SDP medium {medium.number}: another medium has its a=mid {mid[:32]!r}, too")
     found: list[Bundle] = []
     taken: set[str] = set()
@@ -34,10 +34,7 @@ def read_bundles(description: SessionDescription) -> list[Bundle]:
         media = [description.media[by_mid[mid]] for mid in mids]
         there = [medium for medium in media if not medium.rejected]
         extension = next((number for medium in there if (number := mid_extension_of(medium))), 0)
-        members = [
-            BundledMedium(medium.number - 1, (medium.find_value("mid") or "").strip(), ssrcs_of(medium))
-            for medium in there
-        ]
+        members = [BundledMedium(medium.number - 1, medium.mid or "", ssrcs_of(medium)) for medium in there]
         found.append(Bundle(tuple(members), extension))
     return [bundle for bundle in found if bundle.media]
 
@@ -82,10 +79,10 @@ def mids_for(description: SessionDescription, known: Sequence[str]) -> Iterator[
         description: the offer.
         known: of its media, the a=mid that the receiver has for them; "" for none.
     """
-    taken = {*known, *[medium.find_value("mid") for medium in description.media]}
+    taken = {*known, *[medium.mid for medium in description.media]}
     used = set(known)
     for medium, theirs in itertools.zip_longest(description.media, known[: len(description.media)]):
-        mid = theirs or medium.find_value("mid")
+        mid = theirs or medium.mid
         if mid is None or (not theirs and mid in used):
             mid = next(str(number) for number in itertools.count(medium.number) if str(number) not in taken)
             taken.add(mid)

@@ -131,7 +131,7 @@ def _place_of(offerer: Party, medium: int) -> tuple[str, int] | None:
 def _bundles_of(description: SessionDescription, gone: Container[int]) -> Iterator[list[int]]:
     """The media of each bundle, the tagged one first; none without any."""
     by_mid = {
-        medium.find_value("mid"): index
+        medium.mid: index
         for index, medium in enumerate(description.media)
         if medium.relayable and not medium.rejected and index not in gone
     }

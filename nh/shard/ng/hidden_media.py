@@ -8,7 +8,7 @@ way back.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from nh.calls.bundle import MAX_MID_BYTES
+from nh.calls.bundle import MAX_MID_BYTES, TOKEN_ENCODING
 from nh.calls.offer_answer.offered import OfferedMedium
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
@@ -54,12 +54,12 @@ def offered_media(
 def _format_of(medium: Medium) -> str:
     """Its first format, as far as it is kept for as long as the call: a rejected medium may have any."""
     formats = medium.field.formats
-    return formats[0][:MAX_FORMAT_BYTES].decode("ascii", "backslashreplace") if formats else "*"
+    return formats[0][:MAX_FORMAT_BYTES].decode(TOKEN_ENCODING) if formats else "*"
 
 
 def mid_of(medium: Medium) -> str:
     """Its a=mid; "" also for one that is too long for a bundle."""
-    mid = medium.find_value("mid") or ""
+    mid = medium.mid or ""
     return mid if len(mid) <= MAX_MID_BYTES else ""
 
 
@@ -101,7 +101,7 @@ def with_hidden(description: SessionDescription, offered: Sequence[OfferedMedium
     after = description.session.last
     last_hidden = max(hidden)
     # the end has not seen the names of hidden media, and may have given them to its own
-    taken = {medium.find_value("mid") for medium in description.media}
+    taken = {medium.mid for medium in description.media}
     for index, medium in enumerate(offered):
         if not medium.hidden and (seen := next(own, None)) is not None:
             after = seen.last
@@ -122,7 +122,7 @@ def rejection(medium: OfferedMedium, description: SessionDescription) -> list[by
         lines.append("c=IN IP4 0.0.0.0")
     if medium.mid:
         lines.append(f"a=mid:{medium.mid}")
-    return [line.encode("ascii", "backslashreplace") for line in lines]
+    return [line.encode(TOKEN_ENCODING) for line in lines]
 
 
 def _answered(sender: Party | None, receiver: Party | None) -> set[int]:

@@ -111,7 +111,7 @@ def bundled(description: SessionDescription, plans: Sequence[MediumPlan | None])
     """Let all media of a bundle in an answer share the port of its first medium (RFC 9143 7.3)."""
     if not description.bundles:
         return list(plans)
-    by_mid = {medium.find_value("mid"): index for index, medium in enumerate(description.media)}
+    by_mid = {medium.mid: index for index, medium in enumerate(description.media)}
     shared = list(plans)
     for mids in description.bundles:
         indexes = [by_mid[mid] for mid in mids if mid in by_mid]
