@@ -15,6 +15,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.resources import Resources
 from nh.calls.session import Session, SessionInfo
 from nh.calls.settings import RelaySettings
+from nh.calls.transactions import CallTransactions
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 
@@ -95,16 +96,26 @@ class CallTable:
         media: tuple[Media, ...],
         now: float,
     ) -> tuple[RelayMedia, ...]:
-        """Open the relay's ports for an SDP; see Call.allocate().
+        """Open the relay's ports for an SDP; see CallTransactions.allocate().
 
         Raises:
             Draining: the call is new and the table drains.
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        relay_media = call.allocate(
-            id_from=id_from, id_to=id_to, cseq=cseq, side=side, address=address, media=media, now=now
+        transactions = call.transactions or CallTransactions()
+        relay_media = transactions.allocate(
+            call.resources,
+            id_from=id_from,
+            id_to=id_to,
+            cseq=cseq,
+            side=side,
+            address=address,
+            media=media,
+            now=now,
         )
+        call.transactions = transactions  # one that fails makes no call of ng's one of Net::SIP's, too
+        call.expect_expiry(now=now)
         self._begin(call)
         return relay_media
 
@@ -118,8 +129,20 @@ class CallTable:
         param: dict[str, str],
         now: float,
     ) -> bool:
-        """Relay between the two ends of a transaction; see Call.activate()."""
-        return self.get_call(call_id).activate(id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now)
+        """Relay between the two ends of a transaction; see CallTransactions.activate().
+
+        Raises:
+            UnknownCall: the call-id is unknown, or the call has no transactions.
+        """
+        call = self.get_call(call_id)
+        if call.transactions is None:
+            raise UnknownCall("the call has no transactions")
+        created = call.transactions.activate(
+            call.resources, id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now
+        )
+        if created:
+            call.expect_expiry(now=now)
+        return created
 
     def offer(
         self,
@@ -194,10 +217,15 @@ class CallTable:
             UnknownCall: the call-id is unknown.
         """
         call = self.get_call(call_id)
+        if (transactions := call.transactions) is None:
+            return []
         if cseq:
-            closed = call.close_session(id_from=id_from, id_to=id_to, cseq=cseq, now=now)
+            closed = transactions.close_session(
+                call.resources, id_from=id_from, id_to=id_to, cseq=cseq, now=now
+            )
         else:
-            closed = call.close_between(id_from=id_from, id_to=id_to, now=now)
+            closed = transactions.close_between(call.resources, id_from=id_from, id_to=id_to, now=now)
+        call.expect_expiry(now=now)
         self._forget_if_empty(call)
         return closed
 

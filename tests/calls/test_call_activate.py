@@ -1,4 +1,4 @@
-"""nh.calls.call: when sessions begin, and how newer ones replace older ones."""
+"""nh.calls.transactions: when sessions begin, and how newer ones replace older ones."""
 
 import pytest
 
@@ -8,11 +8,13 @@ from tests.calls.fakes import (
     ALICE_AUDIO,
     BOB,
     BOB_AUDIO,
+    CALL,
     CAROL,
     START,
     Proxy,
     receive,
 )
+from tests.calls.ng_proxy import make_ng_proxy
 
 
 def test_the_first_activation_is_news_and_a_retransmitted_one_is_not(proxy: Proxy) -> None:
@@ -50,6 +52,17 @@ def test_an_unknown_transaction_cannot_be_activated(proxy: Proxy) -> None:
         proxy.activate(cseq=2)
     with pytest.raises(UnknownCall):
         proxy.activate(caller=BOB, callee=ALICE)
+
+
+def test_a_call_of_ng_has_no_transaction_to_activate_or_to_close() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    between = {"call_id": CALL, "id_from": ALICE, "id_to": BOB}
+    with pytest.raises(UnknownCall, match="no transactions"):
+        ng.table.activate(**between, cseq=1, param={}, now=ng.now)
+    for cseq in (1, None):
+        assert ng.table.close(**between, cseq=cseq, now=ng.now) == []
+    assert len(ng.plane.running) == 1
 
 
 def test_a_newer_session_of_the_same_caller_replaces_the_older_one(proxy: Proxy) -> None:

@@ -1,9 +1,9 @@
-"""nh.calls.call: which ports a request and its responses get, first and again."""
+"""nh.calls.transactions: which ports a request and its responses get, first and again."""
 
 import pytest
 
-from nh.calls.call import MAX_GROUPS
 from nh.calls.media import Media, RelayMedia
+from nh.calls.transactions import MAX_GROUPS
 from nh.errors import LimitReached, PortsExhausted, StaleTransaction
 from tests.calls.fakes import (
     ALICE,

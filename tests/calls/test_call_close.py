@@ -1,4 +1,4 @@
-"""nh.calls.call: what CANCEL and BYE end."""
+"""nh.calls.transactions: what CANCEL and BYE end."""
 
 import pytest
 

@@ -404,7 +404,7 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 
 # what each class has beside the members that its snapshot has under the same name
 APART: dict[type, set[str]] = {
-    Call: {"transactions", "offers", "_shared", "_wall_offset_s"},
+    Call: {"transactions", "offers", "_shared"},
     Transaction: set(),
     # counted anew; `bases`; `announced`; the ranges of `media`; `secrets` of the call; `shares`
     SocketGroup: {"users", "sockets", "unannounced", "components", "security", "ice", "_sharing"},

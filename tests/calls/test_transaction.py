@@ -23,7 +23,9 @@ CAROL_AUDIO = BOB_AUDIO.__class__("203.0.113.77", 6000, 2, "RTP/AVP", "audio")
 
 
 def transaction_of(proxy: Proxy, cseq: int = 1) -> Transaction:
-    found = proxy.table.get_call(CALL).find_transaction(ALICE, cseq)
+    transactions = proxy.table.get_call(CALL).transactions
+    assert transactions is not None
+    found = transactions.find(ALICE, cseq)
     assert found is not None
     return found
 
