@@ -260,6 +260,15 @@ def test_a_reply_that_would_be_too_long_is_shortened_or_an_error(name: str) -> N
     assert (b"totals" in data) == (name == "query")
 
 
+def test_a_query_tells_the_zone_of_a_link_local_source() -> None:
+    reading = StreamReading(30_000, 1, None, "[fe80::1%eth0]:4000", 1, 172, 0, 1402064124)
+    tag = TagReading(b"a", "", 0, b"", (MediumReading(1, "audio", "RTP/AVP", (reading,)),))
+    answered = reply(QUERY, Queried(0, 0, (tag,), StreamTotals(), StreamTotals()))
+    (stream_told,) = answered[b"tags"][b"a"][b"medias"][0][b"streams"]
+    assert stream_told[b"endpoint"] == {b"family": b"IPv6", b"address": b"fe80::1%eth0", b"port": 4000}
+    assert stream_told[b"advertised endpoint"] == {}
+
+
 WORST = StreamQuality(1402064120, 3.12, 14.6, 0.1, 81.2)
 BEST = StreamQuality(1402064130, 4.38, 0.4, 0.0, 80.1)
 MEAN = StreamQuality(0, 4.14, 1.26, 0.0291, 80.4, samples=7)

@@ -63,8 +63,8 @@ class Paths:
         self._read_first: Final = self._plan_and_read
 
     def open(self, media_socket: MediaSocket) -> None:
-        """Watch a new socket; no leg receives there yet."""
-        self._poll.add(media_socket.fileno(), self._drop, media_socket)
+        """Watch a new socket; a packet that comes before its first leg makes a plan that drops it."""
+        self._poll.add(media_socket.fileno(), self._read_first, media_socket)
 
     def close(self, media_socket: MediaSocket) -> None:
         """Stop watching a socket. To be called before it is closed."""

@@ -127,13 +127,14 @@ class Signalling:
 
     def _offer_between(self, command: Offer, description: SessionDescription, ends: OfferEnds) -> Rewritten:
         met = ends.find_met(command.via_branch)
+        said = said_family(description, command.options)
         interfaces = self._interfaces.for_offer(
             command.options,
             held_family(description),
             met,
             ends.receiver,
-            said=said_family(description, command.options),
-            told=told_family(description, command.options),
+            said=said,
+            told=said or told_family(description, command.options),  # what it says, it tells first
             known=known_family(met),
             call_id=command.call_id,
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nh.commands import Delete
 from nh.errors import Unsupported
-from nh.ip_address import is_address, is_ipv6, split_host_port
+from nh.ip_address import is_ipv6, split_host_port
 from nh.results import (
     Blocked,
     CallList,
@@ -269,8 +269,8 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
 
 
 def _endpoint(text: str | None) -> dict[str, Any]:
-    """The dictionary of an endpoint, given as `ADDRESS:PORT` or `[IPV6]:PORT`."""
-    address, port = split_host_port(text or "")
-    if not is_address(address) or not port.isdigit():
+    """The dictionary of an endpoint, given as nh.calls.media.Endpoint writes it; {} for none."""
+    if not text:
         return {}
+    address, port = split_host_port(text)
     return {"family": "IPv6" if is_ipv6(address) else "IPv4", "address": address, "port": int(port)}
