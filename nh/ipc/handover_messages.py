@@ -100,6 +100,8 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
         awaits: whether it goes on itself if the connection ends without TakenOver.
         settings: with which it goes on itself (nh.supervisor.handover.settings); b"": the next supervisor
             reads its own. They have secrets, and no other process gets them.
+        try_until: seconds of CLOCK_MONOTONIC until which a start that fails behind execve(2) is tried again;
+            0.0: this is its first try.
     """
 
     locks: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class HandoverMessage(msgspec.Struct, frozen=True, tag="handover"):
     group: str = ""
     awaits: bool = False
     settings: bytes = b""
+    try_until: float = 0.0
 
 
 class Connections(msgspec.Struct, frozen=True, tag="connections"):

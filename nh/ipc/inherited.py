@@ -26,11 +26,14 @@ class Inherited:
         how: see nh.stats.SupervisorStats.taken_over; set by the receiver.
         awaited_by: the connection to the supervisor that goes on itself unless confirm() is called; None:
             there is none. It stays open behind close().
+        spare: a connection from which all of this can be received once more, for another try of this start;
+            None: there is none. It stays open behind close().
     """
 
     def __init__(self, message: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
         self.how = STARTED
         self.awaited_by: socket.socket | None = None
+        self.spare: socket.socket | None = None
         self.message = message or HandoverMessage()
         fds = fds or []
         locks = self.message.locks
@@ -41,6 +44,21 @@ class Inherited:
     def __bool__(self) -> bool:
         """Whether a supervisor handed over anything."""
         return self.message != HandoverMessage()
+
+    @property
+    def goes_on_elsewhere(self) -> bool:
+        """Whether nh goes on if this start fails: as the supervisor before, or by another try."""
+        return self.awaited_by is not None or self.spare is not None
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that were not taken, in the order of the message; not those of connections."""
+        return [*self._locks, *(fd for _, fd in self._listeners)]
+
+    @property
+    def connections(self) -> dict[str, list[int]]:
+        """The descriptors of the client connections that were not taken, by protocol."""
+        return {name: [sock.fileno() for sock in socks] for name, socks in self._connections.items()}
 
     def drop_listeners(self, names: Collection[tuple[str, str]]) -> None:
         """Close the listening sockets of other names: their ports are to be free for other addresses.
@@ -84,12 +102,19 @@ class Inherited:
         return self._connections.pop(protocol, [])
 
     def confirm(self) -> None:
-        """Tell the supervisor before that this one has taken over, so that it ends. Once is enough."""
+        """This supervisor has taken over: the one before ends, and no other try is needed. Once is enough."""
+        self.drop_spare()
         if self.awaited_by is not None:
             with contextlib.suppress(OSError):  # it has been killed
                 self.awaited_by.send(encode(TakenOver()))
             self.awaited_by.close()
             self.awaited_by = None
+
+    def drop_spare(self) -> None:
+        """Have no other try."""
+        if self.spare is not None:
+            self.spare.close()
+            self.spare = None
 
     def close(self) -> None:
         """Close what was not taken, because the settings have changed."""

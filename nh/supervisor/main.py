@@ -10,6 +10,7 @@ from nh.config.sources import LoadedSettings, with_origin
 from nh.errors import ConfigError, NhError
 from nh.ipc.inherited import Inherited
 from nh.logs.lines import configure_logging
+from nh.supervisor.handover.another_try import keep_for_another_try, trying_again
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, own_argv
 from nh.supervisor.handover.settings import decode_settings
@@ -47,29 +48,46 @@ def run(
         ConfigError: the settings cannot be read.
     """
     inherited = receive_after_exec(os.environ)
-    loaded = decode_settings(inherited.message.settings) or read()
+    keep_for_another_try(inherited)
+    with trying_again(inherited):
+        loaded = decode_settings(inherited.message.settings) or read()
     settings = loaded.settings
     configure_logging(settings.log)
     try:
         with contextlib.ExitStack() as stack:
             stack.callback(inherited.close)
-            key = state_key(settings)
+            with trying_again(inherited):
+                key = state_key(settings)
             if takeover and not inherited:
                 _check_takeover(settings, key)
                 inherited = take_over(settings.runtime_path, listener_names(settings))
                 stack.callback(inherited.close)
-            status = 0
-            groups = None if inherited else followers(settings, key)  # who was handed calls is no standby
-            with _undoing_nothing_of_another(inherited, loaded), telling_shortages():
-                runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
-                outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
-                if outcome is Outcome.PROMOTED:
-                    supervisor = Supervisor(runtime, stack, inherited, reread or read)
-                    status = supervisor.run()
-                    outcome = Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED
+            with trying_again(inherited), _undoing_nothing_of_another(inherited, loaded):
+                outcome, status = _run(loaded, shard_argv, stack, inherited, key=key, reread=reread or read)
         return _start_anew() if outcome is Outcome.ANEW else status
     except NhError as exc:
         return _not_started(exc, loaded)
+
+
+def _run(
+    loaded: LoadedSettings,
+    shard_argv: Sequence[str],
+    stack: contextlib.ExitStack,
+    inherited: Inherited,
+    *,
+    key: StateKey,
+    reread: Callable[[], LoadedSettings],
+) -> tuple[Outcome, int]:
+    """One run of nh, as a standby first if it is one; returns how it ended, and the exit status."""
+    groups = None if inherited else followers(loaded.settings, key)  # who was handed calls is no standby
+    with telling_shortages():
+        runtime = Runtime(loaded, shard_argv, stack, inherited, key=key, standby=bool(groups))
+        outcome = Standby(runtime, groups).run() if groups else Outcome.PROMOTED
+        if outcome is not Outcome.PROMOTED:
+            return outcome, 0
+        supervisor = Supervisor(runtime, stack, inherited, reread)
+        status = supervisor.run()
+    return Outcome.ANEW if supervisor.becomes_standby else Outcome.ENDED, status
 
 
 @contextlib.contextmanager

@@ -96,18 +96,27 @@ def send_handover(end: socket.socket, state: HandoverState) -> None:
     Raises:
         OSError: the other end is gone, or there is no room for SHORT_S.
     """
-    record = [encode(state.message)]
-    when_there_is_room(lambda: socket.send_fds(end, record, list(state.fds)), SHORT_S)
-    end.setblocking(False)
+    when_there_is_room(lambda: send_state(end, state), SHORT_S)
     try:
-        for protocol, fds in state.connections.items():
-            for batch in batches(fds):
-                socket.send_fds(end, [encode(Connections(protocol))], list(batch))
+        send_connections(end, state)
     except OSError as exc:
         logger.warning(
             "some client connections cannot be handed over: %s; these clients have to connect again",
             exc.strerror,
         )
+
+
+def send_state(end: socket.socket, state: HandoverState) -> None:
+    """Send what is handed over, but for client connections. Raises OSError."""
+    socket.send_fds(end, [encode(state.message)], list(state.fds))
+
+
+def send_connections(end: socket.socket, state: HandoverState) -> None:
+    """Send client connections behind the state, as many as the socket takes now. Raises OSError."""
+    end.setblocking(False)
+    for protocol, fds in state.connections.items():
+        for batch in batches(fds):
+            socket.send_fds(end, [encode(Connections(protocol))], list(batch))
 
 
 def execute_next(state: HandoverState, argv: Sequence[str]) -> NoReturn:
@@ -123,11 +132,21 @@ def execute_next(state: HandoverState, argv: Sequence[str]) -> NoReturn:
     near, far = when_there_is_room(lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET), SHORT_S)
     with near, far:
         send_handover(near, state)
-        os.set_inheritable(far.fileno(), True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        environment = {**os.environ, VARIABLE: str(far.fileno())}
-        when_there_is_room(lambda: os.execve(argv[0], list(argv), environment), SHORT_S)
+        execute_with(far, argv)
+
+
+def execute_with(end: socket.socket, argv: Sequence[str]) -> NoReturn:
+    """Execute the next supervisor in this process, which receives the state from `end`.
+
+    Raises:
+        OSError: the program cannot be executed, or there is no room for SHORT_S.
+    """
+    os.set_inheritable(end.fileno(), True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    environment = {**os.environ, VARIABLE: str(end.fileno())}
+    when_there_is_room(lambda: os.execve(argv[0], list(argv), environment), SHORT_S)
+    raise AssertionError  # execve(2) returns only if it fails
 
 
 def own_argv(shards: int | None = None) -> list[str]:

@@ -111,10 +111,10 @@ def open_store(
             # a standby that cannot reach the server has not got the calls, and follows on
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE and group.follower is None
             sealed = SealedEngine(engine, key.key, remote=scheme != SQLITE)
-            if sealed.lease is not None:  # a supervisor that goes on if this process does not has it, too
-                sealed.lease.is_kept = inherited.awaited_by is not None
+            if sealed.lease is not None:  # what goes on if this start fails has it, too
+                sealed.lease.is_kept = inherited.goes_on_elsewhere
             store = Store(sealed, runtime, may_be_away=away)
-            stack.callback(lambda: store.close(keep_lease=inherited.awaited_by is not None))
+            stack.callback(lambda: store.close(keep_lease=inherited.goes_on_elsewhere))
         except DirectoryInUse:
             raise
         except (ConfigError, StoreUnavailable) as exc:
