@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nh.supervisor.store.engine import Changes
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
+from nh.supervisor.store.journal_file import JournalFile
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
@@ -326,6 +327,17 @@ def test_on_a_full_disk_calls_are_moved_through_the_room_that_is_kept_for_that(
     assert full_journal.is_complete
     there = {each.call_id: each for each in found(tmp_path / "disk")}
     assert there == {each.call_id: each for each in latest}
+
+
+def test_clients_do_not_wait_while_what_is_moved_is_read(
+    full_journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps are done under the lock that each answer needs; the journal may have many megabytes."""
+    latest = {each.call_id: each for each in _CALLS}
+    steps = full_journal.compact_in_place(latest.get, latest)
+    monkeypatch.setattr(JournalFile, "ends", None)
+    assert all(steps)
+    assert {each.call_id for each in found(tmp_path / "disk")} == latest.keys()
 
 
 def test_no_call_is_dropped_for_what_has_no_room_in_its_place_either(

@@ -291,7 +291,7 @@ def test_a_call_whose_bytes_have_changed_is_left_out_and_the_others_are_kept(
     path.write_bytes(data.replace(CALLS[b"call 55"], b"6" + CALLS[b"call 55"][1:]))
     assert contents(path) == {call_id: CALLS[call_id] for call_id in CALLS if call_id != b"call 55"}
     assert "is damaged in 1 call" in caplog.text
-    assert "with the 99 calls that could be read" in caplog.text
+    assert "with the 99 calls that nh has" in caplog.text
     assert len(quarantined(path)) == 1
 
 
@@ -338,6 +338,31 @@ def test_a_kill_while_files_are_exchanged_leaves_no_database_without_its_log(tmp
         if files.done <= kill_at:
             break
     assert kill_at == 4, "renames"
+
+
+def test_a_kill_while_files_are_exchanged_mixes_no_two_databases_where_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    for kill_at in range(4):
+        path = tmp_path / str(kill_at) / "calls"
+        path.parent.mkdir()
+        earlier = path.with_name("calls.quarantine-29991231T235959.999999Z")
+        for each in (path, path.with_name("calls-wal"), path.with_name("calls.new"), earlier):
+            each.write_text(each.name)
+        with contextlib.suppress(Killed), Files(kill_at).counted():
+            exchange_files(path)
+        finish_exchange(path)
+        assert not earlier.with_name(earlier.name + "-wal").exists(), "it had no log"
+        (log,) = path.parent.glob("*-wal")
+        assert log.with_name(log.name.removesuffix("-wal")).read_text() == "calls"
+
+
+def test_a_quarantined_file_with_a_name_of_its_own_is_left_alone(path: Path) -> None:
+    own = path.with_name(path.name + ".quarantine-for-the-vendor")
+    own.mkdir()
+    path.write_text("no store")
+    SqliteEngine(path, OWNER).quarantine([])
+    assert len(quarantined(path)) == 2
 
 
 def test_only_the_newest_stay_quarantined(path: Path) -> None:

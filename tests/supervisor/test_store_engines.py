@@ -197,6 +197,17 @@ def test_the_intact_calls_of_a_damaged_store_are_in_the_new_one() -> None:
     assert server.quarantined == [{b"a": call(b"a")}]
 
 
+def test_the_log_says_how_many_calls_a_store_gets_whose_damage_a_write_has_found(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = MemoryServer()
+    writer = StoreWriter(MemoryEngine(server))
+    assert writer.write({b"a": call(b"a"), b"b": call(b"b")})
+    server.damage = "is damaged"
+    assert not writer.write({b"c": call(b"c")})
+    assert "a new store is made with the 3 calls that nh has" in caplog.text
+
+
 def test_a_store_without_room_at_the_start_is_made_later_and_one_that_is_away_is_an_error() -> None:
     server = MemoryServer()
     server.full = True

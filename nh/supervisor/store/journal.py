@@ -26,7 +26,7 @@ from typing import BinaryIO, Final
 
 from nh.logs.throttle import RateLimitedLogger
 from nh.supervisor.store.journal_file import JournalFile
-from nh.supervisor.store.journal_move import PART_BYTES, Latest, move_calls
+from nh.supervisor.store.journal_move import PART_BYTES, Ends, Latest, move_calls
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
 from nh.supervisor.store.reserved_room import ReservedRoom
 
@@ -207,26 +207,30 @@ class Journal:
     def compact_in_place(self, latest: Latest, call_ids: Iterable[bytes]) -> Iterator[bool]:
         """Have the latest records of all calls in the file of new ones, and nothing in the other one.
 
-        Other threads may add records between two steps. A step that fails, and a kill at any time, leave each
-        call in one of the files.
+        The other file, which has no new records, is read before the first step. Other threads may add records
+        meanwhile and between two steps. A step that fails, and a kill at any time, leave each call in one of
+        the files.
 
         Args:
             latest: of a call at the last begin_batch(); None: the store knows that there is none.
             call_ids: of all calls that have one.
 
-        Yields:
-            True, after each step.
+        Returns:
+            Does a step each time, and gives True after it.
 
         Raises:
             OSError: there is no room. If there was none for the first step, the files are as before.
         """
+        return self._compact_in_place(self._other.ends(), latest, call_ids)
+
+    def _compact_in_place(self, ends: Ends, latest: Latest, call_ids: Iterable[bytes]) -> Iterator[bool]:
         number, _ = self._batch
         void = encode_void(self._voided)  # what does so may be in the other file
         before = self._active.size, self._other.size
         try:
             self._reserved.release()
             self._active.append(void)
-            for size in move_calls(self._other, self._active, number, latest, call_ids):
+            for size in move_calls(self._other, ends, self._active, number, latest=latest, call_ids=call_ids):
                 self._compacted += size
                 yield True
             self._void_before_batch()

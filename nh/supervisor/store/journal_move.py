@@ -1,7 +1,7 @@
 """Moves calls from one file of the journal to the other, where there is no room for two copies of all."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from nh.supervisor.store.journal_file import JournalFile
@@ -17,8 +17,18 @@ Latest = Callable[[bytes], JournalRecord | None]
 """The latest record of a call; None: it needs none."""
 
 
+Ends = Sequence[tuple[int, bytes]]
+"""Of the records of a file: see JournalFile.ends()."""
+
+
 def move_calls(
-    source: JournalFile, target: JournalFile, number: int, latest: Latest, call_ids: Iterable[bytes]
+    source: JournalFile,
+    ends: Ends,
+    target: JournalFile,
+    number: int,
+    *,
+    latest: Latest,
+    call_ids: Iterable[bytes],
 ) -> Iterator[int]:
     """Append the latest record of each call to a file, and cut off those of another one, the last first.
 
@@ -26,6 +36,7 @@ def move_calls(
 
     Args:
         source: is empty at the end.
+        ends: of the source.
         target: other records may be appended between two steps.
         number: of the records.
         latest: see Latest.
@@ -46,7 +57,7 @@ def move_calls(
         moved.update(part)
         return len(data)
 
-    for begin, part in _parts_from_end(source):
+    for begin, part in _parts_from_end(ends):
         size = append(part)
         source.cut(begin)
         yield size
@@ -55,12 +66,11 @@ def move_calls(
         yield append(part)
 
 
-def _parts_from_end(file: JournalFile) -> Iterator[tuple[int, list[bytes]]]:
+def _parts_from_end(ends: Ends) -> Iterator[tuple[int, list[bytes]]]:
     """Offset and call-ids of the records, some at a time."""
-    ends = file.ends()
     begins = [0, *(end for end, _ in ends[:-1])]
     part: list[bytes] = []
-    behind = file.size
+    behind = ends[-1][0] if ends else 0
     for begin, (_, call_id) in zip(reversed(begins), reversed(ends), strict=True):
         part.append(call_id)
         if behind - begin >= PART_BYTES or not begin:

@@ -16,6 +16,9 @@ SIDES: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite may keep beside a database; without them the database has lost its latest changes."""
 
 
+_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+"""When a database was quarantined, in its name; see datetime.strftime()."""
+
 _BLOCK: Final = 512
 """The unit of st_blocks, bytes."""
 
@@ -67,8 +70,7 @@ def exchange_files(path: Path) -> Path:
         OSError: one cannot be renamed.
     """
     _remove_oldest_quarantined(path)
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    quarantined = path.with_name(f"{path.name}.quarantine-{now}")
+    quarantined = _next_quarantined(path)
     # the database goes first: without its log it would look intact, but is old
     _rename_if_there(path, quarantined)
     _exchange_rest(path, quarantined)
@@ -100,6 +102,17 @@ def _exchange_rest(path: Path, quarantined: Path) -> None:
 def _rename_if_there(old: Path, new: Path) -> None:
     if os.path.lexists(old):
         old.rename(new)
+
+
+def _next_quarantined(path: Path) -> Path:
+    """A name behind all that are there, also if the clock was set back: finish_exchange() takes the last."""
+    stem = f"{path.name}.quarantine-"
+    now = datetime.datetime.now(datetime.UTC)
+    for each in _quarantined(path):
+        with contextlib.suppress(ValueError, OverflowError):  # an operator may have named it
+            time = datetime.datetime.strptime(each.name.removeprefix(stem), _TIME)
+            now = max(now, time.replace(tzinfo=datetime.UTC) + datetime.timedelta(microseconds=1))
+    return path.with_name(stem + now.strftime(_TIME))
 
 
 def _quarantined(path: Path) -> list[Path]:

@@ -309,11 +309,11 @@ class StoreWriter:
         except StoreUnavailable as exc:
             raise StoreUnavailable(f"{self._engine.name} {why}, and {exc}") from exc
         logger.warning(
-            "store %s %s: moved to %s; a new store is made with the %s that could be read",
+            "store %s %s: moved to %s; a new store is made with the %s that nh has",
             self._engine.name,
             why,
             where,
-            counted(len(why.calls), "call"),
+            counted(len(self._wanted), "call"),
         )
 
 
