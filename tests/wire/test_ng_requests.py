@@ -40,12 +40,20 @@ def test_the_cookie_ends_at_the_first_space() -> None:
     assert split_cookie(b"\xff\x00 ") == (b"\xff\x00", b"")
 
 
+@pytest.mark.parametrize("data", [b"d7:command4:pinge", b'{"command": "ping"}'])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_line_end_behind_a_message_does_not_count(data: bytes, end: bytes) -> None:
+    """So `echo "1 d7:command4:pinge" | nc -u` is answered."""
+    assert command(data + end) == Ping()
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"", "Invalid data (no payload)"),
         (b"VERSION", "Invalid NG data format"),
         (b"d7:command4:ping", "Could not decode bencode dictionary"),
+        (b"d7:command4:pinge d", "Could not decode bencode dictionary"),
         (b"d" * 60_000, "Could not decode bencode dictionary"),
         (b'{"command": "ping"', "Failed to parse JSON document"),
         (b'{"a":' * 30_000, "Failed to parse JSON document"),

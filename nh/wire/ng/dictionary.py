@@ -26,6 +26,9 @@ class Encoding(enum.Enum):
 
 _BENCODE, _JSON = Encoding.BENCODE.value, Encoding.JSON.value
 
+_LINE_END: Final = b"\r\n"
+"""What a person at a terminal sends behind a message."""
+
 _MAX_REMEMBERED_BYTES: Final = 512
 """Most characters of a request's keys that are normalized once only."""
 
@@ -185,7 +188,7 @@ def integer_of(value: object, name: bytes) -> int:
 
 
 def decode(payload: bytes) -> Dictionary:
-    """Decode the payload of a request.
+    """Decode the payload of a request; a line end behind it does not count.
 
     Raises:
         MalformedRequest: with rtpengine's text.
@@ -193,7 +196,7 @@ def decode(payload: bytes) -> Dictionary:
     first = payload[:1]
     if first == _BENCODE:
         try:
-            value = bencode.decode(payload)
+            value = bencode.decode(payload.rstrip(_LINE_END))
         except MalformedRequest as exc:
             raise MalformedRequest("Could not decode bencode dictionary") from exc
         if isinstance(value, dict):
