@@ -22,6 +22,9 @@ MARK = "nh"
 """Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
 
 
+_DISCARD = 9
+"""The port of an SDP that tells no address yet."""
+
 _REMEMBERED_BYTES = 512
 """Most bytes of what media say of their formats that are read once only."""
 
@@ -231,9 +234,9 @@ class Medium(Section, frozen=True):
     def held(self) -> bool:
         """Whether its c= address, 0.0.0.0 or ::, puts it on hold (RFC 3264 8.4).
 
-        With ICE these addresses mean that no address is known yet (RFC 8840 4.1.1).
+        With ICE these addresses and port 9 mean that no address is known yet (RFC 8840 4.1.1).
         """
-        return self.connection in UNSPECIFIED and not self.ice
+        return self.connection in UNSPECIFIED and not (self.ice and self.port == _DISCARD)
 
     @property
     def rtcp_mux(self) -> bool:

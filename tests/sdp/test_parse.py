@@ -163,6 +163,13 @@ def test_a_zero_address_is_a_hold(address: str) -> None:
     assert parse(samples.CISCO_HOLD).media[0].held
 
 
+@pytest.mark.parametrize(("port", "held"), [(9, False), (4000, True)])
+def test_a_zero_address_with_ice_is_a_hold_unless_no_address_is_known_yet(port: int, held: bool) -> None:
+    """RFC 8840 4.1.1: that is said by port 9, too. Other phones with ICE hold as RFC 3264 8.4 has it."""
+    body = b"v=0\r\nm=audio %d RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd" % port
+    assert parse(body).media[0].held is held
+
+
 def test_odd_white_space_is_read() -> None:
     description = parse(samples.ODD_WHITE_SPACE)
     (audio,) = description.media

@@ -244,8 +244,18 @@ def test_two_lite_ends_are_where_their_sdps_say(testbed: NgTestbed, alice: Media
 def test_further_candidates_of_a_peer_change_nothing(call: IceCall) -> None:
     fragment = b"a=ice-ufrag:them\r\na=ice-pwd:themthemthemthemthemthem\r\nm=audio 9 RTP/AVP 0\r\n"
     assert call.testbed.offer(fragment, to=b"bob", fragment=True) == b""
+    assert call.testbed.answer(fragment, tag=b"alice", to=b"bob", fragment=True) == b""
     call.checks()
     call.reaches_plain()
+
+
+@pytest.mark.parametrize(("port", "direction"), [(9, []), (4000, ["sendonly"])])
+def test_a_hold_by_a_zero_address_of_an_end_with_ice_is_told(
+    testbed: NgTestbed, alice: MediaPeer, port: int, direction: list[str]
+) -> None:
+    """Port 9 is that of an end that has no candidate yet (RFC 8840 4.1.1)."""
+    held = [MediaLine("0.0.0.0", port, attributes=IcePhone(alice).attributes)]
+    assert attributes(testbed.offer(held, ice=REMOVE), "sendonly") == direction
 
 
 # --- media ----------------------------------------------------------------------------------------

@@ -109,9 +109,7 @@ class Signalling:
         Raises:
             UnusableSdp, IncompleteSdp, Unsupported, and the errors of CallTable.offer.
         """
-        if not command.sdp:  # an INVITE without SDP: the offer follows in its response or its ACK
-            return Rewritten(b"")
-        if command.options.fragment:  # the relay sends no checks, so further candidates are of no use to it
+        if _changes_nothing(command):
             return Rewritten(b"")
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
@@ -184,7 +182,7 @@ class Signalling:
         Raises:
             UnknownCall, and the errors of offer().
         """
-        if not command.sdp:
+        if _changes_nothing(command):
             return Rewritten(b"")
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
@@ -334,3 +332,12 @@ class Signalling:
 
     def _offers(self, call_id: bytes) -> Offers:
         return self._table.get_call(call_id).get_offers(now=time.monotonic())
+
+
+def _changes_nothing(command: Offer | Answer) -> bool:
+    """Whether an SDP has nothing for the relay.
+
+    That of an INVITE without SDP is empty: the offer follows in its response. A fragment has further
+    candidates (RFC 8840), of no use to a relay that sends no checks.
+    """
+    return not command.sdp or command.options.fragment
