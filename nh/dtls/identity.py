@@ -11,6 +11,7 @@ import secrets
 from typing import Final, Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
@@ -64,7 +65,13 @@ class Identity:
     def __init__(self, certificate: Certificate) -> None:
         self.certificate = certificate
         self._secret = secrets.token_bytes(32)
-        own, key = _load(certificate)
+        try:
+            self.context = self._new_context(*_load(certificate))
+        # what the libraries raise for damaged bytes beside ValueError
+        except (UnsupportedAlgorithm, x509.InvalidVersion, SSL.Error, crypto.Error) as error:
+            raise ValueError("a certificate that cannot be used") from error
+
+    def _new_context(self, own: x509.Certificate, key: EllipticCurvePrivateKey) -> SSL.Context:
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
         context.set_cipher_list(_CIPHERS)
@@ -76,7 +83,7 @@ class Identity:
         context.set_tlsext_use_srtp(":".join(PROFILES).encode())
         context.set_cookie_generate_callback(self._cookie)
         context.set_cookie_verify_callback(self._is_cookie)
-        self.context = context
+        return context
 
     def _cookie(self, connection: SSL.Connection) -> bytes:
         peer: Peer = connection.get_app_data()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.calls.snapshots.ice import AgentSnapshot
+from nh.calls.snapshots.ice import AgentSnapshot, CredentialsSnapshot
 from nh.calls.snapshots.media import MediaSnapshot
 from nh.calls.snapshots.version import SECRETS, VERSION
 from nh.errors import Refused, SnapshotUnreadable
@@ -202,8 +202,19 @@ def test_telephone_events_go_to_addresses_and_ports(address: str, port: int, who
     assert whole_or_refused(encode_snapshot(snapshot)) == whole
 
 
+OURS = CredentialsSnapshot("ours", "p" * 22)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_agent_of_ice_has_one_or_two_credentials(count: int) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(
+            msgspec.msgpack.encode(AgentSnapshot([OURS] * count, "a", "", False)), type=AgentSnapshot
+        )
+
+
 def test_options_of_ice_that_another_release_knows_are_left_out() -> None:
-    known = AgentSnapshot([], "a", "", False, ["trickle"])
+    known = AgentSnapshot([OURS], "a", "", False, ["trickle"])
     newer = msgspec.structs.replace(known, options=["renomination", "trickle", "ice3"])
     read = msgspec.msgpack.decode(msgspec.msgpack.encode(newer), type=AgentSnapshot)
     assert read.rebuild().options == known.rebuild().options == ("trickle",)

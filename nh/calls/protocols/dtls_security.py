@@ -240,6 +240,17 @@ def require_dtls() -> None:
         ) from error
 
 
+def require_certificate(certificate: Certificate) -> None:
+    """Check that handshakes are possible with a certificate.
+
+    Raises:
+        Unsupported: see require_dtls().
+        ValueError: the certificate is damaged, or its key is that of another one.
+    """
+    require_dtls()
+    _identity(certificate)
+
+
 @functools.lru_cache(maxsize=64)
 def _identity(certificate: Certificate) -> "Identity":
     from nh.dtls.identity import Identity  # noqa: PLC0415  see above

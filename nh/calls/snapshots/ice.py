@@ -53,7 +53,7 @@ class CredentialsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False
 class AgentSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A nh.ice.agent.IceAgent."""
 
-    credentials: Annotated[list[CredentialsSnapshot], msgspec.Meta(max_length=_MAX_CREDENTIALS)]
+    credentials: Annotated[list[CredentialsSnapshot], msgspec.Meta(min_length=1, max_length=_MAX_CREDENTIALS)]
     remote_ufrag: Ufrag
     earlier_ufrag: Ufrag
     remote_lite: bool

@@ -12,7 +12,7 @@ import msgspec
 
 from nh.calls.offer_answer.offered import NO_RELAY_OFFER, of_media
 from nh.calls.offer_answer.party import Party
-from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls
+from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls, require_certificate
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, OptionalKey, new_receiver, new_sender
 from nh.calls.snapshots.ice import IceSecrets
 from nh.calls.snapshots.security import DtlsSnapshot, KeySnapshot, SecuritySnapshot, Tag, Text
@@ -162,7 +162,7 @@ class SecretsRestorer:
         data: of take_secrets().
 
     Raises:
-        SnapshotUnreadable: the data are damaged, or `cryptography` is not installed.
+        SnapshotUnreadable: the data are damaged, or what the keys need is not installed.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -173,11 +173,15 @@ class SecretsRestorer:
         self._keys = [each.rebuild() for each in self._secrets.senders]
         self._senders: dict[int, SrtpSender] = {}
         try:
+            for certificate in self._secrets.certificates:
+                require_certificate(certificate)  # else the first packet of a handshake would fail
             self._security: list[MediaSecurity] = []
             for each in self._secrets.security:
                 self._security.append(self._rebuild(each))
         except Unsupported as exc:
             raise SnapshotUnreadable(str(exc)) from exc
+        except ValueError as exc:
+            raise SnapshotUnreadable(f"snapshot: secrets: {exc}") from exc
         self._agents = [] if self._secrets.ice is None else self._secrets.ice.rebuild()
 
     def apply_to_groups(self, groups: Sequence[SocketGroup]) -> None:
