@@ -193,6 +193,40 @@ def test_without_accept_an_answer_without_keys_makes_the_call_plain(
     talk(testbed, alice, bob, answer, offer)
 
 
+def test_an_offer_with_keys_is_completed_where_the_other_end_has_srtp_by_others(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """`transport-protocol` has the other end offered SRTP: each end has keys of its own with the relay."""
+    caller, callee = phone_with(alice), SrtpPhone(bob, "AES_CM_128_HMAC_SHA1_80", fill=99)
+    for to in (b"", b"bob"):
+        offer = testbed.offer(caller.sdp(), to=to, transport_protocol="RTP/SAVP", dtls=NO_DTLS)
+        callee.learn(offer)
+        answer = testbed.answer(callee.sdp(), osrtp_accept=True)
+        assert (protos(answer), offered_keys(answer)) == (["RTP/AVP"], 1)
+        caller.learn(answer)
+        for number, (speaker, listener, sdp) in enumerate(
+            ((caller, callee, answer), (callee, caller, offer))
+        ):
+            sent = packet(10 * len(to) + number)
+            protected = speaker.send(sent, places(sdp)[0])
+            received = testbed.receive(listener.peer)[0]
+            assert received not in (sent, protected)
+            assert listener.read(received) == sent
+    assert testbed.dropped() == 0
+
+
+def test_without_accept_an_end_with_optional_keys_is_plain_beside_srtp(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    caller, callee = phone_with(alice), SrtpPhone(bob, "AES_CM_128_HMAC_SHA1_80", fill=99)
+    offer = testbed.offer(caller.sdp(), transport_protocol="RTP/SAVP", dtls=NO_DTLS)
+    callee.learn(offer)
+    answer = testbed.answer(callee.sdp())
+    assert (protos(answer), offered_keys(answer)) == (["RTP/AVP"], 0)
+    alice.send_raw(packet(1), places(answer)[0])
+    assert callee.read(testbed.receive(bob)[0]) == packet(1)
+
+
 def test_a_key_that_is_taken_passes_through(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     caller, callee = phone_with(alice), phone_with(bob, fill=99)
     offer = testbed.offer(caller.sdp(), osrtp_accept=True, osrtp_offer=True)

@@ -1,8 +1,9 @@
 """Keys of an offer that the answer decides about: those of OSRTP, and those beside DTLS.
 
 In OSRTP (RFC 8643) an end that offers plain RTP with keys leaves it to the other end whether there is SRTP.
-nh hands such an offer through: the ends agree with each other. Where the other end takes no key, and the
-client says so, the answer is completed: the offerer has SRTP with nh, and the other end plain RTP.
+nh hands such an offer through: the ends agree with each other. Where the other end takes none of these keys,
+and the client says so, the answer is completed: the offerer has SRTP with nh, and the other end plain RTP, or
+SRTP by the keys that nh has offered it.
 
 Of an offer with both, nh takes DTLS, unless the answer's client wants none.
 """
@@ -34,15 +35,15 @@ def optional_keys(
     found: list[OptionalKey | None] = []
     for medium, each in zip(description.media, secured, strict=True):
         line = None
-        passes = each.lines is None and is_secure(medium.proto) is False
-        if (passes or isinstance(each.security, DtlsSecurity)) and not medium.rejected:
+        opportunistic = each.security is None and is_secure(medium.proto) is False
+        if (opportunistic or isinstance(each.security, DtlsSecurity)) and not medium.rejected:
             line = sdes.find_preferred(medium, options)
         found.append(None if line is None else OptionalKey(line.tag, line.key))
     return found
 
 
 def is_open(offerer: Party, index: int) -> bool:
-    """Whether an offer has left SRTP to the answer, and passed through."""
+    """Whether an offer has left SRTP to the answer: one of plain RTP with keys."""
     return _has_key(offerer, index) and is_secure(offerer.offered[index].proto) is False
 
 
