@@ -22,6 +22,10 @@ from nh.dtls.records import ContentType, DtlsRecord, split
 MAX_ATTEMPTS: Final = 10
 """How often nh begins a handshake as the client."""
 
+CLIENT_BYTES: Final = 4096
+"""What nh sends as the client beyond AMPLIFICATION: its first flight is an answer to nothing, a forged cookie
+has it sent anew, and timers repeat flights of 1 KiB."""
+
 BUSY_S: Final = 1.0
 """How long nh waits before it tries to begin again, while the process has too many handshakes."""
 
@@ -162,10 +166,9 @@ class Association:
             self._begin_at = now + BUSY_S
             return
         self._begun += 1
-        attempt = self._attempts.begin(
-            None, Handshake(self._identity, self._fingerprints, server=False), None, now=now
-        )
-        attempt.handshake.begin()
+        handshake = Handshake(self._identity, self._fingerprints, server=False)
+        attempt = self._attempts.begin(None, handshake, None, validated=False, free=CLIENT_BYTES, now=now)
+        handshake.begin()
         self._follow(None, attempt, now=now)
 
     def _meet(
@@ -210,9 +213,15 @@ class Association:
         validated: bool,
         now: float,
     ) -> None:
-        """Give a handshake what it may see: an alert that is not encrypted may be a stranger's."""
+        """Give a handshake what it may see: an alert that is not encrypted may be a stranger's.
+
+        What nh says as the client goes to where the media of the end go, unless ICE has validated the source.
+        """
         seen = [each for each in records if each.content_type != ContentType.ALERT or each.epoch]
-        before, attempt.source = attempt.source, source
+        before = attempt.source
+        if validated or not self._active:
+            attempt.source = source
+        attempt.validated = attempt.validated or validated
         said = len(self._output)
         attempt.received += sum(len(each.whole) for each in records)
         for each in seen:

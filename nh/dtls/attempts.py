@@ -42,6 +42,7 @@ class Attempt:
         handshake: see Handshake.
         source: where what it says goes; None: to where the media of the end go.
         validated: the source has shown that it receives what it is sent.
+        free: how many bytes may go to it before, beside those of AMPLIFICATION.
         now: monotonic seconds.
 
     Attributes:
@@ -53,6 +54,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_free",
         "_sent",
         "alert",
         "deadline",
@@ -64,7 +66,9 @@ class Attempt:
         "validated",
     )
 
-    def __init__(self, handshake: Handshake, source: Hashable | None, *, validated: bool, now: float) -> None:
+    def __init__(
+        self, handshake: Handshake, source: Hashable | None, *, validated: bool, free: int = 0, now: float
+    ) -> None:
         self.handshake = handshake
         self.source = source
         self.validated = validated
@@ -72,13 +76,14 @@ class Attempt:
         self.random = b""
         self.alert = False
         self.received = 0
+        self._free = free
         self._sent = 0
 
     def admit(self, datagrams: Sequence[bytes]) -> list[bytes]:
         """Of the datagrams that the handshake has to send, those that its source may be sent."""
         admitted: list[bytes] = []
         for each in datagrams:
-            if not self.validated and self._sent + len(each) > AMPLIFICATION * self.received:
+            if not self.validated and self._sent + len(each) > self._free + AMPLIFICATION * self.received:
                 break
             self._sent += len(each)
             admitted.append(each)
@@ -128,6 +133,7 @@ class Attempts:
         source: Hashable | None,
         *,
         validated: bool = True,
+        free: int = 0,
         now: float,
     ) -> Attempt:
         """One more, in the place of the one that has its key; see MAX_HANDSHAKES, and Attempt."""
@@ -135,7 +141,7 @@ class Attempts:
         while len(self._by_key) >= MAX_HANDSHAKES:
             stranger = next((key for key, each in self._by_key.items() if not each.validated), None)
             self.drop(next(iter(self._by_key)) if stranger is None else stranger)
-        attempt = self._by_key[key] = Attempt(handshake, source, validated=validated, now=now)
+        attempt = self._by_key[key] = Attempt(handshake, source, validated=validated, free=free, now=now)
         self._budget.running += 1
         return attempt
 

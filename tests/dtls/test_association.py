@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.dtls import attempts
-from nh.dtls.association import BUSY_S, Association
-from nh.dtls.attempts import MAX_HANDSHAKES, Budget
+from nh.dtls.association import BUSY_S, CLIENT_BYTES, Association
+from nh.dtls.attempts import AMPLIFICATION, MAX_HANDSHAKES, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
@@ -400,6 +400,47 @@ def test_what_is_repeated_does_not_follow_a_stranger() -> None:
         time.sleep(0.05)
         relay.on_timer(now=relay.timer_at)
     assert {output.source for output in (*first, *repeated)} == {None}
+
+
+def forged_cookie(number: int) -> bytes:
+    """A HelloVerifyRequest (RFC 6347 4.2.1) as a sender can make it that has read nothing."""
+    body = b"\xfe\xff\x01x"
+    size = len(body).to_bytes(3, "big")
+    message = b"\x03" + size + number.to_bytes(2, "big") + bytes(3) + size + body
+    return b"\x16\xfe\xff" + number.to_bytes(8, "big") + len(message).to_bytes(2, "big") + message
+
+
+def test_a_stranger_is_sent_nothing_of_a_handshake_that_the_relay_begins() -> None:
+    relay = against(OpensslEnd(client=False))
+    relay.on_timer(now=0.0)
+    (first,) = relay.take_output()
+    relay.receive(forged_cookie(0), "stranger", validated=False, now=0.0)
+    (again,) = relay.take_output()
+    assert again.payload != first.payload, "it has the cookie"
+    assert (first.source, again.source) == (None, None), "where the media of the end go"
+
+
+def test_forged_cookies_make_the_relay_send_little_to_its_end() -> None:
+    relay = against(OpensslEnd(client=False))
+    relay.on_timer(now=0.0)
+    sent = sum(len(output.payload) for output in relay.take_output())
+    received = 0
+    for number in range(500):
+        forged = forged_cookie(number)
+        received += len(forged)
+        relay.receive(forged, "stranger", validated=False, now=0.0)
+        sent += sum(len(output.payload) for output in relay.take_output())
+    assert CLIENT_BYTES < sent <= CLIENT_BYTES + AMPLIFICATION * received
+
+
+def test_an_end_that_ice_has_validated_is_answered_where_it_is() -> None:
+    end = OpensslEnd(client=False)
+    relay = against(end)
+    relay.on_timer(now=0.0)
+    (hello,) = relay.take_output()
+    for each in end.receive(hello.payload):
+        relay.receive(each, "end", validated=True, now=0.0)
+    assert {output.source for output in relay.take_output()} == {"end"}
 
 
 @pytest.mark.full
