@@ -106,6 +106,8 @@ class CallJournal(msgspec.Struct, gc=False):
             command came, or an offer or answer came after it.
         latest_end: why the latest session ended, or that sockets were never used; None: neither yet.
         end: why the call has ended; None: it goes on.
+        created: of a call that has ended: monotonic seconds of its begin, since the wall clock may have been
+            set meanwhile; None: it goes on, or could not be restored.
     """
 
     begin: float = 0.0
@@ -122,12 +124,22 @@ class CallJournal(msgspec.Struct, gc=False):
     closer = Rare[Client | None](None)
     latest_end = Rare[CallEnd | None](None)
     end = Rare[CallEnd | None](None)
+    created = Rare[float | None](None)
 
     def open(self, client: Client, begin: float) -> None:
         """Begin with the first event, which has the client's address."""
         self.begin = begin
         self.add(CallEvent(begin, EventKind.BEGUN, detail=client.address))
         self._client = _without_address(client.protocol, client.command)
+
+    def lasted_s(self, *, now: float, wall: float) -> float:
+        """How many seconds the call that has ended was there, at least 0.
+
+        Args:
+            now: monotonic seconds.
+            wall: wall-clock seconds, which tell it where `created` is not known.
+        """
+        return max(0.0, wall - self.begin if self.created is None else now - self.created)
 
     @property
     def client(self) -> Client:

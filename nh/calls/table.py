@@ -278,5 +278,6 @@ class CallTable:
         if not call.is_empty:
             return False
         del self._calls[call.call_id]
+        call.journal.created = call.created
         self.resources.events.call_ended(call.call_id, call.journal)
         return True

@@ -34,7 +34,7 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
         shard: number of its last shard.
         client: who sent the first command.
         begin, end: UTC.
-        duration_s: seconds between the two.
+        duration_s: how long the call was there, whatever was done to the wall clock meanwhile.
         reason: nh.calls.call_event.CallEnd.
         ended_by: whose command ended it; None: no command did.
         tags: of its ends, shortened to nh.calls.call_event.MAX_TAG_BYTES.

@@ -60,7 +60,7 @@ class CallLog(CallObserver):
                 logging.INFO,
                 "call '%s' ended after %.1f s: %s%s; %s received",
                 short_id(call_id),
-                max(0.0, time.time() - journal.begin),
+                journal.lasted_s(now=time.monotonic(), wall=time.time()),
                 journal.end or "",
                 by,
                 counted(journal.packets, "packet"),

@@ -77,7 +77,7 @@ class Recorder(CallObserver):
             client=journal.client,
             begin=_utc(journal.begin),
             end=_utc(ended_at),
-            duration_s=round(max(0.0, ended_at - journal.begin), 3),
+            duration_s=round(journal.lasted_s(now=time.monotonic(), wall=ended_at), 3),
             reason=end or CallEnd.CLOSED,
             ended_by=journal.closer if end is CallEnd.CLOSED else None,
             tags=_tags(events),
