@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -304,6 +304,26 @@ def test_wider_columns_of_a_later_page_have_titles_of_their_own_on_a_terminal(
     printed = capsys.readouterr().out
     assert printed.count("call-id") == titled
     assert printed.count("one-way") == 3
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_lines_of_a_page_are_drawn_together_because_each_drawing_costs(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawings = []
+
+    class Counting(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            drawings.append(objects)
+            super().print(*objects, **options)
+
+    console = functools.partial(Counting, width=200, force_terminal=terminal, color_system=None)
+    monkeypatch.setattr(output, "Console", console)
+    client = FewAPage([summary(*ENDS, call_id=name.encode()) for name in OLDEST], [0.0])
+    output.print_list(cast(NativeClient, client), ListCalls(), 100, as_json=False)
+    ids = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert ids == ["call-id", *sorted(OLDEST)]
+    assert len(drawings) == 3, "eight calls are three pages"
 
 
 def test_what_an_end_sends_is_shown_safely() -> None:
