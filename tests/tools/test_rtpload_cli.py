@@ -7,15 +7,20 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tools.harness.program import Program
 from tools.harness.relay import Relay, running_relay
 from tools.harness.waiting import eventually
 from tools.rtpload.cli import app, run
+from tools.rtpload.coordinator import session
+from tools.rtpload.options import LoadOptions
+from tools.rtpload.report.capacity import Limit, Step
 
 RTPLOAD = [sys.executable, "-m", "tools.rtpload"]
 PATIENCE = ["--timeout-s", "20", "--drain-s", "20"]
@@ -103,6 +108,25 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
     steps = json.loads(file.read_bytes())["steps"]
     assert steps[0]["calls"] == 2
     assert all(step["loss"] == 0 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("carried", "status"), [(0, 1), (1, 0)], ids=["no number of calls passes", "one call passes"]
+)
+def test_a_search_that_finds_no_capacity_fails(
+    monkeypatch: pytest.MonkeyPatch, carried: int, status: int
+) -> None:
+    def run_load(options: LoadOptions, *_: object, **__: object) -> tuple[object, bool]:
+        return SimpleNamespace(calls=options.calls, interrupted=False), False
+
+    def judge(report: SimpleNamespace) -> Step:
+        limit = Limit.NONE if report.calls <= carried else Limit.LOSS
+        return Step(report.calls, limit, 0.0, 1.0, 0.1, None)
+
+    monkeypatch.setattr(session, "_run", run_load)
+    monkeypatch.setattr(session, "judge", judge)
+    options = LoadOptions(address="direct", calls=2)
+    assert session.search(options, Console(), None, highest=4, max_steps=9) == status
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def run_once(options: LoadOptions, console: Console, json: Path | None, plot: Pa
 
 
 def search(options: LoadOptions, console: Console, json: Path | None, *, highest: int, max_steps: int) -> int:
-    """The search for the capacity; the exit status.
+    """The search for the capacity; the exit status, 0 if a number of calls passed.
 
     Args:
         options: of each step, but for the number of calls: that is the first one's.
@@ -82,7 +82,9 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
             write_file(json, msgspec.json.format(msgspec.json.encode(capacity), indent=2))
     if failure is not None:
         raise failure
-    return INTERRUPTED if interrupted else 0
+    if interrupted:
+        return INTERRUPTED
+    return 0 if capacity.calls else 1
 
 
 def _run(options: LoadOptions, console: Console, pause_s: float = 0.0) -> tuple[Report, bool]:
