@@ -8,7 +8,7 @@ import typer
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, not_running, settings_of
 from nh.commands import Ping
 from nh.config import Settings
-from nh.errors import NhError, NotRunning
+from nh.errors import CommandTimeout, NhError, NotRunning
 from nh.printable import counted
 
 if TYPE_CHECKING:
@@ -115,6 +115,11 @@ def examine(settings: Settings, group: str = "") -> Health:
                 client.request(Ping())
         except NotRunning as exc:
             why = why_dead = str(exc)
+        except CommandTimeout:
+            why = why_dead = (
+                f"nh answers no ping within {ANSWER_S:g} s: the supervisor is overloaded or hangs;"
+                " `nh stats` shows whether it is silent"
+            )
         except NhError as exc:
             why = why_dead = f"nh does not answer: {exc}"
     return _health(reading, alive=not why_dead, why=why)

@@ -32,6 +32,7 @@ def _config_file(panel: str | None) -> Any:
         help="TOML file with settings, named like the flags of nh run, with _ for - (default: $NH_CONFIG)",
         show_default=False,
         rich_help_panel=panel,
+        readable=False,  # who reads the file says why it cannot be read
     )
 
 

@@ -24,7 +24,8 @@ def usage_message(error: Any, program: str = "nh") -> str:
     command = f"{program} {error.ctx.info_name}" if inside else program
     more = f"`{command} --help` lists all"
     if kind == "NoSuchOption":
-        remedy = _remedy(error.option_name, _options(error.ctx), more + _behind_dashes(error.ctx))
+        more += _behind_dashes(error.ctx) + _behind_command(error.ctx)
+        remedy = _remedy(error.option_name, _options(error.ctx), more)
         return f"command line: {command} has no option {_cut(error.option_name)}; {remedy}"
     if kind == "MissingParameter":
         return f"command line: {command} needs {_name(error.param)}; see `{command} --help`"
@@ -65,6 +66,15 @@ def _behind_dashes(ctx: Any) -> str:
     parameters = ctx.command.get_params(ctx) if ctx is not None else []
     taken = (each.metavar for each in parameters if each.param_type_name == "argument")
     return ", and a CALL-ID that begins with - goes behind --" if "CALL-ID" in taken else ""
+
+
+def _behind_command(ctx: Any) -> str:
+    """Where the options of subcommands go, if the option stands before all subcommands."""
+    return (
+        ", and options of a command go behind it"
+        if ctx is not None and hasattr(ctx.command, "commands")
+        else ""
+    )
 
 
 def _name(param: Any) -> str:

@@ -1,6 +1,7 @@
 """`nh health`: one line, and an exit status that scripts can rely on."""
 
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_an_nh_that_answers_no_ping_is_not_well(segment: Segment, tmp_path: Path
     result = health(tmp_path, "--alive")
     assert result.exit_code == 1
     assert "nh.sock: no such socket" in result.stdout
+
+
+def test_an_nh_that_hangs_is_told_with_the_time_that_it_had(
+    segment: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(segment)
+    monkeypatch.setattr("nh.cli.health.ANSWER_S", 0.25)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "nh.sock"))
+        silent.listen()
+        result = health(tmp_path, "--alive")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(
+        "nh answers no ping within 0.25 s: the supervisor is overloaded or hangs;"
+    )
 
 
 def test_an_option_that_cannot_be_used_is_status_2(tmp_path: Path) -> None:

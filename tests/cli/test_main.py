@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -115,6 +116,11 @@ def test_every_command_has_help(command: str) -> None:
             "nh run has no option --log; did you mean --log-areas or --log-format or --log-level?",
         ),
         (["run", "-x"], "nh run has no option -x; `nh run --help` lists all"),
+        (
+            ["--runtime-dir", "x", "calls"],
+            "nh has no option --runtime-dir; `nh --help` lists all, and options of a command go behind it",
+        ),
+        (["--versoin"], "nh has no option --versoin; did you mean --version?"),
         (["run", "--shards"], "--shards needs a value; `--help` says which"),
         (["run", "--takeover=5"], "--takeover takes no value; `--help` says which"),
         (["drain", "5", "6"], "nh drain takes no argument '5 6'; see `nh drain --help`"),
@@ -134,6 +140,22 @@ def test_what_cannot_be_understood_is_one_line_in_nhs_words_and_status_2(
 ) -> None:
     result = CliRunner().invoke(app, words)
     assert (result.exit_code, result.stderr, result.stdout) == (2, f"nh: command line: {message}\n", "")
+
+
+def test_a_file_of_settings_that_may_not_be_read_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nh.toml"
+    file.touch()
+
+    def forbid(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(Path, "open", forbid)
+    result = CliRunner().invoke(app, ["config", "--config", str(file)])
+    assert result.exit_code == 2
+    assert f"{file}: cannot be read: Permission denied" in result.stderr
 
 
 def test_times_may_have_units() -> None:
