@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from nh.address import socket_family
 from nh.calls.media import Endpoint
 from nh.fastpath import bpf
 from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, FlowEntry, pack_flow, pack_key, unpack_counters
@@ -55,7 +56,7 @@ def index_of(namespace: Namespace, interface: str) -> int:
 
 def udp_socket(namespace: Namespace, address: str) -> socket.socket:
     """A UDP socket in the namespace, on a port that is free."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = socket_family(address)
     with namespace.entered():
         bound = socket.socket(family, socket.SOCK_DGRAM)
     bound.settimeout(TIMEOUT_S)

@@ -4,6 +4,7 @@ import itertools
 import socket
 from typing import Any
 
+from nh.address import socket_family
 from tests.netsip.perl_helper import PerlHelperClient
 from tests.sip.sdp import MediaLine, write_sdp
 
@@ -27,7 +28,7 @@ def basic(call: str, cseq: Any = "1", sender: str = ALICE, receiver: str = BOB) 
 
 
 def is_bound(address: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = socket_family(address)
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, port))

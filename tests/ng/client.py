@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from nh.address import socket_family
 from tests.ng.bencode import bdecode, bencode
 from tests.sip.message import new_token
 
@@ -43,7 +44,7 @@ class NgClient:
 
     def __init__(self, address: tuple[str, int], encoding: Encoding = BENCODE) -> None:
         self.encoding = encoding
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        family = socket_family(address[0])
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.settimeout(REPLY_S)
         self._socket.connect(address)

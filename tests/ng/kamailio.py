@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nh.address import socket_family
+from nh.ip_address import host_port
 from tests.sip.message import SipMessage, new_token
 from tools.harness.own_directory import own_directory
 from tools.harness.ports import claim_ports
@@ -134,12 +136,12 @@ def _blocks(document: Path) -> list[str]:
 
 def answers(address: tuple[str, int]) -> bool:
     """Whether an OPTIONS is answered."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    family = socket_family(address[0])
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(1.0)
         sock.connect(address)
         host, port = sock.getsockname()[:2]
-        at, uri = (f"[{host}]" if ":" in host else host), f"sip:{_bracketed(address)}"
+        at, uri = (f"[{host}]" if ":" in host else host), f"sip:{host_port(*address)}"
         headers = [
             ("Via", f"SIP/2.0/UDP {at}:{port};branch=z9hG4bK{new_token()}"),
             ("Max-Forwards", "70"),
@@ -153,8 +155,3 @@ def answers(address: tuple[str, int]) -> bool:
             return SipMessage.parse(sock.recv(65536)).code == 200
         except (TimeoutError, ConnectionRefusedError):
             return False
-
-
-def _bracketed(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from nh.address import socket_family
+from nh.ip_address import host_port
 from tests.calls.rtp import DTMF, rtp_packet
 from tests.ng.client import NgClient
 from tests.ng.ng_call import End, NgCall, talk, with_events
@@ -34,12 +36,12 @@ class Receiver:
     """A proxy's socket for events."""
 
     def __init__(self, address: str) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        family = socket_family(address)
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.settimeout(TIMEOUT_S)
         self.socket.bind((address, 0))
         port = self.socket.getsockname()[1]
-        self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        self.name = host_port(address, port)
 
     def receive(self) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(self.socket.recv(65536))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from nh.address import socket_family
 from nh.calls.interfaces import Interface
 from nh.calls.media import Endpoint, Media, Side
 from nh.commands import EndpointLearning
@@ -34,7 +35,7 @@ def test_local_ports_are_those_of_all_ranges_on_any_address_of_the_relay() -> No
 
 @pytest.mark.parametrize("address", [V4, V6])
 def test_a_ttl_is_sent_and_received(address: str, ipv6: None) -> None:
-    family = socket.AF_INET6 if address == V6 else socket.AF_INET
+    family = socket_family(address)
     with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
         for each in (one, other):
             each.bind((address, 0))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nh.address import socket_family
 from nh.calls.drop import Drop
 from nh.shard.media.sockets.udp_errors import UdpErrors
 from tests.shard.conftest import MakePeer
@@ -64,7 +65,7 @@ def test_where_the_kernel_does_not_say_packets_may_be_lost_at_any_time(
 
 @pytest.mark.parametrize("address", [V4, V6])
 def test_what_a_socket_loses_is_in_the_kernels_counters(address: str, ipv6: None) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = socket_family(address)
     errors = UdpErrors()
     errors.grew()
     with (

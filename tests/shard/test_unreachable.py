@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from nh.address import socket_family
 from nh.calls.media import Endpoint, Side
 from nh.shard.media.sockets.unreachable import queue_errors, read_unreachable
 from tests.shard.conftest import MakePeer
@@ -15,7 +16,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 @pytest.mark.parametrize("address", [V4, V6])
 @pytest.mark.parametrize("connected", [False, True])
 def test_the_queue_names_where_the_packet_was_sent_to(address: str, connected: bool, ipv6: None) -> None:
-    family = socket.AF_INET6 if address == V6 else socket.AF_INET
+    family = socket_family(address)
     with socket.socket(family, socket.SOCK_DGRAM) as closed, socket.socket(family, socket.SOCK_DGRAM) as sock:
         closed.bind((address, 0))
         port = closed.getsockname()[1]

@@ -5,6 +5,7 @@ import itertools
 import socket
 from collections.abc import Callable, Iterable, Sequence
 
+from nh.address import socket_family
 from nh.calls.interfaces import Interface
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelayConfig, RelaySettings
@@ -220,7 +221,7 @@ class RelayTestbed:
 
 def shuts_out(to: Where, address: str) -> bool:
     """Whether strangers from `address` hear nothing at a relay port, no error either."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+    with socket.socket(socket_family(address), socket.SOCK_DGRAM) as stranger:
         stranger.bind((address, 0))
         stranger.connect(to)
         stranger.setblocking(False)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from nh.address import socket_family
+from nh.ip_address import host_port
 from tests.sip.message import (
     Header,
     SipMessage,
@@ -51,7 +53,7 @@ class Phone:
     def __init__(self, user: str, address: str, proxy: tuple[str, int], media: int = 1) -> None:
         self.user = user
         self.proxy = proxy
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        family = socket_family(address)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.bind((address, 0))
         self._socket.settimeout(RECEIVE_S)
@@ -69,7 +71,7 @@ class Phone:
     def uri(self) -> str:
         """Where it is called."""
         host, port = self._socket.getsockname()[:2]
-        return f"sip:{self.user}@[{host}]:{port}" if ":" in host else f"sip:{self.user}@{host}:{port}"
+        return f"sip:{self.user}@{host_port(host, port)}"
 
     @property
     def call_id(self) -> bytes:
@@ -227,7 +229,7 @@ class Phone:
             headers = [header for header in like.headers if header[0].lower() in kept]
             return SipMessage(start, [*headers, ("CSeq", f"{like.cseq} {method}")])
         host, port = self._socket.getsockname()[:2]
-        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        at = host_port(host, port)
         # An ACK carries the number of the INVITE that it acknowledges, which is the last one sent.
         headers = [
             ("Via", f"SIP/2.0/UDP {at};branch=z9hG4bK{new_token()}"),

@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Final
 
 from nh.address import socket_family
+from nh.ip_address import host_port
 from tools.harness.media_peer import RTCP, RTP, open_pair
 from tools.rtp import SAMPLES_PER_PACKET
 
@@ -94,7 +95,7 @@ class Phone:
 
     def _endpoints(self) -> list[str]:
         names = [sock.getsockname()[:2] for sock in self.sockets.values()]
-        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in names]
+        return [host_port(address, port) for address, port in names]
 
     def _packet(self, component: int) -> bytes:
         """12 bytes of header, 8 of the token, and 4 of its number."""
