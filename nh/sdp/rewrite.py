@@ -115,14 +115,16 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
         ValueError: the plan and the SDP differ in number of media.
     """
     edits = Edits(description.lines)
+    # what stays where it is the next time comes before what is written anew each time
+    if plan.mark and plan.mark not in description.marks:
+        edits.insert_after(description.session.last, f"a={MARK}:{plan.mark}".encode())
+    _name_media(edits, description, plan)
     staying = _staying(description, plan)
     pinned = {each.session.first for each in staying.values() if each.own_connection is None}
     shared = {
         session.first: _rewrite_session(edits, session, plan, pinned=session.first in pinned)
         for session in description.sessions
     }
-    if plan.mark and plan.mark not in description.marks:
-        edits.insert_after(description.session.last, f"a={MARK}:{plan.mark}".encode())
     for medium, medium_plan in zip(description.media, plan.media, strict=True):
         if medium_plan is None:
             _pin_connection(edits, medium, shared[medium.session.first])
@@ -130,7 +132,6 @@ def rewrite(description: SessionDescription, plan: RewritePlan) -> bytes:
             _offer_relay(edits, medium, medium_plan, plan)
         else:
             _rewrite_medium(edits, medium, medium_plan, shared[medium.session.first], plan)
-    _name_media(edits, description, plan)
     if plan.text is not PLAIN_TEXT:
         change_text(edits, description, plan.text, plan.mids)
     if plan.hidden:

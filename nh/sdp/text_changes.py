@@ -34,11 +34,12 @@ def change_text(edits: Edits, description: SessionDescription, text: SdpText, mi
 
 
 def hide_media(edits: Edits, description: SessionDescription, hidden: frozenset[int]) -> None:
-    """Leave the sections of media out."""
+    """Leave the sections of media out, but for their blank lines: only behind one may junk stand."""
     for index, medium in enumerate(description.media):
         if index in hidden:
             for line in range(medium.first, medium.last + 1):
-                edits.delete(line)
+                if not description.lines[line].blank:
+                    edits.delete(line)
 
 
 def hold_by_direction(edits: Edits, medium: Medium) -> None:

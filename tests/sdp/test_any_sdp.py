@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.commands import SdpText
+from nh.ice.credentials import IceCredentials
 from nh.ip_address import canonical_address
 from nh.sdp.description import Direction, Medium, SessionDescription
 from nh.sdp.ice import IceAction
@@ -38,6 +39,8 @@ def rewrites(draw: st.DrawFn) -> tuple[bytes, RewritePlan]:
     )
     return body, plan
 
+
+OURS = IceCredentials("ours", "p" * 22)
 
 SAYS_THE_HOLD = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
 """Direction of a medium on hold by its address, by the direction before."""
@@ -143,6 +146,20 @@ def test_the_same_plan_changes_nothing_in_the_result(case: tuple[bytes, RewriteP
     body, plan = case
     once = rewrite(parse(body), plan)
     assert rewrite(parse(once), plan) == once
+
+
+@given(rewrites())
+def test_what_the_relay_adds_of_its_own_stays_where_it_is(case: tuple[bytes, RewritePlan]) -> None:
+    """Its mark, its names of media, and its ICE and keys, which are written anew each time."""
+    body, plan = case
+    media = tuple(
+        each and msgspec.structs.replace(each, credentials=OURS, crypto=(b"a=crypto:1 x y",))
+        for each in plan.media
+    )
+    mids = tuple(f"m{number}" for number in range(len(media)))
+    whole = msgspec.structs.replace(plan, media=media, ice=IceAction.OWN, mark="b7", mids=mids)
+    once = rewrite(parse(body), whole)
+    assert rewrite(parse(once), whole) == once
 
 
 @given(rewrites())

@@ -150,3 +150,21 @@ def test_a_zero_address_of_the_session_is_replaced_for_each_medium() -> None:
 def test_a_medium_that_waits_for_its_candidates_is_not_on_hold() -> None:
     sdp = body("m=audio 9 RTP/AVP 0", "c=IN IP4 0.0.0.0", "a=ice-ufrag:abcd", "a=sendrecv")
     assert "a=sendrecv" in rewritten(sdp, SdpText(zero_address=True))
+
+
+# --- media that are left out ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        ("m=video 4002 RTP/AVP 96", "", "a=sendrecv", "junk", "m=audio 4000 RTP/AVP 0"),
+        ("m=video 4002 RTP/AVP 96", "", "a=sendrecv", "m=audio 4000 RTP/AVP 0", "junk"),
+    ],
+    ids=["behind it", "behind another one"],
+)
+def test_an_sdp_with_junk_can_be_read_without_a_medium_that_is_left_out(media: tuple[str, ...]) -> None:
+    description = parse(body(*media))
+    plan = RewritePlan((None, MediumPlan(RELAY, 5000)), connection=RELAY, hidden=frozenset({0}))
+    after = parse(rewrite(description, plan))
+    assert [(medium.kind, medium.port) for medium in after.media] == [("audio", 5000)]
