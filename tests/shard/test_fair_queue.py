@@ -70,3 +70,22 @@ def test_each_packet_comes_out_once_and_those_of_a_socket_in_their_order(moves: 
         step = queue.take()
         taken.setdefault(step.media_socket, []).append(step.packet)
     assert taken == added
+
+
+def test_floods_of_long_packets_at_many_sockets_take_little_memory() -> None:
+    """Fragments make a packet of 64 KiB; 2,048 of these would take 128 MiB."""
+    queue: FairQueue[str] = FairQueue()
+    longest = bytes(65_507)
+    for number in range(2 * MAX_WAITING):
+        add(queue, f"flooded {number}", longest)
+        add(queue, f"flooded {number}", longest)
+    assert sum(len(queue.take().packet) for _ in range(len(queue))) < 4 * 2**20
+    assert add(queue, "browser", longest), "once they are handled, a long one waits again"
+
+
+def test_long_packets_leave_room_for_others() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(MAX_WAITING):
+        add(queue, f"flooded {number}", bytes(65_507))
+    assert add(queue, "flooded 0")
+    assert add(queue, "browser")

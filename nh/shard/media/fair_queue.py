@@ -12,7 +12,13 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from nh.calls.media import Endpoint
 
 MAX_WAITING: Final = 1024
-"""Packets that wait, without those for which MINIMUM is; each has 1.5 KiB or so."""
+"""Packets that wait, without those for which MINIMUM is; each has 1.5 KiB or so, but for a few long ones."""
+
+LONG_BYTES: Final = 2048
+"""No path of media carries a longer packet whole, and fragments are of up to 64 KiB."""
+
+MAX_BEFORE_LONG: Final = 32
+"""A longer packet than LONG_BYTES waits behind fewer packets than these: so at most as many wait."""
 
 MINIMUM: Final = 2
 """What may wait at a socket in any case: browsers send a ClientHello in two datagrams. There is as much room
@@ -49,9 +55,12 @@ class FairQueue(Generic[SocketT]):
         return self._waiting
 
     def add(self, step: Step[SocketT]) -> bool:
-        """Let a packet wait; returns False if its socket has as many as it may: the packet is lost."""
+        """Let a packet wait; returns False if its socket has as many as it may, or a long one finds others
+        there: the packet is lost."""
         steps = self._by_socket.get(step.media_socket)
         before = 0 if steps is None else len(steps)
+        if len(step.packet) > LONG_BYTES and (before or self._waiting >= MAX_BEFORE_LONG):
+            return False
         in_share = before < (MAX_WAITING - self._waiting) // SHARE
         if not in_share and not (before < MINIMUM and self._waiting < 2 * MAX_WAITING):
             return False
