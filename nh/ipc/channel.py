@@ -16,7 +16,7 @@ from typing import Final
 from nh.errors import ChannelFull
 from nh.ipc.fd_passing import ANCILLARY_BYTES, MAX_FDS, close_all, duplicate, received_fds
 from nh.loop import Loop, TurnReads
-from nh.reasons import reason
+from nh.reasons import SHORTAGES, reason
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,11 @@ KERNEL_BUFFER_BYTES: Final = 1024 * 1024
 RECORDS_A_TURN: Final = 64
 """Most records read before other descriptors get their turn, unless a channel has its own."""
 
-IN_FLIGHT_RETRY_S: Final = 0.01
-"""Delay of a retry after ETOOMANYREFS (too many descriptors in flight), whose end no event shows."""
+NO_ROOM_RETRY_S: Final = 0.01
+"""Delay of a retry after one of NO_ROOM, whose end no event shows."""
+
+NO_ROOM: Final = SHORTAGES | {errno.ETOOMANYREFS}
+"""Errors of a record that can be sent a moment later: no memory, or too many descriptors are in flight."""
 
 OnRecord = Callable[[bytes, list[int]], None]
 """Called with a record and the descriptors that came with it.
@@ -83,7 +86,7 @@ class Channel:
         # one byte longer than a record may be, so that a longer one shows
         self._buffer = bytearray(MAX_MESSAGE_BYTES + 1)
         self._open = True
-        self._too_many_in_flight = False
+        self._no_room = False
         self._reads = TurnReads(loop, most)
         loop.add_reader(sock.fileno(), self._read)
 
@@ -203,7 +206,7 @@ class Channel:
 
     def _send_now(self, record: bytes, fds: Sequence[int]) -> bool:
         """Returns False if the record must wait. Else the kernel took it, or the other side has closed."""
-        self._too_many_in_flight = False
+        self._no_room = False
         try:
             if fds:
                 socket.send_fds(self._sock, (record,), fds)
@@ -212,8 +215,8 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
-            if exc.errno == errno.ETOOMANYREFS:
-                self._too_many_in_flight = True
+            if exc.errno in NO_ROOM:
+                self._no_room = True
                 return False
             # the reader reports a closed end; any other error is a bug
             gone = exc.errno in (errno.EPIPE, errno.ECONNRESET)
@@ -221,12 +224,12 @@ class Channel:
         return True
 
     def _wait_for_room(self) -> None:
-        """Schedule a flush: when writable, or in IN_FLIGHT_RETRY_S after ETOOMANYREFS."""
+        """Schedule a flush: when writable, or in NO_ROOM_RETRY_S after one of NO_ROOM."""
         fd = self._sock.fileno()
-        if self._too_many_in_flight:
+        if self._no_room:
             # the socket stays writable, so writability shows nothing
             self._loop.remove_writer(fd)
-            self._loop.call_later(IN_FLIGHT_RETRY_S, self._flush)
+            self._loop.call_later(NO_ROOM_RETRY_S, self._flush)
         else:
             self._loop.add_writer(fd, self._flush)
 

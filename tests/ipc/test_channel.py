@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from nh.errors import ChannelFull
 from nh.ipc.channel import (
     MAX_MESSAGE_BYTES,
     MAX_QUEUED_BYTES,
+    NO_ROOM,
     RECORDS_A_TURN,
     Channel,
     OnRecord,
@@ -254,6 +256,27 @@ def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, 
     ends.turn_until(lambda: len(ends.heard[1]) == sent)
     assert contents(ends.came[1]) == [number % MAX_FDS for number in range(sent)]
     assert psutil.Process().num_fds() == before + sent
+
+
+@pytest.mark.parametrize("number", sorted(NO_ROOM))
+def test_a_record_that_the_system_has_no_room_for_goes_a_moment_later_and_before_those_behind_it(
+    ends: Participants, files: list[int], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It may have the sockets of calls: the next process of a shard could not restore them."""
+    refusals = [number, number]
+    send = socket.socket.sendmsg
+
+    def refuse(sock: socket.socket, *arguments: Any) -> int:
+        if refusals:
+            raise OSError(refusals.pop(), os.strerror(number))
+        return send(sock, *arguments)
+
+    monkeypatch.setattr(socket.socket, "sendmsg", refuse)
+    ends.near.send(b"sockets", files)
+    ends.near.send(b"restore")
+    ends.turn_until(lambda: len(ends.heard[1]) == 2)
+    assert ends.heard[1] == [b"sockets", b"restore"]
+    assert len(ends.came[1]) == len(files)
 
 
 def test_descriptors_that_are_not_taken_are_closed(files: list[int]) -> None:
