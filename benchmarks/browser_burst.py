@@ -48,7 +48,9 @@ def show(burst: Burst) -> None:
 
 def main() -> None:
     """Read the command line, and measure once."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.browser_burst", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--browsers", type=int, default=1000, help="that come (%(default)s)")
     parser.add_argument("--calls", type=int, default=100, help="plain ones beside them (%(default)s)")
     parser.add_argument("--shards", type=int, default=2, help="of the relay (%(default)s)")

@@ -25,6 +25,7 @@ from benchmarks.peers.interface import Site
 from benchmarks.peers.nh import Nh, shards_needed
 from benchmarks.processes import TreeMeter, own_cpu_s
 from benchmarks.streams import Phones, Stream
+from tools.arguments import whole_number
 from tools.harness.program import running_on
 
 FEW: Final = 100
@@ -83,9 +84,11 @@ def relays(trees: list[str], calls: int, phones: Phones) -> Iterator[list[Measur
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--calls", type=int, default=MANY)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.growth", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--calls", type=whole_number(1), default=MANY)
+    parser.add_argument("--rounds", type=whole_number(1), default=6)
     parser.add_argument("--tree", help="a directory with another checkout of nh, measured in turn")
     options = parser.parse_args()
     trees = [""] + ([options.tree] if options.tree else [])

@@ -29,6 +29,7 @@ from benchmarks.streams import Phones, Stream
 from benchmarks.suite import IDLE_S
 from nh.client import NativeClient
 from nh.shard.recovery.refresh import REFRESH_S
+from tools.arguments import whole_number
 from tools.harness.ports import free_port
 from tools.harness.program import running_on
 from tools.rtpload.command_times import CommandTimes
@@ -97,8 +98,12 @@ def _print(calls: int, idle: dict[str, int], now: dict[str, int]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--calls", type=int, nargs="+", default=[500, 2000], help="numbers, ascending")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--calls", type=whole_number(1), nargs="+", default=[500, 2000], help="numbers, ascending"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--ng", action="store_true", help="by offer and answer; else by Net::SIP's commands")
     how.add_argument("--perl", action="store_true", help="by Perl's client of Net::SIP, as all benchmarks do")

@@ -105,7 +105,11 @@ def measure(name: str) -> Results:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print each goal with what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.one_goal",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("goal", choices=[*PACKETS, *MEASUREMENTS])
     for goal in judge_goals(measure(parser.parse_args(arguments).goal)):
         print(f"{goal.what}: {goal.figure}, goal {goal.limit}: {'met' if goal.met else 'missed'}")

@@ -26,6 +26,7 @@ import psutil
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, TransactionKey
+from tools.arguments import whole_number
 from tools.harness.hosts import LEASE_S, PHONES, VIRTUAL, Host, Hosts, some_hosts
 from tools.harness.keepalived import Keepalived
 from tools.harness.rtp_phone import Phone
@@ -158,10 +159,16 @@ def measure(network: Hosts, calls: int, keepalived: list[Keepalived]) -> None:
 
 def main() -> None:
     """Read the command line, and measure once."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calls", type=int, default=5000, help="calls of the host that dies (%(default)s)")
-    parser.add_argument("--shards", type=int, default=2, help="of each relay (%(default)s)")
-    parser.add_argument("--lease", type=int, default=LEASE_S, help="of the calls, seconds (%(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.promotion", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--calls", type=whole_number(1), default=5000, help="calls of the host that dies (%(default)s)"
+    )
+    parser.add_argument("--shards", type=whole_number(1), default=2, help="of each relay (%(default)s)")
+    parser.add_argument(
+        "--lease", type=whole_number(1), default=LEASE_S, help="of the calls, seconds (%(default)s)"
+    )
     parser.add_argument("--keepalived", action="store_true", help="keepalived moves the address")
     parser.add_argument("--kernel", action="store_true", help="media go through the kernel, not user space")
     options = parser.parse_args()

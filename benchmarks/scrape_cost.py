@@ -23,6 +23,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, BaseCommand, TransactionKey
 from nh.results import Failure, Result
+from tools.arguments import whole_number
 from tools.harness.http import http_client
 from tools.harness.namespaces import namespaces
 from tools.harness.relay import Relay, running_relay
@@ -105,10 +106,10 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--calls", type=whole_number(1), default=10_000)
+    parser.add_argument("--shards", type=whole_number(1), default=2)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a turn")
-    parser.add_argument("--turns", type=int, default=4, help="of each kind")
+    parser.add_argument("--turns", type=whole_number(1), default=4, help="of each kind")
     arguments = parser.parse_args()
     with (
         namespaces(1) as [namespace],

@@ -174,7 +174,11 @@ def measure_here() -> None:
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.srtp_cost",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("--relays", action="store_true", help="nh and rtpengine as processes")
     if parser.parse_args().relays:
         measure_relays()

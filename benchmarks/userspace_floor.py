@@ -26,6 +26,7 @@ from benchmarks.results import Results
 from benchmarks.suite import Plan, Suite
 from nh.calls.settings import RelaySettings
 from nh.errors import ConfigError
+from tools.arguments import whole_number
 from tools.rtpload.report.files import check_file
 
 
@@ -48,11 +49,15 @@ def report(results: Results) -> None:
 
 def main() -> None:
     """Measure, print, and write the readings if a file is given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--streams", type=int, default=500, help="directions; two make a call")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.userspace_floor",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--streams", type=whole_number(2), default=500, help="directions; two make a call")
     parser.add_argument("--rate", type=float, default=20_000, help="packets a second, all streams together")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=whole_number(1), default=7)
     parser.add_argument(
         "--coalesce-s",
         type=float,

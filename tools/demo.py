@@ -26,8 +26,8 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError
+from tools.arguments import port_range, whole_number
 from tools.harness import HarnessError
-from tools.harness.ports import parse_min_max
 from tools.harness.relay import running_relay
 from tools.harness.rtp_phone import Phone
 from tools.rtp import PACKET_S
@@ -178,21 +178,23 @@ def run(number_of_calls: int, seconds: float, shards: int, ports: int | range, c
 def main() -> int:
     """The program; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
-    parser.add_argument("--calls", type=int, default=20, help="calls at once, 1 to 500 (default: 20)")
+    parser.add_argument(
+        "--calls", type=whole_number(1, 500), default=20, help="calls at once, 1 to 500 (default: 20)"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="how long they last (default: 5)")
-    parser.add_argument("--shards", type=int, default=0, help="shard processes (default: one for each CPU)")
-    parser.add_argument("--ports", metavar="MIN-MAX", help="the relay's media ports (default: free ones)")
+    parser.add_argument(
+        "--shards", type=whole_number(0), default=0, help="shard processes (default: one for each CPU)"
+    )
+    parser.add_argument(
+        "--ports", type=port_range, metavar="MIN-MAX", help="the relay's media ports (default: free ones)"
+    )
     arguments = parser.parse_args()
-    if not 1 <= arguments.calls <= 500:
-        parser.error(f"--calls {arguments.calls} is not in 1..500")
     if not 0 < arguments.seconds <= 600:
         parser.error(f"--seconds {arguments.seconds} is not in 0..600")
     console = Console()
     try:
         # four times as many ports as it needs: each shard has a slice, and calls fall where they fall
-        ports = 4 * SOCKETS_PER_CALL * arguments.calls
-        if arguments.ports:
-            ports = parse_min_max(arguments.ports)
+        ports = arguments.ports or 4 * SOCKETS_PER_CALL * arguments.calls
         lost = run(arguments.calls, arguments.seconds, arguments.shards, ports, console)
     except (HarnessError, NhError) as exc:
         print(f"demo: {exc}", file=sys.stderr)

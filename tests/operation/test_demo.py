@@ -28,4 +28,4 @@ def test_the_demo_loses_no_packet() -> None:
 def test_the_demo_refuses_what_it_cannot_do() -> None:
     result = demo("--calls", "0")
     assert result.returncode == 2
-    assert "--calls 0" in result.stderr
+    assert "argument --calls: '0' is not a whole number from 1 to 500" in result.stderr

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from nh.config.interfaces import parse_ports
 from nh.supervisor.host.port_claim import others_claims
 from tools.harness.waiting import eventually
 
@@ -47,12 +46,6 @@ def claim_ports(count: int) -> Iterator[range]:
 def min_max(ports: range) -> str:
     """Ports as settings of nh have them: MIN-MAX."""
     return f"{ports[0]}-{ports[-1]}"
-
-
-def parse_min_max(text: str) -> range:
-    """The ports of a setting such as 20000-20399. Raises ConfigError."""
-    low, high = parse_ports(text, "ports")
-    return range(low, high + 1)
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nh.errors import ConfigError
+from tools.arguments import port_range, whole_number
 from tools.rtpload.report.files import check_file, write_file
 from tools.soak.soak import UNEXPECTED, Plan, Soak
 from tools.soak.subjects import Kind
@@ -86,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
     parser.add_argument("--seed", type=int, help="of all chance, to repeat a soak (default: any; it is told)")
     parser.add_argument("--kernel", action="store_true", help="media through the kernel, on loopback")
-    parser.add_argument("--shards", type=int, default=2, help="shard processes (default: 2)")
-    parser.add_argument("--calls", type=int, default=100, help="calls at once (default: 100)")
+    parser.add_argument("--shards", type=whole_number(1), default=2, help="shard processes (default: 2)")
+    parser.add_argument("--calls", type=whole_number(1), default=100, help="calls at once (default: 100)")
     parser.add_argument("--call-s", type=float, default=20.0, help="mean length of a call (default: 20)")
     parser.add_argument("--pause-s", type=float, default=8.0, help="mean time between faults (default: 8)")
     parser.add_argument(
@@ -97,7 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault", action="append", metavar="FAULT", help=f"only this one; repeatable:\n{names}"
     )
-    parser.add_argument("--ports", help="media ports of the relay, MIN-MAX (default: some that are free)")
+    parser.add_argument(
+        "--ports",
+        type=port_range,
+        metavar="MIN-MAX",
+        help="media ports of the relay (default: some that are free)",
+    )
     parser.add_argument(
         "--patience-s",
         type=float,

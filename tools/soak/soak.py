@@ -15,7 +15,7 @@ from nh.errors import NhError
 from tools.harness import HarnessError
 from tools.harness.deployment import Deployment
 from tools.harness.hosts import some_hosts
-from tools.harness.ports import claim_ports, free_port, parse_min_max
+from tools.harness.ports import claim_ports, free_port
 from tools.harness.relay import Place
 from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress
@@ -60,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         pause_s: mean time between two faults, seconds.
         kinds: what faults there are.
         hosts: two hosts in network namespaces, and faults of hosts.
-        ports: media ports of the relay, MIN-MAX; None: some that are free, or those of the two hosts.
+        ports: media ports of the relay; None: some that are free, or those of the two hosts.
         patience_s: how much longer gaps and starts may be than promised, as the host has other things to do.
     """
 
@@ -73,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pause_s: float
     kinds: tuple[Kind, ...]
     hosts: bool = False
-    ports: str | None = None
+    ports: range | None = None
     patience_s: float = 0.0
 
 
@@ -144,7 +144,7 @@ class Soak:
             if plan.ports is None:
                 ports = stack.enter_context(claim_ports(PORTS_PER_CALL * plan.calls))
             else:
-                ports = parse_min_max(plan.ports)
+                ports = plan.ports
             place = Place(self._directory / "run", ports, free_port())
             deployment = Deployment(place, settings, shards=plan.shards, nice=RELAY_NICE)
             yield OneRelay(stack.enter_context(contextlib.closing(deployment)))
