@@ -45,13 +45,16 @@ class Clock:
 
 
 def patient_follower(group: Group, holder: str = "relay-2") -> Any:
-    follower = group.follower(holder)
-    follower._clock = Clock()
-    return follower
+    return group.follower(holder, clock=Clock())
 
 
-def in_ten_seconds() -> float:
-    return time.monotonic() + 10.0
+class SetClock:
+    """The monotonic clock, `ahead_s` seconds later."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
 
 
 EVENTS = st.one_of(
@@ -135,7 +138,8 @@ def test_changes_are_known_without_reading_the_other_calls(
 
 
 def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them(group: Group) -> None:
-    relay, follower = group.engine("relay-1"), group.follower("relay-2")
+    clock = SetClock()
+    relay, follower = group.engine("relay-1"), group.follower("relay-2", clock=clock)
     relay.open()
     relay.write({b"a": call(b"a")})
     follower.poll()
@@ -146,7 +150,7 @@ def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them
     relay.close()
     assert relay.open() == []
     relay.write({b"a": call(b"a"), b"b": call(b"b")})
-    follower._clock = in_ten_seconds
+    clock.ahead_s = 10.0
     assert not follower.is_free(follower.poll())
     assert warm(follower) == group.contents()
     relay.close()
@@ -155,13 +159,14 @@ def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them
 
 
 def test_a_standby_has_the_calls_that_a_server_lost_together_with_their_relay(group: Group) -> None:
-    relay, follower = group.engine("relay-1"), group.follower("relay-2")
+    clock = SetClock()
+    relay, follower = group.engine("relay-1"), group.follower("relay-2", clock=clock)
     relay.open()
     relay.write({b"a": call(b"a"), b"b": call(b"b")})
     follower.poll()
     group.remove()
     assert not follower.is_free(follower.poll())
-    follower._clock = in_ten_seconds
+    clock.ahead_s = 10.0
     assert follower.is_free(follower.poll())
     writer = StoreWriter(group.engine("relay-2", follower=follower))
     assert {each.call_id for each in writer.calls} == {b"a", b"b"}
@@ -486,9 +491,10 @@ def test_a_standby_that_has_taken_the_calls_is_no_standby_of_its_own(group: Grou
 
 
 def test_a_standby_with_another_key_says_so_from_the_start_and_never_gets_the_calls(group: Group) -> None:
+    clock = SetClock()
     relay = group.engine("relay-1", key_check="one")
     relay.open()
-    follower = group.follower("standby", key_check="two")
+    follower = group.follower("standby", key_check="two", clock=clock)
     assert "encrypted with another key" in follower.obstacle(follower.poll())
     relay.write({b"a": call(b"a")})
     follower.poll()
@@ -500,7 +506,7 @@ def test_a_standby_with_another_key_says_so_from_the_start_and_never_gets_the_ca
     with pytest.raises(StoreRefused, match="encrypted with another key"):
         group.engine("standby", follower=follower, force=True, key_check="two").open()
     group.remove()
-    follower._clock = in_ten_seconds
+    clock.ahead_s = 10.0
     assert not follower.is_free(follower.poll()), "its copy is of no use, even if no other is left"
     follower.close()
 

@@ -1,6 +1,7 @@
 """A group of calls on a Valkey server, as tests see it: from outside."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nh.supervisor.store.valkey.record import decode
@@ -42,12 +43,18 @@ class Group:
         return ValkeyEngine(target, holder, follower=follower, force=force, key_check=key_check)
 
     def follower(
-        self, holder: str = "relay-2", *, options: str = "", account: str = "", key_check: str = ""
+        self,
+        holder: str = "relay-2",
+        *,
+        options: str = "",
+        account: str = "",
+        key_check: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> "Follower":
         """A new follower of it, as a standby has one."""
         from nh.supervisor.store.valkey.follower import Follower  # noqa: PLC0415  as above
 
-        return Follower(self._target(account, options), holder, key_check=key_check)
+        return Follower(self._target(account, options), holder, key_check=key_check, clock=clock)
 
     def _target(self, account: str, options: str) -> ValkeyTarget:
         return parse_url("valkey", account + self.location + options)
