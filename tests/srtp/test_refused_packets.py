@@ -163,3 +163,9 @@ def test_a_key_of_another_length_is_an_error() -> None:
     suite = SUITES["AEAD_AES_128_GCM"]
     with pytest.raises(ValueError, match="a key of AEAD_AES_128_GCM has 16 bytes and a salt of 12"):
         MasterKey(suite, bytes(16), bytes(14))
+
+
+def test_a_packet_may_end_with_the_header_of_its_extension() -> None:
+    """It has neither words of the extension nor a payload, and is whole (RFC 3550 5.3.1)."""
+    packet = b"\x90" + bytes(11) + b"\xbe\xde\0\0"
+    assert direction.header_bytes(memoryview(packet), len(packet)) == len(packet)

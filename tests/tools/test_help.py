@@ -1,6 +1,7 @@
 """`--help` of each tool and benchmark says what it does, and does nothing."""
 
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -27,8 +28,14 @@ def test_help_says_what_a_program_does(
     monkeypatch.setattr("tools.ending.end_in_order", lambda: None)  # this process ends as pytest wants it
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+    finally:
+        signal.signal(
+            signal.SIGINT, before
+        )  # one that ignores it would have children of later tests ignore it
     assert not ended.value.code
     assert "usage: " in capsys.readouterr().out.lower()
     assert list(tmp_path.iterdir()) == []
