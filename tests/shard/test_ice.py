@@ -7,9 +7,10 @@ from nh.commands import BundleOptions, IceHandling, ShowCall
 from nh.ice.agent import CheckResult
 from nh.results import CallDetail
 from nh.verdict import judge_call
+from tests.calls.rtp import rtp_packet
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places
+from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places, streams
 from tests.shard.secure_calls import IceCall
 from tests.shard.testbed import PACKET
 from tests.sip.sdp import MediaLine, read_sdp
@@ -459,20 +460,56 @@ def test_a_fax_and_the_audio_after_it_have_the_candidates_of_the_audio_before(
         fax.faxes_both_ways() if is_fax else call.goes_both_ways()
 
 
-def test_a_fax_is_relayed_with_ice_that_passes_through(testbed: NgTestbed, make_peer: MakePeer) -> None:
-    ends = {name: IcePhone(make_peer(), name.decode()) for name in (b"alice", b"bob")}
+class PassingIceCall:
+    """A call between two phones whose ICE passes through; Alice offers."""
 
-    def sdp_of(name: bytes, kind: str, proto: str) -> list[MediaLine]:
-        return [line(ends[name].peer, *ends[name].attributes, kind=kind, proto=proto)]
+    def __init__(self, testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
+        self.testbed = testbed
+        self.alice, self.bob = alice, bob
+        self._phones = [IcePhone(alice, "alice"), IcePhone(bob, "bob")]
+        self.ports = self.agree()
 
-    def agree(kind: str = "audio", proto: str = "RTP/AVP") -> list[tuple[str, int]]:
-        offer = testbed.offer(sdp_of(b"alice", kind, proto), to=b"bob")
-        return [*places(offer), *places(testbed.answer(sdp_of(b"bob", kind, proto)))]
+    def agree(self, *, fax: bool = False) -> list[tuple[str, int]]:
+        """Where Bob, then Alice is told to send now."""
+        kind, proto = ("image", "udptl") if fax else ("audio", "RTP/AVP")
+        alice, bob = [[line(each.peer, *each.attributes, kind=kind, proto=proto)] for each in self._phones]
+        return [*places(self.testbed.offer(alice, to=b"bob")), *places(self.testbed.answer(bob))]
 
-    before = agree()
-    assert agree("image", "udptl") == before
-    testbed.passes(ends[b"alice"].peer, before[1], ends[b"bob"].peer, RTP, FAX)
-    assert agree() == before
+    def passes(self, payload: bytes) -> None:
+        """A packet goes both ways."""
+        to_alice, to_bob = self.ports
+        self.testbed.passes(self.alice, to_bob, self.bob, RTP, payload)
+        self.testbed.passes(self.bob, to_alice, self.alice, RTP, payload)
+
+
+def test_a_fax_is_relayed_with_ice_that_passes_through(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = PassingIceCall(testbed, alice, bob)
+    assert call.agree(fax=True) == call.ports
+    call.passes(FAX)
+    assert call.agree() == call.ports
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_rtp_is_measured_before_and_after_a_fax_and_the_fax_is_not(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, restored: bool
+) -> None:
+    """In either path: a flow in the kernel goes on at the same sockets."""
+    call = PassingIceCall(testbed, alice, bob)
+    for number in range(3):
+        call.passes(rtp_packet(number))
+    call.agree(fax=True)
+    for number in range(3):
+        call.passes(b"\x80" + bytes([number]) + b"\5sent as a fax")  # RTP, by its first byte
+    if restored:
+        testbed.restore()
+    call.agree()
+    for number in range(3, 6):
+        call.passes(rtp_packet(number))
+    for tag in (b"alice", b"bob"):
+        (stream,) = streams(testbed.query(), tag)[0].rtp
+        assert (stream.packets, stream.lost) == (6, 0)
 
 
 @pytest.mark.parametrize("offerer", [b"alice", b"bob"], ids=["with ICE", "without"])

@@ -79,6 +79,10 @@ class KernelFlow:
         """See Offload."""
         return self._packets, self._bytes
 
+    def fits(self, leg: Leg) -> bool:
+        """Whether it can go on for a leg: its own, as long as that stays RTP, or stays something else."""
+        return leg is self.leg and (leg.payload_types is None) is (self._meter is None)
+
     def change(self, entry: layout.FlowEntry) -> None:
         """Replace the entry, except its counter index.
 

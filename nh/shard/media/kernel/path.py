@@ -137,7 +137,7 @@ class KernelPath:
             self._move(self._moving, media_socket)
         flow = _flow_of(media_socket)
         entry = self._entry_for(media_socket)
-        if flow is not None and (isinstance(entry, str) or flow.leg is not media_socket.legs[0]):
+        if flow is not None and (isinstance(entry, str) or not flow.fits(media_socket.legs[0])):
             self._end(media_socket, flow)
             flow = None
         why = entry if isinstance(entry, str) else self._carry_out(media_socket, flow, entry)
