@@ -15,8 +15,10 @@ from nh.errors import NhError
 from nh.results import CallDetail, CallRecord
 from nh.shard.observers.recorder import Recorder
 from nh.verdict import State, judge_call
+from tests.calls.rtp import rtp_packet
+from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg
-from tests.shard.ng_testbed import CALL, NgTestbed, line
+from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.sip.sdp import MediaLine
 from tools.harness.media_peer import MediaPeer
 
@@ -163,6 +165,30 @@ def test_a_record_says_who_ended_the_call_and_what_each_leg_received(
     assert session.pairs[0].from_.streams[0].encoding == "PCMU"
     assert [event.event for event in record.events][-3:] == ["delete", "session_ended", "ended"]
     assert calls.recorder.take(CALL) == b"", "a record comes once"
+
+
+def test_a_record_has_the_audio_before_a_fax_with_ice_and_the_audio_after_it(
+    calls: Recorded, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Each is a session of its own, although all are at the same ports."""
+    ice = IcePhone(alice).attributes
+
+    def talk(payload: bytes, kind: str = "audio", proto: str = "RTP/AVP") -> None:
+        from_alice, from_bob = [[line(each, *ice, kind=kind, proto=proto)] for each in (alice, bob)]
+        to_bob, to_alice = calls.ng.offer(from_alice, to=b"bob"), calls.ng.answer(from_bob)
+        for sender, to, receiver in ((alice, to_alice, bob), (bob, to_bob, alice)):
+            calls.ng.passes(sender, places(to)[0], receiver, payload=payload)
+
+    talk(rtp_packet(1))
+    talk(b"\0\1\5fax\0\0", "image", "udptl")
+    talk(rtp_packet(2))
+    calls.ng.delete()
+    sessions = [
+        [(leg.packets, sum(stream.packets for stream in leg.streams)) for leg in (pair.from_, pair.to)]
+        for session in calls.record().sessions
+        for pair in session.pairs[:1]
+    ]
+    assert sorted(sessions) == [[(1, 0), (1, 0)], [(1, 1), (1, 1)], [(1, 1), (1, 1)]]
 
 
 def test_a_verdict_is_made_of_a_record_as_of_a_call(

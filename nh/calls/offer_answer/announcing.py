@@ -100,6 +100,23 @@ class Announcer:
                 if session.secure():
                     self._resources.refresh_session(session)
 
+    def end_changed(self, party: Party, answered: Sequence[MediumRequest], *, now: float) -> None:
+        """End the sessions of media that become a fax, or audio again, at the same sockets.
+
+        A session is of one kind, as its statistics are. The next one knows where its ends are.
+
+        Args:
+            party: whose offer changes them.
+            answered: what the media of the answer request.
+            now: monotonic seconds.
+        """
+        for index, media in party.holds.items():
+            group = party.find_group(index)
+            accepted = index < len(answered) and answered[index].media is not None
+            if accepted and group is not None and group.medium.rtp is not media.rtp:
+                for dialog in self._participants.dialogs_of(party):
+                    dialog.end_changed(self._resources, index, now=now)
+
     def apply_holds(self, party: Party, *, now: float) -> None:
         """Put on hold, or change to a fax, what an offer of the party announced so; it has been answered."""
         holds, party.holds = party.holds, NO_HOLDS

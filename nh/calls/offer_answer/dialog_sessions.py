@@ -146,6 +146,13 @@ class DialogSessions:
         if session is not None:
             self._replace(resources, index, session, now=now)
 
+    def end_changed(self, resources: CallResources, index: int, *, now: float) -> None:
+        """Stop the session of medium `index`: an answer has media of another kind at its sockets."""
+        session = self._leave(index)
+        if session is not None:
+            session.set_replaced(now)
+            self._stop(resources, index, session, now=now)
+
     def discard(self, resources: CallResources, index: int, *, now: float) -> None:
         """Stop the session of medium `index` now."""
         session = self._take_out(index)

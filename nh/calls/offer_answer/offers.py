@@ -209,6 +209,7 @@ class Offers:
         of_offerer, of_answerer = agreement.bundles
         offerer = share_transports(self.participants, announcer, dialog, offerer, of_answerer, now=now)
         announcer.apply_security(offerer, of_offerer)
+        announcer.end_changed(offerer, requests, now=now)
         announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
         announcer.apply_holds(offerer, now=now)
         self._commit(dialog, now=now)
