@@ -357,12 +357,27 @@ def test_a_kill_while_files_are_exchanged_mixes_no_two_databases_where_the_clock
         assert log.with_name(log.name.removesuffix("-wal")).read_text() == "calls"
 
 
-def test_a_quarantined_file_with_a_name_of_its_own_is_left_alone(path: Path) -> None:
-    own = path.with_name(path.name + ".quarantine-for-the-vendor")
-    own.mkdir()
+def test_a_file_that_an_operator_has_named_is_left_alone(path: Path) -> None:
+    own = [path.with_name(f"{path.name}.quarantine-{name}") for name in ("", "2026", "ask-the-vendor", "z")]
+    for each in own:
+        each.write_text("evidence")
     path.write_text("no store")
     SqliteEngine(path, OWNER).quarantine([])
-    assert len(quarantined(path)) == 2
+    assert [each.read_text() for each in own] == ["evidence"] * 4
+    assert len(quarantined(path)) == len(own) + 1
+
+
+def test_a_kill_while_files_are_exchanged_mixes_none_with_a_file_that_an_operator_has_named(
+    path: Path,
+) -> None:
+    own = path.with_name(path.name + ".quarantine-for-the-vendor")
+    for each in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + ".new"), own):
+        each.write_text(each.name)
+    with contextlib.suppress(Killed), Files(1).counted():
+        exchange_files(path)
+    finish_exchange(path)
+    assert not own.with_name(own.name + "-wal").exists(), "it had no log"
+    assert path.read_text() == path.name + ".new"
 
 
 def test_only_the_newest_stay_quarantined(path: Path) -> None:

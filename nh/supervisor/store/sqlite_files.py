@@ -15,7 +15,6 @@ QUARANTINED: Final = 3
 SIDES: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite may keep beside a database; without them the database has lost its latest changes."""
 
-
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 """When a database was quarantined, in its name; see datetime.strftime()."""
 
@@ -89,7 +88,7 @@ def finish_exchange(path: Path) -> None:
     if os.path.lexists(path) or not quarantined:
         remove_files(new_path(path))
     else:
-        _exchange_rest(path, max(quarantined))
+        _exchange_rest(path, max(quarantined, key=quarantined.__getitem__))
 
 
 def _exchange_rest(path: Path, quarantined: Path) -> None:
@@ -106,17 +105,25 @@ def _rename_if_there(old: Path, new: Path) -> None:
 
 def _next_quarantined(path: Path) -> Path:
     """A name behind all that are there, also if the clock was set back: finish_exchange() takes the last."""
-    stem = f"{path.name}.quarantine-"
     now = datetime.datetime.now(datetime.UTC)
-    for each in _quarantined(path):
-        with contextlib.suppress(ValueError, OverflowError):  # an operator may have named it
-            time = datetime.datetime.strptime(each.name.removeprefix(stem), _TIME)
-            now = max(now, time.replace(tzinfo=datetime.UTC) + datetime.timedelta(microseconds=1))
-    return path.with_name(stem + now.strftime(_TIME))
+    for time in _quarantined(path).values():
+        with contextlib.suppress(OverflowError):
+            now = max(now, time + datetime.timedelta(microseconds=1))
+    return path.with_name(_stem(path) + now.strftime(_TIME))
 
 
-def _quarantined(path: Path) -> list[Path]:
-    return [each for each in path.parent.glob(f"{path.name}.quarantine-*") if not each.name.endswith(SIDES)]
+def _quarantined(path: Path) -> dict[Path, datetime.datetime]:
+    """When each database was quarantined. A file that an operator has named is none of them."""
+    found = {}
+    for each in path.parent.glob(f"{_stem(path)}*"):
+        with contextlib.suppress(ValueError):
+            time = datetime.datetime.strptime(each.name.removeprefix(_stem(path)), _TIME)
+            found[each] = time.replace(tzinfo=datetime.UTC)
+    return found
+
+
+def _stem(path: Path) -> str:
+    return f"{path.name}.quarantine-"
 
 
 def _remove_oldest_quarantined(path: Path) -> None:
