@@ -234,9 +234,12 @@ class Medium(Section, frozen=True):
     def held(self) -> bool:
         """Whether its c= address, 0.0.0.0 or ::, puts it on hold (RFC 3264 8.4).
 
-        With ICE these addresses and port 9 mean that no address is known yet (RFC 8840 4.1.1).
+        With ICE these addresses and port 9 mean that no address is known yet (RFC 8840 4.1.1). A medium with
+        a=bundle-only has no address of its own (RFC 9143 6).
         """
-        return self.connection in UNSPECIFIED and not (self.ice and self.port == _DISCARD)
+        if self.connection not in UNSPECIFIED or (self.ice and self.port == _DISCARD):
+            return False
+        return self.port != 0 or self.rejected
 
     @property
     def rtcp_mux(self) -> bool:

@@ -170,6 +170,13 @@ def test_a_zero_address_with_ice_is_a_hold_unless_no_address_is_known_yet(port: 
     assert parse(body).media[0].held is held
 
 
+@pytest.mark.parametrize("ice", [b"", b"\r\na=ice-ufrag:abcd"])
+def test_a_zero_address_without_a_port_of_its_own_is_no_hold(ice: bytes) -> None:
+    """A browser says so of a=bundle-only (RFC 8829 5.2.1): its address is that of the bundle."""
+    body = b"v=0\r\nm=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\na=bundle-only" + ice
+    assert not parse(body).media[0].held
+
+
 def test_odd_white_space_is_read() -> None:
     description = parse(samples.ODD_WHITE_SPACE)
     (audio,) = description.media

@@ -25,8 +25,9 @@ from tests.shard.bundled_call import (
     plain_sdp,
 )
 from tests.shard.conftest import MakePeer
-from tests.shard.ng_testbed import CALL, NgTestbed, Savings, places
+from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places
 from tests.shard.offering_ends import FINGERPRINT
+from tests.shard.testbed import V4
 from tests.sip.sdp import MediaLine, write_sdp
 from tests.srtp.phone import SrtpPhone
 from tests.webrtc.bundle_phone import (
@@ -172,6 +173,21 @@ def test_a_bundle_only_medium_says_nothing_of_its_transport(ng: NgTestbed, plain
         transport
     )
     assert not [each for each in video.attributes if each.startswith(transport)]
+
+
+@pytest.mark.parametrize("ice", [(), ("ice-ufrag:abcd", "ice-pwd:abcdefghijklmnopqrstuv")], ids=["", "ICE"])
+def test_a_bundle_only_medium_at_a_zero_address_is_not_on_hold(
+    ng: NgTestbed, alice: MediaPeer, ice: tuple[str, ...]
+) -> None:
+    """So browsers offer it (RFC 8829 5.2.1); the plain end has a port for it, and may send."""
+    audio = line(alice, "rtcp-mux", "mid:a", *ice)
+    video = MediaLine("0.0.0.0", 0, "video", attributes=("rtcp-mux", "mid:v", "bundle-only", *ice))
+    sdp = write_sdp([audio, video]).replace("m=audio", "a=group:BUNDLE a v\r\nm=audio")
+    sdp = sdp.replace("m=video 0 RTP/AVP 0", "m=video 0 RTP/AVP 96")
+    offer = ng.offer(sdp.encode(), bundle=ACCEPT, ice=IceHandling.REMOVE)
+    for medium in media_of(offer):
+        assert medium.address == V4 and medium.port
+        assert "sendonly" not in medium.attributes
 
 
 def crypto_of(phone: SrtpPhone) -> str:
