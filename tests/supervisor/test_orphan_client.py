@@ -19,13 +19,22 @@ from nh.calls.snapshots.version import VERSION
 from nh.errors import NotNow
 from nh.ipc.backup_messages import SaveCall
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_messages import CallSockets, HandedOver, Hello, UnconfirmedRecord, encode
+from nh.ipc.handover_messages import (
+    CallSockets,
+    Exit,
+    HandedOver,
+    Hello,
+    Transfer,
+    UnconfirmedRecord,
+    encode,
+)
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.orphans import client as orphan_client
 from nh.supervisor.orphans import find as orphan_search
 from nh.supervisor.orphans.client import HandoverFailed, OrphanClient
 from nh.supervisor.orphans.find import find_orphans
+from tests.supervisor.scripted_shard import ScriptedShard
 
 PID = 4711
 HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)
@@ -271,3 +280,32 @@ def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
 def test_what_cannot_be_removed_of_a_shard_that_is_gone_hinders_no_start(tmp_path: Path) -> None:
     (tmp_path / "shard-1-abc.sock").mkdir()
     assert find_orphans(tmp_path) == []
+
+
+def test_an_orphan_is_asked_and_dismissed_a_moment_later_where_the_system_has_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be killed with its calls, or relay them beside the shard that has restored them."""
+    shard = ScriptedShard(0, 1, {b"a": b"snapshot"})
+    refusals = 0
+    send = socket.socket.send
+
+    def refuse_each_first(sock: socket.socket, record: bytes) -> int:
+        nonlocal refusals
+        refusals += 1
+        if refusals % 2:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return send(sock, record)
+
+    monkeypatch.setattr(socket.socket, "send", refuse_each_first)
+    found: dict[bytes, bytes] = {}
+
+    def take(call_id: bytes, snapshot: bytes, sockets: list[tuple[Endpoint, int]]) -> None:
+        found[call_id] = snapshot
+        close_all([fd for _, fd in sockets])
+
+    with contextlib.closing(shard):
+        shard.orphan.transfer(take)
+        shard.orphan.dismiss()
+        assert found == {b"a": b"snapshot"}
+        assert shard.told() == [Transfer, Exit]

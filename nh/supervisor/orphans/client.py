@@ -34,6 +34,7 @@ from nh.ipc.handover_messages import (
 from nh.reasons import reason
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
+from nh.supervisor.host.room import when_there_is_room
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class OrphanClient:
 
     def _send(self, message: ToOld) -> None:
         try:
-            self._sock.send(encode(message))
+            when_there_is_room(lambda: self._sock.send(encode(message)), ANSWER_S)
         except OSError as exc:
             raise HandoverFailed(reason(exc)) from exc
 
