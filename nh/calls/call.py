@@ -25,7 +25,7 @@ class Call:
         created: monotonic seconds.
         next_expiry: monotonic seconds before which nothing of the call can expire. Packets only postpone
             expiry; each command resets this.
-        transactions: those of Net::SIP's model; None in a call of ng's.
+        transactions: those of Net::SIP's model; None if there is none, as in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
         journal: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
@@ -63,9 +63,7 @@ class Call:
     @property
     def is_empty(self) -> bool:
         """Whether the call has no sockets left."""
-        return (self.transactions is None or self.transactions.is_empty) and (
-            self.offers is None or self.offers.is_empty
-        )
+        return self.transactions is None and (self.offers is None or self.offers.is_empty)
 
     @property
     def sessions(self) -> Iterator[tuple[int, Session]]:
@@ -136,6 +134,7 @@ class Call:
         """End all sessions and close all sockets; returns the sessions."""
         resources = self.resources
         closed = [] if self.transactions is None else self.transactions.close(resources, now=now)
+        self.transactions = None
         if self.offers is not None:
             offset_s = self._shared.wall_offset_s
             closed += [each.info(self.call_id, 0, wall_offset_s=offset_s) for each in self.offers.running]
@@ -152,6 +151,8 @@ class Call:
         next_times: list[float] = []
         if self.transactions is not None:
             next_times.append(self.transactions.expire(self.resources, now=now))
+            if self.transactions.is_empty:
+                self.transactions = None
         if self.offers is not None:
             self.offers.expire(now=now)
             next_times.append(self.offers.next_expiry(now=now))

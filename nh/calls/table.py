@@ -98,12 +98,18 @@ class CallTable:
     ) -> tuple[RelayMedia, ...]:
         """Open the relay's ports for an SDP; see CallTransactions.allocate().
 
+        A retransmission gets the ports of the first time, whatever its media are.
+
         Raises:
             Draining: the call is new and the table drains.
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        transactions = call.transactions or CallTransactions()
+        transactions = call.transactions
+        if transactions is None:
+            transactions = CallTransactions()
+        elif (group := transactions.find_group(id_from, id_to, cseq, side)) is not None:
+            return group.relay_media
         relay_media = transactions.allocate(
             call.resources,
             id_from=id_from,
@@ -225,6 +231,8 @@ class CallTable:
             )
         else:
             closed = transactions.close_between(call.resources, id_from=id_from, id_to=id_to, now=now)
+        if transactions.is_empty:
+            call.transactions = None
         call.expect_expiry(now=now)
         self._forget_if_empty(call)
         return closed

@@ -12,6 +12,7 @@ from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources
 from nh.calls.session import Session, SessionInfo
+from nh.calls.sockets.group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
@@ -46,6 +47,11 @@ class CallTransactions:
         """The transaction of one request."""
         return next((t for t in self.members if t.cseq == cseq and t.id_from == id_from), None)
 
+    def find_group(self, id_from: bytes, id_to: bytes, cseq: int, side: Side) -> SocketGroup | None:
+        """The sockets that an SDP has from its first allocate()."""
+        transaction = self.find(id_from, cseq)
+        return None if transaction is None else transaction.find_group(side, id_to)
+
     def allocate(
         self,
         resources: CallResources,
@@ -58,9 +64,7 @@ class CallTransactions:
         media: tuple[Media, ...],
         now: float,
     ) -> tuple[RelayMedia, ...]:
-        """Open the relay's ports for an SDP.
-
-        A retransmission gets the ports of the first time, whatever its media are.
+        """Open the relay's ports for an SDP that has none (see find_group()).
 
         Args:
             resources: the call's.
@@ -82,20 +86,18 @@ class CallTransactions:
         known = self.find(id_from, cseq)
         if known is None:
             self._refuse_older(id_from, cseq)
+        self._refuse_too_many()
+        group = resources.open_group(
+            group_id=id_from if side is Side.FROM else id_to,
+            side=side,
+            address=address,
+            media=[interned(medium) for medium in media],
+            now=now,
+        )
         transaction = known or Transaction(id_from, cseq)
-        group = transaction.find_group(side, id_to)
-        if group is None:
-            self._refuse_too_many()
-            group = resources.open_group(
-                group_id=id_from if side is Side.FROM else id_to,
-                side=side,
-                address=address,
-                media=[interned(medium) for medium in media],
-                now=now,
-            )
-            transaction.add_group(group)
-            if known is None:
-                self.members += (transaction,)
+        transaction.add_group(group)
+        if known is None:
+            self.members += (transaction,)
         return group.relay_media
 
     def activate(

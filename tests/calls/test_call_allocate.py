@@ -11,6 +11,7 @@ from tests.calls.fakes import (
     ALICE_VIDEO,
     BOB,
     BOB_AUDIO,
+    CALL,
     CAROL,
     HELD_AUDIO,
     RELAY,
@@ -41,6 +42,18 @@ def test_a_retransmitted_allocate_returns_the_same_ports_after_activation(proxy:
     proxy.activate()
     assert proxy.offer(ALICE_AUDIO) == offered
     assert proxy.answer(BOB_AUDIO) == answered
+
+
+def test_a_retransmitted_allocate_changes_nothing_of_the_call(proxy: Proxy) -> None:
+    proxy.connect()
+    call = proxy.table.get_call(CALL)
+    proxy.table.expire(now=proxy.now)
+    due = call.next_expiry
+    assert due > proxy.now
+    proxy.now += 1
+    proxy.offer(ALICE_AUDIO)
+    proxy.answer(BOB_AUDIO)
+    assert call.next_expiry == due, "nothing has to be looked at again"
 
 
 def test_the_two_sides_of_a_transaction_have_different_ports(proxy: Proxy) -> None:

@@ -7,10 +7,12 @@ from tests.calls.fakes import (
     ALICE_AUDIO,
     BOB,
     BOB_AUDIO,
+    CALL,
     CAROL,
     Proxy,
     make_proxy,
 )
+from tests.calls.ng_proxy import make_ng_proxy
 
 
 def test_cancel_before_activation_answers_nothing_and_frees_the_ports(proxy: Proxy) -> None:
@@ -96,3 +98,18 @@ def test_after_a_close_the_same_cseq_starts_anew(proxy: Proxy) -> None:
     first = proxy.connect(cseq=1)
     proxy.bye()
     assert proxy.connect(cseq=1).id != first.id
+
+
+@pytest.mark.parametrize("by_silence", [False, True])
+def test_once_its_transactions_have_ended_a_call_of_ng_is_as_if_it_never_had_any(by_silence: bool) -> None:
+    """A snapshot does not tell the two apart, and a restored call behaves the same."""
+    ng = make_ng_proxy()
+    proxy = Proxy(ng.table, ng.plane)
+    proxy.offer(ALICE_AUDIO)
+    ng.now += 1
+    ng.offer(ALICE_AUDIO)
+    if by_silence:
+        ng.table.expire(now=proxy.now + ng.table.resources.settings.unused_s)
+    else:
+        proxy.cancel()
+    assert ng.table.get_call(CALL).transactions is None
