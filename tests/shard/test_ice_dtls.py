@@ -6,6 +6,7 @@ from nh.cli.calls.call_view import call_lines
 from nh.commands import IceHandling, ShowCall
 from nh.results import CallDetail
 from nh.shard.media.early_dtls import MAX_PACKETS
+from nh.shard.media.fair_queue import LONG_BYTES
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
@@ -103,6 +104,18 @@ def test_what_comes_before_the_answer_is_bounded(call: WebCall, make_peer: MakeP
     assert call.kept() == MAX_PACKETS
     call.testbed.delete()
     assert call.kept() == 0
+
+
+def test_a_packet_longer_than_a_path_carries_is_not_kept_for_the_answer(call: WebCall) -> None:
+    """Fragments make a packet of 64 KiB; four at each of 256 sockets would take 64 MiB."""
+    call.offer_to_web()
+    call.checks()
+    flight = b"\x16\xfe\xfd" + bytes(LONG_BYTES - 3)
+    call.phone.peer.send_raw(flight + b"\0", call.phone.sends_to)
+    call.phone.peer.send_raw(flight, call.phone.sends_to)
+    call.checks()
+    assert call.kept() == 1, "the other one is kept"
+    assert call.testbed.stats().drop_protocol_overflow == 1
 
 
 def test_a_handshake_without_a_check_is_dropped(call: WebCall) -> None:

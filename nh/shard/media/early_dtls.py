@@ -2,7 +2,8 @@
 
 The answer has the fingerprint of the end's certificate, so the relay can begin no sooner. What came waits for
 it: an end repeats it only after a second, and would be silent until then. It is kept for ends that a check of
-ICE has shown to be there, and bounded, because any of these may send as much as it likes.
+ICE has shown to be there, and bounded, because any of these may send as much as it likes. A packet longer
+than LONG_BYTES is not kept.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
+from nh.shard.media.fair_queue import LONG_BYTES
 from nh.shard.media.sockets.media_socket import MediaSocket
 
 MAX_PACKETS: Final = 4
@@ -33,9 +35,13 @@ class EarlyDtls:
     def __init__(self) -> None:
         self._kept: dict[MediaSocket, deque[EarlyPacket]] = {}
 
+    def expects(self, media_socket: MediaSocket, source: Endpoint) -> bool:
+        """Whether an end at a socket may begin a handshake from `source` before its answer."""
+        return any(_may_begin(leg, source) for leg in media_socket.legs)
+
     def keep(self, media_socket: MediaSocket, packet: memoryview, source: Endpoint) -> bool:
-        """Keep a packet of DTLS if an end at its socket may begin so; returns whether it is kept."""
-        if not any(_may_begin(leg, source) for leg in media_socket.legs):
+        """Keep a packet of DTLS that is expected; returns False if it is too long: it is lost."""
+        if len(packet) > LONG_BYTES:
             return False
         if media_socket not in self._kept and len(self._kept) >= MAX_SOCKETS:
             del self._kept[next(iter(self._kept))]

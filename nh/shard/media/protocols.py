@@ -119,10 +119,7 @@ class EndProtocols:
             The legs whose source or keys changed; None if no leg takes the packet.
         """
         if packet[0] in _DTLS:
-            if any(_may_speak_dtls(leg, source) for leg in media_socket.legs):
-                self._wait(self._waiting, media_socket, bytes(packet), source)
-                return []
-            return [] if self._early.keep(media_socket, packet, source) else None
+            return [] if self._take_dtls(media_socket, packet, source) else None
         if packet[0] < _STUN_BELOW:
             if not any(leg.ice is not None for leg in media_socket.legs):
                 return None
@@ -131,6 +128,17 @@ class EndProtocols:
             self._wait(self._unanswered, media_socket, bytes(packet), source)
             return []
         return None
+
+    def _take_dtls(self, media_socket: MediaSocket, packet: memoryview, source: Endpoint) -> bool:
+        """Let a packet of DTLS wait for its turn, or for an answer; returns False if no leg takes it."""
+        if any(_may_speak_dtls(leg, source) for leg in media_socket.legs):
+            self._wait(self._waiting, media_socket, bytes(packet), source)
+            return True
+        if not self._early.expects(media_socket, source):
+            return False
+        if not self._early.keep(media_socket, packet, source):
+            self._drop(media_socket.legs[-1], Drop.PROTOCOL_OVERFLOW, len(packet))
+        return True
 
     def _may_answer(self) -> bool:
         """Whether one more check may be answered in this batch of packets."""
