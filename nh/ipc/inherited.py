@@ -1,6 +1,7 @@
 """What a supervisor got from the one before it: locks, listening sockets, client connections, counters."""
 
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Collection
@@ -9,8 +10,12 @@ from typing import Final
 
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, TakenOver, encode
+from nh.ipc.room import when_there_is_room
 
 STARTED, UPGRADED, TAKEN_OVER = range(3)
+
+TELL_S: Final = 2.0
+"""So long confirm() waits for room: a supervisor that is told nothing goes on itself."""
 
 
 class Inherited:
@@ -106,7 +111,7 @@ class Inherited:
         self.drop_spare()
         if self.awaited_by is not None:
             with contextlib.suppress(OSError):  # it has been killed
-                self.awaited_by.send(encode(TakenOver()))
+                when_there_is_room(functools.partial(self.awaited_by.send, encode(TakenOver())), TELL_S)
             self.awaited_by.close()
             self.awaited_by = None
 

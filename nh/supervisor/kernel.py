@@ -22,10 +22,10 @@ from nh.fastpath.loader import load, program_digest
 from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
+from nh.ipc.room import when_there_is_room
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.stats import SupervisorStats
-from nh.supervisor.host.room import when_there_is_room
 from nh.supervisor.orphans.client import OrphanClient
 
 logger = logging.getLogger(__name__)

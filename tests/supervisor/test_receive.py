@@ -1,5 +1,6 @@
 """Descriptors that one supervisor leaves to the next, each used or closed once."""
 
+import errno
 import os
 import socket
 import threading
@@ -231,6 +232,27 @@ def test_one_that_waits_is_told_once_that_it_was_taken_over(tmp_path: Path) -> N
         assert inherited.awaited_by is not None, "this process may still end before it serves"
         for _ in range(2):
             inherited.confirm()
+    assert decode_to_old(old.heard) == TakenOver()
+
+
+def test_one_that_waits_is_told_a_moment_later_where_the_system_has_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is told nothing executes the installed code: two supervisors would have the same calls."""
+    refusals = [errno.ENOMEM, errno.ENOBUFS]
+    send = socket.socket.send
+
+    def refuse(sock: socket.socket, record: bytes) -> int:
+        if refusals:
+            number = refusals.pop()
+            raise OSError(number, os.strerror(number))
+        return send(sock, record)
+
+    with answering(tmp_path, encode(HandoverMessage(awaits=True))) as old:
+        inherited = take_over(tmp_path)
+        inherited.close()
+        monkeypatch.setattr(socket.socket, "send", refuse)
+        inherited.confirm()
     assert decode_to_old(old.heard) == TakenOver()
 
 

@@ -12,12 +12,12 @@ import msgspec
 from nh.config.sources import LoadedSettings
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
+from nh.ipc.room import when_there_is_room
 from nh.stats.fields import read_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.handover.settings import encode_settings
 from nh.supervisor.host.locked_dir import Lock
-from nh.supervisor.host.room import when_there_is_room
 from nh.supervisor.shards.drain import DrainPolicy
 
 logger = logging.getLogger(__name__)
