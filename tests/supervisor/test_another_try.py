@@ -115,7 +115,7 @@ def test_a_start_without_room_for_another_try_goes_on(
         keep_for_another_try(inherited)
         assert inherited.spare is None
         assert inherited.fds, "this start has everything"
-    assert "an error of this start will be its end: Too many references" in caplog.text
+    assert "cannot be kept for another try: Too many references; nh ends if this start fails" in caplog.text
 
 
 def test_what_cannot_be_executed_again_fails_with_its_own_error(

@@ -55,7 +55,9 @@ def keep_for_another_try(inherited: Inherited) -> None:
             send_state(near, state)
             send_connections(near, state)
         except OSError as exc:
-            logger.warning("an error of this start will be its end: %s", reason(exc))
+            logger.warning(
+                "the handover cannot be kept for another try: %s; nh ends if this start fails", reason(exc)
+            )
             return
         stack.pop_all()
         near.close()
