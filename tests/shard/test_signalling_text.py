@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from nh.calls.bundle import MAX_MID_BYTES
 from nh.calls.interfaces import Interface
+from nh.calls.snapshots.bundle import check_bundles
+from nh.calls.snapshots.call import CallSnapshot
 from nh.commands import (
     MAX_FORWARDED_BYTES,
     AttributeEdit,
@@ -19,7 +22,7 @@ from nh.commands import (
     RtcpAttribute,
     SdpText,
 )
-from nh.errors import SdpTooLong, Unsupported, UnusableSdp
+from nh.errors import SdpTooLong, SnapshotUnreadable, Unsupported, UnusableSdp
 from nh.results import Rewritten
 from nh.sdp.parse import MAX_LINES
 from tests.sdp.samples import crlf
@@ -159,6 +162,28 @@ def test_names_of_media_that_are_no_ascii_pass_unchanged(ng: NgTestbed) -> None:
     assert found(ng.answer(rejecting)) == [names[0].removesuffix(b" \xe9\xa0"), *names[1:]]
     lacking = named(5000).partition(b"m=video")[0].replace(b" \xe9\xa0", b"")
     assert found(ng.answer(lacking)) == [b"BUNDLE \x85a", *names[1:]]
+
+
+def test_a_saved_call_with_a_name_of_a_medium_that_no_sdp_can_have_is_refused(ng: NgTestbed) -> None:
+    """Else its first answer behind the restore would fail where the name is written."""
+
+    def renamed(snapshot: CallSnapshot) -> CallSnapshot:
+        assert snapshot.offers is not None
+        parties = [
+            msgspec.structs.replace(
+                each, offered=tuple([medium._replace(mid="\u4e2d") for medium in each.offered])
+            )
+            for each in snapshot.offers.parties
+        ]
+        return msgspec.structs.replace(
+            snapshot, offers=msgspec.structs.replace(snapshot.offers, parties=parties)
+        )
+
+    ng.offer(sdp())
+    with pytest.raises(SnapshotUnreadable):
+        ng.restore(renamed)
+    with pytest.raises(SnapshotUnreadable):
+        check_bundles([([(0, "\u4e2d", [])], 0)])
 
 
 # --- SDPs that become too long ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import msgspec
 
 from nh.calls.bundle import MAX_MID_BYTES, MAX_SSRCS, Bundle, BundledMedium
 from nh.calls.media import MAX_MEDIA
-from nh.calls.snapshots.values import Index, require_distinct
+from nh.calls.snapshots.values import Index, require_distinct, require_token
 
 _Word = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 _Medium = tuple[
@@ -34,13 +34,15 @@ def take_bundles(bundles: Sequence[Bundle]) -> Bundles:
 
 
 def check_bundles(bundles: Bundles) -> None:
-    """Check that no medium is in two.
+    """Check that no medium is in two, and their names.
 
     Raises:
-        SnapshotUnreadable: one is.
+        SnapshotUnreadable: one is, or has a name that no SDP can have.
     """
     if bundles:
         require_distinct([index for media, _ in bundles for index, _, _ in media], "media of bundles")
+        for _, mid, _ in [each for media, _ in bundles for each in media]:
+            require_token(mid, "an a=mid")
 
 
 def rebuild_bundles(bundles: Bundles) -> tuple[Bundle, ...]:

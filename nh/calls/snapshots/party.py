@@ -16,7 +16,16 @@ from nh.calls.origin import Origin, SentOrigin
 from nh.calls.rtp.payload_types import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
-from nh.calls.snapshots.values import Count, Index, Indexes, Time, TimeShift, require, require_index
+from nh.calls.snapshots.values import (
+    Count,
+    Index,
+    Indexes,
+    Time,
+    TimeShift,
+    require,
+    require_index,
+    require_token,
+)
 from nh.calls.sockets.group import SocketGroup
 from nh.ip_address import is_unicast
 
@@ -124,7 +133,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return present + self.superseded
 
     def check(self, groups: Sequence[GroupSnapshot]) -> None:
-        """Check its groups and addresses.
+        """Check its groups, m= lines and addresses.
 
         Raises:
             SnapshotUnreadable: one cannot be a party's.
@@ -136,6 +145,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             require(len(groups[index].media) == 1, "a party's group has several media")
         for media in self.holds.values():
             media.check()
+        for offered in self.offered:
+            require_token(f"{offered.kind}{offered.proto}{offered.format}{offered.mid}", "an m= line")
         if self.sent_origin is not None:
             require(Origin(*self.sent_origin[0]).is_keepable, "a party's origin is too long")
         for interface in (self.interface, self.peer_interface):

@@ -36,6 +36,15 @@ def require(holds: bool, otherwise: str) -> None:
         raise SnapshotUnreadable(f"snapshot: {otherwise}")
 
 
+def require_token(text: str, what: str) -> None:
+    """Check that a text is a token of an SDP, in nh.calls.bundle.TOKEN_ENCODING: each character is a byte.
+
+    Raises:
+        SnapshotUnreadable: one is not.
+    """
+    require(max(text, default="") <= "\xff", f"{what} has a character that is no byte")
+
+
 def require_distinct(values: Sequence[Hashable], what: str) -> None:
     """Check that no two values are equal.
 
