@@ -14,6 +14,7 @@ import argparse
 import contextlib
 from typing import Final
 
+from tools.arguments import whole_number
 from tools.harness.deployment import Deployment
 from tools.harness.namespaces import namespaces
 from tools.harness.relay import place_for_relay
@@ -51,9 +52,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.browser_burst", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--browsers", type=int, default=1000, help="that come (%(default)s)")
-    parser.add_argument("--calls", type=int, default=100, help="plain ones beside them (%(default)s)")
-    parser.add_argument("--shards", type=int, default=2, help="of the relay (%(default)s)")
+    parser.add_argument("--browsers", type=whole_number(1), default=1000, help="that come (%(default)s)")
+    parser.add_argument(
+        "--calls", type=whole_number(1), default=100, help="plain ones beside them (%(default)s)"
+    )
+    parser.add_argument("--shards", type=whole_number(1), default=2, help="of the relay (%(default)s)")
     options = parser.parse_args()
     room = round((options.browsers + options.calls) * PORTS_PER_CALL * SPARE)
     ports = range(FIRST_PORT, min(65_536, FIRST_PORT + room))

@@ -16,6 +16,7 @@ import pytest
         ("tools.soak", "--ports 5", "argument --ports: media ports: '5' is not MIN-MAX"),
         ("tools.soak", "--calls 0", "argument --calls: '0' is not a whole number from 1 on"),
         ("benchmarks.promotion", "--calls 0", "argument --calls: '0' is not a whole number from 1 on"),
+        ("benchmarks.browser_burst", "--calls 0", "argument --calls: '0' is not a whole number from 1 on"),
         ("benchmarks.growth", "--rounds x", "argument --rounds: 'x' is not a whole number from 1 on"),
         ("benchmarks.memory", "--calls 5 -1", "argument --calls: '-1' is not a whole number from 1 on"),
         ("benchmarks.scrape_cost", "--turns 0", "argument --turns: '0' is not a whole number from 1 on"),

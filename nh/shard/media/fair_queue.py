@@ -2,7 +2,8 @@
 
 A flood at one port must not starve the ends at others. So sockets take turns, packet by packet, and
 what waits at one socket is at most a part of the room that is left: the more sockets are flooded, the less
-each of them gets. A socket where nothing waits has room of its own.
+each of them gets. A socket where nothing waits has room of its own, but not for packets longer than
+LONG_BYTES.
 """
 
 from collections import deque
