@@ -31,14 +31,14 @@ class Inherited:
         how: see nh.stats.SupervisorStats.taken_over; set by the receiver.
         awaited_by: the connection to the supervisor that goes on itself unless confirm() is called; None:
             there is none. It stays open behind close().
-        spare: a connection from which all of this can be received once more, for another try of this start;
+        another_try: a connection from which all of this can be received once more, for a start anew;
             None: there is none. It stays open behind close().
     """
 
     def __init__(self, message: HandoverMessage | None = None, fds: list[int] | None = None) -> None:
         self.how = STARTED
         self.awaited_by: socket.socket | None = None
-        self.spare: socket.socket | None = None
+        self.another_try: socket.socket | None = None
         self.message = message or HandoverMessage()
         fds = fds or []
         locks = self.message.locks
@@ -53,7 +53,7 @@ class Inherited:
     @property
     def goes_on_elsewhere(self) -> bool:
         """Whether nh goes on if this start fails: as the supervisor before, or by another try."""
-        return self.awaited_by is not None or self.spare is not None
+        return self.awaited_by is not None or self.another_try is not None
 
     @property
     def fds(self) -> list[int]:
@@ -108,18 +108,18 @@ class Inherited:
 
     def confirm(self) -> None:
         """This supervisor has taken over: the one before ends, and no other try is needed. Once is enough."""
-        self.drop_spare()
+        self.drop_another_try()
         if self.awaited_by is not None:
             with contextlib.suppress(OSError):  # it has been killed
                 when_there_is_room(functools.partial(self.awaited_by.send, encode(TakenOver())), TELL_S)
             self.awaited_by.close()
             self.awaited_by = None
 
-    def drop_spare(self) -> None:
+    def drop_another_try(self) -> None:
         """Have no other try."""
-        if self.spare is not None:
-            self.spare.close()
-            self.spare = None
+        if self.another_try is not None:
+            self.another_try.close()
+            self.another_try = None
 
     def close(self) -> None:
         """Close what was not taken, because the settings have changed."""

@@ -89,8 +89,7 @@ class SettingsInForce:
         new = self._path.with_suffix(".new")
         try:
             new.unlink(missing_ok=True)
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "wb") as stream:
+            with open(new, "wb", opener=_create_private) as stream:
                 stream.write(msgspec.json.encode(content))
             self._date_after_lock(new)
             new.replace(self._path)
@@ -100,6 +99,8 @@ class SettingsInForce:
                 self._path,
                 reason(exc),
             )
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
             self.close()
 
     def _date_after_lock(self, new: Path) -> None:
@@ -107,6 +108,10 @@ class SettingsInForce:
         locked_ns = self._path.with_name(LOCK_NAME).stat().st_mtime_ns
         if new.stat().st_mtime_ns < locked_ns:
             os.utime(new, ns=(locked_ns, locked_ns))
+
+
+def _create_private(path: str, _flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def read_in_force(runtime_path: Path) -> InForce | None:

@@ -205,3 +205,10 @@ def test_origins_are_told(directory: Path, runs: Runs) -> None:
     assert told is not None
     assert told.origins["max_calls"] == COMMAND_LINE
     assert msgspec.json.decode((directory / NAME).read_bytes())["shards"] == 3
+
+
+def test_settings_that_cannot_be_told_leave_no_file_behind(directory: Path, runs: Runs) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / NAME).mkdir()
+    runs()
+    assert sorted(path.name for path in directory.iterdir()) == [LOCK_NAME, NAME]

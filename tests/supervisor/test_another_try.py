@@ -58,7 +58,7 @@ def handed_over(tmp_path: Path, try_until: float = 0.0) -> Iterator[Inherited]:
     inherited = receive_after_exec({VARIABLE: str(far.detach())})
     with contextlib.closing(inherited):
         yield inherited
-        inherited.drop_spare()
+        inherited.drop_another_try()
 
 
 def test_a_start_that_fails_is_begun_anew_with_all_that_was_handed_over(
@@ -113,7 +113,7 @@ def test_a_start_without_room_for_another_try_goes_on(
     with handed_over(tmp_path) as inherited:
         monkeypatch.setattr(socket, "send_fds", refuse)
         keep_for_another_try(inherited)
-        assert inherited.spare is None
+        assert inherited.another_try is None
         assert inherited.fds, "this start has everything"
     assert "cannot be kept for another try: Too many references; nh ends if this start fails" in caplog.text
 

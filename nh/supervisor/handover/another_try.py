@@ -35,7 +35,7 @@ PAUSE_S: Final = 0.1
 
 
 def keep_for_another_try(inherited: Inherited) -> None:
-    """Give `inherited` its spare, if the time for tries is not over and the system has room for it.
+    """Give `inherited` what another try needs, if time for tries is left and the system has room for it.
 
     Args:
         inherited: received behind execve(2), and nothing of it taken yet.
@@ -61,12 +61,12 @@ def keep_for_another_try(inherited: Inherited) -> None:
             return
         stack.pop_all()
         near.close()
-        inherited.spare = far
+        inherited.another_try = far
 
 
 @contextlib.contextmanager
 def trying_again(inherited: Inherited) -> Iterator[None]:
-    """Within the block, begin the start anew on an error, if `inherited` has its spare.
+    """Within the block, begin the start anew on an error, if `inherited` has what that needs.
 
     Raises:
         Exception: of the block, if it has none, or this process cannot execute nh again.
@@ -74,15 +74,15 @@ def trying_again(inherited: Inherited) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        spare = inherited.spare
-        if spare is None:
+        kept = inherited.another_try
+        if kept is None:
             raise
         bug = None if isinstance(exc, NhError | OSError) else exc
         logger.error("nh cannot start: %s; trying again", reason(exc), exc_info=bug)
         time.sleep(PAUSE_S)
         try:
-            execute_with(spare, own_argv())
+            execute_with(kept, own_argv())
         except OSError as refusal:
             logger.critical("nh cannot be executed again: %s", reason(refusal))
-        inherited.drop_spare()
+        inherited.drop_another_try()
         raise

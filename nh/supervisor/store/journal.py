@@ -305,9 +305,8 @@ class Journal:
     @contextlib.contextmanager
     def _new_file(self) -> Iterator[BinaryIO]:
         """The file that replaces one of the others. If it cannot be written, it leaves its room to them."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            with os.fdopen(os.open(self._new_path, flags, 0o600), "wb") as stream:
+            with open(self._new_path, "wb", opener=_open_private) as stream:
                 yield stream
         except OSError:
             self._new_path.unlink(missing_ok=True)
@@ -339,6 +338,10 @@ class Journal:
             why,
             lost,
         )
+
+
+def _open_private(path: str, _flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _last(records: Sequence[tuple[int, int, JournalRecord]]) -> int:
