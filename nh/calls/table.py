@@ -105,13 +105,14 @@ class CallTable:
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        transactions = call.transactions
-        if transactions is None:
-            transactions = CallTransactions()
-        elif (group := transactions.find_group(id_from, id_to, cseq, side)) is not None:
+        transactions = call.transactions or CallTransactions()
+        known = transactions.find(id_from, cseq)
+        group = None if known is None else known.find_group(side, id_to)
+        if group is not None:
             return group.relay_media
         relay_media = transactions.allocate(
             call.resources,
+            known,
             id_from=id_from,
             id_to=id_to,
             cseq=cseq,

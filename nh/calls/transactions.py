@@ -12,7 +12,6 @@ from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources
 from nh.calls.session import Session, SessionInfo
-from nh.calls.sockets.group import SocketGroup
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
@@ -47,14 +46,10 @@ class CallTransactions:
         """The transaction of one request."""
         return next((t for t in self.members if t.cseq == cseq and t.id_from == id_from), None)
 
-    def find_group(self, id_from: bytes, id_to: bytes, cseq: int, side: Side) -> SocketGroup | None:
-        """The sockets that an SDP has from its first allocate()."""
-        transaction = self.find(id_from, cseq)
-        return None if transaction is None else transaction.find_group(side, id_to)
-
     def allocate(
         self,
         resources: CallResources,
+        known: Transaction | None,
         *,
         id_from: bytes,
         id_to: bytes,
@@ -64,10 +59,11 @@ class CallTransactions:
         media: tuple[Media, ...],
         now: float,
     ) -> tuple[RelayMedia, ...]:
-        """Open the relay's ports for an SDP that has none (see find_group()).
+        """Open the relay's ports for an SDP that has none: a retransmission is not for this.
 
         Args:
             resources: the call's.
+            known: the transaction, as find() has found it.
             id_from: who sent the request.
             id_to: who sent the response; it does not count for a request.
             cseq: of the transaction.
@@ -83,7 +79,6 @@ class CallTransactions:
             StaleTransaction: the cseq is unknown and below a known one of the same sender.
             LimitReached, PortsExhausted, AddressUnavailable: then no socket is left open.
         """
-        known = self.find(id_from, cseq)
         if known is None:
             self._refuse_older(id_from, cseq)
         self._refuse_too_many()
