@@ -48,6 +48,17 @@ def mode_of(path: Path) -> int | None:
         return None
 
 
+def open_private(path: str, flags: int) -> int:
+    """An opener for open(): a new file is for this user alone, and no symbolic link is followed.
+
+    open() closes the descriptor if it fails behind this.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def read_unbuffered(path: Path) -> bytes:
     """Read a small file, such as one of /proc, without a buffer and a decoder: they cost more than the file.
 

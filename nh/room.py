@@ -1,12 +1,13 @@
-"""Room that the system does not have, and may have a moment later: it is waited for."""
+"""Room that the system does not have: it is told, or waited for: there may be some a moment later."""
 
+import contextlib
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-from nh.errors import KernelPathUnavailable
-from nh.reasons import START_SHORTAGES
+from nh.errors import KernelPathUnavailable, NotNow
+from nh.reasons import START_SHORTAGES, shortage
 
 T = TypeVar("T")
 
@@ -38,3 +39,18 @@ def when_there_is_room(step: Callable[[], T], longest_s: float) -> T:
             if exc.errno not in _MAY_PASS or time.monotonic() >= give_up_at:
                 raise
         time.sleep(RETRY_S)
+
+
+@contextlib.contextmanager
+def telling_shortages() -> Iterator[None]:
+    """Within the block, say what the host has too little of.
+
+    Raises:
+        NotNow: of that; the message has the limit to raise.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in START_SHORTAGES:
+            raise
+        raise NotNow(shortage(exc)) from exc

@@ -10,7 +10,7 @@ from typing import Final
 
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import HandoverMessage, TakenOver, encode
-from nh.ipc.room import when_there_is_room
+from nh.room import when_there_is_room
 
 STARTED, UPGRADED, TAKEN_OVER = range(3)
 

@@ -22,9 +22,9 @@ from nh.fastpath.loader import load, program_digest
 from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
-from nh.ipc.room import when_there_is_room
 from nh.loop import Loop
 from nh.reasons import reason
+from nh.room import when_there_is_room
 from nh.stats import SupervisorStats
 from nh.supervisor.orphans.client import OrphanClient
 

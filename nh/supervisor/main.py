@@ -10,11 +10,11 @@ from nh.config.sources import LoadedSettings, with_origin
 from nh.errors import ConfigError, NhError
 from nh.ipc.inherited import Inherited
 from nh.logs.lines import configure_logging
+from nh.room import telling_shortages
 from nh.supervisor.handover.another_try import keep_for_another_try, trying_again
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, own_argv
 from nh.supervisor.handover.settings import decode_settings
-from nh.supervisor.host.room import telling_shortages
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby

@@ -15,6 +15,7 @@ import msgspec
 
 from nh.config import Settings
 from nh.config.sources import LoadedSettings, plain_settings
+from nh.paths import open_private
 from nh.reasons import reason
 from nh.supervisor.host.locked_dir import LOCK_NAME
 
@@ -89,7 +90,7 @@ class SettingsInForce:
         new = self._path.with_suffix(".new")
         try:
             new.unlink(missing_ok=True)
-            with open(new, "wb", opener=_create_private) as stream:
+            with open(new, "xb", opener=open_private) as stream:
                 stream.write(msgspec.json.encode(content))
             self._date_after_lock(new)
             new.replace(self._path)
@@ -108,10 +109,6 @@ class SettingsInForce:
         locked_ns = self._path.with_name(LOCK_NAME).stat().st_mtime_ns
         if new.stat().st_mtime_ns < locked_ns:
             os.utime(new, ns=(locked_ns, locked_ns))
-
-
-def _create_private(path: str, _flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def read_in_force(runtime_path: Path) -> InForce | None:

@@ -14,7 +14,7 @@ _FILE = os.environ.get("TEST_ERROR", "")
 
 
 class Injector:
-    """Raises the error at the event. Where too few come, it writes how many did at exit."""
+    """Raises the error at the event."""
 
     def __init__(self, event: str, at: int, number: int) -> None:
         self._event, self._left, self._number = event, at, number

@@ -47,21 +47,25 @@ def keep_for_another_try(inherited: Inherited) -> None:
         return
     message = msgspec.structs.replace(inherited.message, try_until=try_until)
     state = HandoverState(message, inherited.fds, inherited.connections)
-    with contextlib.ExitStack() as stack:
+    try:
+        inherited.another_try = _sent(state)
+    except OSError as exc:
+        logger.warning(
+            "the handover cannot be kept for another try: %s; nh ends if this start fails", reason(exc)
+        )
+
+
+def _sent(state: HandoverState) -> socket.socket:
+    """A connection from which the state can be received. Raises OSError."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near:
         try:
-            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            stack.enter_context(near)
-            stack.callback(far.close)
             send_state(near, state)
             send_connections(near, state)
-        except OSError as exc:
-            logger.warning(
-                "the handover cannot be kept for another try: %s; nh ends if this start fails", reason(exc)
-            )
-            return
-        stack.pop_all()
-        near.close()
-        inherited.another_try = far
+        except OSError:
+            far.close()
+            raise
+    return far
 
 
 @contextlib.contextmanager

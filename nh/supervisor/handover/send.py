@@ -12,7 +12,7 @@ import msgspec
 from nh.config.sources import LoadedSettings
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
-from nh.ipc.room import when_there_is_room
+from nh.room import when_there_is_room
 from nh.stats.fields import read_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
 from nh.supervisor.handover.receive import VARIABLE

@@ -31,8 +31,8 @@ from nh.ipc.handover_messages import (
     decode_from_old,
     encode,
 )
-from nh.ipc.room import when_there_is_room
 from nh.reasons import reason
+from nh.room import when_there_is_room
 from nh.supervisor.host.child_process import wait_for_end
 from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 

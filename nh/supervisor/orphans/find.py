@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from nh.errors import NotNow
 from nh.ipc.peer import peer_of
-from nh.ipc.room import when_there_is_room
 from nh.reasons import SHORTAGES, reason, shortage
+from nh.room import when_there_is_room
 from nh.supervisor.orphans.client import ANSWER_S, HandoverFailed, OrphanClient, kill_shard
 
 logger = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from nh.errors import NhError, Refused, ShardUnavailable, StatsUnavailable
 from nh.printable import counted
 from nh.reasons import shortage
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
+from nh.room import telling_shortages
 from nh.rpc.events import RequestOrigin
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
-from nh.supervisor.host.room import telling_shortages
 from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from nh.logs.throttle import RateLimitedLogger
+from nh.paths import open_private
 from nh.supervisor.store.journal_file import JournalFile
 from nh.supervisor.store.journal_move import PART_BYTES, Ends, Latest, move_calls
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
@@ -306,7 +307,7 @@ class Journal:
     def _new_file(self) -> Iterator[BinaryIO]:
         """The file that replaces one of the others. If it cannot be written, it leaves its room to them."""
         try:
-            with open(self._new_path, "wb", opener=_open_private) as stream:
+            with open(self._new_path, "wb", opener=open_private) as stream:
                 yield stream
         except OSError:
             self._new_path.unlink(missing_ok=True)
@@ -338,10 +339,6 @@ class Journal:
             why,
             lost,
         )
-
-
-def _open_private(path: str, _flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _last(records: Sequence[tuple[int, int, JournalRecord]]) -> int:
