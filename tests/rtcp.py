@@ -42,3 +42,8 @@ def report_block(
         jitter: in units of the RTP timestamp.
     """
     return struct.pack("!IIIIII", about, fraction_lost << 24, highest, jitter, lsr, round(dlsr_s * 65_536))
+
+
+def bye(*sources: int) -> bytes:
+    """A BYE of these sources; of none, it is valid and has its header alone (RFC 3550 6.6)."""
+    return struct.pack(f"!BBH{len(sources)}I", 0x80 | len(sources), 203, len(sources), *sources)

@@ -6,21 +6,21 @@ No I/O.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
-from nh.calls.rtp.packet import RTP_VERSION
+from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
 
 MemberT = TypeVar("MemberT")
 
 MAX_PACKETS: Final = 32
 """Most packets of one compound packet that are looked at; what follows is left out."""
 
-_SENDER_REPORT, _RECEIVER_REPORT, _TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK = 200, 201, 205, 206
+_TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK = 205, 206
 _BLOCK_BYTES: Final = 24
-_BLOCKS_AT: Final = {_SENDER_REPORT: 28, _RECEIVER_REPORT: 8}
+_BLOCKS_AT: Final = {SENDER_REPORT: 28, RECEIVER_REPORT: 8}
 _REMB: Final = b"REMB"
-_header: Final = Struct("!BBHI")
 _read_ssrc: Final = Struct("!I").unpack_from
 
 Find = Callable[[int], MemberT | None]
@@ -28,10 +28,10 @@ Find = Callable[[int], MemberT | None]
 
 
 class _Packet(NamedTuple):
-    """One packet of a compound packet; `sender` is the SSRC that it begins with."""
+    """One packet of a compound packet; `sender` is the SSRC that it begins with, None if it has none."""
 
     kind: int
-    sender: int
+    sender: int | None
     data: memoryview
 
 
@@ -58,31 +58,25 @@ def split_compound(
         return [(default, packet)]
     reported = packets[0].kind in _BLOCKS_AT
     return [
-        (owner, memoryview(b"".join(_with_report(parts, packets[0].sender) if reported else parts)))
+        (owner, memoryview(b"".join(_with_report(parts, packets[0].data) if reported else parts)))
         for owner, parts in by_member.values()
     ]
 
 
 def _read(packet: memoryview) -> Iterator[_Packet]:
     """The packets of a compound packet, as far as they are whole."""
-    at = 0
-    for _ in range(MAX_PACKETS):
-        if len(packet) - at < _header.size:
-            return
-        first, kind, words, sender = _header.unpack_from(packet, at)
-        size = 4 * (words + 1)
-        if first >> 6 != RTP_VERSION or size < _header.size or at + size > len(packet):
-            return
-        yield _Packet(kind, sender, packet[at : at + size])
-        at += size
+    for kind, _, sender, at, end in islice(split_rtcp(packet), MAX_PACKETS):
+        yield _Packet(kind, sender, packet[at:end])
 
 
 def _pieces(
     packet: _Packet, find_sender: Find[MemberT], find_sent: Find[MemberT]
 ) -> list[tuple[MemberT | None, memoryview]]:
     """A packet with its medium; of a report, the blocks of each medium apart."""
+    if packet.sender is None:
+        return [(None, packet.data)]
     if packet.kind in _BLOCKS_AT:
-        return _split_report(packet, find_sender, find_sent)
+        return _split_report(packet, find_sender(packet.sender), find_sent)
     if packet.kind in (_TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK):
         for ssrc in _subjects(packet.data):
             if (found := find_sent(ssrc)) is not None:
@@ -91,23 +85,23 @@ def _pieces(
 
 
 def _split_report(
-    packet: _Packet, find_sender: Find[MemberT], find_sent: Find[MemberT]
+    packet: _Packet, owner: MemberT | None, find_sent: Find[MemberT]
 ) -> list[tuple[MemberT | None, memoryview]]:
+    """A report of the medium `owner`, with the blocks about each medium apart."""
     at = _BLOCKS_AT[packet.kind]
     count = min(packet.data[0] & 0x1F, max(0, len(packet.data) - at) // _BLOCK_BYTES)
-    owner = find_sender(packet.sender)
     blocks: dict[int, tuple[MemberT | None, list[memoryview]]] = {}
     for start in range(at, at + count * _BLOCK_BYTES, _BLOCK_BYTES):
         subject = find_sent(_read_ssrc(packet.data, start)[0])
         about = owner if subject is None else subject
         blocks.setdefault(id(about), (about, []))[1].append(packet.data[start : start + _BLOCK_BYTES])
-    if not blocks or (len(blocks) == 1 and (packet.kind == _RECEIVER_REPORT or id(owner) in blocks)):
+    if not blocks or (len(blocks) == 1 and (packet.kind == RECEIVER_REPORT or id(owner) in blocks)):
         return [(next(iter(blocks.values()))[0] if blocks else owner, packet.data)]
     pieces: list[tuple[MemberT | None, memoryview]] = []
-    if packet.kind == _SENDER_REPORT:
+    if packet.kind == SENDER_REPORT:
         own = blocks.pop(id(owner), (owner, []))[1]
         pieces.append((owner, _report(packet.kind, packet.data[4:at], own)))
-    pieces += [(about, _report(_RECEIVER_REPORT, packet.data[4:8], own)) for about, own in blocks.values()]
+    pieces += [(about, _report(RECEIVER_REPORT, packet.data[4:8], own)) for about, own in blocks.values()]
     return pieces
 
 
@@ -126,8 +120,12 @@ def _subjects(data: memoryview) -> Iterator[int]:
             yield _read_ssrc(data, at)[0]
 
 
-def _with_report(parts: list[memoryview], sender: int) -> list[memoryview]:
-    """The parts of one medium; they begin with a report, as those of the whole do (RFC 3550 6.1)."""
+def _with_report(parts: list[memoryview], first: memoryview) -> list[memoryview]:
+    """The parts of one medium; they begin with a report, as those of the whole do (RFC 3550 6.1).
+
+    Args:
+        first: the report that the whole begins with.
+    """
     if parts[0][1] in _BLOCKS_AT:
         return parts
-    return [memoryview(_header.pack(0x80, _RECEIVER_REPORT, 1, sender)), *parts]
+    return [_report(RECEIVER_REPORT, first[4:8], ()), *parts]

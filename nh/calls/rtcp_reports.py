@@ -10,12 +10,13 @@ A report without a block says that the end has received nothing since its report
 Of encrypted reports (SRTCP) only the number of blocks is readable.
 """
 
+from itertools import islice
 from struct import Struct
 from typing import Final
 
 from nh.calls.leg import Leg
+from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
 from nh.calls.rtp.meter import RtpMeter
-from nh.calls.rtp.packet import RTP_VERSION
 from nh.calls.rtp.stream import RtpStream
 
 MAX_READ: Final = 8
@@ -24,9 +25,6 @@ MAX_READ: Final = 8
 MAX_PACKETS: Final = 8
 """Most RTCP packets of one compound packet that are read."""
 
-_SENDER_REPORT, _RECEIVER_REPORT = 200, 201
-
-_read_header: Final = Struct("!BBHI").unpack_from
 _read_time: Final = Struct("!I").unpack_from
 _read_block: Final = Struct("!IIIIII").unpack_from
 _HEADER_BYTES: Final = 8
@@ -101,24 +99,16 @@ def _read(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None
         sender: the meter of the RTP that the same end sends.
         receiver: the meter of the RTP that it receives, which its report blocks are about.
     """
-    at = 0
-    for _ in range(MAX_PACKETS):
-        if at + _HEADER_BYTES > len(packet):
-            return
-        first, kind, words, ssrc = _read_header(packet, at)
-        end = at + 4 * (words + 1)
-        if first >> 6 != RTP_VERSION or end > len(packet):
-            return
+    for kind, count, ssrc, at, end in islice(split_rtcp(packet), MAX_PACKETS):
         blocks = 0
-        if kind == _SENDER_REPORT and end - at >= _SENDER_BYTES:
+        if kind == SENDER_REPORT and end - at >= _SENDER_BYTES:
             blocks = at + _SENDER_BYTES
-            if sender is not None:
+            if sender is not None and ssrc is not None:
                 sender.note_sender_report(ssrc, _read_time(packet, at + _TIME_AT)[0], now)
-        elif kind == _RECEIVER_REPORT:
+        elif kind == RECEIVER_REPORT:
             blocks = at + _HEADER_BYTES
         if receiver is not None and blocks:
-            _read_blocks(packet[blocks:end], first & 31, receiver, now)
-        at = end
+            _read_blocks(packet[blocks:end], count, receiver, now)
 
 
 def _read_blocks(blocks: memoryview, count: int, receiver: RtpMeter, now: float) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nh.calls.bundle import MAX_SSRCS, Bundle, BundledMedium, Demultiplexer, read_extension
 from nh.calls.bundled_rtcp import split_compound
 from tests.calls.rtp import rtp_packet
-from tests.rtcp import receiver_report, report_block, sender_report
+from tests.rtcp import bye, receiver_report, report_block, sender_report
 
 AUDIO, VIDEO = "audio", "video"
 """What stands for the two media."""
@@ -135,6 +135,12 @@ def test_reports_of_one_medium_pass_as_they_are() -> None:
 def test_each_sender_report_goes_with_its_medium() -> None:
     audio, video = sender_report(MIC, 1) + sdes(MIC), sender_report(CAMERA, 2) + sdes(CAMERA)
     assert split(audio + video) == {AUDIO: audio, VIDEO: video}
+
+
+def test_what_has_no_ssrc_goes_with_the_first_part_and_ends_nothing() -> None:
+    audio, video = sender_report(MIC, 1), sender_report(CAMERA, 2)
+    assert split(audio + bye() + video) == {AUDIO: audio + bye(), VIDEO: video}
+    assert split(audio + video + bye()) == {AUDIO: audio + bye(), VIDEO: video}
 
 
 def test_blocks_go_to_the_media_that_they_are_about() -> None:

@@ -13,7 +13,7 @@ from nh.calls.session import Session
 from tests.calls.fakes import START, make_proxy
 from tests.calls.rtp import Sender
 from tests.profiles import examples
-from tests.rtcp import receiver_report, report_block, sender_report
+from tests.rtcp import bye, receiver_report, report_block, sender_report
 
 A, B = 0xA1, 0xB2
 
@@ -56,7 +56,7 @@ def test_reports_in_a_sender_report_and_behind_other_packets_count(session: Sess
     description = struct.pack("!BBHI", 0x81, 202, 1, B)
     block = report_block(A, lsr=7, dlsr_s=1.0)
     arrives(session, Side.TO, description + sender_report(B, 8, block), START + 1.02)
-    arrives(session, Side.FROM, receiver_report(A, report_block(B, lsr=8, dlsr_s=0.0)), START + 1.05)
+    arrives(session, Side.FROM, bye() + receiver_report(A, report_block(B, lsr=8, dlsr_s=0.0)), START + 1.05)
     assert round_trips(session) == [pytest.approx(0.02, abs=1e-3), pytest.approx(0.03, abs=1e-3)]
 
 

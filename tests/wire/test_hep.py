@@ -15,7 +15,7 @@ from nh.errors import MalformedRequest
 from nh.wire.hep import HepPacket, PacketKind, decode_packet, encode_packet, rtcp_to_json
 from nh.wire.hep.packets import MAX_PACKET_BYTES
 from tests.ng.node_clients import MODULES
-from tests.rtcp import receiver_report, report_block, sender_report
+from tests.rtcp import bye, receiver_report, report_block, sender_report
 
 PACKET = HepPacket(
     PacketKind.LOG,
@@ -171,6 +171,7 @@ def test_a_sender_report_is_what_rtpengine_makes_of_it() -> None:
     packet = sender_report(0xB2, 0x18000, block)
     description = struct.pack("!BBHI", 0x81, 202, 1, 0xB2)
     assert rtcp_to_json(packet) == rtcp_to_json(packet + description) == REPORT
+    assert rtcp_to_json(packet + bye()) == REPORT
 
 
 def test_a_receiver_report_may_have_no_block() -> None:
@@ -197,6 +198,7 @@ def test_what_is_encrypted_or_has_no_report_says_nothing() -> None:
         report[:-1],
         struct.pack("!BBHI", 0x81, 202, 1, 0xB2),
         struct.pack("!BBHI", 0x82, 201, 1, 1),  # two blocks are missing
+        report + bye()[:2],
         b"",
     ):
         assert rtcp_to_json(packet) is None

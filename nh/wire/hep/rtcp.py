@@ -3,10 +3,11 @@
 import struct
 from typing import Any, Final
 
-_header: Final = struct.Struct("!BBHI")
+from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
+
+_BODY_AT: Final = 8
 _sender: Final = struct.Struct("!IIIII")
 _block: Final = struct.Struct("!IIIIII")
-_SENDER_REPORT, _RECEIVER_REPORT = 200, 201
 _TYPES: Final = range(192, 224)
 """RFC 5761 4."""
 
@@ -21,26 +22,22 @@ def rtcp_to_json(packet: bytes) -> dict[str, Any] | None:
         None for what has no report, is no RTCP from its begin to its end, or is encrypted (SRTCP).
     """
     found: dict[str, Any] | None = None
-    at = 0
-    while at < len(packet):
-        if at + _header.size > len(packet):
+    whole = 0
+    for kind, count, ssrc, at, end in split_rtcp(packet):
+        if kind not in _TYPES:
             return None
-        first, kind, words, ssrc = _header.unpack_from(packet, at)
-        end = at + 4 * (words + 1)
-        if first >> 6 != 2 or kind not in _TYPES or end > len(packet) or end < at + _header.size:
-            return None
-        if kind in (_SENDER_REPORT, _RECEIVER_REPORT):
-            found = _report(packet[at + _header.size : end], kind, ssrc, first & 31)
+        if kind in (SENDER_REPORT, RECEIVER_REPORT):
+            found = _report(packet[at + _BODY_AT : end], kind, ssrc, count)
             if found is None:
                 return None
-        at = end
-    return found
+        whole = end
+    return found if whole == len(packet) else None
 
 
-def _report(body: bytes, kind: int, ssrc: int, count: int) -> dict[str, Any] | None:
+def _report(body: bytes, kind: int, ssrc: int | None, count: int) -> dict[str, Any] | None:
     """A report; None if it is shorter than it says."""
     report: dict[str, Any] = {"ssrc": ssrc, "type": kind, "report_count": count}
-    if kind == _SENDER_REPORT:
+    if kind == SENDER_REPORT:
         if len(body) < _sender.size:
             return None
         seconds, fraction, timestamp, packets, octets = _sender.unpack_from(body)
