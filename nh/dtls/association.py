@@ -54,12 +54,13 @@ class Association:
         active: nh begins, as the client.
         budget: of the process.
         established: a handshake was finished before, by the process that this one follows.
-        last_flight: of that handshake, see below.
+        last_flight, agreed_source: of that handshake, see below.
 
     Attributes:
         problem: why there are no keys yet, None if nothing is wrong.
         failures: handshakes that came to nothing, by Problem; who counts them clears it.
         last_flight: what ended the latest handshake, for an end that has not got it.
+        agreed_source: where the end was at that handshake; None: there was none, or nh was the client.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Association:
         budget: Budget,
         established: bool = False,
         last_flight: Sequence[bytes] = (),
+        agreed_source: Hashable | None = None,
     ) -> None:
         self._identity = identity
         self._fingerprints = tuple(fingerprints)
@@ -81,11 +83,11 @@ class Association:
         self._established = established
         self._agreed: AgreedKeys | None = None
         self._agreed_random = b""
-        self._agreed_source: Hashable | None = None
         self._output: list[OutgoingDatagram] = []
         self.problem: Problem | None = None
         self.failures: Counter[Problem] = Counter()
         self.last_flight = list(last_flight)
+        self.agreed_source = agreed_source
 
     @property
     def established(self) -> bool:
@@ -243,7 +245,7 @@ class Association:
         self._output += [OutgoingDatagram(each, attempt.source) for each in attempt.admit(datagrams)]
         if handshake.keys is not None:
             self._established, self.problem = True, None
-            self._agreed, self._agreed_source = handshake.keys, attempt.source
+            self._agreed, self.agreed_source = handshake.keys, attempt.source
             self._agreed_random, self.last_flight = attempt.random, [] if self._active else datagrams
             self.close()
         elif not handshake.running:
@@ -259,8 +261,8 @@ class Association:
         self._attempts.drop(key)
 
     def _repeat(self, records: list[DtlsRecord], source: Hashable, *, validated: bool) -> None:
-        """The end repeats its last flight: it has not got the answer."""
-        known = validated or self._agreed_source in (None, source)
+        """The end repeats its last flight: it has not got the answer. A stranger gets none."""
+        known = validated or source == self.agreed_source
         received = sum(len(each.whole) for each in records if each.content_type == ContentType.HANDSHAKE)
         if known and AMPLIFICATION * received >= sum(map(len, self.last_flight)):
             self._output += [OutgoingDatagram(each, source) for each in self.last_flight]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.dtls import attempts
-from nh.dtls.association import BUSY_S, CLIENT_BYTES, Association
+from nh.dtls.association import BUSY_S, CLIENT_BYTES, Association, OutgoingDatagram
 from nh.dtls.attempts import AMPLIFICATION, MAX_HANDSHAKES, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
@@ -315,30 +315,52 @@ def test_a_client_gives_up_after_some_handshakes() -> None:
     assert pair.client.failures == {Problem.TIMEOUT: 10}
 
 
-def test_the_last_flight_is_repeated_verbatim_for_an_end_that_lost_it() -> None:
-    end = OpensslEnd(client=True)
-    relay = against(end)
-    said = end.begin()
-    relay.receive(said[0], "end", validated=True, now=0.0)
-    flight = [each for output in relay.take_output() for each in end.receive(output.payload)]
-    for each in flight:
-        relay.receive(each, "end", validated=True, now=0.0)
-    lost = relay.take_output()
-    assert relay.established
-    successor = Association(
+def finish(relay: Association, end: OpensslEnd, *, validated: bool) -> tuple[list[bytes], list[bytes]]:
+    """A handshake with an end that begins; its last flight, and the relay's, which has not arrived."""
+    flight = end.begin()
+    while True:
+        for each in flight:
+            relay.receive(each, "end", validated=validated, now=0.0)
+        said = [output.payload for output in relay.take_output()]
+        if relay.established:
+            return flight, said
+        flight = [each for payload in said for each in end.receive(payload)]
+
+
+def successor_of(relay: Association) -> Association:
+    return Association(
         identity("relay"),
         fingerprints_of("end"),
         active=False,
         budget=Budget(),
         established=True,
         last_flight=relay.last_flight,
+        agreed_source=relay.agreed_source,
     )
+
+
+def test_the_last_flight_is_repeated_verbatim_for_an_end_that_lost_it() -> None:
+    end = OpensslEnd(client=True)
+    relay = against(end)
+    flight, lost = finish(relay, end, validated=True)
+    successor = successor_of(relay)
     successor.receive(b"".join(flight), "end", validated=True, now=0.0)
     repeated = successor.take_output()
-    assert [each.payload for each in repeated] == [each.payload for each in lost]
+    assert [each.payload for each in repeated] == lost
     for output in repeated * 2:
         end.receive(output.payload)
     assert end.done
+
+
+def test_without_ice_the_last_flight_goes_where_the_end_was_alone_after_a_restore_too() -> None:
+    end = OpensslEnd(client=True)
+    relay = against(end)
+    flight, lost = finish(relay, end, validated=False)
+    for process in (relay, successor_of(relay)):
+        process.receive(b"".join(flight), "stranger", validated=False, now=0.0)
+        assert process.take_output() == []
+        process.receive(b"".join(flight), "end", validated=False, now=0.0)
+        assert process.take_output() == [OutgoingDatagram(each, "end") for each in lost]
 
 
 def test_an_end_that_began_anew_gets_new_keys() -> None:

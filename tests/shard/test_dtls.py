@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from OpenSSL import SSL
 
-from nh.calls.media import Side
+from nh.calls.media import Endpoint, Side
 from nh.calls.protocols import dtls_security
+from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
 from nh.errors import NhError, Unsupported, UnusableSdp
@@ -452,6 +453,20 @@ def test_a_process_that_goes_on_with_an_offer_knows_that_the_role_is_open(
     testbed.offer(DtlsPhone(alice).sdp(), transport_protocol="RTP/AVP")
     testbed.restore()
     assert DtlsPhone(alice).read(testbed.answer(bob, dtls=DtlsOptions(active=True))) == "active"
+
+
+def test_a_process_that_goes_on_with_a_call_knows_whose_the_last_flight_is(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(alice, mux=True), bob)
+    call.begin_by_phone()
+    call.agrees()
+    testbed.restore()
+    (session,) = testbed.relay.table.get_call(CALL).running
+    dtls = session.legs[Side.FROM].security
+    assert isinstance(dtls, DtlsSecurity)
+    assert dtls.last_flight
+    assert dtls.agreed_source == Endpoint(alice.address, alice.port)
 
 
 @pytest.mark.parametrize("restored", [False, True])

@@ -64,6 +64,7 @@ class DtlsSecurity(MediaSecurity):
         parameters: what SDP has agreed on.
         receiver, sender: of the keys that there are already; None: a handshake is to come.
         last_flight: the end of the handshake that agreed on these.
+        agreed_source: where the end was at that handshake; None: it has none to be repeated.
         rtcp: that of RTCP, which has an association of its own where it has a port of its own (RFC 5764 4.1);
             None at that of RTCP itself.
         open_role: the end leaves it to the relay who begins, so an answer may still decide that.
@@ -73,6 +74,7 @@ class DtlsSecurity(MediaSecurity):
     """
 
     __slots__ = (
+        "_agreed_source",
         "_association",
         "_changed",
         "_last_flight",
@@ -90,6 +92,7 @@ class DtlsSecurity(MediaSecurity):
         sender: "SrtpSender | None" = None,
         *,
         last_flight: tuple[bytes, ...] = (),
+        agreed_source: Endpoint | None = None,
         rtcp: "DtlsSecurity | None" = None,
         open_role: bool = False,
     ) -> None:
@@ -101,6 +104,7 @@ class DtlsSecurity(MediaSecurity):
         self._association: Association | None = None
         self._changed = self._proven = False
         self._last_flight = last_flight
+        self._agreed_source = agreed_source
 
     @classmethod
     def begin(cls, parameters: DtlsParameters, *, open_role: bool = False) -> "DtlsSecurity":
@@ -121,6 +125,12 @@ class DtlsSecurity(MediaSecurity):
         """See above."""
         association = self._association
         return self._last_flight if association is None else tuple(association.last_flight)
+
+    @property
+    def agreed_source(self) -> Endpoint | None:
+        """See above."""
+        source = self._agreed_source if self._association is None else self._association.agreed_source
+        return source if isinstance(source, Endpoint) else None
 
     @property
     def suite(self) -> str:
@@ -204,6 +214,7 @@ class DtlsSecurity(MediaSecurity):
                 budget=_budget(),
                 established=self.receiver is not None,
                 last_flight=self._last_flight,
+                agreed_source=self._agreed_source,
             )
         return self._association
 

@@ -244,6 +244,7 @@ class SecretsRestorer:
             receiver,
             sender,
             last_flight=tuple(dtls.last_flight),
+            agreed_source=dtls.agreed_source,
             rtcp=rtcp if isinstance(rtcp, DtlsSecurity) else None,
             open_role=dtls.open_role,
         )

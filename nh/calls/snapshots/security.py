@@ -68,7 +68,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         certificate: index of a certificate.
         rtcp: index of the security of RTCP, which comes before this one; None: this is that of RTCP.
-        open_role: see DtlsSecurity.
+        open_role, agreed_source: see DtlsSecurity.
     """
 
     certificate: Index
@@ -80,6 +80,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last_flight: Annotated[list[Flight], msgspec.Meta(max_length=8)]
     rtcp: Index | None
     open_role: bool = False
+    agreed_source: Endpoint | None = None
 
     @classmethod
     def take(cls, security: DtlsSecurity, certificate: int, rtcp: int | None) -> Self:
@@ -95,6 +96,7 @@ class DtlsSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             list(security.last_flight),
             rtcp,
             security.open_role,
+            security.agreed_source,
         )
 
     def rebuild(self, certificates: Sequence[Certificate]) -> DtlsParameters:
