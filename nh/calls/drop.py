@@ -25,7 +25,8 @@ class Drop(enum.IntEnum):
     SRTP_UNSENT_NO_KEY: the key of the other end is not agreed on yet.
     SRTP_UNSENT_EXHAUSTED: the key of the other end has protected as many packets or streams as it may.
     SRTP_UNSENT_NOT_MEDIA: it is neither RTP nor RTCP, and the other end has SRTP.
-    PROTOCOL_OVERFLOW: it is of ICE or DTLS, and too many such packets wait at its socket.
+    PROTOCOL_OVERFLOW: it is of ICE or DTLS, and too many such packets wait at its socket, or it is too long
+        to wait there.
     """
 
     admitted: bool

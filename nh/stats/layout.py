@@ -66,7 +66,8 @@ class ShardStats:
         "SRTP not media", "it is neither RTP nor RTCP, and the other end has SRTP"
     )
     drop_protocol_overflow: int = drop(
-        "protocol overflow", "it is of ICE or DTLS, and too many such packets wait at its socket"
+        "protocol overflow",
+        "it is of ICE or DTLS, and too many such packets wait at its socket, or it is too long to wait",
     )
     drop_no_medium: int = drop("no medium", "it came over a bundle and is of none of its media")
 
