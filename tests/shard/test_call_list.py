@@ -18,6 +18,7 @@ from nh.results import CallList, EndSummary, Failure
 from nh.shard.relay import Relay
 from nh.shard.views import call_list
 from nh.shard.views.call_list import CallLister, list_in_steps, summarise_call
+from nh.shard.views.id_index import KEEP_S, IdIndex
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
 from tests.calls.ng_proxy import A_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.rtp import Sender
@@ -153,13 +154,20 @@ def listed(proxy: Proxy, **fields: Any) -> list[str]:
 
 
 def made(proxy: Proxy, **fields: Any) -> CallList:
-    steps = list_in_steps(proxy.table, ListCalls(**fields), shard=0, clock=lambda: proxy.now)
+    return finished(proxy, IdIndex(proxy.table), ListCalls(**fields))[0]
+
+
+def finished(proxy: Proxy, ids: IdIndex, command: ListCalls) -> tuple[CallList, int]:
+    """A page, and the number of steps that it took."""
+    steps = list_in_steps(proxy.table, ids, command, shard=0, clock=lambda: proxy.now)
+    taken = 0
     while True:
         try:
             next(steps)
         except StopIteration as end:
             assert isinstance(end.value, CallList)
-            return end.value
+            return end.value, taken
+        taken += 1
 
 
 def test_a_list_has_the_calls_in_the_states_that_are_asked_for(proxy: Proxy) -> None:
@@ -276,7 +284,8 @@ def test_a_call_without_a_session_has_no_ends(proxy: Proxy) -> None:
 def test_calls_that_end_or_begin_while_a_list_is_made_do_no_harm(proxy: Proxy, sort: CallOrder) -> None:
     for number in range(20):
         proxy.connect(call_id=b"%02d" % number)
-    steps = list_in_steps(proxy.table, ListCalls(sort=sort), shard=0, clock=lambda: proxy.now)
+    ids, command = IdIndex(proxy.table), ListCalls(sort=sort)
+    steps = list_in_steps(proxy.table, ids, command, shard=0, clock=lambda: proxy.now)
     page = None
     for step in range(60):
         try:
@@ -292,17 +301,70 @@ def test_calls_that_end_or_begin_while_a_list_is_made_do_no_harm(proxy: Proxy, s
     assert (page.next, page.more) == (b"", False)
 
 
-def test_what_ends_at_the_end_of_a_page_does_not_end_the_list(proxy: Proxy) -> None:
+def test_what_ends_while_a_page_is_made_does_not_end_the_list(proxy: Proxy) -> None:
     for name in (b"a", b"b", b"c"):
         proxy.offer(ALICE_AUDIO, call_id=name)
-    steps = list_in_steps(proxy.table, ListCalls(limit=1), shard=0, clock=lambda: proxy.now)
-    for _ in range(4):
-        next(steps)
+    steps = list_in_steps(
+        proxy.table, IdIndex(proxy.table), ListCalls(limit=1), shard=0, clock=lambda: proxy.now
+    )
+    next(steps)
     proxy.table.close_call(b"a", now=proxy.now)
     with pytest.raises(StopIteration) as end:
         while True:
             next(steps)
-    assert end.value.value == CallList((), b"a", True)
+    page = end.value.value
+    assert ([call.call_id for call in page.calls], page.next, page.more) == ([b"b"], b"b", True)
+
+
+@pytest.mark.parametrize("fields", [{}, {"silent": True}, {"contains": b"no such call"}])
+def test_a_list_looks_at_each_call_once_however_many_pages_it_has(fields: dict[str, Any]) -> None:
+    proxy = make_proxy(ports=(20_000, 21_999))
+    for number in range(400):
+        proxy.offer(ALICE_AUDIO, call_id=b"%03d" % (number * 7 % 400))
+    ids, after, steps = IdIndex(proxy.table, lambda: proxy.now), b"", 0
+    listed: list[bytes] = []
+    while True:
+        page, taken = finished(proxy, ids, ListCalls(after=after, limit=10, **fields))
+        steps += taken
+        listed += [call.call_id for call in page.calls]
+        after = page.next
+        if not after:
+            break
+    assert listed == ([] if fields else [b"%03d" % number for number in range(400)])
+    assert steps < 1.2 * 400
+
+
+def test_a_client_that_pauses_within_a_list_gets_calls_that_began_meanwhile(proxy: Proxy) -> None:
+    ids = IdIndex(proxy.table, lambda: proxy.now)
+    for name in (b"a", b"c"):
+        proxy.offer(ALICE_AUDIO, call_id=name)
+    first, _ = finished(proxy, ids, ListCalls(limit=1))
+    proxy.offer(ALICE_AUDIO, call_id=b"b")
+    proxy.now += KEEP_S + 1
+    second, _ = finished(proxy, ids, ListCalls(after=first.next))
+    assert [call.call_id for call in second.calls] == [b"b", b"c"]
+
+
+def test_a_new_list_has_the_calls_that_began_since_the_list_before(proxy: Proxy) -> None:
+    ids = IdIndex(proxy.table, lambda: proxy.now)
+    proxy.offer(ALICE_AUDIO, call_id=b"a")
+    finished(proxy, ids, ListCalls())
+    proxy.offer(ALICE_AUDIO, call_id=b"b")
+    again, _ = finished(proxy, ids, ListCalls())
+    assert [call.call_id for call in again.calls] == [b"a", b"b"]
+
+
+def test_the_order_of_a_list_is_freed_when_its_time_is_over(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_list, "KEEP_S", 0.0)
+    freed: list[bool] = []
+    monkeypatch.setattr(IdIndex, "forget", lambda _: freed.append(True))
+    proxy.offer(ALICE_AUDIO)
+    loop, lister = SelectorLoop(), CallLister(proxy.table, 0)
+    lister.begin(loop, ListCalls(), lambda _: None)
+    turn_until(loop, lambda: freed == [True], "the order is freed")
+    loop.close()
 
 
 def test_other_work_comes_between_the_steps_of_lists(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from nh.calls.table import CallTable
 from nh.commands import CallOrder, ListCalls
 from nh.loop import Loop, Timer
 from nh.results import CallList, CallSummary, EndSummary, Failure
+from nh.shard.views.id_index import KEEP_S, IdIndex
 from nh.shard.views.stream_details import figures_of
 
 logger = logging.getLogger(__name__)
@@ -46,14 +47,16 @@ class CallLister:
     def __init__(self, table: CallTable, shard: int) -> None:
         self._table = table
         self._shard = shard
+        self._ids = IdIndex(table)
         self._waiting: collections.deque[tuple[Steps, Callable[[CallList | Failure], None]]] = (
             collections.deque()
         )
         self._timer: Timer | None = None
+        self._forget_timer: Timer | None = None
 
     def make(self, command: ListCalls) -> CallList:
         """The list, at once."""
-        steps = list_in_steps(self._table, command, shard=self._shard)
+        steps = list_in_steps(self._table, IdIndex(self._table), command, shard=self._shard)
         while True:
             try:
                 next(steps)
@@ -63,15 +66,17 @@ class CallLister:
 
     def begin(self, loop: Loop, command: ListCalls, reply: Callable[[CallList | Failure], None]) -> None:
         """Make the list beside what else runs on `loop`; `reply` is called once, now or later."""
-        self._waiting.append((list_in_steps(self._table, command, shard=self._shard), reply))
+        steps = list_in_steps(self._table, self._ids, command, shard=self._shard)
+        self._waiting.append((steps, reply))
         if len(self._waiting) == 1:
             self._advance(loop)
 
     def close(self) -> None:
         """Make no further list; those that wait get no reply."""
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._forget_timer):
+            if timer is not None:
+                timer.cancel()
 
     def _advance(self, loop: Loop) -> None:
         until = time.monotonic() + SLICE_S
@@ -80,6 +85,12 @@ class CallLister:
             self._step()
         if self._waiting:
             self._timer = loop.call_later(PAUSE_S, lambda: self._advance(loop))
+        elif self._forget_timer is None:
+            self._forget_timer = loop.call_later(KEEP_S, self._forget)
+
+    def _forget(self) -> None:
+        self._forget_timer = None
+        self._ids.forget()
 
     def _step(self) -> None:
         steps, reply = self._waiting[0]
@@ -102,25 +113,57 @@ class _Candidate(NamedTuple):
 
     Attributes:
         rank: its place in the order.
-        summary: None: not made yet, because the order does not need it.
     """
 
     rank: tuple[float, bytes]
     call: Call
-    summary: CallSummary | None
+    summary: CallSummary
 
 
 def list_in_steps(
-    table: CallTable, command: ListCalls, *, shard: int, clock: Callable[[], float] = time.monotonic
+    table: CallTable,
+    ids: IdIndex,
+    command: ListCalls,
+    *,
+    shard: int,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Steps:
     """Make a page of calls, in steps; a page shorter than `limit` may have more behind it, too.
 
     Args:
         table: the calls; they may change between two steps.
+        ids: their order, kept for the next page of the same list.
         command: which calls.
         shard: number of this shard.
         clock: monotonic seconds.
     """
+    if command.sort is CallOrder.CALL_ID:
+        return _page_by_id(table, ids, command, shard=shard, clock=clock)
+    return _first_page(table, command, shard=shard, clock=clock)
+
+
+def _page_by_id(
+    table: CallTable, ids: IdIndex, command: ListCalls, *, shard: int, clock: Callable[[], float]
+) -> Steps:
+    """The calls behind `command.after`: looks at those of this page, and at no others."""
+    page: list[CallSummary] = []
+    size = 0
+    wanted = _Condition(command)
+    order, first = yield from ids.following(command.after)
+    for index in range(first, len(order)):
+        yield
+        call = table.find_call(order[index])
+        if call is None or not wanted(call, clock()):
+            continue
+        size += len(call.call_id) + LINE_BYTES
+        if page and (len(page) == command.limit or size > MAX_PAGE_BYTES):
+            return CallList(tuple(page), page[-1].call_id, more=True)
+        page.append(summarise_call(call, shard=shard, now=clock()))
+    return CallList(tuple(page), b"", more=False)
+
+
+def _first_page(table: CallTable, command: ListCalls, *, shard: int, clock: Callable[[], float]) -> Steps:
+    """The first calls in an order for which all calls have to be looked at."""
     found: list[_Candidate] = []
     matching = 0
     wanted = _Condition(command)
@@ -128,30 +171,23 @@ def list_in_steps(
         yield
         if table.find_call(call.call_id) is not call or not wanted(call, clock()):
             continue
-        summary = None
-        rank = (0.0, call.call_id)
-        if command.sort is not CallOrder.CALL_ID:
-            summary = summarise_call(call, shard=shard, now=clock())
-            rank = command.sort.rank(summary)
-        found.append(_Candidate(rank, call, summary))
+        summary = summarise_call(call, shard=shard, now=clock())
+        found.append(_Candidate(command.sort.rank(summary), call, summary))
         matching += 1
         if len(found) > 2 * command.limit:
             _keep_first(found, command.limit)
     _keep_first(found, command.limit)
     page: list[CallSummary] = []
     size = 0
-    end = b""
     for _, call, summary in found:
         yield
         size += len(call.call_id) + LINE_BYTES
         if page and size > MAX_PAGE_BYTES:
             break
-        end = call.call_id
         if table.find_call(call.call_id) is call:
-            page.append(summary or summarise_call(call, shard=shard, now=clock()))
+            page.append(summary)
         matching -= 1
-    by_id = command.sort is CallOrder.CALL_ID
-    return CallList(tuple(page), end if matching and by_id else b"", more=matching > 0)
+    return CallList(tuple(page), b"", more=matching > 0)
 
 
 def _keep_first(found: list[_Candidate], limit: int) -> None:
@@ -163,7 +199,6 @@ class _Condition:
     """Whether a call is one of those that a command asks for."""
 
     def __init__(self, command: ListCalls) -> None:
-        self._after = command.after
         self._contains = command.contains
         self._network = ipaddress.ip_network(command.address) if command.address else None
         states = {MediaState.ONE_WAY: command.one_way, MediaState.SILENT: command.silent}
@@ -171,7 +206,7 @@ class _Condition:
         self._inside: dict[str, bool] = {}
 
     def __call__(self, call: Call, now: float) -> bool:
-        if call.call_id <= self._after or self._contains not in call.call_id:
+        if self._contains not in call.call_id:
             return False
         if self._network is not None and not any(self._has(address) for address in _addresses(call)):
             return False
