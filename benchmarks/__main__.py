@@ -26,10 +26,15 @@ from benchmarks.plot import plot
 from benchmarks.results import LATEST, Results, read_results
 from benchmarks.suite import Plan, Suite, make_levels
 from nh.errors import ConfigError
+from tools.arguments import number, whole_number
 from tools.rtpload.report.files import check_file
 from tools.rtpload.report.plot import check_plot
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
+
+
+_CALLS: Final = whole_number(1, 100_000)
+_RATE: Final = number(1, 10_000_000)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,10 +100,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     _add_levels(parser)
     parser.add_argument(
-        "--rounds", type=int, default=5, help="of each peer at each number of calls (%(default)s)"
+        "--rounds", type=whole_number(1), default=5, help="of each peer at each number of calls (%(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="length of a round, at least (%(default)s)"
+        "--seconds", type=number(0.1, 3600), default=2.0, help="length of a round, at least (%(default)s)"
     )
     parser.add_argument("--peers", type=_names, default=list(NAMES), help=f"of {', '.join(NAMES)} (all)")
     for name, each in MEASUREMENTS.items():
@@ -120,7 +125,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--markdown", action="store_true", help=f"make the tables of {DOCUMENT.name} from --json"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.calls or options.real_calls or options.level):
+        parser.error("--calls, --real-calls and --level are all empty: there is nothing to measure")
+    return options
 
 
 def _add_levels(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +146,7 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=_RATE,
         default=20_000.0,
         help="packets/s of all calls of --calls together (%(default)s)",
     )
@@ -151,20 +159,14 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",") if word]
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 100,500") from exc
+    return [_CALLS(word) for word in text.split(",") if word]
 
 
 def _levels(text: str) -> list[tuple[int, float]]:
-    try:
-        pairs = [word.split("@") for word in text.split(",") if word]
-        return [(int(calls), float(packets_per_s)) for calls, packets_per_s in pairs]
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of CALLS@PACKETS_PER_S, such as 500@30000"
-        ) from exc
+    pairs = [word.partition("@") for word in text.split(",") if word]
+    if not all(at for _, at, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of CALLS@PACKETS_PER_S, such as 500@30000")
+    return [(_CALLS(calls), _RATE(packets_per_s)) for calls, _, packets_per_s in pairs]
 
 
 def _names(text: str) -> list[str]:

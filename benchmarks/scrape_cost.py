@@ -23,7 +23,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, BaseCommand, TransactionKey
 from nh.results import Failure, Result
-from tools.arguments import whole_number
+from tools.arguments import number, whole_number
 from tools.harness.http import http_client
 from tools.harness.namespaces import namespaces
 from tools.harness.relay import Relay, running_relay
@@ -108,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--calls", type=whole_number(1), default=10_000)
     parser.add_argument("--shards", type=whole_number(1), default=2)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a turn")
+    parser.add_argument("--seconds", type=number(0.1, 3600), default=4.0, help="of a turn")
     parser.add_argument("--turns", type=whole_number(1), default=4, help="of each kind")
     arguments = parser.parse_args()
     with (

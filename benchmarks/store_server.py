@@ -22,11 +22,13 @@ from typing import Annotated, Final
 import typer
 
 from benchmarks.store_costs import SNAPSHOT_BYTES, Costs, save
+from nh.errors import ConfigError
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.url import parse_url
 from nh.supervisor.store.writer import ROWS
 from tools.harness.valkey_server import ValkeyServer, valkey_server
+from tools.rtpload.report.files import check_file
 
 STEPS: Final = 2000
 """How often a step is repeated while it is measured."""
@@ -149,12 +151,17 @@ def measure_costs(server: ValkeyServer) -> Costs:
 
 
 def main(
-    calls: Annotated[list[int] | None, typer.Option(help="Calls of one relay")] = None,
+    calls: Annotated[list[int] | None, typer.Option(min=1, max=1_000_000, help="Calls of one relay")] = None,
     json: Annotated[
         Path | None, typer.Option(help="Measure single steps, and write them to this file")
     ] = None,
 ) -> None:
     """Measure, and print a line for each number of calls."""
+    if json is not None:
+        try:
+            check_file("--json", json)
+        except ConfigError as exc:
+            raise typer.BadParameter(str(exc)) from exc
     with valkey_server() as server:
         if json is not None:
             save(measure_costs(server), json)

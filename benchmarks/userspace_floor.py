@@ -26,7 +26,7 @@ from benchmarks.results import Results
 from benchmarks.suite import Plan, Suite
 from nh.calls.settings import RelaySettings
 from nh.errors import ConfigError
-from tools.arguments import whole_number
+from tools.arguments import number, whole_number
 from tools.rtpload.report.files import check_file
 
 
@@ -55,12 +55,17 @@ def main() -> None:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--streams", type=whole_number(2), default=500, help="directions; two make a call")
-    parser.add_argument("--rate", type=float, default=20_000, help="packets a second, all streams together")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
+    parser.add_argument(
+        "--rate",
+        type=number(1, 10_000_000),
+        default=20_000,
+        help="packets a second, all streams together",
+    )
+    parser.add_argument("--seconds", type=number(0.1, 3600), default=2.0, help="length of a round")
     parser.add_argument("--rounds", type=whole_number(1), default=7)
     parser.add_argument(
         "--coalesce-s",
-        type=float,
+        type=number(0, 0.02),
         default=RelaySettings().coalesce_s,
         help="nh's setting, and the wait of the floor; 0: at once",
     )

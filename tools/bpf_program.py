@@ -13,6 +13,7 @@ import io
 from pathlib import Path
 from typing import Final
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
@@ -62,7 +63,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bpf_program", description=__doc__)
     parser.add_argument("object", type=Path, metavar="NAME.o", help="what clang has made")
     path = parser.parse_args().object
-    path.with_suffix(".json").write_bytes(encode_program(read_object(path.read_bytes())))
+    try:
+        path.with_suffix(".json").write_bytes(encode_program(read_object(path.read_bytes())))
+    except OSError as exc:
+        parser.error(f"{exc.filename}: {exc.strerror}")
+    except (ELFError, ValueError) as exc:
+        parser.error(f"{path}: {exc}")
 
 
 if __name__ == "__main__":

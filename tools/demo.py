@@ -26,7 +26,7 @@ from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
 from nh.errors import NhError
-from tools.arguments import port_range, whole_number
+from tools.arguments import number, port_range, whole_number
 from tools.harness import HarnessError
 from tools.harness.relay import running_relay
 from tools.harness.rtp_phone import Phone
@@ -181,7 +181,9 @@ def main() -> int:
     parser.add_argument(
         "--calls", type=whole_number(1, 500), default=20, help="calls at once, 1 to 500 (default: 20)"
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long they last (default: 5)")
+    parser.add_argument(
+        "--seconds", type=number(0.1, 600), default=5.0, help="how long they last, 0.1 to 600 (default: 5)"
+    )
     parser.add_argument(
         "--shards", type=whole_number(0), default=0, help="shard processes (default: one for each CPU)"
     )
@@ -189,8 +191,6 @@ def main() -> int:
         "--ports", type=port_range, metavar="MIN-MAX", help="the relay's media ports (default: free ones)"
     )
     arguments = parser.parse_args()
-    if not 0 < arguments.seconds <= 600:
-        parser.error(f"--seconds {arguments.seconds} is not in 0..600")
     console = Console()
     try:
         # four times as many ports as it needs: each shard has a slice, and calls fall where they fall

@@ -21,6 +21,8 @@ from nh.cli.examples import EXAMPLES
 from nh.cli.main import app, notes_on
 from nh.version import __version__
 
+from .arguments import new_directory
+
 _DOCS = "docs/reference has all settings, counters and protocols."
 
 
@@ -31,9 +33,10 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="it is made if it is not there")
-    directory = parser.parse_args().directory
-    directory.mkdir(parents=True, exist_ok=True)
+    parser.add_argument(
+        "directory", type=new_directory, metavar="DIRECTORY", help="it is made if it is not there"
+    )
+    directory: Path = parser.parse_args().directory
     for name, text in pages():
         (directory / name).write_text(text)
     return 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.version import __version__
+from tools.arguments import new_directory
 
 ROOT: Final = Path(__file__).parents[2]
 NEEDED: Final = {"dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "dh_installsysusers": "debhelper"}
@@ -38,7 +39,9 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="it is made if it is not there")
+    parser.add_argument(
+        "directory", type=new_directory, metavar="DIRECTORY", help="it is made if it is not there"
+    )
     directory = parser.parse_args().directory
     try:
         print(build(directory))

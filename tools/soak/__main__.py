@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nh.errors import ConfigError
-from tools.arguments import port_range, whole_number
+from tools.arguments import number, port_range, whole_number
 from tools.rtpload.report.files import check_file, write_file
 from tools.soak.soak import UNEXPECTED, Plan, Soak
 from tools.soak.subjects import Kind
@@ -84,13 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.soak", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
+    parser.add_argument("--minutes", type=number(0.1, 10_000), default=10.0, help="how long (default: 10)")
     parser.add_argument("--seed", type=int, help="of all chance, to repeat a soak (default: any; it is told)")
     parser.add_argument("--kernel", action="store_true", help="media through the kernel, on loopback")
     parser.add_argument("--shards", type=whole_number(1), default=2, help="shard processes (default: 2)")
     parser.add_argument("--calls", type=whole_number(1), default=100, help="calls at once (default: 100)")
-    parser.add_argument("--call-s", type=float, default=20.0, help="mean length of a call (default: 20)")
-    parser.add_argument("--pause-s", type=float, default=8.0, help="mean time between faults (default: 8)")
+    parser.add_argument(
+        "--call-s", type=number(0.1, 3600), default=20.0, help="mean length of a call (default: 20)"
+    )
+    parser.add_argument(
+        "--pause-s", type=number(0, 3600), default=8.0, help="mean time between faults (default: 8)"
+    )
     parser.add_argument(
         "--hosts", action="store_true", help="two hosts in network namespaces, and faults of hosts"
     )
@@ -106,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--patience-s",
-        type=float,
+        type=number(0, 3600),
         default=0.0,
         help="how much longer gaps and starts may be, on a host that has other things to do (default: 0)",
     )

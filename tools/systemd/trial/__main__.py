@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tools.arguments import number, whole_number
 from tools.packaging.deb import CannotBuild, copy_packages
 from tools.systemd.trial.container import Container
 from tools.systemd.trial.errors import CannotTry
@@ -115,12 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--suite", choices=SUITES, default="bookworm", help="of Debian (default: bookworm)")
     parser.add_argument("--root", type=Path, help=f"where Debian is put (default: {CACHE}/SUITE)")
     parser.add_argument("--mirror", default=MIRROR, help=f"of Debian (default: {MIRROR})")
-    parser.add_argument("--calls", type=int, default=20, help="calls at once (default: 20)")
+    parser.add_argument("--calls", type=whole_number(1), default=20, help="calls at once (default: 20)")
     parser.add_argument(
         "--only", action="append", choices=NAMES, metavar="NAME", help=f"repeatable: {', '.join(NAMES)}"
     )
     parser.add_argument("--deb", type=Path, metavar="FILE", help="try this package of `make deb` instead")
-    parser.add_argument("--minutes", type=float, default=20.0, help="the longest it may take (default: 20)")
+    parser.add_argument(
+        "--minutes", type=number(0.1, 10_000), default=20.0, help="the longest it may take (default: 20)"
+    )
     parser.add_argument("--remove", action="store_true", help="remove Debian at the end")
     return parser
 
