@@ -65,7 +65,7 @@ def health(
         ),
     ] = False,
     group: Annotated[
-        str, typer.Option(metavar="NAME", help="The relay is to have the calls of this prefix of the store.")
+        str, typer.Option(metavar="NAME", help="Fail unless nh has the calls of this prefix= of `state`.")
     ] = "",
     as_json: AsJson = False,
     rpc: RpcAddress = None,

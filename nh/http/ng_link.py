@@ -51,7 +51,9 @@ class NgLink:
                     # because nh executes a cookie once
                     return await (await self._connected()).ask(cookie, payload)
         except TimeoutError:
-            raise CommandTimeout("nh did not answer in time; it may still execute the command") from None
+            raise CommandTimeout(
+                "nh did not answer in time; a command that changes a call may still be executed"
+            ) from None
         except OSError as exc:
             raise Unavailable(f"nh cannot be asked: {exc.strerror or exc}") from exc
         finally:

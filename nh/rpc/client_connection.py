@@ -114,8 +114,8 @@ class ClientConnection:
         ready = self._poll.poll(math.ceil(left_s * 1000))
         if not ready:
             raise CommandTimeout(
-                f"{self._address}: no reply within the time limit; the relay may be overloaded, and may still"
-                " execute the command; `nh stats` shows whether it hangs"
+                f"{self._address}: no reply within the time limit; the relay may be overloaded; a command"
+                " that changes something may still be executed; `nh stats` shows whether the relay hangs"
             )
         return ready[0][1]
 

@@ -32,7 +32,9 @@ def why_not_ready(reading: StatsReading, group: str = "") -> str:
         return _why_not_serving(reading)
     having = reading.supervisor.group
     if group and group != having:
-        return f"nh has the calls of {having or 'no prefix on a server'}, not those of {group}"
+        if not having:
+            return f"nh has its calls on no server (state), so it does not have those of {group}"
+        return f"nh has the calls of {having}, not those of {group}"
     return _why_refusing(reading)
 
 

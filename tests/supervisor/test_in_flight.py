@@ -61,6 +61,17 @@ def test_each_command_has_its_own_deadline(commands: Commands) -> None:
     assert not commands.seconds
 
 
+def test_a_late_answer_claims_nothing_of_commands_that_only_read(commands: Commands) -> None:
+    failures: list[RelayResult] = []
+    commands.in_flight.add(failures.append)
+    commands.loop.advance(TIMEOUT_S)
+    (failure,) = failures
+    assert isinstance(failure, Failure)
+    assert failure.message == (
+        "shard 5 did not answer within 5 s; a command that changes a call may still be executed"
+    )
+
+
 def test_a_result_that_comes_too_late_answers_no_command(commands: Commands) -> None:
     late = commands.send("late")
     commands.loop.advance(TIMEOUT_S)

@@ -281,5 +281,7 @@ class ShardHandle:
         if self._grace is not None:
             self._grace.cancel()
         self._recovery.died()
-        self._in_flight.fail_all(f"{self._name} ended ({why}); whether it executed the command is not known")
+        self._in_flight.fail_all(
+            f"{self._name} ended ({why}); a command that changes a call may have been executed"
+        )
         self._owner.on_exit(why)

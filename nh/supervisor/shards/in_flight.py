@@ -95,7 +95,8 @@ class InFlight:
             late.append(answer)
         failure = Failure.of(
             CommandTimeout(
-                f"{self._name} did not answer within {self._timeout_s:g} s; it may still execute the command"
+                f"{self._name} did not answer within {self._timeout_s:g} s;"
+                " a command that changes a call may still be executed"
             )
         )
         for answer in late:
