@@ -16,7 +16,7 @@ from nh.calls.media import Media
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offered import MediumRequest, of_media
 from nh.calls.offer_answer.participants import Participants
-from nh.calls.offer_answer.party import NO_HOLDS, Party
+from nh.calls.offer_answer.party import NOTHING_PENDING, Party
 from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup
 
@@ -52,28 +52,28 @@ class Announcer:
             groups: its groups from now on, one for each medium.
             requests: one for each medium.
             policy: source policy for packets from the party; None: the setting's.
-            completes: the dialog whose offer it answers; None: it is an offer, of which a hold or another
-                kind of media takes effect with the answer only. See set_groups().
+            completes: the dialog whose offer it answers; None: it is an offer, of which some is pending until
+                the answer (Party.pending). See set_groups().
             now: monotonic seconds.
         """
         party.signalled = now
         party.policy = policy
         self.set_groups(party, groups, completes=completes, now=now)
-        holds: dict[int, Media] = {}
+        pending: dict[int, Media] = {}
         party.security = of_media([request.security for request in requests])
         party.ice = of_media([request.ice for request in requests])
         for index, (group, request) in enumerate(zip(groups, requests, strict=True)):
             if group is None or request.media is None:
                 continue
             agreed = self._is_agreed(party, group)
-            if completes is None and agreed and _waits(group.medium, request.media):
-                holds[index] = request.media
+            if completes is None and agreed and _is_pending(group.medium, request.media):
+                pending[index] = request.media
             elif group.medium is not request.media:  # else it has been opened for it
                 group.renew([request.media])
             if completes is not None or not agreed:
                 group.security, group.ice = request.security, request.ice
             group.announce()
-        party.holds = holds or NO_HOLDS
+        party.pending = pending or NOTHING_PENDING
         for dialog in self._participants.dialogs_of(party):
             dialog.refresh(self._resources, party, now=now)
 
@@ -110,21 +110,21 @@ class Announcer:
             answered: what the media of the answer request.
             now: monotonic seconds.
         """
-        for index, media in party.holds.items():
+        for index, media in party.pending.items():
             group = party.find_group(index)
             accepted = index < len(answered) and answered[index].media is not None
             if accepted and group is not None and group.medium.rtp is not media.rtp:
                 for dialog in self._participants.dialogs_of(party):
                     dialog.end_changed(self._resources, index, now=now)
 
-    def apply_holds(self, party: Party, *, now: float) -> None:
-        """Put on hold, or change to a fax, what an offer of the party announced so; it has been answered."""
-        holds, party.holds = party.holds, NO_HOLDS
-        for index, media in holds.items():
+    def apply_pending(self, party: Party, *, now: float) -> None:
+        """Let what is pending of the party's offer take effect: it has been answered."""
+        pending, party.pending = party.pending, NOTHING_PENDING
+        for index, media in pending.items():
             group = party.find_group(index)
             if group is not None:
                 group.renew([media])
-        for dialog in self._participants.dialogs_of(party) if holds else ():
+        for dialog in self._participants.dialogs_of(party) if pending else ():
             dialog.refresh(self._resources, party, now=now)
 
     def set_groups(
@@ -172,6 +172,6 @@ class Announcer:
         return any(each.has(party) and each.relays_at(group) for each in self._participants.dialogs)
 
 
-def _waits(agreed: Media, offered: Media) -> bool:
-    """Whether a medium stays as agreed until the answer: one on hold, or with a fax in its place."""
+def _is_pending(agreed: Media, offered: Media) -> bool:
+    """Whether what is offered takes effect with the answer only: a hold, or media of another kind."""
     return (agreed.active and not offered.active) or agreed.rtp is not offered.rtp

@@ -211,7 +211,7 @@ class Offers:
         announcer.apply_security(offerer, of_offerer)
         announcer.end_changed(offerer, requests, now=now)
         announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
-        announcer.apply_holds(offerer, now=now)
+        announcer.apply_pending(offerer, now=now)
         self._commit(dialog, now=now)
         dialog.agree(self._resources, agreement, offerer=offerer)
         return dialog

@@ -31,7 +31,7 @@ class ReceivedTotals(NamedTuple):
     dropped: int = 0
 
 
-NO_HOLDS: Final[Mapping[int, Media]] = MappingProxyType({})
+NOTHING_PENDING: Final[Mapping[int, Media]] = MappingProxyType({})
 _NO_TOTALS: Final[Mapping[tuple[int, int], ReceivedTotals]] = MappingProxyType({})
 
 
@@ -77,8 +77,9 @@ class Party(Blockable):
         groups: the current socket group of each medium; None where a medium is not relayed.
         superseded: (medium, group) of the groups that its own unanswered offer replaced, while sessions
             still use them.
-        holds: by medium, the announcement of a hold, or of another kind of media at the same sockets, that it
-            offered and that is not answered yet. Until the answer the relay goes on as before (RFC 3264 8.3).
+        pending: by medium, what its unanswered offer announces and what takes effect with the answer only: a
+            hold (RFC 3264 8.3), or another kind of media at the same sockets. RFC 8829 names the description
+            of such an offer so; the medium of the group is the current one.
         offered: the m= lines of its last offer.
         transports: of each medium that it has agreed on, the transport of RTP, else ""; while none of its
             media is RTP, those of the answer before.
@@ -111,7 +112,6 @@ class Party(Blockable):
         "family",
         "forms",
         "groups",
-        "holds",
         "ice",
         "interface",
         "label",
@@ -119,6 +119,7 @@ class Party(Blockable):
         "muxes",
         "offered",
         "peer_interface",
+        "pending",
         "policy",
         "references",
         "relay_offer",
@@ -151,7 +152,7 @@ class Party(Blockable):
         self.family = 0
         self.groups: tuple[SocketGroup | None, ...] = ()
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
-        self.holds: Mapping[int, Media] = NO_HOLDS
+        self.pending: Mapping[int, Media] = NOTHING_PENDING
         self.offered: tuple[OfferedMedium, ...] = ()
         self.transports: tuple[str, ...] = ()
         self.forms: tuple[tuple[str, ...], ...] = ()
@@ -197,7 +198,7 @@ class Party(Blockable):
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.family = other.family
-        self.offered, self.mux, self.holds = other.offered, other.mux, NO_HOLDS
+        self.offered, self.mux, self.pending = other.offered, other.mux, NOTHING_PENDING
         self.forms = other.forms
         self.bundles, self.relay_offer = other.bundles, other.relay_offer
         self.security, self.ice = other.security, other.ice

@@ -11,7 +11,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
 from nh.calls.offer_answer.offered import Mux, OfferedMedium, RelayOffer
-from nh.calls.offer_answer.party import NO_HOLDS, NO_REFERENCES, Party, ReceivedTotals, Reference
+from nh.calls.offer_answer.party import NO_REFERENCES, NOTHING_PENDING, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
 from nh.calls.rtp.payload_types import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
@@ -34,8 +34,8 @@ _Forms = Annotated[
 ]
 
 
-def _take_holds(holds: Mapping[int, Media]) -> dict[int, MediaSnapshot]:
-    return {medium: MediaSnapshot.take(media) for medium, media in holds.items()}
+def _take_pending(pending: Mapping[int, Media]) -> dict[int, MediaSnapshot]:
+    return {medium: MediaSnapshot.take(media) for medium, media in pending.items()}
 
 
 class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -64,7 +64,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     peer_interface: Interface | None
     groups: list[Index | None]
     superseded: list[tuple[Index, Index]]
-    holds: dict[Index, MediaSnapshot]
+    pending: dict[Index, MediaSnapshot]
     mux: tuple[Mux, ...]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
     offered: tuple[OfferedMedium, ...]
@@ -105,7 +105,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.peer_interface,
             [None if group is None else groups[id(group)] for group in party.groups],
             [(medium, groups[id(group)]) for medium, group in party.superseded] if party.superseded else [],
-            _take_holds(party.holds) if party.holds else {},
+            _take_pending(party.pending) if party.pending else {},
             party.mux,
             [(*key, *totals) for key, totals in party.ended_totals.items()] if party.ended_totals else [],
             party.offered,
@@ -143,7 +143,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         for _, index in self.groups_by_medium:
             require_index(index, groups, "group")
             require(len(groups[index].media) == 1, "a party's group has several media")
-        for media in self.holds.values():
+        for media in self.pending.values():
             media.check()
         for offered in self.offered:
             require_token(f"{offered.kind}{offered.proto}{offered.format}{offered.mid}", "an m= line")
@@ -167,8 +167,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.groups = tuple([None if index is None else groups[index] for index in self.groups])
         party.family = self.family
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
-        holds = {medium: media.rebuild() for medium, media in self.holds.items()}
-        party.holds = holds or NO_HOLDS
+        pending = {medium: media.rebuild() for medium, media in self.pending.items()}
+        party.pending = pending or NOTHING_PENDING
         party.mux = shared(self.mux)
         party.offered = shared(self.offered)
         party.transports = shared(self.transports)

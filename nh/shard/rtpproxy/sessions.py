@@ -210,7 +210,7 @@ def _with(party: Party | None, medium: int, request: MediumRequest) -> list[Medi
 def _as_it_is(party: Party | None, index: int, group: SocketGroup | None) -> MediumRequest:
     if party is None or group is None:
         return MediumRequest(None, "")
-    return MediumRequest(party.holds.get(index, group.medium), group.address, latch=True)
+    return MediumRequest(party.pending.get(index, group.medium), group.address, latch=True)
 
 
 def _policy(options: SessionOptions) -> SourcePolicy | None:
