@@ -1,6 +1,7 @@
 """The journal: what was put is there again after a kill, although the store never wrote it."""
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from nh.supervisor.store.engine import Changes
 from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
 from nh.supervisor.store.journal_file import JournalFile
-from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
+from nh.supervisor.store.journal_records import JournalRecord, encode_record, encoded_bytes
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.profiles import examples
@@ -239,6 +240,23 @@ def test_a_damaged_record_is_none(tmp_path: Path, at: int) -> None:
     data[at] ^= 0x80
     (tmp_path / NAMES[0]).write_bytes(data)
     assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "changed_at"),
+    [(2**64 - 1, 2.0), (2**63, 2.0), (2, math.inf), (2, -math.inf), (2, math.nan)],
+)
+def test_a_record_that_no_journal_writes_is_damaged_and_those_before_and_behind_it_count(
+    tmp_path: Path, number: int, changed_at: float
+) -> None:
+    before, behind = JournalRecord(b"a", b"1", 1.0), JournalRecord(b"c", b"3", 3.0)
+    impossible = encode_record(number, JournalRecord(b"b", b"2", changed_at))
+    (tmp_path / NAMES[0]).write_bytes(encode_record(1, before) + impossible)
+    (tmp_path / NAMES[0]).chmod(0o600)
+    journal = Journal(tmp_path)
+    journal.add(behind)
+    journal.close()
+    assert found(tmp_path) == [before, behind]
 
 
 def test_records_take_no_more_room_than_they_may_and_old_ones_never_count_alone(

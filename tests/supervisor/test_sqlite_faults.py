@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import random
 import resource
@@ -19,6 +20,7 @@ from nh.supervisor.store import store as store_module
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.sqlite import SCHEMA, SqliteEngine
 from nh.supervisor.store.sqlite_files import QUARANTINED, exchange_files, finish_exchange
+from nh.supervisor.store.sqlite_rows import row_of
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import StoreWriter
 from tests.supervisor.killed_files import Files, Killed
@@ -245,6 +247,18 @@ def make_directory(path: Path) -> None:
 def make_of_another_relay(path: Path) -> None:
     with opened(path, b"/run/other") as store:
         store.put(b"a", b"1")
+
+
+@pytest.mark.parametrize("written_at", [math.inf, -math.inf])
+def test_a_call_of_an_endless_time_is_damaged_and_the_others_are_there(path: Path, written_at: float) -> None:
+    """All later changes would have its time."""
+    fill(path, {b"a": b"1"})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as store:
+        row = row_of(7, StoredCall(b"b", b"2", written_at))
+        store.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", row)
+    with opened(path) as store:
+        assert [call.call_id for call in store.load()] == [b"a"]
+    assert len(quarantined(path)) == 1
 
 
 @pytest.mark.parametrize(

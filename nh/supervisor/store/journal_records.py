@@ -1,5 +1,6 @@
 """Records of the journal as its files have them: numbered, and with a checksum because one may be cut."""
 
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,9 @@ _CHECKSUM: Final = struct.Struct(">I")
 _NO_SNAPSHOT: Final = 0xFFFF_FFFF
 _VOIDS_AT: Final = -1.0
 """The time of what voids records; no change has it."""
+
+_TOO_LARGE: Final = 1 << 63
+"""No journal counts so far: behind a larger number there would soon be none for the next record."""
 
 
 class JournalRecord(NamedTuple):
@@ -30,7 +34,7 @@ def encode_record(number: int, record: JournalRecord) -> bytes:
     """A record as it is in the file.
 
     Args:
-        number: orders the records of both files, 0 to 2 ** 64 - 1.
+        number: orders the records of both files, 0 to 2 ** 63 - 1.
         record: the change.
     """
     snapshot = record.snapshot
@@ -63,6 +67,8 @@ def encoded_bytes(records: Iterable[JournalRecord]) -> int:
 def read_records(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:
     """Number, end in the file in bytes, and record, up to the first that is damaged or incomplete.
 
+    One with a number or a time that no journal writes is damaged, however right its checksum is.
+
     Args:
         fd: of the file, open for reading; it stays open.
     """
@@ -78,6 +84,8 @@ def read_records(fd: int) -> Iterator[tuple[int, int, JournalRecord]]:
         is_over = snapshot_bytes == _NO_SNAPSHOT
         end = snapshots + (0 if is_over else snapshot_bytes)
         if end > len(data) or _CHECKSUM.unpack_from(data, at) != (zlib.crc32(data[begin:end]),):
+            return
+        if number >= _TOO_LARGE or not math.isfinite(changed_at):
             return
         snapshot = None if is_over else data[snapshots:end]
         yield number, end, JournalRecord(data[ids:snapshots], snapshot, changed_at)

@@ -1,5 +1,6 @@
 """The rows of the SQLite engine: each has a checksum, because SQLite's pages have none."""
 
+import math
 import struct
 import zlib
 
@@ -18,6 +19,7 @@ def is_intact(number: object, call_id: object, written: object, snapshot: object
         isinstance(number, int)
         and isinstance(call_id, bytes)
         and isinstance(written, float)
+        and math.isfinite(written)  # no change of the call would ever be newer
         and isinstance(snapshot, bytes)
         and checksum == _checksum(number, call_id, written, snapshot)
     )
