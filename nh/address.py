@@ -1,15 +1,14 @@
-"""The address of an RPC socket: a path in the file system, or a host and a port; families of sockets.
+"""Addresses of sockets: their families, and where an RPC socket is: at a path, or at a host and a port.
 
-The text form is that of Net::SIP's nathelper.pl: text with a `/` is a path (a directory means the file
-`socket` in it), all other text is HOST:PORT. Looks in the file system whether a path is a directory; opens
-nothing and resolves no names.
+The text form of the latter is that of Net::SIP's nathelper.pl: text with a `/` is a path (a directory means
+the file `socket` in it), all other text is HOST:PORT. Looks in the file system whether a path is a directory;
+opens nothing and resolves no names.
 """
 
 import ipaddress
 import socket
 import stat
 from pathlib import Path
-from typing import Final, NamedTuple
 
 import msgspec
 
@@ -72,44 +71,6 @@ def parse_rpc_address(text: str) -> RpcAddress:
     if "\0" in text:
         raise ConfigError(f"address {text!r}: contains a NUL character")
     return _parse_path(text) if "/" in text else _parse_tcp(text)
-
-
-class Exposure(NamedTuple):
-    """What it means to serve an address that other hosts reach.
-
-    Attributes:
-        risk: what every client that can connect can do.
-        flag: what allows it all the same.
-    """
-
-    risk: str
-    flag: str
-
-
-RPC_EXPOSURE: Final = Exposure("can close every call", "--rpc-public (rpc_public)")
-HTTP_EXPOSURE: Final = Exposure("can see every call", "--http-public (http_public)")
-NG_OVER_HTTP_EXPOSURE: Final = Exposure(
-    "can close every call, because http_ng is set", "--http-public and --rpc-public (http_public, rpc_public)"
-)
-
-
-def check_loopback(setting: str, address: TcpAddress, ip: str, exposure: Exposure) -> None:
-    """Refuse to serve an address that other hosts reach.
-
-    Args:
-        setting: the setting with the address, for the message.
-        address: as it was set.
-        ip: the IP address of its host.
-        exposure: what follows if other hosts reach it.
-
-    Raises:
-        ConfigError: `ip` is not loopback.
-    """
-    if not ipaddress.ip_address(ip).is_loopback:
-        raise ConfigError(
-            f"{setting}: {address}: {ip} is not loopback, and every client that can connect {exposure.risk};"
-            f" if a firewall limits the clients, allow the address with {exposure.flag}"
-        )
 
 
 def _parse_path(text: str) -> UnixAddress:

@@ -10,16 +10,7 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from nh.address import (
-    HTTP_EXPOSURE,
-    NG_OVER_HTTP_EXPOSURE,
-    RPC_EXPOSURE,
-    Exposure,
-    RpcAddress,
-    TcpAddress,
-    check_loopback,
-    parse_rpc_address,
-)
+from nh.address import RpcAddress, TcpAddress, parse_rpc_address
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelaySettings, in_range
 from nh.commands import Feature
@@ -40,6 +31,7 @@ from nh.config.addresses import (
 from nh.config.interfaces import check_interfaces, parse_address, parse_interface, parse_ports
 from nh.config.table import ANY_CLIENT, LOOPBACK, NO_STATE, SettingsTable
 from nh.errors import ConfigError
+from nh.exposure import HTTP_EXPOSURE, NG_OVER_HTTP_EXPOSURE, RPC_EXPOSURE, Exposure, check_loopback
 from nh.logs.settings import LogSettings, parse_areas
 
 MAX_KERNEL_FLOWS = 2**22

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from nh.address import Exposure, RpcAddress, TcpAddress, UnixAddress, check_loopback
+from nh.address import RpcAddress, TcpAddress, UnixAddress
 from nh.errors import ConfigError, NhError, NotNow
+from nh.exposure import Exposure, check_loopback
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.reasons import reason
 from nh.rpc.protocols import RPC

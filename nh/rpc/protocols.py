@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nh.address import RPC_EXPOSURE, Exposure, RpcAddress, UnixAddress, parse_rpc_address
+from nh.address import RpcAddress, UnixAddress, parse_rpc_address
 from nh.commands import Feature
+from nh.exposure import RPC_EXPOSURE, Exposure
 from nh.logs.throttle import RateLimitedLogger
 from nh.rpc.events import Dispatch, Handler, RequestCounter, StreamProtocol
 from nh.rpc.framed import CommandHandler, FramedProtocol

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from nh.address import Exposure, RpcAddress
+from nh.address import RpcAddress
 from nh.config import Settings
 from nh.errors import ConfigError
+from nh.exposure import Exposure
 from nh.ipc.http_config import HttpConfig
 from nh.ipc.inherited import Inherited
 from nh.logs.settings import LogSettings
