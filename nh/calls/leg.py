@@ -232,7 +232,7 @@ class Leg(IceReception, Blockable):
         self.inherited = True
         if self.ice is not None and before.ice is not None and before.sockets == self.sockets:
             self.ice = before.ice.renewed(self.ice.agent)
-        latest = before._latest_stream
+        latest = before.latest_known_stream
         if latest is not None:
             self.superseded_stream = RtpStream.from_state(latest.to_state(), shift_s=0.0)
         self.renew(

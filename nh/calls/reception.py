@@ -125,6 +125,11 @@ class Reception(Latch):
             self.offload.load_meter()
         return self.meter.streams if self.meter is not None else ()
 
+    @property
+    def latest_stream(self) -> RtpStream | None:
+        """The RTP stream whose packets arrived here last, up to date; None before the first."""
+        return self.meter.latest if self.streams and self.meter is not None else None
+
     def find_meter(self) -> RtpMeter | None:
         """The meter of this leg, created at the first call; None if the leg carries no RTP."""
         if self.payload_types is None:
@@ -161,7 +166,7 @@ class Reception(Latch):
         if claim.sequence is None:
             known = any(stream.ssrc == claim.ssrc for stream in (self.rtp or self)._known_streams)
             return Continuity.NEXT if known else Continuity.OTHER
-        stream = self._latest_stream
+        stream = self.latest_known_stream
         if stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
             return Continuity.OTHER
         tick_s = self.meter.tick_s if self.meter is not None else 0.0
@@ -175,7 +180,7 @@ class Reception(Latch):
 
     def fragmentary(self) -> bool:
         """See Latch."""
-        stream = self._latest_stream
+        stream = self.latest_known_stream
         return self.payload_types is not None and stream is not None and stream.packets <= FRAGMENT_PACKETS
 
     def unheard(self) -> bool:
@@ -196,9 +201,10 @@ class Reception(Latch):
         return self.streams or (() if self.superseded_stream is None else (self.superseded_stream,))
 
     @property
-    def _latest_stream(self) -> RtpStream | None:
+    def latest_known_stream(self) -> RtpStream | None:
         """The RTP stream of the end that came last, here or, before the first, in the session before."""
-        return self.meter.latest if self.streams and self.meter is not None else self.superseded_stream
+        latest = self.latest_stream
+        return self.superseded_stream if latest is None else latest
 
     def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
         """See Latch. It is remembered for as long as it sends."""

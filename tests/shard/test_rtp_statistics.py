@@ -14,7 +14,7 @@ from nh.calls.rtcp_reports import MAX_READ
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.settings import RelaySettings
 from nh.results import StreamDetail
-from tests.calls.rtp import DTMF, OPUS, PCMU, rtp_packet
+from tests.calls.rtp import DTMF, OPUS, PCMA, PCMU, rtp_packet
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
 from tests.shard.ng_testbed import NgTestbed, line
@@ -87,6 +87,14 @@ def test_what_is_lost_doubled_and_swapped_is_counted(ends: Participants) -> None
     assert stream.loss_ratio == pytest.approx(2 / 10)
     assert stream.jitter_ms is not None
     assert stream.mos is None, "too few packets"
+
+
+def test_the_payload_type_is_that_of_the_latest_packet(testbed: RelayTestbed, make_peer: MakePeer) -> None:
+    alice, bob = make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    for number, payload_type in enumerate((PCMU, PCMU, PCMA, DTMF, PCMA)):
+        send(testbed, alice, call, bob, rtp_packet(number, 160 * number, payload_type=payload_type))
+        assert testbed.leg(call.key, Side.FROM).payload_type == payload_type
 
 
 def test_every_ssrc_is_a_stream(ends: Participants) -> None:

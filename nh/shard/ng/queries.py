@@ -278,7 +278,7 @@ def _codec(leg: Leg) -> str:
 
     Events and comfort noise are none. Opus has two channels always (RFC 7587 7), the others of phones one.
     """
-    latest, known = leg.meter.latest if leg.meter is not None else None, leg.payload_types
+    latest, known = leg.latest_stream, leg.payload_types
     if latest is None or known is None or latest.payload_type not in known.clocks:
         return ""
     encoding, clock_hz = known.encodings[latest.payload_type], known.clocks[latest.payload_type]
@@ -295,6 +295,5 @@ def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:
 
 def _latest_ssrc(leg: Leg) -> int | None:
     """The SSRC of the RTP that the end of a leg sends now; RTCP has that of its RTP, as in rtpengine."""
-    meter = (leg.rtp or leg).meter
-    latest = meter.latest if meter is not None else None
+    latest = (leg.rtp or leg).latest_stream
     return None if latest is None else latest.ssrc

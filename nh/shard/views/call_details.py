@@ -150,7 +150,7 @@ def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], *, wall_offset_s: flo
     if leg.rare is not None:
         further |= _rarities(leg, now=now)
     if leg.meter is not None:
-        latest = leg.meter.latest
+        latest = leg.latest_stream
         further["payload_type"] = None if latest is None else latest.payload_type
         further["deaf_reports"] = leg.meter.deaf_reports
     if leg.security is not None:

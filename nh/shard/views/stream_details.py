@@ -28,7 +28,7 @@ def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[Stre
     streams = leg.streams
     if not streams:
         return ()
-    opposite = leg.other.meter.latest if leg.other.meter is not None else None
+    opposite = leg.other.latest_stream
     beyond_s = opposite.round_trip_s if opposite is not None else None
     return tuple(
         _describe(stream, leg.payload_types, kind, beyond_s, wall_offset_s=wall_offset_s)
