@@ -1,6 +1,10 @@
 """What the terminal can show, and what its user wants to see: as rich decides it for its own output."""
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
 from typing import Final
 
 import typer
@@ -19,3 +23,28 @@ def coloured(text: str, colour: str) -> str:
     See https://no-color.org. typer.echo() removes colours where no terminal is.
     """
     return text if is_dumb() or os.environ.get("NO_COLOR") else typer.style(text, fg=colour)
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come; as KeyboardInterrupt it is no error that anything handles."""
+
+
+@contextlib.contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave the block as an exception, and then end the process as ever.
+
+    For blocks that change the terminal: without it, `timeout 60 nh stats` would leave a shell that has no
+    cursor and shows nothing of what is typed.
+    """
+
+    def terminate(_signum: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

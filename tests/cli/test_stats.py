@@ -173,6 +173,17 @@ def test_on_a_terminal_it_goes_on_until_interrupted(running: Segment, tmp_path: 
         assert process.wait(20) == 0
 
 
+def test_the_terminal_is_as_it_was_behind_sigterm(running: Segment, tmp_path: Path) -> None:
+    with on_terminal(nh_stats(tmp_path, "--interval", "60")) as (process, terminal):
+        before = termios.tcgetattr(terminal)
+        read_until(terminal, b"sort: shard")
+        assert termios.tcgetattr(terminal) != before
+        process.send_signal(signal.SIGTERM)
+        read_until(terminal, b"\x1b[?25h")
+        assert process.wait(20) == -signal.SIGTERM, "the status tells what ended it"
+        assert termios.tcgetattr(terminal) == before
+
+
 def test_a_dumb_terminal_gets_one_picture(running: Segment, tmp_path: Path) -> None:
     with on_terminal(nh_stats(tmp_path, "--interval", "0.1"), term="dumb") as (process, terminal):
         seen = read_until(terminal, b"since start")

@@ -17,8 +17,12 @@ from nh.cli.stats.rates import Meter
 from nh.cli.stats.series import Series
 from nh.cli.stats.view import StatsView
 from nh.cli.stats.watch import Watch
+from nh.cli.terminal import unwound_by_sigterm
 
 __all__ = ["Watch", "print_json", "print_once", "show"]
+
+_SIGNAL_S: Final = 0.5
+"""Python may enter a system call with a signal that it has not handled yet: no wait for a key is longer."""
 
 _WIDE: Final = 200
 """Columns of a picture that no terminal shows."""
@@ -27,7 +31,11 @@ _WIDE: Final = 200
 def show(watch: Watch, interval_s: float) -> None:
     """Draw the picture anew every `interval_s` seconds and with each key, until q or KeyboardInterrupt."""
     meter, packets, calls, choice = Meter(), Series(), Series(), Choice()
-    with keys_of_terminal() as next_key, Live(auto_refresh=False, vertical_overflow="crop") as live:
+    with (
+        unwound_by_sigterm(),
+        keys_of_terminal() as next_key,
+        Live(auto_refresh=False, vertical_overflow="crop") as live,
+    ):
         while not choice.ended:
             reading = watch.read()
             measured = meter.measure(reading)
@@ -53,7 +61,7 @@ def _obey_keys(
     """Obey keys until the time is over or the view is to end."""
     due = time.monotonic() + seconds
     while not choice.ended and (left_s := due - time.monotonic()) > 0:
-        if key := next_key(left_s):
+        if key := next_key(min(left_s, _SIGNAL_S)):
             choice.press(key)
             redraw()
 
