@@ -8,6 +8,7 @@ from nh.calls.drop import Drop
 from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
+from nh.calls.offer_answer.agreement import AgreedTransports
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offered import RelayOffer
 from nh.calls.offer_answer.party import Party
@@ -424,7 +425,8 @@ APART: dict[type, set[str]] = {
         *("transforms", "taps"),  # functions: what sets them sets them again
     },
     # as those of legs; `secrets` of the call
-    Party: {"blocks", "security", "ice", "relay_offer"},
+    Party: {"agreed", "blocks", "security", "ice", "relay_offer"},
+    AgreedTransports: set(),
     RelayOffer: {"keys", "optional_keys", "ice", "dtls"},  # `secrets` of the call
     Dialog: {"_left"},  # within one command
 }
@@ -434,6 +436,7 @@ SNAPSHOTS = (
     GroupSnapshot,
     SessionSnapshot,
     LegSnapshot,
+    PartySnapshot,
     PartySnapshot,
     PartySnapshot,
     DialogSnapshot,

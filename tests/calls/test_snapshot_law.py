@@ -16,7 +16,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
-from nh.calls.offer_answer.dialog import Agreement
+from nh.calls.offer_answer.agreement import Agreement
 from nh.calls.offer_answer.offered import MediumRequest, Mux
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.rtp.payload_types import PayloadFormat

@@ -6,43 +6,21 @@ the same kind as in Net::SIP's model.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from nh.calls.blocking import NOTHING_BLOCKED
 from nh.calls.bundle import Bundle
 from nh.calls.bundling import bundle_legs
 from nh.calls.media import Block, Side
+from nh.calls.offer_answer.agreement import NO_CARRIERS, Agreement, Carriers
 from nh.calls.offer_answer.dialog_sessions import DialogSessions
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 
-NO_CARRIERS: Final[Mapping[int, int]] = MappingProxyType({})
-
 T = TypeVar("T")
-
-
-class Agreement(NamedTuple):
-    """What an offerer and an answerer have agreed on about the transports of their media.
-
-    Attributes:
-        muxes: for each medium, whether the offerer and whether the answerer sends RTCP on its RTP port
-            (RFC 5761).
-        bundles: which media share a transport (RFC 9143): what the offerer, and what the answerer has agreed
-            on with the relay.
-        carriers: what they have agreed on with each other, see Dialog.
-    """
-
-    muxes: Sequence[tuple[bool, bool]] = ()
-    bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
-    carriers: Mapping[int, int] = NO_CARRIERS
-
-
-OWN_TRANSPORTS: Final = Agreement()
-"""Each medium has ports of its own for RTP and RTCP."""
 
 
 class Dialog(DialogSessions):
@@ -57,8 +35,7 @@ class Dialog(DialogSessions):
         signalled: monotonic seconds of the last offer or answer.
         delete_at: monotonic seconds at which a delete removes the dialog; infinite without one.
         bundles: of the caller and of the callee, the bundles that have been agreed on.
-        carriers: by medium, the one whose sockets carry it, of bundles that the ends have agreed on with each
-            other.
+        carriers: of bundles that the two have agreed on with each other.
     """
 
     __slots__ = ("branch", "bundles", "carriers", "delete_at", "signalled")
@@ -69,7 +46,7 @@ class Dialog(DialogSessions):
         self.delete_at = math.inf
         self.branch = branch
         self.bundles: tuple[tuple[Bundle, ...], tuple[Bundle, ...]] = ((), ())
-        self.carriers: Mapping[int, int] = NO_CARRIERS
+        self.carriers: Carriers = NO_CARRIERS
 
     def refresh(self, resources: CallResources, signalled: Party, *, now: float) -> None:
         """Relay each medium that both parties have, after `signalled` announced its media again.

@@ -11,9 +11,10 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Side
 from nh.calls.offer_answer import expiry
 from nh.calls.offer_answer.accepted_bundle import share_transports
+from nh.calls.offer_answer.agreement import OWN_TRANSPORTS, Agreement
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
-from nh.calls.offer_answer.dialog import OWN_TRANSPORTS, Agreement, Dialog
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
 from nh.calls.offer_answer.matching import find_answered, find_offerer
 from nh.calls.offer_answer.offered import MediumRequest

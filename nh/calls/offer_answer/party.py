@@ -15,6 +15,7 @@ from nh.calls.bundle import Bundle
 from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media, Side
+from nh.calls.offer_answer.agreement import NOTHING_AGREED
 from nh.calls.offer_answer.offered import NO_RELAY_OFFER, Mux, OfferedMedium
 from nh.calls.origin import SentOrigin
 from nh.calls.protocols.media_security import MediaSecurity
@@ -81,13 +82,10 @@ class Party(Blockable):
             hold (RFC 3264 8.3), or another kind of media at the same sockets. RFC 8829 names the description
             of such an offer so; the medium of the group is the current one.
         offered: the m= lines of its last offer.
-        transports: of each medium that it has agreed on, the transport of RTP, else ""; while none of its
-            media is RTP, those of the answer before.
+        agreed: what it has agreed on about the transports of its media.
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
             (nh.shard.ng.two_forms).
         mux: RTCP multiplexing of each medium of its last offer.
-        muxes: of each medium, whether it sends RTCP on its RTP port; () if of none. Kept as transports are.
-        with_ice: whether it has agreed on ICE with the relay. Kept as transports are.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
@@ -103,6 +101,7 @@ class Party(Blockable):
     """
 
     __slots__ = (
+        "agreed",
         "blocks",
         "branch",
         "bundles",
@@ -116,7 +115,6 @@ class Party(Blockable):
         "interface",
         "label",
         "mux",
-        "muxes",
         "offered",
         "peer_interface",
         "pending",
@@ -131,9 +129,7 @@ class Party(Blockable):
         "split_from",
         "superseded",
         "tag",
-        "transports",
         "waiting_since",
-        "with_ice",
     )
 
     def __init__(self, tag: bytes, side: Side, *, branch: bytes = b"", now: float) -> None:
@@ -154,11 +150,9 @@ class Party(Blockable):
         self.superseded: tuple[tuple[int, SocketGroup], ...] = ()
         self.pending: Mapping[int, Media] = NOTHING_PENDING
         self.offered: tuple[OfferedMedium, ...] = ()
-        self.transports: tuple[str, ...] = ()
+        self.agreed = NOTHING_AGREED
         self.forms: tuple[tuple[str, ...], ...] = ()
         self.mux: tuple[Mux, ...] = ()
-        self.muxes: tuple[bool, ...] = ()
-        self.with_ice = False
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
@@ -181,8 +175,7 @@ class Party(Blockable):
         own.waiting_since = None
         own.blocks = self.blocks
         own.references, own.sent_origin = self.references, self.sent_origin
-        own.transports, own.forms, own.muxes = self.transports, self.forms, self.muxes
-        own.with_ice = self.with_ice
+        own.agreed = self.agreed
         own.single, own.split_from = True, self
         own.groups = tuple([None if group is None else group.share() for group in self.groups])
         own.superseded = tuple([(index, group.share()) for index, group in self.superseded])

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 import msgspec
 
 from nh.calls.media import MAX_MEDIA
-from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
+from nh.calls.offer_answer.agreement import NO_CARRIERS
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import CallResources

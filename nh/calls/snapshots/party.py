@@ -10,6 +10,7 @@ from nh.calls.blocking import blocks_of
 from nh.calls.interfaces import Interface
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import MAX_MEDIA, Media, Side
+from nh.calls.offer_answer.agreement import agreed_transports
 from nh.calls.offer_answer.offered import Mux, OfferedMedium, RelayOffer
 from nh.calls.offer_answer.party import NO_REFERENCES, NOTHING_PENDING, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
@@ -48,6 +49,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
+        protos, muxes, with_ice: see AgreedTransports.
         offered_forms: those of what the relay has offered in its place.
     """
 
@@ -77,7 +79,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     split_from: Index | None = None
     bundles: Bundles = []
     bundled: Annotated[tuple[Index, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
-    transports: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
+    protos: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
     forms: _Forms = ()
     offered_forms: _Forms = ()
     muxes: Annotated[tuple[bool, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
@@ -118,11 +120,11 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             None if party.split_from is None else parties[id(party.split_from)],
             take_bundles(party.bundles) if party.bundles else [],
             party.relay_offer.bundled,
-            party.transports,
+            party.agreed.protos,
             party.forms,
             party.relay_offer.forms,
-            party.muxes,
-            party.with_ice,
+            party.agreed.muxes,
+            party.agreed.with_ice,
             party.family,
         )
 
@@ -171,11 +173,11 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.pending = pending or NOTHING_PENDING
         party.mux = shared(self.mux)
         party.offered = shared(self.offered)
-        party.transports = shared(self.transports)
+        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)
-        party.forms, party.muxes, party.with_ice = self.forms, self.muxes, self.with_ice
+        party.forms = self.forms
         if self.bundled or self.offered_forms:
             party.relay_offer = RelayOffer(self.bundled, forms=self.offered_forms)
         party.ended_totals = {

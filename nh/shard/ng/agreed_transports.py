@@ -5,9 +5,9 @@ As in rtpengine, a conversion that the client has asked for once holds until it 
 
 from collections.abc import Sequence
 
+from nh.calls.offer_answer.agreement import agreed_transports
 from nh.calls.offer_answer.offered import of_media
 from nh.calls.offer_answer.party import Party
-from nh.calls.rtp.payload_types import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription
 from nh.shard.ng.offer_ends import OfferEnds
@@ -59,9 +59,9 @@ def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
         receiver: the end that gets the offer; None if it is not known.
         count: number of media.
     """
-    if receiver is None or not any(receiver.muxes):
+    if receiver is None or not any(receiver.agreed.muxes):
         return [False] * count
-    muxes, taken = receiver.muxes, receiver.transports
+    taken, muxes, _ = receiver.agreed
     return [muxes[index] if index < len(taken) and taken[index] else True for index in range(count)]
 
 
@@ -73,23 +73,24 @@ def sole_muxes(receiver: Party | None, count: int, *, required: bool) -> list[bo
         count: how many media there are.
         required: the client says so of all of them.
     """
-    if required or receiver is None or not any(receiver.muxes):
+    if required or receiver is None or not any(receiver.agreed.muxes):
         return [required] * count
-    kept = [bool(mux and taken) for mux, taken in zip(receiver.muxes, receiver.transports, strict=False)]
+    protos, muxes, _ = receiver.agreed
+    kept = [bool(mux and proto) for mux, proto in zip(muxes, protos, strict=False)]
     return [*kept[:count], *[False] * (count - len(kept))]
 
 
 def _transports_of(party: Party) -> Sequence[str]:
     """The transports that an end has agreed on by ng, or else those that it has."""
-    if party.transports:
-        return party.transports
+    if party.agreed.protos:
+        return party.agreed.protos
     return [group.medium.proto if group is not None else "" for group in party.groups]
 
 
 def note_transports(
     answer: SessionDescription, muxes: Sequence[tuple[bool, bool]], *, offerer: Party, answerer: Party
 ) -> None:
-    """Note at both ends what they agree on by an answer; see Party.transports, its muxes and with_ice.
+    """Note at both ends what they agree on by an answer; see AgreedTransports.
 
     Args:
         answer: the SDP.
@@ -101,9 +102,9 @@ def note_transports(
     if any(agreed):
         both = zip(media, agreed, strict=True)
         pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
-        offerer.transports, answerer.transports = (shared(each) for each in zip(*pairs, strict=True))
-        offerer.muxes, answerer.muxes = (of_media(each) for each in zip(*muxes, strict=True))
-        offerer.with_ice, answerer.with_ice = any(offerer.ice), any(answerer.ice)
+        protos = zip(*pairs, strict=True)
+        for party, own, muxed in zip((offerer, answerer), protos, zip(*muxes, strict=True), strict=True):
+            party.agreed = agreed_transports(own, of_media(muxed), any(party.ice))
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:

@@ -7,20 +7,18 @@ sending to it: the sockets of that medium carry the others then.
 Pure functions between the views of nh.sdp and the domain.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from nh.calls.media import Media
+from nh.calls.offer_answer.agreement import Carriers
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.party import Party
 from nh.sdp.description import Medium, SessionDescription
 
 T = TypeVar("T")
-
-Carriers = Mapping[int, int]
-"""By medium, the one whose sockets carry it; media that are in no bundle are not in there."""
 
 
 def carriers_of_offer(

@@ -39,7 +39,7 @@ def has_agents(party: Party | None) -> bool:
     """Whether the relay has an agent towards a party, for any medium, or had one until all were rejected."""
     if party is None:
         return False
-    return party.with_ice or any(party.ice) or any(group and group.ice for group in party.groups)
+    return party.agreed.with_ice or any(party.ice) or any(group and group.ice for group in party.groups)
 
 
 def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.dialog import NO_CARRIERS, Agreement
+from nh.calls.offer_answer.agreement import NO_CARRIERS, Agreement, Carriers
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
@@ -15,7 +15,7 @@ from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_members import tagged_of
 from nh.shard.ng.bundle_transports import share_security, share_transports
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
-from nh.shard.ng.carriers import Carriers, agreed_by, carriers_of_answer, carry, for_carriers
+from nh.shard.ng.carriers import agreed_by, carriers_of_answer, carry, for_carriers
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
 from nh.shard.ng.negotiation import padded, requests_of_answer

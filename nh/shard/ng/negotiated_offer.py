@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from nh.calls.interfaces import Interface
+from nh.calls.offer_answer.agreement import Carriers
 from nh.calls.offer_answer.offered import (
     NO_RELAY_OFFER,
     MediumRequest,
@@ -30,7 +31,7 @@ from nh.shard.ng.bundle_transports import (
     with_shared_transports,
 )
 from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
-from nh.shard.ng.carriers import Carriers, carry
+from nh.shard.ng.carriers import carry
 from nh.shard.ng.dtls import NewCertificate, note_roles
 from nh.shard.ng.hidden_media import hidden_of, offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nh.calls.offer_answer.dialog import NO_CARRIERS
+from nh.calls.offer_answer.agreement import NO_CARRIERS, Carriers
 from nh.calls.offer_answer.party import Party
-from nh.shard.ng.carriers import Carriers
 from nh.shard.ng.two_forms import Forms
 
 

@@ -191,7 +191,7 @@ def _flags(parties: Sequence[Party], index: int) -> tuple[str, ...]:
         "asymmetric": party.policy is SourcePolicy.ASYMMETRIC,
         "send": not media.paused,
         "recv": not media.mute,
-        "rtcp-mux": index < len(party.muxes) and party.muxes[index],
+        "rtcp-mux": index < len(party.agreed.muxes) and party.agreed.muxes[index],
         "DTLS-SRTP": dtls is not None,
         "DTLS role active": dtls is not None and dtls.parameters.active,
         "DTLS role passive": dtls is not None and not dtls.parameters.active,

@@ -7,7 +7,7 @@ of that bundle takes its transport over (RFC 9143 7.3.1).
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nh.calls.offer_answer.dialog import NO_CARRIERS
+from nh.calls.offer_answer.agreement import NO_CARRIERS, Carriers
 from nh.calls.offer_answer.offered import OfferedMedium
 from nh.commands import OfferOptions
 from nh.sdp.bundles import new_tagged_media
@@ -15,7 +15,7 @@ from nh.sdp.crypto import limit_suites
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.bundle_transports import with_new_tagged
 from nh.shard.ng.bundles import OfferedBundles
-from nh.shard.ng.carriers import Carriers, carriers_of_offer
+from nh.shard.ng.carriers import carriers_of_offer
 from nh.shard.ng.hidden_media import hidden_of, removed_media
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.shown_codecs import ShownSdp, show_codecs

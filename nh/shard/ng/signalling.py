@@ -13,7 +13,8 @@ import msgspec
 
 from nh.calls.interfaces import Interface
 from nh.calls.media import Block
-from nh.calls.offer_answer.dialog import NO_CARRIERS, Dialog
+from nh.calls.offer_answer.agreement import NO_CARRIERS
+from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.matching import find_ends, tag_of_offerer
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
