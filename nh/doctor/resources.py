@@ -8,12 +8,12 @@ from nh.doctor.findings import Finding, Findings, failure, fault_and_remedy, ok,
 from nh.doctor.host import Host
 from nh.doctor.patient import Patient
 from nh.errors import ConfigError
+from nh.ipc.handover_socket import SHARDS
 from nh.printable import counted
 from nh.rpc.protocols import most_connections
 from nh.stats import segment_name
 from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_sockets
 from nh.supervisor.host.port_slices import port_slices
-from nh.supervisor.orphans.find import PATTERN
 from nh.supervisor.records.targets import fault_of
 
 LEAST_SHM_BYTES: Final = 1 << 20
@@ -210,7 +210,7 @@ def check_leftovers(patient: Patient) -> Findings:
         return
     directory = patient.settings.runtime_path
     listening = patient.host.text("/proc/net/unix")
-    sockets = [str(path) for path in sorted(directory.glob(PATTERN))] if os.access(directory, os.R_OK) else []
+    sockets = [str(path) for path in sorted(directory.glob(SHARDS))] if os.access(directory, os.R_OK) else []
     orphans = [path for path in sockets if path in listening]
     if orphans:
         yield warning(

@@ -9,12 +9,15 @@ import logging
 import os
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from nh.ipc.peer import peer_of
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
+
+SHARDS: Final = "shard-*.sock"
+"""The sockets of shards in the runtime directory."""
 
 
 class HandoverSocket:
@@ -76,3 +79,27 @@ class HandoverSocket:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         self._sock.close()
+
+
+def shards_listen(directory: Path) -> bool:
+    """Whether any shard of a relay lives, with or without its supervisor.
+
+    Args:
+        directory: the relay's runtime directory.
+    """
+    try:
+        return any(_listens(path) for path in directory.glob(SHARDS))
+    except OSError:  # unknown: another relay must not rely on their end
+        return True
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # so many connections wait already
+            return True
+    return True

@@ -13,6 +13,7 @@ from nh.stats import SupervisorStats
 from nh.supervisor.storage import Storage
 from nh.supervisor.store.open import OWN_GROUP, StateKey
 from tests.no_threads import no_threads
+from tests.supervisor.orphan_sockets import orphan_socket
 from tests.supervisor.valkey_group import Group
 
 NO_KEY = StateKey(None, "")
@@ -41,6 +42,20 @@ def test_a_start_without_a_thread_gives_the_group_away_unless_the_supervisor_bef
     with ours, theirs, no_threads("store"), pytest.raises(OSError, match="no thread can be started"):
         open_storage(own_group, tmp_path, inherited)
     assert is_free(own_group) is not goes_on
+
+
+def test_a_start_that_fails_beside_shards_that_relay_keeps_their_lease(
+    own_group: Group, tmp_path: Path
+) -> None:
+    """They relay until its end: a standby that had the calls at once would send beside them."""
+    with orphan_socket(tmp_path):
+        open_storage(own_group, tmp_path)
+        assert not is_free(own_group)
+        with no_threads("store"), pytest.raises(OSError, match="no thread can be started"):
+            open_storage(own_group, tmp_path)
+        assert not is_free(own_group)
+    open_storage(own_group, tmp_path)  # the file of the socket is there, and nothing listens
+    assert is_free(own_group)
 
 
 def test_a_start_that_cannot_tell_its_shards_the_deadline_gives_the_group_away(

@@ -8,9 +8,10 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from nh.errors import NotNow
+from nh.ipc.handover_socket import SHARDS
 from nh.ipc.peer import peer_of
 from nh.reasons import SHORTAGES, reason, shortage
 from nh.room import when_there_is_room
@@ -19,9 +20,6 @@ from nh.supervisor.orphans.client import ANSWER_S, HandoverFailed, OrphanClient,
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-PATTERN: Final = "shard-*.sock"
-"""The handover sockets of shards in the runtime directory."""
 
 
 def find_orphans(directory: Path) -> list[OrphanClient]:
@@ -45,7 +43,7 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
 
 def _handover_sockets(directory: Path) -> list[Path]:
     with os.scandir(directory) as entries:
-        return sorted(Path(each) for each in entries if fnmatch.fnmatch(each.name, PATTERN))
+        return sorted(Path(each) for each in entries if fnmatch.fnmatch(each.name, SHARDS))
 
 
 def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:

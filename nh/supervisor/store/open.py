@@ -15,6 +15,7 @@ from msgspec import structs
 from nh.config import Settings
 from nh.config.table import StateAway
 from nh.errors import ConfigError, DirectoryInUse, NhError, NotNow, StoreUnavailable
+from nh.ipc.handover_socket import shards_listen
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.paths import real_path
 from nh.supervisor.host.locked_dir import STATE_DIR, Lock, locked_dir
@@ -85,6 +86,8 @@ def open_store(
     """Open the store of the relay with these settings for the duration of the block.
 
     A default directory that cannot be used is no error, because no operator asked for it; a log line says so.
+    Behind the block another relay gets the calls of a server at once, unless a shard of this one still relays
+    them: a shard whose supervisor was killed does so until a start has its calls.
 
     Args:
         settings: `state`, and the runtime directory, which identifies the relay and has the journal.
@@ -103,6 +106,11 @@ def open_store(
         return
     _check_extra(scheme)
     key = key or state_key(settings)
+
+    def goes_on() -> bool:
+        """Whether calls are relayed behind the block."""
+        return inherited.goes_on_elsewhere or shards_listen(settings.runtime_path)
+
     with contextlib.ExitStack() as stack:
         try:
             runtime = real_path(settings.runtime_path)
@@ -112,9 +120,9 @@ def open_store(
             away = scheme != SQLITE and settings.state_away is StateAway.TAKE and group.follower is None
             sealed = SealedEngine(engine, key.key, remote=scheme != SQLITE)
             if sealed.lease is not None:  # what goes on if this start fails has it, too
-                sealed.lease.is_kept = inherited.goes_on_elsewhere
+                sealed.lease.is_kept = goes_on()
             store = Store(sealed, runtime, may_be_away=away)
-            stack.callback(lambda: store.close(keep_lease=inherited.goes_on_elsewhere))
+            stack.callback(lambda: store.close(keep_lease=goes_on()))
         except DirectoryInUse:
             raise
         except (ConfigError, StoreUnavailable) as exc:
