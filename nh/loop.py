@@ -12,7 +12,7 @@ import logging
 import os
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,15 @@ def until_next(period_s: float, *, now: float) -> float:
     differ, so they do not wait for each other.
     """
     return period_s - (now + os.getpid() * _APART_S) % period_s
+
+
+def call_each(callbacks: Iterable[Callback]) -> None:
+    """Call each, in order. One that raises is logged, as in SelectorLoop, and the others are called."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback failed, what follows it goes on: %r", callback)
 
 
 class Timer(Protocol):

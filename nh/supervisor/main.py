@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from nh.config import Settings
@@ -13,7 +14,7 @@ from nh.logs.lines import configure_logging
 from nh.room import telling_shortages
 from nh.supervisor.handover.another_try import keep_for_another_try, trying_again
 from nh.supervisor.handover.receive import receive_after_exec, take_over
-from nh.supervisor.handover.send import end_without_undoing, own_argv
+from nh.supervisor.handover.send import end_without_undoing, execute_anew
 from nh.supervisor.handover.settings import decode_settings
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
@@ -128,10 +129,8 @@ def _check_takeover(settings: Settings, key: StateKey) -> None:
 
 def _start_anew() -> int:
     """Execute the installed code with the same command line; returns the exit status if that fails."""
-    argv = own_argv()
-    logging.shutdown()
     try:
-        os.execv(argv[0], argv)
+        execute_anew()
     except OSError as exc:
-        logger.critical("nh cannot go on: %s: %s; start it again", argv[0], exc.strerror)
+        logger.critical("nh cannot go on: %s: %s; start it again", sys.executable, exc.strerror)
         return 1

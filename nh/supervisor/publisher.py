@@ -49,5 +49,7 @@ class Publisher:
         self._stats.heartbeat = time.monotonic()
         with contextlib.suppress(OSError):  # no descriptor left: the last value stays
             self._stats.memory_bytes = resident_bytes()
-        self._update()
-        self._writer.publish(self._stats)
+        try:
+            self._update()
+        finally:  # a bug there must not stop the heartbeat
+            self._writer.publish(self._stats)

@@ -4,6 +4,7 @@ import logging
 import signal
 from collections.abc import Callable
 
+from nh.loop import call_each
 from nh.supervisor.orphans.orphaned_shards import OrphanedShards
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.standby.hooks import Hook
@@ -89,10 +90,9 @@ class ShutdownController:
         logger.error("store: %s; this relay ends at once", why)
         self.demoted = True
         self.status = 1
-        if self._runtime.storage.deadline is not None:
-            self._runtime.storage.deadline.set_past()
-        self.begin()
-        self._kill()
+        deadline = self._runtime.storage.deadline
+        # a step that fails must leave no shard that sends
+        call_each((*((deadline.set_past,) if deadline is not None else ()), self.begin, self._kill))
 
     def begin(self) -> None:
         """End. No effect if it has begun."""

@@ -14,6 +14,7 @@ from typing import Final
 from nh.config.sources import LoadedSettings
 from nh.errors import Refused
 from nh.ipc.inherited import Inherited
+from nh.loop import call_each
 from nh.printable import counted
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
@@ -64,6 +65,7 @@ class Supervisor:
         self._inherited = inherited
         self._stack = stack
         self._adopted = False
+        self._failure: Exception | None = None
         self._slots = ShardSlots(runtime)
         stack.callback(self._slots.close)
         self._shutdown = ShutdownController(runtime, self._slots.orphans, end=self._end, kill=self._kill)
@@ -100,7 +102,11 @@ class Supervisor:
         self._publisher: Publisher
 
     def run(self) -> int:
-        """Start, serve, end; returns the exit status."""
+        """Start, serve, end; returns the exit status.
+
+        Raises:
+            Exception: this supervisor cannot begin to serve. The shards go on with their calls.
+        """
         runtime = self._runtime
         ask_for_short_slices()
         self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
@@ -124,6 +130,8 @@ class Supervisor:
                 self._publisher.stop()
                 self._watchdog.close()
                 runtime.rpc.close()
+        if self._failure is not None:
+            raise self._failure
         return self._shutdown.status
 
     @property
@@ -163,10 +171,23 @@ class Supervisor:
             self._upgrade.upgrade(None, lambda _: None)  # a failure is in the log; the next start has them
 
     def _serve(self) -> None:
-        """Every shard is up."""
+        """Every shard is up.
+
+        A supervisor that cannot serve ends, and another one serves: the one before, or the next start. In one
+        that serves, an error of what it tells others ends nothing.
+        """
         if self._shutdown.wanted:
             self._shutdown.begin()
             return
+        try:
+            self._begin_to_serve()
+        except Exception as exc:
+            self._failure = exc
+            self._runtime.loop.stop()
+            return
+        call_each((self._run_hook, self._tell_ready, _load_statistics))
+
+    def _begin_to_serve(self) -> None:
         runtime = self._runtime
         self._dispatch = Dispatcher(
             self._slots.execute,
@@ -189,11 +210,14 @@ class Supervisor:
         if self._inherited.message.draining:
             self._drain.begin(self._inherited.message.drain_left_s)
         self._inherited.confirm()
+
+    def _tell_ready(self) -> None:
         with contextlib.suppress(OSError):  # standard output is closed, or its disk is full: nh serves anyway
             print("\n".join(self._status.ready_lines), flush=True)
         self._status.tell_ready()
-        # what `nh upgrade` reads needs it, when another version may be on the disk already
-        importlib.import_module("nh.stats.reading")
+
+    def _run_hook(self) -> None:
+        runtime = self._runtime
         if runtime.storage.promoted:
             settings = runtime.settings
             Hook(runtime.loop, "on_promote", settings.on_promote, runtime.storage.group, stats=runtime.stats)
@@ -240,16 +264,26 @@ class Supervisor:
     def _end(self) -> None:
         if self._shutdown.status and self._inherited.awaited_by is not None:
             end_without_undoing(self._shutdown.status)  # the supervisor before goes on
-        self._inherited.confirm()
         runtime = self._runtime
         runtime.stats.serving = 0
-        self._publisher.publish()
-        self._upgrade.close()
-        runtime.rpc.stop_accepting()
-        runtime.rpc.stop_listening()
-        self._watchdog.close()
-        runtime.zygote.close()
+        # a step that fails must not keep nh from its end
+        call_each(
+            (
+                self._inherited.confirm,
+                self._publisher.publish,
+                self._upgrade.close,
+                runtime.rpc.stop_accepting,
+                runtime.rpc.stop_listening,
+                self._watchdog.close,
+                runtime.zygote.close,
+            )
+        )
         self._manager.stop(GRACE_S, self._shutdown.on_stopped)
 
     def _kill(self) -> None:
         self._manager.kill()
+
+
+def _load_statistics() -> None:
+    """Load what `nh upgrade` reads, before another version may be on the disk."""
+    importlib.import_module("nh.stats.reading")

@@ -190,6 +190,26 @@ def test_a_reader_may_close_the_channel_from_within_a_record(ends: Participants)
     assert heard == [b"first"]
 
 
+def test_draining_reads_on_behind_a_record_that_meets_a_bug(caplog: pytest.LogCaptureFixture) -> None:
+    """The records of a process that has ended are in no later turn."""
+    loop, heard = SelectorLoop(), list[bytes]()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def hear(record: bytes, _fds: list[int]) -> None:
+        if record == b"bad":
+            raise RuntimeError("a bug")
+        heard.append(record)
+
+    channel = Channel(loop, near, hear, lambda: heard.append(b""))
+    with far:
+        for record in (b"first", b"bad", b"last"):
+            far.send(record)
+    channel.drain()
+    assert heard == [b"first", b"last", b""]
+    assert "this is a bug in nh" in caplog.text
+    loop.close()
+
+
 def test_draining_hands_over_what_is_there_at_once(ends: Participants) -> None:
     ends.near.send(b"a")
     ends.near.send(b"b")

@@ -280,6 +280,31 @@ def test_what_an_end_has_shown_by_ice_is_saved_at_once_and_in_a_storm_of_checks_
     loop.close()
 
 
+def test_a_call_that_cannot_be_saved_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()
+    checkpointer = Checkpointer(proxy.table, saved)
+    checkpointer.attach(loop)
+    for number in range(2):
+        proxy.connect(call_id=b"%d" % number)
+    (bad, bad_leg), (good, good_leg) = [
+        (b"%d" % number, session.legs[0]) for number, session in enumerate(proxy.plane.running)
+    ]
+
+    def note(*, now: float) -> float:
+        raise RuntimeError(f"a bug at {now}")
+
+    call = proxy.table.find_call(bad)
+    assert call is not None
+    monkeypatch.setattr(type(call), "note", lambda self, *, now: note(now=now) if self is call else now)
+    for _ in range(2):
+        saved.snapshots.clear()
+        checkpointer.source_changed(bad, bad_leg)
+        checkpointer.source_changed(good, good_leg)
+        loop.turn(0)
+        assert set(saved.snapshots) == {good}
+    loop.close()
+
+
 def test_what_a_command_changes_is_saved_with_it_once(calls: Calls) -> None:
     calls.begin(1)
     (session,) = calls.proxy.plane.running

@@ -133,6 +133,24 @@ def test_a_command_waits_for_one_batch_at_most(loop: FakeLoop) -> None:
     poll.close()
 
 
+def test_sockets_are_served_on_after_a_bug(loop: FakeLoop) -> None:
+    """The poll is not in the loop then, so the timer is all that serves it."""
+    poll = FakePoll()
+    Pacer(loop, poll, coalesce_s=COALESCE_S)
+    served_at(poll, loop, 10.0)
+    served_at(poll, loop, 10.0005)
+
+    def fail() -> int:
+        raise RuntimeError("a bug")
+
+    poll.ready = fail
+    timers = len(loop.timers)
+    with pytest.raises(RuntimeError, match="a bug"):
+        loop.due()
+    assert [timer.delay_s for timer in loop.timers[timers:]] == [COALESCE_S]
+    poll.close()
+
+
 def test_after_a_pause_packets_are_served_at_once_again(loop: FakeLoop) -> None:
     poll = FakePoll()
     Pacer(loop, poll, coalesce_s=COALESCE_S)

@@ -257,3 +257,17 @@ def test_killing_ends_what_does_not_want_to_end() -> None:
     stage.manager.stop(3.0, stage.on_stopped)
     stage.manager.kill()
     assert stage.stopped == 1
+
+
+def test_a_bug_in_what_watches_a_shard_keeps_it_from_no_restart(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    stage = stage_with_all_up()
+    stage.slots[0].events.exit.insert(0, fail)
+    stage.slots[0].events.up.insert(0, fail)
+    stage.handles[0].die("signal 9, SIGKILL")
+    assert len(stage.handles) == 3
+    stage.handles[2].become_ready()
+    assert stage.states() == [ShardState.UP, ShardState.UP]
+    assert caplog.text.count("RuntimeError: a bug") == 2

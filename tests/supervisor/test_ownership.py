@@ -82,3 +82,21 @@ def test_it_keeps_the_calls_before_its_shards_end_by_their_deadline(
     assert giver.kept_at < giver.lease.ends_at
     assert giver.moving == [True, False]
     assert giver.stats.handover_fault == "the store's server does not answer; the standby may have the calls"
+
+
+@pytest.mark.parametrize("step", ["_save", "_give", "_take_back", "_end_without"])
+def test_a_step_that_meets_a_bug_ends_the_handover_and_commands_are_read_again(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Ownership, step, fail)
+    giver = Giver(5.0, monkeypatch)
+    giver.ownership.demote(Demote("standby"), giver.replies.append)
+    with pytest.raises(RuntimeError, match="a bug"):  # the loop logs it
+        giver.loop.advance(10.0)
+    assert giver.kept_at == giver.loop.now()
+    assert giver.lease.give_to == ""
+    assert not giver.moving or not giver.moving[-1]
+    assert giver.stats.handing_over == 0

@@ -14,9 +14,10 @@ class Run:
 
     def __init__(self, *, groups: tuple[str, ...] = ()) -> None:
         self.done: list[str] = []
+        self.orphans: Any
         self.orphans = SimpleNamespace(pending=False)
-        orphans: Any = self.orphans
-        runtime: Any = SimpleNamespace(
+        self.runtime: Any
+        self.runtime = SimpleNamespace(
             settings=SimpleNamespace(groups=groups, on_demote=""),
             notifier=SimpleNamespace(stopping=lambda: self.done.append("systemd is told")),
             storage=SimpleNamespace(
@@ -27,8 +28,8 @@ class Run:
             stats=None,
         )
         self.shutdown = ShutdownController(
-            runtime,
-            orphans,
+            self.runtime,
+            self.orphans,
             end=lambda: self.done.append("the shards end"),
             kill=lambda: self.done.append("the shards are killed"),
         )
@@ -89,3 +90,16 @@ def test_a_relay_that_gave_its_calls_away_becomes_a_standby_unless_it_is_told_to
     assert (run.done, run.shutdown.becomes_standby) == (["the shards end"], True)
     run.shutdown.on_signal(signal.SIGTERM)
     assert not run.shutdown.becomes_standby
+
+
+def test_a_relay_that_lost_its_calls_kills_its_shards_whatever_its_end_meets() -> None:
+    run = Run()
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    shutdown = ShutdownController(
+        run.runtime, run.orphans, end=fail, kill=lambda: run.done.append("the shards are killed")
+    )
+    shutdown.on_calls_lost("another relay has them")
+    assert run.done == ["the deadline is past", "systemd is told", "the shards are killed"]

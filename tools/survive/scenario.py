@@ -203,7 +203,10 @@ def play_while(
         stats = relay.stats()
         shards = len(stats.shards)
         changed = changes(
-            before, read_calls(relay.address), staying=shards - (fault.kind is FaultKind.FEWER_SHARDS)
+            before,
+            read_calls(relay.address),
+            staying=shards - (fault.kind is FaultKind.FEWER_SHARDS),
+            counters=fault.kind is not FaultKind.KILL_ALL,  # they were stored up to ten seconds ago
         )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S, patience_s=patience_s)

@@ -74,7 +74,11 @@ class Pacer:
             self._timer = self._loop.call_later(self._coalesce_s, self._on_time)
 
     def _on_time(self) -> None:
-        packets, is_full = self._serve_all()
+        try:
+            packets, is_full = self._serve_all()
+        except Exception:  # the poll is not in the loop meanwhile: nothing else would serve any socket again
+            self._timer = self._loop.call_later(self._coalesce_s, self._on_time)
+            raise
         self._end_turn(is_full=is_full)
         self._empty_turns = 0 if packets else self._empty_turns + 1
         if self._empty_turns >= QUIET_TURNS and self._put_back():

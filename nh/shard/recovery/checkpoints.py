@@ -13,6 +13,7 @@ keys.
 The module knows calls and their sockets, not how a sink keeps them.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -26,7 +27,7 @@ from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.table import CallTable
-from nh.loop import Loop
+from nh.loop import Loop, call_each
 from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
@@ -237,13 +238,16 @@ class Checkpointer(CallObserver):
 
     def _save_changed(self) -> None:
         now = time.monotonic()
-        with self._sink.in_one_record():
-            for call_id in list(self._changed)[:SAVED_A_TURN]:
-                self.save(call_id, now=now)
+        some = list(self._changed)[:SAVED_A_TURN]
+        # first: a call that fails must not keep the others from being saved for ever
+        for call_id in some:
+            del self._changed[call_id]
         if not self._changed:
             self._changed = {}  # an emptied dictionary is as large as it ever was
         elif self._loop is not None:
             self._loop.call_later(0, self._save_changed)
+        with self._sink.in_one_record():
+            call_each(functools.partial(self.save, call_id, now=now) for call_id in some)
 
     def _refresh_all(self, call_ids: Sequence[bytes], now: float) -> None:
         with self._sink.in_one_record():

@@ -1,10 +1,11 @@
 """What a supervisor hands over, and how: to another process, or to the code that it executes (execve(2))."""
 
+import contextlib
 import logging
 import os
 import socket
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -149,6 +150,19 @@ def execute_with(end: socket.socket, argv: Sequence[str]) -> NoReturn:
     raise AssertionError  # execve(2) returns only if it fails
 
 
+def execute_anew() -> NoReturn:
+    """Execute the installed code in this process with the same command line, and hand over nothing.
+
+    Raises:
+        OSError: the program cannot be executed, or there is no room for SHORT_S.
+    """
+    argv = own_argv()
+    logging.shutdown()
+    sys.stdout.flush()
+    when_there_is_room(lambda: os.execv(argv[0], argv), SHORT_S)
+    raise AssertionError  # execv(3) returns only if it fails
+
+
 def own_argv(shards: int | None = None) -> list[str]:
     """The command line of this process, with the same interpreter.
 
@@ -161,6 +175,20 @@ def own_argv(shards: int | None = None) -> list[str]:
     if argv[-2:-1] == ["--shards"]:  # of the last change of the number
         del argv[-2:]
     return [*argv, "--shards", str(shards)]
+
+
+@contextlib.contextmanager
+def ending_unless_executed(program: str) -> Iterator[None]:
+    """Within the block, end this process if it cannot execute the program."""
+    try:
+        yield
+    except OSError as exc:
+        logger.critical(
+            "nh cannot go on: %s: %s; its shards relay without a supervisor: start nh again",
+            program,
+            exc.strerror,
+        )
+        end_without_undoing(1)
 
 
 def end_without_undoing(status: int) -> NoReturn:

@@ -5,13 +5,15 @@ The next supervisor is the installed code, which this process executes (`nh upgr
 its locks, listening sockets and client connections.
 """
 
+import contextlib
 import functools
 import logging
 import math
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -27,6 +29,8 @@ from nh.supervisor.handover.send import (
     HandoverState,
     collect_handover_state,
     end_without_undoing,
+    ending_unless_executed,
+    execute_anew,
     execute_next,
     own_argv,
     send_handover,
@@ -167,24 +171,47 @@ class UpgradeController:
         """Read no more commands, wait for those in flight, and for a shard that has died, then hand over."""
         self.leaving = True
         runtime = self._runtime
-        self._takeover_listener.close()
-        runtime.rpc.stop_reading()
-        self._watchdog.close()
-        runtime.zygote.close()
-        when_all_can_be_left(
-            runtime.loop,
-            self._manager,
-            command_timeout_s=runtime.settings.command_timeout_s,
-            longest_s=longest_s,
-            then=lambda: self._hand_over(give),
-        )
+        with self._anew_after_a_bug():
+            self._takeover_listener.close()
+            runtime.rpc.stop_reading()
+            self._watchdog.close()
+            runtime.zygote.close()
+            when_all_can_be_left(
+                runtime.loop,
+                self._manager,
+                command_timeout_s=runtime.settings.command_timeout_s,
+                longest_s=longest_s,
+                then=lambda: self._hand_over(give),
+            )
 
     def _hand_over(self, give: Callable[[HandoverState], None]) -> None:
-        """Hand over and end.
+        with self._anew_after_a_bug():
+            state = self._give_up()
+        give(state)
+
+    @contextlib.contextmanager
+    def _anew_after_a_bug(self) -> Iterator[None]:
+        """Within the block, an error begins nh anew in this process: this supervisor serves nothing any more.
+
+        It hands over nothing, so for the shards and the store it is a supervisor that was killed.
+        """
+        try:
+            yield
+        except Exception:
+            logger.critical(
+                "the handover failed; nh starts anew, and clients connect again: this is a bug in nh",
+                exc_info=True,
+            )
+            self._leave_signals(self._deferred_signals)
+            with ending_unless_executed(sys.executable):
+                execute_anew()
+
+    def _give_up(self) -> HandoverState:
+        """Give up all that the next supervisor needs; returns what it gets.
 
         Nothing is undone from here on. Each step gives up what the next supervisor uses as soon as it has the
-        state, so each comes before `give`; `give` ends this process without undoing anything, because files,
-        locks and shared memory belong to the next supervisor by then.
+        state, so each comes before that is sent. What sends it ends this process without undoing anything,
+        because files, locks and shared memory belong to the next supervisor by then.
         """
         runtime = self._runtime
         # 1. No client is served: from now on their requests wait in the sockets.
@@ -213,7 +240,7 @@ class UpgradeController:
         # 5. The shards learn that the end of their link is no failure.
         self._manager.detach()
         # 6. The next supervisor gets the state, and the shards lose their link: they wait for it.
-        give(state)
+        return state
 
     def _execute(
         self, argv: Sequence[str], listeners: Sequence[tuple[str, str]] | None, state: HandoverState
@@ -228,15 +255,9 @@ class UpgradeController:
         if listeners is not None:
             state = self._keep(listeners, state)
         self._leave_signals(self._deferred_signals)
-        try:
+        with ending_unless_executed(argv[0]):
             execute_next(state, argv)
-        except OSError as exc:
-            logger.critical(
-                "nh cannot go on: %s: %s; its shards relay without a supervisor: start nh again",
-                argv[0],
-                exc.strerror,
-            )
-            end_without_undoing(1)
+        raise AssertionError  # one of both has ended this supervisor
 
     def _send(
         self, sock: socket.socket, listeners: Sequence[tuple[str, str]] | None, state: HandoverState

@@ -77,8 +77,8 @@ class Notifier:
             self._sock = None
 
     def _on_ping(self) -> None:
-        self._notify("WATCHDOG=1")
         self._ping = self._loop.call_later(self._interval_s, self._on_ping)
+        self._notify("WATCHDOG=1")
 
     def _notify(self, *lines: str) -> None:
         if self._sock is not None:

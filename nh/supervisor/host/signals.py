@@ -6,13 +6,14 @@ signals to that program: see LeaveSignals.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from nh.loop import Loop
+from nh.loop import Loop, call_each
 
 LeaveSignals = Callable[[Sequence[signal.Signals]], None]
 """Leaves signals to the program that this process is about to execute; they wait until its signals_on().
@@ -47,8 +48,7 @@ def signals_on(
         return []
 
     def read() -> None:
-        for number in came():
-            on_signal(number)
+        call_each(functools.partial(on_signal, number) for number in came())
 
     def leave(deferred: Sequence[signal.Signals]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)

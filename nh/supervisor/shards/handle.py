@@ -27,7 +27,7 @@ from nh.ipc.link_codec import (
 )
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.logs.throttle import RateLimitedLogger
-from nh.loop import Loop, Timer
+from nh.loop import Loop, Timer, call_each
 from nh.printable import escaped
 from nh.reasons import reason
 from nh.results import Failure
@@ -280,7 +280,7 @@ class ShardHandle:
         self._in_flight.close()
         if self._grace is not None:
             self._grace.cancel()
-        self._recovery.died()
+        call_each((self._recovery.died,))  # a bug there must not keep the shard from its next process
         self._in_flight.fail_all(
             f"{self._name} ended ({why}); a command that changes a call may have been executed"
         )

@@ -52,6 +52,7 @@ class PackingTurns:
             give_back_free_pages()
 
     def _turn(self) -> None:
+        self._goes_on = False  # a snapshot that cannot be packed must not keep the others from it
         now = self._loop.now()
         backups = [slot.recovery.backup for slot in self._slots]
         in_turn = backups[self._next :] + backups[: self._next]

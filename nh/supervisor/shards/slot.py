@@ -6,6 +6,7 @@ process is started or killed is decided by policies over all slots: ShardManager
 """
 
 import contextlib
+import functools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
 from nh.ipc.link_messages import NoCallsLeft, Reconfigure, Recorded
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
-from nh.loop import Loop, Timer
+from nh.loop import Loop, Timer, call_each
 from nh.results import Failure
 from nh.stats.layout import ShardState, ShardStatus
 from nh.supervisor.shards.backoff import Backoff
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 class SlotEvents:
     """What becomes of a shard and what it reports: callables for each event, called in order.
+
+    A bug in one keeps no other from its event: the last ones include the restart of the shard.
 
     Attributes:
         up: called with the slot when a process is ready.
@@ -227,8 +230,7 @@ class ShardSlot:
         self.was_up = True
         self.status.state = ShardState.UP
         logger.info("shard %d is up (pid %d)", self.number, self.pid)
-        for call in self.events.up:
-            call(self)
+        self._tell_of(self.events.up, self)
 
     def on_answered(self, duration_s: float) -> None:
         """The process has answered a command in time."""
@@ -237,23 +239,19 @@ class ShardSlot:
     def on_no_calls_left(self, message: NoCallsLeft) -> None:
         """The process has no call left."""
         self.drain_round = message.round
-        for call in self.events.no_calls_left:
-            call(self)
+        self._tell_of(self.events.no_calls_left, self)
 
     def on_all_saved(self) -> None:
         """The process has saved all calls."""
-        for call in self.events.all_saved:
-            call()
+        self._tell_of(self.events.all_saved)
 
     def on_rtcp_seen(self, message: RtcpSeen) -> None:
         """RTCP has passed the process."""
-        for call in self.events.rtcp_seen:
-            call(message)
+        self._tell_of(self.events.rtcp_seen, message)
 
     def on_media_timed_out(self, message: MediaTimedOut) -> None:
         """The media of a call have timed out."""
-        for call in self.events.media_timed_out:
-            call(message)
+        self._tell_of(self.events.media_timed_out, message)
 
     def on_exit(self, why: str) -> None:
         """The process is gone."""
@@ -261,8 +259,11 @@ class ShardSlot:
             self._handover_path.unlink()
         self._handle = None
         self.status.state = ShardState.DOWN
-        for call in self.events.exit:
-            call(self, why)
+        self._tell_of(self.events.exit, self, why)
+
+    @staticmethod
+    def _tell_of(observers: Sequence[Callable[..., None]], *event: object) -> None:
+        call_each(functools.partial(observer, *event) for observer in observers)
 
     @property
     def _handover_path(self) -> Path:

@@ -132,7 +132,7 @@ class Ownership:
         )
         self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 1, ""
         self._reactions.on_begun()
-        when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._save)
+        when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._step(self._save))
         return Demoting(escaped(self._to), calls)
 
     @property
@@ -145,7 +145,7 @@ class Ownership:
             return
         self._saved = False
         self._manager.save_all(self._on_saved)
-        when_idle(self._runtime.loop, self._is_unwritten, timeout_s=SAVE_S, then=self._give)
+        when_idle(self._runtime.loop, self._is_unwritten, timeout_s=SAVE_S, then=self._step(self._give))
 
     def _on_saved(self) -> None:
         self._saved = True
@@ -169,7 +169,7 @@ class Ownership:
             self._runtime.loop,
             lambda: store.works and not lease.lost_to and _left_s(lease) > 0,
             timeout_s=TAKE_S,
-            then=lambda: self._take_back(store, lease),
+            then=self._step(lambda: self._take_back(store, lease)),
         )
 
     def _take_back(self, store: Store, lease: Lease) -> None:
@@ -180,7 +180,7 @@ class Ownership:
             self._runtime.loop,
             lambda: bool(lease.given_to) and not lease.lost_to,
             timeout_s=max(0.0, min(TAKE_S, _left_s(lease))),
-            then=lambda: self._end_without(lease),
+            then=self._step(lambda: self._end_without(lease)),
         )
 
     def _end_without(self, lease: Lease) -> None:
@@ -190,6 +190,21 @@ class Ownership:
             self._keep("the store's server does not answer; the standby may have the calls")
         else:
             self._keep(f"the standby {escaped(self._to)} has not taken the calls within {TAKE_S:g} s")
+
+    def _step(self, step: Callable[[], None]) -> Callable[[], None]:
+        """A step of the handover: an error there breaks it off, as commands wait for its end."""
+
+        def take() -> None:
+            try:
+                step()
+            except Exception:
+                store = self._runtime.storage.store
+                if store is not None:
+                    store.give("")
+                self._keep("a bug in nh; the log has it")
+                raise
+
+        return take
 
     def _keep(self, why: str) -> None:
         logger.error("the calls stay here: %s", why)
@@ -205,14 +220,14 @@ class Ownership:
     def _relay_on(self, store: Store, lease: Lease) -> None:
         """The standby has the calls: relay until the last lease is over, so that the address can move."""
         self._given = True
-        store.close()
         relay_on_s = lease.ends_at - EARLY_S - boottime()
+        self._runtime.loop.call_later(max(0.0, relay_on_s), self._reactions.on_over)
+        store.close()
         self._runtime.stats.handing_over = 0
         self._reactions.on_given()
         logger.warning(
             "the standby %s has the calls now; relaying on for %.1f s", escaped(self._to), relay_on_s
         )
-        self._runtime.loop.call_later(max(0.0, relay_on_s), self._reactions.on_over)
 
 
 def _left_s(lease: Lease) -> float:

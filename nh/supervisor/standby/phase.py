@@ -202,8 +202,8 @@ class Standby:
 
     def _tell(self) -> None:
         if self._outcome is None:
-            self._runtime.notifier.status(self._status_line())
             self._runtime.loop.call_later(TELL_S, self._tell)
+            self._runtime.notifier.status(self._status_line())
 
     def _dispatch(self, command: Command, reply: Callable[[Result], None], origin: RequestOrigin) -> None:
         match command:
