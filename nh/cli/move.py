@@ -8,6 +8,7 @@ import typer
 
 from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
+from nh.cli.terminal import outlived
 from nh.commands import Demote
 from nh.config import Settings
 from nh.errors import Refused, StatsUnavailable, Unavailable
@@ -82,9 +83,10 @@ def move(
             typer.echo(text, err=True)
 
     tell(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
-    _wait_until_given(settings, before.supervisor.pid, moving.to)
-    tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
-    standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
+    with outlived("the move goes on, and `nh health` on both hosts says where the calls are"):
+        _wait_until_given(settings, before.supervisor.pid, moving.to)
+        tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
+        standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
     done = Moved(moving.to, calls, standby, round(time.monotonic() - began, 3))
     if as_json:
         typer.echo(json_text(done))

@@ -8,6 +8,7 @@ import typer
 
 from nh.cli.calls.callid import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
+from nh.cli.terminal import outlived
 from nh.commands import GetStats, Promote
 from nh.errors import NhError, Unavailable
 from nh.printable import counted
@@ -67,7 +68,8 @@ def promote(
         promoting = client.request(Promote(group, force))
     if promoting.holder and not as_json:
         typer.echo(f"the relay {promoting.holder} is asked for its calls …", err=True)
-    calls = _wait_until_serving(settings.rpc_addresses[0], promoting.holder, began)
+    with outlived("the promotion goes on, and `nh health` says whether this relay has the calls"):
+        calls = _wait_until_serving(settings.rpc_addresses[0], promoting.holder, began)
     done = Promoted(promoting.group, calls, round(time.monotonic() - began, 3))
     if as_json:
         typer.echo(json_text(done))

@@ -25,6 +25,16 @@ def coloured(text: str, colour: str) -> str:
     return text if is_dumb() or os.environ.get("NO_COLOR") else typer.style(text, fg=colour)
 
 
+@contextlib.contextmanager
+def outlived(what: str) -> Iterator[None]:
+    """Say on Ctrl-C that what a command has begun goes on in nh, and where its outcome is seen."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"nh: only this command has ended: {what}", err=True)
+        raise
+
+
 class _Terminated(BaseException):
     """SIGTERM has come; as KeyboardInterrupt it is no error that anything handles."""
 

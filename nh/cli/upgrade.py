@@ -20,6 +20,7 @@ from nh.cli.options import (
     read_number,
     settings_of,
 )
+from nh.cli.terminal import outlived
 from nh.commands import GetStats, Upgrade
 from nh.config import Settings
 from nh.errors import NhError, Unavailable
@@ -99,7 +100,10 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
             version = client.request(Upgrade(number)).version
     if not as_json:
         typer.echo(f"nh {version} takes over …", err=True)
-    with announced_wait("the new nh to serve; its log says what it does"):
+    with (
+        outlived("the upgrade goes on, and `nh health` says when the new nh serves"),
+        announced_wait("the new nh to serve; its log says what it does"),
+    ):
         values = wait_for_successor(settings.rpc_addresses[0], before, settings.runtime_path)
     totals, found = values["totals"], values["shards"]
     assert isinstance(totals, dict)

@@ -1,12 +1,17 @@
 """nh.cli.move: what it says of the calls, by the statistics of this host's nh."""
 
+import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from nh.cli import move
+from nh.cli.main import app
 from nh.config import Settings
 from nh.errors import Unavailable
+from nh.results import Demoting
 from nh.stats.reading import StatsReading
 from tests.cli.readings import make_reading
 
@@ -35,6 +40,22 @@ def test_calls_that_stay_here_are_no_success(monkeypatch: pytest.MonkeyPatch) ->
     kept = reading(serving=1, handover_fault="the standby has not taken the calls")
     with pytest.raises(Unavailable, match="this host relays on: the standby has not taken the calls"):
         wait(monkeypatch, reading(serving=1, handing_over=1), kept)
+
+
+def test_ctrl_c_leaves_the_move_to_nh_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = contextlib.nullcontext(SimpleNamespace(request=lambda _: Demoting("standby", 0)))
+    monkeypatch.setattr(move, "connect_to", lambda *_, **__: client)
+    monkeypatch.setattr("nh.stats.read_once", lambda _: reading(serving=1))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(move, "_wait_until_given", interrupted)
+    result = CliRunner().invoke(app, ["move"])
+    assert result.exit_code == 130
+    assert result.stderr.endswith(
+        "the move goes on, and `nh health` on both hosts says where the calls are\n"
+    )
 
 
 def test_a_relay_that_was_killed_meanwhile_has_not_moved_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:

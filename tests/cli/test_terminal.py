@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from nh.cli.terminal import coloured, is_dumb
+from nh.cli.terminal import coloured, is_dumb, outlived
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_colours_are_for_terminals_and_users_that_want_them(
         monkeypatch.setenv(name, value)
     assert coloured("ok", typer.colors.GREEN) == ("\x1b[32mok\x1b[0m" if is_coloured else "ok")
     assert is_dumb() == (environment.get("TERM") == "dumb")
+
+
+def test_ctrl_c_says_that_what_nh_has_begun_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), outlived("the move goes on"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "nh: only this command has ended: the move goes on\n"
