@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from nh.commands import MAX_FORWARDED_BYTES, AttributeEdit
 from nh.errors import SdpTooLong
-from nh.sdp.description import Medium, Section
+from nh.sdp.description import Medium
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
+from nh.sdp.section import Section
 
 
 def edit_attributes(body: bytes, changes: Sequence[AttributeEdit]) -> bytes:

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from nh.calls.bundle import MAX_SSRCS, TOKEN_ENCODING
-from nh.sdp.description import Medium, Section, SessionDescription, drop_attributes
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.fields import make_connection, write_medium_port
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
+from nh.sdp.section import Section, drop_attributes
 
 _MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
 _EXTMAP: Final = re.compile(rb"(?P<id>\d{1,5})(?:/\w+)?[ \t]+(?P<uri>\S+)")

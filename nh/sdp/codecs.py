@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 
 from nh.calls.rtp.payload_types import CLOCKLESS, MAX_FORMATS, STATIC
 from nh.commands import CodecChoice
-from nh.sdp.description import Medium, SessionDescription, drop_attributes
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.fields import write_medium_formats, write_medium_port
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
+from nh.sdp.section import drop_attributes
 
 _ALL: Final = frozenset({"all", "full"})
 

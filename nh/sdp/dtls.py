@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nh.dtls.fingerprints import Fingerprint, read_fingerprints, write_fingerprint
-from nh.sdp.description import Attribute, Medium
+from nh.sdp.description import Medium
+from nh.sdp.section import Attribute
 
 _TLS_ID: Final = re.compile(r"[A-Za-z0-9+/_-]{20,255}\Z")
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from nh.ice.candidates import MAX_LOCAL_PREFERENCE, RELAY_PREFERENCE, foundation, priority
 from nh.ice.credentials import IceCredentials
 from nh.ip_address import canonical_address, is_address
-from nh.sdp.description import Medium, Section, drop_attributes
+from nh.sdp.description import Medium
 from nh.sdp.lines import Edits
+from nh.sdp.section import Section, drop_attributes
 
 _CANDIDATES = ("candidate", "remote-candidates")
 _ICE = (

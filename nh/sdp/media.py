@@ -9,7 +9,8 @@ from nh.calls.media import Endpoint, Media, check_range
 from nh.calls.rtp.payload_types import shared
 from nh.errors import MalformedRequest
 from nh.ip_address import UNSPECIFIED, canonical_address, is_address
-from nh.sdp.description import Direction, Medium
+from nh.sdp.description import Medium
+from nh.sdp.section import Direction
 
 UNKNOWN_HOST: Final = "unknown.invalid"
 """Address of a medium whose endpoint is learned from packets: a host name, never resolved (RFC 6761 6.4)."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 from nh.calls.media import MAX_MEDIA
 from nh.errors import MalformedRequest
-from nh.sdp.description import Attribute, Medium, Section, SessionDescription, bundles_of
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.fields import find_rtcp, read_connection, read_medium, read_origin
 from nh.sdp.lines import Line, split_lines
+from nh.sdp.section import Attribute, Section, bundles_of
 
 MAX_BODY_BYTES = 65_536
 """Largest SDP body."""

@@ -8,7 +8,7 @@ from nh.commands import PLAIN_TEXT, RtcpAttribute, SdpText
 from nh.ice.credentials import IceCredentials
 from nh.ip_address import UNSPECIFIED, is_ipv6
 from nh.sdp.bundles import leave_groups, write_bundles, write_mid
-from nh.sdp.description import MARK, Medium, Section, SessionDescription, drop_attributes
+from nh.sdp.description import MARK, Medium, SessionDescription
 from nh.sdp.fields import (
     make_connection,
     make_rtcp,
@@ -20,6 +20,7 @@ from nh.sdp.fields import (
 )
 from nh.sdp.ice import CandidatePlace, IceAction, rewrite_medium_ice, rewrite_session_ice, staying_media
 from nh.sdp.lines import Edits
+from nh.sdp.section import Section, drop_attributes
 from nh.sdp.text_changes import change_text, hide_media, hold_by_direction
 
 DTLS_ATTRIBUTES = ("setup", "fingerprint", "tls-id")

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.commands import SdpText
-from nh.sdp.description import Direction, Medium, Section, SessionDescription, drop_attributes
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
+from nh.sdp.section import Direction, Section, drop_attributes
 
 _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
 """Direction of a medium on hold by its address, by the direction that it has."""

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from nh.commands import SdpText
 from nh.ice.credentials import IceCredentials
 from nh.ip_address import canonical_address
-from nh.sdp.description import Direction, Medium, SessionDescription
+from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.ice import IceAction
 from nh.sdp.parse import parse
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.sdp.section import Direction
 from tests.sdp import generator
 
 addresses = st.sampled_from(["203.0.113.9", "203.0.113.10", "2001:db8:9::9"])

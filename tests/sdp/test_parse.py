@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from nh.calls.media import MAX_MEDIA
 from nh.errors import MalformedRequest
-from nh.sdp.description import Direction
 from nh.sdp.media import to_media
 from nh.sdp.parse import MAX_BODY_BYTES, MAX_LINES, parse
+from nh.sdp.section import Direction
 from tests.sdp import samples
 
 SESSION = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
