@@ -6,7 +6,8 @@ from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import CallResources, Resources
-from nh.calls.session import Session, SessionInfo
+from nh.calls.session import Session
+from nh.calls.session_info import SessionInfo, session_info
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.timeouts import TimeoutTarget
 from nh.calls.transactions import CallTransactions
@@ -137,7 +138,9 @@ class Call:
         self.transactions = None
         if self.offers is not None:
             offset_s = self._shared.wall_offset_s
-            closed += [each.info(self.call_id, 0, wall_offset_s=offset_s) for each in self.offers.running]
+            closed += [
+                session_info(each, self.call_id, 0, wall_offset_s=offset_s) for each in self.offers.running
+            ]
             self.offers.close(now=now)
         return closed
 

@@ -11,7 +11,7 @@ import msgspec
 from nh.calls.latching.claims import carried_by
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
-from nh.calls.media import Media, Side
+from nh.calls.media import Side
 from nh.calls.pairing import pair_sockets, payload_types
 from nh.calls.settings import RelaySettings
 from nh.calls.sockets.group import SocketGroup
@@ -24,29 +24,6 @@ NO_PARAM: Final[dict[str, str]] = {}
 
 _pack_param: Final = msgspec.msgpack.Encoder().encode
 _unpack_param: Final = msgspec.msgpack.Decoder(dict[str, str]).decode
-
-
-class SessionInfo(msgspec.Struct, frozen=True):
-    """Session information, as Net::SIP has it (info_as_hash).
-
-    Attributes:
-        from_, to: the announced media of both ends, `addr:port/range` joined by commas.
-        bytes_from, bytes_to: received from the FROM end and from the TO end.
-        created: wall-clock seconds.
-        param: see Session.
-    """
-
-    call_id: bytes
-    cseq: int
-    id_from: bytes
-    id_to: bytes
-    from_: str = msgspec.field(name="from")
-    to: str
-    bytes_from: int
-    bytes_to: int
-    created: float
-    sessionid: int
-    param: dict[str, str]
 
 
 class Pair(NamedTuple):
@@ -291,29 +268,6 @@ class Session:
             if leg.bundle is not None or leg.bundled_on is not None:
                 leg.leave_bundle()
 
-    def info(self, call_id: bytes, cseq: int, *, wall_offset_s: float) -> SessionInfo:
-        """The session information.
-
-        Args:
-            call_id, cseq: of the call and the transaction.
-            wall_offset_s: wall-clock seconds minus monotonic seconds.
-        """
-        for leg in self.legs:
-            leg.collect()
-        return SessionInfo(
-            call_id=call_id,
-            cseq=cseq,
-            id_from=self.group_from.id,
-            id_to=self.group_to.id,
-            from_=media_text(self.group_from.media),
-            to=media_text(self.group_to.media),
-            bytes_from=sum([leg.bytes for leg in self.legs[::2]]),
-            bytes_to=sum([leg.bytes for leg in self.legs[1::2]]),
-            created=self.created + wall_offset_s,
-            sessionid=self.id,
-            param=self.param,
-        )
-
 
 def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
     """Whether there are media, but none that both ends want to receive."""
@@ -322,8 +276,3 @@ def _on_hold(group_from: SocketGroup, group_to: SocketGroup) -> bool:
         if media_from[one.medium].wanted and media_to[other.medium].wanted:
             return False
     return bool(group_from.sockets)
-
-
-def media_text(media: tuple[Media, ...]) -> str:
-    """What a session's information says of the media of one end."""
-    return ",".join([f"{medium.address}:{medium.port}/{medium.range}" for medium in media])

@@ -13,7 +13,8 @@ from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.party import Party
 from nh.calls.resources import Resources
-from nh.calls.session import Session, SessionInfo
+from nh.calls.session import Session
+from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelaySettings
 from nh.calls.transactions import CallTransactions
 from nh.errors import Draining, LimitReached, Refused, UnknownCall

@@ -11,7 +11,8 @@ from typing import Final
 from nh.calls.media import Media, RelayMedia, Side, interned
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.resources import CallResources
-from nh.calls.session import Session, SessionInfo
+from nh.calls.session import Session
+from nh.calls.session_info import SessionInfo, session_info
 from nh.calls.transaction import Transaction
 from nh.errors import LimitReached, NotAllocated, StaleTransaction, UnknownCall
 
@@ -246,4 +247,4 @@ class CallTransactions:
 
 def _info(resources: CallResources, transaction: Transaction, session: Session) -> SessionInfo:
     offset_s = resources.shared.wall_offset_s
-    return session.info(resources.call_id, transaction.cseq, wall_offset_s=offset_s)
+    return session_info(session, resources.call_id, transaction.cseq, wall_offset_s=offset_s)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.session import SessionInfo
+from nh.calls.session_info import SessionInfo
 from nh.calls.table import CallTable
 from nh.commands import Activate, Allocate, Close, CloseCall, TransactionKey
 from nh.errors import MalformedRequest

@@ -16,8 +16,8 @@ from nh.calls.call_event import NO_CLIENT, CallEnd, Client
 from nh.calls.events import CallObserver, CallObservers
 from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.resources import Resources
-from nh.calls.session import SessionInfo
 from nh.calls.session_ids import SessionIds
+from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.calls.sockets.ports import PortSpace
 from nh.calls.table import CallTable

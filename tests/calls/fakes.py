@@ -7,7 +7,8 @@ from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
 from nh.calls.resources import Resources
-from nh.calls.session import Session, SessionInfo
+from nh.calls.session import Session
+from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelaySettings
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse, PortSpace

@@ -21,6 +21,7 @@ from nh.calls.offer_answer.offered import MediumRequest, Mux
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.session import Session
+from nh.calls.session_info import session_info
 from nh.calls.settings import RelaySettings
 from nh.calls.snapshots.call import CallSnapshot, Clock, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
@@ -408,7 +409,7 @@ class TwinsMachine(RuleBasedStateMachine):
         """What others see of a relay: ports, sessions' information, where packets go, what was counted."""
         sessions = [
             (
-                session.info(call.call_id, cseq, wall_offset_s=0.0),
+                session_info(session, call.call_id, cseq, wall_offset_s=0.0),
                 [self.leg_seen(leg) for leg in session.legs],
             )
             for call in proxy.table

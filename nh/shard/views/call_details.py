@@ -11,7 +11,8 @@ from nh.calls.events import EndReason
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.protocols.ice import EndIce
-from nh.calls.session import Pair, Session, media_text
+from nh.calls.session import Pair, Session
+from nh.calls.session_info import media_text
 from nh.calls.sockets.group import SocketGroup
 from nh.ice.agent import REFUSED, CheckResult
 from nh.results import (
