@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nh.calls.call_event import CallEvent
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
@@ -22,6 +23,9 @@ from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, C_AUDIO, B, C, D, Ng
 from tests.calls.rtp import Sender
 from tests.calls.snapshots import written
 from tests.profiles import examples
+
+EVENTS = (CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9"), CallEvent(1e9, "hook", b"", 0, "x"))
+"""One that has a code and its time by the journal's begin in version 4, and one that has neither."""
 
 
 def make_rich_call() -> bytes:
@@ -39,6 +43,8 @@ def make_rich_call() -> bytes:
     ng.answer(C_AUDIO, tag=C)
     ng.offer(A_MOVED, to=B)
     ng.offer(A_AUDIO, tag=D, branch=b"y", expecting=True)
+    for event in EVENTS:
+        proxy.table.get_call(CALL).journal.add(event)
     return written(proxy.table, CALL, now=START)
 
 
@@ -46,8 +52,18 @@ RICH = make_rich_call()
 TREE = msgspec.msgpack.decode(RICH[5:])
 
 
-def with_checksum(body: bytes) -> bytes:
-    return struct.pack("!BI", VERSION, zlib.crc32(body)) + body
+def tree_of_version_3() -> object:
+    """The same call as an nh of that version wrote it: all events have texts and times of the wall clock."""
+    tree = copy.deepcopy(TREE)
+    tree[9][2] = [[each.at, each.event, each.tag, each.port, each.detail] for each in EVENTS]
+    return tree
+
+
+TREES = {3: tree_of_version_3(), 4: TREE}
+
+
+def with_checksum(body: bytes, version: int = VERSION) -> bytes:
+    return struct.pack("!BI", version, zlib.crc32(body)) + body
 
 
 def whole_or_refused(data: bytes) -> bool:
@@ -108,9 +124,10 @@ def at(tree: object, path: tuple[object, ...]) -> object:
 
 
 @st.composite
-def mutants(draw: st.DrawFn) -> object:
-    """The rich call with one to three of its parts exchanged, taken out or doubled."""
-    tree = copy.deepcopy(TREE)
+def mutants(draw: st.DrawFn) -> bytes:
+    """The rich call, of any version, with one to three of its parts exchanged, taken out or doubled."""
+    version = draw(st.sampled_from(READABLE))
+    tree = copy.deepcopy(TREES[version])
     for _ in range(draw(st.integers(1, 3))):
         *path, key = draw(st.sampled_from(PLACES))
         parent = tree
@@ -126,11 +143,16 @@ def mutants(draw: st.DrawFn) -> object:
                 parent.insert(key, copy.deepcopy(parent[key]))
         except (TypeError, IndexError, KeyError, AttributeError):
             continue  # an earlier mutation took it away
-    return tree
+    return with_checksum(msgspec.msgpack.encode(tree), version)
 
 
-def test_the_call_of_these_tests_can_be_restored() -> None:
-    assert whole_or_refused(RICH)
+@pytest.mark.parametrize("version", READABLE)
+def test_the_call_of_these_tests_can_be_restored(version: int) -> None:
+    data = with_checksum(msgspec.msgpack.encode(TREES[version]), version)
+    assert whole_or_refused(data)
+    journal = decode_snapshot(data).journal
+    assert journal is not None
+    assert journal.rebuild().events == list(EVENTS)
 
 
 @given(st.binary(max_size=300))
@@ -167,8 +189,8 @@ def test_changed_bytes_with_a_right_checksum_are_refused_or_whole(changes: list[
 
 @settings(max_examples=examples(1000), deadline=None)
 @given(mutants())
-def test_contradictions_are_refused_or_whole(tree: object) -> None:
-    whole_or_refused(with_checksum(msgspec.msgpack.encode(tree)))
+def test_contradictions_are_refused_or_whole(data: bytes) -> None:
+    whole_or_refused(data)
 
 
 def test_what_newer_releases_add_is_left_out() -> None:
