@@ -12,22 +12,18 @@ import os
 import signal
 import socket
 import struct
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from benchmarks.echo import echo_on
-from benchmarks.peers.interface import Site
-from benchmarks.peers.nh import Nh
+from benchmarks.peers.nh import Nh, nh_alone
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.processes import TreeMeter
 from benchmarks.results import CommandTimes
-from benchmarks.streams import HEADER, PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Phones, Stream
+from benchmarks.streams import HEADER, PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Stream
 from nh.client import NativeClient
 from nh.commands import GetStats
-from tools.harness.program import running_on
 from tools.rtpload.command_times import CommandTimes as Stopwatch
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.streams.histogram import Histogram
@@ -46,18 +42,12 @@ BELOW_THE_CLIENT: Final = 10
 
 def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTimes:
     """Run nh with one shard, flood it, and set up and end one more call again and again."""
-    cpus = sorted(os.sched_getaffinity(0))
     nh = Nh()
     with (
-        contextlib.closing(Phones()) as phones,
-        tempfile.TemporaryDirectory(prefix="nh-benchmark-commands-") as directory,
+        nh_alone(nh, "127.0.1.100") as (site, phones),
+        NativeClient(nh.rpc, TIMEOUT_S) as client,
         contextlib.ExitStack() as undo,
-        running_on([cpus[0]]),
     ):
-        undo.callback(nh.stop)
-        site = Site(cpus[-1], cpus[0], "127.0.1.100", Path(directory))
-        nh.start(site)
-        client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
         stopwatch = Stopwatch()
         control = NativeControl(client, site.address, stopwatch)
         streams = set_up_by_control(control, range(calls), phones).streams

@@ -8,23 +8,17 @@ checkpoints; the supervisor packs the snapshots of quiet calls seconds later. So
 that is over.
 """
 
-import contextlib
 import math
-import os
-import tempfile
 import time
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.peers.interface import Site, descriptor_limit
-from benchmarks.peers.nh import SOCKETS_PER_CALL, UNEVEN, Nh
+from benchmarks.peers.interface import descriptor_limit
+from benchmarks.peers.nh import SOCKETS_PER_CALL, UNEVEN, Nh, nh_alone
 from benchmarks.processes import TreeMeter
 from benchmarks.results import KernelCalls
-from benchmarks.streams import Phones
 from nh.client import NativeClient
 from nh.commands import GetStats
 from nh.shard.recovery.refresh import REFRESH_S
-from tools.harness.program import running_on
 
 CALLS: Final = 10_000
 PACKETS_PER_S: Final = 20_000.0
@@ -47,18 +41,12 @@ class _Totals(NamedTuple):
 
 def measure_kernel_calls(calls: int = CALLS, *, seconds: float = 20.0) -> KernelCalls:
     """Run nh in the kernel, with as many shards as descriptors require; the calls talk for `seconds`."""
-    cpus = sorted(os.sched_getaffinity(0))
     shards = math.ceil(calls * SOCKETS_PER_CALL * UNEVEN / descriptor_limit())
     nh = Nh(shards=shards, kernel=True)
     with (
-        contextlib.closing(Phones()) as phones,
-        tempfile.TemporaryDirectory(prefix="nh-benchmark-kernel-") as directory,
-        contextlib.ExitStack() as undo,
-        running_on([cpus[0]]),
+        nh_alone(nh, "127.0.1.102") as (_, phones),
+        NativeClient(nh.rpc, TIMEOUT_S) as client,
     ):
-        undo.callback(nh.stop)
-        nh.start(Site(cpus[-1], cpus[0], "127.0.1.102", Path(directory)))
-        client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
         streams = nh.set_up(range(calls), phones).streams
         warm_up_s = WARM_UP * len(streams) / PACKETS_PER_S + SETTLE_S
         phones.play(streams, number=1, packets_per_s=PACKETS_PER_S, duration_s=warm_up_s)

@@ -12,26 +12,20 @@ if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
 import argparse
-import contextlib
-import os
-import tempfile
 import time
-from pathlib import Path
 from typing import Final
 
 import psutil
 
-from benchmarks.peers.interface import Site
-from benchmarks.peers.nh import TIMEOUT_S, Nh
+from benchmarks.peers.ng_relays import ng_control
+from benchmarks.peers.nh import TIMEOUT_S, Nh, nh_alone
 from benchmarks.peers.signalling import set_up_by_control, set_up_by_perl
-from benchmarks.set_up import ng_control
-from benchmarks.streams import Phones, Stream
+from benchmarks.streams import Stream
 from benchmarks.suite import IDLE_S
 from nh.client import NativeClient
 from nh.shard.recovery.refresh import REFRESH_S
 from tools.arguments import whole_number
 from tools.harness.ports import free_port
-from tools.harness.program import running_on
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.interface import Control
 from tools.rtpload.controls.native import NativeControl
@@ -47,18 +41,12 @@ ROUNDS: Final = 3
 
 def measure(levels: list[int], *, ng: bool, perl: bool = False) -> None:
     """Print for each number of calls what a call takes in each process."""
-    cpus = sorted(os.sched_getaffinity(0))
     port = free_port()
     nh = Nh(flags=("--ng", f"{ADDRESS}:{port}", "--address", ADDRESS) if ng else ())
     with (
-        contextlib.closing(Phones()) as phones,
-        tempfile.TemporaryDirectory(prefix="nh-benchmark-memory-") as directory,
-        contextlib.ExitStack() as undo,
-        running_on([cpus[0]]),
+        nh_alone(nh, ADDRESS) as (site, phones),
+        NativeClient(nh.rpc, TIMEOUT_S) as client,
     ):
-        undo.callback(nh.stop)
-        nh.start(Site(cpus[-1], cpus[0], ADDRESS, Path(directory)))
-        client = undo.enter_context(NativeClient(nh.rpc, TIMEOUT_S))
         control: Control = (
             ng_control(f"{ADDRESS}:{port}") if ng else NativeControl(client, ADDRESS, CommandTimes())
         )
@@ -69,7 +57,7 @@ def measure(levels: list[int], *, ng: bool, perl: bool = False) -> None:
             for first in range(len(streams) // 2, level, SET_UP_IN_A_ROW):
                 numbers = range(first, min(level, first + SET_UP_IN_A_ROW))
                 streams += (
-                    set_up_by_perl(nh.rpc, ADDRESS, cpus[0], numbers, phones)
+                    set_up_by_perl(nh.rpc, ADDRESS, site.client_cpu, numbers, phones)
                     if perl
                     else set_up_by_control(control, numbers, phones)
                 ).streams

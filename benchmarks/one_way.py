@@ -4,18 +4,12 @@ nh does not know where such an end is but from its SDP, so its socket is not con
 between calls of both kinds in one shard.
 """
 
-import contextlib
-import os
-import tempfile
-from pathlib import Path
 from typing import Final
 
-from benchmarks.peers.interface import Site
-from benchmarks.peers.nh import Nh
+from benchmarks.peers.nh import Nh, nh_alone
 from benchmarks.processes import TreeMeter
 from benchmarks.results import OneWay
 from benchmarks.streams import Phones, Stream
-from tools.harness.program import running_on
 
 CALLS: Final = 500
 PACKETS_PER_S: Final = 20_000.0
@@ -23,16 +17,8 @@ PACKETS_PER_S: Final = 20_000.0
 
 def measure_one_way(calls: int = CALLS, *, rounds: int = 5, seconds: float = 2.0) -> OneWay:
     """Run nh with one shard, and as many calls of each kind."""
-    cpus = sorted(os.sched_getaffinity(0))
     nh = Nh()
-    with (
-        contextlib.closing(Phones()) as phones,
-        tempfile.TemporaryDirectory(prefix="nh-benchmark-one-way-") as directory,
-        contextlib.ExitStack() as undo,
-        running_on([cpus[0]]),
-    ):
-        undo.callback(nh.stop)
-        nh.start(Site(cpus[-1], cpus[0], "127.0.1.101", Path(directory)))
+    with nh_alone(nh, "127.0.1.101") as (_, phones):
         both = nh.set_up(range(calls), phones).streams
         # the first stream of each call is the caller's
         one = nh.set_up(range(calls, 2 * calls), phones).streams[::2]

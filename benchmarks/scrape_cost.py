@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import httpx
 import psutil
 
+from benchmarks.processes import own_cpu_s
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, BaseCommand, TransactionKey
@@ -91,12 +92,8 @@ def measure(relay: Relay, path: str, *, rate: float, seconds: float) -> Turn:
 
 
 def cpu_of(processes: list[psutil.Process]) -> float:
-    """CPU time of processes so far, to the microsecond (schedstat: nanoseconds)."""
-    total = 0.0
-    for process in processes:
-        with open(f"/proc/{process.pid}/schedstat", encoding="ascii") as file:  # noqa: PTH123
-            total += int(file.read().split()[0]) / 1e9
-    return total
+    """CPU seconds of processes so far."""
+    return sum(own_cpu_s(process.pid) for process in processes)
 
 
 def main() -> None:

@@ -12,40 +12,27 @@ if __name__ == "__main__":
     end_in_order()  # from here on: it covers the imports, too
 
 import argparse
-import contextlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import psutil
 
 from benchmarks.figures import cpu_ms_of, rates_of, ratios, spread
 from benchmarks.peers.names import NH, RTPENGINE
+from benchmarks.peers.ng_relays import LOOPBACK, NgRelay, ng_control, ng_relays
 from benchmarks.processes import own_cpu_s
 from benchmarks.results import SetUpRound, SetUps
-from tools.harness.other_relays import QUIET, running_rtpengine
-from tools.harness.ports import free_port
 from tools.harness.program import running_on
-from tools.harness.relay import Place, Relay
-from tools.rtpload.codec import get_codec
-from tools.rtpload.command_times import CommandTimes
-from tools.rtpload.controls.ng import NgControl
 from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
 
 ROUNDS: Final = 5
 CALLS_A_ROUND: Final = 800
 WARM_UP: Final = 100
-TIMEOUT_S: Final = 10.0
-PACKET_MS: Final = 20.0
-NH_PORTS: Final = range(20_000, 40_000)
-RTPENGINE_PORTS: Final = range(40_000, 60_000)
-LISTEN: Final = "127.0.0.1"
 
 
 class Arrangement(NamedTuple):
@@ -63,18 +50,6 @@ class Arrangement(NamedTuple):
     client_cpus: list[int]
 
 
-class Subject(NamedTuple):
-    """A relay that is up.
-
-    Attributes:
-        ng: HOST:PORT.
-        pids: its processes, by what they are.
-    """
-
-    ng: str
-    pids: Callable[[], dict[str, list[int]]]
-
-
 def measure_set_ups(rounds: int = ROUNDS, calls: int = CALLS_A_ROUND) -> list[SetUps]:
     """One client beside relays on one CPU, and eight clients beside relays on all CPUs."""
     cpus = sorted(os.sched_getaffinity(0))
@@ -86,22 +61,19 @@ def measure_set_ups(rounds: int = ROUNDS, calls: int = CALLS_A_ROUND) -> list[Se
 
 def _measure(arrangement: Arrangement, rounds: int, calls: int) -> SetUps:
     found = SetUps(clients=arrangement.clients, shards=arrangement.shards, cpus=len(arrangement.relay_cpus))
-    with contextlib.ExitStack() as up:
-        subjects = {NH: up.enter_context(_nh(arrangement))}
-        with contextlib.suppress(FileNotFoundError):  # rtpengine is not installed
-            subjects[RTPENGINE] = up.enter_context(_rtpengine(arrangement))
-        for subject in subjects.values():
-            _call(arrangement, subject.ng, WARM_UP)
+    with ng_relays(arrangement.relay_cpus, shards=arrangement.shards) as relays:
+        for relay in relays.values():
+            _call(arrangement, relay.ng, WARM_UP)
         for _ in range(rounds):
-            for name, subject in subjects.items():
-                found.peers.setdefault(name, []).append(_round(arrangement, subject, calls))
+            for name, relay in relays.items():
+                found.peers.setdefault(name, []).append(_round(arrangement, name, relay, calls))
     return found
 
 
-def _round(arrangement: Arrangement, subject: Subject, calls: int) -> SetUpRound:
-    processes = subject.pids()
+def _round(arrangement: Arrangement, name: str, relay: NgRelay, calls: int) -> SetUpRound:
+    processes = _processes_of_nh(relay.pid) if name == NH else {name: [relay.pid]}
     before = {what: sum(map(own_cpu_s, pids)) for what, pids in processes.items()}
-    done, duration_s = _call(arrangement, subject.ng, calls)
+    done, duration_s = _call(arrangement, relay.ng, calls)
     after = {what: sum(map(own_cpu_s, pids)) for what, pids in processes.items()}
     return SetUpRound(done, duration_s, {what: after[what] - before[what] for what in processes})
 
@@ -125,7 +97,7 @@ def _leave_ctrl_c_to_the_parent() -> None:
 def _be_client(ng: str, calls: int) -> tuple[float, float]:
     """One client's calls; when it began and ended, in monotonic seconds."""
     control = ng_control(ng)
-    ends = [MediaEnd(Endpoint(LISTEN, port), Endpoint(LISTEN, port + 1)) for port in (4000, 4002)]
+    ends = [MediaEnd(Endpoint(LOOPBACK, port), Endpoint(LOOPBACK, port + 1)) for port in (4000, 4002)]
     begin = time.monotonic()
     for number in range(calls):
         key = TransactionKey(f"{os.getpid()}-{number}-{begin}@set-up", f"from-{number}", f"to-{number}", 1)
@@ -136,33 +108,10 @@ def _be_client(ng: str, calls: int) -> tuple[float, float]:
     return begin, end
 
 
-@contextlib.contextmanager
-def _nh(arrangement: Arrangement) -> Iterator[Subject]:
-    ng = f"{LISTEN}:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="nh-benchmark-set-up-") as directory:
-        place = Place(Path(directory), NH_PORTS, free_port())
-        words = ["--ng", ng, "--address", LISTEN, "--kernel", "off", "--state", f"{directory}/state"]
-        relay = Relay(place, arrangement.shards, words=words, cpus=arrangement.relay_cpus)
-        with relay.program:
-            relay.wait_until_ready()
-            yield Subject(ng, lambda: _processes_of(relay.program.pid))
-
-
-def _processes_of(supervisor: int) -> dict[str, list[int]]:
+def _processes_of_nh(supervisor: int) -> dict[str, list[int]]:
     children = psutil.Process(supervisor).children(recursive=True)
     shards = [child.pid for child in children if child.name().startswith("nh-shard")]
     return {"supervisor": [supervisor], "shards": shards}
-
-
-@contextlib.contextmanager
-def _rtpengine(arrangement: Arrangement) -> Iterator[Subject]:
-    ng = f"{LISTEN}:{free_port()}"
-    with running_rtpengine(ng, RTPENGINE_PORTS, [LISTEN], QUIET, cpus=arrangement.relay_cpus) as program:
-        yield Subject(ng, lambda: {RTPENGINE: [program.pid]})
-
-
-def ng_control(ng: str) -> NgControl:
-    return NgControl(ng, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
 
 
 def table_of(set_ups: Sequence[SetUps]) -> list[list[str]]:

@@ -6,23 +6,16 @@ in bursts of one packet for each call.
 
 import contextlib
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks.figures import ratios, spread
+from benchmarks.peers.ng_relays import LOOPBACK, NgRelay, ng_control, ng_relays
 from benchmarks.processes import TreeMeter
 from tools.harness.media_peer import RTP, MediaPeer
-from tools.harness.other_relays import QUIET, running_rtpengine
-from tools.harness.ports import free_port
 from tools.harness.program import running_on
-from tools.harness.relay import Place, Relay
-from tools.rtpload.codec import get_codec
-from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.ng import NgControl
 from tools.rtpload.ends import Endpoint, MediaEnd, TransactionKey
 from tools.rtpload.worker.secured import Secured
@@ -34,9 +27,6 @@ CALLS: Final = 20
 ROUNDS: Final = 9
 BURSTS: Final = 250
 BURST_S: Final = 0.002
-LOOPBACK: Final = "127.0.0.1"
-NH_PORTS: Final = range(20_000, 22_000)
-RTPENGINE_PORTS: Final = range(22_000, 24_000)
 
 Send = Callable[[], None]
 
@@ -76,7 +66,7 @@ class Calls:
         self._peers: list[MediaPeer] = []
         self._sinks: list[socket.socket] = []
         self._senders: list[Send] = []
-        with contextlib.closing(_control(ng, kind.suite)) as control:
+        with contextlib.closing(ng_control(ng, kind.suite)) as control:
             for number in range(CALLS):
                 self._set_up(control, f"{name}-{number}", kind)
 
@@ -130,11 +120,8 @@ def measure_relays() -> None:
     """Measure, and print the medians with their spread."""
     costs: dict[str, dict[Kind, list[float]]] = {}
     cpus = sorted(os.sched_getaffinity(0))
-    with contextlib.ExitStack() as up:
-        up.enter_context(running_on([cpus[0]]))
-        subjects = {"nh": up.enter_context(_nh(cpus[-1]))}
-        if shutil.which("rtpengine"):
-            subjects["rtpengine"] = up.enter_context(_rtpengine(cpus[-1]))
+    with running_on([cpus[0]]), ng_relays([cpus[-1]]) as relays, contextlib.ExitStack() as undo:
+        subjects = {name: undo.enter_context(_subject(name, relay)) for name, relay in relays.items()}
         for number in range(ROUNDS + 1):
             for name, subject in subjects.items():
                 for kind, calls in subject.calls.items():
@@ -173,35 +160,8 @@ def _end_of(peer: MediaPeer) -> MediaEnd:
 
 
 @contextlib.contextmanager
-def _subject(name: str, pid: int, ng: str) -> Iterator[Subject]:
-    calls = {kind: Calls(f"{name}-{at}", ng, kind) for at, kind in enumerate(KINDS)}
-    yield Subject(TreeMeter([pid]), calls)
+def _subject(name: str, relay: NgRelay) -> Iterator[Subject]:
+    calls = {kind: Calls(f"{name}-{at}", relay.ng, kind) for at, kind in enumerate(KINDS)}
+    yield Subject(TreeMeter([relay.pid]), calls)
     for each in calls.values():
         each.close()
-
-
-@contextlib.contextmanager
-def _nh(cpu: int) -> Iterator[Subject]:
-    ng = f"{LOOPBACK}:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="nh-benchmark-") as directory:
-        place = Place(Path(directory), NH_PORTS, free_port())
-        words = ["--ng", ng, "--address", LOOPBACK, "--kernel", "off", "--state", f"{directory}/state"]
-        relay = Relay(place, 1, words=words, cpus=[cpu])
-        with contextlib.closing(relay.program):
-            relay.wait_until_ready()
-            with _subject("nh", relay.program.pid, ng) as subject:
-                yield subject
-
-
-@contextlib.contextmanager
-def _rtpengine(cpu: int) -> Iterator[Subject]:
-    ng = f"{LOOPBACK}:{free_port()}"
-    with (
-        running_rtpengine(ng, RTPENGINE_PORTS, [LOOPBACK], QUIET, cpus=[cpu]) as program,
-        _subject("rtpengine", program.pid, ng) as subject,
-    ):
-        yield subject
-
-
-def _control(ng: str, suite: str = "") -> NgControl:
-    return NgControl(ng, 5.0, get_codec("pcmu"), 20.0, CommandTimes(), srtp=suite)

@@ -1,6 +1,11 @@
 """nh itself, as `nh run` starts it."""
 
+import contextlib
 import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
@@ -8,6 +13,7 @@ from benchmarks.peers.signalling import require_net_sip, set_up_by_control, set_
 from benchmarks.streams import Phones
 from nh.client import NativeClient
 from tools.harness.ports import free_port
+from tools.harness.program import running_on
 from tools.harness.relay import Place, Relay
 from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.native import NativeControl
@@ -99,3 +105,24 @@ class Nh:
 def shards_needed(calls: int) -> int:
     """How many shards the descriptor limit wants for so many calls (docs/how-to/size-a-host.md)."""
     return max(1, math.ceil(calls * DESCRIPTORS_PER_CALL * UNEVEN / descriptor_limit()))
+
+
+@contextlib.contextmanager
+def nh_alone(nh: Nh, address: str) -> Iterator[tuple[Site, Phones]]:
+    """Run nh on the last CPU and this process on the first; yields where it runs, and phones for its calls.
+
+    Args:
+        nh: has not been started; it is stopped at the end.
+        address: IPv4 address of its media sockets.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    with (
+        contextlib.closing(Phones()) as phones,
+        tempfile.TemporaryDirectory(prefix="nh-benchmark-") as directory,
+        contextlib.ExitStack() as undo,
+        running_on([cpus[0]]),
+    ):
+        undo.callback(nh.stop)
+        site = Site(cpus[-1], cpus[0], address, Path(directory))
+        nh.start(site)
+        yield site, phones

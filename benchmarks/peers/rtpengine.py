@@ -6,19 +6,16 @@ import shutil
 from typing import Final
 
 from benchmarks.peers.interface import NotHere, SetUp, Site, descriptor_limit
+from benchmarks.peers.ng_relays import ng_control
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.streams import Phones
 from tools.harness.other_relays import QUIET, running_rtpengine
 from tools.harness.ports import free_port
 from tools.harness.program import Program
-from tools.rtpload.codec import get_codec
-from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.ng import NgControl
 
 SOCKETS_PER_CALL: Final = 4
 PORTS: Final = range(10_000, 60_001)
-PACKET_MS: Final = 20.0
-TIMEOUT_S: Final = 20.0
 LONGER_THAN_ANY_RUN_S: Final = 86_400
 
 
@@ -46,8 +43,7 @@ class RtpEngine:
         self._process = self._exit.enter_context(
             running_rtpengine(address, PORTS, [site.address], *options, cpus=[site.cpu])
         )
-        control = NgControl(address, TIMEOUT_S, get_codec("pcmu"), PACKET_MS, CommandTimes())
-        self._control = self._exit.enter_context(contextlib.closing(control))
+        self._control = self._exit.enter_context(contextlib.closing(ng_control(address)))
 
     def set_up(self, numbers: range, phones: Phones) -> SetUp:
         """Offer and answer."""

@@ -57,8 +57,8 @@ def test_a_quick_run_has_figures_of_two_floors_and_of_two_of_nh_side_by_side(tmp
 @pytest.mark.usefixtures("no_children_left")
 def test_set_up_over_ng_has_figures_of_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     with claim_ports(400) as ports, claim_ports(400) as others:
-        monkeypatch.setattr("benchmarks.set_up.NH_PORTS", ports)
-        monkeypatch.setattr("benchmarks.set_up.RTPENGINE_PORTS", others)
+        monkeypatch.setattr("benchmarks.peers.ng_relays.NH_PORTS", ports)
+        monkeypatch.setattr("benchmarks.peers.ng_relays.RTPENGINE_PORTS", others)
         monkeypatch.setattr("benchmarks.set_up.WARM_UP", 1)
         set_ups = measure_set_ups(rounds=1, calls=8)
     assert [found.clients for found in set_ups] == [1, 8]
