@@ -15,7 +15,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Block
 from nh.calls.offer_answer.agreement import NO_CARRIERS
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.matching import find_ends, tag_of_offerer
+from nh.calls.offer_answer.matching import tag_of_offerer
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
@@ -40,15 +40,13 @@ from nh.results import Blocked, Queried, RelayResult, Rewritten
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.agreed_transports import note_transports
 from nh.shard.ng.bundle_transports import with_shared_transports
-from nh.shard.ng.carriers import displaced_carriers
 from nh.shard.ng.certificates import Certificates
 from nh.shard.ng.forwarded_sdp import forward_answer, forward_offer
-from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.interface_choice import InterfaceChoice, note_answerer
+from nh.shard.ng.known_ends import find_offer_ends, forms_of_offer
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer, negotiate_answer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer, negotiate_offer
 from nh.shard.ng.negotiation import (
-    announced_media,
     leave_out,
     policy_for,
     read_sdp,
@@ -58,7 +56,7 @@ from nh.shard.ng.peer_address import held_family, known_family, said_family, tol
 from nh.shard.ng.queries import query_call
 from nh.shard.ng.srtp_means import wanted_transport
 from nh.shard.ng.targets import Targets
-from nh.shard.ng.two_forms import Forms, known_forms, read_forms, with_one_form
+from nh.shard.ng.two_forms import with_one_form
 
 UNKNOWN_FROM_TAG: Final = (
     "from-tag: no end of the call has it; the answer is taken as one to the only other end, '{}'"
@@ -115,9 +113,10 @@ class Signalling:
         description = read_sdp(command.sdp, command.options)
         if self._is_looped(description, command.options):
             return Rewritten(command.sdp)
-        forms = self._forms_of(command, description)
+        participants = self._find_participants(command.call_id)
+        forms = forms_of_offer(participants, command, description)
         description = with_one_form(description, forms)
-        ends = self._ends_of(command, description, forms)
+        ends = find_offer_ends(participants, command, description, forms)
         try:
             return self._offer_between(command, description, ends)
         except BaseException:
@@ -296,35 +295,6 @@ class Signalling:
             wall_offset_s=time.time() - time.monotonic(),
             detailed=detailed,
         )
-
-    def _forms_of(self, offer: Offer, description: SessionDescription) -> Sequence[Forms]:
-        """The forms of each medium of an offer, as its sender has it."""
-        participants = self._find_participants(offer.call_id)
-        known = () if participants is None else known_forms(participants, offer.from_tag)
-        return read_forms(description, known, new=offer.options.osrtp_accept_twice)
-
-    def _ends_of(self, offer: Offer, description: SessionDescription, forms: Sequence[Forms]) -> OfferEnds:
-        """The ends of an offer, as far as the call knows them.
-
-        Bundles keep their sockets where the place of their carrier is offered again for another medium.
-        """
-        participants = self._find_participants(offer.call_id)
-        if participants is None:
-            return OfferEnds(forms=forms)
-        media = announced_media(description, offer.options)
-        sender, receiver = find_ends(participants, offer.from_tag, offer.to_tag, offer.via_branch, media)
-        dialog = participants.find_joint(sender, offer.to_tag) if sender is not None else None
-        exchanges = []
-        if dialog is not None and receiver is not None and dialog.carriers:
-            seen = with_hidden(description, receiver.offered)  # carriers are known by these places
-            for carrier, medium in displaced_carriers(seen, dialog.carriers):
-                exchange = participants.exchange_media(dialog, carrier, medium)
-                if exchange is not None:
-                    exchanges.append(exchange)
-        same_end = participants.with_tag(offer.from_tag)
-        carriers = dialog.carriers if dialog is not None else NO_CARRIERS
-        receiver_forms = known_forms(participants, offer.to_tag) if receiver is not None else ()
-        return OfferEnds(sender, receiver, same_end, carriers, forms, receiver_forms, exchanges)
 
     def _find_participants(self, call_id: bytes) -> Participants | None:
         """Those of a call; None: it has none, as before its first offer."""
