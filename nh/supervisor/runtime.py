@@ -171,7 +171,8 @@ class Runtime:
         return ShardProcess.start((*self._shard_argv, *secure), (*inherited, *self.claimed))
 
     def update_stats(self) -> None:
-        """Bring `stats` up to date, before they are published."""
+        """Bring `stats` up to date, before they are published, and write what could not be written."""
+        self.in_force.write_again()
         self.stats.rpc_clients = self.rpc.clients
         if self.timeouts is not None:
             self.timeouts.update_stats()

@@ -65,7 +65,13 @@ class SettingsInForce:
         self._shards = shards
         self._state_key = state_key
         self.loaded = loaded
+        self._lacks = False
         self._write()
+
+    def write_again(self) -> None:
+        """Write the file if that was impossible; to be called from time to time."""
+        if self._lacks:
+            self._write()
 
     def change(self, settings: Settings, origins: Mapping[str, str | None]) -> None:
         """Some settings have changed.
@@ -95,14 +101,18 @@ class SettingsInForce:
             self._date_after_lock(new)
             new.replace(self._path)
         except OSError as exc:  # a full disk is no reason not to relay
-            logger.warning(
-                "%s cannot be written: %s; nh doctor will not know the settings of this nh",
-                self._path,
-                reason(exc),
-            )
+            if not self._lacks:
+                logger.warning(
+                    "%s cannot be written: %s; until it can, nh doctor does not know the settings of this nh",
+                    self._path,
+                    reason(exc),
+                )
+            self._lacks = True
             with contextlib.suppress(OSError):
                 new.unlink(missing_ok=True)
             self.close()
+        else:
+            self._lacks = False
 
     def _date_after_lock(self, new: Path) -> None:
         """Let the file be newer than the lock (see read_in_force()), also if the clock was set back since."""

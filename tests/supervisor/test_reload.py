@@ -135,6 +135,24 @@ def test_what_is_in_force_is_told_after_the_clock_was_set_back(
     assert told.settings["silent_s"] == 60.0
 
 
+def test_what_is_in_force_is_told_once_there_is_room(
+    testbed: ReloadTestbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    obstacle = tmp_path / "settings.new" / "x"
+    obstacle.mkdir(parents=True)
+    testbed.reload(silent_s=60.0)
+    for _ in range(2):
+        testbed.in_force.write_again()
+        assert read_in_force(tmp_path) is None, "what was in force before is not told, either"
+    assert caplog.text.count("settings.json cannot be written") == 1
+    obstacle.rmdir()
+    obstacle.parent.rmdir()
+    testbed.in_force.write_again()
+    told = read_in_force(tmp_path)
+    assert told is not None
+    assert told.settings["silent_s"] == 60.0
+
+
 def test_nothing_new_changes_nothing(testbed: ReloadTestbed) -> None:
     assert testbed.reload() == Reloaded((), ())
     assert not testbed.sent(0)

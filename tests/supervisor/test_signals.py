@@ -49,3 +49,33 @@ def test_signals_that_are_left_are_told_in_the_program_that_is_executed() -> Non
     command = [sys.executable, "-c", EXECUTES_ITSELF, EXECUTES_ITSELF]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "SIGHUP SIGTERM SIGUSR1\n", "")
+
+
+IN_TURN = """
+import os, signal, threading
+from nh.loop import SelectorLoop
+from nh.supervisor.host.signals import signals_on
+from nh.threads import start_thread
+
+loop, told, over = SelectorLoop(), [], threading.Event()
+numbers = (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP)
+with signals_on(loop, numbers, told.append) as leave:
+    start_thread(threading.Thread(target=over.wait))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    leave(())
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGHUP)
+with signals_on(loop, numbers, told.append):
+    while len(told) < 3:
+        loop.turn(10)
+over.set()
+print(*sorted(number.name for number in told))
+"""
+
+
+def test_signals_between_two_users_of_them_wait_for_the_second_one() -> None:
+    """A standby becomes the relay in between, and its store has a thread."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURN], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SIGHUP SIGTERM SIGUSR1\n", "")

@@ -16,11 +16,11 @@ from types import FrameType
 from nh.loop import Loop, call_each
 
 LeaveSignals = Callable[[Sequence[signal.Signals]], None]
-"""Leaves signals to the program that this process is about to execute; they wait until its signals_on().
+"""Leaves signals to the next signals_on(): of this program, or of one that this process is about to execute.
 
-Unblocked they would end that program before it has handlers. Three kinds are left: signals that come from now
-on, signals that on_signal did not get yet, and those of the argument, which on_signal got and deferred. No
-other thread may run, which would get them.
+Unblocked they would end this process while it has no handlers. Three kinds are left: signals that come from
+now on, signals that on_signal did not get yet, and those of the argument, which on_signal got and deferred.
+Other threads are those of nh.threads, which do not get them.
 """
 
 
@@ -30,8 +30,8 @@ def signals_on(
 ) -> Iterator[LeaveSignals]:
     """Within the block, call `on_signal` from the loop for each signal; gives a LeaveSignals.
 
-    Signals that the program before execve(2) has left are among them. After the block the handlers are as
-    before.
+    Signals that were left before, also by the program before execve(2), are among them. After the block the
+    handlers are as before.
 
     Args:
         loop: calls on_signal.

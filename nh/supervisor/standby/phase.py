@@ -74,7 +74,7 @@ class Standby:
         runtime.stats.standby, runtime.stats.standby_since = 1, time.time()
         publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         runtime.loop.add_reader(self._free, self._on_free)
-        with signals_on(runtime.loop, _SIGNALS, self._on_signal):
+        with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
             runtime.zygote.start(lambda: None)
             runtime.rpc.serve(self._dispatch)
             runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
@@ -83,6 +83,8 @@ class Standby:
             self._follow()
             runtime.loop.run()
             self._following.stop()
+            if self._outcome is not Outcome.ENDED:  # they are the supervisor's, or the installed code's
+                leave_signals(())
         publisher.stop()
         runtime.loop.remove_reader(self._free)
         os.close(self._free)
