@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nh import version
+from tools.systemd.trial.actions import with_another_version
 from tools.systemd.trial.console import mark, told
 from tools.systemd.trial.errors import CannotTry
 from tools.systemd.trial.root import STAMP, make_root, remove_root
@@ -52,3 +54,12 @@ def test_each_scenario_can_be_asked_for_by_its_name() -> None:
         found = list(scenarios(frozenset([name])))
         assert found
         assert all(scenario.name.startswith(f"{name}, ") for scenario in found)
+
+
+def test_each_other_version_that_a_trial_installs_is_another_one() -> None:
+    first, module = with_another_version(Path(version.__file__).read_text())
+    second, again = with_another_version(module)
+    assert (first, second) == (f"{version.__version__}.post1", f"{version.__version__}.post2")
+    installed: dict[str, str] = {}
+    exec(again, installed)
+    assert installed["__version__"] == second

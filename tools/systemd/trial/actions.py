@@ -28,6 +28,8 @@ RELOADING_S: Final = 1.0
 KILLS: Final = 6
 """One more than systemd would allow within 10 s if nothing were said of it."""
 
+_VERSION: Final = re.compile(r'^__version__ = "(?P<release>[\d.]+?)(?:\.post(?P<post>\d+))?"$', re.MULTILINE)
+
 Action = Callable[[Unit], str]
 
 
@@ -173,13 +175,24 @@ def reexecute_systemd(unit: Unit) -> str:
 def install_another_version() -> str:
     """Change the number of the version that is installed; returns it."""
     (path,) = Path("/opt/nh/lib").glob("python3*/site-packages/nh/version.py")
-    text = path.read_text()
-    found = re.search(r'__version__: Final = "([\d.]+?)(\.post(\d+))?"', text)
-    if found is None:
-        raise Broken(f"{path} has no version")
-    version = f"{found[1]}.post{int(found[3] or 0) + 1}"
-    path.write_text(text.replace(found[0], f'__version__: Final = "{version}"'))
+    version, text = with_another_version(path.read_text())
+    path.write_text(text)
     return version
+
+
+def with_another_version(module: str) -> tuple[str, str]:
+    """The number of another version, and nh/version.py with it.
+
+    Args:
+        module: the text of nh/version.py.
+
+    Raises Broken if it has no number.
+    """
+    found = _VERSION.search(module)
+    if found is None:
+        raise Broken("nh/version.py has no version")
+    version = f"{found['release']}.post{int(found['post'] or 0) + 1}"
+    return version, module.replace(found[0], f'__version__ = "{version}"')
 
 
 def _strike_shard(unit: Unit, signum: signal.Signals) -> str:
