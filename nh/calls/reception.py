@@ -60,7 +60,7 @@ class Reception(Latch):
         offloaded: packets that kernel flows have forwarded.
         heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
-        earlier: who sent to the socket's port in the call before; None: no one is remembered.
+        earlier: who sent to the socket's port in the calls before, as far as they are remembered.
         inherited: the source is that of the session that this one's replaces, as far as no packet has come.
         superseded_stream: the RTP stream of the same end in the session that this one's replaces, as it was
             then; None: there was none.
@@ -82,7 +82,7 @@ class Reception(Latch):
 
     heard_packets = Rare(-1)
     heard_at = Rare(0.0)
-    earlier = Rare[EarlierSender | None](None)
+    earlier = Rare[tuple[EarlierSender, ...]](())
     inherited = Rare(False)
     superseded_stream = Rare[RtpStream | None](None)
 
@@ -208,11 +208,14 @@ class Reception(Latch):
 
     def remembers(self, source: Endpoint, claim: Claim | None, *, now: float) -> bool:
         """See Latch. It is remembered for as long as it sends."""
-        earlier = self.earlier
-        if earlier is None or claim is None or not earlier.sent(source, claim, now=now):
+        if claim is None:
             return False
-        self.earlier = earlier._replace(until=now + EARLIER_S)
-        return True
+        for sender in self.earlier:
+            if sender.sent(source, claim, now=now):
+                renewed = sender._replace(until=now + EARLIER_S)
+                self.earlier = tuple([renewed if each is sender else each for each in self.earlier])
+                return True
+        return False
 
     def silence_s(self, *, now: float) -> float:
         """See Latch."""

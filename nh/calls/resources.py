@@ -266,7 +266,7 @@ class CallResources:
         )
         for leg in session.legs:
             earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
-            if earlier is not None:
+            if earlier:
                 leg.earlier = earlier
         if before is not None:
             session.inherit(before)
@@ -309,6 +309,8 @@ class CallResources:
         shared.plane.stop(session)
         shared.events.session_ended(self.call_id, session, _reason(session, silent=silent))
         for leg in session.legs:
+            for sender in leg.earlier:
+                shared.earlier.keep(leg.socket.local, sender, now=since)
             if leg.source is not None:
                 ssrcs = frozenset(stream.ssrc for stream in (leg.rtp or leg).streams)
                 shared.earlier.add(leg.socket.local, leg.source, ssrcs, call_id=self.call_id, now=since)

@@ -182,7 +182,7 @@ def test_the_call_before_takes_no_port_with_its_old_stream(
 ) -> None:
     assume(source != EXACT)
     leg, now = new_leg(SourcePolicy.HEURISTIC, carried), START
-    leg.earlier = EarlierSender(source, frozenset(ssrcs), START + 60)
+    leg.earlier = (EarlierSender(source, frozenset(ssrcs), START + 60),)
     for gap_s, each, packet in history:
         now += gap_s
         claim = read_claim(memoryview(packet), carried)

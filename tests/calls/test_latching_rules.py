@@ -83,7 +83,7 @@ def had_before(source: Endpoint, *ssrcs: int) -> Step:
     """The port was of another call a moment ago."""
 
     def happen(leg: Leg) -> None:
-        leg.earlier = EarlierSender(source, frozenset(ssrcs), START + 60)
+        leg.earlier = (EarlierSender(source, frozenset(ssrcs), START + 60),)
 
     return happen
 

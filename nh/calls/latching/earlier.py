@@ -1,7 +1,7 @@
 """Earlier senders: who sent to a port in the call that had it before.
 
 An end whose BYE was lost sends on after its call has ended. Its packets must not claim the leg of the next
-call at that port.
+call at that port, nor of those after it.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,10 @@ from nh.calls.latching.claims import Claim
 from nh.calls.media import Endpoint
 
 EARLIER_S: Final = 60.0
-"""How long a sender is remembered after its call has ended, in seconds."""
+"""How long a sender is remembered after its call has ended, or its last packet to a later one, in seconds."""
+
+MAX_SENDERS: Final = 4
+"""Most senders that are remembered at a port, those that sent last: of several calls, or answerers of one."""
 
 
 class EarlierSender(NamedTuple):
@@ -37,32 +40,38 @@ class EarlierSender(NamedTuple):
 
 
 class EarlierSenders:
-    """The latest sender to each port of a relay."""
+    """The latest senders to each port of a relay."""
 
     def __init__(self) -> None:
         # nearly in the order of `until`: a session that falls silent was in use until a while ago; the first
         # key of a dictionary whose first ones go is ever further away
-        self._senders: OrderedDict[Endpoint, EarlierSender] = OrderedDict()
+        self._senders: OrderedDict[Endpoint, tuple[EarlierSender, ...]] = OrderedDict()
 
     def add(
         self, local: Endpoint, source: Endpoint, ssrcs: frozenset[int], *, call_id: bytes, now: float
     ) -> None:
         """Remember a sender to `local` in a session that was in use until `now` (monotonic seconds)."""
         self._forget_old(now)
-        self._senders.pop(local, None)
-        self._senders[local] = EarlierSender(source, ssrcs, now + EARLIER_S, call_id)
+        self.keep(local, EarlierSender(source, ssrcs, now + EARLIER_S, call_id), now=now)
 
-    def find(self, local: Endpoint, *, call_id: bytes, now: float) -> EarlierSender | None:
-        """The sender to `local` in a call before `call_id`, if it is still remembered at `now`."""
+    def keep(self, local: Endpoint, sender: EarlierSender, *, now: float) -> None:
+        """Remember a sender to `local` as it is: one that has sent on in the call after its own."""
+        senders = [sender]
+        for each in self._senders.pop(local, ()):
+            if each.until > now and (each.source, each.call_id) != (sender.source, sender.call_id):
+                senders.append(each)
+        senders.sort(key=lambda each: each.until, reverse=True)
+        self._senders[local] = tuple(senders[:MAX_SENDERS])
+
+    def find(self, local: Endpoint, *, call_id: bytes, now: float) -> tuple[EarlierSender, ...]:
+        """The senders to `local` in calls before `call_id` that are still remembered at `now`."""
         self._forget_old(now)
-        sender = self._senders.get(local)
-        if sender is None or sender.call_id == call_id or sender.until <= now:
-            return None
-        return sender
+        senders = self._senders.get(local, ())
+        return tuple([each for each in senders if each.call_id != call_id and each.until > now])
 
     def _forget_old(self, now: float) -> None:
         while self._senders:
-            local, sender = next(iter(self._senders.items()))
-            if sender.until > now:
+            local, senders = next(iter(self._senders.items()))
+            if any(sender.until > now for sender in senders):
                 break
             del self._senders[local]

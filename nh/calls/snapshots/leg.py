@@ -9,7 +9,7 @@ import msgspec
 from nh.calls.blocking import blocks_of
 from nh.calls.drop import Drop
 from nh.calls.latching.claims import KNOWN, Carried, Claim
-from nh.calls.latching.earlier import EarlierSender
+from nh.calls.latching.earlier import MAX_SENDERS, EarlierSender
 from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.latching.state import MAX_TRIALS, SourceState, Trial
 from nh.calls.leg import Leg
@@ -104,6 +104,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         payload_types: None: the leg carries no RTP; True: those that the media of its groups announce. A
             superseded session's groups may have other media by now, then they are written out.
         noted_packets: as `packets`; versions before looked for packets later than `last_seen` by it.
+        earlier, earlier_before: the latest of Leg.earlier, and those before it.
         kernel: packets and bytes of the leg's present kernel flow that `packets` and `bytes` include; None
             without a flow.
     """
@@ -140,6 +141,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     unreachable_at: Time | None = None
     silenced: bool = False
     ice: ComponentSnapshot | None = None
+    earlier_before: Annotated[list[EarlierSnapshot], msgspec.Meta(max_length=MAX_SENDERS - 1)] | None = None
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None, *, flow_stays: bool = False) -> Self:
@@ -192,7 +194,8 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             offender=None if leg.offender is None else (leg.offender.address, leg.offender.port),
             heard=None if leg.heard_packets < 0 else (leg.heard_packets, leg.heard_at),
             trials=None if not leg.trials else [TrialSnapshot.take(*each) for each in leg.trials.items()],
-            earlier=None if leg.earlier is None else EarlierSnapshot.take(leg.earlier),
+            earlier=EarlierSnapshot.take(leg.earlier[0]) if leg.earlier else None,
+            earlier_before=[EarlierSnapshot.take(each) for each in leg.earlier[1:]] or None,
             superseded_stream=None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
             met_at=leg.met_at,
             inherited=leg.inherited,
@@ -253,7 +256,8 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         if self.trials is not None:
             leg.trials = {Endpoint(*each.source): each.rebuild(times) for each in self.trials}
         if self.earlier is not None:
-            leg.earlier = self.earlier.rebuild(times)
+            senders = (self.earlier, *(self.earlier_before or ()))
+            leg.earlier = tuple([each.rebuild(times) for each in senders])
         if self.superseded_stream is not None:
             leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
         leg.met_at, leg.inherited = self.met_at, self.inherited
