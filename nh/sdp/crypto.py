@@ -60,13 +60,10 @@ def read_crypto(values: Sequence[bytes]) -> list[CryptoAttribute]:
 
 
 def suite_of(value: bytes) -> str:
-    """The name of the suite of an a=crypto line, as nh writes it; "" if the line is malformed."""
+    """The name of the suite of an a=crypto line, as nh writes it; "" if nh does not know the suite."""
     line = _LINE.match(value)
-    if line is None:
-        return ""
-    name = line["suite"].decode().upper()
-    suite = find_suite(name)
-    return name if suite is None else suite.name
+    suite = None if line is None else find_suite(line["suite"].decode())
+    return "" if suite is None else suite.name
 
 
 def limit_suites(

@@ -162,6 +162,13 @@ def test_blocks_go_to_the_media_that_they_are_about() -> None:
         pytest.param(
             feedback(206, 1, 0, b"REMB" + b"\x01\0\0\0" + struct.pack("!I", SCREEN)), VIDEO, id="REMB"
         ),
+        pytest.param(feedback(206, 1, 0, b"REMB"), AUDIO, id="REMB that ends before its number of streams"),
+        pytest.param(
+            feedback(206, 1, 0, b"REMB\0\0\0\0" + struct.pack("!I", SCREEN)), AUDIO, id="REMB of no stream"
+        ),
+        pytest.param(
+            feedback(206, 1, 0, b"what\x01\0\0\0" + struct.pack("!I", SCREEN)), AUDIO, id="of an application"
+        ),
         pytest.param(feedback(206, CAMERA, 99), VIDEO, id="about an unknown stream"),
         pytest.param(feedback(206, 1, 99), AUDIO, id="of unknown streams"),
         pytest.param(b"\x80\xc9", AUDIO, id="too short"),

@@ -1,5 +1,6 @@
 """nh.calls.latching.latch: the decisions of every policy, packet by packet, with the time as a number."""
 
+import itertools
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +11,7 @@ from nh.calls.latching.claims import Carried
 from nh.calls.latching.latch import Admission, admit
 from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.latching.source import Rank, SourcePolicy, rank
+from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from tests.calls.fakes import START, receive
 from tests.calls.legs import (
@@ -330,6 +332,47 @@ def test_a_source_that_is_known_stays_with_its_leg() -> None:
     bob, carol = make_leg(announced=None), make_leg(announced=None)
     assert speaks(bob, ANY, now=START)
     assert admit([carol, bob], ANY, PACKET, now=START).leg is bob
+
+
+def make_leg_of(session: str) -> Leg:
+    """A leg whose session is a current or a replaced one, by what its end has to do with ANY."""
+    leg = make_leg(announced=ANY if "announced" in session else ANNOUNCED)
+    if "latched" in session:
+        assert speaks(leg, ANY, now=START)
+    leg.replaced, leg.left = "replaced" in session, "left" in session
+    return leg
+
+
+PREFERENCE = [
+    "announced",
+    "latched",
+    "replaced, latched and left",
+    "other",
+    "replaced and latched",
+    "replaced",
+]
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(PREFERENCE, 2)))
+def test_a_packet_belongs_to_the_leg_that_comes_first(first: str, second: str) -> None:
+    better, worse = make_leg_of(first), make_leg_of(second)
+    assert admit([worse, better], ANY, PACKET, now=START).leg is better
+
+
+def test_of_other_legs_the_one_that_the_source_matches_best_comes_first() -> None:
+    better, worse = make_leg(), make_leg(announced=Endpoint("192.168.1.11", 4000))
+    assert admit([worse, better], SAME_IP, PACKET, now=START).leg is better
+
+
+def test_a_replaced_leg_that_its_source_has_left_gets_no_other_source() -> None:
+    left, current = make_leg_of("replaced and left"), make_leg_of("other")
+    assert admit([left, current], ANY, PACKET, now=START).leg is current
+
+
+def test_of_the_ends_that_have_announced_a_source_the_last_one_has_it() -> None:
+    before, after = make_leg(announced=ANY), make_leg(announced=ANY)
+    before.signalled, after.signalled = START, START + 1
+    assert admit([before, after], ANY, PACKET, now=START + 1).leg is after
 
 
 def test_a_source_that_no_leg_admits_changes_nothing() -> None:

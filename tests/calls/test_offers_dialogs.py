@@ -2,7 +2,8 @@
 
 import pytest
 
-from nh.calls.media import Endpoint, Media
+from nh.calls.media import Endpoint, Media, Side
+from nh.calls.offer_answer.party import Party
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
 from tests.calls.fakes import receive
@@ -23,6 +24,18 @@ from tests.calls.ng_proxy import (
     make_ng_proxy,
 )
 from tests.calls.snapshots import move_calls
+
+# what a party of one dialog alone has of its own from the beginning
+ITS_OWN = {
+    "ended_totals",
+    "delete_at",
+    "groups",
+    "pending",
+    "single",
+    "split_from",
+    "superseded",
+    "waiting_since",
+}
 
 ALICE, ALICE_MOVED = (Endpoint(media.address, media.port) for media in (A_AUDIO, A_MOVED))
 
@@ -263,3 +276,12 @@ def test_an_open_reoffer_without_its_to_tag_is_answered_in_another_process(ng: N
     assert alice_is_at(after, B) == ALICE_MOVED
     after.delete()
     assert after.nothing_is_left
+
+
+def test_a_party_of_one_dialog_alone_begins_with_all_that_the_end_has_signalled() -> None:
+    party = Party(A, Side.FROM, now=1000.0)
+    signalled = set(Party.__slots__) - ITS_OWN
+    for name in signalled:
+        setattr(party, name, f"its {name}")
+    own = party.split((), now=1001.0)
+    assert {name for name in signalled if getattr(own, name) != getattr(party, name)} == set()

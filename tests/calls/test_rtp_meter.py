@@ -94,6 +94,25 @@ def test_who_comes_back_after_that_begins_anew(meter: RtpMeter) -> None:
     assert [(stream.ssrc, stream.packets) for stream in meter.streams][1] == (0, 1)
 
 
+@pytest.mark.parametrize("streams", range(1, 2 * MAX_STREAMS))
+def test_the_latest_stream_is_the_newest_one_where_no_times_are_known(meter: RtpMeter, streams: int) -> None:
+    assert meter.latest is None
+    for ssrc in range(streams):
+        Sender(meter, ssrc, payload_type=DTMF).send(0)
+    assert meter.latest is not None
+    assert meter.latest.ssrc == streams - 1
+
+
+def test_the_latest_stream_is_the_one_whose_packets_arrived_last(meter: RtpMeter) -> None:
+    first, second = Sender(meter, 1), Sender(meter, 2, now=1001.0)
+    first.send(0, 1)
+    second.send(0, 1)
+    first.now = 1002.0
+    first.send(2)
+    assert meter.latest is not None
+    assert meter.latest.ssrc == 1
+
+
 # --- jitter -----------------------------------------------------------------------------------------
 
 

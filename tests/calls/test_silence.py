@@ -59,6 +59,12 @@ def test_what_is_no_sound_passes_as_it_is(packet: bytes, encrypted: bool) -> Non
     assert silenced(packet, encrypted=encrypted) == packet
 
 
+@pytest.mark.parametrize("packet", [rtp(PCMU, b""), rtp(PCMU, b"\x01", first=0xA0)], ids=["", "padding"])
+def test_a_packet_without_sound_passes_as_it_is(packet: bytes) -> None:
+    """An end sends it to keep a mapping of its NAT alive (RFC 6263 4.2)."""
+    assert silenced(packet) == packet
+
+
 def test_sources_extensions_and_padding_stay() -> None:
     head = b"\0\0\0\x02" + b"\0\0\0\x03" + b"\xbe\xde\0\x01\x10\x7f\0\0"
     padding = b"\x07\x07\x03"

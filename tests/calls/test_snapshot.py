@@ -15,6 +15,7 @@ from nh.calls.offer_answer.party import Party
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import MIN_REPORTED
+from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.session import Session
 from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
@@ -271,6 +272,18 @@ def test_what_was_agreed_goes_on_beside_an_offer() -> None:
     assert dialog.superseded[0].group_from is dialog.caller.superseded[0][1]
     after.offer(A_AUDIO, to=B)
     assert [session.id for _, session in dialog.current] == [1], "back to what was agreed"
+
+
+@pytest.mark.parametrize("types", [None, PayloadTypes({96: 8000}, {96: "AMR"})])
+def test_a_leg_keeps_its_payload_types_whatever_its_ends_announce_meanwhile(
+    types: PayloadTypes | None,
+) -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    leg = ng.plane.running[0].legs[Side.FROM]
+    assert leg.payload_types not in (None, types)
+    leg.set_payload_types(types)
+    assert ng_moved(ng).plane.running[0].legs[Side.FROM].payload_types == types
 
 
 def test_an_unanswered_hold_still_waits() -> None:

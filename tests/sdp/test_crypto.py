@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.sdp.crypto import MAX_LINES, CryptoAttribute, read_crypto, write_crypto
+from nh.commands import SdesOptions
+from nh.sdp.crypto import MAX_LINES, CryptoAttribute, limit_suites, read_crypto, write_crypto
+from nh.sdp.parse import parse
 from nh.srtp.keys import MasterKey
 from nh.srtp.suites import SUITES
 
@@ -81,3 +83,33 @@ def test_what_is_written_is_read(
     key = MasterKey(what, material[: what.key_bytes], material[-what.salt_bytes :], mki)
     line = write_crypto(tag, key, pad=pad, lifetime=lifetime)
     assert read_crypto([line.removeprefix(b"a=crypto:")]) == [CryptoAttribute(tag, key)]
+
+
+# --- the suites that a client permits -----------------------------------------------------------------
+
+LINES = [
+    b"1 aes_cm_128_hmac_sha1_80 inline:x",
+    b"2 AES_256_CM_HMAC_SHA1_80 inline:x",
+    b"3 AES_CM_256_HMAC_SHA1_80 inline:x",  # as drafts of RFC 6188 have it
+    b"4 F8_128_HMAC_SHA1_80 inline:x",  # unknown
+]
+AES_128, AES_256 = "AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80"
+
+
+@pytest.mark.parametrize(
+    ("options", "passed"),
+    [
+        (SdesOptions(), "1234"),
+        (SdesOptions(excluded=(AES_128,)), "234"),
+        (SdesOptions(excluded=(AES_256,)), "14"),
+        (SdesOptions(only=(AES_256,)), "23"),
+        (SdesOptions(order=(AES_256,)), "2314"),
+        (SdesOptions(only=(AES_128, AES_256), order=(AES_256, AES_128)), "231"),
+        (SdesOptions(only=("AEAD_AES_128_GCM",)), "1234"),  # a medium without any such line keeps all
+    ],
+)
+def test_the_lines_that_a_client_permits_pass_in_its_order(options: SdesOptions, passed: str) -> None:
+    crypto = b"".join(b"a=crypto:%b\r\n" % line for line in LINES)
+    sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/SAVP 0\r\n" + crypto
+    limited = limit_suites(parse(sdp), [0], options)
+    assert "".join(each.value[:1].decode() for each in limited.media[0].attributes["crypto"]) == passed

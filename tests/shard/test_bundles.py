@@ -135,6 +135,16 @@ def test_the_relay_offers_a_bundle(call: BundledCall, bundle: BundleOptions) -> 
     call.goes_both_ways()
 
 
+def test_a_bundle_that_the_relay_has_offered_is_answered_after_a_restart(
+    ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    ng.offer(plain_sdp(plain).encode(), bundle=OFFER)
+    ng.restore()
+    answer = ng.answer(phone.sdp().encode())
+    assert b"BUNDLE" not in answer and b"a=mid" not in answer
+    assert len(set(places(answer))) == 2
+
+
 @pytest.mark.parametrize("bundle", [OFFER, STRICT])
 def test_a_medium_that_has_no_codec_left_is_in_no_bundle(
     ng: NgTestbed, plain: list[MediaPeer], bundle: BundleOptions

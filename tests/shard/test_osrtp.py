@@ -594,6 +594,13 @@ def test_media_that_are_no_srtp_are_offered_once(testbed: NgTestbed, alice: Medi
     assert protos(offer) == ["RTP/AVP", "RTP/SAVP", "udptl"]
 
 
+def test_both_forms_that_the_relay_has_offered_are_answered_after_a_restart(twice: TwiceAnsweredCall) -> None:
+    offer = twice.offered_by_plain()
+    twice.testbed.restore()
+    assert protos(twice.answered_by_secure(offer)) == ["RTP/AVP"]
+    twice.goes_both_ways()
+
+
 def test_both_forms_survive_with_the_call(twice: TwiceAnsweredCall) -> None:
     """The SDPs after it have as many media as those before."""
     twice.answered_by_secure(twice.offered_by_plain())

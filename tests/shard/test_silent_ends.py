@@ -14,6 +14,7 @@ from nh.calls.media import Endpoint, Side
 from nh.shard.media import forwarding
 from nh.shard.media.leg_notes import NOTE_S
 from nh.shard.media.pipeline.plan import ENOUGH_PACKETS
+from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets import opening
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from tests.calls.rtp import rtp_packet
@@ -120,12 +121,20 @@ def test_an_end_that_is_announced_elsewhere_is_sent_to_there(
         assert bob.pending() == []
 
 
-def test_without_descriptors_it_is_sent_to_as_before(
-    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("of", ["descriptors", "watches"])
+def test_without_room_for_a_socket_beside_it_is_sent_to_as_before(
+    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
-    monkeypatch.setattr(opening, "BESIDE_SHARE", 0.0)
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no more watches (fs.epoll.max_user_watches)")
+
+    if of == "descriptors":
+        monkeypatch.setattr(opening, "BESIDE_SHARE", 0.0)
+    else:
+        monkeypatch.setattr(MediaPoll, "add", refuse)
     speak(testbed, alice, call, bob)
     assert output(testbed).is_open_to_all
     testbed.converse(alice, bob, call)

@@ -1,4 +1,4 @@
-"""nh.supervisor.standby.ownership: what a relay does if the server falls silent while it gives its calls."""
+"""nh.supervisor.standby.ownership: what a relay does if its calls are not taken, or a step meets a bug."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,19 +10,21 @@ from nh.commands import Demote
 from nh.results import Demoting, Result
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.standby import ownership
-from nh.supervisor.standby.ownership import Ownership, Reactions
+from nh.supervisor.standby.ownership import TAKE_S, Ownership, Reactions
 from nh.supervisor.store.lease import Lease
 from tests.supervisor.manual_loop import ManualLoop
 
 
 class Giver:
-    """A relay with one standby, whose server executes GIVE and answers nothing from then on.
+    """A relay with one standby, which does not take the calls.
 
     Arguments:
         lease_s: of the calls; the server has renewed it just now.
+        silent: the server executes the first GIVE and answers nothing from then on.
     """
 
-    def __init__(self, lease_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, lease_s: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool) -> None:
+        self._silent = silent
         self.loop = ManualLoop()
         monkeypatch.setattr(ownership, "boottime", self.loop.now)
         self.lease = Lease(lease_s)
@@ -58,12 +60,20 @@ class Giver:
         )
         self.ownership.start()
 
+    def demote(self) -> None:
+        """Have it give the calls, and wait for what comes of it."""
+        self.ownership.demote(Demote("standby"), self.replies.append)
+        assert self.replies == [Demoting("standby", 1)]
+        for _ in range(800):
+            self.loop.advance(0.01)
+
     def _save_all(self, then: Callable[[], None]) -> None:
         self.loop.call_later(0, then)
 
     def _give(self, standby: str) -> None:
         self.lease.give_to = standby
-        self.lease.given_to = self.lease.given_to or standby
+        if not self._silent or not self.lease.given_to:
+            self.lease.given_to = standby
 
     def _on_kept(self) -> None:
         self.kept_at = self.loop.now()
@@ -73,15 +83,23 @@ class Giver:
 def test_it_keeps_the_calls_before_its_shards_end_by_their_deadline(
     lease_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    giver = Giver(lease_s, monkeypatch)
-    giver.ownership.demote(Demote("standby"), giver.replies.append)
-    assert giver.replies == [Demoting("standby", 1)]
-    for _ in range(800):
-        giver.loop.advance(0.01)
+    giver = Giver(lease_s, monkeypatch, silent=True)
+    giver.demote()
     assert giver.kept_at is not None
     assert giver.kept_at < giver.lease.ends_at
     assert giver.moving == [True, False]
     assert giver.stats.handover_fault == "the store's server does not answer; the standby may have the calls"
+
+
+def test_it_takes_back_the_calls_that_the_standby_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    begun = giver.loop.now()
+    giver.demote()
+    assert giver.lease.given_to == ""
+    assert giver.kept_at is not None
+    assert giver.kept_at < begun + TAKE_S + 1
+    assert giver.moving == [True, False]
+    assert giver.stats.handover_fault == f"the standby standby has not taken the calls within {TAKE_S:g} s"
 
 
 @pytest.mark.parametrize("step", ["_save", "_give", "_take_back", "_end_without"])
@@ -92,7 +110,7 @@ def test_a_step_that_meets_a_bug_ends_the_handover_and_commands_are_read_again(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Ownership, step, fail)
-    giver = Giver(5.0, monkeypatch)
+    giver = Giver(5.0, monkeypatch, silent=True)
     giver.ownership.demote(Demote("standby"), giver.replies.append)
     with pytest.raises(RuntimeError, match="a bug"):  # the loop logs it
         giver.loop.advance(10.0)

@@ -148,6 +148,14 @@ def test_a_store_that_could_not_be_made_is_not_there(small_disk: Path) -> None:
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
+def test_a_new_store_that_has_no_room_for_all_calls_is_not_there(small_disk: Path) -> None:
+    """The calls go on without a store; the next one is made with all of them."""
+    path = small_disk / "calls"
+    path.write_text("what is this?")
+    name = SqliteEngine(path, OWNER).quarantine([StoredCall(b"a", bytes(3_000_000), 1.0)])
+    assert [each.name for each in small_disk.iterdir()] == [name]
+
+
 def test_a_limit_on_the_size_of_files_is_like_a_full_disk(path: Path) -> None:
     writer = StoreWriter(SqliteEngine(path, OWNER))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

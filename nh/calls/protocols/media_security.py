@@ -51,8 +51,7 @@ class MediaSecurity:
     @property
     def suite(self) -> str:
         """The name of the crypto suite, "" while no key is known."""
-        known = self.receiver or self.sender
-        return "" if known is None else known.master.suite.name
+        return "" if self.receiver is None else self.receiver.master.suite.name
 
     @property
     def handshake(self) -> str:

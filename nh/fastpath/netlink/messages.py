@@ -85,8 +85,6 @@ def attributes(body: bytes, skip: int = 0) -> dict[int, bytes]:
 
 def error_number(message: Message) -> int:
     """The errno of a message of type ERROR or DONE; 0: no error."""
-    if len(message.body) < 4:
-        return 0
     return -int(struct.unpack_from("=i", message.body)[0])
 
 

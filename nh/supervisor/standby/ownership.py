@@ -179,7 +179,7 @@ class Ownership:
         when_idle(
             self._runtime.loop,
             lambda: bool(lease.given_to) and not lease.lost_to,
-            timeout_s=max(0.0, min(TAKE_S, _left_s(lease))),
+            timeout_s=min(TAKE_S, _left_s(lease)),
             then=self._step(lambda: self._end_without(lease)),
         )
 

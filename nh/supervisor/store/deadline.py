@@ -73,7 +73,6 @@ class Deadline:
     def close(self) -> None:
         """Pass on no more. The deadline stands."""
         with self._lock:
-            self._tell_kernel = None
             if self._shared is not None:
                 self._shared.close()
                 self._shared = None
