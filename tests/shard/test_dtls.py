@@ -254,6 +254,35 @@ def test_dtls_is_preferred_where_an_end_offers_both(
     assert (b"fingerprint" in answer, b"a=crypto" in answer) == (not keys, keys)
 
 
+@pytest.mark.parametrize("in_session", [False, True])
+@pytest.mark.parametrize("off", ["", "dtls", "sdes"])
+def test_of_both_that_pass_the_other_end_sees_those_that_the_client_leaves_on(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, off: str, in_session: bool
+) -> None:
+    """As in rtpengine: a phone that saw both took the one that the client had turned off."""
+    keyed = SrtpPhone(alice).sdp().decode().split("a=crypto:")[1].strip()
+    sdp = DtlsPhone(alice, proto="RTP/SAVP", extra=[f"crypto:{keyed}"]).sdp()
+    offer = testbed.offer(
+        in_head(sdp) if in_session else sdp,
+        dtls=DtlsOptions(off=off == "dtls"),
+        sdes=SdesOptions(off=off == "sdes"),
+    )
+    seen = {"dtls", "sdes"} - {off}
+    assert means_in(offer) == seen
+    assert (b"a=setup:" in offer) is ("dtls" in seen)
+    assert read_sdp(offer.decode())[0].proto == "RTP/SAVP"
+    answerer = SrtpPhone(bob).sdp() if "sdes" in seen else DtlsPhone(bob, proto="RTP/SAVP").sdp("active")
+    assert means_in(testbed.answer(answerer)) == means_in(answerer)
+
+
+def in_head(sdp: bytes) -> bytes:
+    """An SDP whose lines of DTLS are in the session."""
+    head, media = sdp.split(b"m=audio")
+    lines = [each for each in media.splitlines() if each.startswith((b"a=setup", b"a=fingerprint"))]
+    others = [each for each in (b"m=audio" + media).splitlines() if each not in lines]
+    return head + b"".join(each + b"\r\n" for each in (*lines, *others))
+
+
 def test_the_client_chooses_what_is_offered(testbed: NgTestbed, alice: MediaPeer) -> None:
     offer = testbed.offer(alice, transport_protocol="RTP/SAVPF", sdes=SdesOptions(off=True))
     assert b"crypto" not in offer
@@ -268,11 +297,7 @@ def test_the_client_chooses_what_is_offered(testbed: NgTestbed, alice: MediaPeer
 def test_lines_of_the_session_are_those_of_its_media(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    head, media = DtlsPhone(alice).sdp().decode().split("m=audio")
-    lines = [each for each in media.splitlines() if each.startswith(("a=setup", "a=fingerprint"))]
-    others = [each for each in f"m=audio{media}".splitlines() if each not in lines]
-    sdp = head + "".join(f"{each}\r\n" for each in (*lines, *others))
-    offer = testbed.offer(sdp.encode(), transport_protocol="RTP/AVP")
+    offer = testbed.offer(in_head(DtlsPhone(alice).sdp()), transport_protocol="RTP/AVP")
     assert b"fingerprint" not in offer
     assert b"a=setup" not in offer
     assert b"a=setup:passive" in testbed.answer(bob)

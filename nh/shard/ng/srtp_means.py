@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.protocols.dtls_security import has_dtls
 from nh.calls.protocols.media_security import MediaSecurity
-from nh.commands import OfferOptions
+from nh.commands import OfferOptions, SdesOptions
 from nh.sdp.crypto import suite_of
 from nh.sdp.description import Medium
 from nh.sdp.dtls import applying
@@ -149,6 +149,22 @@ def is_secure(proto: str) -> bool | None:
     return True if upper in _SECURE else False if upper in _PLAIN else None
 
 
+def means_of(medium: Medium, options: SdesOptions) -> Means:
+    """What a medium offers by itself, whether nh can use it or not.
+
+    Args:
+        medium: of an offer.
+        options: which crypto suites the client permits.
+    """
+    keys = medium.proto.upper() in _SDES_OR_DTLS and _has_permitted(medium, options)
+    return Means(sdes=keys, dtls=bool(applying(medium, "fingerprint")))
+
+
+def _has_permitted(medium: Medium, options: SdesOptions) -> bool:
+    """Whether a medium has a key of a suite that the client permits."""
+    return any(options.permits(suite_of(each.value)) for each in medium.attributes.get("crypto", ()))
+
+
 def taken(medium: Medium, options: OfferOptions) -> Means:
     """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
     if not medium.attributes.get("crypto") and not applying(medium, "fingerprint"):
@@ -185,9 +201,7 @@ def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
     """Whether the ends can agree with each other: what the medium offers may be on the other side, too."""
     if options.recrypt or not (is_secure(medium.proto) and is_secure(wanted)):
         return False
-    permitted = any(
-        options.sdes.permits(suite_of(each.value)) for each in medium.attributes.get("crypto", ())
-    )
+    permitted = _has_permitted(medium, options.sdes)
     keys = permitted and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
     # who has RTP/SAVP made of DTLS alone has phones with keys in the SDP behind it
     to_keys = medium.proto.upper() in _DTLS and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
