@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from nh import version
+from nh.config.sources import load_settings
+from nh.errors import ConfigError
 from tools.systemd.trial.actions import with_another_version
+from tools.systemd.trial.checks import BAD_SETTING
 from tools.systemd.trial.console import mark, told
 from tools.systemd.trial.errors import CannotTry
 from tools.systemd.trial.root import STAMP, make_root, remove_root
@@ -63,3 +66,9 @@ def test_each_other_version_that_a_trial_installs_is_another_one() -> None:
     installed: dict[str, str] = {}
     exec(again, installed)
     assert installed["__version__"] == second
+
+
+def test_what_the_trial_looks_for_is_what_nh_says_of_a_setting_that_it_cannot_use() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(environment={"NH_SHARDS": "999"})
+    assert BAD_SETTING.fullmatch(f"nh: {refused.value}")

@@ -22,6 +22,9 @@ DROP_IN: Final = Path("/run/systemd/system/nh.service.d/no-capabilities.conf")
 CAPABILITIES: Final = {True: 1 << 39 | 1 << 12, False: 0}
 """CAP_BPF and CAP_NET_ADMIN, or none, as /proc has them."""
 
+BAD_SETTING: Final = re.compile(r"nh: .*NH_SHARDS: 999 .*")
+"""What nh says of the setting that bad_setting() writes."""
+
 STAYS_AWAY_S: Final = 4 * RESTART_S
 KEY: Final = TransactionKey(b"moment", 1, b"from", b"to")
 
@@ -65,7 +68,7 @@ def bad_setting(unit: Unit) -> str:
     seen = tuple(unit.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts"))
     require(seen == ("failed", "2", "0"), f"state, status and restarts are {seen}")
     status = unit.try_systemctl("status", "--no-pager", "--full", NAME).stdout
-    line = re.search(r"nh: .*shards: 999.*", status)
+    line = BAD_SETTING.search(status)
     if line is None:
         raise Broken(f"systemctl status does not say what is wrong:\n{status}")
     return f"failed with status 2, not started again; systemctl status: {line[0]}"
