@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.calls.callid import json_text
+from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_seconds
 from nh.cli.stats.quantities import duration
 from nh.commands import MAX_DRAIN_S, Drain, Undrain

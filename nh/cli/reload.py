@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nh.cli.calls.callid import json_text
+from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, completing, connect
 from nh.commands import Reload, SetLog
 from nh.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from nh.cli.calls.callid import json_text
+from nh.cli.json_text import json_text
 from nh.cli.options import (
     AsJson,
     ConfigFile,

@@ -11,9 +11,9 @@ from typer.main import get_command
 
 from nh.calls.media import RelayMedia, Side
 from nh.calls.media_state import MediaState
-from nh.cli.calls.callid import json_text
 from nh.cli.config import Shown
 from nh.cli.health import Health
+from nh.cli.json_text import json_text
 from nh.cli.main import app
 from nh.cli.upgrade import Upgraded
 from nh.doctor.findings import Finding

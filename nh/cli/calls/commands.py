@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from nh.cli.calls.callid import json_text, read_id
+from nh.cli.calls.callid import read_id
 from nh.cli.calls.selection import (
     Address,
     Contains,
@@ -18,6 +18,7 @@ from nh.cli.calls.selection import (
     Sort,
     list_command,
 )
+from nh.cli.json_text import json_text
 from nh.cli.options import (
     AsJson,
     ConfigFile,

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from nh.cli.calls.call_view import call_lines
-from nh.cli.calls.callid import json_text
 from nh.cli.calls.ended import TITLES, ended_line, record_lines
 from nh.cli.calls.list_view import Layout, call_text, layout_for, titles
+from nh.cli.json_text import json_text
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, CallOrder, ListCalls, ListEnded, ShowCall, ShowEnded
 from nh.errors import NhError, UnknownCall

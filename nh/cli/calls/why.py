@@ -5,8 +5,9 @@ from typing import Final
 
 import typer
 
-from nh.cli.calls.callid import json_text, read_id
+from nh.cli.calls.callid import read_id
 from nh.cli.calls.commands import CallId, naming
+from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
 from nh.cli.terminal import coloured
 from nh.printable import show_id, show_text
