@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from nh.ice.credentials import MAX_CHARACTERS
 from nh.ip_address import UNSPECIFIED
 from nh.sdp.fields import MediumField, RtcpField
 from nh.sdp.lines import Line
-from nh.sdp.section import Direction, Section
+from nh.sdp.section import Attribute, Direction, Section
 
 MARK = "nh"
 """Name of the attribute of nh's loop protection, `a=nh:ID`; rtpengine has one of its own name, too."""
@@ -109,6 +109,10 @@ class Medium(Section, frozen=True):
         )
         field = msgspec.structs.replace(self.field, port=tagged.port)
         return Medium.of(section, self.number, field, tagged.rtcp, self.session)
+
+    def applying(self, name: str) -> Sequence[Attribute]:
+        """The attributes of a name that apply to it: its own, else the session's; () without any."""
+        return self.attributes.get(name, ()) or self.session.attributes.get(name, ())
 
     @property
     def rejected(self) -> bool:

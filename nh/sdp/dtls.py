@@ -2,12 +2,10 @@
 
 import enum
 import re
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nh.dtls.fingerprints import Fingerprint, read_fingerprints, write_fingerprint
 from nh.sdp.description import Medium
-from nh.sdp.section import Attribute
 
 _TLS_ID: Final = re.compile(r"[A-Za-z0-9+/_-]{20,255}\Z")
 
@@ -40,7 +38,7 @@ class DtlsDescription(NamedTuple):
 
 def read_dtls(medium: Medium) -> DtlsDescription | None:
     """What a medium, or the session for it, says of DTLS; None: it has no a=fingerprint."""
-    found = applying(medium, "fingerprint")
+    found = medium.applying("fingerprint")
     if not found:
         return None
     fingerprints = read_fingerprints([each.value for each in found])
@@ -63,11 +61,6 @@ def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str) -> tuple[byt
     return (*lines, f"a=tls-id:{tls_id}".encode()) if tls_id else lines
 
 
-def applying(medium: Medium, name: str) -> Sequence[Attribute]:
-    """The attributes of a name that apply to a medium: its own, else the session's."""
-    return medium.attributes.get(name, ()) or medium.session.attributes.get(name, ())
-
-
 def _first(medium: Medium, name: str) -> str:
-    found = applying(medium, name)
+    found = medium.applying(name)
     return found[0].value.decode("ascii", "replace") if found else ""

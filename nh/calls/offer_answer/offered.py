@@ -1,6 +1,6 @@
 """What an SDP asks of the relay, what a party offered with it, and what the relay offered in its place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from nh.calls.media import Media
@@ -115,3 +115,8 @@ def of_media(values: Iterable[T]) -> tuple[T, ...]:
     """What each medium has; () if none has anything, as most calls: they share that."""
     found = tuple(values)
     return found if any(found) else ()
+
+
+def member_at(members: Sequence[T | None], index: int) -> T | None:
+    """What there is for a medium, by its index, of what of_media() returns; None: nothing."""
+    return members[index] if index < len(members) else None

@@ -9,7 +9,6 @@ from nh.calls.bundle import Bundle
 from nh.errors import UnusableSdp
 from nh.sdp.bundles import take_transports
 from nh.sdp.description import Medium, SessionDescription
-from nh.sdp.dtls import applying
 from nh.shard.ng.bundle_members import read_bundles, tagged_of
 from nh.shard.ng.ice import NegotiatedIce
 from nh.shard.ng.secured import Secured
@@ -63,7 +62,7 @@ def _has_own_transport(medium: Medium, tagged: Medium) -> bool:
 
 
 def _has_keys(medium: Medium) -> bool:
-    return medium.has("crypto") or bool(applying(medium, "fingerprint"))
+    return medium.has("crypto") or bool(medium.applying("fingerprint"))
 
 
 def with_shared_transports(description: SessionDescription) -> SessionDescription:

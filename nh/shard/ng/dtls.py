@@ -14,7 +14,7 @@ from nh.commands import DtlsOptions
 from nh.dtls.certificate import Certificate
 from nh.dtls.fingerprints import fingerprint_of
 from nh.sdp.description import Medium
-from nh.sdp.dtls import DtlsDescription, Setup, applying, read_dtls, write_dtls
+from nh.sdp.dtls import DtlsDescription, Setup, read_dtls, write_dtls
 from nh.shard.ng.secured import Secured
 
 NewCertificate = Callable[[], Certificate]
@@ -33,7 +33,7 @@ def usable_dtls(medium: Medium) -> DtlsDescription | None:
 
 def why_not(medium: Medium) -> str:
     """Why nh can make nothing of what a medium says of DTLS; "" if it says nothing."""
-    if not applying(medium, "fingerprint"):
+    if not medium.applying("fingerprint"):
         return ""
     return "none of its a=fingerprint is of SHA-256, SHA-384 or SHA-512, which nh takes"
 

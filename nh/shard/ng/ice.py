@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from nh.calls.interfaces import Interface
-from nh.calls.offer_answer.offered import MediumRequest, of_media
+from nh.calls.offer_answer.offered import MediumRequest, member_at, of_media
 from nh.calls.offer_answer.party import Party
 from nh.commands import IceHandling, OfferOptions
 from nh.ice.agent import ICE_OPTIONS, IceAgent
@@ -25,7 +25,6 @@ from nh.shard.ng.ice_agents import (
     agent_of_offer,
     agents_towards,
     has_agents,
-    member_at,
 )
 from nh.shard.ng.ice_sockets import known_credentials
 from nh.shard.ng.offer_ends import OfferEnds

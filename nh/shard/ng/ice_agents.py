@@ -1,14 +1,12 @@
 """The relay's agents of ICE towards an end: which credentials go on, and which a restart replaces."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
+from nh.calls.offer_answer.offered import member_at
 from nh.calls.offer_answer.party import Party
 from nh.ice.agent import ICE_OPTIONS, IceAgent
 from nh.ice.credentials import IceCredentials
 from nh.sdp.description import Medium
-
-_Member = TypeVar("_Member")
 
 
 def agent_of_offer(medium: Medium, new: IceCredentials, sender: Party | None, index: int) -> IceAgent:
@@ -52,8 +50,3 @@ def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:
     offered = member_at(party.ice, index)
     if offered is not None:
         yield offered
-
-
-def member_at(members: Sequence[_Member | None], index: int) -> _Member | None:
-    """What there is for a medium, by index; None beyond the last one."""
-    return members[index] if index < len(members) else None

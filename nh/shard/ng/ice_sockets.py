@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from nh.calls.offer_answer.offered import MediumRequest
+from nh.calls.offer_answer.offered import MediumRequest, member_at
 from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 from nh.commands import OfferOptions
 from nh.ice.credentials import IceCredentials
 from nh.sdp.description import Medium
-from nh.shard.ng.ice_agents import agents_towards, member_at
+from nh.shard.ng.ice_agents import agents_towards
 from nh.shard.ng.offer_ends import OfferEnds
 
 

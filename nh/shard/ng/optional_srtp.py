@@ -10,7 +10,7 @@ Of an offer with both, nh takes DTLS, unless the answer's client wants none.
 
 from collections.abc import Sequence
 
-from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.offered import member_at, of_media
 from nh.calls.offer_answer.party import Party
 from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.calls.protocols.media_security import MediaSecurity, OptionalKey, require_srtp
@@ -53,8 +53,7 @@ def has_keys_beside_dtls(offerer: Party, index: int) -> bool:
 
 
 def _has_key(offerer: Party, index: int) -> bool:
-    keys = offerer.relay_offer.optional_keys
-    return index < len(keys) and keys[index] is not None
+    return member_at(offerer.relay_offer.optional_keys, index) is not None
 
 
 def complete(offerer: Party, index: int, current: MediaSecurity | None) -> MediaSecurity | None:
@@ -81,6 +80,6 @@ def note_completed(offerer: Party, secured: Sequence[Secured]) -> None:
     before, found = offerer.security, []
     for index in range(len(offerer.groups)):
         completed = secured[index].completed if index < len(secured) else None
-        kept = before[index] if index < len(before) and not is_open(offerer, index) else None
+        kept = None if is_open(offerer, index) else member_at(before, index)
         found.append(completed or kept)
     offerer.security = of_media(found)

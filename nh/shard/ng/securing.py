@@ -6,13 +6,14 @@ which of them an end has it.
 
 from collections.abc import Mapping, Sequence
 
+from nh.calls.offer_answer.offered import member_at
 from nh.calls.offer_answer.party import Party
 from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls, require_dtls
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, require_srtp
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
-from nh.sdp.dtls import Setup, applying, read_setup
+from nh.sdp.dtls import Setup, read_setup
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
@@ -260,7 +261,7 @@ def _takes(medium: Medium, keys: Sequence[OfferedKey], association: OfferedDtls 
     if is_secure(medium.proto) is None:
         return False
     by_keys = bool(keys) and bool(medium.attributes.get("crypto"))
-    return by_keys or (association is not None and bool(applying(medium, "fingerprint")))
+    return by_keys or (association is not None and bool(medium.applying("fingerprint")))
 
 
 def _security_of_answer(
@@ -296,16 +297,14 @@ def _security(party: Party | None, index: int) -> MediaSecurity | None:
     for group in party.groups_of(index):
         if group.security is not None:
             return group.security
-    return party.security[index] if index < len(party.security) else None
+    return member_at(party.security, index)
 
 
 def _offered_keys(party: Party | None, index: int) -> tuple[OfferedKey, ...]:
     """The keys that the relay has offered in the place of a party."""
-    keys = () if party is None else party.relay_offer.keys
-    return keys[index] if index < len(keys) else ()
+    return () if party is None else member_at(party.relay_offer.keys, index) or ()
 
 
 def _offered_dtls(party: Party | None, index: int) -> OfferedDtls | None:
     """The association that the relay has offered in the place of a party."""
-    associations = () if party is None else party.relay_offer.dtls
-    return associations[index] if index < len(associations) else None
+    return None if party is None else member_at(party.relay_offer.dtls, index)

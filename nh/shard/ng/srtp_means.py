@@ -12,7 +12,6 @@ from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import OfferOptions, SdesOptions
 from nh.sdp.crypto import suite_of
 from nh.sdp.description import Medium
-from nh.sdp.dtls import applying
 from nh.shard.ng import dtls, sdes
 
 _PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
@@ -157,7 +156,7 @@ def means_of(medium: Medium, options: SdesOptions) -> Means:
         options: which crypto suites the client permits.
     """
     keys = medium.proto.upper() in _SDES_OR_DTLS and _has_permitted(medium, options)
-    return Means(sdes=keys, dtls=bool(applying(medium, "fingerprint")))
+    return Means(sdes=keys, dtls=bool(medium.applying("fingerprint")))
 
 
 def _has_permitted(medium: Medium, options: SdesOptions) -> bool:
@@ -167,7 +166,7 @@ def _has_permitted(medium: Medium, options: SdesOptions) -> bool:
 
 def taken(medium: Medium, options: OfferOptions) -> Means:
     """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
-    if not medium.attributes.get("crypto") and not applying(medium, "fingerprint"):
+    if not medium.attributes.get("crypto") and not medium.applying("fingerprint"):
         return _NOTHING  # as of nearly all media
     keys = (
         medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
@@ -205,5 +204,5 @@ def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
     keys = permitted and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
     # who has RTP/SAVP made of DTLS alone has phones with keys in the SDP behind it
     to_keys = medium.proto.upper() in _DTLS and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
-    handshake = bool(applying(medium, "fingerprint")) and not options.dtls.off and not to_keys
+    handshake = bool(medium.applying("fingerprint")) and not options.dtls.off and not to_keys
     return keys or handshake
