@@ -7,25 +7,19 @@ Net::SIP puts NUL bytes into them.
 """
 
 from nh.commands.base import MAX_ID_BYTES, BaseCommand, ResultT_co
-from nh.commands.ng import (
+from nh.commands.ng import MAX_FORWARDED_BYTES, Answer, BlockMedia, Delete, NgCommand, Offer, Query
+from nh.commands.offer_options import (
     DEFAULT_BUNDLE,
     DEFAULT_DTLS,
     DEFAULT_SDES,
     EVERY_CODEC,
-    MAX_FORWARDED_BYTES,
-    Answer,
-    BlockMedia,
     BundleOptions,
     CodecChoice,
-    Delete,
     DtlsOptions,
     EndpointLearning,
     Feature,
     IceHandling,
-    NgCommand,
-    Offer,
     OfferOptions,
-    Query,
     SdesOptions,
 )
 from nh.commands.operation import (
