@@ -36,6 +36,11 @@ def is_permitted(path: Path, mode: int) -> bool:
     return os.getuid() == os.geteuid() and os.access(path, mode)
 
 
+def is_read_only(path: Path) -> bool:
+    """Whether what is at a path is on a file system that is mounted read-only: no permission helps there."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def mode_of(path: Path) -> int | None:
     """The type and the permissions of what is at a path (st_mode of stat(2)); None: nothing is there.
 

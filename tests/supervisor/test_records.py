@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -315,3 +316,12 @@ def test_hostile_identifiers_are_json_on_one_line_and_come_back(
     again = from_json(json.loads(line), CallRecord)
     assert (again.call_id, again.tags, again.events) == (call_id, (tag,), events)
     assert again.ended_by == CLIENT
+
+
+def test_a_file_system_that_is_mounted_read_only_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    assert "change its owner or its permissions" in targets.fault_of(str(tmp_path / "calls.jsonl"))
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert targets.fault_of(str(tmp_path / "calls.jsonl")).startswith("its file system is mounted read-only")

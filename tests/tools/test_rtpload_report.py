@@ -239,3 +239,12 @@ def test_a_limit_on_descriptors_that_no_number_of_processes_meets_is_told(
     with pytest.raises(LoadFailed, match=r"the hard limit is 100 \(ulimit -Hn\): raise the limit"):
         provide_descriptors(LoadOptions(address="", calls=100_000))
     assert LoadOptions(address="", calls=100_000).worker_count(10) == MOST_PROCESSES
+
+
+def test_a_file_on_a_read_only_file_system_is_refused_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(ConfigError, match="its file system is mounted read-only; name another file"):
+        check_file("--json", tmp_path / "report.json")

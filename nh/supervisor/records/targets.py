@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Final, Protocol
 
-from nh.paths import mode_of
+from nh.paths import is_read_only, mode_of
 from nh.reasons import reason
 
 FILE_MODE: Final = 0o640
@@ -144,8 +144,15 @@ def fault_of(text: str) -> str:
         return f"there is no directory {path.parent}; make it"
     if stat.S_ISDIR(mode or 0):
         return "it is a directory; name a file in it"
-    writable = os.access(path.parent if mode is None else path, os.W_OK)
-    return "" if writable else "the user of nh may not write it; change its owner or its permissions"
+    return _why_not_writable(path.parent if mode is None else path)
+
+
+def _why_not_writable(existing: Path) -> str:
+    if os.access(existing, os.W_OK):
+        return ""
+    if is_read_only(existing):
+        return "its file system is mounted read-only; mount it for writing, or name a file elsewhere"
+    return "the user of nh may not write it; change its owner or its permissions"
 
 
 def _fault_of_reader(path: str) -> str:

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from nh.errors import ConfigError
-from nh.paths import is_permitted, mode_of
+from nh.paths import is_permitted, is_read_only, mode_of
 from tools.rtpload.errors import LoadFailed
 
 
@@ -27,7 +27,10 @@ def check_file(flag: str, path: Path) -> None:
         raise ConfigError(f"{flag} {path}: it is a directory; name a file in it")
     if above is None or not stat.S_ISDIR(above):
         raise ConfigError(f"{flag} {path}: there is no directory {path.parent}")
-    if not is_permitted(path.parent if mode is None else path, os.W_OK):
+    existing = path.parent if mode is None else path
+    if not is_permitted(existing, os.W_OK):
+        if is_read_only(existing):
+            raise ConfigError(f"{flag} {path}: its file system is mounted read-only; name another file")
         raise ConfigError(f"{flag} {path}: this user may not write there; name another file")
 
 
