@@ -17,7 +17,6 @@ from nh.ipc.handover_socket import HandoverSocket
 from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_codec import UnknownMessage, decode_to_shard, encode
 from nh.ipc.link_messages import (
-    AllSaved,
     Configure,
     Configured,
     Detach,
@@ -45,6 +44,7 @@ from nh.printable import counted
 from nh.reasons import START_SHORTAGES, shortage
 from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue
 from nh.shard.link.drain import ShardDrain
+from nh.shard.link.last_messages import LastMessages
 from nh.shard.link.replies import Replies
 from nh.shard.link_reports import LinkReports
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
@@ -59,9 +59,6 @@ logger = logging.getLogger(__name__)
 EXIT_OK: Final = 0
 EXIT_SUPERVISOR_GONE: Final = 3
 EXIT_CANNOT_START: Final = 4
-
-ENDED_A_TURN: Final = 50
-"""Most calls that end in one turn of the loop, when nh ends."""
 
 
 class Control(CallObserver):
@@ -96,6 +93,7 @@ class Control(CallObserver):
             most=COMMANDS_A_TURN,
         )
         self._sink = LinkCheckpointSink(self._channel)
+        self._last_messages = LastMessages(loop, self._channel, self._sink)
         self._drain = ShardDrain(self._channel)
         self._commands = CommandQueue(Replies(self._channel, self._sink), self._report_if_empty)
         self._restore_queue = RestoreQueue()
@@ -165,9 +163,7 @@ class Control(CallObserver):
             case HoldLinks():
                 self._hold_links(fds)
             case Shutdown(calls_stay):
-                self._shutting_down = True
-                self._calls_stay = calls_stay
-                self._shut_down()
+                self._shut_down(calls_stay=calls_stay)
             case _:
                 self._on_announcement(message)
 
@@ -185,41 +181,20 @@ class Control(CallObserver):
             case Reconfigure():
                 self._reconfigure(message)
             case SaveAll():
-                self._save_all()
+                if self._shard is not None:
+                    self._last_messages.save_all(self._shard)
             case Detach():
                 self._detached = True
             case Recorded(number):
                 self._sink.records.confirm(number)
 
-    def _shut_down(self) -> None:
-        shard = self._shard
-        if shard is not None and shard.configure.records and not self._calls_stay:
-            self._end_calls(shard)
-            return
-        if shard is not None:
-            shard.recovery.checkpointer.save_all()
-        self._loop.stop()
-
-    def _save_all(self) -> None:
+    def _shut_down(self, *, calls_stay: bool) -> None:
+        self._shutting_down = True
+        self._calls_stay = calls_stay
         if self._shard is not None:
-            self._shard.recovery.checkpointer.save_in_turns(self._report_saved)
-
-    def _report_saved(self) -> None:
-        self._sink.catch_up()
-        if self._sink.has_backlog:
-            self._loop.call_later(0.001, self._report_saved)
+            self._last_messages.end(self._shard, calls_stay=calls_stay)
         else:
-            self._channel.send(encode(AllSaved()))
-
-    def _end_calls(self, shard: Shard) -> None:
-        """End the calls, as fast as the supervisor reads their records; then the shard ends."""
-        self._sink.catch_up()
-        if not self._sink.has_backlog:
-            if not shard.relay.calls:
-                self._loop.stop()
-                return
-            shard.relay.end_calls(ENDED_A_TURN)
-        self._loop.call_later(0.001, lambda: self._end_calls(shard))
+            self._loop.stop()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
         if self.exit_status != EXIT_OK:
