@@ -9,7 +9,8 @@ import time
 from typing import Final
 
 from nh.loop import Loop
-from nh.stats import ShardStats, resident_bytes
+from nh.memory import resident_bytes
+from nh.stats import ShardStats
 
 BEAT_S: Final = 0.25
 """How often the lateness of the loop is measured."""

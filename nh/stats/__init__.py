@@ -10,7 +10,7 @@ What readers get is in nh.stats.reading: processes that only write do not load i
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
 from nh.stats.reader import Heartbeat, StatsReader, read_once
 from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
-from nh.stats.writer import ShardWriter, SupervisorWriter, resident_bytes
+from nh.stats.writer import ShardWriter, SupervisorWriter
 
 __all__ = [
     "MAX_SHARDS",
@@ -27,6 +27,5 @@ __all__ = [
     "create_segment",
     "own_segment",
     "read_once",
-    "resident_bytes",
     "segment_name",
 ]

@@ -3,18 +3,10 @@
 A block has one writer at a time. A new writer continues what a killed one published.
 """
 
-import mmap
-from pathlib import Path
-from typing import Final
-
-from nh.paths import read_unbuffered
 from nh.stats.block import SharedBlock
 from nh.stats.fields import Kind
 from nh.stats.layout import SHARD_HISTOGRAMS, SHARD_TABLE, ShardStats, SupervisorStats
 from nh.stats.segment import Segment
-
-_STATM: Final = Path("/proc/self/statm")
-"""Each process reads it twice a second."""
 
 
 class ShardWriter:
@@ -73,15 +65,6 @@ class SupervisorWriter:
         self._sequence += 1
         payload = self._tables.pack_supervisor(stats, self._shards, self._groups)
         self._block.write(self._sequence, payload)
-
-
-def resident_bytes() -> int:
-    """The resident memory of this process, from /proc/self/statm; psutil would take 11 ms to import.
-
-    Raises:
-        OSError: the process has no descriptor left.
-    """
-    return int(read_unbuffered(_STATM).split(maxsplit=2)[1]) * mmap.PAGESIZE
 
 
 def _last_sequence(block: SharedBlock) -> int:

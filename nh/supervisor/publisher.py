@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.loop import Loop, Timer
-from nh.stats import Segment, SupervisorStats, SupervisorWriter, resident_bytes
+from nh.memory import resident_bytes
+from nh.stats import Segment, SupervisorStats, SupervisorWriter
 
 PUBLISH_S: Final = 0.5
 """Seconds between two publications."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from nh.calls.events import CallObserver
-from nh.heap import give_back_free_pages, grown_bytes
+from nh.memory import give_back_free_pages, grown_bytes
 
 TRIM_S: Final = 10.0
 """Seconds between two times: rare enough for what it costs, and for the pages that are needed again."""

@@ -1,14 +1,14 @@
 """When snapshots are packed: in short turns between commands, a few snapshots in each.
 
-The room that the snapshots have left, and the start of the supervisor, goes back to the system (nh.heap).
+The room that the snapshots have left, and the start of the supervisor, goes back to the system (nh.memory).
 """
 
 import logging
 from collections.abc import Sequence
 from typing import Final
 
-from nh.heap import give_back_free_pages
 from nh.loop import Loop
+from nh.memory import give_back_free_pages
 from nh.printable import counted
 from nh.supervisor.shards.slot import ShardSlot
 

@@ -1,11 +1,11 @@
-"""nh.heap: what is free in the heap goes back to the system, wherever it lies."""
+"""nh.memory: what is free in the heap goes back to the system, wherever it lies."""
 
 from pathlib import Path
 
 import psutil
 import pytest
 
-from nh.heap import give_back_free_pages, grown_bytes
+from nh.memory import give_back_free_pages, grown_bytes
 from nh.shard.observers import heap_trim
 from nh.shard.observers.heap_trim import MOST_GROWN_BYTES, TRIM_S, HeapTrim
 

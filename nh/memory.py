@@ -1,10 +1,17 @@
-"""The free room in glibc's heap.
+"""The memory of this process: how much is resident, and the free room in glibc's heap.
 
 glibc keeps what lies below memory in use, until it is asked to give it back.
 """
 
 import ctypes
+import mmap
+from pathlib import Path
 from typing import Final
+
+from nh.paths import read_unbuffered
+
+_STATM: Final = Path("/proc/self/statm")
+"""Each process reads it twice a second."""
 
 _libc: Final = ctypes.CDLL(None)
 _trim: Final = getattr(_libc, "malloc_trim", None)
@@ -15,6 +22,15 @@ _sbrk.argtypes = [ctypes.c_ssize_t]
 _sbrk.restype = ctypes.c_size_t
 
 _end_at_start: Final[int] = _sbrk(0)
+
+
+def resident_bytes() -> int:
+    """The resident memory of this process, from /proc/self/statm; psutil would take 11 ms to import.
+
+    Raises:
+        OSError: the process has no descriptor left.
+    """
+    return int(read_unbuffered(_STATM).split(maxsplit=2)[1]) * mmap.PAGESIZE
 
 
 def grown_bytes() -> int:
