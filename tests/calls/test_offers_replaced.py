@@ -8,6 +8,7 @@ from nh.calls.latching.latch import admit
 from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.media import Endpoint, Media
 from nh.calls.settings import RelaySettings
+from tests.calls.fakes import receive
 from tests.calls.legs import PACKET, speaks
 from tests.calls.ng_proxy import A_AUDIO, A_MOVED, B_AUDIO, B_FAX, B_MOVED, A, B, NgProxy, make_ng_proxy
 from tests.calls.snapshots import move_calls
@@ -120,3 +121,17 @@ def test_replaced_sessions_are_restored(ng: NgProxy) -> None:
     assert all(leg.replaced for leg in old.legs)
     after.expire(after_s=1)
     assert len(after.plane.running) == 1
+
+
+@pytest.mark.parametrize("packets", [0, 3])
+def test_what_an_ended_session_has_received_is_known_still_if_it_has_received_anything(
+    ng: NgProxy, packets: int
+) -> None:
+    """A phone that has never been heard may ring for minutes."""
+    session = ng.connect()
+    receive(session.legs[0], *([172] * packets), at=ng.now)
+    ng.offer(A_MOVED, to=B)
+    ng.answer(B_AUDIO)
+    ng.expire(after_s=1.0)
+    (dialog,) = ng.offers.dialogs
+    assert bool(dialog.caller.ended_totals) is bool(dialog.callee.ended_totals) is bool(packets)

@@ -165,6 +165,26 @@ def test_every_logger_of_nh_belongs_to_an_area() -> None:
         assert inside != (module.name in OWN_NO_AREA), module.name
 
 
+@pytest.mark.parametrize(
+    ("logger", "area"),
+    [
+        ("nh.shard.media", "media"),
+        ("nh.shard.media.plane", "media"),
+        ("nh.shard.media.kernel.path", "kernel"),
+        ("nh.shard.media.kernel.path.x", "kernel"),
+        ("nh.shard.mediation", ""),
+        ("nh.shard", ""),
+    ],
+)
+def test_a_line_says_the_area_of_the_longest_name_that_its_logger_is_of(
+    logged: Callable[[], list[str]], logger: str, area: str
+) -> None:
+    configure_logging(LogSettings(format=LogFormat.JSON))
+    logging.getLogger(logger).error("said")
+    (line,) = map(json.loads, logged())
+    assert line.get("area", "") == area
+
+
 def test_the_library_of_the_http_process_belongs_to_its_area(logged: Callable[[], list[str]]) -> None:
     configure_logging(LogSettings(LogLevel.WARNING, {"http": LogLevel.DEBUG}, LogFormat.JSON))
     logging.getLogger("asyncio").debug("said")

@@ -224,6 +224,13 @@ def test_a_list_begins_with_what_an_operator_looks_for(proxy: Proxy) -> None:
     assert listed(proxy, sort=CallOrder.IDLE) == ["b", "c", "a"]
 
 
+@pytest.mark.parametrize("sort", CallOrder)
+def test_a_call_of_one_end_has_its_place_in_each_order(proxy: Proxy, sort: CallOrder) -> None:
+    proxy.offer(ALICE_AUDIO, call_id=b"of one end")
+    proxy.connect(call_id=b"of two ends")
+    assert sorted(listed(proxy, sort=sort)) == ["of one end", "of two ends"]
+
+
 def test_a_sorted_list_is_its_first_calls_and_says_that_more_follow(proxy: Proxy) -> None:
     for name in (b"e", b"d", b"c", b"b", b"a"):
         proxy.offer(ALICE_AUDIO, call_id=name)

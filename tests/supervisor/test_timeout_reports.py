@@ -293,3 +293,27 @@ def test_a_receiver_that_is_silent_is_given_up() -> None:
         delivery = Delivery("t", f"http://127.0.0.1:{silent.getsockname()[1]}/", b"{}", "application/json")
         with pytest.raises(send.NotDelivered):
             send.send(delivery, time_limit_s=0.05)
+
+
+def test_the_thread_of_a_target_with_no_room_for_its_end_ends_when_all_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    under_way, goes_on = threading.Event(), threading.Event()
+
+    def slow(_delivery: Delivery) -> None:
+        under_way.set()
+        assert goes_on.wait(TIMEOUT_S)
+
+    monkeypatch.setattr(send, "send", slow)
+    monkeypatch.setattr(reports, "MAX_WAITING", 1)
+    delivery = Delivery("unix:/x", "unix:/x", b"")
+    target = reports._Queue("unix:/x")
+    target.put(delivery)
+    assert under_way.wait(TIMEOUT_S)
+    assert target.put(delivery)
+    assert not target.put(delivery), "there is no room"
+    target.close()
+    goes_on.set()
+    target.join(TIMEOUT_S)
+    assert not target._thread.is_alive()
+    assert target.take_counts() == (2, 0)
