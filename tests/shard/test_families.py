@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from nh.calls.media import Media, Side
-from tests.shard.conftest import MakePeer, MakeTestbed
+from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
+from tests.shard.ng_testbed import places
 from tests.shard.testbed import PACKET, V4, V6, RelayTestbed, Where
 from tools.harness.media_peer import MediaPeer
 
@@ -94,3 +95,18 @@ def test_relayed_packets_carry_the_code_point_that_was_set(
     for _ in range(2):  # before and after the sockets are connected
         assert traffic_class(testbed, alice, call.for_caller, bob) == dscp << 2
         assert traffic_class(testbed, bob, call.for_callee, alice) == dscp << 2
+
+
+def test_each_end_that_answers_an_offer_reaches_its_author_with_the_code_point_of_the_offer(
+    make_ng: MakeNg, make_peer: MakePeer
+) -> None:
+    """Also the second one: its packets had the setting's, unless the answer named one, too."""
+    testbed = make_ng()
+    alice, bob, carol, moved = (make_peer(V4) for _ in range(4))
+    [to] = places(testbed.offer(alice, dscp=EF))
+    for answerer, tag in ((bob, b"bob"), (carol, b"carol")):
+        testbed.answer(answerer, tag=tag, dscp=0)
+        assert traffic_class(testbed, answerer, to, alice) == EF << 2
+    [to] = places(testbed.offer(alice, to=b"bob"))
+    testbed.answer(moved)
+    assert traffic_class(testbed, moved, to, alice) == EF << 2

@@ -226,15 +226,19 @@ def _expected(
 
 
 def _answering(request: MediumRequest, offerer: Party, index: int) -> MediumRequest:
-    """The request of an answer: no medium that was not offered, and as many sockets as for the offer."""
+    """The request of an answer: no medium that was not offered, and as many sockets as for the offer.
+
+    New sockets send with the code point of the offer: TOS counts in offers alone.
+    """
     offered = offerer.find_group(index)
     if request.media is None or offered is None:
         return MediumRequest(None, request.address, security=request.security, shares=request.shares)
-    range_ = offered.medium.range
-    if request.media.range == range_:
+    media: Media = request.media
+    if media.range != offered.medium.range:
+        media = msgspec.structs.replace(media, range=offered.medium.range)
+    elif request.dscp == offered.dscp:
         return request
-    media: Media = msgspec.structs.replace(request.media, range=range_)
-    return request._replace(media=media)
+    return request._replace(media=media, dscp=offered.dscp)
 
 
 def policy_for(options: OfferOptions, default: SourcePolicy) -> SourcePolicy:
