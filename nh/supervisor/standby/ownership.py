@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from nh.commands import Demote
 from nh.errors import Refused
 from nh.ipc.shared_deadline import boottime
+from nh.loop import call_each
 from nh.printable import escaped
 from nh.results import Demoting, Failure, Result
 from nh.supervisor.runtime import Runtime
@@ -222,9 +223,8 @@ class Ownership:
         self._given = True
         relay_on_s = lease.ends_at - EARLY_S - boottime()
         self._runtime.loop.call_later(max(0.0, relay_on_s), self._reactions.on_over)
-        store.close()
         self._runtime.stats.handing_over = 0
-        self._reactions.on_given()
+        call_each((store.close, self._reactions.on_given))
         logger.warning(
             "the standby %s has the calls now; relaying on for %.1f s", escaped(self._to), relay_on_s
         )
