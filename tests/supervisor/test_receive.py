@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -180,6 +180,27 @@ def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, soc
     assert inherited.message == HandoverMessage(draining=True)
     [connection] = inherited.take_connections("rpc")
     connection.close()
+
+
+def test_a_moment_without_room_costs_nothing_that_was_handed_over(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = ends
+    near.send(encode(HandoverMessage(draining=True)))
+    near.close()
+    fd, left = far.detach(), [errno.ENOBUFS, errno.EMFILE]
+    open_socket = socket.socket
+
+    def refuse(*arguments: Any, **options: Any) -> socket.socket:
+        if left:
+            raise OSError(left.pop(), "no room")
+        return open_socket(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        inherited = receive_after_exec({VARIABLE: str(fd)})
+    assert not left
+    assert inherited.message == HandoverMessage(draining=True)
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:

@@ -19,6 +19,7 @@ from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
 from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
 from nh.reasons import reason
+from nh.room import when_there_is_room
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,9 @@ VARIABLE: Final = "NH_HANDOVER_FD"
 
 NAME: Final = "supervisor.sock"
 """The socket in the runtime directory at which a supervisor accepts the next one."""
+
+READ_S: Final = 5.0
+"""So long receive_after_exec() waits for room: the calls have no supervisor meanwhile."""
 
 YIELD_S: Final = 15.0
 """The other supervisor may take so long to hand over."""
@@ -42,7 +46,9 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
     if not text:
         return Inherited()
     try:
-        with socket.socket(fileno=int(text)) as end:
+        # unread and open, it would hold the locks that are on their way in it, and no start could have them
+        end = when_there_is_room(lambda: socket.socket(fileno=int(text)), READ_S)
+        with end:
             end.settimeout(0)
             return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
