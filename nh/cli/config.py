@@ -63,7 +63,7 @@ def _file_of_running(runtime_path: Path) -> str:
     in_force = read_in_force(runtime_path)
     if in_force is None or not in_force.file:
         return ""
-    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  it takes a while to import
+    from nh.supervisor.running_nh import running_pid  # noqa: PLC0415  it takes a while to import
 
     return in_force.file if running_pid(runtime_path) is not None else ""
 

@@ -130,7 +130,7 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
     except NotRunning as exc:
         if settings.rpc or not isinstance(exc.__cause__, FileNotFoundError):
             raise
-        from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  only this error needs it
+        from nh.supervisor.running_nh import running_pid  # noqa: PLC0415  only this error needs it
 
         if running_pid(settings.runtime_path) is None:
             raise not_running(settings.runtime_path) from exc
@@ -142,7 +142,7 @@ def naming_runtime_dir(settings: Settings) -> Iterator[None]:
 
 def not_running(runtime_path: Path) -> NotRunning:
     """The error of a command that finds no nh with this runtime directory."""
-    from nh.supervisor.start_checks import system_runtime_dir  # noqa: PLC0415  only this error needs it
+    from nh.supervisor.running_nh import system_runtime_dir  # noqa: PLC0415  only this error needs it
 
     other = system_runtime_dir(runtime_path)
     return NotRunning(

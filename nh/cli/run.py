@@ -91,7 +91,7 @@ def _check_served(settings: Settings) -> None:
 
 def _sentence(settings: Settings) -> str:
     """What `nh run --check` says of settings that can be used."""
-    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415
+    from nh.supervisor.running_nh import running_pid  # noqa: PLC0415
 
     pid = running_pid(settings.runtime_path)
     if pid is None:

@@ -157,7 +157,7 @@ def wait_for_successor(
         Unavailable: none serves in time.
     """
     from nh.client import NativeClient  # noqa: PLC0415  clients take a while to import
-    from nh.supervisor.start_checks import running_pid  # noqa: PLC0415  as above
+    from nh.supervisor.running_nh import running_pid  # noqa: PLC0415  as above
 
     deadline = time.monotonic() + patience_s
     runs_here = running_pid(runtime_path) is not None

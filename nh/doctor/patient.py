@@ -13,7 +13,7 @@ from nh.config.sources import LoadedSettings, with_origin
 from nh.doctor.comparison import Comparison, compare
 from nh.doctor.host import Host
 from nh.errors import NhError
-from nh.supervisor.start_checks import RunningNh, lock_is_hidden, running_pid
+from nh.supervisor.running_nh import RunningNh, lock_is_hidden, running_pid
 
 
 class Patient(NamedTuple):

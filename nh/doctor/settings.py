@@ -11,8 +11,9 @@ from nh.doctor.patient import Patient
 from nh.errors import NhError
 from nh.printable import counted
 from nh.supervisor.reload import CHANGEABLE, NEEDS_RESTART
+from nh.supervisor.running_nh import RunningNh
 from nh.supervisor.settings_in_force import RUN_TIME
-from nh.supervisor.start_checks import RunningNh, check_host
+from nh.supervisor.start_checks import check_host
 
 _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 """Origins of settings that no other process has."""

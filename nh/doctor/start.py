@@ -13,7 +13,8 @@ from nh.fastpath.probe import Availability, probe
 from nh.stats import StatsReader, attach_segment, segment_name
 from nh.stats.reading import SupervisorReading
 from nh.supervisor.host.locked_dir import STATE_DIR, check_dir
-from nh.supervisor.start_checks import CHECKS, Check, system_runtime_dir
+from nh.supervisor.running_nh import system_runtime_dir
+from nh.supervisor.start_checks import CHECKS, Check
 
 SILENT_S: Final = 5.0
 """A supervisor publishes its statistics twice a second; a busy host may delay that."""

@@ -16,6 +16,7 @@ from nh.supervisor.handover.another_try import keep_for_another_try, trying_agai
 from nh.supervisor.handover.receive import receive_after_exec, take_over
 from nh.supervisor.handover.send import end_without_undoing, execute_anew
 from nh.supervisor.handover.settings import decode_settings
+from nh.supervisor.running_nh import find_running
 from nh.supervisor.runtime import Runtime, listener_names
 from nh.supervisor.shards.process import SHARD_ARGV
 from nh.supervisor.standby.phase import Outcome, Standby
@@ -116,13 +117,9 @@ def _not_started(exc: NhError, loaded: LoadedSettings) -> int:
 
 def _check_takeover(settings: Settings, key: StateKey) -> None:
     """Check before the other nh yields, if one runs: then its clients wait, and its shards are orphans."""
-    from nh.supervisor.start_checks import (  # noqa: PLC0415  few starts take over
-        check_host,
-        check_takeover,
-        find_running,
-    )
-
     if (running := find_running(settings.runtime_path)) is not None:
+        from nh.supervisor.start_checks import check_host, check_takeover  # noqa: PLC0415  few take over
+
         check_host(settings, running)
         check_takeover(settings, running, key)
 

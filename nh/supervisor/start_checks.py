@@ -5,8 +5,6 @@ checks as it takes each resource. An nh that runs with the same runtime director
 these are not tried then.
 """
 
-import fcntl
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Final
 import msgspec
 
 from nh.address import RpcAddress, TcpAddress, UnixAddress
-from nh.config import SYSTEM_RUNTIME_PATH, Settings, default_runtime_path
+from nh.config import Settings
 from nh.config.addresses import check_distinct, one_has_all
 from nh.config.sources import plain_settings
 from nh.config.table import KernelMode
@@ -26,33 +24,17 @@ from nh.rpc.unix_sockets import check_group
 from nh.stats import own_segment, segment_name
 from nh.supervisor.host.addresses import check_addresses
 from nh.supervisor.host.cpus import usable_cpus
-from nh.supervisor.host.locked_dir import LOCK_NAME, RUNTIME_DIR, STATE_DIR, check_dir
+from nh.supervisor.host.locked_dir import RUNTIME_DIR, STATE_DIR, check_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.port_slices import interface_slices, port_slices
 from nh.supervisor.host.secret_file import read_secret
 from nh.supervisor.http import check_http
-from nh.supervisor.settings_in_force import InForce, read_in_force
+from nh.supervisor.running_nh import RunningNh
+from nh.supervisor.settings_in_force import InForce
 from nh.supervisor.store.open import StateKey, check_server, check_store, state_key
 
 _SERVED: Final = ("rpc", "ng", "rtpproxy", "http")
 """The settings that say where nh serves clients."""
-
-
-class RunningNh:
-    """The nh that runs with a runtime directory, as the checks of a start need to know it."""
-
-    def __init__(self, runtime_path: Path) -> None:
-        self._runtime_path = runtime_path
-
-    @functools.cached_property
-    def in_force(self) -> InForce | None:
-        """Its settings, read once, so that all checks judge by the same; None: it tells none."""
-        return read_in_force(self._runtime_path)
-
-
-def find_running(runtime_path: Path) -> RunningNh | None:
-    """The nh that runs with a runtime directory; None: none does."""
-    return RunningNh(runtime_path) if running_pid(runtime_path) is not None else None
 
 
 def check_host(settings: Settings, running: RunningNh | None) -> None:
@@ -68,41 +50,6 @@ def check_host(settings: Settings, running: RunningNh | None) -> None:
     """
     for check in CHECKS.values():
         check(settings, running)
-
-
-def running_pid(runtime_path: Path) -> int | None:
-    """The pid of the nh that runs with a runtime directory; 0: it cannot be read; None: there is none."""
-    try:
-        lock = os.open(runtime_path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        text = os.pread(lock, 20, 0).strip()
-        return int(text) if text.isdigit() else 0
-    finally:
-        os.close(lock)
-    return None
-
-
-def lock_is_hidden(runtime_path: Path) -> bool:
-    """Whether this user may not read the lock of a runtime directory, so that running_pid() finds no nh."""
-    try:
-        with (runtime_path / LOCK_NAME).open("rb"):
-            return False
-    except OSError as exc:
-        return isinstance(exc, PermissionError)
-
-
-def system_runtime_dir(runtime_path: Path) -> Path | None:
-    """The runtime directory of nh as a service, where it is on this host and a user's default is another.
-
-    Args:
-        runtime_path: where no nh runs; None is returned for a directory that was named.
-    """
-    is_default = runtime_path == default_runtime_path() != SYSTEM_RUNTIME_PATH
-    return SYSTEM_RUNTIME_PATH if is_default and os.access(SYSTEM_RUNTIME_PATH, os.F_OK) else None
 
 
 def _shards_of(settings: Settings) -> int:

@@ -106,7 +106,7 @@ def test_a_user_whose_own_directory_has_no_nh_is_told_of_that_of_the_service(
 ) -> None:
     service = tmp_path / "service"
     monkeypatch.setattr("nh.config.settings.SYSTEM_RUNTIME_PATH", service)
-    monkeypatch.setattr("nh.supervisor.start_checks.SYSTEM_RUNTIME_PATH", service)
+    monkeypatch.setattr("nh.supervisor.running_nh.SYSTEM_RUNTIME_PATH", service)
     monkeypatch.setattr(os, "geteuid", lambda: OTHER_UID)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
     alone = CliRunner().invoke(app, ["calls"])

@@ -74,7 +74,7 @@ def test_a_new_nh_that_ends_is_given_up_at_once(
     rpc_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pids = itertools.chain([1234, 1234], itertools.repeat(None))
-    monkeypatch.setattr("nh.supervisor.start_checks.running_pid", lambda _: next(pids))
+    monkeypatch.setattr("nh.supervisor.running_nh.running_pid", lambda _: next(pids))
     with pytest.raises(Unavailable, match=r"the new nh has ended; .*start nh again"):
         wait_for_successor(rpc_path, 1.0, tmp_path, patience_s=TIMEOUT_S, ended_s=0.0)
 
@@ -84,7 +84,7 @@ def test_a_new_nh_that_has_ended_and_is_started_again_is_waited_for(
 ) -> None:
     """Each time anew: its second end is long after it was first seen."""
     pids = itertools.chain([1234, None], itertools.repeat(1235, 20), [None], itertools.repeat(1236))
-    monkeypatch.setattr("nh.supervisor.start_checks.running_pid", lambda _: next(pids))
+    monkeypatch.setattr("nh.supervisor.running_nh.running_pid", lambda _: next(pids))
     monkeypatch.setattr(upgrade, "time", Clock())
     monkeypatch.setattr(upgrade, "POLL_S", 1.0)
     with pytest.raises(Unavailable, match="the new nh does not answer"):

@@ -28,8 +28,8 @@ from nh.errors import ConfigError
 from nh.rpc.unix_sockets import check_directory
 from nh.stats import SupervisorStats, SupervisorWriter, own_segment, segment_name
 from nh.supervisor.host.locked_dir import LOCK_NAME, STATE_DIR, check_dir, runtime_dir
+from nh.supervisor.running_nh import running_pid
 from nh.supervisor.settings_in_force import SettingsInForce
-from nh.supervisor.start_checks import running_pid
 from tests.netns import namespaces
 from tests.no_threads import no_threads
 

@@ -15,8 +15,9 @@ from nh.config.sources import LoadedSettings, load_settings
 from nh.errors import ConfigError, NhError, NotNow
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
+from nh.supervisor.running_nh import RunningNh, find_running, running_pid
 from nh.supervisor.settings_in_force import InForce, SettingsInForce, read_in_force
-from nh.supervisor.start_checks import RunningNh, check_host, check_takeover, find_running, running_pid
+from nh.supervisor.start_checks import check_host, check_takeover
 from nh.supervisor.store.open import state_key
 from tools.harness.ports import claim_ports, min_max
 
@@ -239,7 +240,7 @@ def test_all_checks_judge_by_one_reading_of_what_the_running_nh_tells(
         readings.append(runtime_path)
         return read_in_force(runtime_path)
 
-    monkeypatch.setattr("nh.supervisor.start_checks.read_in_force", reading)
+    monkeypatch.setattr("nh.supervisor.running_nh.read_in_force", reading)
     wanted = settings_with(base, ng=["127.0.0.1:0"], http=["127.0.0.1:0"], address="127.0.0.1")
     with runtime_dir(wanted.runtime_path):
         SettingsInForce(LoadedSettings(wanted, {}), shards=2)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.stats import segment_name
-from nh.supervisor.start_checks import running_pid
+from nh.supervisor.running_nh import running_pid
 
 PREFIX: Final = "nh-own-"
 

@@ -69,12 +69,8 @@ def check_in(settings: Settings, *, takes_over: bool) -> str:
         Unavailable: a shard process does not start.
     """
     # a start makes its own checks
-    from nh.supervisor.start_checks import (  # noqa: PLC0415
-        RunningNh,
-        check_host,
-        check_takeover,
-        find_running,
-    )
+    from nh.supervisor.running_nh import RunningNh, find_running  # noqa: PLC0415
+    from nh.supervisor.start_checks import check_host, check_takeover  # noqa: PLC0415
     from nh.supervisor.store.open import check_server  # noqa: PLC0415
 
     check_pidfds()

@@ -18,7 +18,7 @@ from nh.reasons import reason
 LOCK_NAME: Final = "nh.lock"
 
 TRIES: Final = 5
-"""So often a lock is tried: who looks whether it is taken has it for some microseconds (start_checks)."""
+"""So often a lock is tried: who looks whether it is taken has it for some microseconds (running_nh)."""
 
 TRY_S: Final = 0.01
 
