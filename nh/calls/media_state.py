@@ -49,6 +49,7 @@ def is_answered(cseq: int, session: "Session") -> bool:
 
     Args:
         cseq: of its transaction; 0: ng's offer and answer, where the offer makes the session.
+        session: the session.
     """
     return bool(cseq) or all(session.known(side) for side in Side)
 

@@ -178,6 +178,8 @@ class DialogSessions:
         """Stop all sessions.
 
         Args:
+            resources: of the call.
+            now: monotonic seconds.
             silent: they end because no packet came, not by a command.
         """
         for index, session in self.running:

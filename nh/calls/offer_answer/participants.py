@@ -223,6 +223,8 @@ class Participants:
         """Stop the sessions of an established dialog and remove it.
 
         Args:
+            dialog: the dialog.
+            now: monotonic seconds.
             silent: it ends because no packet came, not by a command.
         """
         dialog.stop_all(self._resources, now=now, silent=silent)

@@ -81,6 +81,8 @@ class SessionSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The session as it was, not started yet; its groups count it as a user.
 
         Args:
+            groups: all of the call.
+            times: from those of the snapshot to those of this process.
             latch_window_s: the setting; no window ends later than that from now, even if a clock was set
                 back.
             relatch_s: the setting.

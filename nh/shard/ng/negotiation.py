@@ -118,6 +118,11 @@ def requests_of_offer(
     """What the media of an offer request of the relay; those that their receiver does not see, nothing.
 
     Args:
+        description: the offer.
+        offered: its m= lines.
+        secured: what becomes of the security of each medium.
+        options: of the command.
+        towards: where the relay receives from the end that is offered to.
         shares: see MediumRequest, by medium.
         unseen: media that their receiver sees rejected.
     """
@@ -143,7 +148,12 @@ def requests_of_answer(
     """What the media of an answer to `offerer` request of the relay.
 
     Args:
+        description: the answer.
         muxes: see Agreement.
+        secured: what becomes of the security of each medium.
+        options: of the command.
+        towards: where the relay receives from the offerer.
+        offerer: whose offer it answers.
         shares: see MediumRequest, by medium.
     """
     media = zip(description.media, muxes, secured, strict=True)
@@ -207,6 +217,9 @@ def expected_of(
     Nor are its keys, where it is offered SRTP: nothing of that passes until its answer.
 
     Args:
+        requests: those of the offer.
+        secured: what becomes of the security of each medium.
+        towards: where the relay receives from the offerer.
         shares: see MediumRequest, by medium.
     """
     return [
