@@ -78,7 +78,7 @@ def _leg(
         relatch_s=_rtcp_silence(relatch_s) if is_rtcp else relatch_s,
         carried=carried_by(said, place.component),
     )
-    if opposite.further:
+    if opposite.rare is not None:
         leg.candidates = opposite.candidates_of(index)
     return leg
 

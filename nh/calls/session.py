@@ -170,6 +170,7 @@ class Session:
         self.last_active = now
         group = self.group_from if side is Side.FROM else self.group_to
         media = group.media
+        window_ends = now + latch_window_s  # one number for all legs
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
             medium = media[place.medium]
             leg.renew(
@@ -177,7 +178,7 @@ class Session:
                 receives=medium.active,
                 policy=policy,
                 signalled_from=medium.signalled_from,
-                window_ends=now + latch_window_s,
+                window_ends=window_ends,
             )
             leg.carried = carried_by(medium, place.component)
         for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):

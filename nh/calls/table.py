@@ -259,10 +259,14 @@ class CallTable:
 
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets in all calls."""
+        latest = now
         for call in self.resources.expiry.find_due(self._calls, now=now):
             call.note(now=now)
             sockets = self.resources.sockets
             call.expire(now=now)
+            if call.next_expiry == latest:
+                call.next_expiry = latest  # calls of one look often have the same: they share it
+            latest = call.next_expiry
             if not self._forget_if_empty(call) and self.resources.sockets < sockets:
                 self.resources.events.sockets_expired(call.call_id)
 

@@ -53,6 +53,16 @@ def test_packets_from_one_end_keep_a_session(proxy: Proxy, direction: str) -> No
     assert len(proxy.expire(after_s=30).sessions) == 1
 
 
+def test_calls_that_were_last_active_at_one_time_share_the_number_of_their_expiry(proxy: Proxy) -> None:
+    """Else a number of 32 bytes for each call."""
+    for call_id in (b"one", b"two", b"three"):
+        proxy.connect(call_id=call_id)
+    proxy.expire(after_s=0.25)
+    one, two, three = [proxy.table.get_call(each) for each in (b"one", b"two", b"three")]
+    assert one.next_expiry > proxy.now
+    assert one.next_expiry is two.next_expiry is three.next_expiry
+
+
 def test_a_session_on_hold_lives_for_the_hold_time(proxy: Proxy) -> None:
     proxy.connect(offered=(HELD_AUDIO,))
     assert proxy.expire(after_s=3599).sessions == []

@@ -68,6 +68,15 @@ def test_the_latch_window_begins_with_the_activation() -> None:
     assert {leg.window_ends for leg in proxy.plane.running[0].legs} == {START + 102}
 
 
+def test_the_legs_of_an_end_share_the_number_of_their_window_when_it_signals_again(proxy: Proxy) -> None:
+    """Else a number of 32 bytes for each leg."""
+    session = proxy.connect()
+    session.renew(Side.TO, policy=session.legs[1].policy, latch_window_s=2.5, now=START + 0.25)
+    of_rtp, of_rtcp = [leg for leg in session.legs if leg.side is Side.TO][:2]
+    assert of_rtp.window_ends == START + 2.75
+    assert of_rtp.window_ends is of_rtcp.window_ends
+
+
 def test_groups_with_different_numbers_of_sockets_cannot_be_joined(proxy: Proxy) -> None:
     proxy.offer(ALICE_AUDIO, ALICE_VIDEO)
     proxy.answer(BOB_AUDIO)

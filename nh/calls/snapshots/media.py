@@ -123,9 +123,11 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         media = group.media
         dscp: int | None = None
         announced = [True] * len(media)
+        further: list[tuple[Address, Port]] = []
         if group.rare is not None:
             dscp, unannounced = group.dscp, group.unannounced
             announced = [not unannounced >> index & 1 for index in range(len(media))]
+            further = [(each.address, each.base) for each in group.further]
         return cls(
             group.id,
             group.side,
@@ -137,7 +139,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             group.bases,
             announced,
             shares,
-            [(each.address, each.base) for each in group.further] if group.further else [],
+            further,
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:

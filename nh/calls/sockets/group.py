@@ -75,7 +75,6 @@ class SocketGroup:
         "address",
         "components",
         "created",
-        "further",
         "ice",
         "id",
         "idle_since",
@@ -91,6 +90,7 @@ class SocketGroup:
     medium: Media
 
     dscp = Rare[int | None](None)
+    further = Rare[tuple[SocketRun, ...]](())
     unannounced = Rare(0)
     _sharing = Rare[_Sharing | None](None)
 
@@ -113,7 +113,6 @@ class SocketGroup:
         self.created = created
         if dscp is not None:
             self.dscp = dscp
-        self.further: tuple[SocketRun, ...] = ()
         self.security: MediaSecurity | None = None
         self.ice: IceAgent | None = None
         self.users = 0
@@ -226,13 +225,13 @@ class SocketGroup:
     @property
     def all_sockets(self) -> tuple[RelaySocket, ...]:
         """Those of all its addresses."""
-        if not self.further:
+        if self.rare is None or not self.further:
             return self.sockets
         return (*self.sockets, *[socket for run in self.further for socket in run.sockets])
 
     def candidates_of(self, index: int) -> tuple[RelaySocket, ...]:
         """The sockets beside which `sockets[index]` is the default candidate, and that; () if it is alone."""
-        if not self.further:
+        if self.rare is None or not self.further:
             return ()
         return (self.sockets[index], *[each.sockets[index] for each in self.further])
 
@@ -293,7 +292,10 @@ class SocketGroup:
 
     def close(self, runs: SocketRuns) -> None:
         """Close all sockets and release the ports, if no other group has them."""
-        sharing = None if self.rare is None else self._sharing
+        if self.rare is None:  # as of nearly all groups
+            runs.close(self._own_runs)
+            return
+        sharing = self._sharing
         if sharing is not None and sharing.groups > 1:
             sharing.groups -= 1
             return

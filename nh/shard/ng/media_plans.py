@@ -46,7 +46,7 @@ def medium_plan(
     if medium.rejected or group is None:
         return _rejected_plan(medium, address, proto)
     ports = [socket.port for socket in group.sockets]
-    candidates = _candidates(group.further, further) if group.further else ()
+    candidates = () if group.rare is None else _candidates(group.further, further)
     if not medium.rtp:
         return MediumPlan(address, ports[0], further=candidates)
     action, agreed = mux
