@@ -19,7 +19,7 @@ import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.harness import HarnessError
@@ -62,9 +62,14 @@ class Namespace:
     def run(self, *commands: str) -> str:
         """Run `commands` in it, one after the other, split at blanks; what they wrote.
 
+        Those of ip that follow one another are one process: "ip OBJECT …".
+
         Raises AssertionError with the command's own words if one fails.
         """
-        return "".join(self._run(command) for command in commands)
+        return "".join(
+            self._run_ip(list(some)) if of_ip else "".join(map(self._run, some))
+            for of_ip, some in itertools.groupby(commands, _is_of_ip)
+        )
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -95,6 +100,14 @@ class Namespace:
         show = f"ip link show dev {interface}"
         eventually(lambda: "state UP" in self.run(show), f"{interface} carries packets")
 
+    def _run_ip(self, commands: Sequence[str]) -> str:
+        # `ip netns exec` starts another process, in another mount namespace; ip needs neither
+        batch = "".join(f"{command.removeprefix('ip ')}\n" for command in commands)
+        words = ["ip", "-n", self.name, "-batch", "-"]
+        done = subprocess.run(words, input=batch, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{', '.join(commands)}: {done.stderr.strip()}"
+        return done.stdout
+
     def _run(self, command: str) -> str:
         words = ["ip", "netns", "exec", self.name, *command.split()]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -124,15 +137,19 @@ def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth")
     Args:
         addresses: with prefix lengths, in turn of the left and of the right end.
     """
-    left.run(f"ip link add {name} type veth peer name {name} netns {right.name}")
-    for namespace in (left, right):
-        namespace.run(f"ip link set {name} up")
-    for namespace in (left, right):
+    up = f"ip link set {name} up"
+    left.run(f"ip link add {name} type veth peer name {name} netns {right.name}", up)
+    right.run(up)
+    for number, namespace in enumerate((left, right)):
         namespace.wait_for_link(name)
-    for number, address in enumerate(addresses):
         # an address under duplicate address detection cannot be bound yet
-        nodad = " nodad" if ":" in address else ""
-        (left, right)[number % 2].run(f"ip address add {address} dev {name}{nodad}")
+        nodad = {each: " nodad" if ":" in each else "" for each in addresses[number::2]}
+        namespace.run(*[f"ip address add {each} dev {name}{nodad[each]}" for each in nodad])
+
+
+def _is_of_ip(command: str) -> bool:
+    """Whether it may be a line of `ip -batch`, which takes no options."""
+    return command.startswith("ip ") and not command.startswith("ip -")
 
 
 def _make(name: str) -> Namespace:
