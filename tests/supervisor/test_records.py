@@ -23,7 +23,7 @@ from nh.supervisor.records import records as records_module
 from nh.supervisor.records import targets, writer
 from nh.supervisor.records.history import BYTES_A_CALL, History
 from nh.supervisor.records.records import Records
-from nh.supervisor.records.targets import FileTarget, open_target
+from nh.supervisor.records.targets import FileTarget, fault_of, open_target
 from nh.supervisor.records.writer import json_line
 from nh.wire.native.values import from_json
 from tests.no_threads import no_threads
@@ -139,6 +139,49 @@ def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(
         f" or name another target: {lost}",
         f"records: {wrong[3]}: File name too long; correct the path, or let the user of nh reach it: {lost}",
     ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "link",
+        pytest.param(
+            "file", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+        ),
+    ],
+)
+def test_where_every_user_can_write_no_link_is_followed_and_no_file_of_another_user_gets_records(
+    tmp_path: Path, kind: str
+) -> None:
+    shared, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    planted = shared / "calls.json"
+    if kind == "link":
+        elsewhere.touch()
+        planted.symlink_to(elsewhere)
+    else:
+        planted.touch()
+        os.chown(planted, 65_534, 65_534)
+    assert "every user can write" in fault_of(str(planted))
+    with pytest.raises(OSError, match=r"symbolic links|another user"):
+        FileTarget(planted).write(b"{}")
+    assert planted.read_bytes() == b""
+    own = shared / "own.json"
+    target = FileTarget(own)
+    target.write(b"{}")
+    target.reopen()
+    assert own.read_bytes() == b"{}\n"
+    assert fault_of(str(own)) == ""
+
+
+def test_a_link_in_a_directory_of_its_own_is_followed(tmp_path: Path) -> None:
+    link, elsewhere = tmp_path / "calls.json", tmp_path / "elsewhere"
+    link.symlink_to(elsewhere)
+    target = FileTarget(link)
+    target.write(b"{}")
+    target.reopen()
+    assert elsewhere.read_bytes() == b"{}\n"
 
 
 def test_a_record_that_does_not_fit_leaves_no_part_of_a_line(

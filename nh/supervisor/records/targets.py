@@ -1,6 +1,7 @@
 """Where records go: a file, a Unix datagram socket, syslog, the journal. Each may block its own thread."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -13,6 +14,9 @@ from nh.reasons import reason
 
 FILE_MODE: Final = 0o640
 """Permissions of a file of records: who may read it reads who called whom."""
+
+OF_ANOTHER: Final = "it is a link or another user's, in a directory that every user can write to"
+"""Why a file is not written."""
 
 TIME_LIMIT_S: Final = 1.0
 """Longest wait for a reader that does not read."""
@@ -59,8 +63,7 @@ class FileTarget:
     def write(self, line: bytes) -> None:
         """See Target."""
         if self._fd < 0:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-            self._fd = os.open(self._path, flags, FILE_MODE)
+            self._fd = _open_file(self._path)
         size = os.fstat(self._fd).st_size
         data = memoryview(line + b"\n")
         try:
@@ -76,6 +79,32 @@ class FileTarget:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _open_file(path: Path) -> int:
+    """Open a file for records.
+
+    Raises:
+        OSError: it cannot be opened; or its directory is open to every user, such as /tmp, and what is there
+            is a link, or a file of another user, who could read the records.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    shared = _is_shared(path.parent)
+    fd = os.open(path, flags | (os.O_NOFOLLOW if shared else 0), FILE_MODE)
+    if shared and not _is_trusted(os.fstat(fd)):
+        os.close(fd)
+        raise PermissionError(errno.EPERM, OF_ANOTHER)
+    return fd
+
+
+def _is_shared(directory: Path) -> bool:
+    """Whether every user can make files in a directory."""
+    return bool(directory.stat().st_mode & stat.S_IWOTH)
+
+
+def _is_trusted(status: os.stat_result) -> bool:
+    """Whether what is there is no link, and belongs to this user or root."""
+    return not stat.S_ISLNK(status.st_mode) and status.st_uid in (0, os.geteuid())
 
 
 class DatagramTarget:
@@ -144,6 +173,8 @@ def fault_of(text: str) -> str:
         return f"there is no directory {path.parent}; make it"
     if stat.S_ISDIR(mode or 0):
         return "it is a directory; name a file in it"
+    if mode is not None and _is_shared(path.parent) and not _is_trusted(path.lstat()):
+        return f"{OF_ANOTHER}; name a file in another directory"
     return _why_not_writable(path.parent if mode is None else path)
 
 
