@@ -75,14 +75,28 @@ def test_the_relay_can_do_mux_for_one_end_alone(call: NgCall, alice: End, bob: E
     assert {alice.media[0].receive()[0] for _ in range(2)} == {VOICE, SENDER_REPORT}
 
 
-def test_the_relay_can_turn_mux_down_for_the_offerer(call: NgCall, alice: End, bob: End) -> None:
+@pytest.mark.parametrize("accepted", [False, True], ids=["kept apart", "taken"])
+def test_the_relay_can_turn_mux_down_for_the_offerer_alone(
+    call: NgCall, alice: End, bob: End, accepted: bool
+) -> None:
+    """The other end is offered it all the same."""
     offer = call.offer(with_mux(alice), rtcp_mux=["reject"])
-    answer = call.answer(with_mux(bob) if muxes(offer) else bob.describe())
+    assert muxes(offer)
+    answer = call.answer(with_mux(bob) if accepted else bob.describe())
     assert not muxes(answer)
+    bob.read(offer)
     alice.read(answer)
     alice.media[0].send(VOICE, alice.remote[0].target)
     alice.media[0].send(SENDER_REPORT, alice.remote[0].target, RTCP)
-    assert bob.media[0].receive()[0] == VOICE
+    assert bob.media[0].receive(RTP)[0] == VOICE
+    assert bob.media[0].receive(RTP if accepted else RTCP)[0] == SENDER_REPORT
+    if accepted:
+        arrives_apart(bob, alice)
+
+
+def test_the_relay_can_turn_mux_down_and_offer_none(call: NgCall, alice: End, bob: End) -> None:
+    assert not muxes(call.offer(with_mux(alice), rtcp_mux=["reject", "demux"]))
+    assert not muxes(call.answer(bob.describe()))
 
 
 def test_the_relay_can_offer_mux_for_who_does_not(call: NgCall, alice: End, bob: End) -> None:

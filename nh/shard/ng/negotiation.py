@@ -295,10 +295,9 @@ def mux_offered(medium: Medium, options: OfferOptions, *, agreed: bool) -> Mux:
             without (RFC 8829 4.1.1).
     """
     offered = medium.rtp and medium.rtcp_mux
-    wanted = offered and not options.mux_demux and not options.mux_reject
-    passed_on = medium.rtp and (agreed or options.mux_offer or wanted)
+    passed_on = medium.rtp and (agreed or options.mux_offer or (offered and not options.mux_demux))
     decided = None
-    if options.mux_accept or options.mux_demux:
+    if options.mux_accept or (options.mux_demux and not options.mux_reject):
         decided = True
     elif options.mux_reject:
         decided = False
