@@ -8,7 +8,7 @@ import typer
 
 from nh.cli.options import AsJson, SettingsFile
 from nh.cli.setting_options import takes_settings
-from nh.cli.terminal import coloured
+from nh.cli.terminal import coloured, tell
 from nh.config import check_served_addresses
 from nh.config.sources import read_settings
 
@@ -46,17 +46,17 @@ def doctor(
         if not as_json and not (quiet and finding.status is Status.OK):
             _print(finding)
     if as_json:
-        typer.echo(msgspec.json.encode({"status": worst(findings), "findings": findings}))
+        tell(msgspec.json.encode({"status": worst(findings), "findings": findings}))
     elif quiet and worst(findings) is Status.OK:
-        typer.echo("all is well")
+        tell("all is well")
     if worst(findings) is Status.FAILURE:
         raise typer.Exit(1)
 
 
 def _print(finding: Any) -> None:
     status = coloured(f"{finding.status:<8}", _COLOURS[finding.status])
-    typer.echo(f"{status} {finding.check:<16} {finding.found}")
+    tell(f"{status} {finding.check:<16} {finding.found}")
     if finding.meaning:
-        typer.echo(f"{'':25} {finding.meaning}")
+        tell(f"{'':25} {finding.meaning}")
     if finding.remedy:
-        typer.echo(f"{'':25} do: {finding.remedy}")
+        tell(f"{'':25} do: {finding.remedy}")

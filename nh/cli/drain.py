@@ -7,6 +7,7 @@ import typer
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect, read_seconds
 from nh.cli.stats.quantities import duration
+from nh.cli.terminal import tell
 from nh.commands import MAX_DRAIN_S, Drain, Undrain
 from nh.printable import counted
 from nh.results import DrainState
@@ -52,14 +53,14 @@ def undrain(
 
 def _print(state: DrainState, as_json: bool) -> None:
     if as_json:
-        typer.echo(json_text(state))
+        tell(json_text(state))
         return
     calls = counted(state.calls, "call")
     if not state.draining:
-        typer.echo(f"not draining: new calls are taken; {calls} now")
+        tell(f"not draining: new calls are taken; {calls} now")
     elif not state.calls:
-        typer.echo("draining: no call is left, nh ends now")
+        tell("draining: no call is left, nh ends now")
     elif state.limit_s is None:
-        typer.echo(f"draining: {calls} left, nh ends with the last one")
+        tell(f"draining: {calls} left, nh ends with the last one")
     else:
-        typer.echo(f"draining: {calls} left, nh ends with the last one, in {duration(state.limit_s)} at most")
+        tell(f"draining: {calls} left, nh ends with the last one, in {duration(state.limit_s)} at most")

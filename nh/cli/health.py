@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, not_running, settings_of
+from nh.cli.terminal import tell
 from nh.commands import Ping
 from nh.config import Settings
 from nh.errors import CommandTimeout, NhError, NotRunning
@@ -78,7 +79,7 @@ def health(
     """
     found = examine(settings_of(config, runtime_dir, rpc), group)
     if as_json:
-        typer.echo(msgspec.json.encode(found))
+        tell(msgspec.json.encode(found))
     else:
         well = f"ok: {found.shards_up} of {counted(found.shards, 'shard')} up, {counted(found.calls, 'call')}"
         if found.at_limit:
@@ -86,7 +87,7 @@ def health(
             well += f"; {found.at_limit} of them {refuse} new calls: {', '.join(found.limits)}"
         if found.store_fault:
             well += f"; calls are not stored: {found.store_fault}"
-        typer.echo(found.why or well)
+        tell(found.why or well)
     if not (found.alive if alive else found.ready):
         raise typer.Exit(1)
 

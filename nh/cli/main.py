@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from nh.cli.examples import epilog
 from nh.cli.parser import USAGE_ERROR, Command, Parameters
+from nh.cli.terminal import tell
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
 from nh.version import __version__
@@ -103,25 +104,30 @@ class _Group(Parameters, TyperGroup):
         try:
             status = super().main(*args, **options)
         except NhError as exc:
-            typer.echo(f"nh: {escaped(str(exc))}", err=True)
+            tell(_named(escaped(str(exc))), err=True)
             status = 2 if isinstance(exc, ConfigError) else 1
         except USAGE_ERROR as exc:
             # no command at all: the exception has printed the help when it was made
             if type(exc).__name__ != "NoArgsIsHelpError":
                 from nh.cli.usage import usage_message  # noqa: PLC0415
 
-                typer.echo(f"nh: {usage_message(exc)}", err=True)
+                tell(f"nh: {usage_message(exc)}", err=True)
             status = 2
         except typer.Abort:
             status = 130
         except OSError as exc:
             if exc.errno not in _NO_ROOM or exc.filename is not None:
                 raise
-            typer.echo(f"nh: standard output cannot be written: {exc.strerror}", err=True)
+            tell(f"nh: standard output cannot be written: {exc.strerror}", err=True)
             status = 1
         if standalone:
             sys.exit(status)
         return status
+
+
+def _named(message: str) -> str:
+    """A message that begins with the name of the program."""
+    return message if message.startswith("nh ") else f"nh: {message}"
 
 
 def _print_in_any_locale() -> None:

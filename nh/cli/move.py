@@ -8,7 +8,7 @@ import typer
 
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
-from nh.cli.terminal import outlived
+from nh.cli.terminal import outlived, tell
 from nh.commands import Demote
 from nh.config import Settings
 from nh.errors import Refused, StatsUnavailable, Unavailable
@@ -78,21 +78,23 @@ def move(
     calls = before.totals.calls
     number = counted(calls, "call")
 
-    def tell(text: str) -> None:
+    def progress(text: str) -> None:
         if not as_json:
-            typer.echo(text, err=True)
+            tell(text, err=True)
 
-    tell(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
+    progress(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
     with outlived("the move goes on, and `nh health` on both hosts says where the calls are"):
         _wait_until_given(settings, before.supervisor.pid, moving.to)
-        tell(f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …")
+        progress(
+            f"{moving.to} has the calls and binds the ports; this host relays until the address has moved …"
+        )
         standby = _wait_until_over(settings, before.supervisor.pid, moving.to)
     done = Moved(moving.to, calls, standby, round(time.monotonic() - began, 3))
     if as_json:
-        typer.echo(json_text(done))
+        tell(json_text(done))
     else:
         now = "is a standby now" if standby else "has ended"
-        typer.echo(f"moved {number} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
+        tell(f"moved {number} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
 
 
 def _begin(client: "NativeClient", to: str) -> "Demoting":

@@ -8,7 +8,7 @@ import typer
 
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect_to, settings_of
-from nh.cli.terminal import outlived
+from nh.cli.terminal import outlived, tell
 from nh.commands import GetStats, Promote
 from nh.errors import NhError, Unavailable
 from nh.printable import counted
@@ -67,14 +67,14 @@ def promote(
     with connect_to(settings, timeout_s=ANSWER_S) as client:
         promoting = client.request(Promote(group, force))
     if promoting.holder and not as_json:
-        typer.echo(f"the relay {promoting.holder} is asked for its calls …", err=True)
+        tell(f"the relay {promoting.holder} is asked for its calls …", err=True)
     with outlived("the promotion goes on, and `nh health` says whether this relay has the calls"):
         calls = _wait_until_serving(settings.rpc_addresses[0], promoting.holder, began)
     done = Promoted(promoting.group, calls, round(time.monotonic() - began, 3))
     if as_json:
-        typer.echo(json_text(done))
+        tell(json_text(done))
     else:
-        typer.echo(f"this relay serves {done.group} now: {counted(calls, 'call')}; {done.took_s:.1f} s")
+        tell(f"this relay serves {done.group} now: {counted(calls, 'call')}; {done.took_s:.1f} s")
 
 
 def _wait_until_serving(address: str, holder: str, began: float) -> int:

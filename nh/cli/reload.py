@@ -6,6 +6,7 @@ import typer
 
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, completing, connect
+from nh.cli.terminal import tell
 from nh.commands import Reload, SetLog
 from nh.errors import ConfigError
 from nh.logs.settings import AREAS, LogLevel
@@ -27,10 +28,10 @@ def reload(
     with connect(config, runtime_dir, rpc) as client:
         done = client.request(Reload())
     if as_json:
-        typer.echo(json_text(done))
+        tell(json_text(done))
         return
     for line in done.lines():
-        typer.echo(line)
+        tell(line)
 
 
 def log(
@@ -69,7 +70,7 @@ def log(
     with connect(config, runtime_dir, rpc) as client:
         state = client.request(SetLog(LogLevel(level) if level else None, area))
     if as_json:
-        typer.echo(json_text(state))
+        tell(json_text(state))
         return
     others = ", ".join(f"{name} {each}" for name, each in state.areas.items())
-    typer.echo(f"log level {state.level}" + (f"; {others}" if others else ""))
+    tell(f"log level {state.level}" + (f"; {others}" if others else ""))

@@ -10,6 +10,7 @@ import typer
 
 from nh.cli.options import SettingsFile
 from nh.cli.setting_options import takes_settings
+from nh.cli.terminal import tell
 from nh.config import Settings, check_served_addresses
 from nh.config.sources import LoadedSettings, read_settings, unknown_variables
 
@@ -52,7 +53,7 @@ def run(
 ) -> None:
     """Run the relay until SIGTERM or SIGINT. It prints `ready` when every shard is up."""
     for warning in unknown_variables(os.environ):
-        typer.echo(f"nh: {warning}", err=True)
+        tell(f"nh: {warning}", err=True)
 
     def reread() -> LoadedSettings:
         return read_settings(flags=settings, file=config)
@@ -76,7 +77,7 @@ def run(
         loaded = read()
         with loaded.naming_origins():
             checked_in = check_in(loaded.settings, takes_over=preflight)
-        typer.echo(checked_in if preflight else _sentence(loaded.settings))
+        tell(checked_in if preflight else _sentence(loaded.settings))
         return
     raise typer.Exit(supervise(read, takeover=takeover, reread=reread))
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Final
@@ -25,13 +26,27 @@ def coloured(text: str, colour: str) -> str:
     return text if is_dumb() or os.environ.get("NO_COLOR") else typer.style(text, fg=colour)
 
 
+def tell(text: str | bytes, *, err: bool = False) -> None:
+    """Print what a command has done, or what its exit status says, too.
+
+    A reader that has gone, such as `true` behind a pipe, changes neither: the command goes on.
+    """
+    try:
+        typer.echo(text, err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # what is in the buffer would fail again at the end
+        os.close(nowhere)
+
+
 @contextlib.contextmanager
 def outlived(what: str) -> Iterator[None]:
     """Say on Ctrl-C that what a command has begun goes on in nh, and where its outcome is seen."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"nh: only this command has ended: {what}", err=True)
+        tell(f"nh: only this command has ended: {what}", err=True)
         raise
 
 

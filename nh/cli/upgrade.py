@@ -20,7 +20,7 @@ from nh.cli.options import (
     read_number,
     settings_of,
 )
-from nh.cli.terminal import outlived
+from nh.cli.terminal import outlived, tell
 from nh.commands import GetStats, Upgrade
 from nh.config import Settings
 from nh.errors import NhError, Unavailable
@@ -99,7 +99,7 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
         with announced_wait("nh, which lets the installed code check the settings"):
             version = client.request(Upgrade(number)).version
     if not as_json:
-        typer.echo(f"nh {version} takes over …", err=True)
+        tell(f"nh {version} takes over …", err=True)
     with (
         outlived("the upgrade goes on, and `nh health` says when the new nh serves"),
         announced_wait("the new nh to serve; its log says what it does"),
@@ -110,17 +110,17 @@ def _upgrade(settings: Settings, number: int | None, as_json: bool) -> None:
     assert isinstance(found, list)
     done = Upgraded(version, len(found), int(totals["calls"]), round(time.monotonic() - began, 3))
     if as_json:
-        typer.echo(json_text(done))
+        tell(json_text(done))
     else:
         goes = f"{counted(done.calls, 'call')} {'goes' if done.calls == 1 else 'go'}"
         count = counted(done.shards, "shard")
-        typer.echo(f"nh {done.version} runs with {count}; {goes} on; {done.took_s:.1f} s")
+        tell(f"nh {done.version} runs with {count}; {goes} on; {done.took_s:.1f} s")
 
 
 @contextmanager
 def announced_wait(what: str) -> Iterator[None]:
     """Say on standard error what a block waits for, if it takes longer than SILENT_S."""
-    timer = threading.Timer(SILENT_S, typer.echo, (f"waiting for {what}",), {"err": True})
+    timer = threading.Timer(SILENT_S, tell, (f"waiting for {what}",), {"err": True})
     timer.daemon = True
     timer.start()
     try:

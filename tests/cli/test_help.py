@@ -114,7 +114,7 @@ def test_a_user_whose_own_directory_has_no_nh_is_told_of_that_of_the_service(
     beside = CliRunner().invoke(app, ["calls"])
     named = CliRunner().invoke(app, ["calls", "--runtime-dir", str(tmp_path / "other")])
 
-    assert alone.stderr.startswith(f"nh: nh does not run with runtime directory {tmp_path / 'own' / 'nh'};")
+    assert alone.stderr.startswith(f"nh does not run with runtime directory {tmp_path / 'own' / 'nh'};")
     assert beside.stderr == alone.stderr.rstrip() + f", such as {service}\n"
     assert str(service) not in named.stderr
 

@@ -225,7 +225,7 @@ def test_every_command_names_the_runtime_directory_without_nh(words: list[str], 
     result = CliRunner().invoke(app, [*words, "--runtime-dir", str(tmp_path)])
     assert (result.exit_code, result.stderr) == (
         1,
-        f"nh: nh does not run with runtime directory {tmp_path}; start it, or name another with"
+        f"nh does not run with runtime directory {tmp_path}; start it, or name another with"
         " --runtime-dir or NH_RUNTIME_DIR\n",
     )
 

@@ -1,5 +1,9 @@
 """Colours, and terminals that have none."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 
@@ -31,3 +35,16 @@ def test_ctrl_c_says_that_what_nh_has_begun_goes_on(capsys: pytest.CaptureFixtur
     with pytest.raises(KeyboardInterrupt), outlived("the move goes on"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == "nh: only this command has ended: the move goes on\n"
+
+
+def test_what_a_command_tells_a_reader_that_has_gone_does_not_end_it() -> None:
+    script = (
+        "from nh.cli.terminal import tell\n"
+        "tell('moving', err=True); tell('moved'); tell(b'moved', err=True); exit(7)"
+    )
+    reader, gone = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, stdout=gone, stderr=gone, timeout=60, check=False)
+    os.close(gone)
+    assert done.returncode == 7

@@ -286,6 +286,30 @@ def test_an_unknown_call_is_an_error(relay: Relay) -> None:
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["drain", "--json"], 0),
+        (["undrain"], 0),
+        (["reload"], 0),
+        (["log", "--json"], 0),
+        (["health"], 0),
+        (["health", "--group", "other"], 1),
+        (["close", "unknown"], 1),
+        (["close", "unknown", "--what"], 2),
+    ],
+)
+def test_a_reader_that_has_gone_does_not_change_the_exit_status(arguments: list[str], status: int) -> None:
+    with running_relay() as relay:
+        ask_perl(relay.unix_address, allocate(b"one call keeps a relay that drains"))
+        reader, gone = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "nh", *arguments, "--runtime-dir", str(relay.directory)]
+        done = subprocess.run(command, stdout=gone, stderr=gone, timeout=150, check=False)
+        os.close(gone)
+        assert done.returncode == status
+
+
 @pytest.mark.parametrize("arguments", [["stats", "--once"], ["calls"], ["close", "x"]])
 def test_no_relay_is_an_error_that_says_so(tmp_path: Path, arguments: list[str]) -> None:
     result = run_nh(*arguments, "--runtime-dir", str(tmp_path))

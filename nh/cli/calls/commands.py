@@ -28,6 +28,7 @@ from nh.cli.options import (
     read_number,
     settings_of,
 )
+from nh.cli.terminal import tell
 from nh.commands import CallOrder, ListCalls
 from nh.errors import ConfigError, NhError, UnknownCall
 from nh.printable import counted, show_id
@@ -144,8 +145,8 @@ def close(
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
         closed = client.request(CloseCall(wanted)).sessions
     if as_json:
-        typer.echo(json_text({"call_id": wanted, "closed": closed}))
+        tell(json_text({"call_id": wanted, "closed": closed}))
     elif closed:
-        typer.echo(f"closed {show_id(wanted)}: {counted(closed, 'session')} ended")
+        tell(f"closed {show_id(wanted)}: {counted(closed, 'session')} ended")
     else:
-        typer.echo(f"closed {show_id(wanted)}: no session was active, its ports are free")
+        tell(f"closed {show_id(wanted)}: no session was active, its ports are free")

@@ -9,7 +9,7 @@ from nh.cli.calls.callid import read_id
 from nh.cli.calls.commands import CallId, naming
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
-from nh.cli.terminal import coloured
+from nh.cli.terminal import coloured, tell
 from nh.printable import show_id, show_text
 from nh.results import CallRecord
 from nh.verdict import CallVerdict, State, judge_call
@@ -45,10 +45,10 @@ def why(
         call = find_call(client, wanted)
         judged = judge_call(call.as_call() if isinstance(call, CallRecord) else call)
     if as_json:
-        typer.echo(json_text(judged))
+        tell(json_text(judged))
     else:
         for line in _lines(judged):
-            typer.echo(line)
+            tell(line)
     if judged.has_problem:
         raise typer.Exit(PROBLEM)
 
