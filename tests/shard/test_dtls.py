@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from nh.calls.media import Endpoint, Side
 from nh.calls.protocols import dtls_security
 from nh.calls.protocols.dtls_security import DtlsSecurity
-from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions, ShowCall
+from nh.commands import Answer, DtlsOptions, Offer, OfferOptions, SdesOptions, ShowCall
 from nh.dtls.problem import Problem
 from nh.errors import NhError, Unsupported, UnusableSdp
 from nh.results import CallDetail, Rewritten
@@ -273,6 +273,45 @@ def test_of_both_that_pass_the_other_end_sees_those_that_the_client_leaves_on(
     assert read_sdp(offer.decode())[0].proto == "RTP/SAVP"
     answerer = SrtpPhone(bob).sdp() if "sdes" in seen else DtlsPhone(bob, proto="RTP/SAVP").sdp("active")
     assert means_in(testbed.answer(answerer)) == means_in(answerer)
+
+
+@pytest.mark.parametrize(
+    ("proto", "off", "kept"),
+    [
+        ("UDP/TLS/RTP/SAVP", ["dtls"], "DTLS=off"),
+        ("RTP/SAVP", ["dtls", "sdes"], "DTLS=off"),
+        ("RTP/SAVP", ["sdes"], ""),
+    ],
+)
+def test_a_client_is_told_of_the_only_means_of_an_offer_that_it_turns_off_and_that_passes(
+    testbed: NgTestbed, alice: MediaPeer, proto: str, off: list[str], kept: str
+) -> None:
+    offer = DtlsPhone(alice, proto=proto).sdp()
+    result = testbed.relay.execute(Offer(CALL, b"alice", b"", b"", offer, turning_off(*off)))
+    assert isinstance(result, Rewritten)
+    assert means_in(result.sdp) == {"dtls"}
+    assert result.warning == (
+        f"Ignored by nh: {kept} (the ends agree on SRTP with each other)" if kept else ""
+    )
+
+
+@pytest.mark.parametrize("proto", ["RTP/SAVP", "UDP/TLS/RTP/SAVP"])
+@pytest.mark.parametrize("off", ["dtls", "sdes"])
+def test_a_client_is_told_of_means_of_an_answer_that_it_turns_off_and_that_pass(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, proto: str, off: str
+) -> None:
+    """The ends have agreed by the offer: the answerer would begin DTLS, and the offerer wait for keys."""
+    keyed = SrtpPhone(bob).sdp().decode().split("a=crypto:")[1].strip()
+    testbed.offer(DtlsPhone(alice, proto=proto, extra=[f"crypto:{keyed}"]).sdp())
+    answer = DtlsPhone(bob, proto=proto, extra=[f"crypto:{keyed}"]).sdp("active")
+    result = testbed.relay.execute(Answer(CALL, b"alice", b"bob", b"", answer, turning_off(off)))
+    assert isinstance(result, Rewritten)
+    assert means_in(result.sdp) == {"dtls", "sdes"}
+    assert result.warning.startswith(f"Ignored by nh: {off.upper()}=off (the offer has decided")
+
+
+def turning_off(*means: str) -> OfferOptions:
+    return OfferOptions(dtls=DtlsOptions(off="dtls" in means), sdes=SdesOptions(off="sdes" in means))
 
 
 def in_head(sdp: bytes) -> bytes:

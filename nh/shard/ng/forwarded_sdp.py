@@ -24,7 +24,6 @@ from nh.shard.ng.media_plans import (
 )
 from nh.shard.ng.negotiated_answer import NegotiatedAnswer
 from nh.shard.ng.negotiated_offer import NegotiatedOffer
-from nh.shard.ng.securing import hide_means
 from nh.shard.ng.two_forms import Forms, write_forms
 
 _MAX_ESCAPED: Final = 6
@@ -66,7 +65,7 @@ def _plans_of_offer(
         negotiated.muxes,
         negotiated.sole,
         negotiated.transports,
-        negotiated.secured,
+        negotiated.seen_secured,
         strict=True,
     )
     plans = [
@@ -76,7 +75,7 @@ def _plans_of_offer(
             negotiated.address,
             mux_towards_answerer(mux, sole=sole),
             proto=proto,
-            secured=hide_means(secured, medium, negotiated.options),
+            secured=secured,
             further=negotiated.further,
         )
         for medium, group, mux, sole, proto, secured in media

@@ -16,6 +16,7 @@ from nh.shard.ng.bundle_members import tagged_of
 from nh.shard.ng.bundle_transports import share_security, share_transports
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
 from nh.shard.ng.carriers import agreed_by, carriers_of_answer, carry, for_carriers
+from nh.shard.ng.hidden_means import kept_means
 from nh.shard.ng.hidden_media import with_hidden
 from nh.shard.ng.ice import NegotiatedIce, drop_unanswered, ice_of_answer, request_ice
 from nh.shard.ng.negotiation import padded, requests_of_answer
@@ -83,11 +84,7 @@ class NegotiatedAnswer(NamedTuple):
     @property
     def warning(self) -> str:
         """What the client is told of it; "" for nothing. The offer has decided how its sender has SRTP."""
-        ignored = []
-        if self.options.dtls.off and any(each.dtls for each in self.secured):
-            ignored.append("DTLS=off")
-        if self.options.sdes.off and any(each.lines for each in self.secured):
-            ignored.append("SDES=off")
+        ignored = kept_means(self.description.media, self.secured, self.options)
         if not ignored:
             return ""
         return f"Ignored by nh: {', '.join(ignored)} (the offer has decided how its sender has SRTP)"

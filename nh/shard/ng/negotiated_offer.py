@@ -33,6 +33,7 @@ from nh.shard.ng.bundle_transports import (
 from nh.shard.ng.bundles import OfferedBundles, bundles_of_offer
 from nh.shard.ng.carriers import carry
 from nh.shard.ng.dtls import NewCertificate, note_roles
+from nh.shard.ng.hidden_means import hide_means, kept_means
 from nh.shard.ng.hidden_media import hidden_of, offered_media, with_hidden
 from nh.shard.ng.ice import NegotiatedIce, expect_ice, ice_of_offer, request_ice
 from nh.shard.ng.ice_sockets import keep_components
@@ -87,9 +88,19 @@ class NegotiatedOffer(NamedTuple):
     receiver_forms: tuple[Forms, ...]
 
     @property
+    def seen_secured(self) -> list[Secured]:
+        """Of each medium, its keys, without the means that the client turns off for the receiver."""
+        media = zip(self.secured, self.shown.description.media, strict=True)
+        return [hide_means(secured, medium, self.options) for secured, medium in media]
+
+    @property
     def warning(self) -> str:
         """What the client is told of it; "" for nothing."""
-        return "; ".join(filter(None, (self.interfaces.warning, self.bundles.warning, self.shown.warning)))
+        kept = kept_means(self.shown.description.media, self.seen_secured, self.options)
+        means = f"Ignored by nh: {', '.join(kept)} (the ends agree on SRTP with each other)" if kept else ""
+        return "; ".join(
+            filter(None, (self.interfaces.warning, self.bundles.warning, self.shown.warning, means))
+        )
 
     @property
     def requests(self) -> list[MediumRequest]:

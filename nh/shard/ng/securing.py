@@ -17,7 +17,7 @@ from nh.sdp.dtls import Setup, read_setup
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.srtp_means import has_keys, is_secure, means_of, taken, where_it_ends
+from nh.shard.ng.srtp_means import has_keys, is_secure, taken, where_it_ends
 
 
 def secure_offer(
@@ -59,26 +59,6 @@ def secure_offer(
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
     ]
-
-
-def hide_means(secured: Secured, medium: Medium, options: OfferOptions) -> Secured:
-    """What becomes of a medium of an offer whose SRTP passes, without the means that the client turns off.
-
-    The receiver sees the other one alone, as in rtpengine.
-
-    Args:
-        secured: what becomes of it by secure_offer().
-        medium: as the receiver sees it.
-        options: of the command.
-    """
-    if secured != UNCHANGED or options.dtls.off is options.sdes.off or not is_secure(medium.proto):
-        return secured
-    offered = means_of(medium, options.sdes)
-    if options.dtls.off and offered.sdes:
-        return secured._replace(dtls=())
-    if options.sdes.off and offered.dtls:
-        return secured._replace(lines=())
-    return secured
 
 
 def keyed_media(receiver: Party | None, count: int) -> frozenset[int]:
