@@ -1,6 +1,8 @@
 """nh.shard.views.call_list: which calls a list has, in which order, and that it is made in steps."""
 
-from collections.abc import Iterator
+import gc
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,11 +21,13 @@ from nh.shard.relay import Relay
 from nh.shard.views import call_list
 from nh.shard.views.call_list import CallLister, list_in_steps, summarise_call
 from nh.shard.views.id_index import KEEP_S, IdIndex
+from nh.supervisor.dispatch import merge_pages
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
 from tests.calls.ng_proxy import A_AUDIO, NgProxy, make_ng_proxy
 from tests.calls.rtp import Sender
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, V4, RelayTestbed
+from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import turn_until
 
 LONGEST_END = EndSummary("[" + "f" * 45 + "]:65535", "x" * 64, 2**62, 0.123456, 4.45, 123456789.123)
@@ -361,17 +365,93 @@ def test_a_new_list_has_the_calls_that_began_since_the_list_before(proxy: Proxy)
     assert [call.call_id for call in again.calls] == [b"a", b"b"]
 
 
-def test_the_order_of_a_list_is_freed_when_its_time_is_over(
-    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+class Reader:
+    """A client that reads the list of all calls of some shards, page by page.
+
+    Attributes:
+        found: the call-ids of its pages.
+        throughout: those of the calls that have lived since it began.
+        done: whether it has the last page.
+    """
+
+    def __init__(
+        self, loop: ManualLoop, listers: Sequence[CallLister], alive: set[bytes], limit: int
+    ) -> None:
+        self.found: list[bytes] = []
+        self.throughout = set(alive)
+        self.done = False
+        self._loop = loop
+        self._listers = listers
+        self._ask(ListCalls(limit=limit))
+
+    def _ask(self, command: ListCalls) -> None:
+        pages: list[CallList] = []
+
+        def on_page(page: CallList | Failure) -> None:
+            assert isinstance(page, CallList)
+            pages.append(page)
+            if len(pages) < len(self._listers):
+                return
+            merged = merge_pages(pages, command)
+            self.found += [call.call_id for call in merged.calls]
+            self.done = not merged.next
+            if not self.done:
+                following = msgspec.structs.replace(command, after=merged.next)
+                self._loop.call_later(0.0, lambda: self._ask(following))
+
+        for lister in self._listers:
+            lister.begin(self._loop, command, on_page)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_call_that_lives_throughout_a_list_is_in_it_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_list, "KEEP_S", 0.0)
-    freed: list[bool] = []
-    monkeypatch.setattr(IdIndex, "forget", lambda _: freed.append(True))
+    """Calls come and go between the steps of three clients, which share the orders of two shards."""
+    monkeypatch.setattr(call_list, "SLICE_S", 0.0)
+    monkeypatch.setattr(call_list, "MAX_PAGE_BYTES", 5 * call_list.LINE_BYTES)  # some pages are shorter
+    chance, loop = random.Random(seed), ManualLoop()
+    shards = [make_proxy(ports=(20_000, 20_999)) for _ in range(2)]
+    listers = [CallLister(proxy.table, number) for number, proxy in enumerate(shards)]
+    homes = {b"%02d" % number: chance.choice(shards) for number in range(60)}
+    alive: set[bytes] = set()
+    readers: list[Reader] = []
+    lists = 0
+    while lists < 30:
+        call_id = chance.choice(sorted(homes))
+        proxy = homes[call_id]
+        if call_id not in alive:
+            proxy.offer(ALICE_AUDIO, call_id=call_id)
+            alive.add(call_id)
+        elif chance.random() < 0.5:
+            proxy.table.close_call(call_id, now=proxy.now)
+            alive.remove(call_id)
+            for reader in readers:
+                reader.throughout.discard(call_id)
+        if len(readers) < 3 and chance.random() < 0.1:
+            readers.append(Reader(loop, listers, alive, limit=chance.randint(1, 9)))
+        loop.advance(KEEP_S if chance.random() < 0.01 else call_list.PAUSE_S)
+        for reader in [each for each in readers if each.done]:
+            readers.remove(reader)
+            lists += 1
+            assert reader.found == sorted(set(reader.found))
+            assert reader.throughout <= set(reader.found)
+
+
+def test_the_order_of_a_list_is_freed_when_its_time_is_over(proxy: Proxy) -> None:
+    def orders() -> int:
+        return sum(type(each) is list for each in gc.get_referrers(call.call_id))
+
     proxy.offer(ALICE_AUDIO)
-    loop, lister = SelectorLoop(), CallLister(proxy.table, 0)
-    lister.begin(loop, ListCalls(), lambda _: None)
-    turn_until(loop, lambda: freed == [True], "the order is freed")
-    loop.close()
+    (call,) = proxy.table
+    loop, lister = ManualLoop(), CallLister(proxy.table, 0)
+    replies: list[CallList | Failure] = []
+    for number in range(1, 3):
+        lister.begin(loop, ListCalls(), replies.append)
+        loop.advance(KEEP_S - 1)
+        assert (len(replies), orders()) == (number, 1)
+        loop.advance(2)
+        assert orders() == 0
 
 
 def test_other_work_comes_between_the_steps_of_lists(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
