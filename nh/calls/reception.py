@@ -60,7 +60,8 @@ class Reception(Latch):
         offloaded: packets that kernel flows have forwarded.
         heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
-        earlier: who sent to the socket's port in the calls before, as far as they are remembered.
+        earlier: who sent to the socket's port in the calls before, as far as they are remembered; the latest
+            first.
         inherited: the source is that of the session that this one's replaces, as far as no packet has come.
         superseded_stream: the RTP stream of the same end in the session that this one's replaces, as it was
             then; None: there was none.
@@ -213,7 +214,7 @@ class Reception(Latch):
         for sender in self.earlier:
             if sender.sent(source, claim, now=now):
                 renewed = sender._replace(until=now + EARLIER_S)
-                self.earlier = tuple([renewed if each is sender else each for each in self.earlier])
+                self.earlier = (renewed, *[each for each in self.earlier if each is not sender])
                 return True
         return False
 

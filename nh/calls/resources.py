@@ -264,6 +264,8 @@ class CallResources:
             relatch_s=shared.settings.relatch_s,
             now=now,
         )
+        if before is not None:
+            self._keep_earlier(before, now=now)
         for leg in session.legs:
             earlier = shared.earlier.find(leg.socket.local, call_id=self.call_id, now=now)
             if earlier:
@@ -308,9 +310,8 @@ class CallResources:
         shared = self.shared
         shared.plane.stop(session)
         shared.events.session_ended(self.call_id, session, _reason(session, silent=silent))
+        self._keep_earlier(session, now=since)
         for leg in session.legs:
-            for sender in leg.earlier:
-                shared.earlier.keep(leg.socket.local, sender, now=since)
             if leg.source is not None:
                 ssrcs = frozenset(stream.ssrc for stream in (leg.rtp or leg).streams)
                 shared.earlier.add(leg.socket.local, leg.source, ssrcs, call_id=self.call_id, now=since)
@@ -318,6 +319,12 @@ class CallResources:
         shared.sessions -= 1
         session.group_from.detach(since=since)
         session.group_to.detach(since=since)
+
+    def _keep_earlier(self, session: Session, *, now: float) -> None:
+        """Have who is remembered at the ports of a session remembered in the next one there, too."""
+        for leg in session.legs:
+            if leg.rare is not None:  # as of few legs
+                self.shared.earlier.keep(leg.socket.local, leg.earlier, now=now)
 
 
 def _reason(session: Session, *, silent: bool) -> EndReason:

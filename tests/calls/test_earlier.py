@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.calls.latching.earlier import EARLIER_S, MAX_SENDERS, EarlierSenders
+from nh.calls.latching.earlier import EARLIER_S, MAX_SENDERS, EarlierSender, EarlierSenders
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.session import Session
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
 from tests.calls.fakes import ALICE_AUDIO, Proxy, make_proxy
+from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, B, make_ng_proxy
 from tests.calls.rtp import rtp_packet
 from tests.calls.snapshots import written
 
@@ -45,10 +46,20 @@ def test_who_sent_on_in_the_call_after_its_own_is_remembered_longer() -> None:
     senders = EarlierSenders()
     senders.add(PORTS[0], PHONE, frozenset(), call_id=b"one", now=100.0)
     (sender,) = senders.find(PORTS[0], call_id=b"two", now=130.0)
-    senders.keep(PORTS[0], sender._replace(until=150.0 + EARLIER_S), now=150.0)
+    senders.keep(PORTS[0], (sender._replace(until=150.0 + EARLIER_S),), now=150.0)
     senders.add(PORTS[0], OTHER, frozenset(), call_id=b"two", now=150.0)
     found = senders.find(PORTS[0], call_id=b"three", now=190.0)
     assert [each.source for each in found] == [OTHER, PHONE]
+
+
+def test_of_two_sessions_at_a_port_the_one_that_heard_a_sender_last_counts() -> None:
+    """Whichever ends first, as those of several answerers."""
+    senders = EarlierSenders()
+    senders.add(PORTS[0], PHONE, frozenset(), call_id=b"one", now=100.0)
+    found = senders.find(PORTS[0], call_id=b"two", now=130.0)
+    senders.keep(PORTS[0], (found[0]._replace(until=150.0 + EARLIER_S),), now=160.0)
+    senders.keep(PORTS[0], found, now=160.0)
+    assert [each.until for each in senders.find(PORTS[0], call_id=b"three", now=170.0)] == [150.0 + EARLIER_S]
 
 
 def arrives(leg: Leg, source: Endpoint, ssrc: int, number: int, now: float) -> bool:
@@ -85,6 +96,32 @@ def test_a_phone_whose_bye_was_lost_is_heard_in_none_of_the_calls_that_have_its_
         assert arrives(leg, phone, 0xA1 + number, 0, proxy.now)
         proxy.now += 10
         proxy.bye(call_id=call_id)
+
+
+def test_who_sends_on_is_not_heard_in_a_later_session_of_the_call_either() -> None:
+    """A phone moves, so its call has a new session at the port that the phone sends to."""
+    proxy = make_ng_proxy()
+    leg = proxy.connect().legs[Side.FROM]
+    stranger, moved = Endpoint(A_AUDIO.address, 4002), Endpoint(A_AUDIO.address, 4004)
+    leg.earlier = (EarlierSender(stranger, frozenset({0xA1}), proxy.now + EARLIER_S),)
+    proxy.now += EARLIER_S - 10
+    assert not arrives(leg, stranger, 0xA1, 1, proxy.now)
+    proxy.offer(msgspec.structs.replace(A_AUDIO, port=moved.port), to=B)
+    proxy.answer(B_AUDIO)
+    after = proxy.plane.running[-1].legs[Side.FROM]
+    assert after is not leg
+    assert after.socket.local == leg.socket.local
+    proxy.now += 20
+    assert not arrives(after, stranger, 0xA1, 2, proxy.now)
+    assert arrives(after, moved, 0xB2, 1, proxy.now)
+
+
+def test_the_latest_of_those_that_send_on_is_the_first() -> None:
+    """An earlier version of nh reads the first one of a snapshot only."""
+    leg = make_proxy().connect().legs[Side.FROM]
+    leg.earlier = tuple([EarlierSender(each, frozenset(), 1060.0) for each in (OTHER, PHONE)])
+    assert not arrives(leg, PHONE, 0xA1, 1, 1010.0)
+    assert [each.source for each in leg.earlier] == [PHONE, OTHER]
 
 
 @given(

@@ -1,10 +1,11 @@
-"""Earlier senders: who sent to a port in the call that had it before.
+"""Earlier senders: who sent to a port in the calls that had it before.
 
 An end whose BYE was lost sends on after its call has ended. Its packets must not claim the leg of the next
 call at that port, nor of those after it.
 """
 
 from collections import OrderedDict
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from nh.calls.latching.claims import Claim
@@ -15,6 +16,8 @@ EARLIER_S: Final = 60.0
 
 MAX_SENDERS: Final = 4
 """Most senders that are remembered at a port, those that sent last: of several calls, or answerers of one."""
+
+_until: Final = attrgetter("until")
 
 
 class EarlierSender(NamedTuple):
@@ -43,35 +46,49 @@ class EarlierSenders:
     """The latest senders to each port of a relay."""
 
     def __init__(self) -> None:
-        # nearly in the order of `until`: a session that falls silent was in use until a while ago; the first
-        # key of a dictionary whose first ones go is ever further away
+        # of each port the latest first; ports nearly in the order of that: a session that falls silent was in
+        # use until a while ago; the first key of a dictionary whose first ones go is ever further away
         self._senders: OrderedDict[Endpoint, tuple[EarlierSender, ...]] = OrderedDict()
 
     def add(
         self, local: Endpoint, source: Endpoint, ssrcs: frozenset[int], *, call_id: bytes, now: float
     ) -> None:
         """Remember a sender to `local` in a session that was in use until `now` (monotonic seconds)."""
-        self._forget_old(now)
-        self.keep(local, EarlierSender(source, ssrcs, now + EARLIER_S, call_id), now=now)
+        self.keep(local, (EarlierSender(source, ssrcs, now + EARLIER_S, call_id),), now=now)
 
-    def keep(self, local: Endpoint, sender: EarlierSender, *, now: float) -> None:
-        """Remember a sender to `local` as it is: one that has sent on in the call after its own."""
-        senders = [sender]
-        for each in self._senders.pop(local, ()):
-            if each.until > now and (each.source, each.call_id) != (sender.source, sender.call_id):
-                senders.append(each)
-        senders.sort(key=lambda each: each.until, reverse=True)
-        self._senders[local] = tuple(senders[:MAX_SENDERS])
+    def keep(self, local: Endpoint, senders: tuple[EarlierSender, ...], *, now: float) -> None:
+        """Remember senders to `local` as they are: those that a call after their own remembers.
+
+        Of a sender that is remembered there already, the later time counts.
+
+        Args:
+            local: the port.
+            senders: the latest first.
+            now: monotonic seconds.
+        """
+        if not senders:
+            return
+        self._forget_old(now)
+        known = self._senders.pop(local, None)
+        if known is not None:
+            latest: dict[tuple[Endpoint, bytes], EarlierSender] = {}
+            for each in sorted([*senders, *known], key=_until, reverse=True):
+                if each.until > now:
+                    latest.setdefault((each.source, each.call_id), each)
+            senders = tuple(latest.values())[:MAX_SENDERS]
+        if senders:
+            self._senders[local] = senders
 
     def find(self, local: Endpoint, *, call_id: bytes, now: float) -> tuple[EarlierSender, ...]:
-        """The senders to `local` in calls before `call_id` that are still remembered at `now`."""
-        self._forget_old(now)
-        senders = self._senders.get(local, ())
+        """The senders to `local` in calls before `call_id` that are remembered at `now`; the latest first."""
+        senders = self._senders.get(local)
+        if senders is None:
+            return ()
         return tuple([each for each in senders if each.call_id != call_id and each.until > now])
 
     def _forget_old(self, now: float) -> None:
         while self._senders:
             local, senders = next(iter(self._senders.items()))
-            if any(sender.until > now for sender in senders):
+            if senders[0].until > now:
                 break
             del self._senders[local]
