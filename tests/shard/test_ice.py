@@ -1,5 +1,7 @@
 """ICE that ends at the relay: phones with ICE and without, their checks, media, and restarts."""
 
+from typing import Any
+
 import pytest
 
 from nh.calls.media import Endpoint
@@ -458,6 +460,32 @@ def test_a_fax_and_the_audio_after_it_have_the_candidates_of_the_audio_before(
         assert len(attributes(for_phone, "candidate")) == (1 if is_fax else 2)
         assert places(for_plain) == [call.plain_sends_to]
         fax.faxes_both_ways() if is_fax else call.goes_both_ways()
+
+
+@pytest.mark.parametrize("caller", [b"alice", b"bob"], ids=["with ICE", "without"])
+@pytest.mark.parametrize("offerer", [b"alice", b"bob"], ids=["the end with ICE", "the end without"])
+def test_audio_has_the_candidates_of_the_fax_with_which_its_call_began(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: bytes, offerer: bytes
+) -> None:
+    """The end with ICE has restarted nothing, and found the same credentials at other ports."""
+    phone = IcePhone(alice, "them")
+
+    def agree(author: bytes, kind: str, proto: str, **options: Any) -> dict[bytes, bytes]:
+        """What each end gets, as one of them offers and the other one answers."""
+        other = b"bob" if author == b"alice" else b"alice"
+        described = {
+            b"alice": line(alice, *phone.attributes, kind=kind, proto=proto),
+            b"bob": line(bob, kind=kind, proto=proto),
+        }
+        offer = testbed.offer([described[author]], tag=author, to=b"" if options else other, **options)
+        return {other: offer, author: testbed.answer([described[other]], tag=other, to=author)}
+
+    fax = agree(caller, "image", "udptl", ice=REMOVE if caller == b"alice" else FORCE)
+    assert len(attributes(fax[b"alice"], "candidate")) == 1
+    audio = agree(offerer, "audio", "RTP/AVP")
+    assert credentials(audio[b"alice"]) == credentials(fax[b"alice"])
+    assert len(attributes(audio[b"alice"], "candidate")) == 2
+    assert places(audio[b"bob"]) == places(fax[b"bob"])
 
 
 class PassingIceCall:

@@ -24,7 +24,7 @@ def keep_components(
     written: Sequence[IceCredentials | None],
     sender: Party | None,
 ) -> list[MediumRequest]:
-    """The requests of an offer, in which a fax with ICE keeps all sockets of the audio before it.
+    """The requests of an offer, in which a fax with ICE has all sockets of the audio before or after it.
 
     Args:
         requests: what the media request.
@@ -43,8 +43,8 @@ def keep_components(
 
 
 def _components_of(medium: Medium, sender: Party | None, index: int) -> int:
-    """How many sockets a medium with ICE has: a fax as many as the audio in whose place it is."""
-    if medium.rtp:
+    """How many sockets a medium with ICE has: a fax as many as the audio that may take its place."""
+    if medium.rtp or "UDPTL" in medium.proto.upper():
         return 2 * medium.field.count
     present = None if sender is None else sender.find_group(index)
     return max(medium.field.count, 0 if present is None else present.medium.range)
