@@ -56,13 +56,14 @@ def test_what_a_supervisor_that_serves_cannot_tell_ends_nothing(deployment: Depl
     "function",
     [
         pytest.param("collect_handover_state", id="while the supervisor hands over"),
-        pytest.param("Ownership.start", id="where the next one begins to serve"),
+        pytest.param("send_state", id="where it sends what it hands over"),
+        pytest.param("Rpc.serve", id="where the next one begins to serve"),
     ],
 )
 def test_calls_go_on_over_an_upgrade_that_meets_a_bug(
     deployment: Deployment, bug: Path, function: str
 ) -> None:
-    if function != "Ownership.start":
+    if function != "Rpc.serve":
         bug.write_text(function)
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)

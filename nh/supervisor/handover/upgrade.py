@@ -186,8 +186,7 @@ class UpgradeController:
 
     def _hand_over(self, give: Callable[[HandoverState], None]) -> None:
         with self._anew_after_a_bug():
-            state = self._give_up()
-        give(state)
+            give(self._give_up())
 
     @contextlib.contextmanager
     def _anew_after_a_bug(self) -> Iterator[None]:
