@@ -126,6 +126,8 @@ class Supervisor:
             runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
             try:
                 runtime.loop.run()
+                if self.becomes_standby:  # the installed code's, which this process executes
+                    leave_signals(())
             finally:
                 self._publisher.stop()
                 self._watchdog.close()

@@ -1,7 +1,8 @@
 """One bug in a supervisor of nh that a test starts, as $TEST_BUG says; Python imports this first.
 
-The file of that name has the qualified name of a function of nh: its next call raises RuntimeError. The
-process that takes the file has the bug, once. See tests/survival/test_bugs.py.
+The file of that name has the qualified name of a function of nh: its next call raises RuntimeError. With the
+number of a signal behind it, the process gets that signal there instead. The process that takes the file has
+the bug, once. See tests/survival/test_bugs.py.
 """
 
 import os
@@ -19,13 +20,16 @@ def _hear(frame: FrameType, event: str, _argument: object) -> None:
         os.rename(_FILE, f"{_FILE}.taken")  # noqa: PTH104  before pathlib is needed
     except FileNotFoundError:
         return
-    raise RuntimeError("a bug in nh")
+    if _SIGNAL:
+        os.kill(os.getpid(), int(_SIGNAL))
+    else:
+        raise RuntimeError("a bug in nh")
 
 
 if _FILE and "run" in sys.orig_argv and "--preflight" not in sys.orig_argv:
     try:
         with open(_FILE, encoding="ascii") as _file:  # noqa: PTH123  as above
-            _WANTED = _file.read()
+            _WANTED, _, _SIGNAL = _file.read().partition(" ")
         sys.setprofile(_hear)
     except FileNotFoundError:
         pass

@@ -1,9 +1,11 @@
 """`nh move`: a host gives its calls to a standby, and no phone notices; or it says why not."""
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from typer.testing import Result
@@ -64,6 +66,27 @@ def test_all_calls_go_to_the_standby_and_back(network: Hosts) -> None:
         network.move_address(one)
         assert call.media_flow(ARRIVES_S)
         assert other.media_flow(ARRIVES_S)
+
+
+def test_a_reload_while_a_relay_becomes_a_standby_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs_namespaces()
+    bug = tmp_path / "bug"
+    bug.write_text(f"execute_anew {signal.SIGHUP.value}")
+    monkeypatch.setenv("TEST_BUG", str(bug))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
+    with some_hosts(lease_s=LEASE_S, standby=True) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        one.start()
+        monkeypatch.delenv("TEST_BUG")
+        with network.make_call(one, "call"):
+            two.launch()
+            two.wait_until_warm(1)
+            nh_ok(one.deployment.place, "move")
+            one.wait_until_warm(1)
+        assert not bug.exists()
 
 
 def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Hosts) -> None:
