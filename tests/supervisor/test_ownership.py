@@ -1,5 +1,6 @@
 """nh.supervisor.standby.ownership: what a relay does if its calls are not taken, or a step meets a bug."""
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,11 @@ from nh.supervisor.standby import ownership
 from nh.supervisor.standby.ownership import TAKE_S, Ownership, Reactions
 from nh.supervisor.store.lease import Lease
 from tests.supervisor.manual_loop import ManualLoop
+
+
+def fail(*_: object) -> None:
+    """Meet a bug."""
+    raise RuntimeError("a bug")
 
 
 class Giver:
@@ -34,14 +40,17 @@ class Giver:
         self.moving: list[bool] = []
         self.kept_at: float | None = None
         self.replies: list[Result] = []
-        store = SimpleNamespace(lease=self.lease, works=True, pending=0, give=self._give)
+        self.why_lost = ""
+        self.told: list[str] = []
+        self.begins_with_a_bug = False
+        self.store = SimpleNamespace(lease=self.lease, works=True, pending=0, give=self._give)
         runtime: Any = SimpleNamespace(
             loop=self.loop,
             stats=self.stats,
             storage=SimpleNamespace(
-                store=store,
+                store=self.store,
                 deadline=SimpleNamespace(set_moving=self.moving.append),
-                why_lost=lambda: "",
+                why_lost=lambda: self.why_lost,
             ),
         )
         manager: Any = SimpleNamespace(all_up=True, busy=False, stopping=False, save_all=self._save_all)
@@ -52,10 +61,10 @@ class Giver:
             Reactions(
                 is_leaving=lambda: False,
                 on_lost=unexpected,
-                on_begun=lambda: None,
+                on_begun=self._on_begun,
                 on_kept=self._on_kept,
-                on_given=unexpected,
-                on_over=unexpected,
+                on_given=lambda: self.told.append("given"),
+                on_over=lambda: self.told.append("over"),
             ),
         )
         self.ownership.start()
@@ -75,6 +84,10 @@ class Giver:
         if not self._silent or not self.lease.given_to:
             self.lease.given_to = standby
 
+    def _on_begun(self) -> None:
+        if self.begins_with_a_bug:
+            fail()
+
     def _on_kept(self) -> None:
         self.kept_at = self.loop.now()
 
@@ -88,6 +101,7 @@ def test_it_keeps_the_calls_before_its_shards_end_by_their_deadline(
     assert giver.kept_at is not None
     assert giver.kept_at < giver.lease.ends_at
     assert giver.moving == [True, False]
+    assert not giver.told
     assert giver.stats.handover_fault == "the store's server does not answer; the standby may have the calls"
 
 
@@ -106,9 +120,6 @@ def test_it_takes_back_the_calls_that_the_standby_does_not_take(monkeypatch: pyt
 def test_a_step_that_meets_a_bug_ends_the_handover_and_commands_are_read_again(
     step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("a bug")
-
     monkeypatch.setattr(Ownership, step, fail)
     giver = Giver(5.0, monkeypatch, silent=True)
     giver.ownership.demote(Demote("standby"), giver.replies.append)
@@ -117,4 +128,33 @@ def test_a_step_that_meets_a_bug_ends_the_handover_and_commands_are_read_again(
     assert giver.kept_at == giver.loop.now()
     assert giver.lease.give_to == ""
     assert not giver.moving or not giver.moving[-1]
+    assert giver.stats.handing_over == 0
+
+
+def test_a_bug_where_a_move_begins_leaves_no_relay_that_reads_no_commands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    giver.begins_with_a_bug = True
+    with pytest.raises(RuntimeError, match="a bug"):
+        giver.ownership.demote(Demote("standby"), giver.replies.append)
+    for _ in range(800):
+        giver.loop.advance(0.01)
+    assert giver.kept_at is not None
+    assert giver.stats.handing_over == 0
+
+
+def test_a_relay_whose_store_cannot_be_closed_has_given_its_calls_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    giver = Giver(5.0, monkeypatch, silent=False)
+    giver.store.close = fail
+    giver.ownership.demote(Demote("standby"), giver.replies.append)
+    giver.loop.advance(0.01)
+    giver.lease.lost("standby")
+    giver.why_lost = "the standby has the calls now"
+    with contextlib.suppress(RuntimeError):  # what a loop does with an error that is left to it
+        giver.loop.advance(1.0)
+    giver.loop.advance(10.0)
+    assert giver.told == ["given", "over"]
     assert giver.stats.handing_over == 0

@@ -132,8 +132,9 @@ class Ownership:
             "handing the calls over to the standby %s, which has %d of them", escaped(self._to), calls
         )
         self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 1, ""
-        self._reactions.on_begun()
+        # first: whatever the reaction meets, a step follows, and commands are read again at the end
         when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._step(self._save))
+        self._reactions.on_begun()
         return Demoting(escaped(self._to), calls)
 
     @property
