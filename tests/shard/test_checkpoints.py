@@ -4,11 +4,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from nh.calls.call import Call
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
+from nh.calls.snapshots.call import CallSnapshot, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.ice.agent import IceAgent
 from nh.ice.credentials import new_credentials
@@ -175,21 +178,26 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
     assert many.saved.how_often[b"0"] == 2
 
 
-def test_a_call_that_cannot_be_saved_does_not_end_the_rounds(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bad", [b"0", b"1", b"2"])
+def test_a_call_that_cannot_be_saved_keeps_no_other_from_its_round_and_ends_no_rounds(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, bad: bytes
 ) -> None:
-    def fail(*_arguments: object, **_more: object) -> bytes:
-        raise RuntimeError("a bug")
+    def fail_for_one(call: Call, **more: Any) -> CallSnapshot:
+        if call.call_id == bad:
+            raise RuntimeError("a bug")
+        return take_snapshot(call, **more)
 
     calls.begin(3)
     calls.saved.how_often.clear()
     calls.talk()
-    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
-        broken.setattr(checkpoints, "encode_snapshot", fail)
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoints, "take_snapshot", fail_for_one)
         calls.round()
+    others = {b"0", b"1", b"2"} - {bad}
+    assert calls.saved.how_often == dict.fromkeys(others, 1)
     calls.talk()
     calls.round()
-    assert calls.saved.how_often == {b"%d" % number: 1 for number in range(3)}
+    assert calls.saved.how_often == {**dict.fromkeys(others, 2), bad: 1}
 
 
 def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None:

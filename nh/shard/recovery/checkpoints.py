@@ -251,8 +251,7 @@ class Checkpointer(CallObserver):
 
     def _refresh_all(self, call_ids: Sequence[bytes], now: float) -> None:
         with self._sink.in_one_record():
-            for call_id in call_ids:
-                self._refresh(call_id, now=now)
+            call_each(functools.partial(self._refresh, call_id, now=now) for call_id in call_ids)
         if not self._outdated:
             self._outdated = set()  # an emptied set is as large as it ever was
 
