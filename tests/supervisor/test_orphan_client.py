@@ -239,7 +239,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, operation: str, times: int) -> Iter
         yield
 
 
-@pytest.mark.parametrize("operation", ["_connect", "_handover_sockets"])
+@pytest.mark.parametrize("operation", ["_connect", "shard_sockets"])
 def test_a_shortage_that_passes_leaves_no_orphan_out(
     tmp_path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_shortage_that_passes_leaves_no_orphan_out(
         done.result()
 
 
-@pytest.mark.parametrize("operation", ["_connect", "_handover_sockets"])
+@pytest.mark.parametrize("operation", ["_connect", "shard_sockets"])
 def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
     tmp_path: Path,
     listening: socket.socket,

@@ -1,17 +1,15 @@
 """Finds the orphans in a runtime directory: the sockets of their handover say where they are."""
 
 import contextlib
-import fnmatch
 import functools
 import logging
-import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from nh.errors import NotNow
-from nh.ipc.handover_socket import SHARDS
+from nh.ipc.handover_socket import shard_sockets
 from nh.ipc.peer import peer_of
 from nh.reasons import SHORTAGES, reason, shortage
 from nh.room import when_there_is_room
@@ -33,17 +31,12 @@ def find_orphans(directory: Path) -> list[OrphanClient]:
     """
     found: list[OrphanClient] = []
     try:
-        _find(_in_room(lambda: _handover_sockets(directory)), found)
+        _find(_in_room(lambda: shard_sockets(directory)), found)
     except BaseException:
         for orphan in found:
             orphan.close()
         raise
     return found
-
-
-def _handover_sockets(directory: Path) -> list[Path]:
-    with os.scandir(directory) as entries:
-        return sorted(Path(each) for each in entries if fnmatch.fnmatch(each.name, SHARDS))
 
 
 def _find(paths: Sequence[Path], found: list[OrphanClient]) -> None:
