@@ -145,6 +145,8 @@ def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(
     "kind",
     [
         "link",
+        "link to nothing",
+        "hard link",
         pytest.param(
             "file", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
         ),
@@ -157,16 +159,19 @@ def test_where_every_user_can_write_no_link_is_followed_and_no_file_of_another_u
     shared.mkdir()
     shared.chmod(0o1777)
     planted = shared / "calls.json"
-    if kind == "link":
+    if kind != "link to nothing":
         elsewhere.touch()
-        planted.symlink_to(elsewhere)
-    else:
+    if kind == "hard link":
+        planted.hardlink_to(elsewhere)
+    elif kind == "file":
         planted.touch()
         os.chown(planted, 65_534, 65_534)
+    else:
+        planted.symlink_to(elsewhere)
     assert "every user can write" in fault_of(str(planted))
     with pytest.raises(OSError, match=r"symbolic links|another user"):
         FileTarget(planted).write(b"{}")
-    assert planted.read_bytes() == b""
+    assert not planted.exists() or planted.read_bytes() == b""
     own = shared / "own.json"
     target = FileTarget(own)
     target.write(b"{}")

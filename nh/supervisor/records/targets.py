@@ -86,7 +86,7 @@ def _open_file(path: Path) -> int:
 
     Raises:
         OSError: it cannot be opened; or its directory is open to every user, such as /tmp, and what is there
-            is a link, or a file of another user, who could read the records.
+            is a link, symbolic or hard, or a file of another user, who could read the records.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     shared = _is_shared(path.parent)
@@ -103,8 +103,9 @@ def _is_shared(directory: Path) -> bool:
 
 
 def _is_trusted(status: os.stat_result) -> bool:
-    """Whether what is there is no link, and belongs to this user or root."""
-    return not stat.S_ISLNK(status.st_mode) and status.st_uid in (0, os.geteuid())
+    """Whether what is there is no link, symbolic or hard, and belongs to this user or root."""
+    is_link = stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
+    return not is_link and status.st_uid in (0, os.geteuid())
 
 
 class DatagramTarget:
@@ -173,7 +174,7 @@ def fault_of(text: str) -> str:
         return f"there is no directory {path.parent}; make it"
     if stat.S_ISDIR(mode or 0):
         return "it is a directory; name a file in it"
-    if mode is not None and _is_shared(path.parent) and not _is_trusted(path.lstat()):
+    if os.path.lexists(path) and _is_shared(path.parent) and not _is_trusted(path.lstat()):
         return f"{OF_ANOTHER}; name a file in another directory"
     return _why_not_writable(path.parent if mode is None else path)
 
