@@ -491,6 +491,22 @@ def test_a_list_that_is_not_made_at_the_end_gets_no_reply(
     assert replies == []
 
 
+def test_a_reply_that_fails_holds_up_no_other_list(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_reply: CallList | Failure) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(call_list, "SLICE_S", 0.0)
+    proxy.offer(ALICE_AUDIO)
+    loop, lister = ManualLoop(), CallLister(proxy.table, 0)
+    replies: list[CallList | Failure] = []
+    lister.begin(loop, ListCalls(), fail)
+    lister.begin(loop, ListCalls(), replies.append)
+    with pytest.raises(RuntimeError, match="a bug"):  # the loop logs it
+        loop.advance(1.0)
+    loop.advance(1.0)
+    assert len(replies) == 1
+
+
 def test_a_summary_changes_nothing(proxy: Proxy) -> None:
     proxy.connect()
     (call,) = proxy.table

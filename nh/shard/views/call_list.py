@@ -80,13 +80,15 @@ class CallLister:
 
     def _advance(self, loop: Loop) -> None:
         until = time.monotonic() + SLICE_S
-        self._step()
-        while self._waiting and time.monotonic() < until:
+        try:
             self._step()
-        if self._waiting:
-            self._timer = loop.call_later(PAUSE_S, lambda: self._advance(loop))
-        elif self._forget_timer is None:
-            self._forget_timer = loop.call_later(KEEP_S, self._forget)
+            while self._waiting and time.monotonic() < until:
+                self._step()
+        finally:  # a reply that fails holds up no other list
+            if self._waiting:
+                self._timer = loop.call_later(PAUSE_S, lambda: self._advance(loop))
+            elif self._forget_timer is None:
+                self._forget_timer = loop.call_later(KEEP_S, self._forget)
 
     def _forget(self) -> None:
         self._forget_timer = None
