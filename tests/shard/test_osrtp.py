@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nh.commands import DtlsOptions, SdesOptions
+from nh.commands import DtlsOptions, SdesOptions, SdpText
 from nh.errors import UnusableSdp
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
@@ -19,6 +19,7 @@ from tools.harness.media_peer import MediaPeer
 from tools.rtpload.libsrtp import PROFILES
 
 NO_DTLS = DtlsOptions(off=True)
+NO_KEYS = SdesOptions(no_new=True)
 
 
 class OptionalCall(SecureCall):
@@ -414,6 +415,21 @@ def test_the_form_that_no_phone_sees_has_no_keys(call: TwiceOfferedCall, exclude
     offer = call.offered(transport_protocol="RTP/SAVP", osrtp_offer=True, sdes=sdes, dtls=dtls)
     assert (protos(offer), offered_keys(offer)) == (["RTP/SAVP"], 1)
     (sender,) = call.testbed.relay.table.get_call(CALL).get_offers(now=0.0).parties
+    assert not any(sender.relay_offer)
+
+
+def test_a_medium_of_plain_rtp_that_the_receiver_does_not_see_has_no_keys(
+    testbed: NgTestbed, alice: MediaPeer
+) -> None:
+    """With `sdp-media-remove`: it is no reason to refuse an offer whose other media need no conversion."""
+    secure, video = SrtpPhone(alice), MediaLine(alice.address, 4000, "video")
+    media = [*read_sdp(secure.sdp().decode()), video]
+    hidden = SdpText(removed_media=("video",))
+    offer = testbed.offer(media, text=hidden, transport_protocol="RTP/SAVP", sdes=NO_KEYS, dtls=NO_DTLS)
+    assert (protos(offer), offered_keys(offer)) == (["RTP/SAVP"], 1)
+    testbed.delete()
+    testbed.offer(media, osrtp_offer=True, text=hidden)
+    (sender,) = testbed.relay.table.get_call(CALL).get_offers(now=0.0).parties
     assert not any(sender.relay_offer)
 
 

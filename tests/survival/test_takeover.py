@@ -1,9 +1,11 @@
 """nh run --takeover: another process goes on in place of the one that runs, and that one ends."""
 
 import contextlib
+import fcntl
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,7 +15,7 @@ from nh.client import NativeClient
 from nh.commands import CloseCall, Ping
 from nh.ipc.channel import receive_record
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_messages import HandoverMessage, Yield, decode_from_old, encode
+from nh.ipc.handover_messages import HandoverMessage, TakenOver, Yield, decode_from_old, encode
 from nh.results import Closed, Pong
 from nh.supervisor.handover.receive import NAME
 from nh.wire import native
@@ -247,6 +249,37 @@ def test_what_was_handed_over_to_an_earlier_version_is_closed_when_that_has_the_
     kill_those_that_run(old.shard_processes())
     assert_left(old)
     assert is_refused(deployment.address)
+
+
+def test_what_was_handed_over_is_closed_while_the_shards_of_the_old_one_still_relay(
+    deployment: Deployment,
+) -> None:
+    """The new one may end before it, and an nh that is started then needs the addresses and the locks."""
+    old = deployment.start()
+    call = deployment.make_call(b"call")
+    with come_to(deployment) as sock:
+        sock.send(encode(Yield((("unix", old.unix_address), ("tcp", old.tcp_address)))))
+        message = decode_from_old(receive(sock))
+        assert isinstance(message, HandoverMessage)
+        assert not is_refused(deployment.address), "it goes on if the new one ends before it serves"
+        sock.send(encode(TakenOver()))
+        eventually(lambda: is_refused(deployment.address), "no process is at the address")
+        eventually(lambda: locks_are_free(message), "the runtime directory and the ports are free")
+        assert not old.program.ended, "it waits for its shards"
+        call.talk()
+    kill_those_that_run(old.shard_processes())
+    assert_left(old)
+
+
+def locks_are_free(message: HandoverMessage) -> bool:
+    """Whether another relay could lock the files that were locked for this one."""
+    for path in message.locks:
+        with Path(path).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True
 
 
 def is_refused(address: str) -> bool:
