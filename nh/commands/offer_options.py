@@ -197,6 +197,7 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         osrtp_offer_twice: media that would be SRTP are offered twice, as plain RTP and SRTP.
         bundle: see BundleOptions.
         dscp: DSCP of the packets sent, 0 to 63; None: the relay's default.
+        keeps_dscp: in its place that which the sender's media have, if they have one.
         loop_protect: leave an SDP alone that has this relay's mark, and mark the SDPs it rewrites.
         label: the client's own name for the sender, shown in queries.
         lenient: features that are left out, with a warning, where they would fail the request otherwise.
@@ -249,3 +250,4 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     codecs: CodecChoice = EVERY_CODEC
     recrypt: bool = False
     block_dtmf: bool = False
+    keeps_dscp: bool = False

@@ -110,3 +110,18 @@ def test_each_end_that_answers_an_offer_reaches_its_author_with_the_code_point_o
     [to] = places(testbed.offer(alice, to=b"bob"))
     testbed.answer(moved)
     assert traffic_class(testbed, moved, to, alice) == EF << 2
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["not said", "kept"])
+def test_an_offer_may_leave_the_code_point_of_the_offer_before_to_new_ports(
+    make_ng: MakeNg, make_peer: MakePeer, keeps: bool
+) -> None:
+    testbed = make_ng()
+    alice, bob, moved = (make_peer(V4) for _ in range(3))
+    [before] = places(testbed.offer(alice, dscp=EF))
+    testbed.answer(bob)
+    [to_alice] = places(testbed.offer(moved, to=b"bob", keeps_dscp=keeps))
+    [to_bob] = places(testbed.answer(bob))
+    assert to_alice != before
+    assert traffic_class(testbed, moved, to_bob, bob) == (EF << 2 if keeps else 0)
+    assert traffic_class(testbed, bob, to_alice, moved) == EF << 2, "from the port that stayed"

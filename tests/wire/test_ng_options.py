@@ -89,7 +89,7 @@ def rejected(**fields: Any) -> Failure:
         ({"received-from": ["IP4", "255.255.255.255"]}, OfferOptions()),
         ({"TOS": 184}, OfferOptions(dscp=46)),
         ({"TOS": "184"}, OfferOptions(dscp=46)),
-        ({"TOS": -1}, OfferOptions()),
+        ({"TOS": -1}, OfferOptions(keeps_dscp=True)),
         ({"TOS": 256}, OfferOptions()),
         ({"label": "caller"}, OfferOptions(label="caller")),
         ({"transport-protocol": "rtp/savp"}, OfferOptions(transport_protocol="RTP/SAVP")),

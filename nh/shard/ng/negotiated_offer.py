@@ -180,6 +180,8 @@ def negotiate_offer(
             pyOpenSSL.
         UnusableSdp: its bundles contradict its media.
     """
+    if options.keeps_dscp:
+        options = msgspec.structs.replace(options, dscp=ends.dscp)
     if ends.receiver is not None:
         description = with_hidden(description, ends.receiver.offered)
     offered = offered_media(description, options, ends)

@@ -30,6 +30,12 @@ class OfferEnds(NamedTuple):
     receiver_forms: Sequence[Forms] = ()
     exchanges: Sequence[Callable[[], None]] = ()
 
+    @property
+    def dscp(self) -> int | None:
+        """The DiffServ code point of what the sender's media send, 0 to 63; None: that of the settings."""
+        parties = [party for party in (self.sender, *reversed(self.same_end)) if party is not None]
+        return next((group.dscp for party in parties for group in party.groups if group is not None), None)
+
     def take_back(self) -> None:
         """The offer is refused: media have the sockets that they had before it."""
         for exchange in reversed(self.exchanges):

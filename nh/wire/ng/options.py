@@ -211,6 +211,8 @@ def _read_tos(value: object, parsed: ParsedOptions) -> None:
         return
     if 0 <= tos <= _MAX_TOS:
         parsed.set("dscp", tos >> 2)
+    elif tos < 0:
+        parsed.set("keeps_dscp")
 
 
 def _reader_of_label(key: str) -> Reader:
