@@ -373,6 +373,31 @@ def test_an_upgrade_keeps_the_lease_and_an_end_gives_it_up(
     other.close()
 
 
+def test_calls_whose_group_alone_the_server_has_lost_are_those_of_their_relay(
+    own_group: Group, store: Store
+) -> None:
+    store.put(b"a", b"1")
+    store.put(b"over", b"1")
+    until_written(store)
+    own_group.client.delete(own_group.key("group"))
+    store.put(b"b", b"1")
+    store.delete(b"over")
+    until_written(store)
+    assert own_group.contents() == {b"a": b"1", b"b": b"1"}
+
+
+def test_a_relay_that_another_has_followed_does_not_take_calls_whose_group_is_lost(group: Group) -> None:
+    one, two = group.engine("relay-1"), group.engine("relay-2", force=True)
+    one.open()
+    two.open()
+    two.write({b"a": call(b"a")})
+    group.client.delete(group.key("group"))
+    with pytest.raises(StoreRefused, match="another program's"):
+        one.open()
+    assert [each.call_id for each in two.open()] == [b"a"]
+    two.close()
+
+
 def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group) -> None:
     epochs: list[int] = []
     for _ in range(3):

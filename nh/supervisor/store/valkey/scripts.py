@@ -28,9 +28,11 @@ for number, key in ipairs(KEYS) do
 end
 local format, epoch, token, holder, ends =
   unpack(redis.call('HMGET', KEYS[1], 'format', 'epoch', 'token', 'holder', 'until'))
-if not format and (redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[2]) == 1) then
-  return {'foreign', KEYS[1]}
-end
+local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+local streamed = last and tonumber(string.match(last[1], '^%d+')) or 0
+local has_others = redis.call('EXISTS', KEYS[2]) == 1
+if tonumber(ARGV[4]) > 0 and streamed <= tonumber(ARGV[4]) then has_others = false end  -- the caller's own
+if not format and (redis.call('EXISTS', KEYS[1]) == 1 or has_others) then return {'foreign', KEYS[1]} end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local number = redis.call('HGET', KEYS[1], 'number')
@@ -43,8 +45,6 @@ end
 if format and format ~= ARGV[1] then return {'format', format} end
 local key = redis.call('HGET', KEYS[1], 'key')
 if key and key ~= '' and key ~= ARGV[7] and redis.call('EXISTS', KEYS[2]) == 1 then return {'key'} end
-local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-local streamed = last and tonumber(string.match(last[1], '^%d+')) or 0
 local least = math.max(tonumber(epoch) or 0, tonumber(ARGV[4]), streamed)
 local new = string.format('%.0f', math.max(now, least + 1))
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], 'holder', ARGV[3],
@@ -62,6 +62,7 @@ in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
 program's; key, the caller's key does not open the calls; late, the caller has given up, or died, long ago.
 A server that knows an older epoch than the caller has lost its last writes: the group is the caller's.
+So it is if the first key alone is lost, and no write of a later epoch is known: the calls are not another's.
 The caller is no standby any more: it would be told of itself, and could give the calls to itself.
 """
 
