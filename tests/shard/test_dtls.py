@@ -314,6 +314,16 @@ def turning_off(*means: str) -> OfferOptions:
     return OfferOptions(dtls=DtlsOptions(off="dtls" in means), sdes=SdesOptions(off="sdes" in means))
 
 
+def test_keys_of_a_transport_of_dtls_pass_alone_where_the_client_turns_dtls_off(
+    testbed: NgTestbed, alice: MediaPeer
+) -> None:
+    keyed = SrtpPhone(alice).sdp().decode().split("a=crypto:")[1].strip()
+    sdp = DtlsPhone(alice, proto="UDP/TLS/RTP/SAVP", extra=[f"crypto:{keyed}"]).sdp()
+    offer = testbed.offer(sdp, transport_protocol="RTP/SAVP", dtls=DtlsOptions(off=True))
+    assert means_in(offer) == {"sdes"}
+    assert read_sdp(offer.decode())[0].proto == "RTP/SAVP"
+
+
 def in_head(sdp: bytes) -> bytes:
     """An SDP whose lines of DTLS are in the session."""
     head, media = sdp.split(b"m=audio")

@@ -11,19 +11,21 @@ from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.srtp_means import is_secure, means_of
 
 
-def hide_means(secured: Secured, medium: Medium, options: OfferOptions) -> Secured:
+def hide_means(secured: Secured, medium: Medium, wanted: str, options: OfferOptions) -> Secured:
     """What becomes of a medium of an offer whose SRTP passes, without the means that the client turns off.
 
     The receiver sees the other one alone, as in rtpengine.
 
     Args:
         secured: what becomes of it by secure_offer().
-        medium: as the receiver sees it.
+        medium: as the receiver sees it, but for its transport.
+        wanted: its transport there, "" if that stays.
         options: of the command.
     """
-    if secured != UNCHANGED or options.dtls.off is options.sdes.off or not is_secure(medium.proto):
+    proto = wanted or medium.proto
+    if secured != UNCHANGED or options.dtls.off is options.sdes.off or not is_secure(proto):
         return secured
-    offered = means_of(medium, options.sdes)
+    offered = means_of(medium, proto, options.sdes)
     if options.dtls.off and offered.sdes:
         return secured._replace(dtls=())
     if options.sdes.off and offered.dtls:

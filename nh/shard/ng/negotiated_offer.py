@@ -90,8 +90,8 @@ class NegotiatedOffer(NamedTuple):
     @property
     def seen_secured(self) -> list[Secured]:
         """Of each medium, its keys, without the means that the client turns off for the receiver."""
-        media = zip(self.secured, self.shown.description.media, strict=True)
-        return [hide_means(secured, medium, self.options) for secured, medium in media]
+        media = zip(self.secured, self.shown.description.media, self.transports, strict=True)
+        return [hide_means(*each, self.options) for each in media]
 
     @property
     def warning(self) -> str:

@@ -148,14 +148,15 @@ def is_secure(proto: str) -> bool | None:
     return True if upper in _SECURE else False if upper in _PLAIN else None
 
 
-def means_of(medium: Medium, options: SdesOptions) -> Means:
+def means_of(medium: Medium, proto: str, options: SdesOptions) -> Means:
     """What a medium offers by itself, whether nh can use it or not.
 
     Args:
         medium: of an offer.
+        proto: its transport.
         options: which crypto suites the client permits.
     """
-    keys = medium.proto.upper() in _SDES_OR_DTLS and _has_permitted(medium, options)
+    keys = proto.upper() in _SDES_OR_DTLS and _has_permitted(medium, options)
     return Means(sdes=keys, dtls=bool(medium.applying("fingerprint")))
 
 
