@@ -103,9 +103,12 @@ def test_the_capacity_is_searched(relay: Relay, tmp_path: Path) -> None:
     arguments = ["--find-capacity", "--calls", "2", "--max-calls", "4", "--time-s", "1", "--json", str(file)]
     arguments += PATIENCE
     status, output = rtpload(relay.unix_address, *arguments)
-    assert status == 0, output
     assert "Search for the capacity" in output
     steps = json.loads(file.read_bytes())["steps"]
+    # on a busy host the generator itself is late with each number of calls
+    passed = any(step["limit"] == "nothing" for step in steps)
+    assert status == (0 if passed else 1), output
+    assert {step["limit"] for step in steps} <= {"nothing", "the generator itself", "latency"}
     assert steps[0]["calls"] == 2
     assert all(step["loss"] == 0 for step in steps)
 
