@@ -290,7 +290,8 @@ def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:
     streams = describe_streams(leg.other, kind, wall_offset_s=wall_offset_s)
     if not streams:
         return None
-    return next((stream for stream in streams if stream.ssrc == _latest_ssrc(leg.other)), None)
+    latest = _latest_ssrc(leg.other)
+    return next((stream for stream in streams if stream.ssrc == latest), None)
 
 
 def _latest_ssrc(leg: Leg) -> int | None:
