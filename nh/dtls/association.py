@@ -60,7 +60,8 @@ class Association:
         problem: why there are no keys yet, None if nothing is wrong.
         failures: handshakes that came to nothing, by Problem; who counts them clears it.
         last_flight: what ended the latest handshake, for an end that has not got it.
-        agreed_source: where the end was at that handshake; None: there was none, or nh was the client.
+        agreed_source: where the end was at that handshake; None: there was none, or nh was the
+            client without ICE.
     """
 
     def __init__(

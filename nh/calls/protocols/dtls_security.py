@@ -64,7 +64,8 @@ class DtlsSecurity(MediaSecurity):
         parameters: what SDP has agreed on.
         receiver, sender: of the keys that there are already; None: a handshake is to come.
         last_flight: the end of the handshake that agreed on these.
-        agreed_source: where the end was at that handshake; None: it has none to be repeated.
+        agreed_source: where the end was at that handshake; None: only an end that ICE has validated
+            gets last_flight again.
         rtcp: that of RTCP, which has an association of its own where it has a port of its own (RFC 5764 4.1);
             None at that of RTCP itself.
         open_role: the end leaves it to the relay who begins, so an answer may still decide that.
