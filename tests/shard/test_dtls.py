@@ -324,6 +324,21 @@ def test_keys_of_a_transport_of_dtls_pass_alone_where_the_client_turns_dtls_off(
     assert read_sdp(offer.decode())[0].proto == "RTP/SAVP"
 
 
+def test_dtls_of_a_data_channel_is_none_that_the_client_turns_off(
+    testbed: NgTestbed, alice: MediaPeer
+) -> None:
+    keyed = SrtpPhone(alice).sdp().decode().split("a=crypto:")[1].strip()
+    sdp = in_head(DtlsPhone(alice, proto="RTP/SAVP", extra=[f"crypto:{keyed}"]).sdp())
+    sdp += b"m=application 5000 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 127.0.0.1\r\n"
+    options = OfferOptions(dtls=DtlsOptions(off=True))
+    result = testbed.relay.execute(Offer(CALL, b"alice", b"", b"", sdp, options))
+    assert isinstance(result, Rewritten)
+    audio, channel = result.sdp.split(b"m=application")
+    assert b"fingerprint" not in audio
+    assert b"fingerprint" in channel
+    assert not result.warning
+
+
 def in_head(sdp: bytes) -> bytes:
     """An SDP whose lines of DTLS are in the session."""
     head, media = sdp.split(b"m=audio")

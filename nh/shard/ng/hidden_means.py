@@ -41,7 +41,7 @@ def kept_means(media: Sequence[Medium], secured: Sequence[Secured], options: Off
         secured: what becomes of each.
         options: of the command.
     """
-    pairs = [pair for pair in zip(media, secured, strict=True) if not pair[0].rejected]
+    pairs = [pair for pair in zip(media, secured, strict=True) if pair[0].rtp and not pair[0].rejected]
     kept = []
     if options.dtls.off and any(
         medium.applying("fingerprint") if each.dtls is None else each.dtls for medium, each in pairs
