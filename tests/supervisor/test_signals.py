@@ -57,10 +57,16 @@ from nh.loop import SelectorLoop
 from nh.supervisor.host.signals import signals_on
 from nh.threads import start_thread
 
-loop, told, over = SelectorLoop(), [], threading.Event()
+loop, told, blocked, over = SelectorLoop(), [], [], threading.Event()
 numbers = (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP)
+
+def wait():
+    # one that got a signal could end nh before the second user has its handlers, or a moment too late
+    blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    over.wait()
+
 with signals_on(loop, numbers, told.append) as leave:
-    start_thread(threading.Thread(target=over.wait))
+    start_thread(threading.Thread(target=wait))
     os.kill(os.getpid(), signal.SIGUSR1)
     leave(())
 os.kill(os.getpid(), signal.SIGTERM)
@@ -69,6 +75,7 @@ with signals_on(loop, numbers, told.append):
     while len(told) < 3:
         loop.turn(10)
 over.set()
+assert blocked[0] >= set(numbers)
 print(*sorted(number.name for number in told))
 """
 
