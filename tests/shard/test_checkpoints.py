@@ -178,26 +178,46 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
     assert many.saved.how_often[b"0"] == 2
 
 
-@pytest.mark.parametrize("bad", [b"0", b"1", b"2"])
-def test_a_call_that_cannot_be_saved_keeps_no_other_from_its_round_and_ends_no_rounds(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch, bad: bytes
-) -> None:
+def failing_for(bad: bytes) -> Callable[..., CallSnapshot]:
+    """take_snapshot() with a bug that one call meets."""
+
     def fail_for_one(call: Call, **more: Any) -> CallSnapshot:
         if call.call_id == bad:
             raise RuntimeError("a bug")
         return take_snapshot(call, **more)
 
+    return fail_for_one
+
+
+@pytest.mark.parametrize("bad", [b"0", b"1", b"2"])
+def test_a_call_that_cannot_be_saved_keeps_no_other_from_its_round_and_ends_no_rounds(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, bad: bytes
+) -> None:
     calls.begin(3)
     calls.saved.how_often.clear()
     calls.talk()
     with monkeypatch.context() as broken:
-        broken.setattr(checkpoints, "take_snapshot", fail_for_one)
+        broken.setattr(checkpoints, "take_snapshot", failing_for(bad))
         calls.round()
     others = {b"0", b"1", b"2"} - {bad}
     assert calls.saved.how_often == dict.fromkeys(others, 1)
     calls.talk()
     calls.round()
     assert calls.saved.how_often == {**dict.fromkeys(others, 2), bad: 1}
+
+
+@pytest.mark.parametrize("bad", [b"0", b"1", b"2"])
+def test_a_call_that_cannot_be_handed_over_keeps_no_other_from_the_next_process(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bad: bytes
+) -> None:
+    calls.begin(3)
+    monkeypatch.setattr(checkpoints, "take_snapshot", failing_for(bad))
+    others = {b"0", b"1", b"2"} - {bad}
+    assert {each.call_id for each in calls.checkpointer.checkpoints()} == others
+    assert f"call {bad.decode()} cannot be handed over" in caplog.text
+    calls.saved.snapshots.clear()
+    calls.checkpointer.save_all()
+    assert set(calls.saved.snapshots) == others
 
 
 def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None:

@@ -14,6 +14,7 @@ The module knows calls and their sockets, not how a sink keeps them.
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -28,11 +29,14 @@ from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.table import CallTable
 from nh.loop import Loop, call_each
+from nh.printable import short_id
 from nh.shard.media.sockets.media_socket import MediaSocket
 from nh.shard.observers.recorder import Recorder
 from nh.shard.recovery.checkpoint_sink import CheckpointSink
 from nh.shard.recovery.clocks import clock_at
 from nh.shard.recovery.refresh import REFRESH_S, SAVED_A_TURN, RefreshRounds
+
+logger = logging.getLogger(__name__)
 
 OUTDATED_S: Final = 7.0
 """A call that was refreshed in this time waits for the next round, although packets want a snapshot."""
@@ -167,10 +171,12 @@ class Checkpointer(CallObserver):
         self._sink.save_call(call_id, snapshot)
 
     def save_all(self) -> None:
-        """Save every call with its counters: this process is about to end."""
+        """Save every call with its counters: this process is about to end.
+
+        One that a bug keeps from it keeps no other from it, nor the process from its end.
+        """
         now = time.monotonic()
-        for call in self._table:
-            self.save(call.call_id, now=now)
+        call_each(functools.partial(self.save, call.call_id, now=now) for call in self._table)
 
     def save_in_turns(self, on_saved: Callable[[], None]) -> None:
         """Save every call with its counters, some in each turn of the loop; then call `on_saved`."""
@@ -205,24 +211,22 @@ class Checkpointer(CallObserver):
             self._outdated.add(call_id)
 
     def checkpoints(self) -> Iterator[CallCheckpoint]:
-        """Each call as it is at the moment, for a handover; those that end meanwhile are left out."""
+        """Each call as it is at the moment, for a handover; those that end meanwhile are left out.
+
+        So is one that a bug keeps from it: this process ends once another has the others.
+        """
         for call in list(self._table):
             if self._table.find_call(call.call_id) is not call:
                 continue
-            now = time.monotonic()
-            call.note(now=now)
-            # forks share groups
-            sockets = {
-                each.fileno(): each
-                for _, group in call.groups
-                for each in group.all_sockets
-                if isinstance(each, MediaSocket)
-            }
-            yield CallCheckpoint(
-                call.call_id,
-                [(each.local, fd) for fd, each in sockets.items()],
-                _snapshot(call, now=now),
-            )
+            try:
+                checkpoint = _checkpoint(call, now=time.monotonic())
+            except Exception:
+                logger.exception(
+                    "call %s cannot be handed over, the others are: this is a bug in nh",
+                    short_id(call.call_id),
+                )
+                continue
+            yield checkpoint
 
     def _drop(self, call_id: bytes) -> None:
         self._changed.pop(call_id, None)
@@ -267,6 +271,20 @@ class Checkpointer(CallObserver):
 
 def _shows_once(leg: Leg) -> bool:
     return bool(leg.protocols) or leg.bundle is not None or leg.bundled_on is not None
+
+
+def _checkpoint(call: Call, *, now: float) -> CallCheckpoint:
+    call.note(now=now)
+    # forks share groups
+    sockets = {
+        each.fileno(): each
+        for _, group in call.groups
+        for each in group.all_sockets
+        if isinstance(each, MediaSocket)
+    }
+    return CallCheckpoint(
+        call.call_id, [(each.local, fd) for fd, each in sockets.items()], _snapshot(call, now=now)
+    )
 
 
 def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
