@@ -144,17 +144,15 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     earlier_before: Annotated[list[EarlierSnapshot], msgspec.Meta(max_length=MAX_SENDERS - 1)] | None = None
 
     @classmethod
-    def take(cls, leg: Leg, announced_types: PayloadTypes | None, *, flow_stays: bool = False) -> Self:
+    def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
         """The snapshot of `leg`.
 
         Args:
             leg: its counters are taken as they are; Leg.note() brings them up to date.
             announced_types: the payload types that the media of its groups announce now.
-            flow_stays: whether the leg will have the flow in the kernel that it has, and so what the flow has
-                measured: then it is not read.
         """
         announced, source, meter = leg.announced, leg.source, leg.meter
-        if leg.offload is not None and not flow_stays:
+        if leg.offload is not None:
             leg.offload.load_meter()
         types = leg.payload_types
         taken = cls(
