@@ -77,8 +77,6 @@ class _Connection:
         self._task = asyncio.create_task(self._receive(reader))
 
     async def ask(self, cookie: bytes, payload: bytes) -> bytes:
-        if self.ended:
-            raise ConnectionResetError
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(cookie, deque()).append(future)
         try:
