@@ -204,6 +204,14 @@ class OffersMachine(RuleBasedStateMachine):
                 assert all(pairs.count(pair) == 1 for pair in pairs)
 
     @invariant()
+    def where_a_dialog_has_superseded_sessions_a_party_has_superseded_sockets(self) -> None:
+        """So Dialog.exchange_media() has to ask for the one only."""
+        for call in self.table:
+            for dialog in call.offers.dialogs if call.offers is not None else []:
+                if dialog.superseded:
+                    assert dialog.caller.superseded or dialog.callee.superseded
+
+    @invariant()
     def who_is_blocked_is_blocked_in_all_that_it_sends(self) -> None:
         for call in self.table:
             for dialog in call.offers.dialogs if call.offers is not None else []:

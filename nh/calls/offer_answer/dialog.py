@@ -97,7 +97,7 @@ class Dialog(DialogSessions):
         groups = [each.find_group(index) for each in parties for index in (one, other)]
         counts = {0 if group is None else len(group.sockets) for group in groups}
         waiting = any(each.superseded or each.pending or each.waiting_since is not None for each in parties)
-        if waiting or self.superseded or len(counts) != 1 or 0 in counts:
+        if waiting or len(counts) != 1 or 0 in counts:
             return None
         sessions, replaced, carriers_before = self.sessions, self.replaced, self.carriers
         of_parties = [(each, each.groups, each.ended_totals) for each in parties]
