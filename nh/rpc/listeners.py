@@ -85,7 +85,7 @@ class Listener:
     def handed_over(self) -> Iterator[tuple[tuple[str, str], socket.socket]]:
         """What Inherited.take_listener() calls each socket, and the socket."""
         sockets = [self.sock] if self.udp is None else [self.sock, self.udp]
-        yield from zip(listener_names(self._protocol, [self._asked]), sockets, strict=False)
+        yield from zip(listener_names(self._protocol, [self._asked]), sockets, strict=True)
 
     def stop_listening(self) -> None:
         """Take no connections any more; the UDP socket stays open for replies.

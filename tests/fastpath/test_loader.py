@@ -99,6 +99,17 @@ def test_a_kernels_version_is_its_first_two_numbers(release: str, numbers: tuple
     assert kernel_release(release) == numbers
 
 
+@pytest.mark.parametrize("release", ["5.11.0-16-generic", "6.12.0"])
+def test_since_linux_5_11_the_limit_of_locked_memory_stays(
+    monkeypatch: pytest.MonkeyPatch, release: str
+) -> None:
+    """Maps do not count as locked memory there, and the operator's limit is for all else."""
+    monkeypatch.setattr(platform, "release", lambda: release)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("the limit was changed"))
+    with contextlib.suppress(KernelPathUnavailable):
+        load(1).close()
+
+
 def test_before_linux_5_11_locked_memory_is_allowed_as_far_as_possible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -330,6 +330,18 @@ def test_each_ng_address_has_udp_and_tcp_on_one_port(host: str) -> None:
         listener.close()
 
 
+def test_each_socket_of_an_address_is_handed_over_by_its_name(tmp_path: Path) -> None:
+    asked: list[RpcAddress] = [UnixAddress(str(tmp_path / "nh.sock")), TcpAddress("127.0.0.1", 0)]
+    unix, tcp = (str(address) for address in asked)
+    local, listener = open_listeners(RPC, asked)
+    assert list(local.handed_over) == [(("unix", unix), local.sock)]
+    assert list(listener.handed_over) == [(("tcp", tcp), listener.sock)]
+    (ng,) = open_listeners(NG, asked[1:])
+    assert list(ng.handed_over) == [(("ng-tcp", tcp), ng.sock), (("ng-udp", tcp), ng.udp)]
+    for each in (local, listener, ng):
+        each.close()
+
+
 def test_an_ng_address_that_is_not_loopback_needs_permission() -> None:
     with pytest.raises(ConfigError, match=r"ng: 0\.0\.0\.0:0: 0\.0\.0\.0 is not loopback.*rpc_public"):
         open_listeners(NG, [TcpAddress("0.0.0.0", 0)])

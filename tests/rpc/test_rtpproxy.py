@@ -50,6 +50,11 @@ def test_a_datagram_is_answered_with_its_cookie(testbed: NgTestbed) -> None:
     assert testbed.stats.rpc_requests_rtpproxy == 1
 
 
+def test_a_relay_without_a_notify_socket_does_not_confirm_notifications(testbed: NgTestbed) -> None:
+    testbed.result = Pong("1")
+    assert testbed.ask(testbed.client(), b"1 VF 20081224") == b"1 0\n"
+
+
 def test_a_command_that_comes_again_is_not_executed_again(testbed: NgTestbed) -> None:
     client = testbed.client()
     first = testbed.ask(client, b"1 " + DELETE)

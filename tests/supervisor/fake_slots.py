@@ -20,12 +20,17 @@ from tests.supervisor.manual_loop import ManualLoop
 
 
 class FakeHandle(ShardHandle):
-    """The handle of a process that does not exist."""
+    """The handle of a process that does not exist.
+
+    Attributes:
+        in_flight: how many commands the process has yet to answer.
+    """
 
     def __init__(self, slot: "FakeSlot") -> None:
         self.state = HandleState.STARTING
         self.slot = slot
         self.asked_to_end = False
+        self.in_flight = 0
 
     @property
     def pid(self) -> int:
@@ -33,7 +38,7 @@ class FakeHandle(ShardHandle):
 
     @property
     def busy(self) -> bool:
-        return False
+        return self.in_flight > 0
 
     def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
         answer(Closed(self.slot.number))

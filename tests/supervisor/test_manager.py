@@ -1,10 +1,12 @@
 """nh.supervisor.shards.manager and backoff: when shards are started, started again, and given up."""
 
+import fnmatch
 import logging
 
 import pytest
 
 from nh.commands import CloseCall
+from nh.ipc.handover_socket import SHARDS
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
 from nh.supervisor.host.cpu_use import CpuUse
@@ -93,6 +95,17 @@ def test_a_shard_that_dies_is_started_again_at_once_and_counted(caplog: pytest.L
     assert [status.restarts for status in stage.stats.shards[:2]] == [0, 1]
 
 
+def test_each_process_of_a_shard_has_a_handover_socket_of_its_own() -> None:
+    """One that an earlier supervisor left may listen for the next one while another serves in its place."""
+    stage = Stage()
+    names = [slot.process_name for slot in stage.slots]
+    stage.handles[0].become_ready()
+    stage.handles[0].die()
+    names.append(stage.slots[0].process_name)
+    assert len(set(names)) == 3
+    assert all(fnmatch.fnmatch(f"{name}.sock", SHARDS) for name in names)
+
+
 def test_shards_whose_start_takes_long_are_started_in_turns_of_their_own() -> None:
     stage = stage_with_all_up(shards=3)
     stage.loop.advance(1.0)
@@ -126,6 +139,16 @@ def test_a_down_shard_answers_at_once_and_the_other_as_ever() -> None:
     for shard in (0, 1):
         stage.slots[shard].execute(CloseCall(b"c"), results.append)
     assert results == [Closed(0), Failure("unavailable", "shard 1 is down")]
+
+
+def test_shards_are_busy_while_one_has_a_command_to_answer() -> None:
+    stage = stage_with_all_up()
+    assert not stage.manager.busy
+    stage.handles[1].in_flight = 1
+    assert stage.manager.busy, "a supervisor that left now would leave a client without an answer"
+    stage.handles[1].die()
+    stage.manager.stop(1.0, stage.on_stopped)
+    assert not stage.manager.busy, "what has no process answers nothing"
 
 
 def test_after_many_deaths_delays_double_from_death_to_death_up_to_a_limit() -> None:
