@@ -1,6 +1,7 @@
 """nh.shard.recovery: a relay goes on with calls whose sockets are gone, and backs them up as it serves."""
 
 import contextlib
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,13 +56,20 @@ class Held:
 class Restored:
     """A relay that has been told to restore calls, and what its supervisor has of it."""
 
-    def __init__(self, ports: tuple[int, int], calls: dict[bytes, bytes], *, has_backlog: bool) -> None:
+    def __init__(
+        self,
+        ports: tuple[int, int],
+        calls: dict[bytes, bytes],
+        sockets: dict[Endpoint, int],
+        *,
+        has_backlog: bool,
+    ) -> None:
         self.held = Held(has_backlog=has_backlog)
         self.loop = SelectorLoop()
         self.relay = Relay(RelayConfig(ports=ports))
         self._recovery = Recovery(self.relay, self.held)
         restorer = self._recovery.restorer
-        self.counts = restorer.restore({}, [RestoreCall(*each) for each in calls.items()])
+        self.counts = restorer.restore(sockets, [RestoreCall(*each) for each in calls.items()])
 
     def serve(self) -> None:
         self._recovery.attach(self.loop)
@@ -105,9 +113,16 @@ def phone() -> Iterator[Phone]:
 
 @contextlib.contextmanager
 def restored(
-    phone: Phone, count: int = 1, *, has_backlog: bool = False
+    phone: Phone, count: int = 1, *, has_backlog: bool = False, inherited: int = 0
 ) -> Iterator[tuple[Restored, list[int]]]:
-    """A relay with calls of another one, which is gone with its sockets; and the ports of the first call."""
+    """A relay with calls of another one, which is gone; and the ports of the first call.
+
+    Arguments:
+        phone: both ends of the calls.
+        count: of calls.
+        has_backlog: whether the link has no room at first.
+        inherited: how many sockets the supervisor has, and passes on; all others are gone.
+    """
     with claim_ports(4 * count + 4) as claimed:
         ports = claimed[0], claimed[-1]
         held, loop, relay = Held(), SelectorLoop(), Relay(RelayConfig(ports=ports))
@@ -127,9 +142,10 @@ def restored(
                 loop.turn(0.1)
         recovery.checkpointer.save_all()
         calls = dict(held.snapshots)
+        sockets = {local: os.dup(fd) for local, fd in list(held.sockets.items())[:inherited]}
         relay.close()
         loop.close()
-        after = Restored(ports, calls, has_backlog=has_backlog)
+        after = Restored(ports, calls, sockets, has_backlog=has_backlog)
         try:
             yield after, where[:2]
         finally:
@@ -176,6 +192,16 @@ def test_sockets_for_which_the_link_has_no_room_are_backed_up_later(phone: Phone
         expected = {each.local: each.fileno() for each in after.sockets}
         after.turn_until(lambda: after.held.sockets == expected)
         assert after.held.largest == MAX_FDS
+
+
+def test_sockets_that_the_supervisor_has_are_not_backed_up_again(phone: Phone) -> None:
+    """Else it would have two descriptors of each after every death of the shard."""
+    with restored(phone, 2, inherited=3) as (after, _):
+        assert sum(each.adopted for each in after.sockets) == 3
+        after.serve()
+        bound_anew = {each.local: each.fileno() for each in after.sockets if not each.adopted}
+        assert len(bound_anew) == 5
+        assert after.held.sockets == bound_anew
 
 
 def test_sockets_that_were_closed_before_are_not_backed_up(phone: Phone) -> None:

@@ -5,17 +5,20 @@ import contextlib
 import dataclasses
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from pylibsrtp import Session
 
-from nh.commands import BundleOptions
+from nh.commands import BundleOptions, IceHandling
 from nh.srtp.suites import SUITES
 from tests.calls.rtp import rtp_packet
+from tests.ice.phone import IcePhone
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer
-from tests.shard.ng_testbed import NgTestbed, places
+from tests.shard.ng_testbed import CALL, NgTestbed, places
 from tests.shard.testbed import Where
+from tests.sip.sdp import read_sdp, write_sdp
 from tests.webrtc.bundle_phone import (
     AUDIO,
     MID_EXTENSION,
@@ -81,13 +84,22 @@ class SharedCall:
         ]
 
 
-def new_call(testbed: NgTestbed, make_peer: MakePeer, *, secured: bool) -> SharedCall:
-    phone, plain = BundlePhone(make_peer("127.0.0.11")), [make_peer("127.0.0.22") for _ in MEDIA]
+def new_call(
+    testbed: NgTestbed, make_peer: MakePeer, *, secured: bool, ice: IcePhone | None = None
+) -> SharedCall:
+    phone = BundlePhone(make_peer("127.0.0.11") if ice is None else ice.peer)
+    plain = [make_peer("127.0.0.22") for _ in MEDIA]
     lines = [f"crypto:1 {GCM} inline:{base64.b64encode(KEY).decode()}"] if secured else []
+    options: dict[str, Any] = {"transport_protocol": "RTP/AVP", "bundle": BundleOptions(accept=True)}
+    if ice is not None:
+        lines += ice.attributes
+        options["ice"] = IceHandling.REMOVE
     sdp = phone.sdp(MID_EXTENSION, *lines).replace("RTP/AVP", "RTP/SAVP" if secured else "RTP/AVP")
-    offer = testbed.offer(sdp.encode(), transport_protocol="RTP/AVP", bundle=BundleOptions(accept=True))
+    offer = testbed.offer(sdp.encode(), **options)
     theirs = write_media([each.port for each in plain], [[], []], address="127.0.0.22")
     answer = testbed.answer(theirs.encode())
+    if ice is not None:
+        ice.learn(write_sdp(read_sdp(answer.decode())[:1]).encode())
     outgoing = libsrtp.outgoing(GCM, KEY) if secured else None
     return SharedCall(testbed, phone, plain, places(answer)[0], places(offer), outgoing)
 
@@ -134,6 +146,29 @@ def test_media_follow_a_plain_end_that_its_nat_moves(call: SharedCall, make_peer
     call.brings_back(VIDEO, 3)
     for medium in MEDIA:
         call.brings(medium)
+
+
+def test_checks_of_ice_are_answered_between_packets_of_plain_media(
+    ng: NgTestbed, make_peer: MakePeer
+) -> None:
+    """With SRTP it is the keys that tell them from media."""
+    ice = IcePhone(make_peer("127.0.0.11"))
+    call = new_call(ng, make_peer, secured=False, ice=ice)
+    for _ in range(3):
+        checked = ice.check(call.phone_sends_to, nominates=True)
+        response, _ = ng.receive(ice.peer)
+        assert ice.read(response).transaction == checked
+        for medium in MEDIA:
+            call.brings(medium, MIDS[medium])
+
+
+def test_the_source_of_a_port_is_told_once_for_all_its_media(call: SharedCall) -> None:
+    """What shows which stream is of which medium is saved for the medium, which has no source of its own."""
+    for medium in MEDIA:
+        call.brings(medium, MIDS[medium])
+    events = call.testbed.relay.table.get_call(CALL).journal.events
+    found = [event.detail for event in events if event.event in ("source", "latched")]
+    assert found == [f"{call.phone.peer.address}:{call.phone.peer.port}"]
 
 
 def odd_packets(seed: int) -> list[bytes]:

@@ -286,6 +286,18 @@ def test_too_many_that_wait_are_lost_and_so_is_what_waits_at_the_end(
         assert running.stats.records_written + running.stats.records_lost in (199, 200)
 
 
+def test_what_waits_when_nh_ends_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a handover it is lost where it takes long, because calls wait for the next process."""
+    monkeypatch.setattr(records_module, "GRACE_S", TIMEOUT_S)
+    monkeypatch.setattr(records_module, "HANDOVER_GRACE_S", 0.0)
+    count = 2000
+    running = Running(records=(str(path),))
+    for number in range(count):
+        running.records.add(b"%d" % number, record(b"%d" % number))
+    running.close()
+    assert (running.stats.records_written, running.stats.records_lost) == (count, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "begins"), [("syslog", b"<134>nh["), ("journal", b"SYSLOG_IDENTIFIER=nh\n")]
 )

@@ -229,10 +229,10 @@ def test_a_command_that_hangs_is_waited_for_no_longer_than_the_new_one_waits(
     assert_left(old)
 
 
-def test_what_was_handed_over_to_an_earlier_version_is_closed_when_that_has_the_calls(
+def test_what_was_handed_over_to_an_earlier_version_stays_open_until_that_has_the_calls(
     deployment: Deployment,
 ) -> None:
-    """Else that one could end, and clients would wait for ever at sockets that no process serves."""
+    """It does not say that it has them: it has when the shards have ended."""
     old = deployment.start()
     deployment.make_call(b"call")
     with come_to(deployment) as sock:
@@ -248,7 +248,25 @@ def test_what_was_handed_over_to_an_earlier_version_is_closed_when_that_has_the_
     assert not old.program.ended, "it waits for its shards"
     kill_those_that_run(old.shard_processes())
     assert_left(old)
-    assert is_refused(deployment.address)
+
+
+def test_what_was_handed_over_to_an_earlier_version_is_closed_when_that_has_settled(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else that one could end, and clients would wait for ever at sockets that no process serves."""
+    set_constants(monkeypatch, {"nh.supervisor.handover.successor:SETTLED_S": 0.1})
+    old = deployment.start()
+    call = deployment.make_call(b"call")
+    with come_to(deployment) as sock:
+        sock.send(encode(Yield()))
+        message = decode_from_old(receive(sock))
+        assert isinstance(message, HandoverMessage)
+    eventually(lambda: is_refused(deployment.address), "no process is at the address")
+    eventually(lambda: locks_are_free(message), "the runtime directory and the ports are free")
+    assert not old.program.ended, "it waits for its shards"
+    call.talk()
+    kill_those_that_run(old.shard_processes())
+    assert_left(old)
 
 
 def test_what_was_handed_over_is_closed_while_the_shards_of_the_old_one_still_relay(
