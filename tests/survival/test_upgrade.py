@@ -367,4 +367,4 @@ def test_there_is_nothing_to_upgrade_where_no_nh_runs(deployment: Deployment) ->
     for command in (["upgrade"], ["shards", "2"]):
         result = nh_command(deployment.place, *command)
         assert result.exit_code == 1
-        assert result.stderr.splitlines()[-1].startswith("nh: ")
+        assert result.stderr.splitlines()[-1].startswith("nh does not run")
