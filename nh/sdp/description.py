@@ -120,6 +120,11 @@ class Medium(Section, frozen=True):
         return self.port == 0 and "bundle-only" not in self.attributes
 
     @property
+    def fax(self) -> bool:
+        """Whether it is T.38 over udptl, also within DTLS (RFC 7345)."""
+        return "UDPTL" in _transport_of(self.proto).parts
+
+    @property
     def direction(self) -> Direction:
         """Its own direction attribute, else the session's, else sendrecv."""
         return self.own_direction or self.session.own_direction or Direction.SENDRECV

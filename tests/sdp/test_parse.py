@@ -149,6 +149,7 @@ def test_candidates_without_credentials_are_no_ice() -> None:
 def test_what_goes_over_udp_can_be_relayed(proto: str, relayable: bool, rtp: bool) -> None:
     (medium,) = parse(SESSION + f"m=audio 4000 {proto} 0\r\n".encode()).media
     assert (medium.relayable, medium.rtp) == (relayable, rtp)
+    assert medium.fax == ("udptl" in proto.lower())
 
 
 def test_the_direction_is_the_mediums_the_sessions_or_both_ways() -> None:

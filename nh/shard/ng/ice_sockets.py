@@ -44,7 +44,7 @@ def keep_components(
 
 def _components_of(medium: Medium, sender: Party | None, index: int) -> int:
     """How many sockets a medium with ICE has: a fax as many as the audio that may take its place."""
-    if medium.rtp or "UDPTL" in medium.proto.upper():
+    if medium.rtp or medium.fax:
         return 2 * medium.field.count
     present = None if sender is None else sender.find_group(index)
     return max(medium.field.count, 0 if present is None else present.medium.range)
