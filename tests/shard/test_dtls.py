@@ -146,6 +146,17 @@ def test_dtls_on_both_sides_passes_through(testbed: NgTestbed, alice: MediaPeer,
     assert caller.receive(read=testbed.receive) == rtp(1, b"through")
 
 
+def test_dtls_that_passes_to_a_transport_of_keys_does_so_in_later_offers(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Its association would begin again with the relay, in the middle of the call."""
+    caller, callee = DtlsPhone(alice), DtlsPhone(bob, proto="RTP/SAVP", name="bob")
+    offer = testbed.offer(caller.sdp(), transport_protocol="RTP/SAVP", sdes=SdesOptions(off=True))
+    answer = testbed.answer(callee.sdp("active"))
+    assert testbed.offer(caller.sdp(), to=b"bob") == offer
+    assert testbed.answer(callee.sdp("active")) == answer
+
+
 def test_a_plain_phone_rejects_the_data_channel_of_a_browser_and_the_audio_goes_on(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -17,7 +17,7 @@ from nh.sdp.dtls import Setup, read_setup
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.srtp_means import has_keys, is_secure, taken, where_it_ends
+from nh.shard.ng.srtp_means import has_keys, is_dtls, is_secure, taken, where_it_ends
 
 
 def secure_offer(
@@ -41,7 +41,7 @@ def secure_offer(
         Unsupported: `cryptography` or pyOpenSSL is not installed.
     """
     sender, receiver = ends.sender, ends.receiver
-    on_both = _ends_on_both(sender, receiver)
+    on_both, dtls_passes = _ends_on_both(sender, receiver), _dtls_passes(sender, receiver)
     agreed = [_security(receiver, index) for index in range(len(description.media))]
     usual = next((each for each in agreed if each is not None), None)
     return [
@@ -50,6 +50,7 @@ def secure_offer(
             wanted,
             options,
             on_both=on_both and not _is_known(index, sender, receiver),
+            dtls_passes=dtls_passes,
             before=sender,
             index=index,
             known=[each for party in ends.same_end if (each := _security(party, index)) is not None],
@@ -76,6 +77,13 @@ def _ends_on_both(sender: Party | None, receiver: Party | None) -> bool:
     return sender is not None and receiver is not None and bool(_secured(sender) & _secured(receiver))
 
 
+def _dtls_passes(sender: Party | None, receiver: Party | None) -> bool:
+    """Whether DTLS of a dialog passes through, as it was agreed on."""
+    if sender is None or receiver is None or _secured(sender) or _secured(receiver):
+        return False
+    return any(map(is_dtls, sender.agreed.protos))
+
+
 def _secured(party: Party) -> set[int]:
     """The media of a party whose SRTP ends at the relay, those that it offers to end, too."""
     groups = [*enumerate(party.groups), *party.superseded]
@@ -93,12 +101,20 @@ def _secure_offered(
     towards: MediaSecurity | None,
     usual: MediaSecurity | None,
     on_both: bool,
+    dtls_passes: bool,
     certificate: dtls.NewCertificate,
 ) -> Secured:
     current = _security(before, index)
     agreed = [each for each in (*known, current) if each is not None]
     ending = where_it_ends(
-        medium, wanted, options, agreed=bool(agreed), towards=towards, usual=usual, on_both=on_both
+        medium,
+        wanted,
+        options,
+        agreed=bool(agreed),
+        towards=towards,
+        usual=usual,
+        on_both=on_both,
+        dtls_passes=dtls_passes,
     )
     if ending is None:
         return UNCHANGED

@@ -75,6 +75,7 @@ def where_it_ends(
     towards: MediaSecurity | None,
     usual: MediaSecurity | None,
     on_both: bool,
+    dtls_passes: bool,
 ) -> tuple[bool, Means] | None:
     """Whether SRTP of a medium's sender ends at the relay, and how the receiver is offered it; None: nowhere.
 
@@ -85,6 +86,7 @@ def where_it_ends(
         usual: what the receiver has for this medium, or else for another one: media of one transport have the
             same.
         on_both: the medium is new, and SRTP of the others ends at the relay on both sides: so does its own.
+        dtls_passes: DTLS of the two ends passes through, as they have agreed, and goes on to do so.
     """
     if medium.rejected:
         return None
@@ -95,7 +97,7 @@ def where_it_ends(
     if wanted and converts(medium.proto, wanted):
         keys = has_keys(towards)
         if not _can_end(medium, wanted, options, keys=keys) or (
-            _passes(medium, wanted, options) and not both
+            _passes(medium, wanted, options, agreed=dtls_passes) and not both
         ):
             return None
         required = offerable(wanted, options, keys=keys)
@@ -179,6 +181,11 @@ def taken(medium: Medium, options: OfferOptions) -> Means:
     return Means(sdes=keys and not handshake, dtls=handshake)
 
 
+def is_dtls(proto: str) -> bool:
+    """Whether a transport is SRTP by DTLS alone."""
+    return proto.upper() in _DTLS
+
+
 def offerable(wanted: str, options: OfferOptions, *, keys: bool) -> Means:
     """What nh offers for a transport: both if it may, as rtpengine does.
 
@@ -197,13 +204,18 @@ def has_keys(towards: MediaSecurity | None) -> bool:
     return towards is not None and towards.dtls is None and towards.sender is not None
 
 
-def _passes(medium: Medium, wanted: str, options: OfferOptions) -> bool:
-    """Whether the ends can agree with each other: what the medium offers may be on the other side, too."""
+def _passes(medium: Medium, wanted: str, options: OfferOptions, *, agreed: bool = False) -> bool:
+    """Whether the ends can agree with each other: what the medium offers may be on the other side, too.
+
+    Args:
+        medium, wanted, options: as of where_it_ends().
+        agreed: they have agreed by DTLS before.
+    """
     if options.recrypt or not (is_secure(medium.proto) and is_secure(wanted)):
         return False
     permitted = _has_permitted(medium, options.sdes)
     keys = permitted and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
     # who has RTP/SAVP made of DTLS alone has phones with keys in the SDP behind it
-    to_keys = medium.proto.upper() in _DTLS and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
-    handshake = bool(medium.applying("fingerprint")) and not options.dtls.off and not to_keys
+    to_keys = is_dtls(medium.proto) and wanted.upper() in _SDES_OR_DTLS and not options.sdes.off
+    handshake = bool(medium.applying("fingerprint")) and not options.dtls.off and (agreed or not to_keys)
     return keys or handshake
