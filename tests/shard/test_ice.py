@@ -19,6 +19,7 @@ from tests.sip.sdp import MediaLine, read_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 FORCE, REMOVE, RELAY = IceHandling.FORCE, IceHandling.REMOVE, IceHandling.FORCE_RELAY
+MUXES = ("rtcp-mux",)
 
 
 def attributes(sdp: bytes, name: str | tuple[str, ...] = "") -> list[str]:
@@ -113,6 +114,43 @@ def test_ice_passes_through_where_both_ends_have_it(
     assert callee.ours == (caller.ufrag, caller.password)
     caller.learn(testbed.answer(callee.sdp(), ice=wanted))
     assert caller.ours == (callee.ufrag, callee.password)
+
+
+@pytest.mark.parametrize(
+    ("caller", "options"),
+    [
+        (MUXES, {"mux_demux": True}),
+        (MUXES, {"mux_accept": True}),
+        (MUXES, {"mux_reject": True}),
+        ((), {"mux_offer": True}),
+    ],
+)
+def test_ends_of_which_one_alone_may_multiplex_have_ice_with_the_relay(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, caller: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    """Each would check another number of components: with each other, their ICE failed."""
+    phones = IcePhone(alice, "caller", *caller), IcePhone(bob, "callee", *(() if caller else MUXES))
+    offer = testbed.offer(phones[0].sdp(), **options)
+    answer = testbed.answer(phones[1].sdp())
+    (to_bob,), (to_alice,) = places(offer), places(answer)
+    for phone, sdp, to in zip(phones, (answer, offer), (to_alice, to_bob), strict=True):
+        phone.learn(sdp)
+        phone.check(to)
+        phone.read(testbed.receive(phone.peer)[0])
+    assert not {phone.ufrag for phone in phones}.intersection(phone.ours[0] for phone in phones)
+    testbed.passes(alice, to_alice, bob)
+    testbed.passes(bob, to_bob, alice)
+
+
+def test_ice_of_ends_that_multiplex_alike_passes_through_and_goes_on(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    caller, callee = IcePhone(alice, "caller", *MUXES), IcePhone(bob, "callee", *MUXES)
+    for to, accept in ((b"", False), (b"bob", True)):  # the ends have checked before the second
+        callee.learn(testbed.offer(caller.sdp(), to=to, mux_offer=True, mux_accept=accept))
+        assert callee.ours == (caller.ufrag, caller.password)
+        caller.learn(testbed.answer(callee.sdp()))
+        assert caller.ours == (callee.ufrag, callee.password)
 
 
 def test_ends_meet_at_a_relay_that_is_one_candidate_of_theirs(

@@ -80,6 +80,11 @@ class Mux(NamedTuple):
         answerer = self.passed_on and accepted
         return self.offered and (answerer if self.decided is None else self.decided), answerer
 
+    @property
+    def may_differ(self) -> bool:
+        """Whether one end alone may multiplex after the answer."""
+        return any(one is not other for one, other in map(self.answered, (True, False)))
+
 
 class RelayOffer(NamedTuple):
     """What the relay has offered in the place of a party that offers.

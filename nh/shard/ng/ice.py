@@ -1,9 +1,9 @@
 """ICE that ends at nh: which agents and credentials an offer and its answer come to.
 
 Where both ends have ICE and their media pass unchanged, it passes through: they check the path through the
-relay with each other. Where a client wants it (`ICE=force`, `remove`, `optional`), or where SRTP ends at the
-relay, nh is a lite agent for each end that has ICE. Pure functions between the views of nh.sdp and the
-domain.
+relay with each other. Where a client wants it (`ICE=force`, `remove`, `optional`), where SRTP ends at the
+relay, or where one end alone may multiplex RTCP, nh is a lite agent for each end that has ICE. Pure functions
+between the views of nh.sdp and the domain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -160,7 +160,7 @@ def ice_of_offer(
         description: the offer.
         options: of the command.
         ends: who offers, and who will be offered to.
-        converts: SRTP of a medium ends at the relay.
+        converts: SRTP of a medium ends at the relay, or one end alone may multiplex RTCP.
         bundled: a bundle does.
         address: local IP address of the relay for the receiver.
     """

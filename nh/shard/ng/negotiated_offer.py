@@ -192,16 +192,16 @@ def negotiate_offer(
     seen = see_offer(description, options, secured, bundles, offered, agreed=ends.carriers)
     tagged = tagged_media(seen.description, bundles.accepted, agreed=ends.receiver is not None)
     shared = share_transports(seen.description, tagged)
+    muxes = _muxes(seen, options, ends.receiver)
     ice = ice_of_offer(
         shared,
         options,
         ends,
-        converts=any(each != UNCHANGED for each in secured),
+        converts=any(each != UNCHANGED for each in secured) or _components_differ(seen, muxes, ends),
         bundled=bool(seen.bundles.accepted or seen.bundles.bundled),
         address=interfaces.far.address,
     )
     secured, ice = share_security(secured, ice, tagged)
-    muxes = _muxes(seen, options, ends.receiver)
     return NegotiatedOffer(
         *seen,
         shared,
@@ -281,6 +281,15 @@ def _muxes(seen: SeenOffer, options: OfferOptions, receiver: Party | None) -> li
         seen.bundles.mux_of(index, mux_offered(medium, options, agreed=agreed[index]))
         for index, medium in enumerate(media)
     ]
+
+
+def _components_differ(seen: SeenOffer, muxes: Sequence[Mux], ends: OfferEnds) -> bool:
+    """Whether one end may have another number of components of ICE than the other.
+
+    ICE of theirs with each other would fail then. Once it has succeeded, it goes on.
+    """
+    media = zip(seen.description.media, muxes, strict=True)
+    return ends.receiver is None and any(mux.may_differ for medium, mux in media if not medium.rejected)
 
 
 def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:
