@@ -44,7 +44,7 @@ def cost_us(identity: Identity, *, active: bool, ice: bool) -> float:
             if relay.timer_at == 0:
                 relay.on_timer(now=0.0)
             for datagram in said:
-                relay.receive(datagram, "end", validated=ice, now=0.0)
+                relay.receive(datagram, "end", validated=ice, answers=True, now=0.0)
             answers = relay.take_output()
             spent += time.process_time_ns() - began
             said = [each for answer in answers for each in end.receive(answer.payload)]

@@ -2,8 +2,8 @@
 
 An end may send from several addresses, and strangers may send, too. Behind ICE a source is validated before,
 and all that is validated is one end. Without ICE each source has a handshake of its own: it begins with a
-cookie, and the sender that has the certificate of the SDP is the end. Nothing that a stranger sends ends a
-handshake of the end, or what was agreed with it.
+cookie, and the sender that has the certificate of the SDP is the end. Where nh begins, the end answers from
+where nh sends. Nothing that a stranger sends ends a handshake of the end, or what was agreed with it.
 """
 
 import math
@@ -25,6 +25,10 @@ MAX_ATTEMPTS: Final = 10
 CLIENT_BYTES: Final = 4096
 """What nh sends as the client beyond AMPLIFICATION: its first flight is an answer to nothing, a forged cookie
 has it sent anew, and timers repeat flights of 1 KiB."""
+
+_IN_CLEAR: Final = (ContentType.HANDSHAKE, ContentType.CHANGE_CIPHER_SPEC)
+"""The records in clear that a handshake takes: it would fail for any other one, and an alert may be a
+stranger's."""
 
 BUSY_S: Final = 1.0
 """How long nh waits before it tries to begin again, while the process has too many handshakes."""
@@ -111,30 +115,40 @@ class Association:
     def _must_begin(self) -> bool:
         return self._active and not self._established and not self._attempts and self._begun < MAX_ATTEMPTS
 
-    def receive(self, datagram: bytes, source: Hashable, *, validated: bool, now: float) -> None:
+    def receive(
+        self, datagram: bytes, source: Hashable, *, validated: bool, answers: bool, now: float
+    ) -> bool:
         """Handle a datagram.
 
         Args:
             datagram: of any bytes.
             source: where it came from; `repr` tells sources apart.
             validated: ICE has shown that the end receives there.
+            answers: the source is where the media of the end go.
             now: monotonic seconds.
+
+        Returns:
+            Whether it may be the end's. What is not changes nothing.
         """
         records = list(split(datagram))
         hello = next((each for each in records if each.is_client_hello), None)
         key = None if validated or self._active else source
         attempt = self._attempts.find(key)
+        is_checked = validated or not self._active
+        if attempt is not None and not is_checked and not attempt.hears(answers=answers, now=now):
+            return False
         if hello is not None and (attempt is None or attempt.random not in (b"", _random_of(hello))):
             if not self._active and _random_of(hello) != self._agreed_random:
                 self._meet(records, datagram, source, validated=validated, now=now)
-            return
+            return True
         if attempt is None and not self._active and any(each.is_hello_fragment for each in records):
             self._meet(records, datagram, source, validated=validated, now=now)
-            return
+            return True
         if attempt is None:
             self._repeat(records, source, validated=validated)
-            return
+            return True
         self._hand_over(key, attempt, records, source, validated=validated, now=now)
+        return True
 
     def on_timer(self, *, now: float) -> None:
         """Begin, repeat a flight, or give a handshake up, as it is time (monotonic seconds)."""
@@ -216,11 +230,11 @@ class Association:
         validated: bool,
         now: float,
     ) -> None:
-        """Give a handshake what it may see: an alert that is not encrypted may be a stranger's.
+        """Give a handshake what it may see.
 
         What nh says as the client goes to where the media of the end go, unless ICE has validated the source.
         """
-        seen = [each for each in records if each.content_type != ContentType.ALERT or each.epoch]
+        seen = [each for each in records if each.epoch or each.content_type in _IN_CLEAR]
         before = attempt.source
         if validated or not self._active:
             attempt.source = source

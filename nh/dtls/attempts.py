@@ -17,6 +17,11 @@ AMPLIFICATION: Final = 3
 """How many times as many bytes as a source has sent may go to it while it is not validated."""
 
 
+ALONE_S: Final = 2.5
+"""How long nh, as the client, hears only the address that it sends to. An end that a NAT moves on the way
+back answers the third ClientHello, 3 s after the first."""
+
+
 class Budget:
     """How many handshakes a process has, and may have.
 
@@ -46,17 +51,21 @@ class Attempt:
         now: monotonic seconds.
 
     Attributes:
+        begun: monotonic seconds at which it began.
         deadline: monotonic seconds at which it is given up.
         timer_at: monotonic seconds at which its timer is due.
         random: of the ClientHello that it answers; b"": none has come.
         alert: whether an alert came that is not encrypted, so that it may be a stranger's.
         received: how many bytes came.
+        answered: where nh is the client: whether anything came from where it sends.
     """
 
     __slots__ = (
         "_free",
         "_sent",
         "alert",
+        "answered",
+        "begun",
         "deadline",
         "handshake",
         "random",
@@ -72,12 +81,24 @@ class Attempt:
         self.handshake = handshake
         self.source = source
         self.validated = validated
+        self.begun = now
         self.deadline = self.timer_at = now + LIFETIME_S
         self.random = b""
         self.alert = False
         self.received = 0
+        self.answered = False
         self._free = free
         self._sent = 0
+
+    def hears(self, *, answers: bool, now: float) -> bool:
+        """Whether nh, as the client, takes a datagram: a single one of a stranger could end the handshake.
+
+        Args:
+            answers: it comes from where nh sends.
+            now: monotonic seconds.
+        """
+        self.answered |= answers
+        return answers or (not self.answered and now >= self.begun + ALONE_S)
 
     def admit(self, datagrams: Sequence[bytes]) -> list[bytes]:
         """Of the datagrams that the handshake has to send, those that its source may be sent."""

@@ -54,11 +54,11 @@ class Pair:
 
     def to_server(self, datagrams: Sequence[bytes], source: str = CLIENT) -> None:
         for each in datagrams:
-            self.server.receive(each, source, validated=self.validated, now=self.now)
+            self.server.receive(each, source, validated=self.validated, answers=True, now=self.now)
 
     def to_client(self, datagrams: Sequence[bytes]) -> None:
         for each in datagrams:
-            self.client.receive(each, SERVER, validated=self.validated, now=self.now)
+            self.client.receive(each, SERVER, validated=self.validated, answers=True, now=self.now)
 
     def from_client(self) -> list[bytes]:
         return [each.payload for each in self.client.take_output()]

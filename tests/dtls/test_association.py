@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nh.dtls import attempts
 from nh.dtls.association import BUSY_S, CLIENT_BYTES, Association, OutgoingDatagram
-from nh.dtls.attempts import AMPLIFICATION, MAX_HANDSHAKES, Budget
+from nh.dtls.attempts import ALONE_S, AMPLIFICATION, MAX_HANDSHAKES, Budget
 from nh.dtls.fingerprints import read_fingerprints
 from nh.dtls.problem import Problem
 from nh.dtls.profiles import PROFILES
@@ -39,7 +39,7 @@ def shake_hands(relay: Association, end: OpensslEnd, *, validated: bool = True) 
     said = end.begin() if end.client else []
     while True:
         for each in said:
-            relay.receive(each, "end", validated=validated, now=0.0)
+            relay.receive(each, "end", validated=validated, answers=True, now=0.0)
         answers = [output.payload for output in relay.take_output()]
         said = [each for answer in answers for each in end.receive(answer)]
         if not answers and not said:
@@ -123,7 +123,7 @@ def test_a_client_hello_in_pieces_is_put_together(order: Callable[[list[bytes]],
         pieces = end.begin()
         assert len(pieces) == 2
         for piece in order(pieces):
-            relay.receive(piece, "end", validated=validated, now=0.0)
+            relay.receive(piece, "end", validated=validated, answers=True, now=0.0)
         answers = [output.payload for output in relay.take_output()]
         assert answers
         if not validated:
@@ -209,7 +209,7 @@ def test_handshakes_are_limited_for_each_end_and_for_the_process() -> None:
             pair.from_server()
     assert pair.budget.running == MAX_HANDSHAKES
     full = Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=Budget(most=0))
-    full.receive(OpensslEnd(client=True).begin()[0], "end", validated=True, now=0.0)
+    full.receive(OpensslEnd(client=True).begin()[0], "end", validated=True, answers=True, now=0.0)
     assert full.problem is Problem.BUSY
     assert full.take_output() == []
     pair.server.close()
@@ -224,7 +224,7 @@ def test_strangers_leave_half_of_the_handshakes_to_ends_that_have_shown_where_th
         Association(identity(SERVER), fingerprints_of(CLIENT), active=False, budget=budget) for _ in range(4)
     ]
     for number in range(40):
-        flooded[number % 4].receive(piece, f"stranger {number}", validated=False, now=0.0)
+        flooded[number % 4].receive(piece, f"stranger {number}", validated=False, answers=False, now=0.0)
     assert budget.running == 4
     assert sum(each.failures[Problem.BUSY] for each in flooded) == 36
     pair = Pair(validated=True, budget=budget)
@@ -250,17 +250,17 @@ def test_a_stranger_without_a_cookie_ends_no_handshake_of_one_with_it() -> None:
     end = OpensslEnd(client=True)
     relay = against(end)
     for hello in end.begin():
-        relay.receive(hello, "end", validated=False, now=0.0)
+        relay.receive(hello, "end", validated=False, answers=True, now=0.0)
     for answer in relay.take_output():
         for hello in end.receive(answer.payload):
-            relay.receive(hello, "end", validated=False, now=0.0)
+            relay.receive(hello, "end", validated=False, answers=True, now=0.0)
     piece = OpensslEnd(client=True, long=True).begin()[0]
     for number in range(2 * MAX_HANDSHAKES):
-        relay.receive(piece, f"stranger {number}", validated=False, now=0.0)
+        relay.receive(piece, f"stranger {number}", validated=False, answers=False, now=0.0)
     said = [output.payload for output in relay.take_output() if output.source == "end"]
     while said:
         for each in [answer for one in said for answer in end.receive(one)]:
-            relay.receive(each, "end", validated=False, now=0.0)
+            relay.receive(each, "end", validated=False, answers=True, now=0.0)
         said = [output.payload for output in relay.take_output()]
     assert relay.take_agreed() is not None
 
@@ -286,7 +286,7 @@ def test_what_comes_with_a_client_hello_in_pieces_does_not_show_where_its_sender
     forged = bytes.fromhex("14fefd0000000000000005000101")
     sent = [first, forged, second]
     for each in sent:
-        relay.receive(each, "victim", validated=False, now=0.0)
+        relay.receive(each, "victim", validated=False, answers=False, now=0.0)
     answered = [output.payload for output in relay.take_output()]
     assert sum(map(len, answered)) <= 2 * sum(map(len, sent))
 
@@ -320,7 +320,7 @@ def finish(relay: Association, end: OpensslEnd, *, validated: bool) -> tuple[lis
     flight = end.begin()
     while True:
         for each in flight:
-            relay.receive(each, "end", validated=validated, now=0.0)
+            relay.receive(each, "end", validated=validated, answers=True, now=0.0)
         said = [output.payload for output in relay.take_output()]
         if relay.established:
             return flight, said
@@ -344,7 +344,7 @@ def test_the_last_flight_is_repeated_verbatim_for_an_end_that_lost_it() -> None:
     relay = against(end)
     flight, lost = finish(relay, end, validated=True)
     successor = successor_of(relay)
-    successor.receive(b"".join(flight), "end", validated=True, now=0.0)
+    successor.receive(b"".join(flight), "end", validated=True, answers=True, now=0.0)
     repeated = successor.take_output()
     assert [each.payload for each in repeated] == lost
     for output in repeated * 2:
@@ -357,9 +357,9 @@ def test_without_ice_the_last_flight_goes_where_the_end_was_alone_after_a_restor
     relay = against(end)
     flight, lost = finish(relay, end, validated=False)
     for process in (relay, successor_of(relay)):
-        process.receive(b"".join(flight), "stranger", validated=False, now=0.0)
+        process.receive(b"".join(flight), "stranger", validated=False, answers=False, now=0.0)
         assert process.take_output() == []
-        process.receive(b"".join(flight), "end", validated=False, now=0.0)
+        process.receive(b"".join(flight), "end", validated=False, answers=True, now=0.0)
         assert process.take_output() == [OutgoingDatagram(each, "end") for each in lost]
 
 
@@ -415,7 +415,7 @@ def test_what_is_repeated_does_not_follow_a_stranger() -> None:
     relay.on_timer(now=0.0)
     first = relay.take_output()
     for forged in (ALERT, bytes.fromhex("14fefd0000000000000005000101")):
-        relay.receive(forged, "stranger", validated=False, now=0.0)
+        relay.receive(forged, "stranger", validated=False, answers=False, now=ALONE_S)
     until = time.monotonic() + TIMEOUT_S
     while not (repeated := relay.take_output()):
         assert time.monotonic() < until
@@ -436,7 +436,7 @@ def test_a_stranger_is_sent_nothing_of_a_handshake_that_the_relay_begins() -> No
     relay = against(OpensslEnd(client=False))
     relay.on_timer(now=0.0)
     (first,) = relay.take_output()
-    relay.receive(forged_cookie(0), "stranger", validated=False, now=0.0)
+    relay.receive(forged_cookie(0), "stranger", validated=False, answers=False, now=ALONE_S)
     (again,) = relay.take_output()
     assert again.payload != first.payload, "it has the cookie"
     assert (first.source, again.source) == (None, None), "where the media of the end go"
@@ -450,9 +450,79 @@ def test_forged_cookies_make_the_relay_send_little_to_its_end() -> None:
     for number in range(500):
         forged = forged_cookie(number)
         received += len(forged)
-        relay.receive(forged, "stranger", validated=False, now=0.0)
+        relay.receive(forged, "stranger", validated=False, answers=False, now=ALONE_S)
         sent += sum(len(output.payload) for output in relay.take_output())
     assert CLIENT_BYTES < sent <= CLIENT_BYTES + AMPLIFICATION * received
+
+
+def in_clear(content_type: int, body: bytes, number: int = 0) -> bytes:
+    """A record that is not encrypted (RFC 6347 4.1), as anyone can make it."""
+    head = bytes((content_type, 0xFE, 0xFD)) + number.to_bytes(8, "big")
+    return head + len(body).to_bytes(2, "big") + body
+
+
+def message(kind: int, body: bytes, number: int = 0) -> bytes:
+    """A message of a handshake in one piece (RFC 6347 4.2.2)."""
+    size = len(body).to_bytes(3, "big")
+    return bytes((kind,)) + size + number.to_bytes(2, "big") + bytes(3) + size + body
+
+
+def replies(end: OpensslEnd, relay: Association) -> list[bytes]:
+    """What an end answers to what the relay has to say."""
+    return [each for output in relay.take_output() for each in end.receive(output.payload)]
+
+
+FORGED = {
+    "a ServerHello without a common cipher": in_clear(22, message(2, b"\xfe\xfd" + bytes(35))),
+    "half a ServerHello": in_clear(22, message(2, b"\xfe\xfd")),
+    "a message out of turn": in_clear(22, message(20, bytes(12))),
+    "a number that hides the records of the end": in_clear(22, message(20, bytes(12), 5), 2**48 - 1),
+    "a change of the cipher": in_clear(20, b"\1", 2**48 - 1),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_a_stranger_ends_no_handshake_that_the_relay_begins(forged: bytes) -> None:
+    end = OpensslEnd(client=False)
+    relay = against(end)
+    relay.on_timer(now=0.0)
+    answers = replies(end, relay)
+    assert not relay.receive(forged, "stranger", validated=False, answers=False, now=0.0)
+    for each in answers:
+        assert relay.receive(each, "end", validated=False, answers=True, now=ALONE_S)
+    assert not relay.receive(forged, "stranger", validated=False, answers=False, now=ALONE_S)
+    for each in replies(end, relay):
+        relay.receive(each, "end", validated=False, answers=True, now=ALONE_S)
+    assert relay.take_agreed() is not None
+    assert not relay.failures
+
+
+def test_an_end_that_a_nat_moves_on_the_way_back_is_heard_after_a_while() -> None:
+    end = OpensslEnd(client=False)
+    relay = against(end)
+    relay.on_timer(now=0.0)
+    answers = replies(end, relay)
+    for now, is_heard in ((0.0, False), (ALONE_S, True)):
+        for each in answers:
+            assert relay.receive(each, "moved", validated=False, answers=False, now=now) is is_heard
+    for each in replies(end, relay):
+        relay.receive(each, "moved", validated=False, answers=False, now=ALONE_S)
+    assert relay.take_agreed() is not None
+
+
+@validated
+@pytest.mark.parametrize("content_type", [23, 24, 63], ids=["media of DTLS", "a heartbeat", "no known type"])
+def test_what_no_handshake_has_in_clear_ends_none(validated: bool, content_type: int) -> None:
+    pair = Pair(validated=validated)
+    pair.begin()
+    forged = in_clear(content_type, b"hello", 1000)
+
+    def with_forged(datagrams: list[bytes]) -> list[bytes]:
+        return [part for each in datagrams for part in (forged, each, forged + each)]
+
+    pair.exchange(with_forged)
+    assert pair.agree()
+    assert not pair.server.failures
 
 
 def test_an_end_that_ice_has_validated_is_answered_where_it_is() -> None:
@@ -461,7 +531,7 @@ def test_an_end_that_ice_has_validated_is_answered_where_it_is() -> None:
     relay.on_timer(now=0.0)
     (hello,) = relay.take_output()
     for each in end.receive(hello.payload):
-        relay.receive(each, "end", validated=True, now=0.0)
+        relay.receive(each, "end", validated=True, answers=True, now=0.0)
     assert {output.source for output in relay.take_output()} == {"end"}
 
 

@@ -11,6 +11,7 @@ from nh.calls.media import Endpoint, Side
 from nh.calls.protocols import dtls_security
 from nh.calls.protocols.dtls_security import DtlsSecurity
 from nh.commands import Answer, DtlsOptions, Offer, OfferOptions, SdesOptions, ShowCall
+from nh.dtls import attempts
 from nh.dtls.problem import Problem
 from nh.errors import NhError, Unsupported, UnusableSdp
 from nh.results import CallDetail, Rewritten
@@ -422,6 +423,25 @@ def test_strangers_do_not_disturb_a_call(
     bob.send_raw(alert, call.phone.sends_to)
     call.agrees()
     call.goes_both_ways()
+
+
+def test_a_handshake_that_the_relay_begins_is_with_whom_it_sends_to(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "ALONE_S", 60.0)  # a busy host may be slow
+    call = DtlsCall(testbed, DtlsPhone(bob, mux=True), alice)
+    call.begin_by_plain(answers="passive")
+    budget = dtls_security._budget()
+    before = budget.running
+    testbed.turn_until(lambda: budget.running == before + 1, "the relay has begun")
+    mallory = make_peer("127.0.0.66")
+    no_common_cipher = bytes.fromhex("020000250000000000000025fefd") + bytes(35)
+    mallory.send_raw(b"\x16\xfe\xfd" + bytes(9) + b"\x31" + no_common_cipher, call.phone.sends_to)
+    testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "the stranger is refused")
+    call.agrees()
+    call.goes_both_ways()
+    (session,) = testbed.relay.plane._running
+    assert {leg.offender for leg in session.legs} >= {Endpoint("127.0.0.66", mallory.port)}
 
 
 def test_media_before_the_keys_are_dropped_and_counted(

@@ -45,6 +45,7 @@ class Echo:
         *,
         now: float,
         validated: bool | None = None,
+        answers: bool = False,
         local: object = None,
     ) -> CheckResult:
         self.met.add(source.port)

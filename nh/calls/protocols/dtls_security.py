@@ -164,11 +164,11 @@ class DtlsSecurity(MediaSecurity):
             return self._association.timer_at
         return 0.0 if self.parameters.active and self.receiver is None else math.inf
 
-    def receive(self, packet: bytes, source: Endpoint, *, validated: bool, now: float) -> bool:
+    def receive(self, packet: bytes, source: Endpoint, *, validated: bool, answers: bool, now: float) -> bool:
         """See DtlsProtocol."""
-        self._begun().receive(packet, source, validated=validated, now=now)
+        taken = self._begun().receive(packet, source, validated=validated, answers=answers, now=now)
         self._take()
-        return True
+        return taken
 
     def on_timer(self, *, now: float) -> None:
         """See PacketProtocol."""

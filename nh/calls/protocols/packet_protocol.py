@@ -54,13 +54,14 @@ class DtlsProtocol(PacketProtocol, Protocol):
     def take_proven(self) -> bool:
         """Whether the source of the last packet is the end for sure: it has just finished a handshake."""
 
-    def receive(self, packet: bytes, source: Endpoint, *, validated: bool, now: float) -> bool:
+    def receive(self, packet: bytes, source: Endpoint, *, validated: bool, answers: bool, now: float) -> bool:
         """Handle a packet of DTLS.
 
         Args:
             packet: its first byte is that of DTLS; nothing else is known of it.
             source: where it came from.
             validated: ICE has shown that the end receives there.
+            answers: the source is where the media of the end go.
             now: monotonic seconds.
 
         Returns:

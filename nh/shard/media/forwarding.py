@@ -80,7 +80,7 @@ class Forwarding:
         self._changed_legs = InTurns(self._apply_one)  # by packets, and by time
         self._outdated = InTurns(self._refresh_one)  # sockets that are to be connected, or to get a flow
         egress = Egress(traffic, local_ports)
-        self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop)
+        self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop, egress.refuse)
         readers = Readers(
             poll,
             traffic,

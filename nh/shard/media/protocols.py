@@ -50,6 +50,7 @@ class EndProtocols:
         save: called with a leg that a check has changed, before the end gets its answer.
         drop: called with a leg at whose socket too many packets wait, the reason, and the bytes of the one
             that is lost. Its sender repeats it.
+        refuse: called with a leg, the source of a packet that its end did not send, and its bytes.
 
     Attributes:
         checks: packets of STUN, by what became of them.
@@ -62,11 +63,13 @@ class EndProtocols:
         apply: Callable[[Sequence[Leg]], None],
         save: Callable[[Leg], None],
         drop: Callable[[Leg, Drop, int], None],
+        refuse: Callable[[Leg, Endpoint, int], None],
     ) -> None:
         self._poll = poll
         self._apply = apply
         self._save = save
         self._drop = drop
+        self._refuse = refuse
         self.checks = dict.fromkeys(CheckResult, 0)
         self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
@@ -182,15 +185,23 @@ class EndProtocols:
         self._answer_waiting()
         now = self._now()
         for _ in range(min(STEPS_A_TURN, len(self._waiting))):
-            media_socket, packet, source = self._waiting.take()
-            for leg in _by_fit(media_socket.legs, source):
-                dtls = leg.dtls
-                if dtls is None or not _may_speak_dtls(leg, source):
-                    continue
-                step = functools.partial(_handle_dtls, leg, dtls, packet, source, now=now)
-                if self._carry_out(leg, dtls, step):
-                    break
+            self._give_to_end(self._waiting.take(), now)
         self._begin_turn()
+
+    def _give_to_end(self, step: Step[MediaSocket], now: float) -> None:
+        """Give a packet of DTLS to the end that it is from, of several at a socket."""
+        media_socket, packet, source = step
+        asked: Leg | None = None
+        for leg in _by_fit(media_socket.legs, source):
+            dtls = leg.dtls
+            if dtls is None or not _may_speak_dtls(leg, source):
+                continue
+            handle = functools.partial(_handle_dtls, leg, dtls, packet, source, now=now)
+            if self._carry_out(leg, dtls, handle):
+                return
+            asked = asked or leg
+        if asked is not None:
+            self._refuse(asked, source, len(packet))
 
     def _answer_waiting(self) -> None:
         for _ in range(min(CHECKS_A_TURN, len(self._unanswered))):
@@ -263,7 +274,8 @@ def _handle_dtls(leg: Leg, dtls: DtlsProtocol, packet: bytes, source: Endpoint, 
     Returns:
         See DtlsProtocol.receive().
     """
-    taken = dtls.receive(packet, source, validated=leg.guarded, now=now)
+    answers = source == leg.destination
+    taken = dtls.receive(packet, source, validated=leg.guarded, answers=answers, now=now)
     if not leg.guarded and dtls.take_proven():
         leg.admit(source, memoryview(packet), now=now)
     return taken
