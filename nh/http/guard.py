@@ -1,4 +1,7 @@
-"""What every request has to pass: no web page of another site reaches nh through an operator's browser."""
+"""What every request has to pass.
+
+No web page of another site reaches nh through an operator's browser, and no request hides behind another one.
+"""
 
 import ipaddress
 from typing import Final
@@ -7,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nh.errors import MalformedRequest
 from nh.http.replies import refusal
 from nh.results import Failure
 
@@ -18,6 +22,10 @@ _HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 
+_TWO_LENGTHS: Final = Failure(
+    MalformedRequest.code, "it has Transfer-Encoding and Content-Length; send one of them"
+)
+
 
 class Guard:
     """Checks where a request comes from, and adds the headers that protect what a browser shows.
@@ -26,6 +34,9 @@ class Guard:
     listens on loopback alone, `Host` has to be loopback too, or another site could make its own name one of
     this host (DNS rebinding). Without `Host` it is no browser: health checks of HTTP/1.0 have none, such as
     those of HAProxy.
+
+    A request with two lengths may have another end for a proxy in front of nh: what follows could be a
+    request that the proxy has not seen (RFC 9112 6.1).
 
     Args:
         app: the application.
@@ -53,6 +64,10 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        if _has_two_lengths(scope):
+            close = {"connection": "close"}
+            await refusal(scope["path"], _TWO_LENGTHS, 400, close)(scope, receive, send_guarded)
+            return
         if why := self._refusal(scope):
             await refusal(scope["path"], Failure("forbidden", why), 403)(scope, receive, send_guarded)
             return
@@ -69,6 +84,11 @@ class Guard:
         if origin is not None and (host is None or _host_of(origin) != host.lower()):
             return "Origin is another site; only pages of nh itself may ask it"
         return ""
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers and "content-length" in headers
 
 
 def _host_of(origin: str) -> str:

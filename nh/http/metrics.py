@@ -103,12 +103,15 @@ def render(reading: StatsReading, accept: str, *, wrong_tokens: int = 0) -> tupl
 
     Args:
         reading: the statistics.
-        accept: the Accept header: OpenMetrics if it has that, else Prometheus's text format.
+        accept: the Accept header, of any text: OpenMetrics if it has that, else Prometheus's text format.
         wrong_tokens: requests with a wrong token so far.
     """
     registry = CollectorRegistry()
     registry.register(_Reading(reading, wrong_tokens))
-    encoder, content_type = choose_encoder(accept)
+    try:
+        encoder, content_type = choose_encoder(accept)
+    except TypeError:  # it compares the version in the header with a number, whatever that is
+        encoder, content_type = choose_encoder("")
     return encoder(registry), content_type
 
 

@@ -1,12 +1,16 @@
 """nh.http.guard: which requests a browser may send."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
 from nh.http.guard import Guard
+from tests.http.served import served
+from tools.harness.waiting import TIMEOUT_S
 
 
 def status_of(host: str | None, origin: str | None, *, local: bool) -> int:
@@ -58,3 +62,17 @@ def test_elsewhere_any_host_is_served(host: str) -> None:
 )
 def test_another_origin_is_refused_everywhere(origin: str) -> None:
     assert status_of("relay.example:8080", origin, local=False) == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_request_hides_behind_one_with_two_lengths(tmp_path: Path, method: str) -> None:
+    """A proxy that goes by Content-Length takes the second request for a body, and checks nothing of it."""
+    hidden = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = f"0\r\n\r\n{hidden}"
+    head = f"{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with served(tmp_path) as address, socket.create_connection(address) as sock:
+        sock.settimeout(TIMEOUT_S)
+        sock.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n{body}".encode())
+        replies = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert replies.startswith(b"HTTP/1.1 400")
+    assert replies.count(b"HTTP/1.1 ") == 1

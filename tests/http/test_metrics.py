@@ -63,6 +63,14 @@ def test_every_statistic_of_every_shard_is_a_metric(numbered: StatsReading, acce
             assert getattr(numbered.supervisor, field.name) in shown, field.name
 
 
+@pytest.mark.parametrize("version", ["x", "1.x", "1..", "²", "9" * 5000])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_client_that_asks_for_no_version_of_a_format_gets_the_text(
+    numbered: StatsReading, kind: str, version: str
+) -> None:
+    assert render(numbered, f"{kind};version={version}") == render(numbered, "")
+
+
 def test_names_types_and_units_are_those_of_prometheus(numbered: StatsReading) -> None:
     for metric in families(numbered):
         assert re.fullmatch(r"nh(_[a-z0-9]+)+", metric.name)
