@@ -142,8 +142,7 @@ class SrtpReceiver(SrtpDirection):
 
 
 def _guesses(sequence: int, window: PacketWindow) -> Iterator[int]:
-    """The index of a packet, and the next likely ones: the state is that of a process before."""
+    """The index of a packet, and the next likely one: the state of a process before is behind its end."""
     index = window.estimate(sequence)
     yield index
     yield index + _ROLL_OVER
-    yield index - _ROLL_OVER

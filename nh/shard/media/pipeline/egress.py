@@ -15,7 +15,8 @@ from nh.calls.media import Endpoint
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.calls.rtp.silence import Silencer
-from nh.shard.media.pipeline.srtp import UNSENT_DROPS, is_stun, seal_packet
+from nh.ice.stun import is_stun
+from nh.shard.media.pipeline.srtp import UNSENT_DROPS, seal_packet
 from nh.shard.media.sockets import loop_guard
 from nh.shard.media.sockets.addresses import socket_address
 from nh.shard.media.sockets.loop_guard import LocalPorts

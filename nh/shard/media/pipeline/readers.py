@@ -15,6 +15,7 @@ from nh.calls.drop import Drop
 from nh.calls.latching.latch import admit
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
+from nh.ice.stun import is_stun
 from nh.shard.media.pipeline.egress import Egress, sends_all
 from nh.shard.media.pipeline.fast_readers import (
     NoteLeg,
@@ -36,7 +37,7 @@ from nh.shard.media.pipeline.plan import (
     sole_latched_source,
 )
 from nh.shard.media.pipeline.shared_ports import has_fast_ways, shared_port_factory
-from nh.shard.media.pipeline.srtp import DROPS, is_stun
+from nh.shard.media.pipeline.srtp import DROPS
 from nh.shard.media.pipeline.stages import Stages
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.protocols import MEDIA_FROM, EndProtocols

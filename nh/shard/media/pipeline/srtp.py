@@ -33,11 +33,6 @@ UNSENT_DROPS: Final = {
 """The same of a packet for an end, which SRTP refuses to protect."""
 
 
-def is_stun(packet: memoryview) -> bool:
-    """Whether a packet may be STUN (RFC 7983 7)."""
-    return len(packet) > 0 and packet[0] < 4
-
-
 def open_packet(security: MediaSecurity, packet: memoryview) -> memoryview:
     """What an end sent, without protection; it is valid until the next packet is opened.
 

@@ -12,9 +12,10 @@ from nh.calls.classify import MediaKind, classify
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.rtcp_reports import note_reports
+from nh.ice.stun import is_stun
 from nh.shard.media.pipeline.egress import Egress
 from nh.shard.media.pipeline.fast_readers import NoteLeg
-from nh.shard.media.pipeline.srtp import DROPS, is_stun, open_packet, with_key_of
+from nh.shard.media.pipeline.srtp import DROPS, open_packet, with_key_of
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.totals import TrafficTotals
 from nh.srtp.refusal import Refusal, SrtpRefused
