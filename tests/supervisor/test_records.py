@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -117,6 +118,35 @@ def test_a_full_disk_loses_records_with_one_log_line(caplog: pytest.LogCaptureFi
         "records: /dev/full: No space left on device; the records of calls that end now are lost until that"
         " changes (records_lost counts them)"
     ]
+
+
+def test_a_pipe_without_a_reader_loses_records_until_there_is_one(
+    to_file: Running, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(path)
+    to_file.records.add(b"lost", record(b"lost"))
+    to_file.counted(0, 1)
+    assert "no program reads this pipe; start it" in caplog.text
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        to_file.records.add(b"read", record(b"read"))
+        to_file.counted(1, 1)
+        assert json.loads(reader.read())["call_id"] == "read"
+
+
+def test_a_pipe_that_is_not_read_in_time_loses_one_record_and_the_next_has_a_line_of_its_own(
+    to_file: Running, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "TIME_LIMIT_S", 0.01)
+    os.mkfifo(path)
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        room = fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        to_file.records.add(b"lost", record(b"l" * 2 * room))
+        to_file.counted(0, 1)
+        assert len(reader.read(2 * room)) == room
+        to_file.records.add(b"read", record(b"read"))
+        to_file.counted(1, 1)
+        _, line, rest = reader.read(2 * room).split(b"\n")
+        assert (json.loads(line)["call_id"], rest) == ("read", b"")
 
 
 def test_a_target_that_can_take_no_record_is_named_at_the_start_with_what_to_do(

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -50,7 +51,10 @@ class Target(Protocol):
 
 
 class FileTarget:
-    """Appends to a file. A record that does not fit on the disk leaves no part of a line behind.
+    """Appends to a file, or to a pipe that has a reader.
+
+    A record that does not fit on the disk leaves no part of a line behind. In a pipe the next record begins a
+    line of its own.
 
     Args:
         path: the file; it is made if it does not exist, its directory is not.
@@ -59,26 +63,45 @@ class FileTarget:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
+        self._begin = b""  # of the next line
 
     def write(self, line: bytes) -> None:
         """See Target."""
         if self._fd < 0:
             self._fd = _open_file(self._path)
         size = os.fstat(self._fd).st_size
-        data = memoryview(line + b"\n")
+        data = whole = memoryview(b"%b%b\n" % (self._begin, line))
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[_write_some(self._fd, data) :]
         except OSError:
-            with contextlib.suppress(OSError):  # no file: a pipe or a device
+            try:
                 os.ftruncate(self._fd, size)
+            except OSError:  # no file: a pipe or a device
+                self._begin = self._begin if data is whole else b"\n"
             raise
+        self._begin = b""
 
     def reopen(self) -> None:
         """See Target."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _write_some(fd: int, data: memoryview) -> int:
+    """Write as much as there is room for; returns how many bytes.
+
+    Raises:
+        OSError: it cannot be written, or the reader of a pipe makes no room in TIME_LIMIT_S.
+    """
+    with contextlib.suppress(BlockingIOError):
+        return os.write(fd, data)
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    if not poll.poll(TIME_LIMIT_S * 1000):
+        raise TimeoutError(errno.ETIMEDOUT, "the program that reads it is too slow")
+    return os.write(fd, data)
 
 
 def _open_file(path: Path) -> int:
@@ -88,9 +111,15 @@ def _open_file(path: Path) -> int:
         OSError: it cannot be opened; or its directory is open to every user, such as /tmp, and what is there
             is a link, symbolic or hard, or a file of another user, who could read the records.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    # O_NONBLOCK: neither a pipe without a reader nor one that is full may hold up the thread
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     shared = _is_shared(path.parent)
-    fd = os.open(path, flags | (os.O_NOFOLLOW if shared else 0), FILE_MODE)
+    try:
+        fd = os.open(path, flags | (os.O_NOFOLLOW if shared else 0), FILE_MODE)
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "no program reads this pipe; start it") from exc
+        raise
     if shared and not _is_trusted(os.fstat(fd)):
         os.close(fd)
         raise PermissionError(errno.EPERM, OF_ANOTHER)
