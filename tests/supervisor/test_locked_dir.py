@@ -86,6 +86,25 @@ def test_another_users_directory_is_refused_where_everybody_makes_names(tmp_path
         pass
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("linked", [False, True], ids=["directory", "link"])
+def test_a_directory_below_another_users_name_is_refused_where_everybody_makes_names(
+    tmp_path: Path, linked: bool
+) -> None:
+    theirs = tmp_path / "theirs"
+    if linked:
+        (tmp_path / "ours" / "nh").mkdir(parents=True)
+        theirs.symlink_to(tmp_path / "ours")
+    else:
+        (theirs / "nh").mkdir(parents=True)
+    os.lchown(theirs, 12345, -1)
+    with runtime_dir(theirs / "nh"):
+        pass
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="theirs belongs to user 12345"), runtime_dir(theirs / "nh"):
+        pass
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
 def test_another_users_link_is_refused_where_everybody_makes_names(tmp_path: Path) -> None:
     ours, link = tmp_path / "ours", tmp_path / "nh"
