@@ -9,6 +9,7 @@ import pytest
 from nh.calls.media import Block
 from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions
 from nh.errors import NhError, Unsupported
+from nh.ice.stun import StunClass, encode
 from nh.results import Rewritten
 from nh.sdp.crypto import read_crypto
 from nh.srtp.state import MAX_STREAMS
@@ -682,3 +683,20 @@ def test_an_offer_of_srtp_needs_cryptography(
     monkeypatch.setitem(sys.modules, "nh.srtp.sender", None)
     with pytest.raises(Unsupported, match="install"):
         testbed.offer(alice, transport_protocol="RTP/SAVP")
+
+
+def test_ends_that_check_the_path_with_each_other_do_so_beside_srtp_and_nothing_else_is_unprotected(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    check = encode(StunClass.REQUEST, bytes(12), [])
+    for sender, to, receiver in ((bob, call.secure_sends_to, alice), (alice, call.plain_sends_to, bob)):
+        sender.send_raw(check, to)
+        assert testbed.receive(receiver)[0] == check
+        sender.send_raw(b"\0\1" + bytes(18), to)
+    stats = testbed.stats
+    testbed.turn_until(lambda: stats().drop_srtp_authentication == 1, "what the phone sent is dropped")
+    testbed.turn_until(lambda: stats().drop_srtp_unsent_not_media == 1, "so is what it would be sent")
+    assert alice.pending() == bob.pending() == []
