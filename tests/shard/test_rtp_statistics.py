@@ -13,11 +13,14 @@ from nh.calls.media import Media, Side
 from nh.calls.rtcp_reports import MAX_READ
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.settings import RelaySettings
+from nh.commands import Query, ShowCall
+from nh.fastpath.counter_range import CounterRange
+from nh.fastpath.layout import FlowCounters
 from nh.results import StreamDetail
 from tests.calls.rtp import DTMF, OPUS, PCMA, PCMU, rtp_packet
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
-from tests.shard.ng_testbed import NgTestbed, line
+from tests.shard.ng_testbed import CALL, NgTestbed, line
 from tests.shard.testbed import V4, Conversation, RelayTestbed, Where, audio
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
@@ -305,6 +308,26 @@ def test_rtcp_on_the_port_of_rtp_tells_round_trips_and_then_goes_through_the_ker
     for sender, to, receiver, report in ((alice, to_alice, bob, A), (bob, to_bob, alice, B)):
         ng.passes(sender, to, receiver, RTP, receiver_report(report))
     assert in_kernel(ng) == before + 2 * bool(before)
+
+
+def test_a_view_reads_once_what_the_kernel_has_counted_of_an_end(
+    ng: NgTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read it, and to take it over, is most of the work of a query."""
+    read: list[int] = []
+    plain = CounterRange.read
+
+    def counted(counters: CounterRange, index: int) -> FlowCounters:
+        read.append(index)
+        return plain(counters, index)
+
+    muxed_call(ng, make_peer(), make_peer())
+    monkeypatch.setattr(CounterRange, "read", counted)
+    flows = 2 * bool(in_kernel(ng))
+    for command in (Query(CALL, b""), ShowCall(CALL)):
+        read.clear()
+        ng.relay.execute(command)
+        assert len(set(read)) == len(read) == flows
 
 
 def test_rtcp_on_the_port_of_rtp_that_tells_nothing_is_read_eight_times(

@@ -24,7 +24,7 @@ from nh.results import (
     StreamTotals,
     TagReading,
 )
-from nh.shard.views.stream_details import describe_course, describe_streams
+from nh.shard.views.stream_details import MeterReader
 
 
 def query_call(
@@ -39,20 +39,13 @@ def query_call(
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
         detailed: also say what the SDPs have agreed on, which costs a third more and is no statistic.
     """
+    reader = MeterReader(wall_offset_s=wall_offset_s)
     asked = dict.fromkeys([party.tag for party in offers.parties])
     if from_tag:
         linked = {from_tag}.union(*[each.tags for each in offers.dialogs if from_tag in each.tags])
         asked = {tag: None for tag in asked if tag in linked}
     tags = tuple(
-        [
-            _tag(
-                offers.participants.with_tag(tag),
-                offers.dialogs,
-                wall_offset_s=wall_offset_s,
-                detailed=detailed,
-            )
-            for tag in asked
-        ]
+        [_tag(offers.participants.with_tag(tag), offers.dialogs, reader, detailed=detailed) for tag in asked]
     )
     counted = [
         stream
@@ -81,7 +74,7 @@ def _total(streams: Sequence[StreamReading]) -> StreamTotals:
 
 
 def _tag(
-    parties: Sequence[Party], dialogs: Sequence[Dialog], *, wall_offset_s: float, detailed: bool
+    parties: Sequence[Party], dialogs: Sequence[Dialog], reader: MeterReader, *, detailed: bool
 ) -> TagReading:
     """One end: its parties on all branches."""
     ours = [(party, dialog) for party in parties for dialog in dialogs if dialog.has(party)]
@@ -95,17 +88,18 @@ def _tag(
     reading = TagReading(
         tag=parties[0].tag,
         label=label,
-        created=int(parties[0].created + wall_offset_s),
+        created=int(parties[0].created + reader.wall_offset_s),
         in_dialogue_with=_other_tag(*ours[0]) if ours else b"",
-        media=tuple(
-            [_medium(parties, ours, index, wall_offset_s=wall_offset_s) for index in sorted(indexes)]
-        ),
+        media=tuple([_medium(parties, ours, index, reader) for index in sorted(indexes)]),
     )
-    return _with_agreements(reading, parties, ours) if detailed else reading
+    return _with_agreements(reading, parties, ours, reader) if detailed else reading
 
 
 def _with_agreements(
-    reading: TagReading, parties: Sequence[Party], ours: Sequence[tuple[Party, Dialog]]
+    reading: TagReading,
+    parties: Sequence[Party],
+    ours: Sequence[tuple[Party, Dialog]],
+    reader: MeterReader,
 ) -> TagReading:
     """A reading of an end, with what the SDPs have agreed on.
 
@@ -113,6 +107,7 @@ def _with_agreements(
         reading: without that.
         parties: of the end.
         ours: these, with each of their dialogs.
+        reader: of the streams.
     """
     replace = msgspec.structs.replace
     media = []
@@ -124,7 +119,7 @@ def _with_agreements(
             for each, leg in zip(medium.streams, legs, strict=False)
         ]
         streams += medium.streams[len(streams) :]  # of ended sessions
-        codec = next(filter(None, map(_codec, legs)), "")
+        codec = next(filter(None, [_codec(leg, reader) for leg in legs]), "")
         media.append(replace(medium, streams=tuple(streams), flags=_flags(parties, index), codec=codec))
     return replace(
         reading,
@@ -147,14 +142,12 @@ def _other_tag(party: Party, dialog: Dialog) -> bytes:
 
 
 def _medium(
-    parties: Sequence[Party], dialogs: Sequence[tuple[Party, Dialog]], index: int, *, wall_offset_s: float
+    parties: Sequence[Party], dialogs: Sequence[tuple[Party, Dialog]], index: int, reader: MeterReader
 ) -> MediumReading:
     """A medium with the streams that this end sends, and one with the totals of its ended sessions."""
     media = _announced(parties, index)
     kind = media.kind if media is not None else ""
-    streams = [
-        _stream(leg, component, kind, wall_offset_s=wall_offset_s) for component, leg in _legs(dialogs, index)
-    ]
+    streams = [_stream(leg, component, kind, reader) for component, leg in _legs(dialogs, index)]
     for party in parties:
         if party.ended_totals:
             streams += [
@@ -217,7 +210,7 @@ def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
     )
 
 
-def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> StreamReading:
+def _stream(leg: Leg, component: int, kind: str, reader: MeterReader) -> StreamReading:
     port, announced, source = leg.socket.port, leg.announced, leg.source
     if leg.untouched and leg.other.untouched:  # as of a call whose media have not begun
         return StreamReading(
@@ -230,10 +223,10 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
             0,
             0,
         )
-    heard = _heard(leg, kind, wall_offset_s=wall_offset_s)
+    heard = _heard(leg, kind, reader)
     course: tuple[StreamQuality, ...] = ()
     if heard is not None and heard.average is not None:
-        course = describe_course(leg.other, heard.ssrc, wall_offset_s=wall_offset_s)
+        course = reader.describe_course(leg.other, heard.ssrc)
     drops, offender = leg.drops, leg.offender  # rare, so slow to read
     return StreamReading(
         local_port=port,
@@ -243,11 +236,11 @@ def _stream(leg: Leg, component: int, kind: str, *, wall_offset_s: float) -> Str
         packets=leg.packets,
         bytes=leg.bytes,
         errors=sum(drops or ()),
-        last_packet=0 if leg.last_seen is None else int(leg.last_seen + wall_offset_s),
+        last_packet=0 if leg.last_seen is None else int(leg.last_seen + reader.wall_offset_s),
         refused=drops[Drop.SOURCE_MISMATCH] if drops else 0,
         refused_from=str(offender) if offender else None,
-        rtp=describe_streams(leg, kind, wall_offset_s=wall_offset_s),
-        ssrc=_latest_ssrc(leg),
+        rtp=reader.describe(leg, kind),
+        ssrc=_latest_ssrc(leg, reader),
         heard=heard,
         heard_course=course,
     )
@@ -273,28 +266,28 @@ def _reception(leg: Leg) -> tuple[str, ...]:
     return tuple([name for name, applies in found.items() if applies])
 
 
-def _codec(leg: Leg) -> str:
+def _codec(leg: Leg, reader: MeterReader) -> str:
     """The codec that the end of a leg sends now, as in a=rtpmap; "" if that is not known.
 
     Events and comfort noise are none. Opus has two channels always (RFC 7587 7), the others of phones one.
     """
-    latest, known = leg.latest_stream, leg.payload_types
+    latest, known = reader.latest(leg), leg.payload_types
     if latest is None or known is None or latest.payload_type not in known.clocks:
         return ""
     encoding, clock_hz = known.encodings[latest.payload_type], known.clocks[latest.payload_type]
     return f"{encoding}/{clock_hz}/2" if encoding.lower() == "opus" else f"{encoding}/{clock_hz}"
 
 
-def _heard(leg: Leg, kind: str, *, wall_offset_s: float) -> StreamDetail | None:
+def _heard(leg: Leg, kind: str, reader: MeterReader) -> StreamDetail | None:
     """The RTP stream that the end of a leg is sent now."""
-    streams = describe_streams(leg.other, kind, wall_offset_s=wall_offset_s)
+    streams = reader.describe(leg.other, kind)
     if not streams:
         return None
-    latest = _latest_ssrc(leg.other)
+    latest = _latest_ssrc(leg.other, reader)
     return next((stream for stream in streams if stream.ssrc == latest), None)
 
 
-def _latest_ssrc(leg: Leg) -> int | None:
+def _latest_ssrc(leg: Leg, reader: MeterReader) -> int | None:
     """The SSRC of the RTP that the end of a leg sends now; RTCP has that of its RTP, as in rtpengine."""
-    latest = (leg.rtp or leg).latest_stream
+    latest = reader.latest(leg.rtp or leg)
     return None if latest is None else latest.ssrc

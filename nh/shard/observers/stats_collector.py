@@ -20,7 +20,7 @@ from nh.errors import Draining, NhError
 from nh.ice.agent import REFUSED, CheckResult
 from nh.shard.limit_log import limit_of
 from nh.shard.media.plane import SocketPlane
-from nh.shard.views.stream_details import describe_streams
+from nh.shard.views.stream_details import figures_of
 from nh.stats import ShardStats
 from nh.stats.fields import Counters, add_counters
 from nh.stats.histograms import new_histograms
@@ -123,14 +123,15 @@ class StatsCollector(CallObserver):
 
     def _count_streams(self, leg: Leg, kind: str) -> None:
         stats = self.stats
-        for stream in describe_streams(leg, kind, wall_offset_s=0.0):
-            if stream.packets < MIN_PACKETS:  # too few to say anything
+        for stream in leg.streams:
+            if leg.payload_types is None or stream.packets < MIN_PACKETS:  # too few to say anything
                 continue
-            stats.stream_loss.observe(stream.loss_ratio)
-            if stream.jitter_ms is not None:
-                stats.stream_jitter_s.observe(stream.jitter_ms / 1000)
-            if stream.mos is not None:
-                stats.stream_mos.observe(stream.mos)
+            figures = figures_of(stream, leg.payload_types, kind)
+            stats.stream_loss.observe(figures.loss_ratio)
+            if stream.arrival is not None:
+                stats.stream_jitter_s.observe(stream.jitter_s)
+            if figures.mos is not None:
+                stats.stream_mos.observe(figures.mos)
 
     def group_unused(self, _call_id: bytes, _group: SocketGroup) -> None:
         """See CallObserver."""

@@ -25,7 +25,7 @@ from nh.results import (
     SessionDetail,
     SessionRecord,
 )
-from nh.shard.views.stream_details import describe_streams
+from nh.shard.views.stream_details import MeterReader
 
 
 def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -> CallDetail:
@@ -37,15 +37,14 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
         now: monotonic seconds.
     """
+    reader = MeterReader(wall_offset_s=wall_offset_s)
     return CallDetail(
         call_id=call.call_id,
         shard=shard,
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
         groups=tuple(_group(cseq, group, now=now) for cseq, group in call.groups),
-        sessions=tuple(
-            _session(cseq, session, wall_offset_s=wall_offset_s, now=now) for cseq, session in call.sessions
-        ),
+        sessions=tuple([_session(cseq, session, reader, now=now) for cseq, session in call.sessions]),
         client=call.journal.client,
         events=tuple(call.journal.events),
         events_left_out=call.journal.events_left_out,
@@ -64,7 +63,8 @@ def describe_ended(
         wall_offset_s, now: see describe_call().
     """
     cseq = next((each.cseq for each in call.transactions or () if session.group_to in each.groups_to), 0)
-    fields = _session_fields(cseq, session, LegRecord, wall_offset_s=wall_offset_s, now=now)
+    reader = MeterReader(wall_offset_s=wall_offset_s)
+    fields = _session_fields(cseq, session, LegRecord, reader, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason)
 
 
@@ -81,8 +81,8 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
     )
 
 
-def _session(cseq: int, session: Session, *, wall_offset_s: float, now: float) -> SessionDetail:
-    fields = _session_fields(cseq, session, LegDetail, wall_offset_s=wall_offset_s, now=now)
+def _session(cseq: int, session: Session, reader: MeterReader, *, now: float) -> SessionDetail:
+    fields = _session_fields(cseq, session, LegDetail, reader, now=now)
     return SessionDetail(**fields)
 
 
@@ -90,8 +90,8 @@ def _session_fields(
     cseq: int,
     session: Session,
     leg_type: type[LegDetail],
+    reader: MeterReader,
     *,
-    wall_offset_s: float,
     now: float,
 ) -> dict[str, Any]:
     legs, media = session.legs, (session.group_from.media, session.group_to.media)
@@ -112,12 +112,10 @@ def _session_fields(
         "to": media_text(media[Side.TO]) if known_to else "",
         "bytes_from": sum([leg.bytes for leg in legs[Side.FROM :: 2]]),
         "bytes_to": sum([leg.bytes for leg in legs[Side.TO :: 2]]),
-        "created": session.created + wall_offset_s,
+        "created": session.created + reader.wall_offset_s,
         "param": session.param,
         "state": state,
-        "pairs": tuple(
-            [_pair(pair, media, leg_type, wall_offset_s=wall_offset_s, now=now) for pair in session.pairs]
-        ),
+        "pairs": tuple([_pair(pair, media, leg_type, reader, now=now) for pair in session.pairs]),
     }
 
 
@@ -125,8 +123,8 @@ def _pair(
     pair: Pair,
     media: tuple[tuple[Media, ...], tuple[Media, ...]],
     leg_type: type[LegDetail],
+    reader: MeterReader,
     *,
-    wall_offset_s: float,
     now: float,
 ) -> PairDetail:
     from_, to = media[Side.FROM][pair.medium], media[Side.TO][pair.medium]
@@ -134,24 +132,25 @@ def _pair(
         medium=pair.medium,
         component=pair.component,
         kind=from_.kind,
-        from_=_leg(pair.from_, from_, leg_type, wall_offset_s=wall_offset_s, now=now),
-        to=_leg(pair.to, to, leg_type, wall_offset_s=wall_offset_s, now=now),
+        from_=_leg(pair.from_, from_, leg_type, reader, now=now),
+        to=_leg(pair.to, to, leg_type, reader, now=now),
     )
 
 
-def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], *, wall_offset_s: float, now: float) -> LegDetail:
+def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], reader: MeterReader, *, now: float) -> LegDetail:
     """One leg.
 
     Args:
         said: what its end announces.
         leg_type: of what is returned.
+        reader: of its streams.
     """
     muxed = leg.is_muxed
     further: dict[str, Any] = {}  # what only some legs have
     if leg.rare is not None:
         further |= _rarities(leg, now=now)
     if leg.meter is not None:
-        latest = leg.latest_stream
+        latest = reader.latest(leg)
         further["payload_type"] = None if latest is None else latest.payload_type
         further["deaf_reports"] = leg.meter.deaf_reports
     if leg.security is not None:
@@ -169,7 +168,7 @@ def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], *, wall_offset_s: flo
         leg.bytes,
         {} if leg.rare is None or leg.drops is None else _dropped(leg.drops),
         None if leg.last_seen is None else round(now - leg.last_seen, 3),
-        describe_streams(leg, said.kind, wall_offset_s=wall_offset_s),
+        reader.describe(leg, said.kind),
         leg.offload is not None,
         leg.not_offloaded,
         leg.offloaded,

@@ -1,13 +1,15 @@
-"""Details of RTP streams: what a leg received, as the plain values of `show`, `query` and records.
+"""Details of RTP streams: what legs received, as the plain values of `show`, `query` and records.
 
-Pure functions; they change no call.
+What is here changes no call.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from nh.calls.leg import Leg
+from nh.calls.reception import Reception
 from nh.calls.rtp.mos import MIN_PACKETS, estimate_mos
 from nh.calls.rtp.payload_types import PayloadTypes
 from nh.calls.rtp.quality import Sample, end_to_end, unpack
@@ -15,42 +17,75 @@ from nh.calls.rtp.stream import RtpStream
 from nh.results import StreamDetail, StreamQuality
 
 
-def describe_streams(leg: Leg, kind: str, *, wall_offset_s: float) -> tuple[StreamDetail, ...]:
-    """The RTP streams that a leg received.
+class MeterReader:
+    """Reads the RTP streams of the legs of a call for one view of it.
+
+    It reads each leg once: to take over what the flow of a leg counts in the kernel is half of the work.
 
     Args:
-        leg: the leg.
-        kind: media type of its medium; only audio has a MOS.
         wall_offset_s: monotonic seconds plus this are wall-clock seconds.
     """
-    if leg.payload_types is None:
-        return ()
-    streams = leg.streams
-    if not streams:
-        return ()
-    opposite = leg.other.latest_stream
-    beyond_s = opposite.round_trip_s if opposite is not None else None
-    return tuple(
-        _describe(stream, leg.payload_types, kind, beyond_s, wall_offset_s=wall_offset_s)
-        for stream in streams
-    )
 
+    __slots__ = ("_described", "_read", "wall_offset_s")
 
-def describe_course(leg: Leg, ssrc: int, *, wall_offset_s: float) -> tuple[StreamQuality, ...]:
-    """How the quality of one of a leg's RTP streams changed: intervals at equal distances, () for none.
+    def __init__(self, *, wall_offset_s: float) -> None:
+        self.wall_offset_s = wall_offset_s
+        self._read: dict[Reception, tuple[Sequence[RtpStream], RtpStream | None]] = {}
+        self._described: dict[tuple[Leg, str], tuple[StreamDetail, ...]] = {}
 
-    Args:
-        leg: the leg.
-        ssrc: of the stream.
-        wall_offset_s: monotonic seconds plus this are wall-clock seconds.
-    """
-    qualities = [unpack(stream.quality) for stream in leg.streams if stream.ssrc == ssrc]
-    return tuple(
-        _quality(sample, int(sample.at + wall_offset_s))
-        for quality in qualities
-        if quality is not None
-        for sample in quality.course
-    )
+    def latest(self, leg: Reception) -> RtpStream | None:
+        """The RTP stream whose packets arrived at a leg last; None before the first."""
+        return self._streams(leg)[1]
+
+    def describe(self, leg: Leg, kind: str) -> tuple[StreamDetail, ...]:
+        """The RTP streams that a leg received.
+
+        Args:
+            leg: the leg.
+            kind: media type of its medium; only audio has a MOS.
+        """
+        known = self._described.get((leg, kind))
+        if known is not None:
+            return known
+        streams, payload_types = self._streams(leg)[0], leg.payload_types
+        details: tuple[StreamDetail, ...] = ()
+        if streams and payload_types is not None:
+            opposite = self.latest(leg.other)
+            beyond_s = opposite.round_trip_s if opposite is not None else None
+            details = tuple(
+                [
+                    _describe(each, payload_types, kind, beyond_s, wall_offset_s=self.wall_offset_s)
+                    for each in streams
+                ]
+            )
+        self._described[leg, kind] = details
+        return details
+
+    def describe_course(self, leg: Leg, ssrc: int) -> tuple[StreamQuality, ...]:
+        """How the quality of one of a leg's RTP streams changed: intervals at equal distances, () for none.
+
+        Args:
+            leg: the leg.
+            ssrc: of the stream.
+        """
+        streams, _ = self._streams(leg)
+        qualities = [unpack(stream.quality) for stream in streams if stream.ssrc == ssrc]
+        return tuple(
+            [
+                _quality(sample, int(sample.at + self.wall_offset_s))
+                for quality in qualities
+                if quality is not None
+                for sample in quality.course
+            ]
+        )
+
+    def _streams(self, leg: Reception) -> tuple[Sequence[RtpStream], RtpStream | None]:
+        """The streams of a leg, and the latest one."""
+        found = self._read.get(leg)
+        if found is None:
+            streams = leg.streams  # brings the meter up to date
+            found = self._read[leg] = streams, leg.meter.latest if streams and leg.meter is not None else None
+        return found
 
 
 class Figures(NamedTuple):
