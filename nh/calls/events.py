@@ -6,14 +6,13 @@ The domain and the media plane report to one `CallObservers`; statistics, checkp
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from nh.calls.journal import CallJournal
-    from nh.calls.leg import Leg
-    from nh.calls.session import Session
-    from nh.calls.sockets.group import SocketGroup
-    from nh.calls.sockets.relay_socket import RelaySocket
+from nh.calls.journal import CallJournal
+from nh.calls.leg import Leg
+from nh.calls.session import Session
+from nh.calls.sockets.group import SocketGroup
+from nh.calls.sockets.relay_socket import RelaySocket
 
 
 class EndReason(enum.StrEnum):
@@ -38,31 +37,31 @@ class CallObserver:
     an event are the domain's own: read them at once, they change later.
     """
 
-    def call_begun(self, call_id: bytes, journal: "CallJournal", /) -> None:
+    def call_begun(self, call_id: bytes, journal: CallJournal, /) -> None:
         """The relay knows a new call. Its first sockets were opened before."""
 
-    def session_activated(self, call_id: bytes, session: "Session", /) -> None:
+    def session_activated(self, call_id: bytes, session: Session, /) -> None:
         """A session relays from now on. A session that is restored was activated in another process."""
 
-    def source_changed(self, call_id: bytes, leg: "Leg", /) -> None:
+    def source_changed(self, call_id: bytes, leg: Leg, /) -> None:
         """The source of `leg` latched, moved or was reopened (`leg.source`, `leg.state`)."""
 
-    def path_changed(self, call_id: bytes, leg: "Leg", /) -> None:
+    def path_changed(self, call_id: bytes, leg: Leg, /) -> None:
         """The packets of `leg` go another way from now on: inside the kernel, or not (`leg.offload`)."""
 
-    def leg_outdated(self, call_id: bytes, leg: "Leg", /) -> None:
+    def leg_outdated(self, call_id: bytes, leg: Leg, /) -> None:
         """Packets have changed more of `leg` than is kept without a snapshot; reported every few seconds."""
 
-    def session_ended(self, call_id: bytes, session: "Session", reason: EndReason, /) -> None:
+    def session_ended(self, call_id: bytes, session: Session, reason: EndReason, /) -> None:
         """A session relays no more; its counters are final."""
 
-    def group_unused(self, call_id: bytes, group: "SocketGroup", /) -> None:
+    def group_unused(self, call_id: bytes, group: SocketGroup, /) -> None:
         """The sockets of `group` expire without ever having had a session."""
 
     def sockets_expired(self, call_id: bytes, /) -> None:
         """Sockets of the call were closed because their time was over; the call goes on without them."""
 
-    def call_ended(self, call_id: bytes, journal: "CallJournal", /) -> None:
+    def call_ended(self, call_id: bytes, journal: CallJournal, /) -> None:
         """The call has no sockets left; the relay has forgotten it."""
 
     def call_changing(self, call_id: bytes, /) -> None:
@@ -71,10 +70,10 @@ class CallObserver:
     def call_changed(self, call_id: bytes, /) -> None:
         """A command that may change the call was carried out or refused; its client has no reply yet."""
 
-    def sockets_opened(self, call_id: bytes, sockets: "Sequence[RelaySocket]", /) -> None:
+    def sockets_opened(self, call_id: bytes, sockets: Sequence[RelaySocket], /) -> None:
         """Sockets were opened for the call, or taken over from the process that had it before."""
 
-    def sockets_closing(self, sockets: "Sequence[RelaySocket]", /) -> None:
+    def sockets_closing(self, sockets: Sequence[RelaySocket], /) -> None:
         """Sockets are about to be closed, those of a call that could not be restored too."""
 
     def housekeeping(self, now: float, /) -> None:
@@ -98,19 +97,19 @@ class CallObservers:
         failed: called in the `except` block of an observer that raised, with the name of the event.
     """
 
-    call_begun: "Callable[[bytes, CallJournal], None]"
-    session_activated: "Callable[[bytes, Session], None]"
-    source_changed: "Callable[[bytes, Leg], None]"
-    path_changed: "Callable[[bytes, Leg], None]"
-    leg_outdated: "Callable[[bytes, Leg], None]"
-    session_ended: "Callable[[bytes, Session, EndReason], None]"
-    group_unused: "Callable[[bytes, SocketGroup], None]"
+    call_begun: Callable[[bytes, CallJournal], None]
+    session_activated: Callable[[bytes, Session], None]
+    source_changed: Callable[[bytes, Leg], None]
+    path_changed: Callable[[bytes, Leg], None]
+    leg_outdated: Callable[[bytes, Leg], None]
+    session_ended: Callable[[bytes, Session, EndReason], None]
+    group_unused: Callable[[bytes, SocketGroup], None]
     sockets_expired: Callable[[bytes], None]
-    call_ended: "Callable[[bytes, CallJournal], None]"
+    call_ended: Callable[[bytes, CallJournal], None]
     call_changing: Callable[[bytes], None]
     call_changed: Callable[[bytes], None]
-    sockets_opened: "Callable[[bytes, Sequence[RelaySocket]], None]"
-    sockets_closing: "Callable[[Sequence[RelaySocket]], None]"
+    sockets_opened: Callable[[bytes, Sequence[RelaySocket]], None]
+    sockets_closing: Callable[[Sequence[RelaySocket]], None]
     housekeeping: Callable[[float], None]
 
     def __init__(self, failed: Callable[[str], None] = lambda _event: None) -> None:

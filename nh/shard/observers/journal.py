@@ -12,7 +12,7 @@ from nh.calls.call_event import MAX_DETAIL, MAX_TAG_BYTES, NO_CLIENT, CallEnd, C
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
-from nh.calls.media_state import is_answered
+from nh.calls.media_arrival import is_answered
 from nh.calls.offer_answer.matching import tag_of_offerer
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup

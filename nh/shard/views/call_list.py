@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.leg import Leg
-from nh.calls.media_state import MediaState, is_answered, main_medium, media_state
+from nh.calls.media_arrival import is_answered, main_medium, media_state
+from nh.calls.media_state import MediaState
 from nh.calls.session import Session
 from nh.calls.table import CallTable
 from nh.commands import CallOrder, ListCalls

@@ -1,9 +1,10 @@
-"""nh.calls.media_state: what arrives of the media of a call."""
+"""nh.calls.media_arrival: what arrives of the media of a call."""
 
 import pytest
 
 from nh.calls.media import Media
-from nh.calls.media_state import SILENT_S, MediaState, main_medium, media_state
+from nh.calls.media_arrival import main_medium, media_state
+from nh.calls.media_state import SILENT_S, MediaState
 from nh.calls.session import Session
 from tests.calls.fakes import (
     ALICE_AUDIO,
