@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from nh.calls.rtp.payload_types import PayloadFormat, shared
+from nh.calls.rtp.payload_types import PayloadFormat
+from nh.calls.shared_values import shared
 from nh.errors import MalformedRequest
 from nh.ip_address import (
     UNSPECIFIED,
@@ -22,7 +23,7 @@ from nh.ip_address import (
 )
 
 MAX_RANGE = 64
-"""Most consecutive ports that one medium may ask for (`port/N` of RFC 4566 5.14, times two for RTP)."""
+"""Most consecutive ports that one medium may ask for (`port/N` of RFC 8866 5.14, times two for RTP)."""
 
 MAX_MEDIA = 64
 """Most media in one allocate; each has at least one socket."""

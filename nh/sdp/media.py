@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from nh.calls.media import Endpoint, Media, check_range
-from nh.calls.rtp.payload_types import shared
+from nh.calls.shared_values import shared
 from nh.errors import MalformedRequest
 from nh.ip_address import UNSPECIFIED, canonical_address, is_address
 from nh.sdp.description import Medium

@@ -65,6 +65,7 @@ class Party(Blockable):
         now: monotonic seconds.
 
     Attributes:
+        created: monotonic seconds of its construction.
         signalled: monotonic seconds of its last SDP, 0 before the first.
         waiting_since: monotonic seconds of its last offer while that is unanswered, otherwise None.
         delete_at: monotonic seconds at which a delete removes it; infinite without one.
@@ -85,7 +86,7 @@ class Party(Blockable):
         agreed: what it has agreed on about the transports of its media.
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
             (nh.shard.ng.two_forms).
-        mux: RTCP multiplexing of each medium of its last offer.
+        muxes: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
         relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
@@ -114,7 +115,7 @@ class Party(Blockable):
         "ice",
         "interface",
         "label",
-        "mux",
+        "muxes",
         "offered",
         "peer_interface",
         "pending",
@@ -152,7 +153,7 @@ class Party(Blockable):
         self.offered: tuple[OfferedMedium, ...] = ()
         self.agreed = NOTHING_AGREED
         self.forms: tuple[tuple[str, ...], ...] = ()
-        self.mux: tuple[Mux, ...] = ()
+        self.muxes: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
@@ -191,7 +192,7 @@ class Party(Blockable):
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.family = other.family
-        self.offered, self.mux, self.pending = other.offered, other.mux, NOTHING_PENDING
+        self.offered, self.muxes, self.pending = other.offered, other.muxes, NOTHING_PENDING
         self.forms = other.forms
         self.bundles, self.relay_offer = other.bundles, other.relay_offer
         self.security, self.ice = other.security, other.ice

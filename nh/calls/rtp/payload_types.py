@@ -6,11 +6,9 @@ Equal values of thousands of calls are one object in memory.
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
-
-ValueT = TypeVar("ValueT")
 
 MAX_CLOCK_HZ: Final = 10_000_000
 """Highest RTP clock rate; those in use are 8,000 to 192,000 Hz."""
@@ -130,12 +128,6 @@ def _parse(value: str) -> PayloadFormat | None:
     if payload_type > 127 or not 1 <= clock_hz <= MAX_CLOCK_HZ:
         return None
     return PayloadFormat(payload_type, match["encoding"], clock_hz)
-
-
-@functools.lru_cache(maxsize=256)
-def shared(values: tuple[ValueT, ...]) -> tuple[ValueT, ...]:
-    """An equal tuple, the same object for equal arguments."""
-    return values
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from nh.calls.offer_answer.agreement import agreed_transports
 from nh.calls.offer_answer.offered import Mux, OfferedMedium, RelayOffer
 from nh.calls.offer_answer.party import NO_REFERENCES, NOTHING_PENDING, Party, ReceivedTotals, Reference
 from nh.calls.origin import Origin, SentOrigin
-from nh.calls.rtp.payload_types import shared
+from nh.calls.shared_values import shared
 from nh.calls.snapshots.bundle import Bundles, check_bundles, rebuild_bundles, take_bundles
 from nh.calls.snapshots.media import GroupSnapshot, MediaSnapshot
 from nh.calls.snapshots.values import (
@@ -45,7 +45,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         groups: indexes of groups.
         superseded: (medium, index of a group).
-        mux, offered: nh.calls.offer_answer.offered.Mux and OfferedMedium for each medium.
+        offered_muxes, offered: nh.calls.offer_answer.offered.Mux and OfferedMedium for each medium.
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
@@ -67,7 +67,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     groups: list[Index | None]
     superseded: list[tuple[Index, Index]]
     pending: dict[Index, MediaSnapshot]
-    mux: tuple[Mux, ...]
+    offered_muxes: tuple[Mux, ...]
     ended_totals: list[tuple[Index, Index, Count, Count, Count]]
     offered: tuple[OfferedMedium, ...]
     dtmf_blocked: bool = False
@@ -108,7 +108,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             [None if group is None else groups[id(group)] for group in party.groups],
             [(medium, groups[id(group)]) for medium, group in party.superseded] if party.superseded else [],
             _take_pending(party.pending) if party.pending else {},
-            party.mux,
+            party.muxes,
             [(*key, *totals) for key, totals in party.ended_totals.items()] if party.ended_totals else [],
             party.offered,
             dtmf_blocked,
@@ -171,7 +171,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
         pending = {medium: media.rebuild() for medium, media in self.pending.items()}
         party.pending = pending or NOTHING_PENDING
-        party.mux = shared(self.mux)
+        party.muxes = shared(self.offered_muxes)
         party.offered = shared(self.offered)
         party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice)
         party.references = frozenset(self.references) or NO_REFERENCES

@@ -20,7 +20,7 @@ from nh.calls.offer_answer.offered import (
     of_media,
 )
 from nh.calls.offer_answer.party import Party
-from nh.calls.rtp.payload_types import shared
+from nh.calls.shared_values import shared
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
 from nh.shard.ng.agreed_transports import agreed_muxes, sole_muxes, wanted_transports
@@ -141,7 +141,7 @@ class NegotiatedOffer(NamedTuple):
 
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
-        sender.mux, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
+        sender.muxes, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
         sender.bundles, sender.forms = self.bundles.accepted, tuple(self.sender_forms)
         offer = RelayOffer(
             bundled=self.bundles.bundled,
