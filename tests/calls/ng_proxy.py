@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Block, Media
+from nh.calls.offer_answer.matching import find_answered
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import Resources
@@ -92,7 +93,7 @@ class NgProxy:
         """The SDP of a response of `tag` to `to`, who offered; where `to` is to send to."""
         offers = self.table.get_call(call_id).get_offers(now=self.now)
         dialog = offers.answer(
-            offers.get_answered(to, tag, branch),
+            find_answered(offers.participants, to, tag, branch),
             to_tag=tag,
             branch=branch,
             requests=_requests(media, address, latch, dscp),

@@ -17,6 +17,7 @@ from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
 from nh.calls.offer_answer.agreement import Agreement
+from nh.calls.offer_answer.matching import find_answered
 from nh.calls.offer_answer.offered import MediumRequest, Mux
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.rtp.payload_types import PayloadFormat
@@ -249,7 +250,7 @@ class TwinsMachine(RuleBasedStateMachine):
             if offers is None:
                 return None
             dialog = offers.answer(
-                offers.get_answered(*tags, branch),
+                find_answered(offers.participants, *tags, branch),
                 to_tag=tags[1],
                 branch=branch,
                 requests=[MediumRequest(each, RELAY) for each in media],

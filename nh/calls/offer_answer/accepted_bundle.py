@@ -10,24 +10,16 @@ from collections.abc import Sequence
 from nh.calls.bundle import Bundle
 from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
 from nh.calls.sockets.group import SocketGroup
 
 
 def share_transports(
-    participants: Participants,
-    announcer: Announcer,
-    dialog: Dialog,
-    offerer: Party,
-    bundles: Sequence[Bundle],
-    *,
-    now: float,
+    announcer: Announcer, dialog: Dialog, offerer: Party, bundles: Sequence[Bundle], *, now: float
 ) -> Party:
     """Let the media of each bundle of an answer share the sockets that its end sends to.
 
     Args:
-        participants: those of the call.
         announcer: of the call.
         dialog: the established dialog that the answer is in.
         offerer: whose offer it answers; these sockets are its groups.
@@ -39,7 +31,7 @@ def share_transports(
     """
     if not _shared_groups(offerer, bundles):
         return offerer
-    own = participants.split_for(dialog, offerer, now=now)
+    own = announcer.participants.split_for(dialog, offerer, now=now)
     if own is dialog.caller and not own.single:
         return offerer  # the call has no room for a party more, and others may answer the same offer
     if own is not offerer:

@@ -27,13 +27,16 @@ class Announcer:
     Args:
         resources: sockets, limits and media plane.
         participants: those of the call.
+
+    Attributes:
+        resources, participants: see above.
     """
 
-    __slots__ = ("_participants", "_resources")
+    __slots__ = ("participants", "resources")
 
     def __init__(self, resources: CallResources, participants: Participants) -> None:
-        self._resources = resources
-        self._participants = participants
+        self.resources = resources
+        self.participants = participants
 
     def announce(
         self,
@@ -74,8 +77,8 @@ class Announcer:
                 group.security, group.ice = request.security, request.ice
             group.announce()
         party.pending = pending or NOTHING_PENDING
-        for dialog in self._participants.dialogs_of(party):
-            dialog.refresh(self._resources, party, now=now)
+        for dialog in self.participants.dialogs_of(party):
+            dialog.refresh(self.resources, party, now=now)
 
     def apply_security(self, party: Party, bundles: Sequence[Bundle]) -> None:
         """Use the keys and the ICE of the party's last offer: it has been answered.
@@ -95,10 +98,10 @@ class Announcer:
             for group in others:
                 if tagged is not None and group is not None:
                     group.move_to(tagged)
-        for dialog in self._participants.dialogs_of(party) if changed else ():
+        for dialog in self.participants.dialogs_of(party) if changed else ():
             for session in dialog.all_sessions:
                 if session.secure():
-                    self._resources.refresh_session(session)
+                    self.resources.refresh_session(session)
 
     def end_changed(self, party: Party, answered: Sequence[MediumRequest], *, now: float) -> None:
         """End the sessions of media that become a fax, or audio again, at the same sockets.
@@ -114,8 +117,8 @@ class Announcer:
             group = party.find_group(index)
             accepted = index < len(answered) and answered[index].media is not None
             if accepted and group is not None and group.medium.rtp is not media.rtp:
-                for dialog in self._participants.dialogs_of(party):
-                    dialog.end_changed(self._resources, index, now=now)
+                for dialog in self.participants.dialogs_of(party):
+                    dialog.end_changed(self.resources, index, now=now)
 
     def apply_pending(self, party: Party, *, now: float) -> None:
         """Let what is pending of the party's offer take effect: it has been answered."""
@@ -124,8 +127,8 @@ class Announcer:
             group = party.find_group(index)
             if group is not None:
                 group.renew([media])
-        for dialog in self._participants.dialogs_of(party) if pending else ():
-            dialog.refresh(self._resources, party, now=now)
+        for dialog in self.participants.dialogs_of(party) if pending else ():
+            dialog.refresh(self.resources, party, now=now)
 
     def set_groups(
         self,
@@ -153,23 +156,23 @@ class Announcer:
             if group is not None and party.find_group(index) is not group:
                 self._leave(party, index, announced=group.announced, completes=completes, now=now)
                 party.superseded += ((index, group),)
-        self._participants.close_superseded(party)
+        self.participants.close_superseded(party)
 
     def _leave(
         self, party: Party, index: int, *, announced: bool, completes: Dialog | None, now: float
     ) -> None:
         """End, at once or in time, the sessions on the group that a party had for medium `index`."""
-        for dialog in self._participants.dialogs_of(party):
-            if not announced or dialog not in self._participants.dialogs:
-                dialog.discard(self._resources, index, now=now)
+        for dialog in self.participants.dialogs_of(party):
+            if not announced or dialog not in self.participants.dialogs:
+                dialog.discard(self.resources, index, now=now)
             elif dialog is completes:
-                dialog.replace(self._resources, index, now=now)
+                dialog.replace(self.resources, index, now=now)
             else:
-                dialog.supersede(self._resources, index, now=now)
+                dialog.supersede(self.resources, index, now=now)
 
     def _is_agreed(self, party: Party, group: SocketGroup) -> bool:
         """Whether an established dialog relays at a group of a party, as it was agreed on."""
-        return any(each.has(party) and each.relays_at(group) for each in self._participants.dialogs)
+        return any(each.has(party) and each.relays_at(group) for each in self.participants.dialogs)
 
 
 def _is_pending(agreed: Media, offered: Media) -> bool:

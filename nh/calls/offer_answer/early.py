@@ -13,7 +13,6 @@ from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
-from nh.calls.resources import CallResources
 from nh.calls.sockets.group import SocketGroup
 
 
@@ -35,30 +34,27 @@ def early_dialog_of(participants: Participants, offerer: Party, *, now: float) -
 
 
 def relay_early(
-    participants: Participants,
     announcer: Announcer,
     early: Dialog,
-    *,
     groups: Sequence[SocketGroup | None],
     expected: Sequence[MediumRequest],
-    resources: CallResources,
+    *,
     now: float,
 ) -> None:
     """Relay between an offerer and the sockets that are ready for its answerer.
 
     Args:
-        participants: those of the call.
         announcer: of the call.
         early: see early_dialog_of().
         groups: the sockets, one group for each medium; None where a medium is not relayed.
         expected: what the answer is expected to ask for.
-        resources: of the call.
         now: monotonic seconds.
     """
     for group, request in zip(groups, expected, strict=True):
         if group is not None:
             group.security, group.ice = request.security, request.ice
+    participants = announcer.participants
     if early not in participants.early:
         participants.early += (early,)
     announcer.set_groups(early.callee, groups, now=now)
-    early.refresh(resources, early.callee, now=now)
+    early.refresh(announcer.resources, early.callee, now=now)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from nh.calls.media import Media, Side
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
-from nh.calls.offer_answer.untagged import find_repeated
+from nh.calls.offer_answer.untagged import Answered, find_repeated, find_untagged
 from nh.errors import UnknownCall
 
 
@@ -54,11 +54,10 @@ def find_ends(
     return offerer, dialog.party_with(to_tag) if dialog is not None else None
 
 
-def find_answered(participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
-    """The party whose offer an answer belongs to.
+def find_answered(participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes) -> Answered:
+    """The offer that an answer belongs to. Nothing changes.
 
-    Without a known branch that is the one that offered last of those that wait for an answer, of these
-    the ones without a branch first.
+    An offer without a to-tag that the answer shows to be of a dialog is one once it is applied.
 
     Args:
         participants: those of the call.
@@ -69,24 +68,11 @@ def find_answered(participants: Participants, from_tag: bytes, to_tag: bytes, br
     Raises:
         UnknownCall: no party has the offerer's tag.
     """
-    own = participants.with_tag(from_tag)
-    if not own:
-        raise UnknownCall("no party of the call has this tag")
-    if len(own) == 1:
-        return own[0]
-    named = [party for party in own if branch and party.branch == branch]
-    dialog = participants.find_dialog(from_tag, to_tag, branch)
-    on_branch = dialog is not None and (dialog.branch == branch or any(map(dialog.has, named)))
-    if dialog is not None and (on_branch or not named):
-        return dialog.party_with(from_tag)
-    chosen = named or own
-    chosen = [party for party in chosen if not party.single] or chosen
-    waiting = [party for party in chosen if party.waiting_since is not None]
-    # who names no branch here has named none in the offer, which may have other answers already;
-    # another end does not answer an offer within a dialog
-    unnamed = [party for party in waiting if party.side is Side.FROM and not party.branch]
-    first = unnamed or [party for party in waiting if not participants.is_answered(party)]
-    return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)
+    found = None if branch else find_untagged(participants, from_tag, to_tag)
+    if found is not None:
+        return found
+    offerer = _find_answered_party(participants, from_tag, to_tag, branch)
+    return Answered(offerer, participants.find_joint(offerer, to_tag))
 
 
 def tag_of_offerer(participants: Participants, from_tag: bytes, to_tag: bytes) -> bytes:
@@ -137,3 +123,29 @@ def _find_known(participants: Participants, from_tag: bytes, to_tag: bytes, bran
     # a proxy may leave the to-tag of a callee's offer out: a callee has offered to its caller only
     callees = [party for party in own if party.side is Side.TO]
     return callees[-1] if callees and not to_tag else None
+
+
+def _find_answered_party(participants: Participants, from_tag: bytes, to_tag: bytes, branch: bytes) -> Party:
+    """The party whose offer an answer belongs to; see find_answered().
+
+    Without a known branch that is the one that offered last of those that wait for an answer, of these
+    the ones without a branch first.
+    """
+    own = participants.with_tag(from_tag)
+    if not own:
+        raise UnknownCall("no party of the call has this tag")
+    if len(own) == 1:
+        return own[0]
+    named = [party for party in own if branch and party.branch == branch]
+    dialog = participants.find_dialog(from_tag, to_tag, branch)
+    on_branch = dialog is not None and (dialog.branch == branch or any(map(dialog.has, named)))
+    if dialog is not None and (on_branch or not named):
+        return dialog.party_with(from_tag)
+    chosen = named or own
+    chosen = [party for party in chosen if not party.single] or chosen
+    waiting = [party for party in chosen if party.waiting_since is not None]
+    # who names no branch here has named none in the offer, which may have other answers already;
+    # another end does not answer an offer within a dialog
+    unnamed = [party for party in waiting if party.side is Side.FROM and not party.branch]
+    first = unnamed or [party for party in waiting if not participants.is_answered(party)]
+    return max(reversed(first or waiting or chosen), key=lambda each: each.waiting_since or each.created)

@@ -16,12 +16,12 @@ from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.deletion import cancel_delete, delete_due, schedule
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.early import early_dialog_of, relay_early
-from nh.calls.offer_answer.matching import find_answered, find_offerer
+from nh.calls.offer_answer.matching import find_offerer
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.opening import Opening
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
-from nh.calls.offer_answer.untagged import Answered, find_untagged, take_over
+from nh.calls.offer_answer.untagged import Answered, take_over
 from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
@@ -135,18 +135,11 @@ class Offers:
         if dialog is not None:
             party, groups = self._split(dialog, party, groups, now=now)
         self._signalled(party, now=now)
-        self._announcer.announce(party, groups, requests, policy, now=now)
+        announcer = self._announcer
+        announcer.announce(party, groups, requests, policy, now=now)
         party.waiting_since = now
         if early is not None:
-            relay_early(
-                self.participants,
-                self._announcer,
-                early,
-                groups=ready,
-                expected=expected,
-                resources=self._resources,
-                now=now,
-            )
+            relay_early(announcer, early, ready, expected, now=now)
         if dialog is not None:
             dialog.branch = branch or dialog.branch
         return party
@@ -166,7 +159,7 @@ class Offers:
         """Apply the answer of `to_tag` to the offer of a party, and relay media between the two.
 
         Args:
-            answered: the offer, see get_answered().
+            answered: the offer, see matching.find_answered().
             to_tag: the tag of the answerer.
             branch: the Via branch that the offer arrived on, b"" if unknown.
             requests: one for each medium of the answer.
@@ -197,18 +190,16 @@ class Offers:
             if prepare is not None:
                 prepare(groups, offerer)
         # nothing fails from here on
+        announcer = self._announcer
         if answered.untagged is not None:
-            offerer = take_over(
-                self.participants, self._announcer, self._resources, dialog, answered, now=now
-            )
+            offerer = take_over(announcer, dialog, answered, now=now)
         answerer, groups = self._split(dialog, answerer, groups, now=now)
         self.participants.establish(dialog, to_tag, offerer=offerer, now=now)
         dialog.branch = branch or dialog.branch
         for party in (offerer, answerer):
             self._signalled(party, now=now)
-        announcer = self._announcer
         of_offerer, of_answerer = agreement.bundles
-        offerer = share_transports(self.participants, announcer, dialog, offerer, of_answerer, now=now)
+        offerer = share_transports(announcer, dialog, offerer, of_answerer, now=now)
         announcer.apply_security(offerer, of_offerer)
         announcer.end_changed(offerer, requests, now=now)
         announcer.announce(answerer, groups, requests, policy, completes=dialog, now=now)
@@ -216,25 +207,6 @@ class Offers:
         self._commit(dialog, now=now)
         dialog.agree(self._resources, agreement, offerer=offerer)
         return dialog
-
-    def get_answered(self, from_tag: bytes, to_tag: bytes, branch: bytes) -> Answered:
-        """The offer that an answer belongs to, see matching.find_answered(). Nothing changes.
-
-        An offer without a to-tag that the answer shows to be of a dialog is one once it is applied.
-
-        Args:
-            from_tag: the tag of the offerer.
-            to_tag: the tag of the answerer.
-            branch: the Via branch, b"" if unknown.
-
-        Raises:
-            UnknownCall: no party has the offerer's tag.
-        """
-        found = None if branch else find_untagged(self.participants, from_tag, to_tag)
-        if found is not None:
-            return found
-        offerer = find_answered(self.participants, from_tag, to_tag, branch)
-        return Answered(offerer, self.participants.find_joint(offerer, to_tag))
 
     def block(self, tag: bytes, what: Block = Block.MEDIA, *, blocked: bool) -> None:
         """Stop or resume forwarding what one party sends (b"": what all parties send).

@@ -19,7 +19,6 @@ from nh.calls.offer_answer.announcing import Announcer
 from nh.calls.offer_answer.dialog import Dialog
 from nh.calls.offer_answer.participants import MAX_PARTIES, Participants
 from nh.calls.offer_answer.party import Party
-from nh.calls.resources import CallResources
 
 
 class Answered(NamedTuple):
@@ -86,21 +85,11 @@ def _with_offer(party: Party, untagged: Party) -> Party:
     return after
 
 
-def take_over(
-    participants: Participants,
-    announcer: Announcer,
-    resources: CallResources,
-    dialog: Dialog,
-    answered: Answered,
-    *,
-    now: float,
-) -> Party:
+def take_over(announcer: Announcer, dialog: Dialog, answered: Answered, *, now: float) -> Party:
     """Let an offer be one in a dialog, as if it had had the to-tag; its own ports stay those of the offer.
 
     Args:
-        participants: those of the call.
         announcer: of the call.
-        resources: of the call.
         dialog: the dialog.
         answered: what find_untagged() has found.
         now: monotonic seconds.
@@ -110,6 +99,7 @@ def take_over(
     """
     untagged = answered.untagged
     assert untagged is not None  # else it is no such offer
+    participants = announcer.participants
     own = participants.split_for(dialog, dialog.caller, now=now)
     early = participants.find_early(untagged)
     if early is not None:
@@ -120,7 +110,7 @@ def take_over(
     own.take_offer(answered.offerer)
     own.sent_origin = answered.offerer.sent_origin
     participants.close_party(untagged, now=now)
-    dialog.refresh(resources, own, now=now)
+    dialog.refresh(announcer.resources, own, now=now)
     return own
 
 

@@ -15,7 +15,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.media import Block
 from nh.calls.offer_answer.agreement import NO_CARRIERS
 from nh.calls.offer_answer.dialog import Dialog
-from nh.calls.offer_answer.matching import tag_of_offerer
+from nh.calls.offer_answer.matching import find_answered, tag_of_offerer
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.participants import Participants
 from nh.calls.offer_answer.party import Party
@@ -190,7 +190,7 @@ class Signalling:
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         from_tag = tag_of_offerer(offers.participants, command.from_tag, command.to_tag)
-        answered = offers.get_answered(from_tag, command.to_tag, command.via_branch)
+        answered = find_answered(offers.participants, from_tag, command.to_tag, command.via_branch)
         offerer, joint = answered.offerer, answered.dialog
         description = with_one_form(description, offerer.relay_offer.forms)
         wanted = [wanted_transport(command.options)] * len(description.media)

@@ -14,7 +14,7 @@ from nh.calls.interfaces import Interface
 from nh.calls.latching.claims import HANDSHAKES
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side, interned
-from nh.calls.offer_answer.matching import find_ends
+from nh.calls.offer_answer.matching import find_answered, find_ends
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.offer_answer.party import Party, Reference
@@ -116,7 +116,7 @@ class Sessions:
         now = time.monotonic()
         offers = self._table.get_call(command.call_id).get_offers(now=now)
         participants = offers.participants
-        answered = offers.get_answered(command.from_tag, command.to_tag, b"")
+        answered = find_answered(participants, command.from_tag, command.to_tag, b"")
         offerer, dialog, _ = answered
         named = self._bridge.local(command.options)
         near = named or offerer.interface or self._interfaces.default(command.options.family)
