@@ -3,7 +3,7 @@
 from typing import Final
 
 from nh.printable import counted
-from nh.stats import ShardState
+from nh.stats.layout import ShardState
 from nh.stats.reading import StatsReading
 from nh.stats.standby import standby_line
 
