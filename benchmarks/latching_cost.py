@@ -45,7 +45,16 @@ MakePath = Callable[[], KernelPath | None]
 
 
 class Cell:
-    """A relay in this process with CALLS calls between the same two phones."""
+    """A relay in this process with CALLS calls between the same two phones.
+
+    Args:
+        ports: its media ports.
+        kernel: its path in the kernel; None: it has none.
+
+    Attributes:
+        alice: the phone whose sources latch.
+        moved: another address of that phone.
+    """
 
     def __init__(self, ports: range, kernel: KernelPath | None) -> None:
         self._loop = SelectorLoop()

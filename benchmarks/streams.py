@@ -135,9 +135,11 @@ class Phones:
 
 
 class Arrivals:
-    """Reads the phones, step by step; `reading` is the iterator whose steps do it.
+    """Reads the phones, step by step.
 
-    Arguments: see Phones.play.
+    Attributes:
+        reading: the iterator whose steps do it; see Phones.play().
+        latencies_ns: of the packets that came.
     """
 
     def __init__(

@@ -71,6 +71,12 @@ class Contestant:
     Args:
         name: as in the plan.
         peer: started.
+
+    Attributes:
+        name, peer: see above.
+        streams: two for each of its calls.
+        played_s: monotonic seconds at which its calls were last sent media; infinite: never.
+        idle_memory_bytes: resident, without a call.
     """
 
     def __init__(self, name: str, peer: Peer) -> None:
@@ -104,6 +110,9 @@ class Suite:
     Args:
         plan: what is to be measured.
         tell: called with lines of progress.
+
+    Attributes:
+        results: what has been measured so far.
     """
 
     def __init__(self, plan: Plan, tell: Callable[[str], None]) -> None:
@@ -184,7 +193,7 @@ class Suite:
         contestant.peer.stop()
 
     def _grow(self, level: Level) -> None:
-        """Bring everybody to the level's calls, in turns."""
+        """Bring each relay to the level's calls, in turns."""
         while behind := [each for each in self._contestants if each.calls < level.calls]:
             for each in behind:
                 self._keep_alive()

@@ -171,7 +171,7 @@ def canonical_address(text: str, *, where: str) -> str:
 
 
 def canonical_host(text: str, *, where: str) -> str:
-    """`text` as a canonical IP address or, unchanged, a host name (RFC 4566 5.7 allows both in `c=`).
+    """`text` as a canonical IP address or, unchanged, a host name (RFC 8866 5.7 allows both in `c=`).
 
     Args:
         text: the address or host name.
@@ -184,7 +184,7 @@ def canonical_host(text: str, *, where: str) -> str:
     if canonical is not None:
         return canonical
     if is_link_local(text):
-        raise MalformedRequest(f"{where}: {text[:64]!r} has a zone, which no SDP may have (RFC 4566 9)")
+        raise MalformedRequest(f"{where}: {text[:64]!r} has a zone, which no SDP may have (RFC 8866 9)")
     if not _HOSTNAME.match(text) or text.rstrip(".").rsplit(".", 1)[-1].isdigit():
         raise MalformedRequest(f"{where}: {text[:64]!r} is neither an IP address nor a host name")
     return text

@@ -45,6 +45,8 @@ class Server:
             the server's own, which run() runs.
 
     Attributes:
+        helper: the relay.
+        stats: counters of the RPC.
         commands: the handlers by the name of their command on the wire. A handler under a known name
             overrides that command. A handler under a new name adds a command: proxies send [name,
             arguments...] in Net::SIP's protocol, or {"id", "command": name, fields...} in the native one,

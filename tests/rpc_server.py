@@ -34,7 +34,7 @@ class HangUp(Exception):
 class RpcServer:
     """Serves one connection after the other; `connections` counts them.
 
-    Arguments:
+    Args:
         listener: a listening stream socket; stop() closes it.
         answer: see Answer; called in the server's thread.
     """
@@ -82,7 +82,7 @@ class RpcServer:
 def serving(address: str, answer: Answer) -> Iterator[tuple[str, RpcServer]]:
     """A running server and its address.
 
-    Arguments:
+    Args:
         address: the path of a Unix socket to be, or 127.0.0.1 for any free TCP port there.
         answer: see Answer.
     """

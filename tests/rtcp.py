@@ -6,7 +6,7 @@ import struct
 def sender_report(ssrc: int, ntp: int, *blocks: bytes) -> bytes:
     """A sender report.
 
-    Arguments:
+    Args:
         ssrc: of its sender.
         ntp: middle 32 bits of its NTP time.
         blocks: report blocks.
@@ -33,7 +33,7 @@ def report_block(
 ) -> bytes:
     """A report block about a stream.
 
-    Arguments:
+    Args:
         about: SSRC of the stream.
         lsr: middle 32 bits of the NTP time of the latest sender report.
         dlsr_s: seconds since it came.

@@ -100,7 +100,7 @@ def test_a_call_is_relayed_both_ways_and_counted(looped: tuple[Loop, Wait], rela
 class Housekeeping(CallObserver):
     """Notes each turn.
 
-    Arguments:
+    Args:
         turns: where to note it.
     """
 

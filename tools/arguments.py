@@ -38,7 +38,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
     Args:
         low: the least one.
-        high: the highest one, finite: what is longer than anyone waits is a slip.
+        high: the highest one, finite: what is longer than people wait is a slip.
 
     Returns:
         A function that raises argparse.ArgumentTypeError for another text.

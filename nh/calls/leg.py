@@ -55,6 +55,7 @@ class Leg(IceReception, Blockable):
             one; None: only this leg's does.
         bundled_on: the leg of the tagged medium, where this end sends this medium, too, and is sent it from;
             None: this leg has its own port.
+        ice: the ICE of the end with the relay; None: it has none.
         security: of what the end sends here and is sent; None: none that ends at the relay. A leg that has
             any, or whose egress has, stays in user space.
         transforms, taps: stages between admission and egress, in order; a leg that has any stays in user

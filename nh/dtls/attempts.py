@@ -29,6 +29,10 @@ class Budget:
 
     Args:
         most: the limit: each has 90 KiB.
+
+    Attributes:
+        most: the limit.
+        running: how many there are; its user counts it.
     """
 
     def __init__(self, most: int = 512) -> None:

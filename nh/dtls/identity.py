@@ -58,6 +58,10 @@ class Identity:
     Args:
         certificate: with its key.
 
+    Attributes:
+        certificate: with its key.
+        context: of the connections of OpenSSL that present it.
+
     Raises:
         ValueError: the certificate is damaged.
     """

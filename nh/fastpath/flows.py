@@ -112,7 +112,7 @@ class FlowTable:
     def release(self) -> None:
         """Have the flows back. Each is doubtful until replace(): the other process may have removed it.
 
-        It may have made markers, too, which no one else would remove.
+        It may have made markers, too, which nothing else would remove.
         """
         self.held = False
         self._doubtful = set(self._flows)

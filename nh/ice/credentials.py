@@ -18,6 +18,7 @@ class IceCredentials:
     Attributes:
         ufrag: 4 to 256 characters of base64.
         password: 22 to 256 of them.
+        ufrag_bytes, key: both as bytes, as STUN has them.
 
     Raises:
         ValueError: they are none.

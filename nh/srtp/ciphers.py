@@ -114,6 +114,9 @@ class GcmCipher:
     Args:
         keys: the session keys.
         buffer: where packets are written, of BUFFER_BYTES.
+
+    Attributes:
+        tag_bytes: length of the authentication tag.
     """
 
     __slots__ = ("_open", "_salt", "_seal", "_view", "tag_bytes")

@@ -44,6 +44,7 @@ class SrtpDirection:
 
     Attributes:
         master: the key.
+        rtp, rtcp: the windows of its streams by SSRC.
         checkpoint_due: a successor has to know the state soon; its owner clears it.
     """
 

@@ -137,6 +137,11 @@ class Record:
     Args:
         fields: a table.
         histograms: the histograms of the same dataclass.
+
+    Attributes:
+        fields: the table.
+        histograms: packs and unpacks its histograms.
+        size_bytes: length of what pack() makes.
     """
 
     def __init__(self, fields: Sequence[FieldInfo], histograms: tuple[HistogramInfo, ...] = ()) -> None:

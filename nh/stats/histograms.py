@@ -84,6 +84,10 @@ class HistogramRecord:
 
     Args:
         table: see histogram_table().
+
+    Attributes:
+        table: the same.
+        size_bytes: length of what pack() makes.
     """
 
     def __init__(self, table: tuple[HistogramInfo, ...]) -> None:

@@ -39,6 +39,13 @@ class Segment:
         memory: the mapped file; it belongs to this object.
         name: its name.
         header: what its head says.
+
+    Attributes:
+        name: its name.
+        shards: how many blocks of shards it has, 1 to MAX_SHARDS.
+        groups: for how many groups of calls it has room, 0 to MAX_GROUPS.
+        version: the nh that made it.
+        tables: how values lie in its blocks.
     """
 
     def __init__(self, memory: mmap.mmap, name: str, header: Header) -> None:

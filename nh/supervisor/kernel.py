@@ -150,7 +150,8 @@ def start_kernel_service(
 
     Where orphans have calls, a shortage of descriptors or memory is waited for: the kernel has their media.
 
-    Args: see KernelService.
+    Args:
+        loop, settings, shards, stats, orphans: see KernelService.
 
     Returns:
         The service and ""; or None, and the reason for people.

@@ -54,6 +54,9 @@ class Runtime:
         standby: whether the store is opened later, by open_store().
 
     Attributes:
+        settings: those of this run.
+        loop: the supervisor's event loop.
+        notifier: tells the service manager how nh stands (sd_notify(3)).
         cpus: the CPUs that may be used.
         shards: how many shards there are.
         descriptors: how many each process may have.

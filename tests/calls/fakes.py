@@ -128,7 +128,7 @@ class Expired(NamedTuple):
 class EventRecorder(CallObserver):
     """The events of a table that tests ask for.
 
-    Arguments:
+    Args:
         table: the table.
     """
 

@@ -34,7 +34,7 @@ class Relay(Protocol):
     def new_phone(self, *, nat: bool = False, moved: Phone | None = None) -> Phone:
         """A phone at another place than all others; behind a NAT, its SDP may be that of another one.
 
-        Arguments:
+        Args:
             moved: where it was before, which another SDP announced.
         """
 

@@ -41,7 +41,7 @@ _streams = itertools.count(1)
 def speaks(leg: Leg, source: Endpoint, *, now: float, for_s: float = 0.0) -> bool:
     """Whether the last packet of a new stream is admitted.
 
-    Arguments:
+    Args:
         now: when it comes.
         for_s: how long the stream has been going on by then; 0: two packets at the same moment.
     """

@@ -31,7 +31,7 @@ def fingerprints_of(name: str, *algorithms: str) -> tuple[Fingerprint, ...]:
 class Pair:
     """A client and a server.
 
-    Arguments:
+    Args:
         of_client, of_server: the fingerprints that the other end knows.
         validated: ICE has validated both.
     """

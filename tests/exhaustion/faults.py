@@ -9,7 +9,7 @@ YEAR_S = 365 * DAY_S
 class Faults:
     """The faults that are there now.
 
-    Arguments:
+    Args:
         directory: where relays look for them.
     """
 

@@ -17,7 +17,7 @@ CONTENT_TYPE = {"Content-Type": "application/x-rtpengine-ng"}
 class PostNgClient(NgClient):
     """Sends each request as a POST.
 
-    Arguments:
+    Args:
         address: (host, port) where the relay serves HTTP.
         encoding: of the requests.
     """

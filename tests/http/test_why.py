@@ -29,7 +29,7 @@ A, B = 0xA1A1, 0xB2B2
 class Talk:
     """A call of two phones over ng.
 
-    Arguments:
+    Args:
         client: who asks.
     """
 

@@ -12,7 +12,7 @@ Where = tuple[str, int]
 class IcePhone:
     """One medium of a phone. It checks each of the relay's candidates when a test says so.
 
-    Arguments:
+    Args:
         peer: its sockets.
         ufrag: tells its credentials from those of other phones.
         extra: further attributes of its medium.
@@ -72,7 +72,7 @@ class IcePhone:
     ) -> bytes:
         """Send a check; returns its transaction id.
 
-        Arguments:
+        Args:
             to: where the SDP has RTP.
             password: instead of the relay's.
             peer: instead of its own sockets.

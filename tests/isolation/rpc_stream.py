@@ -17,7 +17,7 @@ REPLY_S = 20.0
 class RpcStream:
     """A connection to an RPC socket.
 
-    Arguments:
+    Args:
         address: path of a Unix socket, or HOST:PORT.
     """
 
@@ -107,7 +107,7 @@ def ask_json(address: str, request: bytes) -> Mapping[str, Any]:
         return reply
 
 
-# --- a good call, to show that everybody else is served ---------------------------------------------
+# --- a good call, to show that other clients are served ---------------------------------------------
 
 
 def nat_basic(call_id: bytes, cseq: object = 1) -> list[object]:

@@ -1,4 +1,4 @@
-"""Bad input to a running relay: the protocol's own refusal for its sender, and nothing for anybody else."""
+"""Bad input to a running relay: its sender gets the protocol's own refusal, other clients notice nothing."""
 
 import contextlib
 import json

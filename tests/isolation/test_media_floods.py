@@ -62,7 +62,7 @@ def peers() -> Iterator[list[MediaPeer]]:
 class Target(NamedTuple):
     """A call with a port for a flood.
 
-    Arguments:
+    Args:
         to: the port.
         packets: what the flood is of.
         connects: whether the phone that nh waits for there gets through; asked again until it does.

@@ -167,7 +167,7 @@ def test_no_stranger_gains_anything(enter: Enter, running: Nh, hosts: Hosts) -> 
 def test_a_phone_behind_a_nat_gets_its_place_from_a_stranger_who_was_first(
     enter: Enter, running: Nh, hosts: Hosts
 ) -> None:
-    """What stays possible where no one says where a phone is: see docs/explanation/security.md."""
+    """What stays possible where nothing says where a phone is: see docs/explanation/security.md."""
     [scenario] = over(hosts, [BEFORE.behind_nat()])
     with enter(), call_for(running.netsip, scenario, latched_s=LATCHED_S, limit_s=PATIENCE_S) as talk:
         outcome = scenario.run(talk)

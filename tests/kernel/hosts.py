@@ -76,7 +76,7 @@ def audio(peer: MediaPeer) -> Media:
 class HostCall:
     """A call of Net::SIP's between a phone on Alice's host and one on Bob's.
 
-    Arguments:
+    Args:
         relay: the relay of the call.
         call_id: its call-id.
         family: 4 or 6, of Alice.
@@ -97,7 +97,7 @@ class HostCall:
     def invite(self, alice: MediaPeer, bob: MediaPeer, *, callee: str = "bob") -> None:
         """Relay between the two from now on; again: a re-INVITE.
 
-        Arguments:
+        Args:
             callee: another one for each answerer of a forked request.
         """
         self._cseq += 1

@@ -16,7 +16,7 @@ MTU = 1500
 class Stream:
     """What one phone sends: an RTP stream that goes on.
 
-    Arguments:
+    Args:
         seed: its numbers follow from that.
     """
 
@@ -80,7 +80,7 @@ LONG = (MTU - 28 - 12, MTU - 48 - 12, MTU - 28 - 11, 4000)
 def frames_of(datagram: Datagram, *, odd: str = "") -> list[bytes]:
     """The frames of a datagram: several if it is long.
 
-    Arguments:
+    Args:
         odd: "options": in its IP header; "padded": at the end of the frame, as Ethernet pads a short one.
     """
     frame = frame_of(datagram)
@@ -127,7 +127,7 @@ def _summed(head: bytes) -> bytes:
 def beside(endpoint: Endpoint, which: str) -> Endpoint:
     """Where a stranger is: at another port of a phone's address, or at another address.
 
-    Arguments:
+    Args:
         endpoint: of the phone.
         which: "port" or "address".
     """

@@ -165,8 +165,8 @@ def test_what_was_attached_by_a_link_is_gone_with_a_killed_nh(
             arrives(alice, call.for_alice, bob)
             relay.kill_all()
     with socket_in_its_place(hosts.relay, call.for_alice) as sock:
-        alice.send(b"is anybody there?", call.for_alice)
-        assert text_of(sock.recv(100)) == b"is anybody there?"
+        alice.send(b"who goes there?", call.for_alice)
+        assert text_of(sock.recv(100)) == b"who goes there?"
     assert bob.pending() == []
 
 

@@ -17,7 +17,7 @@ class HelperDied(AssertionError):
 class PerlHelperClient:
     """An unmodified Net::SIP::NATHelper::Client in a Perl process.
 
-    Arguments:
+    Args:
         address: HOST:PORT, or the path of a Unix socket.
         wrapped_in: a command that runs it, such as setpriv.
 

@@ -37,7 +37,7 @@ JSON = Encoding("json", lambda request: json.dumps(request).encode(), json.loads
 class NgClient:
     """A UDP client.
 
-    Arguments:
+    Args:
         address: (host, port) where the relay listens for ng.
         encoding: of the requests.
     """

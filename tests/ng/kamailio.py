@@ -30,7 +30,7 @@ CONTROL = "/run/kamailio/kamailio_ctl"
 class Kamailio(NamedTuple):
     """A running Kamailio.
 
-    Arguments:
+    Args:
         near: where it listens with IPv4.
         far: where it listens with IPv6.
         control: its control socket.
@@ -81,7 +81,7 @@ EXIT_TIMEOUT = "exit_timeout=2"
 def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio]:
     """A Kamailio that serves with the module rtpengine, and ends behind the test.
 
-    Arguments:
+    Args:
         nodes: host, port and weight of the relays.
     """
     sockets = " ".join(f"udp:{host}:{port}={weight}" for host, port, weight in nodes)
@@ -93,7 +93,7 @@ def running_kamailio(nodes: Sequence[tuple[str, int, int]]) -> Iterator[Kamailio
 def running_documented(document: Path, changes: Mapping[str, str]) -> Iterator[Kamailio]:
     """A Kamailio with the configuration of a page, and ends behind the test.
 
-    Arguments:
+    Args:
         document: the page.
         changes: what is other than in the page; addresses of Kamailio's own are changed anyway.
     """

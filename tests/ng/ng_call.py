@@ -19,7 +19,7 @@ Description = str | Sequence[MediaLine]
 class NgCall:
     """One call; `from_tag` is the caller's, `to_tag` the callee's.
 
-    Arguments:
+    Args:
         client: who asks.
 
     `flags` of its methods are further fields of the request, `_` for `-`.
@@ -74,7 +74,7 @@ class NgCall:
 class End:
     """One end of a call: its media sockets, and where the relay tells it to send.
 
-    Arguments:
+    Args:
         name: for its packets.
         address: of its network.
         media: number of media.

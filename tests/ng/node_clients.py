@@ -25,7 +25,7 @@ def node_clients_are_installed() -> bool:
 class NodeClients:
     """All clients of one relay, in one process.
 
-    Arguments:
+    Args:
         requests, replies: the process's standard input and output.
     """
 
@@ -36,7 +36,7 @@ class NodeClients:
     def ask(self, client: str, method: str, **options: object) -> Any:
         """The reply to a request.
 
-        Arguments:
+        Args:
             client: udp, tcp or jambonz.
             method: of the client.
             options: of the request; `_` in a name stands for the hyphen.

@@ -24,7 +24,7 @@ INTERFACES = (("near", NEAR), ("far", FAR), ("near", "::1"))
 class NgRelay(NamedTuple):
     """A running relay.
 
-    Arguments:
+    Args:
         name: "nh" or "rtpengine".
         address: where it listens for ng, UDP and TCP.
         ports: its media ports.
@@ -43,7 +43,7 @@ def running_nh(
 ) -> Iterator[NgRelay]:
     """`nh run --ng`, which ends well behind the test.
 
-    Arguments:
+    Args:
         ports: number of media ports.
         max_calls: most calls; None: the default.
         shards: number of shards.
@@ -67,7 +67,7 @@ def running_nh(
 def running_rtpengine(*, ports: int = PORTS, max_calls: int | None = None) -> Iterator[NgRelay]:
     """Debian's rtpengine in user space, with no configuration file.
 
-    Arguments:
+    Args:
         ports: number of media ports.
         max_calls: most calls; None: no limit.
     """

@@ -13,7 +13,7 @@ PACKETS = 120
 class ReportingEnd(NamedTuple):
     """One end.
 
-    Arguments:
+    Args:
         media: its sockets.
         to: where the relay receives from it.
         ssrc: of its stream.

@@ -65,7 +65,7 @@ def running_set(
 ) -> Iterator[Kamailio]:
     """Kamailio with the set of the page, at which nearly every call goes to the first relay.
 
-    Arguments:
+    Args:
         first, second: the relays.
         changes: what is other than on the page.
         more: further parameters.

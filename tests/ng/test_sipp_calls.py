@@ -35,7 +35,7 @@ def documented(scenario: str, directory: Path, changes: dict[str, str]) -> list[
 
     The caller speaks for TALK_MS.
 
-    Arguments:
+    Args:
         scenario: the file of that side.
         directory: where it runs.
         changes: what is other than on the page.

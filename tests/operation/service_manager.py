@@ -12,7 +12,7 @@ from pathlib import Path
 class ServiceManager:
     """What a service said, line by line in the order of its coming.
 
-    Arguments:
+    Args:
         address: where to listen, as in $NOTIFY_SOCKET; the listening is construction's.
     """
 

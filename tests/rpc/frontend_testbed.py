@@ -24,7 +24,7 @@ WAIT_S = 20.0
 class FrontendTestbed(Answering):
     """A frontend whose dispatch answers Closed(7) at once, or keeps the replies if `holding`.
 
-    Arguments:
+    Args:
         listener: its listening socket.
         options: of Frontend.
     """

@@ -21,7 +21,7 @@ WAIT_S = 20.0
 class NgTestbed(Answering):
     """Answers Closed(1) at once, or keeps the replies if `holding`.
 
-    Arguments:
+    Args:
         listener: its one listener.
         protocol: what is served there.
         lenient: features that are left out of requests.

@@ -17,7 +17,7 @@ NODES: Final = ("1 == udp:127.0.0.1:22222", "2 == udp:127.0.0.1:22223")
 class Relay(NamedTuple):
     """A running nh.
 
-    Arguments:
+    Args:
         nh: as the tests of ng know it.
         node: where Kamailio asks it.
     """

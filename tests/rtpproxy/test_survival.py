@@ -19,7 +19,7 @@ from tools.harness.ports import claim_ports
 class Relay(NamedTuple):
     """A running nh.
 
-    Arguments:
+    Args:
         nh: as the tests of ng know it.
         address: its UDP and TCP address for rtpproxy's protocol.
         path: its Unix socket for that.

@@ -24,7 +24,7 @@ from tools.harness.waiting import TIMEOUT_S, eventually
 class Proxies(NamedTuple):
     """A relay, and what is told of its calls.
 
-    Arguments:
+    Args:
         nh: the relay.
         rtpproxy: where it serves rtpproxy's protocol.
         posted: (path, body) of each HTTP request.

@@ -54,7 +54,7 @@ m=audio 49190 RTP/AVP 0
 a=rtcp:53024 IN IP6 2001:DB8::4
 """)
 
-# RFC 4566 5: a multicast session with a TTL
+# RFC 8866 5: a multicast session with a TTL
 MULTICAST = crlf("""
 v=0
 o=jdoe 2890844526 2890842807 IN IP4 10.47.16.5

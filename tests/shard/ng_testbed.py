@@ -34,7 +34,7 @@ def line(peer: MediaPeer, *attributes: str, kind: str = "audio", proto: str = "R
 class Savings(CallObserver):
     """What is known when a relay's call is to be saved.
 
-    Arguments:
+    Args:
         known: what a leg shows that is saved, and what its peers have by then.
 
     Attributes:
@@ -106,7 +106,7 @@ class NgTestbed(RelayTestbed):
     def restore(self, change: Callable[[CallSnapshot], CallSnapshot] | None = None) -> None:
         """End the call, and go on with it from its snapshot, as another process does.
 
-        Arguments:
+        Args:
             change: what is different in the snapshot.
         """
         table, now = self.relay.table, time.monotonic()
@@ -156,7 +156,7 @@ class NgTestbed(RelayTestbed):
 class NgTalk:
     """Where the ends of a call are told to send.
 
-    Arguments:
+    Args:
         to_alice, to_bob: the SDPs that they got.
     """
 

@@ -47,7 +47,7 @@ FLOWS = 64
 class RespawningShard:
     """A slot of a shard: its process, the backup of its sockets and calls, and the next process.
 
-    Arguments:
+    Args:
         ports: its media ports.
         segment: its statistics.
         program: the path in the kernel; None: it relays in user space.

@@ -27,7 +27,7 @@ ANSWER_S = 30.0
 class ScriptedSuccessor:
     """Connected to an orphan, which has said who it is: `present`.
 
-    Arguments:
+    Args:
         path: where the orphan waits.
 
     `snapshots` by call-id and `sockets` by where they are bound are what was handed over; `maps` are those of

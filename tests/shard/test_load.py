@@ -16,7 +16,7 @@ from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, Proxy, make_proxy
 class FakeCpu:
     """A CPU with 100 ticks a second.
 
-    Arguments:
+    Args:
         percent: how busy it is from now on.
     """
 

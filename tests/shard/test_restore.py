@@ -117,7 +117,7 @@ def restored(
 ) -> Iterator[tuple[Restored, list[int]]]:
     """A relay with calls of another one, which is gone; and the ports of the first call.
 
-    Arguments:
+    Args:
         phone: both ends of the calls.
         count: of calls.
         has_backlog: whether the link has no room at first.

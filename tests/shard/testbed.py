@@ -56,7 +56,7 @@ class Conversation:
 class RelayTestbed:
     """A relay under test.
 
-    Arguments:
+    Args:
         ports: its media ports.
         settings: how it relays.
         interfaces: where calls of ng may be.
@@ -129,7 +129,7 @@ class RelayTestbed:
     ) -> Conversation:
         """An active call with one medium.
 
-        Arguments:
+        Args:
             caller, callee: the ends, or what they announce.
             key: its key; a new one if None.
             to_callee, to_caller: the relay's addresses that face the callee and the caller.
@@ -201,7 +201,7 @@ class RelayTestbed:
     ) -> Where:
         """Send a packet and wait for it at the receiver; returns where it came from.
 
-        Arguments:
+        Args:
             payload: None: the next packet of RTP or RTCP of that sender, as long as PACKET.
         """
         payload = PAYLOADS[component] if payload is None else payload

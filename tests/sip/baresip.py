@@ -32,7 +32,7 @@ def modules() -> Path | None:
 class Baresip:
     """A running phone.
 
-    Arguments:
+    Args:
         program: its process.
         port: of its SIP.
     """
@@ -57,7 +57,7 @@ def running_baresip(
 ) -> Iterator[Baresip]:
     """A phone that answers by itself, and ends behind the context.
 
-    Arguments:
+    Args:
         media: its media encryption, as baresip calls it, such as srtp-mand; "": plain RTP.
         outbound: the proxy that its requests go to; None: straight to whom they are for.
         dial: whom it calls as soon as it is up; "": it waits for calls.

@@ -13,7 +13,7 @@ Header = tuple[str, str]
 class SipMessage:
     """A request or a response.
 
-    Arguments:
+    Args:
         start: the start line.
         headers: names and values in the order of the message, Content-Length left out.
         body: a session description, or "".
@@ -75,7 +75,7 @@ def response_to(
 ) -> SipMessage:
     """A response (RFC 3261 8.2.6).
 
-    Arguments:
+    Args:
         request: what it answers.
         code: its status code.
         tag: of this end, added to To unless it has one.

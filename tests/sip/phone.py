@@ -43,7 +43,7 @@ class Dialog:
 class Phone:
     """A phone.
 
-    Arguments:
+    Args:
         user: its user name.
         address: IP address of its network.
         proxy: (host, port) of the proxy's leg in that network.

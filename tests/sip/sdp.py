@@ -1,4 +1,4 @@
-"""Session descriptions as phones write and read them (RFC 4566): the parts that concern where media go."""
+"""Session descriptions as phones write and read them (RFC 8866): the parts that concern where media go."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 class MediaLine:
     """One `m=` line with the address of its `c=` line.
 
-    Arguments:
+    Args:
         address, port: where its sender wants to receive; port 0 or 0.0.0.0: nowhere.
         kind, proto: media type and transport.
         ports: number of ports, `port/N`.
@@ -31,7 +31,7 @@ class MediaLine:
 def write_sdp(media: Sequence[MediaLine], version: int = 1) -> str:
     """A description of `media`, each with a `c=` line of its own.
 
-    Arguments:
+    Args:
         media: in the order of the `m=` lines.
         version: of the `o=` line; goes up with every change in a dialog (RFC 3264 5).
     """

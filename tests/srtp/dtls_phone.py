@@ -31,7 +31,7 @@ class _Association:
 class DtlsPhone:
     """One medium of a phone.
 
-    Arguments:
+    Args:
         peer: its sockets.
         proto: of its m= line.
         setup: its role in offers; as the answerer it is the client, unless that is `passive`.
@@ -126,7 +126,7 @@ class DtlsPhone:
 
         What the other end of a slow handshake says twice may come in between.
 
-        Arguments:
+        Args:
             component: RTP or RTCP.
             read: waits for the next packet at a socket; a test whose relay does nothing meanwhile has one.
         """

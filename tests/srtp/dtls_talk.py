@@ -9,7 +9,7 @@ from tools.harness.waiting import eventually
 class DtlsTalk(Talk):
     """One in which a handshake agrees on the keys.
 
-    Arguments:
+    Args:
         phone: the one with DTLS.
     """
 

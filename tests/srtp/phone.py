@@ -13,7 +13,7 @@ from tools.rtpload import libsrtp
 class SrtpPhone:
     """One medium of a phone.
 
-    Arguments:
+    Args:
         peer: its sockets.
         suite: the crypto suite that it offers and takes.
         fill: tells its keys from those of other phones.

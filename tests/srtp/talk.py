@@ -13,7 +13,7 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 class Talk(abc.ABC):
     """A call of a plain phone with one that has SRTP.
 
-    Arguments:
+    Args:
         call: the call, before its offer.
         plain: the plain phone.
         proto: of the m= line of the other one.
@@ -48,7 +48,7 @@ class Talk(abc.ABC):
     def goes_both_ways(self, skipped: int = 0) -> None:
         """RTP and RTCP arrive as they were sent.
 
-        Arguments:
+        Args:
             skipped: how many packets of each kind the phones have sent since, which went nowhere.
         """
         self._number += skipped
@@ -74,7 +74,7 @@ class Talk(abc.ABC):
 class SecureTalk(Talk):
     """One in which SDP has the keys.
 
-    Arguments:
+    Args:
         secure: the phone with SRTP.
     """
 
@@ -111,7 +111,7 @@ class SecureTalk(Talk):
 class OptionalTalk(SecureTalk):
     """The same where an offer of plain RTP has keys (OSRTP, RFC 8643), and one of the phones has SRTP.
 
-    Arguments:
+    Args:
         between: happens between the offer and its answer.
     """
 

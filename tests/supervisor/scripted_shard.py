@@ -25,7 +25,7 @@ from nh.supervisor.orphans.client import OrphanClient
 class ScriptedShard:
     """One with calls.
 
-    Arguments:
+    Args:
         shard, shards: its number, and how many there were.
         calls: snapshots by call-id; each call has a socket.
         counters: its counters.

@@ -67,7 +67,7 @@ def test_without_orphans_nothing_is_waited_for(refusals: list[Exception]) -> Non
 class Host:
     """A host whose kernel loads the program.
 
-    Arguments:
+    Args:
         interfaces: are up when nh starts.
         attachable: whether the kernel attaches the program to them.
     """

@@ -43,7 +43,7 @@ HELLO = Hello(shard=1, shards=2, version="1", snapshot_version=VERSION)
 class LateOrphan:
     """An orphan that says Hello when its CPU use has been looked at so often; the test plays both.
 
-    Arguments:
+    Args:
         used_s: what it uses of a CPU between two looks; None: it sleeps.
     """
 

@@ -24,7 +24,7 @@ def fail(*_: object) -> None:
 class Giver:
     """A relay with one standby, which does not take the calls.
 
-    Arguments:
+    Args:
         lease_s: of the calls; the server has renewed it just now.
         silent: the server executes the first GIVE and answers nothing from then on.
     """

@@ -14,7 +14,7 @@ from nh.supervisor.host.reaper import reap_children_after_exec
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A child that has ended, and that no one has waited for."""
+    """A child that has ended, and that no process has waited for."""
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         monkeypatch.setattr(reaper, "_children", lambda: [process.pid])

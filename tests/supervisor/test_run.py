@@ -37,7 +37,7 @@ SHARDS = 2
 class Run:
     """A supervisor with two fake shards; many at a time have the same ports, of which none is ever bound.
 
-    Arguments:
+    Args:
         directory: its runtime directory.
         options: of the fake shards.
         settings: NH_… by field name.

@@ -40,7 +40,7 @@ def test_a_service_manager_hears_of_the_start_the_state_and_the_end(
     eventually(lambda: manager.lines == expected, "all of it was heard, and no pings that were not asked for")
 
 
-@pytest.mark.parametrize("of", ["everybody", "this process"])
+@pytest.mark.parametrize("of", ["any process", "this process"])
 def test_pings_come_as_long_as_the_loop_turns_and_no_longer(
     manager: ServiceManager, loop: SelectorLoop, of: str
 ) -> None:

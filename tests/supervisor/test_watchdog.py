@@ -12,7 +12,7 @@ from tests.supervisor.manual_loop import ManualLoop
 class Ward:
     """Two shards that are up; the one of number 1 is killed and not started again where it hangs.
 
-    Arguments:
+    Args:
         share: what shards that want to run get of a CPU; None: they sleep, or are stopped.
     """
 

@@ -14,7 +14,7 @@ class Versions:
 
     They have the bytecode that there is: a process would take seconds of a CPU to compile all of nh.
 
-    Arguments:
+    Args:
         directory: of its own.
     """
 
@@ -47,7 +47,7 @@ class Versions:
 class Version:
     """One copy.
 
-    Arguments:
+    Args:
         name: what it calls itself.
         home: where the package is.
     """

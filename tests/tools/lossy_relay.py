@@ -59,7 +59,7 @@ class FaultyCall:
 class LossyRelay:
     """See the module.
 
-    Arguments:
+    Args:
         faults: what to do to a packet.
         renegotiation_s: how long it takes over a re-INVITE's answer, while it relays nothing of the call.
     """

@@ -19,7 +19,7 @@ FORMATS = (96, 96)
 class BrowserEnd:
     """One end, at the RTP port of a peer.
 
-    Arguments:
+    Args:
         peer: its sockets.
     """
 
@@ -63,7 +63,7 @@ class BrowserEnd:
     def send(self, medium: int, payload: bytes, mid: str | None = None) -> bytes:
         """Send its next packet of a medium; returns it as it is without SRTP."""
         packet = self.phone.packet(medium, payload, mid, payload_type=FORMATS[medium])
-        self.peer.sockets[RTP].sendto(self._protect(packet), self._browser.place)
+        self.peer.sockets[RTP].sendto(self._protect(packet), self._browser.target)
         return packet
 
     def receive(self) -> bytes:
@@ -86,7 +86,7 @@ class BrowserEnd:
 class BrowserCall:
     """A browser calls a plain phone with audio and video.
 
-    Arguments:
+    Args:
         call: the call, before its offer.
         browser: the browser.
         plain: the sockets of both media of the plain phone.
@@ -106,7 +106,7 @@ class BrowserCall:
     def talk(self, *, mids: bool = False) -> None:
         """Both media pass both ways.
 
-        Arguments:
+        Args:
             mids: the browser says which medium its packets are of, as it does at the beginning only.
         """
         self._number += 1

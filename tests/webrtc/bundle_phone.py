@@ -27,7 +27,7 @@ def write_media(
 ) -> str:
     """An SDP with audio and video.
 
-    Arguments:
+    Args:
         ports: of the media.
         attributes: a= lines of the media, without the a=.
         address: of all media.
@@ -46,7 +46,7 @@ def write_media(
 class BundlePhone:
     """A phone with a bundle, at the RTP port of a peer.
 
-    Arguments:
+    Args:
         peer: its sockets.
         mids: a=mid of its media.
     """

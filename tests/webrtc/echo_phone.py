@@ -48,7 +48,7 @@ class EchoPhone:
     def sdp(self, video: int = 96, *, media: int = 2, without: Sequence[int] = ()) -> str:
         """Its SDP.
 
-        Arguments:
+        Args:
             video: the payload type of its video.
             media: how many there are.
             without: those that it rejects.

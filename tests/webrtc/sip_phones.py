@@ -17,7 +17,7 @@ Proxy = tuple[str, int]
 class EchoSipPhone(Phone):
     """A plain phone with audio and video.
 
-    Arguments:
+    Args:
         echo: its media.
         proxy: where Kamailio listens.
     """
@@ -37,7 +37,7 @@ class EchoSipPhone(Phone):
 class WebSipPhone(Phone):
     """The SIP of a browser's page.
 
-    Arguments:
+    Args:
         proxy: where Kamailio listens for phones.
         web: and for WebSocket.
 

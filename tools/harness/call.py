@@ -29,6 +29,8 @@ class RelayedCall:
         media: the IP address at which the relay receives media.
 
     Attributes:
+        call_id, key: the call, and its only transaction.
+        alice, bob: the phones.
         for_alice, for_bob: where Alice and Bob send their media.
 
     Raises:

@@ -48,6 +48,10 @@ class Deployment:
         nice: the priority of its processes, where this process may raise it.
         options: options of the Python interpreter, such as -P.
         environment: further environment variables.
+
+    Attributes:
+        place, settings: see above.
+        address: the Unix socket at which its runs serve RPC.
     """
 
     def __init__(

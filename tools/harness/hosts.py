@@ -58,7 +58,9 @@ class Host:
         relay: the runs of nh on it, none yet.
 
     Attributes:
+        number, namespace: see above.
         address: its own address, beside the one that moves.
+        deployment: the runs of nh on it.
     """
 
     def __init__(self, number: int, namespace: Namespace, phones: Namespace, relay: Deployment) -> None:

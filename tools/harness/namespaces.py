@@ -54,7 +54,14 @@ def remove_leftovers() -> None:
 
 
 class Namespace:
-    """A network namespace; loopback is up."""
+    """A network namespace; loopback is up.
+
+    Args:
+        name: as `ip netns` has it.
+
+    Attributes:
+        name: the same.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -132,9 +139,11 @@ def namespaces(count: int) -> Iterator[list[Namespace]]:
 
 
 def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth") -> None:
-    """A veth between them, called `name` at both ends and up.
+    """A veth between two namespaces, up at both ends.
 
     Args:
+        left, right: the namespaces.
+        name: of both ends.
         addresses: with prefix lengths, in turn of the left and of the right end.
     """
     up = f"ip link set {name} up"

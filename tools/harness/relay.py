@@ -58,6 +58,13 @@ class Relay:
         options: options of the Python interpreter, such as -P.
         words: further arguments of `nh run`.
         cpus: the CPUs that it may use; None: those of this process.
+
+    Attributes:
+        directory, ports: of its place.
+        unix_address, tcp_address: where it serves RPC.
+        arguments: its command line.
+        started_ns: when it was started, nanoseconds of time.monotonic_ns().
+        program: the process.
     """
 
     def __init__(

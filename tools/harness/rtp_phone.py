@@ -17,8 +17,14 @@ class Phone:
     Args:
         address: IP address to bind; any free port.
 
-    `expects` (the SSRC of the other phone) and `target` (where the relay receives for this one) are set
-    when the call is set up.
+    Attributes:
+        socket, address: its socket, and where that is bound.
+        ssrc: of what it sends.
+        expects: the SSRC of the other phone; the set-up of the call sets it.
+        target: where the relay receives for this phone; the set-up of the call sets it.
+        sent: packets so far.
+        strangers: packets that came and are not of the other phone.
+        latencies_ns: by sequence number, nanoseconds from the send to the first arrival.
     """
 
     def __init__(self, address: str) -> None:

@@ -23,6 +23,9 @@ class Phone:
         component: which packets are counted, RTP or RTCP.
 
     Attributes:
+        sockets: those of RTP and RTCP that it sends from now.
+        sent: packets of the component so far.
+        token: what its packets begin with.
         ssrc, sequence, skew: of its stream; `skew` is added to its timestamps.
         target: the relay's RTP port for it.
         endpoints: where it sends from and has sent from, as nh writes it.

@@ -58,6 +58,9 @@ class Talk:
         limit_s: how long a phone that moved or speaks late tries to be received.
 
     Attributes:
+        alice, bob: the phones.
+        strangers: the phones of attackers.
+        attacks: how many there were.
         announces: the address of Alice's SDP.
     """
 

@@ -26,7 +26,7 @@ class Codec(msgspec.Struct, frozen=True):
 
     @property
     def rtpmap(self) -> str:
-        """What follows the payload type in a=rtpmap (RFC 4566 6)."""
+        """What follows the payload type in a=rtpmap (RFC 8866 6.6)."""
         return f"{self.name}/{self.clock_hz}" + (f"/{self.channels}" if self.channels > 1 else "")
 
     def payload_bytes(self, packet_ms: float) -> int:

@@ -63,13 +63,18 @@ def _context(name: str, days: int, rsa_bits: int, profiles: tuple[str, ...], lon
 class OpensslEnd:
     """One handshake of an end.
 
-    Arguments:
+    Args:
         client: it begins.
         profiles: that it has.
         name: of its certificate.
         days: how long that is valid still; negative: it has expired.
         rsa_bits: size of an RSA key; 0: P-256.
         long: its ClientHello has two datagrams, as Chromium's has.
+
+    Attributes:
+        client: see above.
+        fingerprint, sha1: of its certificate, with the name of the hash, as in SDP (RFC 8122).
+        done: whether the handshake has ended well.
     """
 
     def __init__(

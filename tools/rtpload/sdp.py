@@ -1,5 +1,5 @@
-"""As much SDP as two phones with audio, and video beside it, need (RFC 4566): written by us, read from what a
-relay made of it.
+"""As much SDP as two phones with audio, and video beside it, need (RFC 8866): written for them, and read from
+what a relay made of it.
 
 Pure text; knows no protocol that carries it.
 """

@@ -78,9 +78,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Soak:
-    """One soak; `run` it once. Arguments: see Plan; `directory` is the relay's.
+    """One soak; `run` it once.
 
-    `state` is what to show while it runs; it may be read at any time.
+    Args:
+        plan: see Plan.
+        directory: the relay's.
+        on_progress: called with what to show while it runs.
     """
 
     def __init__(self, plan: Plan, directory: Path, on_progress: Callable[[str], None]) -> None:

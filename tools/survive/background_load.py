@@ -19,7 +19,11 @@ END_S: Final = 60.0
 
 
 class BackgroundLoad:
-    """One load. Arguments: as for run_load; it plays until `stop`, or until its time is over."""
+    """One load, in a thread of its own. It plays until `stop`, or until its time is over.
+
+    Args:
+        options, on_progress: see run_load().
+    """
 
     def __init__(self, options: LoadOptions, on_progress: Callable[[Progress], None] | None = None) -> None:
         self._load = Load(options, self._watch)

@@ -52,7 +52,10 @@ class CallSetup:
         address: of the relay's RPC socket.
         threads: clients at once.
 
-    `errors` are answers that no client should get; `repeated` counts commands that had to be sent again.
+    Attributes:
+        calls_set_up: how many so far.
+        repeated: commands that had to be sent again.
+        errors: answers that no client should get.
     """
 
     def __init__(self, address: str, *, threads: int) -> None:

@@ -55,6 +55,7 @@ def changes(
     """What changed that must not, a line a call; calls that only `after` has are new and no change.
 
     Args:
+        before, after: the calls by call-id.
         staying: how many shards there were all the time: no call of theirs may be in another one.
         counters: whether they may not go back; what a host dies with was stored up to ten seconds ago.
     """

@@ -139,7 +139,8 @@ def secured_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
     """The same over ng, with SRTP between the relay and the callees.
 
     Args:
-        ng: HOST:PORT of the relay.
+        relay: the relay.
+        ng: its HOST:PORT of ng.
         suite: their crypto suite.
     """
     options = load_options(relay.address, calls=SECURED_CALLS)
@@ -152,7 +153,8 @@ def browser_load(relay: RelayUnderLoad, ng: str, suite: str) -> LoadOptions:
     A call has twice the packets of one without video, so there are half as many.
 
     Args:
-        ng: HOST:PORT of the relay.
+        relay: the relay.
+        ng: its HOST:PORT of ng.
         suite: what they have keys for.
     """
     secured = secured_load(relay, ng, suite)
@@ -187,7 +189,9 @@ def play_while(
     """The same for anything that may happen to a relay.
 
     Args:
+        relay: the relay.
         happen: lets it happen, and returns when the relay is whole again.
+        rng: chooses the instant.
         calls: of the load, unless there are `options`.
         options: the load.
         patience_s: how much longer gaps may be than promised.

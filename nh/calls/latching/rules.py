@@ -68,7 +68,21 @@ class Decision(enum.Enum):
 
 
 class Facts:
-    """What a packet, and the leg that it came to, tell: the words of RULES. `now` is monotonic seconds."""
+    """What a packet, and the leg that it came to, tell: the words of RULES.
+
+    Args:
+        latch: of the leg.
+        source: where the packet came from.
+        claim: of the packet; None: it is not what the leg carries.
+        now: monotonic seconds.
+
+    Attributes:
+        latch, source, claim, now: see above.
+        trial: that of the packet's stream, this packet included; None: it has no claim.
+        rules: those of the leg's policy.
+        rank: how well the source matches.
+        continued: whether the packet goes on with the stream of the leg's source.
+    """
 
     __slots__ = ("claim", "continued", "latch", "now", "rank", "rules", "source", "trial")
 

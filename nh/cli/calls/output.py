@@ -24,6 +24,8 @@ def find_call(client: NativeClient, call_id: bytes, *, ended: bool = False) -> C
     """A call, or the record of one that has ended.
 
     Args:
+        client: of the relay.
+        call_id: its call-id.
         ended: only a call that has ended.
 
     Raises:
@@ -56,6 +58,7 @@ def print_list(client: NativeClient, command: ListCalls, limit: int, as_json: bo
     """Calls, `limit` at most, as they come. Returns whether there are more.
 
     Args:
+        client: of the relay.
         command: which calls, in which order.
         limit: 1 or more.
         as_json: a line of JSON a call.
@@ -128,6 +131,7 @@ def print_ended(client: NativeClient, contains: bytes, limit: int, as_json: bool
     """Calls that have ended, the latest first, `limit` at most. Returns whether there are more.
 
     Args:
+        client: of the relay.
         contains: only call-ids with these bytes in them; b"" for all.
         limit: 1 or more.
         as_json: a line of JSON a call.

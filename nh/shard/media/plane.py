@@ -58,6 +58,9 @@ class SocketPlane:
         memory: where counters of legs outlive the process, which is closed with the plane; None: nowhere.
 
     Attributes:
+        kernel: see above.
+        poll: serves the sockets; its owner has it served on a loop.
+        traffic: the totals; collect() brings them up to date.
         inherited: descriptors of sockets from the process before, by where they are bound: adopt_sockets()
             takes them out.
         shares_ports: whether the process before may still have the ports that adopt_sockets() binds.

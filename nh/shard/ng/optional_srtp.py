@@ -60,7 +60,8 @@ def complete(offerer: Party, index: int, current: MediaSecurity | None) -> Media
     """What the relay has with an offerer by its key: the other end takes no SRTP, or the client no DTLS.
 
     Args:
-        offerer: its medium `index` is open, or has a key beside DTLS.
+        offerer: the party.
+        index: of a medium of its that is open, or has a key beside DTLS.
         current: what it has agreed on before.
 
     Raises:

@@ -21,7 +21,7 @@ MAX_PACKETS: Final = 64
 """So many packets go in one message; fewer wait for the next housekeeping."""
 
 MAX_BYTES: Final = 1472
-"""Longer packets than an Ethernet carries are no RTCP that anyone needs to see."""
+"""Most bytes of a packet; a longer one is not reported: Ethernet carries none whole."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 

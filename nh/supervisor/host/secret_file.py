@@ -1,4 +1,4 @@
-"""Secrets in files: read once, from a file that no one else may read; their content is in no message.
+"""Secrets in files: read once, from a file that no other user may read; their content is in no message.
 
 A supervisor that goes on itself after a failed takeover goes on with those that it has read: a file may have
 been replaced for the other process, or be what stopped that one.

@@ -93,6 +93,9 @@ class ShardHandle:
         recovery: gets the shard's backup messages, and says what to restore.
         owner: see HandleOwner.
 
+    Attributes:
+        state: see HandleState.
+
     Raises:
         OSError: the process cannot be watched; it has been ended.
     """

@@ -71,6 +71,9 @@ class SealedEngine:
         engine: the other one.
         key: 32 bytes, for AES-256-GCM, which needs `cryptography`; None: calls are stored as they are.
         remote: the other engine's store is not on this host: without a key, calls with secrets are left out.
+
+    Attributes:
+        check_s, lease: see StoreEngine.
     """
 
     def __init__(self, engine: StoreEngine, key: bytes | None, *, remote: bool) -> None:

@@ -4,7 +4,7 @@ from tools.rtpload.ends import MediaEnd, Targets, TransactionKey
 
 
 class DirectControl:
-    """See Control; nothing is told to anybody."""
+    """See Control; it sends no command."""
 
     def check(self) -> None:
         """There is no relay to ask."""

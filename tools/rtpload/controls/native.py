@@ -14,7 +14,7 @@ class NativeControl:
     """See Control.
 
     Args:
-        client: not used by anybody else.
+        client: sends the commands of this control alone.
         listen: IP address on which the relay shall listen.
         times: where the time of each command is counted.
     """

@@ -29,7 +29,14 @@ class Second(NamedTuple):
 class RunCounters:
     """See the module.
 
-    `failures` counts what did not work, by what was to be done and why.
+    Attributes:
+        calls_up: calls at present.
+        calls_set_up, calls_ended: calls so far.
+        calls_incomplete: of those that ended, with packets missing.
+        negotiations: how many succeeded after the set-up, by kind.
+        failures: what did not work, by what was to be done and why.
+        packets_sent, packets_received: RTP of all workers, up to their latest second.
+        seconds: by second of the monotonic clock.
     """
 
     def __init__(self) -> None:

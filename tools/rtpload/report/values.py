@@ -106,8 +106,7 @@ class Generator(msgspec.Struct, frozen=True):
         lateness: of each RTP packet that was sent, against its stream's clock.
         send_failures: sends that the kernel refused.
         dropped_here: packets that arrived at sockets which were full.
-        kernel_clock: whether arrivals are timed by the kernel; if not, latency contains the generator's
-        own delay.
+        kernel_clock: whether the kernel times arrivals; if not, latency contains the generator's own delay.
         warnings: why its figures cannot be trusted; empty if they can.
     """
 

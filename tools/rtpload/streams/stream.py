@@ -57,7 +57,12 @@ class Stream:
         number: its identity in its packets.
         latencies: where latencies are counted; shared with others.
 
-    `sent` is the sender's to count: the number of the next packet.
+    Attributes:
+        number: its identity in its packets.
+        sent: packets that the kernel took, which is the number of the next one; the sender counts it.
+        received: different packets that arrived.
+        damaged: packets with a number that was never sent, and those that the receiver cannot read.
+        jitter_ns: RFC 3550's jitter.
     """
 
     __slots__ = (

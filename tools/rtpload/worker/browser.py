@@ -111,7 +111,7 @@ class Browser:
         self._say([encode(StunClass.REQUEST, transaction, attributes, key=self._key)])
 
     @property
-    def place(self) -> Endpoint:
+    def target(self) -> Endpoint:
         """Where it sends to."""
         return self._relay.rtp
 

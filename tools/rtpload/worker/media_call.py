@@ -64,6 +64,12 @@ class MediaCall:
         gauges: see Gauges.
         caller, callee: what the two sides received.
 
+    Attributes:
+        number: of the call.
+        caller, callee: where the media of the two ends are taken.
+        receivers: what receives at its sockets, the caller's first.
+        records: what became of each stream, behind close(), if that is recorded.
+
     Raises NoPorts.
     """
 

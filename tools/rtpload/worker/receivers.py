@@ -42,6 +42,7 @@ class Receiver:
             comes as it is.
 
     Attributes:
+        receive: recvmsg_into() of the socket.
         of_payload_type, of_sender: the receivers of the RTP and of the RTCP that arrive at the same socket,
             by payload type and by the SSRC of the RTCP's sender; empty where nothing else arrives there.
     """

@@ -17,6 +17,9 @@ class Secured:
 
     Args:
         suite: its crypto suite, one that libsrtp has.
+
+    Attributes:
+        key: what it sends with, in base64, as SDP has it.
     """
 
     def __init__(self, suite: str) -> None:
@@ -28,7 +31,6 @@ class Secured:
         key = secrets.token_bytes(lengths.key_bytes + lengths.salt_bytes)
         self._outgoing: Session = libsrtp.outgoing(suite, key)
         self.key = base64.b64encode(key).decode()
-        """What it sends with, in base64, as SDP has it."""
         self._their_key = ""
         self._incoming: Session | None = None
 

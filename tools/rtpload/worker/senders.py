@@ -26,8 +26,10 @@ Protect = Callable[[bytes], bytes]
 class Scheduled(Protocol):
     """Something that sends from time to time.
 
-    `active` is whether it shall; `scheduled` whether it is in the worker's schedule: one that falls
-    silent stays there until it is due, and is not put there a second time if it speaks again before.
+    Attributes:
+        active: whether it is to send.
+        scheduled: whether it is in the worker's schedule: one that falls silent stays there until it is due,
+            and is not put there a second time if it sends again before.
     """
 
     active: bool
@@ -41,7 +43,12 @@ class Scheduled(Protocol):
 
 
 class Sender(Scheduled, Protocol):
-    """What sends the packets of a stream to a target."""
+    """What sends the packets of a stream to a target.
+
+    Attributes:
+        stream: their account.
+        target: where they go.
+    """
 
     stream: Stream
     target: Endpoint
@@ -61,6 +68,11 @@ class RtpSender:
         lateness: where its lateness is counted.
         failures: where the sends that the kernel refused are counted, by the reason.
         protect: makes SRTP of its packets; None: they are sent as they are.
+
+    Attributes:
+        stream, target: see Sender.
+        active, scheduled: see Scheduled.
+        writer: of its packets.
     """
 
     __slots__ = (
@@ -148,6 +160,11 @@ class RtcpSender:
         rng: for the intervals.
         failures: where the sends that the kernel refused are counted, by the reason.
         protect: makes SRTCP of its compounds; None: they are sent as they are.
+
+    Attributes:
+        stream, target: see Sender.
+        active, scheduled: see Scheduled.
+        writer, reception: see above.
     """
 
     __slots__ = (

@@ -20,7 +20,12 @@ def told(line: str) -> str | None:
 
 
 class Seen(NamedTuple):
-    """What came of a scenario. Arguments: said: what was seen; failures: what was not as promised."""
+    """What came of a scenario.
+
+    Args:
+        said: what was seen.
+        failures: what was not as promised.
+    """
 
     said: str
     failures: list[str]

@@ -18,9 +18,14 @@ LINES: Final = 30
 
 
 class Container:
-    """Runs once. Arguments: root: see root.make_root; timeout_s: how long it may run.
+    """A container that runs once.
 
-    `status` is its exit status.
+    Args:
+        root: see root.make_root().
+        timeout_s: how long it may run.
+
+    Attributes:
+        status: its exit status.
     """
 
     def __init__(self, root: Path, *, timeout_s: float) -> None:

@@ -58,7 +58,12 @@ class Step(NamedTuple):
 
 
 class Host:
-    """The host on which the package is installed, and what was there before."""
+    """The host on which the package is installed, and what was there before.
+
+    Attributes:
+        unit: that of the package.
+        files: what was there before.
+    """
 
     def __init__(self) -> None:
         self.unit = Unit(kernel=False)

@@ -48,7 +48,13 @@ class Check(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """One of them on one path. Arguments: play: does it; the number of calls is its own."""
+    """A scenario on one path.
+
+    Args:
+        name: for people.
+        promised: what nh promises.
+        play: does it, with so many calls.
+    """
 
     name: str
     promised: str

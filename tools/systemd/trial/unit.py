@@ -40,7 +40,15 @@ POLL_S: Final = 0.1
 
 
 class Unit:
-    """The unit. Arguments: kernel: whether media go through the kernel, on loopback."""
+    """The unit.
+
+    Args:
+        kernel: whether media go through the kernel, on loopback.
+
+    Attributes:
+        kernel: the same.
+        address: the Unix socket at which nh serves RPC.
+    """
 
     def __init__(self, *, kernel: bool) -> None:
         self.kernel = kernel
@@ -181,7 +189,12 @@ class Unit:
 
 
 def run(*words: str, user: str = "root") -> subprocess.CompletedProcess[str]:
-    """What comes of a command. Arguments: user: who runs it, with all of his groups."""
+    """What comes of a command.
+
+    Args:
+        words: the command line.
+        user: who runs it, with all of the user's groups.
+    """
     account = pwd.getpwnam(user)
     return subprocess.run(
         words,

@@ -14,7 +14,7 @@ SYSCTLS_S: Final = 1.0
 
 PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
-"""Shortest and longest time between two look-ups: it grows while messages come, which anyone can send."""
+"""Shortest and longest time between two look-ups: it grows while messages come, which any host can send."""
 
 
 class PathMtuWatch:
