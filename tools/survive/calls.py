@@ -1,7 +1,7 @@
 """What the relay says of its calls: ports, sources, sessions and counters, to be compared over a fault."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -50,25 +50,27 @@ def changes(
     after: Mapping[bytes, CallState],
     *,
     staying: int,
-    counters: bool = True,
+    counters: Callable[[LegState], bool] = lambda _: True,
 ) -> list[str]:
     """What changed that must not, a line a call; calls that only `after` has are new and no change.
 
     Args:
         before, after: the calls by call-id.
         staying: how many shards there were all the time: no call of theirs may be in another one.
-        counters: whether they may not go back; what a host dies with was stored up to ten seconds ago.
+        counters: of which legs, as they were before, they may not go back.
     """
     lines = []
     for call_id, old in before.items():
         new = after.get(call_id)
-        changed = ["it is gone"] if new is None else list(_changed(old, new, staying, counters=counters))
+        changed = ["it is gone"] if new is None else list(_changed(old, new, staying, counters))
         if changed:
             lines.append(f"call {call_id.decode(errors='replace')}: {', '.join(changed)}")
     return lines
 
 
-def _changed(old: CallState, new: CallState, staying: int, *, counters: bool) -> Iterator[str]:
+def _changed(
+    old: CallState, new: CallState, staying: int, counters: Callable[[LegState], bool]
+) -> Iterator[str]:
     if new.shard != old.shard < staying:
         yield f"shard {old.shard} became {new.shard}"
     if new.ports != old.ports:
@@ -84,7 +86,7 @@ def _changed(old: CallState, new: CallState, staying: int, *, counters: bool) ->
             yield f"the source at {leg.local} was {leg.source} and is {later.source}"
         if leg.latched and not later.latched:
             yield f"the source at {leg.local} was latched and is no more"
-        if counters and later.packets < leg.packets:
+        if counters(leg) and later.packets < leg.packets:
             yield f"the counter at {leg.local} went back from {leg.packets} to {later.packets}"
 
 

@@ -20,7 +20,7 @@ from tools.rtpload.options import ControlKind, LoadOptions
 from tools.survive.background_load import background_load
 from tools.survive.calls import changes, read_calls
 from tools.survive.host_faults import MOVES, HostFault, strike
-from tools.survive.limits import BUSY_HOST_S
+from tools.survive.limits import BUSY_HOST_S, counters_stay
 from tools.survive.scenario import (
     HANG_S,
     MEDIA_AFTERWARDS_S,
@@ -149,7 +149,7 @@ def play_on_hosts(
         Outcome(
             fault,
             report,
-            changes(before, after, staying=0, counters=kind not in MOVES),
+            changes(before, after, staying=0, counters=lambda leg: counters_stay(kind, kernel=leg.kernel)),
             list(verdict.findings(report.streams)),
         ),
         overlap(*sent),

@@ -7,6 +7,7 @@ kernel path's limit: the kernel does not notice a fault in user space, so gaps a
 """
 
 import enum
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -32,6 +33,14 @@ RETURN_S: Final = 1.0
 
 CONSENT_S: Final = 5.0
 """Longest time without an answer to a browser's checks of ICE; then Chromium says that it is disconnected."""
+
+KILLS: Final[Mapping[enum.StrEnum, int]] = {
+    FaultKind.KILL_SHARD: 1,
+    FaultKind.KILL_SHARD_TEN_TIMES: 10,
+    FaultKind.KILL_EVERY_SHARD: 1,
+    FaultKind.HANG_SHARD: 1,  # it is stopped at any instant, and killed when it counts as hung
+}
+"""How often the same shard is killed, which may cost the one packet that it is just passing on."""
 
 _WAITS_S: Final = {
     HostFault.END_NH: 0.0,
@@ -74,3 +83,15 @@ def promise(kind: enum.StrEnum, *, kernel: bool, hang_s: float) -> Promise:
         case FaultKind.HANG_SHARD:
             return Promise(hang_s + SHARD_GAP_S)
     return Promise(SHARD_GAP_S)
+
+
+def counters_stay(kind: enum.StrEnum, *, kernel: bool) -> bool:
+    """Whether the counters of a leg may not go back: those in user space are saved every ten seconds.
+
+    Args:
+        kind: a FaultKind or a HostFault.
+        kernel: whether the leg's packets go through the kernel, whose counters outlive each shard.
+    """
+    if kind is FaultKind.KILL_ALL or kind in MOVES:
+        return False
+    return kernel or kind not in KILLS

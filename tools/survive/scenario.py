@@ -16,7 +16,7 @@ from tools.rtpload.report.values import Report
 from tools.survive.background_load import BackgroundLoad, background_load
 from tools.survive.calls import changes, read_calls
 from tools.survive.faults import FaultKind, Injected, inject
-from tools.survive.limits import CONSENT_S
+from tools.survive.limits import CONSENT_S, counters_stay
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
 CALLS: Final = 200
@@ -210,7 +210,7 @@ def play_while(
             before,
             read_calls(relay.address),
             staying=shards - (fault.kind is FaultKind.FEWER_SHARDS),
-            counters=fault.kind is not FaultKind.KILL_ALL,  # they were stored up to ten seconds ago
+            counters=lambda leg: counters_stay(fault.kind, kernel=leg.kernel),
         )
         report = load.stop()
     verdict = Verdict([fault], kernel=relay.kernel, hang_s=HANG_S, patience_s=patience_s)

@@ -3,27 +3,17 @@
 Pure: knows records of streams and times of faults, neither processes nor clocks.
 """
 
-import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
 
 from tools.rtpload.streams.record import Gap, Hole, StreamRecord
 from tools.survive.faults import FaultKind, Injected
-from tools.survive.limits import QUIET_GAP_S, Promise, promise
+from tools.survive.limits import KILLS, QUIET_GAP_S, Promise, promise
 
 AFTERMATH_NS = 500_000_000
 """A fault is to blame for gaps that begin until so long after the relay was whole again."""
 
 PACKET_NS = 20_000_000
 """The packet time of the load."""
-
-KILLS: Final[Mapping[enum.StrEnum, int]] = {
-    FaultKind.KILL_SHARD: 1,
-    FaultKind.KILL_SHARD_TEN_TIMES: 10,
-    FaultKind.KILL_EVERY_SHARD: 1,
-    FaultKind.HANG_SHARD: 1,  # it is stopped at any instant, and killed when it counts as hung
-}
-"""How often the same shard is killed, which may cost the one packet that it is just passing on."""
 
 
 class Verdict:

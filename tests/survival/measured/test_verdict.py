@@ -4,6 +4,7 @@ import pytest
 
 from tools.rtpload.streams.record import Gap, Hole, StreamRecord
 from tools.survive.faults import FaultKind, Injected
+from tools.survive.limits import counters_stay
 from tools.survive.verdict import Verdict
 
 S = 1_000_000_000
@@ -86,6 +87,24 @@ def test_a_killed_shard_may_lose_one_packet_that_it_had_in_hand_and_no_rtp_of_th
     assert len(judge(FaultKind.KILL_SHARD, two, kernel=kernel)) == 1
     assert len(judge(FaultKind.HANG_SHARD, one, kernel=kernel)) == findings
     assert len(judge(FaultKind.UPGRADE, one, kernel=kernel)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "user_space", "kernel"),
+    [
+        (FaultKind.NONE, True, True),
+        (FaultKind.UPGRADE, True, True),
+        (FaultKind.KILL_SUPERVISOR, True, True),
+        (FaultKind.KILL_SHARD, False, True),
+        (FaultKind.HANG_SHARD, False, True),
+        (FaultKind.KILL_ALL, False, False),
+    ],
+)
+def test_counters_go_back_only_where_the_process_that_counted_was_killed(
+    kind: FaultKind, user_space: bool, kernel: bool
+) -> None:
+    assert counters_stay(kind, kernel=False) is user_space
+    assert counters_stay(kind, kernel=True) is kernel
 
 
 @pytest.mark.parametrize("kind", FaultKind)
