@@ -53,7 +53,7 @@ class FlowTable:
         self._flows: dict[bytes, tuple[Endpoint, layout.FlowEntry]] = {}
         self._markers: dict[bytes, bytes] = {}  # the key of each, and that of its flow
         self._to_mark: dict[bytes, None] = {}  # keys of flows
-        self._doubtful: set[bytes] = set()  # keys of flows that another process may have removed
+        self._doubtful: set[bytes] = set()  # keys of flows that may be others in the kernel
         self._stale: dict[bytes, bytes] = {}  # a predecessor's, by key, which are not adopted yet
         if successor:
             self.find_stale_flows()
@@ -115,7 +115,7 @@ class FlowTable:
         It may have made markers, too, which nothing else would remove.
         """
         self.held = False
-        self._doubtful = set(self._flows)
+        self.doubt()
         with contextlib.suppress(KernelPathUnavailable):
             for key, _, owner in self._own_flows():
                 if not owner.mtu_bytes:
@@ -123,8 +123,12 @@ class FlowTable:
             self._markers = {}
         self._mark_later(*self._flows)
 
+    def doubt(self) -> None:
+        """Have each flow be doubtful until replace(): the program may have shortened it."""
+        self._doubtful = set(self._flows)
+
     def is_doubtful(self, local: Endpoint) -> bool:
-        """Whether another process may have removed the flow at `local`."""
+        """Whether the flow at `local` may be another one in the kernel, or none."""
         return bool(self._doubtful) and layout.pack_key(local) in self._doubtful
 
     # --- markers: which flow the packets that leave by a port came by --------------------------------------

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from nh.results import LegDetail
+from tests.constants import set_constants
 from tests.kernel.hosts import ALICE, HostCall, phone_on, relay_on
 from tests.netns import namespaces
 from tools.harness.media_peer import RTP, MediaPeer
@@ -145,6 +146,30 @@ def test_at_most_one_packet_is_lost_of_this_call_and_none_of_a_later_one(
                 assert first.leg.kernel_packets == before + 5, "short packets still go through the kernel"
         with talk(network, relay, "later", family) as later:
             assert later.say(5) == 5
+
+
+def test_a_message_that_the_host_does_not_believe_is_forgotten(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksum is wrong, so routing never learns of it, and no later look at routes finds a change."""
+    set_constants(monkeypatch, {"nh.shard.media.kernel.path_mtu:FORGET_S": EXPIRES_S})
+    with relay_on(network.relay, dscp=0) as relay, talk(network, relay, "forged", 4) as call:
+
+        def in_the_kernel() -> int:
+            before = call.leg.kernel_packets
+            assert call.say(3, 172) == 3
+            return call.leg.kernel_packets - before
+
+        address, port = call.call.for_bob
+        addresses = socket.inet_aton(address) + socket.inet_aton(BOB[4])
+        quoted = struct.pack("!BBHHHBBH", 0x45, 0, 228, 1, 0x4000, 63, 17, 0) + addresses
+        quoted += struct.pack("!HHHH", port, call.bob.port, 208, 0)
+        with network.router.entered():
+            router = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        with router:
+            router.sendto(struct.pack("!BBHHH", 3, 4, 0xBAD, 0, 68) + quoted, (address, 0))
+        eventually(lambda: in_the_kernel() == 0, "the program heeds it")
+        eventually(lambda: in_the_kernel() == 3, "the flow is as long as its route again")
 
 
 @FAMILIES

@@ -2,7 +2,7 @@
 
 import itertools
 
-from nh.shard.media.kernel.path_mtu import LONGEST_PAUSE_S, PAUSE_S, PathMtuWatch
+from nh.shard.media.kernel.path_mtu import FORGET_S, LONGEST_PAUSE_S, PAUSE_S, PathMtuWatch
 
 TICK_S = 0.05
 
@@ -73,6 +73,19 @@ def test_what_the_kernel_forgets_is_due_then() -> None:
     assert first is not None
     assert 5 <= first < 5 + 2 * TICK_S
     assert host.due_within(60) is None
+
+
+def test_what_a_message_has_shortened_is_forgotten_after_a_while_however_many_come() -> None:
+    host = Host()
+    assert not host.watch.is_forgotten(now=host.now + 2 * FORGET_S)
+    begun = host.now
+    while not host.watch.is_forgotten(now=host.now):
+        host.messages += 1
+        host.now += 1.0
+        host.watch.due(now=host.now)
+        assert host.now < begun + FORGET_S + 3
+    assert host.now >= begun + FORGET_S
+    assert not host.watch.is_forgotten(now=host.now + FORGET_S - 1)
 
 
 def test_a_sysctl_is_due_within_a_second() -> None:

@@ -205,8 +205,12 @@ class KernelPath:
 
     def take_stale(self, most: int) -> list[MediaSocket]:
         """The next sockets, at most `most`, that need an update()."""
-        if self._routes.path_mtus_changed(now=time.monotonic()):
+        now = time.monotonic()
+        if self._routes.path_mtus_changed(now=now):
             self.routes_changed()
+        if self._routes.path_mtus_forgotten(now=now):
+            self._flows.doubt()
+            self._stale = list(self._routed)
         taken, self._stale = self._stale[:most], self._stale[most:]
         return [media_socket for media_socket in taken if media_socket in self._routed]
 

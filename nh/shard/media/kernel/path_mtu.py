@@ -2,7 +2,9 @@
 
 There are three such changes: a router says "packet too big" (ICMP), the kernel forgets what a router said,
 and a sysctl changes the IPv6 MTU of an interface. The program in the kernel applies the first one at once
-where it knows the flow; a look-up finds the others. The module knows nothing of flows or routes.
+where it knows the flow; a look-up finds the others. The host's routing may not believe a message, whose
+checksum is wrong or which a firewall drops. Then no look-up finds a change, and FORGET_S ends it. The module
+knows nothing of flows or routes.
 """
 
 import math
@@ -15,6 +17,10 @@ SYSCTLS_S: Final = 1.0
 PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
 """Shortest and longest time between two look-ups: it grows while messages come, which any host can send."""
+
+
+FORGET_S: Final = 600.0
+"""How long a flow is shorter for a message alone: as long as Linux believes one (RFC 1191 6.3)."""
 
 
 class PathMtuWatch:
@@ -31,6 +37,7 @@ class PathMtuWatch:
         self._seen = messages()
         self._told = False
         self._expires = math.inf
+        self._forgotten = math.inf
         self._sysctls_due = 0.0
         self._pause_s = PAUSE_S
         self._last = -math.inf
@@ -50,6 +57,8 @@ class PathMtuWatch:
         came = (messages := self._messages()) != self._seen
         self._seen = messages
         self._told |= came
+        if came:
+            self._forgotten = min(self._forgotten, now + FORGET_S)
         if now - self._last < self._pause_s:
             return False
         # the kernel's routing learns from a message just after the program counts it: hence the turn between
@@ -60,6 +69,13 @@ class PathMtuWatch:
         self._last = now
         self._told = came
         self._expires = math.inf
+        return True
+
+    def is_forgotten(self, *, now: float) -> bool:
+        """Whether all flows are to be as long as their routes again (monotonic seconds). True only once."""
+        if now < self._forgotten:
+            return False
+        self._forgotten = math.inf
         return True
 
     def _sysctls_moved(self, now: float) -> bool:

@@ -65,6 +65,14 @@ class RouteCache:
         """
         return self._path_mtu.due(now=now)
 
+    def path_mtus_forgotten(self, *, now: float) -> bool:
+        """Whether all flows are to be written again; see PathMtuWatch.is_forgotten().
+
+        Args:
+            now: monotonic seconds.
+        """
+        return self._path_mtu.is_forgotten(now=now)
+
     def forget(self) -> None:
         """Ask the kernel anew for each route, and for the interfaces that they name."""
         self._routes.forget_links()
