@@ -115,6 +115,18 @@ def test_the_files_are_for_their_owner_alone(path: Path) -> None:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
+def test_nothing_is_left_of_calls_that_have_ended(path: Path) -> None:
+    """Its keys of SRTP would open what others have recorded of it."""
+    keys = {b"%d" % number: os.urandom(16) for number in range(60)}
+    filled = {call_id: os.urandom((800, 3900, 9000)[int(call_id) % 3]) + key for call_id, key in keys.items()}
+    fill(path, filled)
+    with opened(path) as store:
+        for call_id in list(keys)[::2]:
+            store.delete(call_id)
+    found = path.read_bytes()
+    assert [key in found for key in keys.values()] == [False, True] * 30
+
+
 def test_the_log_does_not_grow_with_what_is_written(path: Path) -> None:
     writer = StoreWriter(SqliteEngine(path, OWNER))
     for number in range(40):

@@ -59,7 +59,8 @@ _SETTINGS: Final = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -128",  # KiB; the kernel has the file in memory, once for all
     f"PRAGMA journal_size_limit = {WAL_BYTES}",
-    "PRAGMA secure_delete = OFF",  # ON in some builds; it overwrites each deleted page
+    # keys of SRTP do not outlive their call in free pages; 1 to 9 % more bytes are written
+    "PRAGMA secure_delete = ON",
 )
 
 _FAILURES: Final = (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, MemoryError, UnicodeDecodeError)
