@@ -4,10 +4,11 @@ import struct
 from typing import Final
 
 from nh.srtp.ciphers import CounterModeCipher, GcmCipher, PacketCipher
-from nh.srtp.derivation import derive_rtcp_keys, derive_rtp_keys
+from nh.srtp.derivation import SessionKeys, derive_keys
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.state import MAX_STREAMS, SEEN_BYTES, DirectionState, SrtpStreamState
+from nh.srtp.suites import CryptoSuite
 from nh.srtp.window import PacketWindow
 
 INDEX_BITS: Final = 48
@@ -58,8 +59,9 @@ class SrtpDirection:
         self._mki = master.mki
         self._aead = master.suite.aead
         self._view = memoryview(buffer)
-        self._rtp = _new_cipher(master, buffer, rtcp=False)
-        self._rtcp = _new_cipher(master, buffer, rtcp=True)
+        suite, (of_rtp, of_rtcp) = master.suite, derive_keys(master)
+        self._rtp = _new_cipher(suite, of_rtp, suite.rtp_tag_bytes, buffer)
+        self._rtcp = _new_cipher(suite, of_rtcp, suite.rtcp_tag_bytes, buffer)
 
     def add_stream(self, streams: dict[int, PacketWindow], ssrc: int, window: PacketWindow) -> None:
         """Remember a new stream.
@@ -120,9 +122,5 @@ def _restore(states: list[SrtpStreamState]) -> dict[int, PacketWindow]:
     }
 
 
-def _new_cipher(master: MasterKey, buffer: bytearray, *, rtcp: bool) -> PacketCipher:
-    suite = master.suite
-    keys = derive_rtcp_keys(master) if rtcp else derive_rtp_keys(master)
-    if suite.aead:
-        return GcmCipher(keys, buffer)
-    return CounterModeCipher(keys, suite.rtcp_tag_bytes if rtcp else suite.rtp_tag_bytes, buffer)
+def _new_cipher(suite: CryptoSuite, keys: SessionKeys, tag_bytes: int, buffer: bytearray) -> PacketCipher:
+    return GcmCipher(keys, buffer) if suite.aead else CounterModeCipher(keys, tag_bytes, buffer)

@@ -1,7 +1,7 @@
 """The test vectors of RFC 3711 B.3 and RFC 7714 16, 17, and a packet that libsrtp validates itself with."""
 
 from nh.srtp.ciphers import BUFFER_BYTES, GcmCipher
-from nh.srtp.derivation import SessionKeys, derive_rtp_keys
+from nh.srtp.derivation import SessionKeys, derive_keys
 from nh.srtp.direction import INDEX_BITS
 from nh.srtp.keys import MasterKey
 from nh.srtp.sender import SrtpSender
@@ -20,7 +20,7 @@ QUID_PRO_QUO = bytes.fromhex("517569642070726f2071756f")
 
 
 def test_session_keys_are_derived_as_in_rfc_3711_b_3() -> None:
-    keys = derive_rtp_keys(MASTER)
+    keys, _ = derive_keys(MASTER)
     assert keys.cipher_key.hex() == "c61e7a93744f39ee10734afe3ff7a087"
     assert keys.salt.hex() == "30cbbc08863d8c85d49db34a9ae1"
     assert keys.auth_key.hex() == "cebe321f6ff7716b6fd4ab49af256a156d38baa4"
