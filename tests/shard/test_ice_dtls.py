@@ -7,6 +7,8 @@ from nh.commands import IceHandling, ShowCall
 from nh.results import CallDetail
 from nh.shard.media.early_dtls import MAX_PACKETS
 from nh.shard.media.fair_queue import LONG_BYTES
+from nh.shard.media.pipeline.fast_readers import SocketReader
+from nh.shard.media.sockets.media_socket import MediaSocket
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, places
@@ -75,6 +77,29 @@ def test_a_handshake_goes_over_the_first_check_and_media_before_the_nomination(
     call.checks(nominates=True)
     for _ in range(3):
         call.goes_both_ways()
+
+
+@pytest.mark.parametrize("caller", ["web", "plain"])
+def test_no_socket_has_a_plan_before_its_first_packet(
+    call: WebCall, monkeypatch: pytest.MonkeyPatch, caller: str
+) -> None:
+    """Signalling changes each socket several times before that."""
+    planned: list[int] = []
+    paths = call.testbed.relay.plane._forwarding._paths
+    plan = paths.plan
+
+    def note(media_socket: MediaSocket) -> SocketReader:
+        planned.append(media_socket.port)
+        return plan(media_socket)
+
+    monkeypatch.setattr(paths, "plan", note)
+    if caller == "web":
+        call.offered_by_web()
+    else:
+        call.offered_by_plain("active")
+    assert planned == []
+    call.checks()
+    assert set(planned) == {call.phone.sends_to[1]}
 
 
 def test_a_handshake_may_begin_before_the_answer(call: WebCall) -> None:

@@ -205,17 +205,17 @@ class Forwarding:
                 self._save(leg)
         self.apply(found)
 
-    def _wait_for_first(self, legs: Sequence[Leg], media_sockets: Iterable[MediaSocket]) -> bool:
+    def _wait_for_first(self, legs: Sequence[Leg], media_sockets: Collection[MediaSocket]) -> bool:
         """Whether the next packet of each socket of a session makes its plan, as signalling left them.
 
-        So there is nothing to do for them, unless a leg wants a source before, or has timers. Nor is there
-        for others: without bundles, all send through the sockets of their own sessions.
+        So there is nothing to do for them, unless a leg has latched, or has a timer. Nor is there for
+        others: without bundles, all send through the sockets of their own sessions.
 
         Args:
             legs: of the session.
             media_sockets: theirs.
         """
-        if not self._user_space_only or not self._active or _bundled(legs):
+        if not self._active or _bundled(legs):
             return False
         return self._paths.wait_for_first(media_sockets)
 

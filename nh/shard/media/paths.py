@@ -7,7 +7,8 @@ Packets that waited at a socket before it was connected came from any source. Th
 their order, until the socket gets a reader that leaves the source to the kernel.
 """
 
-from collections.abc import Callable, Collection, Iterable
+import math
+from collections.abc import Callable, Collection
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -108,12 +109,14 @@ class Paths:
             self._kernel.update(media_socket)
         self._connector.connect_anew(media_socket)
 
-    def wait_for_first(self, media_sockets: Iterable[MediaSocket]) -> bool:
+    def wait_for_first(self, media_sockets: Collection[MediaSocket]) -> bool:
         """Let the next packet of each socket make its plan, as signalling has left it then.
+
+        None has a flow in the kernel then, as none of its legs has latched.
 
         Returns:
             Whether there is nothing else to do for them; False: nothing is done, because one has a plan
-            already, or a leg of it wants a source before the next packet, or has timers.
+            already, or a leg of it has latched, or has a timer.
         """
         new: list[int] = []  # those without a leg before
         get_reader = self._poll.get_reader
@@ -125,10 +128,13 @@ class Paths:
                     return False
                 new.append(fd)
             for leg in media_socket.legs:
-                if leg.latched or leg.ice or leg.security or leg.bundle:
+                if leg.latched or leg.bundle or (leg.security is not None and _has_timer(leg)):
                     return False
         for fd in new:
             self._poll.set_reader(fd, self._read_first)
+        if self._kernel is not None:
+            for media_socket in media_sockets:
+                self._update_flow(media_socket)
         return True
 
     def set_reader(self, media_socket: MediaSocket) -> None:
@@ -180,3 +186,9 @@ class Paths:
         """
         self._poll.set_reader(media_socket.fileno(), self._drop)
         self.plan(media_socket)(media_socket)
+
+
+def _has_timer(leg: Leg) -> bool:
+    """Whether something is to be done for the end of a leg at some time, although no packet comes: that of
+    ICE sends nothing by itself."""
+    return leg.dtls is not None and leg.dtls.timer_at < math.inf

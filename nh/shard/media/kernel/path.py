@@ -11,8 +11,10 @@ can be in the kernel at all is `offload_rules`.
 import itertools
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final, cast
 
+from nh.calls.leg import Leg
 from nh.calls.rtcp_reports import reads_rtcp
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import layout
@@ -135,13 +137,13 @@ class KernelPath:
             return False
         if self._moving is not None:
             self._move(self._moving, media_socket)
-        flow = _flow_of(media_socket)
-        entry = self._entry_for(media_socket)
-        if flow is not None and (isinstance(entry, str) or not flow.fits(media_socket.legs[0])):
+        flow, legs = _flow_of(media_socket), media_socket.legs
+        entry = self._entry_for(media_socket, legs)
+        if flow is not None and (isinstance(entry, str) or not flow.fits(legs[0])):
             self._end(media_socket, flow)
             flow = None
         why = entry if isinstance(entry, str) else self._carry_out(media_socket, flow, entry)
-        for leg in media_socket.legs:
+        for leg in legs:
             leg.not_offloaded = why
         return flow is None and media_socket.flow is not None
 
@@ -235,15 +237,17 @@ class KernelPath:
         if counters is not None:
             self._flows.counters.add_carry_over(*count_moved(media_socket.legs[0], counters))
 
-    def _entry_for(self, media_socket: MediaSocket) -> layout.FlowEntry | str:
-        """The flow table entry for a socket, without its counter index, or why there is none."""
+    def _entry_for(self, media_socket: MediaSocket, legs: Sequence[Leg]) -> layout.FlowEntry | str:
+        """The flow table entry for a socket with these legs, without its counter index, or why there is
+        none."""
         self._routed.pop(media_socket, None)
         self._waiting.pop(media_socket, None)
-        if len(media_socket.legs) != 1:
-            return "several ends send to this port" if media_socket.legs else ""
-        leg = media_socket.legs[0]
-        source, destination = leg.source, leg.egress.destination
-        if source is None or destination is None or not leg.latched:
+        if len(legs) != 1:
+            return "several ends send to this port" if legs else ""
+        leg = legs[0]
+        source = leg.source if leg.latched else None
+        destination = None if source is None else leg.egress.destination
+        if source is None or destination is None:
             return why_not_latched(leg)
         if obstacle := find_obstacle(leg, source, destination):
             return obstacle
