@@ -1,6 +1,7 @@
 """DTLS-SRTP in SDP: a=fingerprint, a=setup, a=tls-id (RFC 8122, RFC 4145, RFC 5763, RFC 8842)."""
 
 import enum
+import functools
 import re
 from typing import Final, NamedTuple
 
@@ -41,24 +42,33 @@ def read_dtls(medium: Medium) -> DtlsDescription | None:
     found = medium.applying("fingerprint")
     if not found:
         return None
-    fingerprints = read_fingerprints([each.value for each in found])
-    tls_id = _first(medium, "tls-id").strip()
+    values = tuple([each.value for each in found])
+    return _describe(values, _first(medium, "setup"), _first(medium, "tls-id"))
+
+
+@functools.lru_cache(maxsize=4)  # one offer asks four times for each medium
+def _describe(fingerprints: tuple[bytes, ...], setup: str, tls_id: str) -> DtlsDescription:
+    tls_id = tls_id.strip()
     return DtlsDescription(
-        tuple(each for each in fingerprints if each.usable),
-        read_setup(medium),
+        tuple([each for each in read_fingerprints(fingerprints) if each.usable]),
+        _setup(setup),
         tls_id if _TLS_ID.match(tls_id) else "",
     )
 
 
 def read_setup(medium: Medium) -> Setup | None:
     """The a=setup of a medium, or of the session for it; None: it has none, or says nothing of RFC 4145."""
-    return _SETUPS.get(_first(medium, "setup").strip().lower())
+    return _setup(_first(medium, "setup"))
 
 
 def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str) -> tuple[bytes, ...]:
     """The lines of a medium; without a=tls-id if that is empty."""
     lines = (f"a=setup:{setup}".encode(), write_fingerprint(fingerprint))
     return (*lines, f"a=tls-id:{tls_id}".encode()) if tls_id else lines
+
+
+def _setup(value: str) -> Setup | None:
+    return _SETUPS.get(value.strip().lower())
 
 
 def _first(medium: Medium, name: str) -> str:

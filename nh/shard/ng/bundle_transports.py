@@ -67,6 +67,8 @@ def _has_keys(medium: Medium) -> bool:
 
 def with_shared_transports(description: SessionDescription) -> SessionDescription:
     """The same by its own bundles, if they can be read, whether or not the relay takes them."""
+    if max(map(len, description.bundles), default=0) < 2:
+        return description  # a medium alone shares nothing
     try:
         bundles = read_bundles(description)
     except UnusableSdp:
