@@ -107,16 +107,6 @@ class _Part:
         self.fields: dict[bytes, list[int]] = {letter: [first]}
         self.attributes: dict[str, list[Attribute]] = {}
 
-    def add_attribute(self, index: int, text: bytes) -> None:
-        """Add an a= line."""
-        raw, _, value = text[2:].partition(b":")
-        name = _NAMES.get(raw) or raw.strip().decode("ascii", "backslashreplace")
-        attribute = Attribute(index, value.strip())
-        if name in self.attributes:
-            self.attributes[name].append(attribute)
-        else:
-            self.attributes[name] = [attribute]
-
 
 def _divide(lines: tuple[Line, ...]) -> list[_Part]:
     """The valid lines, in parts: a session, then each of its media, and so on."""
@@ -127,7 +117,16 @@ def _divide(lines: tuple[Line, ...]) -> list[_Part]:
     for index, line in enumerate(lines):
         text = line.text
         start = text[:2]
-        if not parts or start not in _PLAIN:  # nearly all are plain
+        if start == b"a=" and parts:  # most lines; not a method, which would take a call for each
+            raw, _, value = text[2:].partition(b":")
+            name = _NAMES.get(raw) or raw.strip().decode("ascii", "backslashreplace")
+            if name in part.attributes:
+                part.attributes[name].append(Attribute(index, value.strip()))
+            else:
+                part.attributes[name] = [Attribute(index, value.strip())]
+            part.last = index
+            continue
+        if not parts or start not in _PLAIN:  # nearly all others are plain
             if not _TYPED.match(text):
                 if line.blank:
                     after_blank = True
@@ -139,11 +138,8 @@ def _divide(lines: tuple[Line, ...]) -> list[_Part]:
                 part = _Part(index, text[:1])
                 parts.append(part)
                 continue
+        part.fields.setdefault(text[:1], []).append(index)
         part.last = index
-        if start == b"a=":
-            part.add_attribute(index, text)
-        else:
-            part.fields.setdefault(text[:1], []).append(index)
     if not parts:
         raise MalformedRequest("SDP: no lines")
     return parts
