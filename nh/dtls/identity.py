@@ -78,6 +78,7 @@ class Identity:
     def _new_context(self, own: x509.Certificate, key: EllipticCurvePrivateKey) -> SSL.Context:
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
+        context.set_max_proto_version(_DTLS_1_2)  # records of 1.3 have another header (RFC 9147 4)
         context.set_cipher_list(_CIPHERS)
         context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
