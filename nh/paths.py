@@ -1,11 +1,13 @@
-"""What is at a path, told alike by each version of Python, and small files that are read often.
+"""What is at a path, told alike by each version of Python, whose it is, and small files that are read often.
 
 Where this user may not look, and for a name that is too long, Path.exists() and Path.is_dir() raise an error
 up to Python 3.13, and say from 3.14 on that nothing is there.
 """
 
 import os
+import stat
 from pathlib import Path
+from typing import NamedTuple
 
 
 def real_path(path: Path) -> Path:
@@ -51,6 +53,45 @@ def mode_of(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+class ForeignName(NamedTuple):
+    """A name that another user can have lead elsewhere.
+
+    Attributes:
+        path: the name.
+        owner: whose it is, a uid.
+    """
+
+    path: Path
+    owner: int
+
+
+def is_open_to_all(directory: Path) -> bool:
+    """Whether every user can write to a directory, such as /tmp.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    return bool(directory.stat().st_mode & stat.S_IWOTH)
+
+
+def foreign_name(path: Path) -> ForeignName | None:
+    """The first name on the way to a path, itself included, that another user can have lead elsewhere.
+
+    It is in a directory that every user can write to, and it or what it leads to belongs neither to this user
+    nor to root. None: there is none.
+
+    Raises:
+        OSError: the path is not there, or cannot be looked at.
+    """
+    ways = (path.absolute(), real_path(path))
+    for name in dict.fromkeys(each for way in ways for each in (way, *way.parents)):
+        if is_open_to_all(name.parent):
+            for owner in (name.lstat().st_uid, name.stat().st_uid):
+                if owner not in (0, os.geteuid()):
+                    return ForeignName(name, owner)
+    return None
 
 
 def open_private(path: str, flags: int) -> int:

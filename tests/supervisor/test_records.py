@@ -202,6 +202,13 @@ def test_where_every_user_can_write_no_link_is_followed_and_no_file_of_another_u
     with pytest.raises(OSError, match=r"symbolic links|another user"):
         FileTarget(planted).write(b"{}")
     assert not planted.exists() or planted.read_bytes() == b""
+    if os.geteuid() == 0:
+        below = shared / "theirs"
+        below.mkdir()
+        os.chown(below, 65_534, 65_534)
+        assert "every user can write" in fault_of(str(below / "calls.json"))
+        with pytest.raises(PermissionError, match="another user"):
+            FileTarget(below / "calls.json").write(b"{}")
     own = shared / "own.json"
     target = FileTarget(own)
     target.write(b"{}")

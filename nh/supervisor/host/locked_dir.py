@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.paths import is_permitted, mode_of, nearest_seen, real_path
+from nh.paths import foreign_name, is_open_to_all, is_permitted, mode_of, nearest_seen
 from nh.reasons import reason
 
 LOCK_NAME: Final = "nh.lock"
@@ -164,33 +164,21 @@ def _check_trust(path: Path, purpose: Purpose) -> None:
     Each name in a directory that every user can write to, such as /tmp, and what it leads to (the name could
     be a link of another user) must belong to this user or root.
     """
-    if _is_open(path):
+    if is_open_to_all(path):
         raise ConfigError(
             f"{purpose.setting}: every user can write to {path}, and could {purpose.danger};"
             f" `chmod o-w {path}` or choose another with {purpose.flag}"
         )
-    every = dict.fromkeys(
-        name for each in (path.absolute(), real_path(path)) for name in (each, *each.parents)
-    )
-    for name in every:
-        if not _is_open(name.parent):
-            continue
-        for owner in (name.lstat().st_uid, name.stat().st_uid):
-            if owner not in (0, os.geteuid()):
-                raise ConfigError(
-                    f"{purpose.setting}: {name} belongs to user {owner}, and {name.parent} is open to every"
-                    f" user; remove it or choose another with {purpose.flag}"
-                )
-    if _is_open(path.absolute().parent) and path.stat().st_mode & stat.S_IWGRP:
+    if foreign := foreign_name(path):
+        raise ConfigError(
+            f"{purpose.setting}: {foreign.path} belongs to user {foreign.owner}, and {foreign.path.parent} is"
+            f" open to every user; remove it or choose another with {purpose.flag}"
+        )
+    if is_open_to_all(path.absolute().parent) and path.stat().st_mode & stat.S_IWGRP:
         raise ConfigError(
             f"{purpose.setting}: a group can write to {path}, and {path.absolute().parent} is open to every"
             f" user; `chmod 700 {path}` or choose another with {purpose.flag}"
         )
-
-
-def _is_open(directory: Path) -> bool:
-    """Whether every user can write to a directory."""
-    return bool(directory.stat().st_mode & stat.S_IWOTH)
 
 
 def _take_lock(path: Path, purpose: Purpose) -> int:

@@ -10,13 +10,15 @@ import struct
 from pathlib import Path
 from typing import Final, Protocol
 
-from nh.paths import is_read_only, mode_of
+from nh.paths import foreign_name, is_open_to_all, is_read_only, mode_of
 from nh.reasons import reason
 
 FILE_MODE: Final = 0o640
 """Permissions of a file of records: who may read it reads who called whom."""
 
-OF_ANOTHER: Final = "it is a link or another user's, in a directory that every user can write to"
+OF_ANOTHER: Final = (
+    "it, or a directory on the way to it, is a link or another user's, where every user can write"
+)
 """Why a file is not written."""
 
 TIME_LIMIT_S: Final = 1.0
@@ -109,11 +111,14 @@ def _open_file(path: Path) -> int:
 
     Raises:
         OSError: it cannot be opened; or its directory is open to every user, such as /tmp, and what is there
-            is a link, symbolic or hard, or a file of another user, who could read the records.
+            is a link, symbolic or hard, or a file of another user, who could read the records; or another
+            user can have a directory on the way to it lead elsewhere.
     """
     # O_NONBLOCK: neither a pipe without a reader nor one that is full may hold up the thread
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    shared = _is_shared(path.parent)
+    shared = is_open_to_all(path.parent)
+    if foreign_name(path.parent):
+        raise PermissionError(errno.EPERM, OF_ANOTHER)
     try:
         fd = os.open(path, flags | (os.O_NOFOLLOW if shared else 0), FILE_MODE)
     except OSError as exc:
@@ -124,11 +129,6 @@ def _open_file(path: Path) -> int:
         os.close(fd)
         raise PermissionError(errno.EPERM, OF_ANOTHER)
     return fd
-
-
-def _is_shared(directory: Path) -> bool:
-    """Whether every user can make files in a directory."""
-    return bool(directory.stat().st_mode & stat.S_IWOTH)
 
 
 def _is_trusted(status: os.stat_result) -> bool:
@@ -203,7 +203,8 @@ def fault_of(text: str) -> str:
         return f"there is no directory {path.parent}; make it"
     if stat.S_ISDIR(mode or 0):
         return "it is a directory; name a file in it"
-    if os.path.lexists(path) and _is_shared(path.parent) and not _is_trusted(path.lstat()):
+    is_planted = os.path.lexists(path) and is_open_to_all(path.parent) and not _is_trusted(path.lstat())
+    if is_planted or foreign_name(path.parent):
         return f"{OF_ANOTHER}; name a file in another directory"
     return _why_not_writable(path.parent if mode is None else path)
 
