@@ -15,16 +15,18 @@ aioice = pytest.importorskip("aioice")
 
 
 class FullAgent:
-    """A phone with RTP and RTCP on ports of their own."""
+    """A phone with RTP and RTCP on ports of their own, or multiplexed (RFC 5761)."""
 
-    def __init__(self, address: str, *, controlling: bool) -> None:
+    def __init__(self, address: str, *, controlling: bool, muxes: bool = False) -> None:
         self.address = address
-        self.connection: Any = aioice.Connection(ice_controlling=controlling, components=2)
+        self.muxes = muxes
+        self.connection: Any = aioice.Connection(ice_controlling=controlling, components=1 if muxes else 2)
 
     def describe(self) -> list[MediaLine]:
         candidates = self.connection.local_candidates
         port = next(each.port for each in candidates if each.component == 1)
         attributes = (
+            *(("rtcp-mux",) if self.muxes else ()),
             f"ice-ufrag:{self.connection.local_username}",
             f"ice-pwd:{self.connection.local_password}",
             *(f"candidate:{each.to_sdp()}" for each in candidates),
@@ -73,6 +75,36 @@ def test_media_flow_both_ways(
                 assert await full.connection.recvfrom() == (rtp(number), 1)
         finally:
             await full.connection.close()
+
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        asyncio.run(talk(call))
+        call.delete()
+
+
+@pytest.mark.parametrize("muxes", [True, False], ids=["the caller", "the callee"])
+def test_two_meet_of_which_one_alone_multiplexes(
+    monkeypatch: pytest.MonkeyPatch, nh: NgRelay, *, muxes: bool
+) -> None:
+    """The other one has to find a path for its RTCP, too, before any of its media flow."""
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
+
+    async def talk(call: NgCall) -> None:
+        caller = FullAgent("127.0.0.1", controlling=True, muxes=muxes)
+        callee = FullAgent("127.0.0.1", controlling=False, muxes=not muxes)
+        both = caller, callee
+        for each in both:
+            await each.connection.gather_candidates()
+        try:
+            await callee.read(call.offer(caller.describe(), rtcp_mux=["demux"] if muxes else ["offer"]))
+            await caller.read(call.answer(callee.describe()))
+            await asyncio.gather(*[each.connection.connect() for each in both])
+            for sender, receiver in (both, both[::-1]):
+                await sender.connection.sendto(rtp(1), 1)
+                assert await receiver.connection.recvfrom() == (rtp(1), 1)
+        finally:
+            for each in both:
+                await each.connection.close()
 
     with NgClient(nh.address) as client:
         call = NgCall(client)

@@ -125,7 +125,7 @@ def _where_optional_ends(
 
 
 def _as_agreed(means: Means, usual: MediaSecurity | None) -> Means:
-    """What an end is offered: what it has agreed on alone, as in rtpengine, if the client permits that."""
+    """What an end is offered: what it has agreed on alone, if the client permits that."""
     if usual is None:
         return means
     agreed = Means(means.sdes and has_keys(usual), means.dtls and usual.dtls is not None)
