@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.resources import CallResources, Resources
+from nh.calls.resources import CallResources
 from nh.calls.session import Session
 from nh.calls.session_info import SessionInfo, session_info
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.timeouts import TimeoutTarget
 from nh.calls.transactions import CallTransactions
@@ -45,7 +46,7 @@ class Call:
         "transactions",
     )
 
-    def __init__(self, call_id: bytes, resources: Resources, *, now: float) -> None:
+    def __init__(self, call_id: bytes, resources: SharedResources, *, now: float) -> None:
         self.call_id = call_id
         self.created = now
         self.next_expiry = now
@@ -59,7 +60,7 @@ class Call:
     @property
     def resources(self) -> CallResources:
         """Its part of what all calls share; made when it is needed, because no packet needs it."""
-        return self._shared.of_call(self.call_id)
+        return CallResources(self._shared, self.call_id)
 
     @property
     def is_empty(self) -> bool:

@@ -1,67 +1,18 @@
-"""The sockets and sessions of calls, and the limits that all calls of a table share."""
+"""The sockets and sessions of one call, within the limits that all calls of a table share."""
 
 import sys
 from collections.abc import Sequence
 
-from nh.calls.events import CallObservers, EndReason
-from nh.calls.expiry_watch import ExpiryWatch
-from nh.calls.latching.earlier import EarlierSenders
+from nh.calls.events import EndReason
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side, interned
-from nh.calls.media_plane import MediaPlane
 from nh.calls.session import NO_PARAM, Session
-from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.candidates import SHARE, adopt_candidates, open_candidates
 from nh.calls.sockets.group import SocketGroup
-from nh.calls.sockets.ports import PortSpace
 from nh.calls.sockets.runs import SocketRun, SocketRuns
 from nh.errors import LimitReached
-
-
-class Resources:
-    """What all calls of a table share, counted and limited.
-
-    Args:
-        plane: see MediaPlane.
-        ports: ports for sockets.
-        settings: limits and rules.
-        session_ids: numbers for sessions, other ones than those of any other table.
-        events: gets the events of calls.
-        wall_offset_s: added to monotonic seconds to get wall-clock seconds.
-
-    Attributes:
-        sockets, sessions: how many there are now.
-        multicast: media for which sockets were opened although their address is multicast or broadcast.
-        earlier: who sent to the ports in calls that have ended.
-        expiry: gets each call in which something may expire earlier than before.
-    """
-
-    def __init__(
-        self,
-        *,
-        plane: MediaPlane,
-        ports: PortSpace,
-        settings: RelaySettings,
-        session_ids: SessionIds | None = None,
-        events: CallObservers | None = None,
-        wall_offset_s: float = 0.0,
-    ) -> None:
-        self.events = events or CallObservers()
-        self.wall_offset_s = wall_offset_s
-        self.plane = plane
-        self.ports = ports
-        self.settings = settings
-        self.sockets = 0
-        self.sessions = 0
-        self.multicast = 0
-        self.earlier = EarlierSenders()
-        self.expiry = ExpiryWatch()
-        self.session_ids = session_ids or SessionIds()
-
-    def of_call(self, call_id: bytes) -> "CallResources":
-        """The part of one call."""
-        return CallResources(self, call_id)
 
 
 class CallResources:
@@ -74,7 +25,7 @@ class CallResources:
 
     __slots__ = ("call_id", "shared")
 
-    def __init__(self, shared: Resources, call_id: bytes) -> None:
+    def __init__(self, shared: SharedResources, call_id: bytes) -> None:
         self.shared = shared
         self.call_id = call_id
 

@@ -1,7 +1,7 @@
 """The table of all calls of one relay: the interface of the domain.
 
 All rules that protocols need are behind these methods. The table reads no clock and opens no socket: `now` is
-an argument, and sockets come from Resources.
+an argument, and sockets come from SharedResources.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +12,10 @@ from nh.calls.media import Media, RelayMedia, Side
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers, Prepare
 from nh.calls.offer_answer.party import Party
-from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.transactions import CallTransactions
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
@@ -32,7 +32,7 @@ class CallTable:
             refused; None: no such limit is reached.
     """
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: SharedResources) -> None:
         self.resources = resources
         self.draining = False
         self.overload: tuple[str, str] | None = None

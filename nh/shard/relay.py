@@ -15,10 +15,10 @@ import msgspec
 from nh.calls.call_event import NO_CLIENT, CallEnd, Client
 from nh.calls.events import CallObserver, CallObservers
 from nh.calls.media import Media, RelayMedia, Side
-from nh.calls.resources import Resources
 from nh.calls.session_ids import SessionIds
 from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelayConfig, RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.ports import PortSpace
 from nh.calls.table import CallTable
 from nh.commands import (
@@ -285,7 +285,7 @@ def _local_ports(config: RelayConfig) -> LocalPorts:
 
 def _resources(
     config: RelayConfig, plane: SocketPlane, events: CallObservers, memory: LegMemory | None
-) -> Resources:
+) -> SharedResources:
     low, high = config.ports
     session_ids = SessionIds(config.shard + 1, config.shards)
     session_ids.advance_past(config.known_session)
@@ -298,7 +298,7 @@ def _resources(
         # anywhere: phones may still send to the ports that a former process gave out first
         begin=random.random(),
     )
-    return Resources(
+    return SharedResources(
         plane=plane,
         ports=ports,
         settings=config.settings,

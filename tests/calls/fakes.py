@@ -6,10 +6,10 @@ from typing import NamedTuple
 from nh.calls.events import CallObserver, EndReason
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Media, RelayMedia, Side
-from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse, PortSpace
 from nh.calls.sockets.relay_socket import RelaySocket
@@ -273,7 +273,7 @@ def make_proxy(
 ) -> Proxy:
     """A proxy with a relay of its own."""
     plane = FakePlane()
-    resources = Resources(
+    resources = SharedResources(
         plane=plane,
         ports=PortSpace(*ports),
         settings=settings or RelaySettings(),

@@ -8,9 +8,9 @@ from nh.calls.media import Block, Media
 from nh.calls.offer_answer.matching import find_answered
 from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.offers import Offers
-from nh.calls.resources import Resources
 from nh.calls.session import Session
 from nh.calls.settings import RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortSpace
 from nh.calls.table import CallTable
@@ -162,7 +162,7 @@ def make_ng_proxy(
 ) -> NgProxy:
     """A proxy with a relay of its own, in which replaced sessions end at once if `settings` say nothing."""
     plane = plane or FakePlane()
-    resources = Resources(
+    resources = SharedResources(
         plane=plane, ports=PortSpace(*ports), settings=settings or RelaySettings(replaced_s=0)
     )
     return NgProxy(CallTable(resources), plane)

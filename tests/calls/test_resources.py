@@ -2,9 +2,9 @@
 
 import pytest
 
-from nh.calls.resources import Resources
 from nh.calls.session_ids import SessionIds
 from nh.calls.settings import RelaySettings
+from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.ports import PortSpace
 from nh.errors import LimitReached
 from tests.calls.fakes import (
@@ -78,7 +78,7 @@ def test_tables_of_one_relay_number_their_sessions_apart() -> None:
     numbers = []
     for shard in (0, 1):
         proxy = make_proxy()
-        proxy.table.resources = Resources(
+        proxy.table.resources = SharedResources(
             plane=FakePlane(),
             ports=PortSpace(*PORTS),
             settings=RelaySettings(),

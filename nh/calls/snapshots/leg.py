@@ -237,18 +237,29 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         leg.rank = self.rank
         leg.state = self.state
         leg.signalled_from = self.signalled_from
-        leg.blocks = blocks_of(blocked=self.blocked, dtmf_blocked=self.dtmf_blocked, silenced=self.silenced)
         if not isinstance(self.payload_types, bool):
             types = self.payload_types
             leg.payload_types = None if types is None else types.rebuild()
         leg.packets, leg.bytes = self.packets, self.bytes
         leg.last_seen = times.maybe_past(self.last_seen)
-        if self.drops is not None:
-            # another release may have more reasons, or fewer
-            leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
         if self.carried is not None:
             leg.carried = Carried(self.carried & KNOWN)
         leg.signalled = times.past(self.signalled)
+        leg.offloaded = self.offloaded
+        self._apply_rare(leg, times)
+        if self.meter is not None:
+            clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
+            leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
+        if self.ice is not None and leg.ice is not None:
+            self.ice.apply(leg.ice, times)
+            leg.follow_ice()
+
+    def _apply_rare(self, leg: Leg, times: TimeShift) -> None:
+        """The same for what few legs have; see _with_rare()."""
+        leg.blocks = blocks_of(blocked=self.blocked, dtmf_blocked=self.dtmf_blocked, silenced=self.silenced)
+        if self.drops is not None:
+            # another release may have more reasons, or fewer
+            leg.drops = (self.drops + [0] * len(Drop))[: len(Drop)]
         if self.heard is not None:
             leg.heard_packets, leg.heard_at = self.heard[0], times.past(self.heard[1])
         if self.trials is not None:
@@ -261,13 +272,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         leg.met_at, leg.inherited = self.met_at, self.inherited
         leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
         leg.offender = None if self.offender is None else Endpoint(*self.offender)
-        leg.offloaded, leg.kernel_folded = self.offloaded, self.kernel
-        if self.meter is not None:
-            clocks: Mapping[int, int] = {} if leg.payload_types is None else leg.payload_types.clocks
-            leg.meter = RtpMeter.from_state(self.meter, clocks, shift_s=times.shift_s)
-        if self.ice is not None and leg.ice is not None:
-            self.ice.apply(leg.ice, times)
-            leg.follow_ice()
+        leg.kernel_folded = self.kernel
 
 
 def _require_source(source: Source) -> None:
