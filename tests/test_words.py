@@ -108,7 +108,9 @@ WORDS: Final = [
     Word(r"bench", "testbed", where=("tests/",)),
     # the actor has a name
     Word(
-        r"whoever|nobody|somebody", "the actor: caller, peer, supervisor, client", unless=r"vague re compile"
+        r"whoever|(no|some|any|every)body|(some|any|every)one",
+        "the actor: caller, peer, supervisor, client",
+        unless=r"vague re compile",
     ),
 ]
 

@@ -39,7 +39,7 @@ def test_a_silent_call_ends(ng: NgProxy) -> None:
     assert ng.nothing_is_left
 
 
-def test_a_phone_may_ring_for_long_before_anybody_says_a_word(ng: NgProxy) -> None:
+def test_a_phone_may_ring_for_long_before_an_end_says_a_word(ng: NgProxy) -> None:
     """Early media are announced (183), but come only with the answer."""
     ng.connect()
     assert ng.expire(after_s=RULES.unused_s - 1).sessions == []

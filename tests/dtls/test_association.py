@@ -456,7 +456,7 @@ def test_forged_cookies_make_the_relay_send_little_to_its_end() -> None:
 
 
 def in_clear(content_type: int, body: bytes, number: int = 0) -> bytes:
-    """A record that is not encrypted (RFC 6347 4.1), as anyone can make it."""
+    """A record that is not encrypted (RFC 6347 4.1), as any host can make it."""
     head = bytes((content_type, 0xFE, 0xFD)) + number.to_bytes(8, "big")
     return head + len(body).to_bytes(2, "big") + body
 

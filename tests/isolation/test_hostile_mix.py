@@ -49,9 +49,7 @@ VALID = [
     ),
 ]
 
-Edit = tuple[str, float, int]
-"""What to do, how far into the frame (0 to 1), and with which byte."""
-
+# what to do, how far into the frame (0 to 1), and with which byte
 edits = st.tuples(
     st.sampled_from(["replace", "flip", "insert", "delete", "cut", "double"]),
     st.floats(0, 1, exclude_max=True),

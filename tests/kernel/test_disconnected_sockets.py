@@ -60,7 +60,7 @@ def test_a_phone_that_announces_another_address_is_received_from_there(
 
 @pytest.mark.full
 def test_a_shard_that_takes_over_receives_from_there_too() -> None:
-    """No one tells it which sockets were connected once."""
+    """Nothing tells it which sockets were connected once."""
     with namespaces(1) as [host], contextlib.ExitStack() as stack:
         host.run(*IPV6_ADDRESSES)
         stack.enter_context(host.entered())

@@ -109,7 +109,7 @@ def test_a_connected_socket_hears_its_peer_only(opened: list[MediaSocket]) -> No
             relay.recv(100)
 
 
-def test_a_disconnected_socket_keeps_its_port_and_hears_everybody(opened: list[MediaSocket]) -> None:
+def test_a_disconnected_socket_keeps_its_port_and_hears_all_sources(opened: list[MediaSocket]) -> None:
     relay = opened[0]
     with _peer() as alice, _peer() as bob:
         relay.connect_to(Endpoint(*alice.getsockname()))

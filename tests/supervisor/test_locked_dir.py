@@ -68,14 +68,14 @@ def test_a_filter_that_refuses_to_ask_for_the_effective_user_keeps_no_directory_
         assert (tmp_path / "nh" / LOCK_NAME).exists()
 
 
-def test_a_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_every_user_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="chmod o-w"), runtime_dir(tmp_path):
         pass
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_another_users_directory_is_refused_where_everybody_makes_names(tmp_path: Path) -> None:
+def test_another_users_directory_is_refused_where_every_user_makes_names(tmp_path: Path) -> None:
     path = tmp_path / "nh"
     path.mkdir(mode=0o700)
     os.chown(path, 12345, -1)
@@ -88,7 +88,7 @@ def test_another_users_directory_is_refused_where_everybody_makes_names(tmp_path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 @pytest.mark.parametrize("linked", [False, True], ids=["directory", "link"])
-def test_a_directory_below_another_users_name_is_refused_where_everybody_makes_names(
+def test_a_directory_below_another_users_name_is_refused_where_every_user_makes_names(
     tmp_path: Path, linked: bool
 ) -> None:
     theirs = tmp_path / "theirs"
@@ -106,7 +106,7 @@ def test_a_directory_below_another_users_name_is_refused_where_everybody_makes_n
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
-def test_another_users_link_is_refused_where_everybody_makes_names(tmp_path: Path) -> None:
+def test_another_users_link_is_refused_where_every_user_makes_names(tmp_path: Path) -> None:
     ours, link = tmp_path / "ours", tmp_path / "nh"
     ours.mkdir(mode=0o700)
     link.symlink_to(ours)
@@ -116,7 +116,7 @@ def test_another_users_link_is_refused_where_everybody_makes_names(tmp_path: Pat
         pass
 
 
-def test_a_group_may_not_write_to_it_where_everybody_makes_names(tmp_path: Path) -> None:
+def test_a_group_may_not_write_to_it_where_every_user_makes_names(tmp_path: Path) -> None:
     path = tmp_path / "nh"
     path.mkdir()
     path.chmod(0o770)
