@@ -1,6 +1,7 @@
 """Descriptors that one supervisor leaves to the next, each used or closed once."""
 
 import errno
+import fcntl
 import os
 import socket
 import threading
@@ -201,6 +202,28 @@ def test_a_moment_without_room_costs_nothing_that_was_handed_over(
         inherited = receive_after_exec({VARIABLE: str(fd)})
     assert not left
     assert inherited.message == HandoverMessage(draining=True)
+
+
+def test_what_no_room_comes_for_holds_no_lock_that_the_start_without_it_needs(
+    ends: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = ends
+    lock = opened(tmp_path / "lock")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    send_handover(near, HandoverState(HandoverMessage(locks=("lock",)), [lock], {}))
+    near.close()
+    os.close(lock)
+
+    def refuse(*_arguments: Any, **_options: Any) -> socket.socket:
+        raise OSError(errno.ENOBUFS, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nh.supervisor.handover.receive.READ_S", 0.02)
+        patch.setattr(socket, "socket", refuse)
+        assert not receive_after_exec({VARIABLE: str(far.detach())})
+    again = opened(tmp_path / "lock")
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(again)
 
 
 def test_who_was_not_executed_by_nh_inherits_nothing() -> None:

@@ -1,6 +1,7 @@
 """nh run --takeover: another process goes on in place of the one that runs, and that one ends."""
 
 import contextlib
+import errno
 import fcntl
 import signal
 import socket
@@ -301,8 +302,10 @@ def locks_are_free(message: HandoverMessage) -> bool:
 
 
 def is_refused(address: str) -> bool:
+    """Whether nothing listens there; a socket whose queue is full does."""
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(address) != 0
+        probe.setblocking(False)
+        return probe.connect_ex(address) in (errno.ENOENT, errno.ECONNREFUSED)
 
 
 def test_a_client_that_sends_invalid_messages_takes_nothing_over(deployment: Deployment) -> None:

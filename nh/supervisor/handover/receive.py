@@ -6,6 +6,7 @@ It comes from this same process before execve(2), or from another process, which
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from nh.ipc.channel import receive_record
 from nh.ipc.fd_passing import close_all
 from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode_from_old, encode
 from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
-from nh.reasons import reason
+from nh.reasons import START_SHORTAGES, reason
 from nh.room import when_there_is_room
 
 logger = logging.getLogger(__name__)
@@ -46,9 +47,7 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
     if not text:
         return Inherited()
     try:
-        # unread and open, it would hold the locks that are on their way in it, and no start could have them
-        end = when_there_is_room(lambda: socket.socket(fileno=int(text)), READ_S)
-        with end:
+        with _open_handed_over(int(text)) as end:
             end.settimeout(0)
             return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
@@ -56,6 +55,21 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
             "%s=%s: the handover cannot be read: %s; nh starts without it", VARIABLE, text, reason(exc)
         )
         return Inherited()
+
+
+def _open_handed_over(fd: int) -> socket.socket:
+    """The socket with this descriptor. Unread and open, it would hold the locks that are on their way in it,
+    and no start could have them.
+
+    Raises:
+        OSError: there is no room for it, and it is closed; or the descriptor is another program's.
+    """
+    try:
+        return when_there_is_room(lambda: socket.socket(fileno=fd), READ_S)
+    except OSError as exc:
+        if exc.errno in START_SHORTAGES:
+            os.close(fd)
+        raise
 
 
 def take_over(runtime_path: Path, listeners: Sequence[tuple[str, str]] = ()) -> Inherited:
