@@ -99,6 +99,7 @@ class ShutdownController:
         if self.begun:
             return
         self.begun = True
+        self._runtime.storage.announce_end()
         if not self.becomes_standby:
             self._runtime.notifier.stopping()
         self._end()

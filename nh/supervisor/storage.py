@@ -78,6 +78,11 @@ class Storage:
         self.deadline.tell_kernel(stop_at)
         self._stack.callback(self.deadline.close)  # before the program's, whose memory it writes
 
+    def announce_end(self) -> None:
+        """nh ends; see Store.announce_end()."""
+        if self.store is not None:
+            self.store.announce_end()
+
     def why_lost(self) -> str:
         """Why this relay must not serve the stored calls any more; "" if it may."""
         return (

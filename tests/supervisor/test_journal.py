@@ -1,6 +1,7 @@
 """The journal: what was put is there again after a kill, although the store never wrote it."""
 
 import contextlib
+import errno
 import math
 import os
 import subprocess
@@ -662,3 +663,94 @@ def test_a_directory_without_room_for_a_journal_is_said_and_stops_nothing(
     store.close(TIMEOUT_S)
     assert "a kill of all processes loses the changes of calls in the last" in caplog.text
     assert calls_in(place) == {b"a": b"1"}
+
+
+class FailingDisk:
+    """The disk of a journal: while it fails, its files can neither be written nor cut.
+
+    Attributes:
+        appends: whether they can be written all the same.
+        fails: whether it fails.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, appends: bool) -> None:
+        self.fails = False
+        write, cut = os.write, os.ftruncate
+
+        def write_or_fail(fd: int, data: bytes) -> int:
+            if self.fails and not appends:
+                written = write(fd, data[: len(data) // 2])
+                assert written < len(data)
+                raise OSError(errno.EIO, "Input/output error")
+            return write(fd, data)
+
+        def cut_or_fail(fd: int, size: int) -> None:
+            if self.fails:
+                raise OSError(errno.EIO, "Input/output error")
+            cut(fd, size)
+
+        monkeypatch.setattr(os, "write", write_or_fail)
+        monkeypatch.setattr(os, "ftruncate", cut_or_fail)
+
+
+@pytest.mark.parametrize("appends", [False, True])
+def test_a_disk_that_takes_nothing_for_a_while_costs_its_changes_and_brings_no_ended_call_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appends: bool
+) -> None:
+    disk = FailingDisk(monkeypatch, appends=appends)
+    journal = Journal(tmp_path)
+    journal.add(JournalRecord(b"ends", b"1", 1.0))
+    journal.begin_batch()
+    disk.fails = True
+    if appends:
+        journal.clear()
+    journal.add(JournalRecord(b"ends", None, 2.0))
+    journal.add(JournalRecord(b"lost", b"1", 2.0))
+    journal.begin_batch()
+    journal.end_batch()
+    size = sum(sizes(tmp_path))
+    journal.add(JournalRecord(b"lost", b"2", 2.0))
+    assert sum(sizes(tmp_path)) <= size, "it does not grow for each change that it does not take"
+    disk.fails = False
+    journal.add(JournalRecord(b"begins", b"1", 3.0))
+    journal.close()
+    assert found(tmp_path) == [JournalRecord(b"begins", b"1", 3.0)]
+
+
+def test_a_disk_that_fails_costs_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command changes is put into the store before its client gets an answer."""
+    disk = FailingDisk(monkeypatch, appends=False)
+    server = MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    disk.fails = True
+    for number in range(3):
+        store.put(b"call-%d" % number, b"1")
+    until_written(store)
+    disk.fails = False
+    store.close()
+    assert server.records is not None
+    assert len(server.records) == 3
+
+
+@pytest.mark.parametrize("function", ["begin_batch", "end_batch"])
+def test_a_bug_between_two_writes_does_not_end_the_thread_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, function: str
+) -> None:
+    """It renews the lease of the calls, too."""
+    server = MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    with monkeypatch.context() as broken:
+
+        def fail(_journal: Journal) -> None:
+            raise RuntimeError("a bug")
+
+        broken.setattr(Journal, function, fail)
+        store.put(b"call", b"1")
+        eventually(lambda: not store.works, "the bug is told as a failure of the store")
+    store.put(b"other", b"1")
+    until_written(store)
+    eventually(lambda: store.works, "it writes again")
+    store.close()
+    assert server.records is not None
+    assert set(server.records) == {b"call", b"other"}
+    assert "this is a bug in nh" in caplog.text

@@ -23,6 +23,7 @@ class Run:
             storage=SimpleNamespace(
                 deadline=SimpleNamespace(set_past=lambda: self.done.append("the deadline is past")),
                 group="",
+                announce_end=lambda: None,
             ),
             loop=SimpleNamespace(stop=lambda: self.done.append("the loop stops")),
             stats=None,

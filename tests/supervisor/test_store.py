@@ -21,7 +21,17 @@ from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import BATCH_S, Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
 from tests.profiles import examples, quick_first
-from tests.supervisor.stores import OWNER, contents, fill, hanging_disk, opened, quarantined, until_written
+from tests.supervisor.stores import (
+    OWNER,
+    MemoryEngine,
+    MemoryServer,
+    contents,
+    fill,
+    hanging_disk,
+    opened,
+    quarantined,
+    until_written,
+)
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 
@@ -277,3 +287,13 @@ def test_nothing_is_logged_while_all_is_well(path: Path, caplog: pytest.LogCaptu
 
 def test_a_closed_store_leaves_no_descriptor(path: Path, no_descriptor_leaks: None) -> None:
     fill(path, {b"a": b"1"})
+
+
+def test_no_line_says_that_calls_go_on_when_nh_ends(caplog: pytest.LogCaptureFixture) -> None:
+    server = MemoryServer()
+    store = Store(MemoryEngine(server))
+    server.away = True
+    store.put(b"call", b"1")
+    store.close()
+    assert "nh ends, and the store does not have 1 change" in caplog.text
+    assert "calls go on" not in caplog.text

@@ -81,6 +81,7 @@ class Journal:
         self._is_complete = False
         self._missing = 0  # the number of the latest record that had no room beside complete files
         self._given_up = 0  # the number of the latest record that all were dropped for
+        self._is_stale = False  # records could not be dropped: none is added before they are
 
     def load(self) -> list[JournalRecord]:
         """The records found at the start, the oldest first; a second call returns none.
@@ -99,8 +100,10 @@ class Journal:
         """
         self._number += 1
         data = encode_record(self._number, record)
-        size = self._active.size + len(data)
         try:
+            if self._is_stale:
+                self._truncate_all()
+            size = self._active.size + len(data)
             if size > MAX_BYTES + 2 * self._other.size + 3 * self._compacted:
                 raise OSError(f"more than {size >> 20} MiB wait for the store")
             self._active.append(data)
@@ -134,8 +137,11 @@ class Journal:
             self._give_up(exc)
             begin = 0
         if missing > number:
-            self._active.empty()
             begin = self._compacted = 0
+            try:
+                self._active.empty()
+            except OSError as exc:
+                self._give_up(exc)
         self._batch = number + 1, begin
         self._reserved.reserve()
 
@@ -248,9 +254,12 @@ class Journal:
     def clear(self) -> None:
         """Drop all records, also those found at the start: the store's are newer."""
         self._found.clear()
-        self._truncate_all()
         self._is_complete = False
         self._missing = 0
+        try:
+            self._truncate_all()
+        except OSError as exc:
+            self._give_up(exc)
 
     def close(self) -> None:
         """Close the files; the next Journal finds what is in them."""
@@ -314,19 +323,27 @@ class Journal:
             raise
 
     def _truncate_all(self) -> None:
-        """Drop all records. A kill in between leaves the newer ones."""
-        self._void_all()
+        """Drop all records. A kill in between leaves the newer ones.
+
+        Raises:
+            OSError: a file cannot be emptied. Then each further record tries it again first.
+        """
+        if not self._is_stale:  # the file would grow
+            self._is_stale = True
+            self._void_all()
         for file in (self._other, self._active):
             file.cut(0)
         self._batch = self._batch[0], 0
         self._compacted = 0
+        self._is_stale = False
 
     def _miss(self, why: OSError) -> None:
         self._missing = self._number
         self._log(why, "latest changes of calls")
 
     def _give_up(self, why: OSError) -> None:
-        self._truncate_all()
+        with contextlib.suppress(OSError):
+            self._truncate_all()
         self._given_up = self._number
         self._log(why, "changes of calls that the store does not have yet")
 

@@ -25,6 +25,7 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self._ends_partial = False  # a part of a record is behind `size`
         self._fd = _open(path)
 
     def read(self) -> list[tuple[int, int, JournalRecord]]:
@@ -45,12 +46,15 @@ class JournalFile:
         Raises:
             OSError: there is no room for all of them; none is there.
         """
+        if self._ends_partial:  # it would end the file for the next start
+            self.cut(self.size)
         try:
             if os.write(self._fd, data) < len(data):
                 raise OSError("no room for a record")
         except OSError:
-            with contextlib.suppress(OSError):  # half a record ends the file, for the next start too
-                os.ftruncate(self._fd, self.size)
+            self._ends_partial = True
+            with contextlib.suppress(OSError):  # it is tried again before the next record
+                self.cut(self.size)
             raise
         self.size += len(data)
 
@@ -59,9 +63,10 @@ class JournalFile:
         return os.pread(self._fd, self.size - begin, begin)
 
     def cut(self, size: int) -> None:
-        """Drop what is behind an offset in bytes, which is the end of a record."""
-        self.size = size
+        """Drop what is behind an offset in bytes, which is the end of a record. Raises OSError."""
         os.ftruncate(self._fd, size)
+        self.size = size
+        self._ends_partial = False
 
     def empty(self) -> None:
         """Drop all records."""
@@ -84,8 +89,10 @@ class JournalFile:
         except BaseException:
             os.close(fd)
             raise
-        os.close(self._fd)
-        self._fd, self.size = fd, size
+        before, self._fd = self._fd, fd
+        self.size, self._ends_partial = size, False
+        with contextlib.suppress(OSError):  # what it tells of is in the file that is not used any more
+            os.close(before)
 
     def close(self) -> None:
         """Close it."""

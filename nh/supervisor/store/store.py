@@ -9,21 +9,22 @@ has. After a power failure everything is there that was put FLUSH_S before. The 
 bytes, nothing of calls.
 """
 
+import functools
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from nh.ipc.shared_deadline import boottime
 from nh.logs.throttle import RateLimitedLogger
+from nh.loop import call_each
 from nh.printable import counted
-from nh.reasons import reason
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
+from nh.supervisor.store.journal_load import newer_than, open_journal, stored_call
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
@@ -76,13 +77,13 @@ class Store:
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
-        self._journal = _open_journal(journal_dir)
+        self._journal = open_journal(journal_dir, lost_s=BATCH_S)
         stored = {call.call_id: call for call in self._writer.calls}
         self._lease = engine.lease
         if self._journal is not None and not engine.continues:
             self._journal.clear()
         recorded = self._journal.load() if self._journal is not None else ()
-        self._changes = _newer_than(stored, recorded)
+        self._changes = newer_than(stored, recorded)
         times = (*(call.written_at for call in stored.values()), *(each.changed_at for each in recorded))
         self._changed_at = max(times, default=0.0)
         known = stored | self._changes
@@ -93,6 +94,7 @@ class Store:
             self._wake.set()
         self._closing = threading.Event()
         self._deadline = 0.0
+        self._flushed_at, self._flushed = time.monotonic(), self._writer.written
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         try:
             start_thread(self._thread)
@@ -177,6 +179,10 @@ class Store:
         """Why this relay must not serve the calls any more; "" if it may. See Lease."""
         return self._lease.why_lost(now, may_run_out=may_run_out) if self._lease is not None else ""
 
+    def announce_end(self) -> None:
+        """nh ends: from now on no log line says of a store that is away that calls go on."""
+        self._writer.nh_ends = True
+
     def count_in(self, stats: SupervisorStats) -> None:
         """Set the store's statistics in `stats`."""
         stats.store_written = self._writer.written
@@ -200,6 +206,7 @@ class Store:
         if self._lease is not None:
             self._lease.is_kept = keep_lease
         self._deadline = time.monotonic() + timeout_s
+        self.announce_end()
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout_s)
@@ -225,7 +232,7 @@ class Store:
         with self._lock:
             if self._journal is not None:
                 self._journal.add(record)
-            self._changes[record.call_id] = _stored(record)
+            self._changes[record.call_id] = stored_call(record)
             if self._behind_since is None:
                 self._behind_since = time.monotonic()
         if not self._wake.is_set():
@@ -234,35 +241,47 @@ class Store:
     # --- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        flushed_at, flushed = time.monotonic(), self._writer.written
         while not self._closing.is_set():
             if self._wake.wait(BATCH_S if self._lease is not None and self._lease.give_to else self._check_s):
                 self._closing.wait(BATCH_S)
-            works = self._write()
-            if works and self._writer.written != flushed and time.monotonic() >= flushed_at + FLUSH_S:
-                flushed_at, flushed = time.monotonic(), self._writer.written
-                works = self._writer.flush()
-            if not works:
+            if not self._take_turn():
                 # a standby may have the calls already: both relay until this one knows
                 self._closing.wait(BATCH_S if self._lease is not None and self._lease.given_to else RETRY_S)
                 self._wake.set()  # it is tried again, also if no call changes meanwhile
-        self._write(until=self._deadline)
+        self._take_turn(until=self._deadline)
         self._writer.close()
+
+    def _take_turn(self, *, until: float | None = None) -> bool:
+        """Write, and flush from time to time; returns whether the engine works.
+
+        A bug must not end the thread: it renews the lease, too.
+        """
+        try:
+            works = self._write(until=until)
+            is_due = time.monotonic() >= self._flushed_at + FLUSH_S and self._writer.written != self._flushed
+            if works and is_due and until is None:
+                self._flushed_at, self._flushed = time.monotonic(), self._writer.written
+                works = self._writer.flush()
+        except Exception as exc:
+            call_each((functools.partial(self._writer.fail, exc),))
+            return False
+        return works
 
     def _write(self, *, until: float | None = None) -> bool:
         self._wake.clear()  # before the exchange: a later change wakes the thread again
         begun = time.monotonic()
         with self._lock:
+            journal = self._journal
+            if journal is not None:
+                journal.begin_batch()
+            may_empty = journal is not None and journal.is_complete
             self._taken = len(self._changes)  # before the exchange: `pending` is read without the lock
             changes, self._changes = self._changes, {}
-            if self._journal is not None:
-                self._journal.begin_batch()
-            may_empty = self._journal is not None and self._journal.is_complete
         self._writer.add(changes)
         self._taken = 0
         while self._packed:
             self._writer.hold_packed(*self._packed.popleft())
-        if self._journal is not None and self._journal.lacks_records:
+        if journal is not None and journal.lacks_records:
             # first: a kill behind the write would bring back a call whose end is missing
             self._compact_journal()
         works = self._writer.write({}, until=until, may_empty=may_empty)
@@ -313,36 +332,3 @@ class Store:
     def _latest_time(self) -> float:
         """No change has a later time."""
         return max(time.time(), self._changed_at)
-
-
-def _open_journal(directory: Path | None) -> Journal | None:
-    if directory is None:
-        return None
-    try:
-        return Journal(directory)
-    except OSError as exc:
-        logger.warning(
-            "journal %s: cannot be opened: %s; a kill of all processes loses the changes of calls in the last"
-            " %g s",
-            directory,
-            reason(exc),
-            BATCH_S,
-        )
-        return None
-
-
-def _newer_than(
-    stored: Mapping[bytes, StoredCall], records: Iterable[JournalRecord]
-) -> dict[bytes, StoredCall | None]:
-    """The latest change of each call in the journal, where it is not older than what is stored."""
-    return {
-        record.call_id: _stored(record)
-        for record in records
-        if record.call_id not in stored or stored[record.call_id].written_at <= record.changed_at
-    }
-
-
-def _stored(record: JournalRecord) -> StoredCall | None:
-    if record.snapshot is None:
-        return None
-    return StoredCall(record.call_id, record.snapshot, record.changed_at)

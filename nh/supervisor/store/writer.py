@@ -38,6 +38,13 @@ REPEAT_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
 
 
+_CALLS_GO_ON: Final = (
+    "store: %s; calls go on but are not stored (%s so far), and a restart of everything loses what is not;"
+    " writing is retried every second"
+)
+_NH_ENDS: Final = "store: %s; nh ends, and the store does not have %s"
+
+
 class _PackedCall(msgspec.Struct, frozen=True, gc=False):
     """A StoredCall whose snapshot is packed; its call-id is the key that it is found by."""
 
@@ -66,6 +73,7 @@ class StoreWriter:
         written: changes of calls written so far.
         errors: failures so far.
         adopted: calls of another relay that were in a store that was away at the start.
+        nh_ends: whether calls do not go on, and nothing is retried for long. May be set.
 
     Raises:
         StoreUnavailable: the engine cannot be opened now.
@@ -75,6 +83,7 @@ class StoreWriter:
         self.written = 0
         self.errors = 0
         self.adopted = 0
+        self.nh_ends = False
         self._engine = engine
         self._is_open = False
         self._was_open = False
@@ -211,6 +220,10 @@ class StoreWriter:
             return False
         return True
 
+    def fail(self, exc: Exception) -> None:
+        """An error that came between two writes: log, count and retry it as one of a write."""
+        self._failed(self._known(exc))
+
     def close(self) -> None:
         """Close the engine."""
         self._is_open = False
@@ -297,8 +310,7 @@ class StoreWriter:
         self._failures.failed(
             logging.ERROR,
             self._fault,
-            "store: %s; calls go on but are not stored (%s so far), and a restart of everything loses what is"
-            " not; writing is retried every second",
+            _NH_ENDS if self.nh_ends else _CALLS_GO_ON,
             exc,
             counted(len(self._unwritten), "change"),
         )
