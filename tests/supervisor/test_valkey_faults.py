@@ -386,13 +386,57 @@ def test_calls_whose_group_alone_the_server_has_lost_are_those_of_their_relay(
     assert own_group.contents() == {b"a": b"1", b"b": b"1"}
 
 
+def test_calls_whose_group_is_lost_with_their_relay_are_those_of_its_standby(group: Group) -> None:
+    """The standby has missed the last writes, which the server has."""
+    relay, standby = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"over": call(b"over"), b"a": call(b"a")})
+    standby.poll()
+    relay.write({b"over": None, b"b": call(b"b")})
+    group.client.delete(group.key("group"))
+    taken = group.engine("relay-2", follower=standby)
+    assert {each.call_id for each in taken.open()} == {b"a", b"b"}
+    taken.write({b"c": call(b"c")})
+    taken.check()
+    assert set(group.contents()) == {b"a", b"b", b"c"}
+    with pytest.raises(StoreHeld):
+        relay.write({b"late": call(b"late")})
+    taken.close()
+
+
+def test_calls_and_their_group_that_are_lost_with_their_relay_come_from_its_standby(group: Group) -> None:
+    relay, standby = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    group.client.delete(group.key("group"), group.key("calls"))
+    taken = group.engine("relay-2", follower=standby)
+    assert [each.call_id for each in taken.open()] == [b"a"]
+    taken.close()
+
+
+def test_calls_whose_group_is_lost_are_taken_by_force_alone_from_a_relay_without_a_standby(
+    group: Group,
+) -> None:
+    """It may live, and writes the group again. The remedy is in the message."""
+    relay = group.engine("relay-1")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    group.client.delete(group.key("group"))
+    with pytest.raises(StoreRefused, match="take them: nh promote --force"):
+        group.engine("relay-2").open()
+    taken = group.engine("relay-2", force=True)
+    assert [each.call_id for each in taken.open()] == [b"a"]
+    taken.close()
+
+
 def test_a_relay_that_another_has_followed_does_not_take_calls_whose_group_is_lost(group: Group) -> None:
     one, two = group.engine("relay-1"), group.engine("relay-2", force=True)
     one.open()
     two.open()
     two.write({b"a": call(b"a")})
     group.client.delete(group.key("group"))
-    with pytest.raises(StoreRefused, match="another program's"):
+    with pytest.raises(StoreRefused, match="is lost, which says whose the calls are"):
         one.open()
     assert [each.call_id for each in two.open()] == [b"a"]
     two.close()

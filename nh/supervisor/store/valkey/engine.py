@@ -84,7 +84,9 @@ class ValkeyEngine:
         try:
             self._group.connect()
             with self._group.failures():
-                last_write = self._group.acquire(waits=self._follower is None)
+                follower = self._follower
+                followed = follower.copy.position.epoch if follower is not None else 0
+                last_write = self._group.acquire(waits=follower is None, followed=followed)
                 return self._complete(last_write) or self._read()
         except BaseException:
             self.close()

@@ -96,11 +96,12 @@ class Group:
             raise StoreUnavailable(f"{self.name}: is not open")
         return self._server
 
-    def acquire(self, *, waits: bool) -> Position:
+    def acquire(self, *, waits: bool, followed: int = 0) -> Position:
         """Acquire the group; returns the last write of the relay that had it before.
 
         Args:
             waits: whether the first time waits for the end of another relay's lease.
+            followed: the epoch up to which this relay has followed the group as its standby; 0: it has not.
 
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
@@ -109,7 +110,7 @@ class Group:
         if self.lease.given_to:
             self.give("")  # otherwise ACQUIRE takes the standby for one that has the group
         is_first = not self._epoch
-        sent_at, verdict, said = self._try_to_acquire()
+        sent_at, verdict, said = self._try_to_acquire(followed)
         if verdict == b"held" and is_first and waits:
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
             wait_s = min(said[1] / 1000, self._target.lease_s) + 0.05
@@ -118,7 +119,7 @@ class Group:
                 *(self.name, _text(said[0]), wait_s),
             )
             time.sleep(wait_s)
-            sent_at, verdict, said = self._try_to_acquire()
+            sent_at, verdict, said = self._try_to_acquire(followed)
         if verdict != b"acquired":
             raise self._refusal(verdict, said)
         self._epoch, self._number = int(said[0]), 0
@@ -218,7 +219,7 @@ class Group:
             self.lease.renewed(sent_at=sent_at)
         return result
 
-    def _try_to_acquire(self) -> tuple[float, bytes, list[Any]]:
+    def _try_to_acquire(self, followed: int) -> tuple[float, bytes, list[Any]]:
         """Run ACQUIRE; returns when it was sent (boot time), and what it returned."""
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
@@ -227,7 +228,7 @@ class Group:
         waits_until_ms = seconds * 1000 + microseconds // 1000 + int(REPLY_S * 1000)
         sent_at = boottime()
         verdict, *said = server.eval(
-            scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check, waits_until_ms
+            scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check, waits_until_ms, followed
         )
         return sent_at, verdict, said
 
@@ -249,10 +250,13 @@ class Group:
                 return StoreUnavailable(f"{self.name}: the server was too slow, or its clock was set")
             case b"key":
                 return StoreRefused(f"{self.name}: {KEY_DIFFERS if self._key_check else KEY_MISSING}")
-            case _:
-                return StoreRefused(
-                    f"{self.name}: key {_text(said[0])} is another program's; choose another prefix"
-                )
+        why = "is another program's; choose another prefix"
+        if verdict == b"ownerless":
+            why = (
+                "is lost, which says whose the calls are; their relay writes it again if it lives; if it has"
+                " ended, start nh with --standby, and take them: nh promote --force"
+            )
+        return StoreRefused(f"{self.name}: key {_text(said[0])} {why}")
 
     def _fenced(self, holder: str) -> StoreHeld:
         self._fenced_by = holder

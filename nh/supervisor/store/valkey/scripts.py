@@ -29,13 +29,18 @@ end
 local format, epoch, token, holder, ends =
   unpack(redis.call('HMGET', KEYS[1], 'format', 'epoch', 'token', 'holder', 'until'))
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-local streamed = last and tonumber(string.match(last[1], '^%d+')) or 0
-local has_others = redis.call('EXISTS', KEYS[2]) == 1
-if tonumber(ARGV[4]) > 0 and streamed <= tonumber(ARGV[4]) then has_others = false end  -- the caller's own
-if not format and (redis.call('EXISTS', KEYS[1]) == 1 or has_others) then return {'foreign', KEYS[1]} end
+local streamed, written = string.match(last and last[1] or '0-0', '^(%d+)-(%d+)')
+streamed = tonumber(streamed)
+local before, number = epoch, redis.call('HGET', KEYS[1], 'number')
+if not format and redis.call('EXISTS', KEYS[1]) == 1 then return {'foreign', KEYS[1]} end
+if not format and redis.call('EXISTS', KEYS[2]) == 1 then
+  local is_known = ARGV[9] ~= '0' or tonumber(ARGV[4]) > 0 and streamed <= tonumber(ARGV[4])
+  if not is_known and streamed == 0 then return {'foreign', KEYS[2]} end
+  if not is_known and ARGV[6] ~= 'force' then return {'ownerless', KEYS[1]} end
+  before, number = streamed, written
+end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local number = redis.call('HGET', KEYS[1], 'number')
 local is_older = (tonumber(epoch) or 0) < tonumber(ARGV[4])
 if now > tonumber(ARGV[8]) then return {'late'} end
 if token and token ~= ARGV[2] and ARGV[6] ~= 'force' and not is_older then
@@ -51,18 +56,22 @@ redis.call('HSET', KEYS[1], 'format', ARGV[1], 'epoch', new, 'token', ARGV[2], '
   'until', string.format('%.0f', now + ARGV[5]), 'number', 0, 'key', ARGV[7])
 redis.call('HDEL', KEYS[1], 'wanted')
 redis.call('HDEL', KEYS[4], ARGV[3])
-return {'acquired', new, token == '' and '?' or holder or '', epoch or 0, number or 0}
+return {'acquired', new, token == '' and '?' or holder or '', before or 0, number or 0}
 """
 """KEYS: group, calls, changes, standbys. ARGV: format, token, holder, epoch that the caller had (0: none),
 lease in ms, `force` for a group that is held, check value of the key that encrypts its calls ("": none),
-until when the caller waits for the reply (server's clock, ms).
+until when the caller waits for the reply (server's clock, ms), the epoch up to which the caller has followed
+the group (0: it has not).
 
 Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
 group since; held HOLDER MS, it is another relay's for so long; format FORMAT; foreign KEY, which is another
-program's; key, the caller's key does not open the calls; late, the caller has given up, or died, long ago.
-A server that knows an older epoch than the caller has lost its last writes: the group is the caller's.
-So it is if the first key alone is lost, and no write of a later epoch is known: the calls are not another's.
+program's; ownerless KEY, the first key alone is lost, so the calls may be those of a relay that lives and
+writes it again; key, the caller's key does not open the calls; late, the caller has given up, or died, long
+ago. A server that knows an older epoch than the caller has lost its last writes: the group is the caller's.
+So are ownerless calls if no write of a later epoch is known. They are also that caller's who has followed the
+group, and has waited longer than its relay would need to write the key. Their last write is that of the
+stream.
 The caller is no standby any more: it would be told of itself, and could give the calls to itself.
 """
 
