@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import Result
 
@@ -14,7 +15,9 @@ from nh.cli.health import examine
 from nh.config import Settings
 from tests.netns import needs_namespaces
 from tools.harness.command import nh, nh_ok
+from tools.harness.deployment import has_ended
 from tools.harness.hosts import PREFIX, Host, Hosts, some_hosts
+from tools.harness.waiting import eventually
 
 pytestmark = [pytest.mark.valkey, pytest.mark.full, pytest.mark.timeout(180)]
 
@@ -66,6 +69,36 @@ def test_all_calls_go_to_the_standby_and_back(network: Hosts) -> None:
         network.move_address(one)
         assert call.media_flow(ARRIVES_S)
         assert other.media_flow(ARRIVES_S)
+
+
+def test_shards_whose_supervisor_dies_when_the_standby_has_the_calls_relay_until_the_address_moves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its service manager starts it again as a standby, which knows that another relay has the calls."""
+    needs_namespaces()
+    bug = tmp_path / "bug"
+    bug.write_text(f"Supervisor._on_given {signal.SIGKILL.value}")
+    monkeypatch.setenv("TEST_BUG", str(bug))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
+    with some_hosts(lease_s=2 * LEASE_S, standby=True) as network, ThreadPoolExecutor(1) as thread:
+        one, two = network.hosts
+        network.move_address(one)
+        before = one.start()
+        monkeypatch.delenv("TEST_BUG")
+        with network.make_call(one, "call") as call:
+            supervisor, (shard,) = psutil.Process(before.program.pid), before.shard_processes()
+            two.launch()
+            two.wait_until_warm(1)
+            moving = thread.submit(move, one)
+            eventually(lambda: has_ended(supervisor), "the supervisor is killed", ARRIVES_S)
+            one.launch()
+            one.wait_until_warm(1)
+            assert call.media_flow(ARRIVES_S)
+            assert shard.is_running(), "the address is at its host still"
+            network.move_address(two)
+            assert call.media_flow(ARRIVES_S)
+            eventually(lambda: has_ended(shard), "it ends with the lease", 4 * LEASE_S)
+            assert "was killed" in moving.result().output
 
 
 def test_a_reload_while_a_relay_becomes_a_standby_does_not_end_it(

@@ -138,9 +138,14 @@ class OrphanClient:
             self._send(Exit())
         self.close()
 
+    @property
+    def lives(self) -> bool:
+        """Whether the orphan still runs. What it sends meanwhile is dropped."""
+        return self._sock.fileno() >= 0 and not _has_ended(self._sock)
+
     def kill(self) -> None:
         """Kill the orphan if it still runs: its calls come from the store."""
-        if self._sock.fileno() >= 0 and not _has_ended(self._sock):
+        if self.lives:
             kill_shard(self.pid)
         self.close()
 

@@ -28,6 +28,7 @@ from nh.supervisor.host.signals import signals_on
 from nh.supervisor.publisher import Publisher
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.standby.follow import AWAY_S, Following
+from nh.supervisor.store.deadline import deadline_stands
 from nh.supervisor.store.open import WantedGroup
 from nh.threads import start_thread
 from nh.version import __version__
@@ -133,8 +134,9 @@ class Standby:
             return Failure.of(Refused(f"{what}; this is a standby for {self._names}"))
         (follower,) = found
         standing = self._following.standings.get(follower.group)
-        if standing is None or self._following.failure:
-            return Failure.of(Refused(f"the store cannot be asked: {self._following.failure or 'not yet'}"))
+        failure = self._following.failure
+        if standing is None or (failure and not command.force):  # what failed may be a promotion without it
+            return Failure.of(Refused(f"the store cannot be asked: {failure or 'not yet'}"))
         if not standing.opens and follower.calls:
             return Failure.of(Refused(f"{follower.group}: {follower.obstacle(standing)}"))
         if command.force:
@@ -186,17 +188,24 @@ class Standby:
         self._following.describe(self._runtime.stats)
 
     def _end_orphans(self) -> None:
-        """End shards of the run before when another relay has the calls; they cannot learn it themselves."""
+        """End shards of the run before when another relay has the calls; they cannot learn it themselves.
+
+        Those that a deadline ends relay until then: the address may move meanwhile.
+        """
         orphans, standings = self._runtime.orphans, self._following.standings
         known = all(each.group in standings for each in self._followers)
         lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
-        if orphans and lost and self._following.free is None:
+        if not orphans or not lost or self._following.free is not None:
+            return
+        if deadline_stands(self._runtime.settings.runtime_path):
+            return
+        if living := sum(each.lives for each in orphans):
             logger.warning(
-                "another relay has the calls: ending %s of the run before", counted(len(orphans), "shard")
+                "another relay has the calls: ending %s of the run before", counted(living, "shard")
             )
-            for orphan in orphans:
-                orphan.kill()
-            orphans.clear()
+        for orphan in orphans:
+            orphan.kill()
+        orphans.clear()
 
     def _status_line(self) -> str:
         self._update_stats()

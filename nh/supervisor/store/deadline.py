@@ -4,6 +4,7 @@ Both end by themselves when it comes, so the supervisor may be dead, stopped, or
 thread that renews the lease passes its end on, so a supervisor whose loop is slow delays nothing.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nh.errors import NotNow
-from nh.ipc.shared_deadline import DEADLINE_NAME, NS, SharedDeadline
+from nh.ipc.shared_deadline import DEADLINE_NAME, NS, SharedDeadline, boottime
 from nh.reasons import reason
 from nh.supervisor.store.lease import Lease
 
@@ -88,6 +89,16 @@ class Deadline:
         self._shared.write_ns(at_ns)
         if self._tell_kernel is not None:
             self._tell_kernel(at_ns)
+
+
+def deadline_stands(directory: Path) -> bool:
+    """Whether shards of an earlier run in a runtime directory end by themselves at a time still to come."""
+    try:
+        shared = SharedDeadline(directory / DEADLINE_NAME)
+    except OSError:
+        return False
+    with contextlib.closing(shared):
+        return shared.read_ns() > boottime() * NS
 
 
 def lift_deadline(directory: Path) -> None:
