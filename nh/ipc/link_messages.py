@@ -15,6 +15,8 @@ Both ends run the same version of nh, unless nh was upgraded on the disk and a s
 new field has a default, and a field keeps its meaning. nh.ipc.link_codec makes records of messages.
 """
 
+from typing import Final
+
 import msgspec
 
 from nh.calls.call_event import NO_CLIENT, Client
@@ -26,6 +28,9 @@ from nh.ipc.backup_messages import BackupMessage
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.logs.settings import LogSettings
 from nh.results import RelayResult
+
+MAX_UNSAVED: Final = 20
+"""Most call-ids in AllSaved."""
 
 
 class KernelMaps(msgspec.Struct, frozen=True):
@@ -270,7 +275,13 @@ class Executed(msgspec.Struct, frozen=True, tag="executed"):
 
 
 class AllSaved(msgspec.Struct, frozen=True, tag="all_saved"):
-    """The answer to SaveAll."""
+    """The answer to SaveAll.
+
+    Attributes:
+        unsaved: the call-ids of calls that a bug kept from it, MAX_UNSAVED at most.
+    """
+
+    unsaved: tuple[bytes, ...] = ()
 
 
 class NoCallsLeft(msgspec.Struct, frozen=True, tag="no_calls_left"):

@@ -4,11 +4,11 @@ A shard is a Relay behind the internal link, nh.server.Server is a Relay behind 
 to a loop and give it commands. The module knows no protocol and no other process.
 """
 
-import itertools
+import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -26,7 +26,7 @@ from nh.commands import (
     RelayCommand,
     TransactionKey,
 )
-from nh.loop import Loop
+from nh.loop import Loop, call_each
 from nh.results import RelayResult
 from nh.shard.executor import Executor
 from nh.shard.limit_log import LimitLog
@@ -160,17 +160,23 @@ class Relay:
         self.pause()
         self._loop = None
         self._executor.close()
-        self.end_calls(self.calls)
+        self.end_calls(list(self.table.call_ids))
         self.update_stats()
         self.plane.close()
         self.dtmf_watch.close()
 
-    def end_calls(self, most: int) -> None:
-        """End some calls, because nh ends."""
+    def end_calls(self, call_ids: Iterable[bytes]) -> None:
+        """End these calls, because nh ends; one that a bug keeps from it keeps no other from it.
+
+        Args:
+            call_ids: of the calls; those that have ended meanwhile are left out.
+        """
         self._journals.end_reason = CallEnd.SHUTDOWN
-        now = time.monotonic()
-        for call in list(itertools.islice(self.table, most)):
-            self.table.close_call(call.call_id, now=now)
+        call_each(functools.partial(self._end_call, call_id) for call_id in call_ids)
+
+    def _end_call(self, call_id: bytes) -> None:
+        if self.table.find_call(call_id) is not None:
+            self.table.close_call(call_id, now=time.monotonic())
 
     @property
     def shard(self) -> int:

@@ -311,6 +311,7 @@ class SupervisorStats:
         Total.NONE,
     )
     handover_fault: str = text("why the last handover left the calls here; empty: none did", 240)
+    handover_unsaved: str = text("calls that the last handover gave away as they were saved before", 240)
     standby: int = gauge("1 while nh follows the calls of other relays, otherwise 0", "state", Total.NONE)
     standby_calls: int = gauge("calls of other relays that a standby has warm", "calls")
     standby_lag_s: float = gauge("time since a standby had all calls of these relays", "s", Total.NONE)

@@ -1,6 +1,7 @@
 """nh.cli.move: what it says of the calls, by the statistics of this host's nh."""
 
 import contextlib
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,15 +26,35 @@ def reading(**values: Any) -> StatsReading:
     return made
 
 
-def wait(monkeypatch: pytest.MonkeyPatch, *readings: StatsReading | None) -> None:
+def wait(monkeypatch: pytest.MonkeyPatch, *readings: StatsReading | None) -> str:
     """Wait until the standby has the calls; one look has each reading."""
     found = iter(readings)
     monkeypatch.setattr(move, "_read", lambda _settings: next(found))
-    move._wait_until_given(Settings(), PID, "standby")
+    return move._wait_until_given(Settings(), PID, "standby")
 
 
 def test_the_standby_has_the_calls_when_the_relay_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    wait(monkeypatch, reading(serving=1, handing_over=1), reading(serving=0))
+    assert not wait(monkeypatch, reading(serving=1, handing_over=1), reading(serving=0))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_calls_that_were_not_saved_are_named_and_the_status_tells(
+    monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    client = contextlib.nullcontext(SimpleNamespace(request=lambda _: Demoting("standby", 2)))
+    monkeypatch.setattr(move, "connect_to", lambda *_, **__: client)
+    monkeypatch.setattr("nh.stats.read_once", lambda _: reading(serving=1))
+    given = reading(serving=0, handover_unsaved="call-7")
+    found = iter((given, reading(serving=0, standby=1)))
+    monkeypatch.setattr(move, "_read", lambda _settings: next(found))
+    result = CliRunner().invoke(app, ["move", *(["--json"] if as_json else [])])
+    assert result.exit_code == 3
+    if as_json:
+        assert json.loads(result.stdout)["unsaved"] == "call-7"
+    else:
+        assert "to standby; nh on this host is a standby now" in result.stdout
+        assert "standby has these calls as they were saved before, or not at all" in result.stderr
+        assert result.stderr.endswith(": call-7\n")
 
 
 def test_calls_that_stay_here_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:

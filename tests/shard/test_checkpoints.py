@@ -220,6 +220,24 @@ def test_a_call_that_cannot_be_handed_over_keeps_no_other_from_the_next_process(
     assert set(calls.saved.snapshots) == others
 
 
+def test_calls_that_cannot_be_saved_before_a_move_are_named_and_the_others_are_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoints, "SAVED_A_TURN", 2)
+    proxy, saved, loop, ends = make_proxy(ports=PORTS), Saved(), SelectorLoop(), list[list[bytes]]()
+    checkpointer = Checkpointer(proxy.table, saved)
+    checkpointer.attach(loop)
+    for number in range(5):
+        proxy.connect(call_id=b"%d" % number)
+    monkeypatch.setattr(checkpoints, "take_snapshot", failing_for(b"3"))
+    checkpointer.save_in_turns(lambda unsaved: ends.append(list(unsaved)))
+    while not ends:
+        loop.turn(0)
+    loop.close()
+    assert ends == [[b"3"]]
+    assert set(saved.snapshots) == {b"0", b"1", b"2", b"4"}
+
+
 def test_a_leg_that_needs_a_snapshot_gets_one_now_or_in_the_next_round() -> None:
     """Several legs of a call say so at different times."""
     proxy, saved, loop = make_proxy(ports=PORTS), Saved(), SelectorLoop()

@@ -8,6 +8,7 @@ import pytest
 
 from nh.calls.call_event import Client
 from nh.calls.journal import MAX_EVENTS, CallJournal
+from nh.calls.session_info import SessionInfo
 from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
 from nh.commands import Delete, Offer, OfferOptions, ShowCall
@@ -263,8 +264,26 @@ def test_a_refused_command_is_an_event_with_its_error(
 
 def test_the_end_of_nh_is_a_reason(calls: Recorded, alice: MediaPeer, bob: MediaPeer) -> None:
     calls.ng.connect(alice, bob)
-    calls.ng.relay.end_calls(10)
+    calls.ng.relay.end_calls([CALL])
     assert (calls.record().reason, calls.ng.relay.calls) == ("shutdown", 0)
+
+
+def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_record_at_the_end_of_nh(
+    calls: Recorded, alice: MediaPeer, bob: MediaPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls.ng.connect(alice, bob)
+    table = calls.ng.relay.table
+    close = table.close_call
+
+    def fail_for_one(call_id: bytes, *, now: float) -> list[SessionInfo]:
+        if call_id == b"bad":
+            raise RuntimeError("a bug")
+        return close(call_id, now=now)
+
+    monkeypatch.setattr(table, "close_call", fail_for_one)
+    monkeypatch.setattr(table, "find_call", lambda call_id: None if call_id == b"gone" else object())
+    calls.ng.relay.end_calls([b"gone", b"bad", CALL])
+    assert calls.record().reason == "shutdown"
 
 
 def test_a_journal_and_ended_sessions_go_on_in_another_process(

@@ -15,6 +15,7 @@ from nh.calls.settings import RelayConfig
 from nh.commands import CloseCall
 from nh.ipc.backup_messages import BackupMessage, SaveCall
 from nh.ipc.link_messages import (
+    AllSaved,
     Configure,
     NoCallsLeft,
     RefuseNewCalls,
@@ -86,7 +87,7 @@ class Reports:
     def on_rtcp_seen(self, message: object) -> None:
         pass
 
-    def on_all_saved(self) -> None:
+    def on_all_saved(self, message: AllSaved) -> None:
         pass
 
 

@@ -1,5 +1,7 @@
 """nh.supervisor.shards.idle: a supervisor that leaves waits for commands and for shards, and not for ever."""
 
+import contextlib
+
 import pytest
 
 from nh.supervisor.handover.receive import YIELD_S
@@ -46,6 +48,40 @@ def test_what_never_ends_is_not_waited_for_for_ever() -> None:
     assert wait.times == 1
     wait.loop.advance(10)
     assert wait.times == 1
+
+
+def test_a_wait_that_meets_a_bug_ends_all_the_same() -> None:
+    """The supervisor reads no commands meanwhile."""
+    loop, bugs, left = ManualLoop(), 3, list[float]()
+
+    def busy() -> bool:
+        nonlocal bugs
+        bugs -= 1
+        if bugs >= 0:
+            raise RuntimeError("a bug")
+        return False
+
+    when_idle(loop, busy, timeout_s=2.0, then=lambda: left.append(loop.now()))
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="a bug"):  # the loop logs it
+            loop.advance(0.01)
+        assert not left, "what is in flight is not known"
+    loop.advance(2.0)
+    assert len(left) == 1
+
+
+def test_a_wait_that_meets_a_bug_each_time_is_over_when_its_time_is() -> None:
+    loop, left = ManualLoop(), list[float]()
+    ends_at = loop.now() + 2.0
+
+    def busy() -> bool:
+        raise RuntimeError("a bug")
+
+    when_idle(loop, busy, timeout_s=2.0, then=lambda: left.append(loop.now()))
+    while loop.now() < ends_at + 1.0:
+        with contextlib.suppress(RuntimeError):
+            loop.advance(0.01)
+    assert left == pytest.approx([ends_at], abs=0.05)
 
 
 class ShardsToLeave:

@@ -41,8 +41,10 @@ class Giver:
         self.kept_at: float | None = None
         self.replies: list[Result] = []
         self.why_lost = ""
+        self.unsaved: list[bytes] = []
         self.told: list[str] = []
-        self.begins_with_a_bug = False
+        self.lost: list[str] = []
+        self.begins_with_a_bug = self.looks_with_a_bug = False
         self.store = SimpleNamespace(lease=self.lease, works=True, pending=0, give=self._give)
         runtime: Any = SimpleNamespace(
             loop=self.loop,
@@ -50,17 +52,16 @@ class Giver:
             storage=SimpleNamespace(
                 store=self.store,
                 deadline=SimpleNamespace(set_moving=self.moving.append),
-                why_lost=lambda: self.why_lost,
+                why_lost=self._why_lost,
             ),
         )
         manager: Any = SimpleNamespace(all_up=True, busy=False, stopping=False, save_all=self._save_all)
-        unexpected: Callable[..., None] = pytest.fail
         self.ownership = Ownership(
             runtime,
             manager,
             Reactions(
                 is_leaving=lambda: False,
-                on_lost=unexpected,
+                on_lost=self.lost.append,
                 on_begun=self._on_begun,
                 on_kept=self._on_kept,
                 on_given=lambda: self.told.append("given"),
@@ -76,8 +77,13 @@ class Giver:
         for _ in range(800):
             self.loop.advance(0.01)
 
-    def _save_all(self, then: Callable[[], None]) -> None:
-        self.loop.call_later(0, then)
+    def _why_lost(self) -> str:
+        if self.looks_with_a_bug:
+            fail()
+        return self.why_lost
+
+    def _save_all(self, then: Callable[[list[bytes]], None]) -> None:
+        self.loop.call_later(0, lambda: then(self.unsaved))
 
     def _give(self, standby: str) -> None:
         self.lease.give_to = standby
@@ -100,6 +106,7 @@ def test_it_keeps_the_calls_before_its_shards_end_by_their_deadline(
     giver.demote()
     assert giver.kept_at is not None
     assert giver.kept_at < giver.lease.ends_at
+    assert not giver.lost
     assert giver.moving == [True, False]
     assert not giver.told
     assert giver.stats.handover_fault == "the store's server does not answer; the standby may have the calls"
@@ -158,3 +165,29 @@ def test_a_relay_whose_store_cannot_be_closed_has_given_its_calls_all_the_same(
     giver.loop.advance(10.0)
     assert giver.told == ["given", "over"]
     assert giver.stats.handing_over == 0
+
+
+def test_a_look_at_the_lease_that_meets_a_bug_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the relay would go on beside another one that has its calls."""
+    giver = Giver(5.0, monkeypatch, silent=False)
+    giver.looks_with_a_bug = True
+    with pytest.raises(RuntimeError, match="a bug"):  # the loop logs it
+        giver.loop.advance(1.0)
+    giver.looks_with_a_bug = False
+    giver.loop.advance(1.0)
+    assert not giver.lost
+    giver.why_lost = "another relay has the calls now"
+    giver.loop.advance(ownership.LOOK_S)
+    assert set(giver.lost) == {"another relay has the calls now"}
+
+
+def test_a_call_that_cannot_be_saved_is_named_and_keeps_no_other_from_the_standby(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    giver.unsaved = [b"one", b"\x1bother"]
+    giver.ownership.demote(Demote("standby"), giver.replies.append)
+    giver.loop.advance(0.1)
+    assert giver.lease.give_to == "standby"
+    assert giver.stats.handover_unsaved == r"one, \x1bother"
+    assert r"go as they were saved before: one, \x1bother" in caplog.text

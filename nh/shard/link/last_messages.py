@@ -3,11 +3,12 @@
 The supervisor reads as fast as it can, so the shard waits until nothing is left to be sent.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from nh.ipc.channel import Channel
 from nh.ipc.link_codec import encode
-from nh.ipc.link_messages import AllSaved
+from nh.ipc.link_messages import MAX_UNSAVED, AllSaved
 from nh.loop import SelectorLoop
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
 from nh.shard.shard import Shard
@@ -37,12 +38,12 @@ class LastMessages:
         """Save all calls, a part in each turn of the loop, and then tell the supervisor that it is done."""
         shard.recovery.checkpointer.save_in_turns(self._report_saved)
 
-    def _report_saved(self) -> None:
+    def _report_saved(self, unsaved: Sequence[bytes]) -> None:
         self._sink.catch_up()
         if self._sink.has_backlog:
-            self._loop.call_later(RETRY_S, self._report_saved)
+            self._loop.call_later(RETRY_S, lambda: self._report_saved(unsaved))
         else:
-            self._channel.send(encode(AllSaved()))
+            self._channel.send(encode(AllSaved(tuple(unsaved[:MAX_UNSAVED]))))
 
     def end(self, shard: Shard, *, calls_stay: bool) -> None:
         """Have the supervisor get what it needs of the calls, and stop the loop.
@@ -53,17 +54,21 @@ class LastMessages:
                 records, each call ends and gets one.
         """
         if shard.configure.records and not calls_stay:
-            self._end_calls(shard)
+            self._end_calls(shard, list(shard.relay.table.call_ids))
             return
         shard.recovery.checkpointer.save_all()
         self._loop.stop()
 
-    def _end_calls(self, shard: Shard) -> None:
-        """End the calls, as fast as the supervisor reads their records; then the shard ends."""
+    def _end_calls(self, shard: Shard, left: list[bytes]) -> None:
+        """End these calls, as fast as the supervisor reads their records; then the shard ends."""
+        # first: a bug must not keep the shard from its end
+        self._loop.call_later(RETRY_S, lambda: self._end_calls(shard, left))
         self._sink.catch_up()
-        if not self._sink.has_backlog:
-            if not shard.relay.calls:
-                self._loop.stop()
-                return
-            shard.relay.end_calls(ENDED_A_TURN)
-        self._loop.call_later(RETRY_S, lambda: self._end_calls(shard))
+        if self._sink.has_backlog:
+            return
+        if not left:
+            self._loop.stop()
+            return
+        some = left[-ENDED_A_TURN:]
+        del left[-ENDED_A_TURN:]
+        shard.relay.end_calls(some)

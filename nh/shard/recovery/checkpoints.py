@@ -178,20 +178,38 @@ class Checkpointer(CallObserver):
         now = time.monotonic()
         call_each(functools.partial(self.save, call.call_id, now=now) for call in self._table)
 
-    def save_in_turns(self, on_saved: Callable[[], None]) -> None:
-        """Save every call with its counters, some in each turn of the loop; then call `on_saved`."""
+    def save_in_turns(self, on_saved: Callable[[Sequence[bytes]], None]) -> None:
+        """Save every call with its counters, some in each turn of the loop.
+
+        Args:
+            on_saved: called at the end, with the call-ids of those that a bug kept from it: what is saved of
+                them is as it was before.
+        """
         loop, left = self._loop, [call.call_id for call in self._table]
         assert loop is not None  # it is attached while it serves
+        unsaved: list[bytes] = []
 
         def save_some() -> None:
             now = time.monotonic()
             with self._sink.in_one_record():
                 for call_id in left[-SAVED_A_TURN:]:
-                    self.save(call_id, now=now)
+                    if not self._try_to_save(call_id, now=now):
+                        unsaved.append(call_id)
             del left[-SAVED_A_TURN:]
-            loop.call_later(0, save_some if left else on_saved)
+            loop.call_later(0, save_some if left else lambda: on_saved(unsaved))
 
         save_some()
+
+    def _try_to_save(self, call_id: bytes, *, now: float) -> bool:
+        """Save a call; returns False if a bug keeps it from that."""
+        try:
+            self.save(call_id, now=now)
+        except Exception:
+            logger.exception(
+                "call %s cannot be saved, the others are: this is a bug in nh", short_id(call_id)
+            )
+            return False
+        return True
 
     def restored(self, call_id: bytes, *, now: float, at_once: bool) -> None:
         """A call was restored: its first refresh is a snapshot. If it could not be, it is dropped.

@@ -71,7 +71,7 @@ class SocketBackup(CallObserver):
         if self._sink.has_backlog:
             return False
         some = dict(itertools.islice(self._left.items(), MAX_FDS))
-        self._sink.store_sockets(list(some), list(some.values()))
-        for local in some:
+        for local in some:  # first: sockets that meet a bug must not keep the others from being stored
             del self._left[local]
+        self._sink.store_sockets(list(some), list(some.values()))
         return True

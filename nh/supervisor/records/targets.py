@@ -86,9 +86,10 @@ class FileTarget:
 
     def reopen(self) -> None:
         """See Target."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # a file of a server, whose disk is full
+                os.close(fd)
 
 
 def _write_some(fd: int, data: memoryview) -> int:

@@ -242,7 +242,7 @@ class ShardHandle:
             case link.NoCallsLeft():
                 self._owner.on_no_calls_left(message)
             case link.AllSaved():
-                self._owner.on_all_saved()
+                self._owner.on_all_saved(message)
             case MediaTimedOut():
                 self._owner.on_media_timed_out(message)
             case RtcpSeen():

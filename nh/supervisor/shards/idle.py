@@ -16,16 +16,19 @@ def when_idle(loop: Loop, busy: Callable[[], bool], *, timeout_s: float, then: C
 
     Args:
         loop: runs the timer.
-        busy: whether anything is in flight.
+        busy: whether anything is in flight; while it raises, that is not known, and is waited for.
         timeout_s: longest wait.
         then: called once.
     """
     deadline = loop.now() + timeout_s
 
     def poll() -> None:
-        if busy() and loop.now() < deadline:
-            loop.call_later(POLL_S, poll)
-        else:
+        if loop.now() >= deadline:
+            then()
+            return
+        again = loop.call_later(POLL_S, poll)  # first: a bug in `busy` must not end the wait
+        if not busy():
+            again.cancel()
             then()
 
     loop.call_later(0, poll)

@@ -117,15 +117,22 @@ class ShardManager:
         for slot in self._slots:
             slot.tell(Detach())
 
-    def save_all(self, on_saved: Callable[[], None]) -> None:
-        """Have every shard save all calls; then call `on_saved`, unless a shard dies meanwhile."""
-        waiting = {slot.number for slot in self._slots}
+    def save_all(self, on_saved: Callable[[Sequence[bytes]], None]) -> None:
+        """Have every shard save all calls.
 
-        def saved(number: int) -> None:
+        Args:
+            on_saved: called when all have, unless a shard dies meanwhile, with the call-ids that they name of
+                calls that could not be saved.
+        """
+        waiting = {slot.number for slot in self._slots}
+        unsaved: list[bytes] = []
+
+        def saved(number: int, of_shard: Sequence[bytes]) -> None:
             if number in waiting:
                 waiting.discard(number)
+                unsaved.extend(of_shard)
                 if not waiting:
-                    on_saved()
+                    on_saved(unsaved)
 
         for slot in self._slots:
             slot.events.all_saved = [functools.partial(saved, slot.number)]

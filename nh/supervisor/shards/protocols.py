@@ -55,5 +55,5 @@ class HandleOwner(Protocol):
     def on_rtcp_seen(self, message: RtcpSeen) -> None:
         """Called with each such message of the shard."""
 
-    def on_all_saved(self) -> None:
-        """Called with each AllSaved of the shard."""
+    def on_all_saved(self, message: link.AllSaved) -> None:
+        """Called with each such message of the shard."""

@@ -17,7 +17,7 @@ import msgspec
 from nh.calls.call_event import NO_CLIENT, Client
 from nh.commands import RelayCommand
 from nh.errors import ShardUnavailable
-from nh.ipc.link_messages import NoCallsLeft, Reconfigure, Recorded
+from nh.ipc.link_messages import AllSaved, NoCallsLeft, Reconfigure, Recorded
 from nh.ipc.report_messages import MediaTimedOut, RtcpSeen
 from nh.loop import Loop, Timer, call_each
 from nh.results import Failure
@@ -41,7 +41,8 @@ class SlotEvents:
         up: called with the slot when a process is ready.
         exit: called with the slot and the reason when the process is gone.
         no_calls_left: called with the slot when its `drain_round` has changed.
-        all_saved: called when the shard has saved all calls, which it was told to.
+        all_saved: called when the shard has saved all calls, which it was told to, with those that it could
+            not save.
         media_timed_out: called with each call of the shard whose media have timed out.
         rtcp_seen: called with the RTCP that passed the shard.
     """
@@ -52,7 +53,7 @@ class SlotEvents:
         self.up: list[Callable[[ShardSlot], None]] = []
         self.exit: list[Callable[[ShardSlot, str], None]] = []
         self.no_calls_left: list[Callable[[ShardSlot], None]] = []
-        self.all_saved: list[Callable[[], None]] = []
+        self.all_saved: list[Callable[[Sequence[bytes]], None]] = []
         self.media_timed_out: list[Callable[[MediaTimedOut], None]] = []
         self.rtcp_seen: list[Callable[[RtcpSeen], None]] = []
 
@@ -241,9 +242,9 @@ class ShardSlot:
         self.drain_round = message.round
         self._tell_of(self.events.no_calls_left, self)
 
-    def on_all_saved(self) -> None:
+    def on_all_saved(self, message: AllSaved) -> None:
         """The process has saved all calls."""
-        self._tell_of(self.events.all_saved)
+        self._tell_of(self.events.all_saved, message.unsaved)
 
     def on_rtcp_seen(self, message: RtcpSeen) -> None:
         """RTCP has passed the process."""

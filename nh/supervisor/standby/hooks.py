@@ -101,12 +101,11 @@ class Hook:
     def _poll(self) -> None:
         if self._is_over:
             return
+        self._loop.call_later(POLL_S, self._poll)
         self._read()
         # waitid() leaves the status for _on_exit()
         if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             self._on_exit()
-        else:
-            self._loop.call_later(POLL_S, self._poll)
 
     def _read(self) -> None:
         try:

@@ -8,14 +8,14 @@ relay sends until its last lease is over: in that time the standby binds the por
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from nh.commands import Demote
 from nh.errors import Refused
 from nh.ipc.shared_deadline import boottime
 from nh.loop import call_each
-from nh.printable import escaped
+from nh.printable import escaped, short_id
 from nh.results import Demoting, Failure, Result
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.idle import when_idle
@@ -45,7 +45,7 @@ class Reactions(NamedTuple):
 
     Attributes:
         is_leaving: whether the next supervisor of this relay has the shards, and looks itself.
-        on_lost: called with the reason when the calls are another relay's.
+        on_lost: called with the reason when the calls are another relay's, until the manager is stopping.
         on_begun: called when commands are read no more, because a handover has begun.
         on_kept: called when a handover is broken off: commands have to be read again.
         on_given: called when the standby has the calls, and this relay still relays.
@@ -93,6 +93,7 @@ class Ownership:
     def _look(self) -> None:
         if self._given or self._manager.stopping:
             return
+        self._runtime.loop.call_later(LOOK_S, self._look)
         store = self._runtime.storage.store
         assert store is not None and store.lease is not None  # start() has looked
         why = self._runtime.storage.why_lost()
@@ -102,7 +103,6 @@ class Ownership:
             else:
                 self._reactions.on_lost(why)
             return
-        self._runtime.loop.call_later(LOOK_S, self._look)
         wanted_by = store.lease.wanted_by
         if wanted_by and not self._to:
             try:
@@ -131,7 +131,8 @@ class Ownership:
         logger.warning(
             "handing the calls over to the standby %s, which has %d of them", escaped(self._to), calls
         )
-        self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 1, ""
+        stats = self._runtime.stats
+        stats.handing_over, stats.handover_fault, stats.handover_unsaved = 1, "", ""
         # first: whatever the reaction meets, a step follows, and commands are read again at the end
         when_idle(self._runtime.loop, lambda: manager.busy, timeout_s=SAVE_S, then=self._step(self._save))
         self._reactions.on_begun()
@@ -149,8 +150,12 @@ class Ownership:
         self._manager.save_all(self._on_saved)
         when_idle(self._runtime.loop, self._is_unwritten, timeout_s=SAVE_S, then=self._step(self._give))
 
-    def _on_saved(self) -> None:
+    def _on_saved(self, unsaved: Sequence[bytes]) -> None:
         self._saved = True
+        if unsaved:
+            names = ", ".join(map(short_id, unsaved))
+            self._runtime.stats.handover_unsaved = names
+            logger.error("these calls cannot be saved, and go as they were saved before: %s", names)
 
     def _is_unwritten(self) -> bool:
         store = self._runtime.storage.store
