@@ -114,7 +114,7 @@ class InterfaceChoice:
         if near is None:
             now = told or known
             family = now or family
-            near = self._named(near_name, family, unknown) if options.direction else self.default(family)
+            near = self._named(near_name, family, unknown) if near_name else self.default(family)
         else:
             now = said or known or told
             if said not in (0, near.family, known):
@@ -123,7 +123,10 @@ class InterfaceChoice:
         far = self._choose(far_name, before, options.family)
         if far is None:
             wanted = options.family or (before or near).family
-            far = self._named(far_name or (before or near).name, wanted, unknown)
+            if far_name or before is not None or not near_name:
+                far = self._named(far_name or (before or near).name, wanted, unknown)
+            else:  # the client names that of the sender alone
+                far = self.default(wanted)
             if options.family and far.family != options.family:
                 far = self.default(options.family, required=True)
         warning = self._warning(unknown, call_id)

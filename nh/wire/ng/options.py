@@ -168,12 +168,14 @@ def _read_direction(value: object, parsed: ParsedOptions) -> None:
 
 
 def _read_from_interface(value: object, parsed: ParsedOptions) -> None:
-    _, *rest = parsed.options.get("direction", ()) or ("",)
-    parsed.set("direction", (_short(value, "from-interface", parsed), *rest))
+    known: tuple[str, ...] = parsed.options.get("direction", ())
+    _, second = (*known, "", "")[:2]
+    parsed.set("direction", (_short(value, "from-interface", parsed), second))
 
 
 def _read_to_interface(value: object, parsed: ParsedOptions) -> None:
-    first, *_ = parsed.options.get("direction", ()) or ("",)
+    known: tuple[str, ...] = parsed.options.get("direction", ())
+    first, *_ = (*known, "")
     parsed.set("direction", (first, _short(value, "to-interface", parsed)))
 
 
