@@ -47,6 +47,9 @@ MAX_NG_OF_WEBSOCKET: Final = 64
 WEBSOCKET_SEND_S: Final = 10.0
 """A client of a WebSocket may take so long to read a reply."""
 
+MAX_FRAGMENTS: Final = 1024
+"""Most fragments of one message of a WebSocket."""
+
 PING_S: Final = 20.0
 """Seconds between pings to a WebSocket's client, and how long it may take to answer."""
 

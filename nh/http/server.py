@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from nh.http.app import make_app
 from nh.http.connections import ConnectionLimit
+from nh.http.deadline import Deadline
 from nh.http.limits import (
     FIRST_REQUEST_S,
     KEEP_ALIVE_S,
@@ -23,9 +24,9 @@ from nh.http.limits import (
     PING_S,
     REQUEST_S,
     SHUTDOWN_S,
-    WEBSOCKET_SEND_S,
 )
 from nh.http.refused import REFUSALS
+from nh.http.websocket import BoundedWebSocket
 from nh.ipc.http_config import (
     HEARTBEAT,
     HEARTBEAT_S,
@@ -37,28 +38,6 @@ from nh.ipc.http_config import (
 )
 from nh.logs.lines import configure_logging
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
-
-
-class _Deadline:
-    """Disconnects a client that does not end in time what it has begun."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def begin(self, transport: asyncio.Transport, seconds: float) -> None:
-        """Abort `transport` in so many seconds; no effect if the time runs already."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._abort, transport)
-
-    @staticmethod
-    def _abort(transport: asyncio.Transport) -> None:
-        REFUSALS.note("stalled")
-        transport.abort()
-
-    def end(self) -> None:
-        """It is done; no effect without a begin()."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class BoundedProtocol(H11Protocol):
@@ -73,7 +52,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._deadline.begin(transport, REQUEST_S)
         if len(self.connections) > MAX_OPEN:
             REFUSALS.note("connections")
@@ -126,30 +105,6 @@ class BoundedProtocol(H11Protocol):
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for KEEP_ALIVE_S seconds, or its client has not read the response."""
         self.transport.abort()
-
-
-class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket with a limit for the time in which a client reads nothing."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """See asyncio.Protocol."""
-        super().connection_made(transport)
-        self._deadline = _Deadline()
-
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol: the client reads nothing, and the buffer is full."""
-        super().pause_writing()
-        self._deadline.begin(self.transport, WEBSOCKET_SEND_S)
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._deadline.end()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        self._deadline.end()
-        super().connection_lost(exc)
 
 
 class _Supervision:
@@ -225,6 +180,7 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         link: to the supervisor.
         on_end: called when it is time to end; requests under way still get their replies.
     """
+    logging.getLogger("uvicorn.error").addFilter(_is_no_fault_of_a_client)
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
     limit = ConnectionLimit(make_app(config))
     server = _Server(_server_config(limit))
@@ -239,6 +195,11 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         await server.serve(sockets)
 
     asyncio.run(run())
+
+
+def _is_no_fault_of_a_client(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is not what any client can have it log, with a traceback."""
+    return not record.getMessage().startswith("Invalid UTF-8")
 
 
 def _server_config(app: ASGIApp) -> uvicorn.Config:

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from nh.commands import CloseCall
 from nh.errors import ShardUnavailable
-from nh.http import connections, ng, ng_link, relay, server
+from nh.http import connections, ng, ng_link, relay, server, websocket
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -328,7 +328,7 @@ def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
 def test_a_websocket_whose_client_reads_nothing_is_closed_and_others_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "WEBSOCKET_SEND_S", SHORT_S)
+    monkeypatch.setattr(websocket, "WEBSOCKET_SEND_S", SHORT_S)
     long_reply = b"c " + b"x" * 60_000
     with played(tmp_path, lambda _: long_reply) as address, open_websocket(address) as slow:
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -443,6 +443,63 @@ def test_beyond_the_most_websockets_another_one_is_refused(
         open_websocket(address),
     ):
         pass
+
+
+UPGRADE = "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+UPGRADE += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ng.rtpengine.com\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        f"POST / HTTP/1.1\r\n{UPGRADE}\r\n",
+        f"POST / HTTP/1.1\r\n{UPGRADE}Content-Length: 5\r\n\r\nhello",
+        f"GET / HTTP/1.1\r\n{UPGRADE}Content-Length: 5\r\n\r\nhello",
+        f"GET / HTTP/1.1\r\n{UPGRADE}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"GET / HTTP/1.1\r\n{UPGRADE}" + "X: y\r\n" * 1000 + "\r\n",
+        f"GET / HTTP/1.1\r\n{UPGRADE}X: {'y' * 20_000}\r\n\r\n",
+    ],
+    ids=["a POST", "a POST with a body", "a body", "a body in chunks", "many headers", "a long header"],
+)
+def test_what_is_no_request_for_a_websocket_is_refused_at_once(tmp_path: Path, request_: str) -> None:
+    with played(tmp_path, lambda message: message) as address, connected(address) as sock:
+        sock.sendall(request_.encode())
+        assert sock.recv(12) in (b"HTTP/1.1 400", b"HTTP/1.1 405")
+        assert was_closed(sock)
+
+
+def test_a_message_of_empty_fragments_without_end_is_refused(tmp_path: Path) -> None:
+    begin, fragment = b"\x02\x80" + bytes(4), b"\x00\x80" + bytes(4)
+    with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
+        with contextlib.suppress(ConnectionError):
+            client.socket.sendall(begin + fragment * 100_000)
+        with pytest.raises(ConnectionClosed):
+            client.recv(LONG_S)
+
+
+def test_a_client_that_reads_no_answers_to_its_pings_is_not_read_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "WEBSOCKET_SEND_S", LONG_S)
+    ping = b"\x89\xfd" + bytes(4) + bytes(125)
+    with played(tmp_path, lambda message: message) as address, connected(address) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode())
+        assert sock.recv(12) == b"HTTP/1.1 101"
+        sock.settimeout(1.0)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 100 << 20:
+                sent += sock.send(ping * 500)
+
+
+def test_text_that_is_none_ends_its_websocket_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
+        client.socket.sendall(b"\x81\x82" + bytes(4) + b"\xff\xff")
+        with pytest.raises(ConnectionClosed):
+            client.recv(LONG_S)
+    assert caplog.messages == []
 
 
 # --- anything -----------------------------------------------------------------------------------------

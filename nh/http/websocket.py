@@ -1,0 +1,61 @@
+"""uvicorn's WebSocket with limits: what it waits for, and what it keeps of a client that does not go on."""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from nh.http.deadline import Deadline
+from nh.http.limits import MAX_FRAGMENTS, WEBSOCKET_SEND_S
+
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket with a limit for the time in which a client reads nothing.
+
+    What is no request for a WebSocket is refused: uvicorn says nothing to it, and waits for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._deadline = Deadline()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data)
+        # such as one with a body, or with very many headers
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            self.transport.write(_BAD_REQUEST)
+            self.transport.close()
+
+    def handle_cont(self, event: Any) -> None:
+        """A further fragment of a message; an empty one takes no part of the message's size, but memory."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.transport.abort()
+            return
+        super().handle_cont(event)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: a client that reads nothing is not read either, once the buffer is full."""
+        super().pause_writing()
+        self.transport.pause_reading()
+        self._deadline.begin(self.transport, WEBSOCKET_SEND_S)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._deadline.end()
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._deadline.end()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The process ends; a connection that is about to be closed has had its reply."""
+        if not self.transport.is_closing():
+            super().shutdown()
