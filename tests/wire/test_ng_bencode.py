@@ -23,6 +23,20 @@ def test_every_value_is_read_as_it_was_written(value: object) -> None:
         assert "within each other" in str(exc)
 
 
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 255, 256, 65_000])
+def test_a_string_may_have_any_length(size: int) -> None:
+    assert decode(b"l%d:%be" % (size, b":" * size)) == [b":" * size]
+
+
+def test_text_is_written_as_utf_8_wherever_it_is() -> None:
+    text, octets = "Straße 日本", "Straße 日本".encode()
+    assert decode(encode({text: text, "list": [text, "plain"]})) == {
+        octets: octets,
+        b"list": [octets, b"plain"],
+    }
+    assert encode({"plain": octets}) == encode({"plain": text}) == encode({b"plain": text})
+
+
 def test_keys_need_no_order_and_the_last_of_equal_ones_counts() -> None:
     assert decode(b"d1:bd1:zi1e1:yi2ee1:ai3e1:ai4ee") == {b"a": 4, b"b": {b"z": 1, b"y": 2}}
 
@@ -53,6 +67,15 @@ def test_tags_of_peers_do_not_fill_the_memory() -> None:
         b"d1:xi1e-6:",
         b"d1:ai1_0ee",
         b"d1:a999999999:x",
+        b"1",
+        b"l0",
+        b"l01:xe",
+        b"l:xe",
+        b"l1x:xe",
+        b"l256",
+        b"l0256:" + b"x" * 256 + b"e",
+        b"l2_56:" + b"x" * 256 + b"e",
+        b"l256:" + b"x" * 255,
         b"i" + b"9" * 60_000 + b"e",
         b"9" * 60_000 + b":",
         b"e",
