@@ -66,7 +66,7 @@ def _page(name: str, command: Any) -> Iterator[str]:
     options = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     arguments = [each for each in options if each.param_type_name == "argument"]
     yield from _head(f"nh-{name}", _first_line(command.help))
-    words = " ".join(rf"[\fI{_text(str(each.metavar or each.name).strip('[]'))}\fR]" for each in arguments)
+    words = " ".join(map(_synopsis_of, arguments))
     yield from (".SH SYNOPSIS", rf".B nh {_text(name)}", rf"[\fIOPTIONS\fR] {words}".rstrip())
     yield ".SH DESCRIPTION"
     for number, paragraph in enumerate((command.help or "").strip().split("\n\n")):
@@ -87,14 +87,23 @@ def _page(name: str, command: Any) -> Iterator[str]:
     yield from (".SH SEE ALSO", r"\fBnh\fR(1)", ".PP", _text(_DOCS))
 
 
+def _synopsis_of(argument: Any) -> str:
+    """An argument in the synopsis: in brackets if it may be left out, with dots if there may be several."""
+    name = rf"\fI{_text(_metavar(argument))}\fR"
+    return f"{name if argument.required else f'[{name}]'}{' ...' if argument.nargs == -1 else ''}"
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name).strip("[]")
+
+
 def _parameters(title: str, parameters: list[Any]) -> Iterator[str]:
     if parameters:
         yield f".SH {_text(title)}"
     for each in parameters:
         names = [*each.opts, *each.secondary_opts] if each.param_type_name != "argument" else []
         takes_value = names and not getattr(each, "is_flag", False)
-        metavar = str(each.metavar or each.name).strip("[]")
-        label = ", ".join(rf"\fB{_text(name)}\fR" for name in names) or rf"\fI{_text(metavar)}\fR"
+        label = ", ".join(rf"\fB{_text(name)}\fR" for name in names) or rf"\fI{_text(_metavar(each))}\fR"
         value = rf" \fI{_text(str(each.metavar or 'VALUE'))}\fR" if takes_value else ""
         yield from (".TP", label + value, _text(" ".join((each.help or "").split())))
 

@@ -30,7 +30,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("nh why a84b4c76e66710@example.org", "whether both ends hear each other, and if not, why"),
         ("nh why --json a84b4c76e66710@example.org", "the same for programs"),
     ),
-    "close": (("nh close a84b4c76e66710@example.org", "end this call"),),
+    "close": (
+        ("nh close a84b4c76e66710@example.org", "end this call"),
+        ("nh close -- a@192.0.2.1 -b@192.0.2.1", "end two; behind -- a call-id may begin with -"),
+    ),
     "drain": (("nh drain --limit-s 1h", "refuse new calls; end after the last one, or in an hour"),),
     "undrain": (("nh undrain", "take new calls again"),),
     "promote": (

@@ -383,6 +383,22 @@ def test_a_closed_call_is_gone(directory: Path) -> None:
     assert listed(nh(directory, "calls")) == []
 
 
+def test_of_several_calls_those_that_are_known_are_closed(directory: Path) -> None:
+    allocate(directory, b"a", b"b", EVIL, sides=(Side.FROM, Side.TO))
+    result = nh(directory, "close", "--json", "a", "unknown", EVIL_SHOWN)
+    closed = [msgspec.json.decode(line) for line in result.stdout.splitlines()]
+    assert closed == [{"call_id": "a", "closed": 1}, {"call_id": EVIL_SHOWN, "closed": 1}]
+    assert result.stderr == "nh: no call 'unknown' here; `nh calls` lists them\n"
+    assert result.exit_code == 1
+    assert listed(nh(directory, "calls")) == ["b"]
+
+
+def test_where_one_of_several_ids_cannot_be_read_no_call_is_closed(directory: Path) -> None:
+    allocate(directory, b"a")
+    assert nh(directory, "close", "a", "\\q").exit_code == 2
+    assert listed(nh(directory, "calls")) == ["a"]
+
+
 @pytest.mark.parametrize("command", ["calls", "close"])
 def test_an_unknown_call_is_an_error(directory: Path, command: str) -> None:
     result = nh(directory, command, "unknown")

@@ -33,6 +33,14 @@ def test_a_page_has_every_option_and_argument(name: str) -> None:
     assert " ".join(notes_on(name).split()) in text
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("close", r"\fICALL\-ID\fR ..."), ("calls", r"[\fICALL\-ID\fR]"), ("shards", r"\fIN\fR")],
+)
+def test_a_synopsis_has_brackets_around_what_may_be_left_out(name: str, words: str) -> None:
+    assert rf"[\fIOPTIONS\fR] {words}" in PAGES[f"nh-{name}.1"].splitlines()
+
+
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc: apt-get install mandoc")
 def test_mandoc_has_nothing_to_warn_of(tmp_path: Path) -> None:
     for name, text in PAGES.items():

@@ -1,4 +1,4 @@
-"""`nh calls` and `nh close`: list calls, show one in full, end one."""
+"""`nh calls` and `nh close`: list calls, show one in full, end some."""
 
 import re
 from collections.abc import Iterator
@@ -131,22 +131,39 @@ def calls(
 
 
 def close(
-    call_id: CallId,
+    call_ids: Annotated[list[str], _call_id_argument("The calls, each")],
     *,
     as_json: AsJson = False,
     rpc: RpcAddress = None,
     runtime_dir: RuntimeDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """End a call: nh ends its sessions and frees its ports. Phones and proxy are not notified."""
+    """End calls: nh ends their sessions and frees their ports. Phones and proxy are not notified.
+
+    Where nh does not know one of several calls, it ends the others, and the exit status is 1.
+    """
     from nh.commands import CloseCall  # noqa: PLC0415
 
-    wanted = read_id(call_id)
-    with naming(wanted), connect(config, runtime_dir, rpc) as client:
-        closed = client.request(CloseCall(wanted)).sessions
+    wanted = [read_id(each) for each in call_ids]
+    unknown = False
+    with connect(config, runtime_dir, rpc) as client:
+        for call_id in wanted:
+            try:
+                with naming(call_id):
+                    closed = client.request(CloseCall(call_id)).sessions
+            except UnknownCall as exc:
+                tell(f"nh: {exc}", err=True)
+                unknown = True
+            else:
+                _tell_closed(call_id, closed, as_json)
+    if unknown:
+        raise typer.Exit(1)
+
+
+def _tell_closed(call_id: bytes, closed: int, as_json: bool) -> None:
     if as_json:
-        tell(json_text({"call_id": wanted, "closed": closed}))
+        tell(json_text({"call_id": call_id, "closed": closed}))
     elif closed:
-        tell(f"closed {show_id(wanted)}: {counted(closed, 'session')} ended")
+        tell(f"closed {show_id(call_id)}: {counted(closed, 'session')} ended")
     else:
-        tell(f"closed {show_id(wanted)}: no session was active, its ports are free")
+        tell(f"closed {show_id(call_id)}: no session was active, its ports are free")
