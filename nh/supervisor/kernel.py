@@ -19,7 +19,7 @@ from nh.fastpath.attach.clsact import remove_leftovers
 from nh.fastpath.bpf import attach_tcx
 from nh.fastpath.layout import FORMAT
 from nh.fastpath.loader import load, program_digest
-from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
+from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface, why_none
 from nh.fastpath.probe import explained, this_host
 from nh.ipc.link_messages import KernelMaps
 from nh.loop import Loop
@@ -87,7 +87,9 @@ class KernelService:
             undo.callback(self._watch.close)
             self._watch.start()
             if not self._attachments.interfaces and (self._tried or settings.kernel is KernelMode.ON):
-                raise KernelPathUnavailable(_nowhere(settings, tried=self._tried), errno=errno.ENODEV)
+                tried = "the program cannot be attached to any interface"
+                why = tried if self._tried else why_none(settings.kernel_interface)
+                raise KernelPathUnavailable(why, errno=errno.ENODEV)
             undo.pop_all()
 
     @property
@@ -211,14 +213,6 @@ def _remove_leftovers(settings: Settings) -> None:
 def _name(settings: Settings) -> str:
     """The name of the filters: the same for every run in one runtime directory."""
     return f"nh-{hashlib.sha256(bytes(settings.runtime_path.absolute())).hexdigest()[:16]}"
-
-
-def _nowhere(settings: Settings, *, tried: bool) -> str:
-    if tried:
-        return "the program cannot be attached to any interface"
-    if settings.kernel_interface:
-        return f"no interface that is up is called {' or '.join(settings.kernel_interface)}"
-    return "no interface that is up has an address"
 
 
 def _flows_wanted(settings: Settings) -> int:

@@ -13,6 +13,7 @@ import pytest
 from nh.config import Settings
 from nh.config.sources import LoadedSettings, load_settings
 from nh.errors import ConfigError, NhError, NotNow
+from nh.fastpath.probe import Availability, Support
 from nh.supervisor.host.locked_dir import runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.running_nh import RunningNh, find_running, running_pid
@@ -104,6 +105,16 @@ def test_what_would_end_the_start_is_said(
         taken.listen()
         with pytest.raises(kind, match=message):
             check_start(settings_with(base, **filled_in(changes, "TMP", str(tmp_path))))
+
+
+def test_media_that_have_to_be_relayed_in_the_kernel_need_an_interface(
+    base: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nh.fastpath.probe.probe", lambda: Support(Availability.AVAILABLE))
+    check_start(settings_with(base, kernel="on", kernel_interface=["lo"]))
+    check_start(settings_with(base, kernel="auto", kernel_interface=["nowhere0"]))
+    with pytest.raises(NotNow, match=r"^kernel: .*: no interface that is up is called nowhere0; or use"):
+        check_start(settings_with(base, kernel="on", kernel_interface=["nowhere0"]))
 
 
 def test_a_group_that_nh_may_not_give_its_socket_to_is_said(

@@ -99,6 +99,22 @@ class MediaInterfaces:
             logger.warning("interface %s %s", name, what)
 
 
+def why_none(names: Collection[str]) -> str:
+    """Why no interface carries media, where scan() finds none; `names` as of MediaInterfaces."""
+    if names:
+        return f"no interface that is up is called {' or '.join(names)}"
+    return "no interface that is up has an address"
+
+
+def obstacle(names: Collection[str]) -> str:
+    """Why no interface carries media now; "" if one does; `names` as of MediaInterfaces."""
+    try:
+        found = MediaInterfaces(names).scan()
+    except OSError as exc:
+        return f"the network interfaces cannot be listed: {reason(exc)}"
+    return "" if found else why_none(names)
+
+
 class InterfaceWatch:
     """The interfaces that carry media, followed.
 
