@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import stat
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from nh.paths import mode_of
 
 MAX_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux (unix(7): sun_path, less its final NUL)."""
+
+_TRANSPORTS: Final = ("udp", "udp6", "tcp", "tcp6")
+"""What other relays and SIP proxies write before an address and a colon."""
 
 
 def socket_family(address: str) -> socket.AddressFamily:
@@ -100,6 +104,9 @@ def _parse_tcp(text: str) -> TcpAddress:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
+        transport, _, rest = text.partition(":")
+        if transport in _TRANSPORTS:
+            raise ConfigError(f"address {text!r}: stands here without its transport; say {rest}")
         raise ConfigError(f"address {text!r}: an IPv6 address needs brackets, such as [::1]:7070")
     if not host:
         raise ConfigError(f"address {text!r}: has no host; 127.0.0.1 is this host alone")

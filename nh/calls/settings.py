@@ -73,7 +73,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
         in_range("max_cpu", self.max_cpu, 0, 100)
         in_range("max_bandwidth", self.max_bandwidth, 0, 2**40)
         if self.dtmf_log_dest and Endpoint.parse(self.dtmf_log_dest) is None:
-            raise ValueError(f"dtmf_log_dest: {self.dtmf_log_dest!r} is not ADDRESS:PORT")
+            raise ValueError(f"dtmf_log_dest: {self.dtmf_log_dest!r} is not IP:PORT, such as 127.0.0.1:2228")
         for text in self.dtmf_address:
             if not is_address(text):
                 raise ValueError(f"dtmf_address: {text!r} is not an IP address")

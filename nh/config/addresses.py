@@ -92,8 +92,13 @@ def one_has_all(address: RpcAddress, other: RpcAddress) -> bool:
     return ip.is_unspecified or other_ip.is_unspecified
 
 
-def check_url(setting: str, url: str) -> None:
+def check_url(setting: str, url: str, *, given: str = "") -> None:
     """Check that nh can POST to a URL.
+
+    Args:
+        setting: its name.
+        url: where nh would POST to.
+        given: the value of the setting, for the message; "": that is the URL.
 
     Raises:
         ValueError: it cannot; the message has no password.
@@ -106,7 +111,7 @@ def check_url(setting: str, url: str) -> None:
     if parts.username is not None:
         raise ValueError(f"{setting}: a user in a URL would be in every log line; name a URL without one")
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
-        raise ValueError(f"{setting}: {url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
+        raise ValueError(f"{setting}: {given or url!r} is not a URL such as http://127.0.0.1:8080/timeouts")
 
 
 def check_store_url(setting: str, url: str) -> None:

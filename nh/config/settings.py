@@ -102,6 +102,8 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
         if self.http_private and not self.http_token_file:
             raise ValueError("http_private: needs a token; say --http-token-file FILE")
         for name in ("on_promote", "on_demote"):
+            if getattr(self, name) and not self.groups:
+                raise ValueError(f"{name}: needs a standby; say --standby, or --standby-for NAME")
             try:
                 shlex.split(getattr(self, name))
             except ValueError as exc:
@@ -125,7 +127,8 @@ class Settings(SettingsTable, frozen=True, kw_only=True):
         for url in self.timeout_url:
             check_url("timeout_url", url)
         if self.timeout_xmlrpc:
-            check_url("timeout_xmlrpc", self.timeout_xmlrpc.replace(ANY_CLIENT, LOOPBACK))
+            url = self.timeout_xmlrpc
+            check_url("timeout_xmlrpc", url.replace(ANY_CLIENT, LOOPBACK), given=url)
         for text in self.timeout_socket:
             check_notify_socket("timeout_socket", text)
         for text in self.timeout_address:

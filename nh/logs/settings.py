@@ -73,7 +73,7 @@ def parse_areas(texts: tuple[str, ...]) -> dict[str, LogLevel]:
     """Read AREA=LEVEL, as the setting `log_areas` has it.
 
     Raises:
-        ValueError: an area or a level is unknown; the message lists all.
+        ValueError: an area or a level is unknown, and the message lists all; or an area is there twice.
     """
     areas: dict[str, LogLevel] = {}
     for text in texts:
@@ -83,5 +83,7 @@ def parse_areas(texts: tuple[str, ...]) -> dict[str, LogLevel]:
                 f"log_areas: {text!r} is not AREA=LEVEL; areas are {', '.join(AREAS)}, levels"
                 f" {', '.join(LogLevel)}"
             )
+        if area in areas:
+            raise ValueError(f"log_areas: {area} is named twice; leave one of them out")
         areas[area] = LogLevel(level)
     return areas

@@ -130,5 +130,5 @@ def test_the_setting_is_about_calls_of_ng() -> None:
     "text", ["proxy.example:2228", "127.0.0.1", "127.0.0.1:0", "224.0.0.1:2228", "2001:db8::5:1"]
 )
 def test_the_setting_is_an_address_with_a_port(text: str) -> None:
-    with pytest.raises(ValueError, match=r"dtmf_log_dest: .*is not ADDRESS:PORT"):
+    with pytest.raises(ValueError, match=r"dtmf_log_dest: .*is not IP:PORT"):
         RelaySettings(dtmf_log_dest=text)
