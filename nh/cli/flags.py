@@ -233,7 +233,8 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "address": Flag(
         _MEDIA,
-        "Address for the media of ng calls, and the one to announce where a NAT is before this host",
+        "Address for the media of ng's and rtpproxy's calls, and the one to announce where a NAT is before "
+        "this host",
         metavar="IP[!ADVERTISED]",
         default="none",
     ),
@@ -253,7 +254,12 @@ FLAGS: Final[dict[str, Flag]] = {
         metavar="POLICY",
     ),
     "latch_window_s": Flag(
-        _MEDIA, "heuristic: how long a better sender takes over, counted from activation", 0, 60, "s"
+        _MEDIA,
+        "heuristic: how long a better sender takes over, counted from activation; delayed: how long none "
+        "is latched to",
+        0,
+        60,
+        "s",
     ),
     "relatch_s": Flag(
         _MEDIA,
