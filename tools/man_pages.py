@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,23 @@ from nh.version import __version__
 
 from .arguments import new_directory
 
-_DOCS = "docs/reference has all settings, counters and protocols."
+_DOCS = (
+    "docs/reference in the source of nh, /usr/share/doc/nh/docs/reference in the Debian package, has all"
+    " settings, counters and protocols."
+)
+
+_ENVIRONMENT = (
+    ("NH_CONFIG", "the TOML file with settings; --config goes before it"),
+    ("NH_NAME", "the setting of this name, such as NH_RUNTIME_DIR; an option goes before it"),
+    ("NO_COLOR", "if it is set, no command prints colours"),
+)
+
+_STATUSES = (
+    ("0", "done"),
+    ("1", "nh does not run, refuses, or cannot start now"),
+    ("2", "a setting or the command line cannot be used"),
+    ("3", "nh why has found a problem; nh move left some calls as they were saved before"),
+)
 
 
 def main() -> int:
@@ -47,17 +63,32 @@ def pages() -> Iterator[tuple[str, str]]:
     from typer.main import get_command  # noqa: PLC0415
 
     group: Any = get_command(app)
-    commands = {name: group.commands[name] for name in group.commands}
+    commands = {name: group.commands[name] for name in group.commands} | {"load": _load_generator()}
     yield "nh.1", "\n".join(_overview(group, commands)) + "\n"
     for name, command in commands.items():
         yield f"nh-{name}.1", "\n".join(_page(name, command)) + "\n"
+
+
+def _load_generator() -> Any:
+    """The program behind `nh load`, which reads its own command line."""
+    from typer.main import get_command  # noqa: PLC0415
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # where `tools` is, in a wheel, too
+    try:
+        from tools.rtpload.cli import app as generator  # noqa: PLC0415
+    finally:
+        sys.path.pop(0)
+    return get_command(generator)
 
 
 def _overview(group: Any, commands: dict[str, Any]) -> Iterator[str]:
     yield from _head("nh", _first_line(group.help))
     yield from (".SH SYNOPSIS", r".B nh", r".I COMMAND", r"[\fIOPTIONS\fR]", ".SH COMMANDS")
     for name, command in commands.items():
-        yield from (".TP", rf"\fBnh {_text(name)}\fR(1)", _text(_first_line(command.help)))
+        yield from (".TP", rf"\fBnh\-{_text(name)}\fR(1)", _text(_first_line(command.help)))
+    yield from _parameters("OPTIONS", group.get_params(group.make_context("nh", [], resilient_parsing=True)))
+    yield from _table("ENVIRONMENT", _ENVIRONMENT)
+    yield from _table("EXIT STATUS", _STATUSES)
     yield from (".SH SEE ALSO", ", ".join(rf"\fBnh\-{name}\fR(1)" for name in commands), ".PP", _text(_DOCS))
 
 
@@ -87,6 +118,12 @@ def _page(name: str, command: Any) -> Iterator[str]:
     yield from (".SH SEE ALSO", r"\fBnh\fR(1)", ".PP", _text(_DOCS))
 
 
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    yield f".SH {title}"
+    for name, what in rows:
+        yield from (".TP", rf"\fB{_text(name)}\fR", _text(what))
+
+
 def _synopsis_of(argument: Any) -> str:
     """An argument in the synopsis: in brackets if it may be left out, with dots if there may be several."""
     name = rf"\fI{_text(_metavar(argument))}\fR"
@@ -105,7 +142,16 @@ def _parameters(title: str, parameters: list[Any]) -> Iterator[str]:
         takes_value = names and not getattr(each, "is_flag", False)
         label = ", ".join(rf"\fB{_text(name)}\fR" for name in names) or rf"\fI{_text(_metavar(each))}\fR"
         value = rf" \fI{_text(str(each.metavar or 'VALUE'))}\fR" if takes_value else ""
-        yield from (".TP", label + value, _text(" ".join((each.help or "").split())))
+        yield from (".TP", label + value, _text(_help_of(each)))
+
+
+def _help_of(parameter: Any) -> str:
+    """What the help says of a parameter, with its default where that is a value."""
+    text = " ".join((parameter.help or "").split())
+    default = parameter.default
+    shown = parameter.show_default and isinstance(default, str | int | float) and default not in ("", False)
+    value = getattr(default, "value", default)
+    return f"{text} (default: {value})" if shown and not getattr(parameter, "is_flag", False) else text
 
 
 def _head(name: str, what: str) -> Iterator[str]:

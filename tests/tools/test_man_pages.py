@@ -10,9 +10,11 @@ from typer.main import get_command
 
 from nh.cli.main import app, notes_on
 from tools.man_pages import pages
+from tools.rtpload.cli import app as load_app
 
 PAGES = dict(pages())
 GROUP: Any = get_command(app)
+COMMANDS = {name: GROUP.commands[name] for name in GROUP.commands} | {"load": get_command(load_app)}
 
 
 def test_there_is_a_page_for_nh_and_for_each_command() -> None:
@@ -21,12 +23,14 @@ def test_there_is_a_page_for_nh_and_for_each_command() -> None:
 
 @pytest.mark.parametrize("name", list(GROUP.commands))
 def test_a_page_has_every_option_and_argument(name: str) -> None:
-    command = GROUP.commands[name]
+    command: Any = COMMANDS[name]
     text = PAGES[f"nh-{name}.1"].replace(r"\-", "-")
     for parameter in command.get_params(command.make_context(name, [], resilient_parsing=True)):
         if not getattr(parameter, "hidden", False):
             label = (
-                parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar.strip("[]")
+                parameter.opts[0]
+                if parameter.param_type_name == "option"
+                else (parameter.metavar or parameter.name).strip("[]")
             )
             assert label in text
     assert "SH EXAMPLES" in text

@@ -34,6 +34,7 @@ def main(
     address: Annotated[
         str,
         typer.Argument(
+            metavar="ADDRESS",
             help="The relay's control socket: a path or HOST:PORT (default: that of the nh on this host)",
             show_default=False,
         ),
