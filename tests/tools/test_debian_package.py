@@ -1,5 +1,6 @@
 """tools/packaging: the Debian package builds, and lives its life in a container of its own."""
 
+import gzip
 import os
 import re
 import shutil
@@ -47,17 +48,40 @@ def test_the_scripts_of_the_package_are_shell(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, built."""
+    if found := obstacle():
+        pytest.skip(found)
+    built = run("tools.packaging.deb", str(tmp_path_factory.mktemp("package")))
+    assert built.returncode == 0, built.stderr
+    return Path(built.stdout.strip())
+
+
 @pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.timeout(LIFE_S)
-def test_the_package_is_installed_upgraded_under_calls_removed_and_purged(tmp_path: Path) -> None:
+def test_the_package_has_what_its_page_says_is_in_usr_share_doc(package: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True)
+    documents = tmp_path / "usr/share/doc/nh"
+    packages = (documents / "python-packages").read_text().splitlines()
+    assert {"msgspec", "typer", "valkey"} <= {line.partition("==")[0] for line in packages}
+    assert (documents / "CHANGELOG.md").read_text().startswith("# Changelog\n")
+    assert gzip.decompress((documents / "changelog.gz").read_bytes()).startswith(b"nh (")
+    assert (documents / "docs/README.md").is_file()
+    assert {path.name for path in (documents / "examples").iterdir()} == {
+        "nh-alerts.yml",
+        "nh-dashboard.json",
+    }
+
+
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.timeout(LIFE_S)
+def test_the_package_is_installed_upgraded_under_calls_removed_and_purged(package: Path) -> None:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("needs root and debootstrap: apt-get install debootstrap")
-    if found := obstacle():
-        pytest.skip(found)
-    built = run("tools.packaging.deb", str(tmp_path))
-    assert built.returncode == 0, built.stderr
-    trial = run("tools.systemd.trial", "--deb", built.stdout.strip(), "--calls", "5")
+    trial = run("tools.systemd.trial", "--deb", str(package), "--calls", "5")
     if trial.returncode == 2:
         pytest.skip(f"the container could not be tried: {trial.stderr}")
     assert trial.returncode == 0, trial.stdout
