@@ -91,8 +91,10 @@ def test_hadolint_has_nothing_to_say(name: str) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_kubernetes_knows_each_field_of_the_manifest() -> None:
-    words = [linter("kubernetes-validate"), "--strict", str(MANIFEST)]
+@pytest.mark.parametrize("version", ["1.25", "1.30", ""], ids=["oldest", "later", "latest"])
+def test_kubernetes_knows_each_field_of_the_manifest(version: str) -> None:
+    which = ["--kubernetes-version", version] if version else []
+    words = [linter("kubernetes-validate"), "--strict", *which, str(MANIFEST)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
