@@ -280,7 +280,7 @@ class Relay:
 
 
 def _log_failure(event: str) -> None:
-    logger.exception("an observer of the event %s failed: this is a bug in nh, calls go on", event)
+    logger.exception("an observer of the event %s failed: this is a bug of that observer, calls go on", event)
 
 
 def _local_ports(config: RelayConfig) -> LocalPorts:
