@@ -14,6 +14,7 @@ import argparse
 import contextlib
 from typing import Final
 
+from benchmarks.call_ports import ports_for
 from tools.arguments import whole_number
 from tools.harness.deployment import Deployment
 from tools.harness.namespaces import namespaces
@@ -21,11 +22,6 @@ from tools.harness.relay import place_for_relay
 from tools.survive.burst import Burst, play_burst
 from tools.survive.scenario import RELAY_NICE
 
-PORTS_PER_CALL: Final = 4
-SPARE: Final = 1.5
-"""Shards have ports for so many times their share: call-ids are not dealt out evenly."""
-
-FIRST_PORT: Final = 20_000
 NG: Final = "127.0.0.1:2223"
 SUITE: Final = "AEAD_AES_128_GCM"
 
@@ -58,8 +54,7 @@ def main() -> None:
     )
     parser.add_argument("--shards", type=whole_number(1), default=2, help="of the relay (%(default)s)")
     options = parser.parse_args()
-    room = round((options.browsers + options.calls) * PORTS_PER_CALL * SPARE)
-    ports = range(FIRST_PORT, min(65_536, FIRST_PORT + room))
+    ports = ports_for(options.browsers + options.calls)
     settings = {"ng": NG, "address": "127.0.0.1", "kernel": "off"}
     with (
         namespaces(1) as [namespace],

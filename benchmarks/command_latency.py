@@ -20,11 +20,11 @@ from benchmarks.echo import echo_on
 from benchmarks.peers.nh import Nh, nh_alone
 from benchmarks.peers.signalling import set_up_by_control
 from benchmarks.processes import TreeMeter
-from benchmarks.results import CommandTimes
+from benchmarks.results import CommandLatency
 from benchmarks.streams import HEADER, PACKET_BYTES, RTP_VERSION, SAMPLES_PER_PACKET, Stream
 from nh.client import NativeClient
 from nh.commands import GetStats
-from tools.rtpload.command_times import CommandTimes as Stopwatch
+from tools.rtpload.command_times import CommandTimes
 from tools.rtpload.controls.native import NativeControl
 from tools.rtpload.streams.histogram import Histogram
 
@@ -40,7 +40,7 @@ BELOW_THE_CLIENT: Final = 10
 """Niceness of the sender: it takes what the client leaves of their CPU."""
 
 
-def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTimes:
+def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandLatency:
     """Run nh with one shard, flood it, and set up and end one more call again and again."""
     nh = Nh()
     with (
@@ -48,15 +48,15 @@ def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTime
         NativeClient(nh.rpc, TIMEOUT_S) as client,
         contextlib.ExitStack() as undo,
     ):
-        stopwatch = Stopwatch()
-        control = NativeControl(client, site.address, stopwatch)
+        times = CommandTimes()
+        control = NativeControl(client, site.address, times)
         streams = set_up_by_control(control, range(calls), phones).streams
         echoes = Histogram()
         exchange = undo.enter_context(echo_on(site.cpu, echoes))
         undo.enter_context(_flood(streams))
         time.sleep(1.0)  # until sources are latched and queues are full
-        stopwatch = Stopwatch()
-        control = NativeControl(client, site.address, stopwatch)
+        times = CommandTimes()
+        control = NativeControl(client, site.address, times)
         meter = TreeMeter(nh.pids())
         cpu_s, packets, start_s = meter.cpu_s(), _packets_out(client), time.monotonic()
         while (elapsed_s := time.monotonic() - start_s) < seconds:
@@ -65,17 +65,17 @@ def measure_commands(calls: int = CALLS, *, seconds: float = 8.0) -> CommandTime
             time.sleep(PAUSE_S)
         load = (meter.cpu_s() - cpu_s) / elapsed_s
         relayed_per_s = (_packets_out(client) - packets) / elapsed_s
-    return _summary(calls, relayed_per_s, load, stopwatch, echoes)
+    return _summary(calls, relayed_per_s, load, times, echoes)
 
 
 def _summary(
-    calls: int, relayed_per_s: float, load: float, stopwatch: Stopwatch, echoes: Histogram
-) -> CommandTimes:
+    calls: int, relayed_per_s: float, load: float, times: CommandTimes, echoes: Histogram
+) -> CommandLatency:
     every = Histogram()
-    for histogram in stopwatch.histograms().values():
+    for histogram in times.histograms().values():
         every.merge(histogram.filled())
     p50_ms, p99_ms, max_ms = (ns / 1e6 for ns in every.percentiles([50, 99, 100]))
-    return CommandTimes(
+    return CommandLatency(
         calls=calls,
         relayed_per_s=relayed_per_s,
         relay_load=load,

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from benchmarks.call_ports import ports_for
 from nh.calls.media import Media, Side
 from nh.client import NativeClient
 from nh.commands import Activate, Allocate, TransactionKey
@@ -39,11 +40,6 @@ from tools.survive.scenario import MEDIA_AFTERWARDS_S, RELAY_NICE, wait_until_la
 TALKING: Final = 20
 """Calls with media."""
 
-PORTS_PER_CALL: Final = 4
-SPARE: Final = 1.5
-"""Shards have ports for so many times their share: call-ids are not dealt out evenly."""
-
-FIRST_PORT: Final = 20_000
 PATIENCE_S: Final = 120.0
 SILENT_S: Final = 3600
 LOOK_S: Final = 0.005
@@ -172,8 +168,7 @@ def main() -> None:
     parser.add_argument("--keepalived", action="store_true", help="keepalived moves the address")
     parser.add_argument("--kernel", action="store_true", help="media go through the kernel, not user space")
     options = parser.parse_args()
-    room = round(options.calls * PORTS_PER_CALL * SPARE)
-    ports = range(FIRST_PORT, min(65_536, FIRST_PORT + room))
+    ports = ports_for(options.calls)
     settings = {"silent_s": SILENT_S, "unused_s": SILENT_S, **host_path(kernel=options.kernel)}
     if options.keepalived:
         settings["http"] = "127.0.0.1:8080"

@@ -71,7 +71,7 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
-class CommandTimes(msgspec.Struct, frozen=True, kw_only=True):
+class CommandLatency(msgspec.Struct, frozen=True, kw_only=True):
     """How long commands took while media came as fast as they could be sent.
 
     Args:
@@ -184,7 +184,7 @@ class Results(msgspec.Struct, kw_only=True):
     idle_memory_bytes: dict[str, int] = {}
     skipped: list[Skipped] = []
     levels: list[Level] = []
-    commands: CommandTimes | None = None
+    commands: CommandLatency | None = None
     set_ups: list[SetUps] = []
     one_way: OneWay | None = None
     kernel_calls: KernelCalls | None = None

@@ -12,7 +12,7 @@ if __name__ == "__main__":
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -127,13 +127,23 @@ def main() -> None:
             for name, (path, rate) in kinds.items():
                 turns[name].append(measure(relay, path, rate=rate, seconds=arguments.seconds))
     print(f"{arguments.calls} calls, {arguments.shards} shards")
+    show(turns, {name for name, (_, rate) in kinds.items() if rate})
+
+
+def show(turns: Mapping[str, Sequence[Turn]], asking: Set[str]) -> None:
+    """Print a row for each kind of turns.
+
+    Args:
+        turns: by kind.
+        asking: the kinds with requests.
+    """
     print("| requests | CPU of the shards | CPU of nh-http a request | time of a request |")
     print("| --- | --- | --- | --- |")
     for name, measured in turns.items():
         shards = [100 * turn.shards for turn in measured]
         http = 1000 * statistics.median(turn.http for turn in measured)
         request = 1000 * statistics.median(turn.request_s for turn in measured)
-        of_requests = f"{http:.2f} ms | {request:.2f} ms" if kinds[name][1] else "- | -"
+        of_requests = f"{http:.2f} ms | {request:.2f} ms" if name in asking else "- | -"
         print(
             f"| {name} | {statistics.median(shards):.2f} % ({min(shards):.2f} to {max(shards):.2f})"
             f" | {of_requests} |"

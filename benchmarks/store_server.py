@@ -101,6 +101,13 @@ def received_bytes(server: ValkeyServer) -> int:
 # --- single steps ---------------------------------------------------------------------------------
 
 
+def idle_us(server: ValkeyServer) -> float:
+    """CPU of the server in a second without requests, microseconds."""
+    before = server_cpu_s(server)
+    time.sleep(IDLE_S)
+    return (server_cpu_s(server) - before) / IDLE_S * 1e6
+
+
 def measure_costs(server: ValkeyServer) -> Costs:
     """The cost of each step."""
     client, engine, calls = server.client(), open_engine(server), make_calls(COST_CALLS)
@@ -122,9 +129,7 @@ def measure_costs(server: ValkeyServer) -> Costs:
             client.xread({"{nh}:changes": before_last}, count=1)
             client.hmget("{nh}:calls", [calls[0].call_id])
 
-    before = server_cpu_s(server)
-    time.sleep(IDLE_S)
-    idle = (server_cpu_s(server) - before) / IDLE_S * 1e6
+    idle = idle_us(server)
     single, own_single = cost(lambda: write(engine, calls[:STEPS], rows=1), STEPS)
     received = received_bytes(server)
     full, own_full = cost(lambda: write(engine, calls), COST_CALLS)

@@ -15,8 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-SO_TIMESTAMPNS: Final = 35
-"""Linux; Python has no name for it."""
+from tools.rtpload.worker.phone import SO_TIMESTAMPNS
 
 PACKET_BYTES: Final = 172
 """12 bytes of RTP header and 20 ms of G.711."""
