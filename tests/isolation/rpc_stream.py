@@ -5,16 +5,16 @@ import json
 import socket
 import struct
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from nh.wire.framing import frame
 from nh.wire.netsip.storable import Value, freeze_array, thaw
+from tools.harness.closing import Closing
 
 REPLY_S = 20.0
 
 
-class RpcStream:
+class RpcStream(Closing):
     """A connection to an RPC socket.
 
     Args:
@@ -68,14 +68,6 @@ class RpcStream:
     def close(self) -> None:
         """Close the connection."""
         self.socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def perl_request(*words: object) -> bytes:

@@ -4,8 +4,9 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tools.harness.closing import Closing
 
 CLIENT = Path(__file__).parent / "perl" / "client.pl"
 
@@ -14,7 +15,7 @@ class HelperDied(AssertionError):
     """Net::SIP::NATHelper::Client died, as it does on a connection that closes without a reply."""
 
 
-class PerlHelperClient:
+class PerlHelperClient(Closing):
     """An unmodified Net::SIP::NATHelper::Client in a Perl process.
 
     Args:
@@ -61,11 +62,3 @@ class PerlHelperClient:
     def close(self) -> None:
         """End the Perl process."""
         self._process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -3,12 +3,12 @@
 import json
 import socket
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from nh.address import socket_family
 from tests.ng.bencode import bdecode, bencode
 from tests.sip.message import new_token
+from tools.harness.closing import Closing
 
 REPLY_S = 20.0
 
@@ -34,7 +34,7 @@ BENCODE = Encoding("bencode", bencode, bdecode)
 JSON = Encoding("json", lambda request: json.dumps(request).encode(), json.loads)
 
 
-class NgClient:
+class NgClient(Closing):
     """A UDP client.
 
     Args:
@@ -81,14 +81,6 @@ class NgClient:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def reason(reply: Reply) -> str:

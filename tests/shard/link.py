@@ -1,8 +1,6 @@
 """The supervisor's end of a link to a shard, for tests: blocking, one record at a time."""
 
 import socket
-from types import TracebackType
-from typing import Self
 
 from nh.calls.interfaces import Interface
 from nh.calls.settings import RelayConfig, RelaySettings
@@ -27,11 +25,12 @@ from nh.ipc.link_messages import (
 )
 from nh.logs.settings import LogLevel, LogSettings
 from nh.results import RelayResult
+from tools.harness.closing import Closing
 
 ANSWER_S = 30.0
 
 
-class Link:
+class Link(Closing):
     """A SOCK_SEQPACKET pair: `ours` is the supervisor's end, `theirs` the shard's."""
 
     def __init__(self) -> None:
@@ -115,11 +114,3 @@ class Link:
     def close(self) -> None:
         self.ours.close()
         self.theirs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from types import TracebackType
 from typing import Self
 
 from nh.calls.interfaces import Interface
@@ -39,12 +38,13 @@ from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.store.packing import plain
 from tests.shard.testbed import V4
+from tools.harness.closing import Closing
 
 ANSWER_S = 30.0
 FLOWS = 64
 
 
-class RespawningShard:
+class RespawningShard(Closing):
     """A slot of a shard: its process, the backup of its sockets and calls, and the next process.
 
     Args:
@@ -160,8 +160,3 @@ class RespawningShard:
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -3,8 +3,6 @@
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from nh.calls.media import Endpoint
 from nh.fastpath import bpf, layout
@@ -20,11 +18,12 @@ from nh.ipc.handover_messages import (
     decode_from_old,
     encode,
 )
+from tools.harness.closing import Closing
 
 ANSWER_S = 30.0
 
 
-class ScriptedSuccessor:
+class ScriptedSuccessor(Closing):
     """Connected to an orphan, which has said who it is: `present`.
 
     Args:
@@ -90,11 +89,3 @@ class ScriptedSuccessor:
         if isinstance(message, CallSockets):
             self.sockets.update(zip(message.endpoints, fds, strict=True))
         return message
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,8 +8,6 @@ that does not happen fails its test.
 import dataclasses
 import socket
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from nh.address import socket_family
 from nh.ip_address import host_port
@@ -23,6 +21,7 @@ from tests.sip.message import (
     uri_of,
 )
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
+from tools.harness.closing import Closing
 from tools.harness.media_peer import MediaPeer
 
 RECEIVE_S = 20.0
@@ -40,7 +39,7 @@ class Dialog:
     cseq: int = 0
 
 
-class Phone:
+class Phone(Closing):
     """A phone.
 
     Args:
@@ -267,11 +266,3 @@ class Phone:
         self._socket.close()
         for medium in self.media:
             medium.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,10 +6,9 @@ import socket
 import struct
 import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from tests.webrtc.bundle_phone import KINDS
+from tools.harness.closing import Closing
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 _POLL_S = 0.05
@@ -34,7 +33,7 @@ class Heard:
     reports: int = 0
 
 
-class EchoPhone:
+class EchoPhone(Closing):
     """Audio of PCMU and video of VP8 as plain RTP, each at ports of its own. It runs until it is closed."""
 
     def __init__(self) -> None:
@@ -95,14 +94,6 @@ class EchoPhone:
         self._thread.join()
         for peer in self.media:
             peer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         sockets = {

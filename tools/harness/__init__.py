@@ -12,6 +12,7 @@
 - `http`: where a relay serves HTTP.
 - `own_directory`: directories that the next run removes if this one is killed.
 - `waiting`: conditions instead of sleeps.
+- `closing`: objects that end with the block in which they are used.
 """
 
 

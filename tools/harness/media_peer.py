@@ -5,10 +5,9 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 from nh.address import socket_family
+from tools.harness.closing import Closing
 
 RTP = 0
 RTCP = 1
@@ -23,7 +22,7 @@ _MARK = 0x7A1C0000
 _numbers = itertools.count(1)
 
 
-class MediaPeer:
+class MediaPeer(Closing):
     """Two UDP sockets on a loopback address.
 
     Text is sent in packets of RTP and RTCP, and received without their headers: a relay admits nothing else
@@ -98,14 +97,6 @@ class MediaPeer:
         """Close both sockets."""
         for sock in self.sockets:
             sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def text_of(packet: bytes) -> bytes:

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final
 
 from tools.harness import HarnessError
+from tools.harness.closing import Closing
 from tools.harness.waiting import eventually
 
 STOP_S: Final = 5.0
@@ -30,7 +30,7 @@ LAST_LINES: Final = 20
 READ_BYTES: Final = 65_536
 
 
-class Program:
+class Program(Closing):
     """A running program whose output (both streams) is collected.
 
     It is a process group of its own: Ctrl-C in the terminal reaches the caller, which ends the program. As a
@@ -182,14 +182,6 @@ class Program:
         self._reader.join(STOP_S)
         if not self._reader.is_alive():
             self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _stream(self) -> IO[bytes]:
