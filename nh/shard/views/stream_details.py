@@ -44,6 +44,8 @@ class MeterReader:
             leg: the leg.
             kind: media type of its medium; only audio has a MOS.
         """
+        if leg.meter is None and leg.offload is None:
+            return ()  # as of each leg without packets
         known = self._described.get((leg, kind))
         if known is not None:
             return known
