@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from nh.calls.drop import Drop
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint, Side
 from nh.calls.protocols.ice import EndIce
@@ -33,6 +34,7 @@ class Echo:
         self.timer_at = math.inf
         self.closed = False
         self.validated: list[bool] = []
+        self.answers: list[bool] = []
         self.met: set[int] = set()
         self._output: list[Datagram] = []
 
@@ -51,6 +53,7 @@ class Echo:
         self.met.add(source.port)
         if validated is not None:
             self.validated.append(validated)
+            self.answers.append(answers)
         self._output.append(Datagram(packet, source))
         self.timer_at = now + 0.01
         return CheckResult.ANSWERED
@@ -175,6 +178,25 @@ def test_an_end_that_sends_no_checks_is_not_validated_by_them(
     alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: bool(dtls.validated), "its handshake begins with a cookie")
     assert dtls.validated == [False]
+
+
+def test_dtls_answers_from_where_the_media_of_its_end_go_unless_the_end_is_asymmetric(
+    testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    testbed.converse(alice, bob, call)
+    dtls, elsewhere = Echo(), make_peer("127.0.0.9")
+    leg = leg_of(testbed, Side.FROM)
+    give(testbed, leg, dtls=dtls)
+    for policy, peer in (
+        (SourcePolicy.HEURISTIC, alice),
+        (SourcePolicy.HEURISTIC, elsewhere),
+        (SourcePolicy.ASYMMETRIC, elsewhere),
+    ):
+        leg.policy = policy
+        handled = [*dtls.answers]
+        peer.send_raw(DTLS, call.for_caller)
+        testbed.turn_until(lambda: dtls.answers != handled, "it is handled")  # noqa: B023  called here alone
+    assert dtls.answers == [True, False, True]
 
 
 def test_a_timer_that_each_packet_postpones_is_one_timer(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.drop import Drop
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.protocols.packet_protocol import DtlsProtocol, PacketProtocol
@@ -274,7 +275,8 @@ def _handle_dtls(leg: Leg, dtls: DtlsProtocol, packet: bytes, source: Endpoint, 
     Returns:
         See DtlsProtocol.receive().
     """
-    answers = source == leg.destination
+    # an asymmetric end sends from anywhere
+    answers = source == leg.destination or leg.policy is SourcePolicy.ASYMMETRIC
     taken = dtls.receive(packet, source, validated=leg.guarded, answers=answers, now=now)
     if not leg.guarded and dtls.take_proven():
         leg.admit(source, memoryview(packet), now=now)
