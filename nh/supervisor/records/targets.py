@@ -123,7 +123,7 @@ def _open_file(path: Path) -> int:
     try:
         fd = os.open(path, flags | (os.O_NOFOLLOW if shared else 0), FILE_MODE)
     except OSError as exc:
-        if exc.errno == errno.ENXIO:
+        if exc.errno == errno.ENXIO and path.is_fifo():  # so says a socket, too
             raise OSError(errno.ENXIO, "no program reads this pipe; start it") from exc
         raise
     if shared and not _is_trusted(os.fstat(fd)):
