@@ -253,6 +253,18 @@ def test_a_target_that_hangs_keeps_neither_nh_nor_other_targets(
             assert stats.timeouts_lost >= MAX_WAITING, "so is what waits at the end"
 
 
+def test_what_waits_when_nh_ends_is_sent(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a handover it is lost where it takes long, because clients wait for the next process."""
+    monkeypatch.setattr(reports, "GRACE_S", TIMEOUT_S)
+    monkeypatch.setattr(reports, "HANDOVER_GRACE_S", 0.0)
+    with reporting(timeout_url=(f"http://127.0.0.1:{server.server_port}/",)) as (running, stats):
+        for _ in range(MAX_WAITING):
+            running.report(CALL)
+    assert (stats.timeouts_reported, stats.timeouts_lost) == (MAX_WAITING, 0)
+
+
 def test_a_refused_report_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     with reporting() as (running, stats):
         running.report(told(socket="tcp:192.0.2.1:25"))
