@@ -102,6 +102,31 @@ class OffersMachine(RuleBasedStateMachine):
 
     @rule(
         call_id=CALL_IDS,
+        tag=TAGS,
+        to=TAGS,
+        branch=BRANCHES,
+        media=MEDIA,
+        latch=st.booleans(),
+        expecting=st.booleans(),
+    )
+    def connect(
+        self,
+        *,
+        call_id: bytes,
+        tag: bytes,
+        to: bytes,
+        branch: bytes,
+        media: list[Media | None],
+        latch: bool,
+        expecting: bool,
+    ) -> None:
+        """An offer and the answer to it: commands drawn one by one hardly ever meet."""
+        offer = {"call_id": call_id, "tag": tag, "branch": branch, "media": media, "policy": None}
+        self.offer(**offer, to=b"", latch=latch, expecting=expecting)
+        self.answer(**{**offer, "tag": to, "to": tag})
+
+    @rule(
+        call_id=CALL_IDS,
         tag=MAYBE_TAGS,
         to=MAYBE_TAGS,
         branch=BRANCHES,
@@ -113,10 +138,13 @@ class OffersMachine(RuleBasedStateMachine):
             self.ng.delete(tag, to=to, branch=branch, delay_s=delay_s, call_id=call_id)
         except Refused:
             assert self.state == before
-            return
-        if not tag and not delay_s:
-            offers = self.offers(call_id)
-            assert offers is None or offers.is_empty
+
+    @rule(call_id=CALL_IDS)
+    def delete_all(self, call_id: bytes) -> None:
+        with contextlib.suppress(Refused):
+            self.ng.delete(call_id=call_id)
+        offers = self.offers(call_id)
+        assert offers is None or offers.is_empty
 
     @rule(call_id=CALL_IDS, tag=MAYBE_TAGS, blocked=st.booleans(), what=st.sampled_from(Block))
     def block(self, call_id: bytes, tag: bytes, blocked: bool, what: Block) -> None:

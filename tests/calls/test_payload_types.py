@@ -32,7 +32,10 @@ def test_what_cannot_be_read_is_left_out(value: str) -> None:
     assert read_rtpmaps([value, "101 telephone-event/8000"]) == (DTMF,)
 
 
-@given(st.lists(st.text(max_size=40)))
+LIKE_RTPMAPS = st.builds("{} {}/{}".format, st.integers(-1, 200), st.text(max_size=9), st.integers(-1, 2**33))
+
+
+@given(st.lists(LIKE_RTPMAPS | st.text(max_size=40)))
 def test_any_text_can_be_tried(values: list[str]) -> None:
     for each in read_rtpmaps(values):
         assert 0 <= each.payload_type <= 127

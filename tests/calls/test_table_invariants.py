@@ -61,6 +61,15 @@ class TableMachine(RuleBasedStateMachine):
             created = False
         assert len(self.proxy.plane.running) == len(running) + created
 
+    @rule(call_id=CALL_IDS, id_from=IDS, id_to=IDS, cseq=CSEQS, media=MEDIA)
+    def connect(
+        self, *, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int, media: tuple[Media, ...]
+    ) -> None:
+        """What a proxy does for an offer and its answer: commands drawn one by one hardly ever meet."""
+        for side in Side:
+            self.allocate(call_id=call_id, id_from=id_from, id_to=id_to, cseq=cseq, side=side, media=media)
+        self.activate(call_id=call_id, id_from=id_from, id_to=id_to, cseq=cseq)
+
     @rule(call_id=CALL_IDS, id_from=IDS, id_to=IDS, cseq=st.none() | st.integers(0, 3))
     def close(self, call_id: bytes, id_from: bytes, id_to: bytes, cseq: int | None) -> None:
         try:

@@ -43,7 +43,12 @@ def test_a_digest_of_another_length_is_not_taken() -> None:
     assert not any_matches([], DER)
 
 
-@given(st.lists(st.binary(max_size=300), max_size=30))
+LIKE_FINGERPRINTS = st.tuples(st.sampled_from([*ALGORITHMS, "md5", "x"]), st.binary(max_size=70)).map(
+    lambda parts: f"{parts[0]} {parts[1].hex(':')}".encode()
+)
+
+
+@given(st.lists(LIKE_FINGERPRINTS | st.binary(max_size=300), max_size=30))
 def test_any_bytes_are_read(values: list[bytes]) -> None:
     for each in read_fingerprints(values):
         assert 16 <= len(each.digest) <= 64

@@ -54,6 +54,9 @@ def media(draw: st.DrawFn) -> list[str]:
         lines.append(f"c={draw(hosts)}")
     if draw(st.booleans()):
         lines.append("b=AS:64")
+    if draw(st.booleans()):  # drawn one by one, the lines of ICE hardly ever come together
+        lines += ["a=ice-ufrag:EsAw", "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1"]
+        lines += [f"a=candidate:1 1 UDP 2130706431 192.0.2.1 {port} typ host"]
     return lines + draw(attribute_lines)
 
 

@@ -327,6 +327,18 @@ hostile = st.one_of(
 @example(b"v=0\na=\n")
 @example(b"v=0\na=:\n")
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    assert_read_or_refused(body)
+
+
+@given(
+    st.sampled_from(sorted(samples.ALL)), st.integers(0, 3000), st.integers(0, 3000), st.binary(max_size=8)
+)
+def test_damaged_sdps_are_read_or_refused(name: str, start: int, size: int, instead: bytes) -> None:
+    body = samples.ALL[name]
+    assert_read_or_refused(body[:start] + instead + body[start + size :])
+
+
+def assert_read_or_refused(body: bytes) -> None:
     try:
         description = parse(body)
     except MalformedRequest as exc:
@@ -343,19 +355,6 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
             to_media(medium)
         except MalformedRequest as exc:
             assert str(exc).startswith("SDP medium")
-
-
-@given(
-    st.sampled_from(sorted(samples.ALL)), st.integers(0, 3000), st.integers(0, 3000), st.binary(max_size=8)
-)
-def test_damaged_sdps_are_read_or_refused(name: str, start: int, size: int, instead: bytes) -> None:
-    body = samples.ALL[name]
-    damaged = body[:start] + instead + body[start + size :]
-    try:
-        description = parse(damaged)
-    except MalformedRequest:
-        return
-    assert b"".join(line.text + line.end for line in description.lines) == damaged
 
 
 def test_bundles_are_read_once_for_all_media() -> None:

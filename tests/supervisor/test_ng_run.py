@@ -14,7 +14,7 @@ from nh.wire.ng import bencode
 from tests.supervisor.test_run import SHARDS, Run
 from tests.wire.ng import offer, payload
 
-INTERFACES = "pub/127.0.0.1!192.0.2.1@50000-50399,priv/127.0.0.2"
+INTERFACES = "pub/127.0.0.1!192.0.2.1@1500-1899,priv/127.0.0.2"
 
 
 def ask(address: tuple[str, int], message: bytes) -> bytes:
@@ -56,8 +56,8 @@ def test_each_shard_has_its_slice_of_each_interface(run: Run) -> None:
         configured[shard_of(call_id, SHARDS)] = msgspec.json.decode(reply[b"sdp"], type=tuple[Interface, ...])
     priv = Interface("priv", "127.0.0.2", "127.0.0.2")
     assert configured == {
-        0: (Interface("pub", "127.0.0.1", "192.0.2.1", (50000, 50199)), priv),
-        1: (Interface("pub", "127.0.0.1", "192.0.2.1", (50200, 50399)), priv),
+        0: (Interface("pub", "127.0.0.1", "192.0.2.1", (1500, 1699)), priv),
+        1: (Interface("pub", "127.0.0.1", "192.0.2.1", (1700, 1899)), priv),
     }
 
 
