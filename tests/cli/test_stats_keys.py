@@ -61,6 +61,12 @@ def test_f_shows_shards_that_are_not_well_and_all_again() -> None:
     assert numbers(choice) == [0, 1, 2]
 
 
+def test_before_there_are_rates_f_shows_what_is_not_well_without_them() -> None:
+    choice = Choice(only_unwell=True)
+    rows: list[Row] = [(make_shard(0, drop_no_target=3), None), (make_shard(1, restarts=1), None)]
+    assert [shard.shard for shard, _ in choice.rows(rows)] == [1]
+
+
 @pytest.mark.parametrize("key", ["q", "Q", "\x1b"])
 def test_q_and_escape_end_it(key: str) -> None:
     choice = Choice()

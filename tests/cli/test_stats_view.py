@@ -285,6 +285,18 @@ def test_everything_since_the_start_has_a_line_for_each_kind_within_80_columns()
     assert "allocate     4 ok · 0 refused · 0 failed" in lines
 
 
+def test_packets_that_were_dropped_since_the_start_are_told_by_their_reasons() -> None:
+    shard = make_shard(drop_no_target=3, drop_source_mismatch=2)
+    (dropped,) = [
+        line for line in rendered(counters_table(make_reading(shard))) if line.startswith("dropped")
+    ]
+    assert {part.strip() for part in dropped.removeprefix("dropped").split("·")} == {
+        "3 no target",
+        "2 mismatch",
+    }
+    assert "dropped      0 packets" in rendered(counters_table(make_reading(make_shard())))
+
+
 def test_what_deaths_of_shards_cost_is_counted_since_the_start() -> None:
     shard = make_shard(hangs=1, calls_restored=12, calls_lost=2, sockets_not_held=48)
     lines = rendered(counters_table(make_reading(shard, make_shard(1, sockets_not_held=4))))

@@ -137,6 +137,25 @@ def test_changes_are_known_without_reading_the_other_calls(
     successor.close()
 
 
+def test_changes_that_the_server_keeps_no_longer_are_told_with_what_is_read_instead(
+    group: Group, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay, follower = group.engine("relay-1"), patient_follower(group)
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    caplog.set_level("INFO")
+    follower.poll()
+    assert "changes were missed" not in caplog.text, "it has read all for the first time"
+    relay.write({b"b": call(b"b")})
+    relay.write({b"c": call(b"c")})
+    group.client.xtrim(group.key("changes"), maxlen=1, approximate=False)
+    follower.poll()
+    assert f"standby for {group.prefix}: changes were missed; 3 calls read again" in caplog.text
+    assert warm(follower) == group.contents()
+    follower.close()
+    relay.close()
+
+
 def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them(group: Group) -> None:
     clock = SetClock()
     relay, follower = group.engine("relay-1"), group.follower("relay-2", clock=clock)

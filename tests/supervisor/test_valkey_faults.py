@@ -480,6 +480,10 @@ def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group
             "TLS: Error while reading: sslv3 alert certificate expired (_ssl.c:1); the server refuses nh's",
         ),
         (
+            NoConnection("Error while reading: tlsv13 alert certificate required (_ssl.c:1)"),
+            "TLS: Error while reading: tlsv13 alert certificate required (_ssl.c:1); the server wants a",
+        ),
+        (
             NoConnection("Error 8 while writing to socket. EOF occurred in violation of protocol"),
             "the server has ended the TLS connection (Error 8 while writing to socket. EOF",
         ),

@@ -319,6 +319,10 @@ def test_wrong_arguments_are_refused_with_what_is_wrong(payload: bytes, what: st
         netsip.decode_request(payload)
 
 
+def test_as_many_media_as_a_command_may_have_are_read() -> None:
+    assert len(decode_allocate(allocate(media=[MEDIUM] * MAX_MEDIA)).media) == MAX_MEDIA
+
+
 # --- extensions -----------------------------------------------------------------------------------
 
 
