@@ -10,10 +10,12 @@ from nh.sdp.description import Medium, SessionDescription
 
 
 def read_bundles(description: SessionDescription) -> list[Bundle]:
-    """The bundles of an SDP, without the media that are rejected there.
+    """The bundles of an SDP, without the media that are rejected there, and without mids that name no medium.
+
+    A proxy that removes a medium may leave its mid in the group.
 
     Raises:
-        UnusableSdp: a mid names no medium or two, or is in two bundles.
+        UnusableSdp: a mid names two media, or is in two bundles.
     """
     if not description.bundles:
         return []
@@ -24,10 +26,9 @@ def read_bundles(description: SessionDescription) -> list[Bundle]:
             raise UnusableSdp(f"SDP medium {medium.number}: another medium has its a=mid {mid[:32]!r}, too")
     found: list[Bundle] = []
     taken: set[str] = set()
-    for mids in description.bundles:
+    for named in description.bundles:
+        mids = [mid for mid in named if mid in by_mid]
         for mid in mids:
-            if mid not in by_mid:
-                raise UnusableSdp(f"a=group:BUNDLE: no medium has the a=mid {mid[:32]!r}")
             if mid in taken or not 1 <= len(mid) <= MAX_MID_BYTES:
                 raise UnusableSdp(f"a=group:BUNDLE: {mid[:32]!r} is in two bundles, or too long")
             taken.add(mid)
