@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.offer_answer.offers import Offers
 from nh.calls.resources import CallResources
@@ -10,6 +9,7 @@ from nh.calls.session import Session
 from nh.calls.session_info import SessionInfo, session_info
 from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.group import SocketGroup
+from nh.calls.timeline import CallTimeline
 from nh.calls.timeouts import TimeoutTarget
 from nh.calls.transactions import CallTransactions
 from nh.errors import UnknownCall
@@ -29,7 +29,7 @@ class Call:
             expiry; each command resets this.
         transactions: those of Net::SIP's model; None if there is none, as in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
-        journal: what happened to the call.
+        timeline: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
         dtmf_target: where it wants telephone events reported; None: nowhere.
     """
@@ -39,9 +39,9 @@ class Call:
         "call_id",
         "created",
         "dtmf_target",
-        "journal",
         "next_expiry",
         "offers",
+        "timeline",
         "timeout_target",
         "transactions",
     )
@@ -54,7 +54,7 @@ class Call:
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
         self.dtmf_target: Endpoint | None = None
-        self.journal = CallJournal(begin=now + resources.wall_offset_s)
+        self.timeline = CallTimeline(begin=now + resources.wall_offset_s)
         self._shared = resources
 
     @property

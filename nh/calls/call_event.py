@@ -1,6 +1,6 @@
-"""What the journal of a call is made of: its events, its client, and why it ended.
+"""What the timeline of a call is made of: its events, its client, and why it ended.
 
-Other rooms know this vocabulary, and not the journal. All times are of the wall clock, because they are for
+Other rooms know this vocabulary, and not the timeline. All times are of the wall clock, because they are for
 people. Plain values.
 """
 

@@ -8,11 +8,11 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.relay_socket import RelaySocket
+from nh.calls.timeline import CallTimeline
 
 
 class EndReason(enum.StrEnum):
@@ -37,7 +37,7 @@ class CallObserver:
     an event are the domain's own: read them at once, they change later.
     """
 
-    def call_begun(self, call_id: bytes, journal: CallJournal, /) -> None:
+    def call_begun(self, call_id: bytes, timeline: CallTimeline, /) -> None:
         """The relay knows a new call. Its first sockets were opened before."""
 
     def session_activated(self, call_id: bytes, session: Session, /) -> None:
@@ -61,7 +61,7 @@ class CallObserver:
     def sockets_expired(self, call_id: bytes, /) -> None:
         """Sockets of the call were closed because their time was over; the call goes on without them."""
 
-    def call_ended(self, call_id: bytes, journal: CallJournal, /) -> None:
+    def call_ended(self, call_id: bytes, timeline: CallTimeline, /) -> None:
         """The call has no sockets left; the relay has forgotten it."""
 
     def call_changing(self, call_id: bytes, /) -> None:
@@ -97,7 +97,7 @@ class CallObservers:
         failed: called in the `except` block of an observer that raised, with the name of the event.
     """
 
-    call_begun: Callable[[bytes, CallJournal], None]
+    call_begun: Callable[[bytes, CallTimeline], None]
     session_activated: Callable[[bytes, Session], None]
     source_changed: Callable[[bytes, Leg], None]
     path_changed: Callable[[bytes, Leg], None]
@@ -105,7 +105,7 @@ class CallObservers:
     session_ended: Callable[[bytes, Session, EndReason], None]
     group_unused: Callable[[bytes, SocketGroup], None]
     sockets_expired: Callable[[bytes], None]
-    call_ended: Callable[[bytes, CallJournal], None]
+    call_ended: Callable[[bytes, CallTimeline], None]
     call_changing: Callable[[bytes], None]
     call_changed: Callable[[bytes], None]
     sockets_opened: Callable[[bytes, Sequence[RelaySocket]], None]

@@ -285,13 +285,13 @@ class CallTable:
     def _begin(self, call: Call) -> None:
         if call.call_id not in self._calls:
             self._calls[call.call_id] = call
-            self.resources.events.call_begun(call.call_id, call.journal)
+            self.resources.events.call_begun(call.call_id, call.timeline)
 
     def _forget_if_empty(self, call: Call) -> bool:
         """Forget a call without sockets; whether it has none."""
         if not call.is_empty:
             return False
         del self._calls[call.call_id]
-        call.journal.created = call.created
-        self.resources.events.call_ended(call.call_id, call.journal)
+        call.timeline.created = call.created
+        self.resources.events.call_ended(call.call_id, call.timeline)
         return True

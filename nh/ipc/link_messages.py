@@ -151,7 +151,7 @@ class Execute(msgspec.Struct, frozen=True, tag="execute"):
     """Execute a command. Answer: Executed with the same id.
 
     Args:
-        client: who sent it, for the journal of the call.
+        client: who sent it, for the timeline of the call.
     """
 
     id: int

@@ -250,7 +250,7 @@ class CallDetail(msgspec.Struct, frozen=True, tag="call_detail"):
     Attributes:
         client: who sent its first command.
         events: what happened to it, in order.
-        events_left_out: how many are missing, behind the first nh.calls.journal.FIRST_EVENTS.
+        events_left_out: how many are missing, behind the first nh.calls.timeline.FIRST_EVENTS.
     """
 
     call_id: bytes

@@ -42,7 +42,7 @@ class CallRecord(msgspec.Struct, frozen=True, tag="call_record"):
         sessions: in the order of their ends.
         sessions_left_out: how many earlier ones are not in `sessions`, or were too long for the record.
         events: in their order.
-        events_left_out: how many are missing, behind the first nh.calls.journal.FIRST_EVENTS.
+        events_left_out: how many are missing, behind the first nh.calls.timeline.FIRST_EVENTS.
     """
 
     call_id: builtins.bytes

@@ -31,8 +31,8 @@ from nh.shard.limit_log import LimitLog
 from nh.shard.media.plane import SocketPlane
 from nh.shard.netsip import Transactions
 from nh.shard.ng.signalling import Signalling
-from nh.shard.observers.journal import JournalWriter
 from nh.shard.observers.stats_collector import StatsCollector
+from nh.shard.observers.timeline import TimelineWriter
 from nh.shard.rtpproxy.sessions import Sessions
 from nh.shard.views.call_details import describe_call
 from nh.shard.views.call_list import CallLister
@@ -46,7 +46,7 @@ class Executor:
         table: the calls.
         plane: their sockets.
         events: gets what a command is about to change, and has changed.
-        journals: writes commands into the journals of their calls.
+        timelines: writes commands into the timelines of their calls.
         collector: counts commands.
         limits: logs what refuses calls.
 
@@ -61,14 +61,14 @@ class Executor:
         plane: SocketPlane,
         *,
         events: CallObservers,
-        journals: JournalWriter,
+        timelines: TimelineWriter,
         collector: StatsCollector,
         limits: LimitLog,
     ) -> None:
         self._table = table
         self._plane = plane
         self._events = events
-        self._journals = journals
+        self._timelines = timelines
         self._collector = collector
         self._shard = config.shard
         self._limits = limits
@@ -92,17 +92,17 @@ class Executor:
 
     def execute(self, command: RelayCommand, client: Client) -> RelayResult:
         """Carry out a command; see Relay.execute()."""
-        self._journals.begin_command(command, client)
+        self._timelines.begin_command(command, client)
         changed = _changed_by(command)
         if changed is not None:
             self._events.call_changing(changed)
         try:
             return self._count(command)
         except NhError as exc:
-            self._journals.command_failed(exc)
+            self._timelines.command_failed(exc)
             raise
         finally:
-            self._journals.end_command()
+            self._timelines.end_command()
             if changed is not None:
                 self._events.call_changed(changed)
 

@@ -37,8 +37,8 @@ from nh.shard.media.plane import SocketPlane
 from nh.shard.media.sockets.loop_guard import LocalPorts
 from nh.shard.observers.call_log import CallLog
 from nh.shard.observers.dtmf_watch import DtmfWatch
-from nh.shard.observers.journal import JournalWriter
 from nh.shard.observers.stats_collector import StatsCollector
+from nh.shard.observers.timeline import TimelineWriter
 from nh.shard.ticker import HOUSEKEEPING_S, WATCH_S, Ticker
 from nh.stats import ShardStats
 from nh.stats.fields import Counters
@@ -83,18 +83,18 @@ class Relay:
         )
         self.table = CallTable(_resources(config, self.plane, self._events, memory))
         self._collector = StatsCollector(self.stats, self.table, self.plane)
-        self._journals = JournalWriter(self.table)
+        self._timelines = TimelineWriter(self.table)
         limits = LimitLog(config.shard)
         self._executor = Executor(
             config,
             self.table,
             self.plane,
             events=self._events,
-            journals=self._journals,
+            timelines=self._timelines,
             collector=self._collector,
             limits=limits,
         )
-        self.observe(self._journals)  # first: the others read what it has written
+        self.observe(self._timelines)  # first: the others read what it has written
         self._call_log = CallLog(config.shard)
         self.observe(self._call_log)
         self.observe(self._collector)
@@ -171,7 +171,7 @@ class Relay:
         Args:
             call_ids: of the calls; those that have ended meanwhile are left out.
         """
-        self._journals.end_reason = CallEnd.SHUTDOWN
+        self._timelines.end_reason = CallEnd.SHUTDOWN
         call_each(functools.partial(self._end_call, call_id) for call_id in call_ids)
 
     def _end_call(self, call_id: bytes) -> None:
@@ -209,7 +209,7 @@ class Relay:
 
         Args:
             command: the command.
-            client: who sent it, for the journal of the call.
+            client: who sent it, for the timeline of the call.
 
         Raises:
             Refused: a rule or a limit forbids it.

@@ -228,7 +228,7 @@ class Dispatcher:
 
 
 def _client(command: RelayCommand, origin: RequestOrigin) -> Client:
-    """The client of a command that may change calls; their journals name it."""
+    """The client of a command that may change calls; their timelines name it."""
     info = INFO[type(command)]
     if not info.changes_call and info.command is not DeleteAll:
         return NO_CLIENT

@@ -3,8 +3,8 @@
 import pytest
 
 from nh.calls.events import CallObserver, CallObservers, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.session import Session
+from nh.calls.timeline import CallTimeline
 from tests.calls.fakes import ALICE_AUDIO, CALL, Proxy, make_proxy
 from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, make_ng_proxy
 
@@ -15,7 +15,7 @@ class Story(CallObserver):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def call_begun(self, call_id: bytes, journal: CallJournal) -> None:
+    def call_begun(self, call_id: bytes, timeline: CallTimeline) -> None:
         self.heard.append("call begun")
 
     def session_activated(self, call_id: bytes, session: Session) -> None:
@@ -25,7 +25,7 @@ class Story(CallObserver):
         assert call_id == CALL or session.group_from.id
         self.heard.append(f"session ended: {reason}")
 
-    def call_ended(self, call_id: bytes, journal: CallJournal) -> None:
+    def call_ended(self, call_id: bytes, timeline: CallTimeline) -> None:
         self.heard.append("call ended")
 
 
@@ -76,7 +76,7 @@ def test_calls_of_ng_tell_the_same_story() -> None:
 
 def test_an_observer_that_fails_costs_neither_the_command_nor_the_other_observers() -> None:
     class Broken(CallObserver):
-        def call_begun(self, call_id: bytes, journal: CallJournal) -> None:
+        def call_begun(self, call_id: bytes, timeline: CallTimeline) -> None:
             raise ZeroDivisionError
 
     proxy, story, failed = make_proxy(), Story(), list[str]()

@@ -25,7 +25,7 @@ from tests.calls.snapshots import written
 from tests.profiles import examples
 
 EVENTS = (CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9"), CallEvent(1e9, "hook", b"", 0, "x"))
-"""One that has a code and its time by the journal's begin in version 4, and one that has neither."""
+"""One that has a code and its time by the timeline's begin in version 4, and one that has neither."""
 
 
 def make_rich_call() -> bytes:
@@ -44,7 +44,7 @@ def make_rich_call() -> bytes:
     ng.offer(A_MOVED, to=B)
     ng.offer(A_AUDIO, tag=D, branch=b"y", expecting=True)
     for event in EVENTS:
-        proxy.table.get_call(CALL).journal.add(event)
+        proxy.table.get_call(CALL).timeline.add(event)
     return written(proxy.table, CALL, now=START)
 
 
@@ -150,9 +150,9 @@ def mutants(draw: st.DrawFn) -> bytes:
 def test_the_call_of_these_tests_can_be_restored(version: int) -> None:
     data = with_checksum(msgspec.msgpack.encode(TREES[version]), version)
     assert whole_or_refused(data)
-    journal = decode_snapshot(data).journal
-    assert journal is not None
-    assert journal.rebuild().events == list(EVENTS)
+    timeline = decode_snapshot(data).timeline
+    assert timeline is not None
+    assert timeline.rebuild().events == list(EVENTS)
 
 
 @given(st.binary(max_size=300))

@@ -11,7 +11,7 @@ from nh.calls.leg import Leg
 from nh.calls.media import Block
 from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot
-from nh.calls.snapshots.journal import JournalSnapshot
+from nh.calls.snapshots.timeline import TimelineSnapshot
 from nh.commands import Answer, BlockMedia, Delete, Offer, OfferOptions, Query
 from nh.results import Queried, Rewritten, StreamReading
 from nh.shard.relay import Relay
@@ -51,9 +51,9 @@ class Savings(CallObserver):
 
 
 def snapshots_of(relay: Relay) -> list[CallSnapshot]:
-    """All that a relay knows of its calls, but the time, and the journals: these have refusals, too."""
+    """All that a relay knows of its calls, but the time, and the timelines: these have refusals, too."""
     snapshots = [take_snapshot(call, clock=Clock(1.0, 1.0)) for call in relay.table]
-    return [msgspec.structs.replace(each, next_expiry=0.0, journal=JournalSnapshot()) for each in snapshots]
+    return [msgspec.structs.replace(each, next_expiry=0.0, timeline=TimelineSnapshot()) for each in snapshots]
 
 
 class NgTestbed(RelayTestbed):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from nh.calls.call_event import CallEnd, Client
-from nh.calls.journal import CallJournal
+from nh.calls.timeline import CallTimeline
 from nh.commands import CloseCall, ListCalls
 from nh.errors import LimitReached, UnknownCall
 from nh.shard.observers.call_log import CALLS_A_SECOND, CallLog, log_refusal
@@ -31,15 +31,15 @@ def test_a_flood_of_calls_makes_so_many_lines_a_second(
     caplog.set_level(logging.INFO)
     log = CallLog(1, clock)
     for number in range(10 * CALLS_A_SECOND):
-        journal = CallJournal()
-        journal.open(Client("ng", "192.0.2.5:2223", "offer"), time.time())
-        log.call_begun(b"call-%d" % number, journal)
+        timeline = CallTimeline()
+        timeline.open(Client("ng", "192.0.2.5:2223", "offer"), time.time())
+        log.call_begun(b"call-%d" % number, timeline)
     assert len(caplog.messages) == CALLS_A_SECOND
     assert caplog.messages[0] == "call 'call-0' begins in shard 1: ng offer of 192.0.2.5:2223"
     clock.now += 1
-    journal = CallJournal(time.time())
-    journal.end, journal.packets = CallEnd.EXPIRED, 7
-    log.call_ended(b"call-0", journal)
+    timeline = CallTimeline(time.time())
+    timeline.end, timeline.packets = CallEnd.EXPIRED, 7
+    log.call_ended(b"call-0", timeline)
     assert caplog.messages[-1] == (
         "call 'call-0' ended after 0.0 s: expired; 7 packets received (900 similar lines suppressed)"
     )
@@ -51,7 +51,7 @@ def test_calls_that_stay_elsewhere_do_not_end_in_the_log(
     caplog.set_level(logging.INFO)
     log = CallLog(1, clock)
     log.muted = True
-    journal = CallJournal()
-    journal.end = CallEnd.SHUTDOWN
-    log.call_ended(b"call", journal)
+    timeline = CallTimeline()
+    timeline.end = CallEnd.SHUTDOWN
+    log.call_ended(b"call", timeline)
     assert caplog.messages == []

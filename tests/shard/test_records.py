@@ -1,4 +1,4 @@
-"""Journal and records: what is told of a call while it lives, and in its record."""
+"""Timeline and records: what is told of a call while it lives, and in its record."""
 
 import dataclasses
 import time
@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from nh.calls.call_event import Client
-from nh.calls.journal import MAX_EVENTS, CallJournal
 from nh.calls.session_info import SessionInfo
 from nh.calls.snapshots.call import Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
+from nh.calls.timeline import MAX_EVENTS, CallTimeline
 from nh.commands import Delete, Offer, OfferOptions, ShowCall
 from nh.errors import NhError
 from nh.results import CallDetail, CallRecord
@@ -34,12 +34,12 @@ class Recorded:
     recorder: Recorder
 
     @property
-    def journal(self) -> CallJournal:
+    def timeline(self) -> CallTimeline:
         """Of the call that goes on."""
-        return self.ng.relay.table.get_call(CALL).journal
+        return self.ng.relay.table.get_call(CALL).timeline
 
     def events(self) -> list[str]:
-        return [event.event for event in self.journal.events]
+        return [event.event for event in self.timeline.events]
 
     def record(self, call_id: bytes = CALL) -> CallRecord:
         """Of the call that has ended."""
@@ -72,13 +72,13 @@ def test_a_call_tells_what_happened_in_order(calls: Recorded, alice: MediaPeer, 
     events = calls.events()
     assert events[:3] == ["begun", "offer", "answer"]
     assert events.count("latched") == 2
-    latched = {event.port: event.detail for event in calls.journal.events if event.event == "latched"}
+    latched = {event.port: event.detail for event in calls.timeline.events if event.event == "latched"}
     assert latched == {
         talk.alice_sends_to[0][1]: f"{alice.address}:{alice.port}",
         talk.bob_sends_to[0][1]: f"{bob.address}:{bob.port}",
     }
-    assert [event.tag for event in calls.journal.events[1:3]] == [b"alice", b"alice"]
-    times = [event.at for event in calls.journal.events]
+    assert [event.tag for event in calls.timeline.events[1:3]] == [b"alice", b"alice"]
+    times = [event.at for event in calls.timeline.events]
     assert times == sorted(times)
 
 
@@ -87,7 +87,7 @@ def test_an_answer_to_an_unknown_tag_is_noted_with_the_end_that_is_taken(
 ) -> None:
     calls.ng.offer(alice)
     calls.ng.answer(bob, to=b"changed")
-    assert [(event.event, event.tag) for event in calls.journal.events[1:3]] == [
+    assert [(event.event, event.tag) for event in calls.timeline.events[1:3]] == [
         ("offer", b"alice"),
         ("answer", b"alice"),
     ]
@@ -100,7 +100,7 @@ def test_an_answer_that_could_be_one_to_several_ends_is_noted_with_its_tag(
     calls.ng.offer(bob, tag=b"carol")
     with pytest.raises(NhError) as refused:
         calls.ng.answer(bob, to=b"changed")
-    event = calls.journal.events[-1]
+    event = calls.timeline.events[-1]
     assert (event.event, event.tag, event.detail) == ("answer", b"changed", refused.value.code)
 
 
@@ -129,9 +129,9 @@ def test_the_way_of_packets_is_told_when_it_changes(
     session = next(iter(calls.ng.relay.table.get_call(CALL).running))
     went_in = {leg.socket.local.port for leg in session.legs if leg.offload is not None}
     assert went_in
-    assert {each.port for each in calls.journal.events if each.event == "kernel"} == went_in
+    assert {each.port for each in calls.timeline.events if each.event == "kernel"} == went_in
     calls.ng.block()
-    left = {each.port for each in calls.journal.events if each.event == "user_space"}
+    left = {each.port for each in calls.timeline.events if each.event == "user_space"}
     assert left == went_in
 
 
@@ -258,7 +258,7 @@ def test_a_refused_command_is_an_event_with_its_error(
     calls.ng.connect(alice, bob)
     with pytest.raises(NhError) as refused:
         calls.ng.relay.execute(Offer(CALL, b"alice", b"bob", b"", b"no sdp", OfferOptions()), PROXY)
-    event = calls.journal.events[-1]
+    event = calls.timeline.events[-1]
     assert (event.event, event.detail) == ("offer", refused.value.code)
 
 
@@ -286,29 +286,29 @@ def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_record_at_the_end_o
     assert calls.record().reason == "shutdown"
 
 
-def test_a_journal_and_ended_sessions_go_on_in_another_process(
+def test_a_timeline_and_ended_sessions_go_on_in_another_process(
     make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     before = recorded(make_ng())
     talk = before.ng.connect(alice, bob)
     before.ng.passes(alice, talk.alice_sends_to[0], bob)
     call = before.ng.relay.table.get_call(CALL)
-    call.journal.add_ended(b"\x80")
+    call.timeline.add_ended(b"\x80")
     data = encode_snapshot(take_snapshot(call, clock=Clock(0.0, 0.0)))
-    events = list(call.journal.events)
+    events = list(call.timeline.events)
     before.ng.delete()
     after = make_ng()
     restored = restore_call(after.relay.table, decode_snapshot(data), shift_s=0.0, now=time.monotonic())
-    assert restored.journal.events == events
-    assert restored.journal.ended == (b"\x80",)
+    assert restored.timeline.events == events
+    assert restored.timeline.ended == (b"\x80",)
 
 
-def test_a_journal_is_bounded_and_keeps_its_begin(calls: Recorded, alice: MediaPeer, bob: MediaPeer) -> None:
+def test_a_timeline_is_bounded_and_keeps_its_begin(calls: Recorded, alice: MediaPeer, bob: MediaPeer) -> None:
     for _ in range(MAX_EVENTS):
         calls.ng.connect(alice, bob)
-    journal = calls.journal
-    assert len(journal.events) == MAX_EVENTS
-    assert journal.events_left_out > MAX_EVENTS
+    timeline = calls.timeline
+    assert len(timeline.events) == MAX_EVENTS
+    assert timeline.events_left_out > MAX_EVENTS
     assert calls.events()[:2] == ["begun", "offer"]
 
 

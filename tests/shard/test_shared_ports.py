@@ -166,7 +166,7 @@ def test_the_source_of_a_port_is_told_once_for_all_its_media(call: SharedCall) -
     """What shows which stream is of which medium is saved for the medium, which has no source of its own."""
     for medium in MEDIA:
         call.brings(medium, MIDS[medium])
-    events = call.testbed.relay.table.get_call(CALL).journal.events
+    events = call.testbed.relay.table.get_call(CALL).timeline.events
     found = [event.detail for event in events if event.event in ("source", "latched")]
     assert found == [f"{call.phone.peer.address}:{call.phone.peer.port}"]
 

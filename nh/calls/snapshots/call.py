@@ -11,11 +11,11 @@ import msgspec
 from nh.calls.call import Call
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
-from nh.calls.snapshots.journal import JournalSnapshot
 from nh.calls.snapshots.media import GroupSnapshot
 from nh.calls.snapshots.offer_answer import OffersSnapshot
 from nh.calls.snapshots.secrets import SecretsRestorer, take_secrets
 from nh.calls.snapshots.session import SessionSnapshot
+from nh.calls.snapshots.timeline import TimelineSnapshot
 from nh.calls.snapshots.transaction import TransactionSnapshot
 from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, require_distinct
 from nh.calls.sockets.group import SocketGroup
@@ -46,7 +46,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         clock: when it was taken; all times are of its monotonic clock.
         sessions: in the order in which they began.
         offers: None in a call of Net::SIP's.
-        journal: None: of an nh that wrote none.
+        timeline: None: of an nh that wrote none.
         secrets: see nh.calls.snapshots.secrets; b"" if the call has none.
         grace_s: while packets come, the next snapshot may follow so much later than a call may be silent
             for: a session that is restored from this one alone is taken to have been active for so long.
@@ -61,7 +61,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     transactions: list[TransactionSnapshot]
     offers: OffersSnapshot | None = None
     timeout_target: TimeoutTarget | None = None
-    journal: JournalSnapshot | None = None
+    timeline: TimelineSnapshot | None = None
     secrets: bytes = b""
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
     dtmf_target: Endpoint | None = None
@@ -135,7 +135,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         ],
         offers=None if offers is None else OffersSnapshot.take(offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
-        journal=JournalSnapshot.take(call.journal),
+        timeline=TimelineSnapshot.take(call.timeline),
         secrets=b"" if offers is None else take_secrets(groups, offers.participants.all_parties),
         grace_s=grace_s,
         dtmf_target=call.dtmf_target,
@@ -174,7 +174,7 @@ def restore_call(
     if not math.isfinite(shift_s):
         raise SnapshotUnreadable(f"snapshot: times cannot be shifted by {shift_s} s")
     snapshot.check()
-    journal = snapshot.journal.rebuild() if snapshot.journal is not None else None
+    timeline = snapshot.timeline.rebuild() if snapshot.timeline is not None else None
     times = TimeShift(shift_s, now)
     call = table.make_call(snapshot.call_id, created=times.past(snapshot.created))
     resources = call.resources
@@ -206,7 +206,7 @@ def restore_call(
     call.next_expiry = times.future(snapshot.next_expiry)
     call.timeout_target = snapshot.timeout_target
     call.dtmf_target = snapshot.dtmf_target
-    if journal is not None:
-        call.journal = journal
+    if timeline is not None:
+        call.timeline = timeline
     table.add(call)
     return call

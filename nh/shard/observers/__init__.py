@@ -1,1 +1,1 @@
-"""Observers of calls (nh.calls.events): statistics, journal, log lines, records, reports."""
+"""Observers of calls (nh.calls.events): statistics, timeline, log lines, records, reports."""

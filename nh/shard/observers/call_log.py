@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.session import Session
+from nh.calls.timeline import CallTimeline
 from nh.commands import RelayCommand
 from nh.errors import NhError
 from nh.logs.lines import about
@@ -39,10 +39,10 @@ class CallLog(CallObserver):
         self._shard = shard
         self._limited = RateLimitedLogger(logger, now, 1.0, burst=CALLS_A_SECOND)
 
-    def call_begun(self, call_id: bytes, journal: CallJournal) -> None:
+    def call_begun(self, call_id: bytes, timeline: CallTimeline) -> None:
         """See CallObserver."""
         if logger.isEnabledFor(logging.INFO) and not self._limited.suppresses():
-            client = journal.client
+            client = timeline.client
             self._limited.log(
                 logging.INFO,
                 "call '%s' begins in shard %d: %s",
@@ -52,19 +52,19 @@ class CallLog(CallObserver):
                 extra=about(call_id, client.address),
             )
 
-    def call_ended(self, call_id: bytes, journal: CallJournal) -> None:
+    def call_ended(self, call_id: bytes, timeline: CallTimeline) -> None:
         """See CallObserver."""
         if logger.isEnabledFor(logging.INFO) and not self.muted and not self._limited.suppresses():
-            by = f" by {journal.closer}" if journal.closer is not None else ""
+            by = f" by {timeline.closer}" if timeline.closer is not None else ""
             self._limited.log(
                 logging.INFO,
                 "call '%s' ended after %.1f s: %s%s; %s received",
                 short_id(call_id),
-                journal.lasted_s(now=time.monotonic(), wall=time.time()),
-                journal.end or "",
+                timeline.lasted_s(now=time.monotonic(), wall=time.time()),
+                timeline.end or "",
                 by,
-                counted(journal.packets, "packet"),
-                extra=about(call_id, journal.closer.address if journal.closer is not None else ""),
+                counted(timeline.packets, "packet"),
+                extra=about(call_id, timeline.closer.address if timeline.closer is not None else ""),
             )
 
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:

@@ -1,6 +1,6 @@
 """Recorder: makes the record of each call when it ends (nh.results.records).
 
-A session is described when it ends, and its description waits in the journal of its call. So a record has
+A session is described when it ends, and its description waits in the timeline of its call. So a record has
 the sessions that ended long before the call, also those that ended in a process that has died since.
 """
 
@@ -13,9 +13,9 @@ import msgspec
 
 from nh.calls.call_event import CallEnd, CallEvent, EventKind
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.table import CallTable
+from nh.calls.timeline import CallTimeline
 from nh.results import CallRecord, SessionRecord
 from nh.shard.views.call_details import describe_ended
 
@@ -26,7 +26,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class Recorder(CallObserver):
-    """Records the calls of one table; behind the JournalWriter among the observers.
+    """Records the calls of one table; behind the TimelineWriter among the observers.
 
     Args:
         table: the calls.
@@ -50,44 +50,44 @@ class Recorder(CallObserver):
         now = time.monotonic()
         session.note(now=now)  # for `idle_s`
         detail = describe_ended(call, session, reason, wall_offset_s=time.time() - now, now=now)
-        call.journal.add_ended(_encoder.encode(detail))
+        call.timeline.add_ended(_encoder.encode(detail))
 
-    def call_ended(self, call_id: bytes, journal: CallJournal) -> None:
+    def call_ended(self, call_id: bytes, timeline: CallTimeline) -> None:
         """See CallObserver."""
-        self._records[call_id] = self._encode(call_id, journal, journal.end)
+        self._records[call_id] = self._encode(call_id, timeline, timeline.end)
 
-    def call_lost(self, call_id: bytes, journal: CallJournal | None) -> None:
+    def call_lost(self, call_id: bytes, timeline: CallTimeline | None) -> None:
         """A call that another process had cannot be restored.
 
         Args:
             call_id: the call.
-            journal: of its snapshot; None: that cannot be read.
+            timeline: of its snapshot; None: that cannot be read.
         """
         now = time.time()
-        journal = journal or CallJournal(begin=now)
-        journal.add(CallEvent(now, EventKind.ENDED, detail=CallEnd.LOST))
-        self._records[call_id] = self._encode(call_id, journal, CallEnd.LOST)
+        timeline = timeline or CallTimeline(begin=now)
+        timeline.add(CallEvent(now, EventKind.ENDED, detail=CallEnd.LOST))
+        self._records[call_id] = self._encode(call_id, timeline, CallEnd.LOST)
 
-    def _encode(self, call_id: bytes, journal: CallJournal, end: CallEnd | None) -> bytes:
-        events = journal.events
+    def _encode(self, call_id: bytes, timeline: CallTimeline, end: CallEnd | None) -> bytes:
+        events = timeline.events
         ended_at = events[-1].at
         record = CallRecord(
             call_id=call_id,
             shard=self._shard,
-            client=journal.client,
-            begin=_utc(journal.begin),
+            client=timeline.client,
+            begin=_utc(timeline.begin),
             end=_utc(ended_at),
-            duration_s=round(journal.lasted_s(now=time.monotonic(), wall=ended_at), 3),
+            duration_s=round(timeline.lasted_s(now=time.monotonic(), wall=ended_at), 3),
             reason=end or CallEnd.CLOSED,
-            ended_by=journal.closer if end is CallEnd.CLOSED else None,
+            ended_by=timeline.closer if end is CallEnd.CLOSED else None,
             tags=_tags(events),
-            packets=journal.packets,
-            bytes=journal.size,
+            packets=timeline.packets,
+            bytes=timeline.size,
             # they are encoded already
-            sessions=cast("tuple[SessionRecord, ...]", tuple(map(msgspec.Raw, journal.ended))),
-            sessions_left_out=journal.ended_left_out,
+            sessions=cast("tuple[SessionRecord, ...]", tuple(map(msgspec.Raw, timeline.ended))),
+            sessions_left_out=timeline.ended_left_out,
             events=tuple(events),
-            events_left_out=journal.events_left_out,
+            events_left_out=timeline.events_left_out,
         )
         return _encoder.encode(record)
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.session import Session
 from nh.calls.table import CallTable
+from nh.calls.timeline import CallTimeline
 from nh.calls.timeouts import TimeoutTarget
 from nh.ipc.report_messages import MediaTimedOut
 
@@ -56,7 +56,7 @@ class TimeoutWatch(CallObserver):
                 target=(call.timeout_target if call is not None else None) or TimeoutTarget(),
             )
 
-    def call_ended(self, call_id: bytes, _journal: CallJournal) -> None:
+    def call_ended(self, call_id: bytes, _timeline: CallTimeline) -> None:
         """See CallObserver."""
         timed_out = self._silent.pop(call_id, None)
         if timed_out is not None:

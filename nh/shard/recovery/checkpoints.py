@@ -21,13 +21,13 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.session import Session
 from nh.calls.snapshots.call import take_snapshot
 from nh.calls.snapshots.codec import encode_snapshot
 from nh.calls.table import CallTable
+from nh.calls.timeline import CallTimeline
 from nh.loop import Loop, call_each
 from nh.printable import short_id
 from nh.shard.media.sockets.media_socket import MediaSocket
@@ -94,7 +94,7 @@ class Checkpointer(CallObserver):
         self._changing = b""
         self.save(call_id, now=time.monotonic())
 
-    def call_ended(self, call_id: bytes, _journal: CallJournal) -> None:
+    def call_ended(self, call_id: bytes, _timeline: CallTimeline) -> None:
         """See CallObserver."""
         self._drop(call_id)
 

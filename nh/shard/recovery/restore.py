@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 from nh.calls.call import Call
 from nh.calls.call_event import CallEvent, EventKind
 from nh.calls.events import CallObserver
-from nh.calls.journal import CallJournal
 from nh.calls.media import Endpoint
 from nh.calls.snapshots.call import restore_call
 from nh.calls.snapshots.codec import decode_snapshot
 from nh.calls.snapshots.version import has_secrets
 from nh.calls.table import CallTable
+from nh.calls.timeline import CallTimeline
 from nh.errors import NhError, SocketsExhausted
 from nh.ipc.link_messages import RestoreCall
 from nh.logs.lines import about
@@ -137,7 +137,7 @@ class CallRestorer(CallObserver):
             self._note_outcome(call)
             return True
         if self._recorder is not None and self._table.find_call(call.call_id) is None:
-            self._recorder.call_lost(call.call_id, _journal_in(call.snapshot))
+            self._recorder.call_lost(call.call_id, _timeline_in(call.snapshot))
         self._note_outcome(call)
         return False
 
@@ -153,7 +153,7 @@ class CallRestorer(CallObserver):
         restored.expect_expiry(now=now)  # the settings may have changed
         if call.of_this_run:
             _ask_for_packets(restored, now=now)
-        restored.journal.add(CallEvent(time.time(), EventKind.RESTORED.value))
+        restored.timeline.add(CallEvent(time.time(), EventKind.RESTORED.value))
 
 
 def _ask_for_packets(call: Call, *, now: float) -> None:
@@ -168,11 +168,11 @@ def _ask_for_packets(call: Call, *, now: float) -> None:
     call.note(now=now)
 
 
-def _journal_in(snapshot: bytes) -> CallJournal | None:
-    """The journal of a call that cannot be restored; None: it cannot be read either."""
+def _timeline_in(snapshot: bytes) -> CallTimeline | None:
+    """The timeline of a call that cannot be restored; None: it cannot be read either."""
     try:
-        journal = decode_snapshot(snapshot).journal
-        return journal.rebuild() if journal is not None else None
+        timeline = decode_snapshot(snapshot).timeline
+        return timeline.rebuild() if timeline is not None else None
     except NhError:
         return None
 

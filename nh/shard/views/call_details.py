@@ -45,9 +45,9 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
         idle_s=round(now - call.last_active, 3),
         groups=tuple(_group(cseq, group, now=now) for cseq, group in call.groups),
         sessions=tuple([_session(cseq, session, reader, now=now) for cseq, session in call.sessions]),
-        client=call.journal.client,
-        events=tuple(call.journal.events),
-        events_left_out=call.journal.events_left_out,
+        client=call.timeline.client,
+        events=tuple(call.timeline.events),
+        events_left_out=call.timeline.events_left_out,
     )
 
 

@@ -1,18 +1,18 @@
-"""Snapshots of journals of calls."""
+"""Snapshots of timelines of calls."""
 
 from typing import Annotated
 
 import msgspec
 
 from nh.calls.call_event import LATEST, NO_CLIENT, CallEnd, Client, Wall
-from nh.calls.journal import MAX_ENDED, NO_EVENTS, CallJournal, unpack_events
 from nh.calls.snapshots.values import Count, require
+from nh.calls.timeline import MAX_ENDED, NO_EVENTS, CallTimeline, unpack_events
 from nh.errors import SnapshotUnreadable
 from nh.reasons import decode_fault
 
 
-class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A journal; see CallJournal for the attributes."""
+class TimelineSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A timeline; see CallTimeline for the attributes."""
 
     begin: Wall = 0.0
     client: Client = NO_CLIENT
@@ -28,13 +28,13 @@ class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     end: CallEnd | None = None
 
     @classmethod
-    def take(cls, journal: CallJournal) -> "JournalSnapshot":
-        """The snapshot of a journal."""
-        rare = () if journal.rare is None else [getattr(journal, name) for name in _RARE]
-        return cls(journal.begin, journal.client, msgspec.Raw(journal.packed_events), *rare)
+    def take(cls, timeline: CallTimeline) -> "TimelineSnapshot":
+        """The snapshot of a timeline."""
+        rare = () if timeline.rare is None else [getattr(timeline, name) for name in _RARE]
+        return cls(timeline.begin, timeline.client, msgspec.Raw(timeline.packed_events), *rare)
 
-    def rebuild(self) -> CallJournal:
-        """The journal.
+    def rebuild(self) -> CallTimeline:
+        """The timeline.
 
         Raises:
             SnapshotUnreadable: its events are none.
@@ -42,15 +42,15 @@ class JournalSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         try:
             events = unpack_events(self.packed_events, self.begin)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise SnapshotUnreadable(decode_fault(exc, "journal")) from exc
+            raise SnapshotUnreadable(decode_fault(exc, "timeline")) from exc
         # the begin and the milliseconds since may both be in range, and their sum may not
         require(all(abs(each.at) <= LATEST for each in events), "an event is at no time")
-        journal = CallJournal(self.begin)
-        journal.set_events(events)
-        journal.client = self.client
+        timeline = CallTimeline(self.begin)
+        timeline.set_events(events)
+        timeline.client = self.client
         for name in _RARE:
-            setattr(journal, name, getattr(self, name))
-        return journal
+            setattr(timeline, name, getattr(self, name))
+        return timeline
 
 
-_RARE = JournalSnapshot.__struct_fields__[3:]
+_RARE = TimelineSnapshot.__struct_fields__[3:]

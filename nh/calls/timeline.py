@@ -1,7 +1,7 @@
-"""The journal of a call: who began it, what happened when, what its ended sessions amounted to, why it ended.
+"""The timeline of a call: who began it, what happened when, what its ended sessions amounted to, and its end.
 
 It is part of the call's snapshot, so it goes on in the next process. Everything in it is bounded. All times
-are of the wall clock, because they are for people. Plain values; nh.shard.observers.journal writes them.
+are of the wall clock, because they are for people. Plain values; nh.shard.observers.timeline writes them.
 """
 
 import functools
@@ -15,12 +15,12 @@ from nh.calls.call_event import NO_CLIENT, CallEnd, CallEvent, Client, EventKind
 from nh.calls.rare import Rare
 
 MAX_EVENTS: Final = 64
-"""Most events of a journal; of more, the first FIRST_EVENTS and the latest ones stay."""
+"""Most events of a timeline; of more, the first FIRST_EVENTS and the latest ones stay."""
 
 FIRST_EVENTS: Final = 16
 
 MAX_ENDED: Final = 32
-"""Most sessions that have ended of which the journal has descriptions."""
+"""Most sessions that have ended of which the timeline has descriptions."""
 
 MAX_ENDED_BYTES: Final = 32 * 1024
 """Most bytes of these descriptions."""
@@ -53,7 +53,7 @@ class _PackedEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A CallEvent without the defaults at its end.
 
     Attributes:
-        at: whole milliseconds since the journal's begin, or the wall-clock seconds of any other time.
+        at: whole milliseconds since the timeline's begin, or the wall-clock seconds of any other time.
         event: index in _CODES, or the text.
         tag, port, detail: see CallEvent.
     """
@@ -70,7 +70,7 @@ _LENGTH: Final = struct.Struct("!BH")
 
 _ARRAY16: Final = 0xDC
 NO_EVENTS: Final = _LENGTH.pack(_ARRAY16, 0)
-"""The packed events of a journal that has none."""
+"""The packed events of a timeline that has none."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _BEGUN: Final = _encode((0, _CODE_OF[EventKind.BEGUN], b"", 0, "?"))[: -len("??")]
@@ -88,8 +88,8 @@ def _without_address(protocol: str, command: str) -> Client:
     return Client(protocol, "", command)
 
 
-class CallJournal(msgspec.Struct, gc=False):
-    """The journal of one call.
+class CallTimeline(msgspec.Struct, gc=False):
+    """The timeline of one call.
 
     Of most calls that go on, nothing has ended and none is on hold: what says so is in no slot.
 
@@ -230,7 +230,7 @@ class CallJournal(msgspec.Struct, gc=False):
 
 
 def unpack_events(packed: bytes | msgspec.Raw, begin: float) -> list[CallEvent]:
-    """The packed events of a journal that began at `begin`.
+    """The packed events of a timeline that began at `begin`.
 
     Raises:
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: these are none.
@@ -240,7 +240,7 @@ def unpack_events(packed: bytes | msgspec.Raw, begin: float) -> list[CallEvent]:
 
 
 def _unpack(packed: _PackedEvent, begin: int) -> CallEvent:
-    """An event of a journal that began at `begin`, in milliseconds."""
+    """An event of a timeline that began at `begin`, in milliseconds."""
     at, event = packed.at, packed.event
     return CallEvent(
         (begin + at) / 1000 if type(at) is int else at,

@@ -1,4 +1,4 @@
-"""nh.calls.journal: events that are kept as a snapshot has them."""
+"""nh.calls.timeline: events that are kept as a snapshot has them."""
 
 import msgspec
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nh.calls.call_event import MAX_DETAIL, CallEnd, CallEvent, Client
-from nh.calls.journal import FIRST_EVENTS, MAX_EVENTS, NO_EVENTS, CallJournal
-from nh.calls.snapshots.journal import JournalSnapshot
+from nh.calls.snapshots.timeline import TimelineSnapshot
 from nh.calls.snapshots.version import VERSION
+from nh.calls.timeline import FIRST_EVENTS, MAX_EVENTS, NO_EVENTS, CallTimeline
 from nh.errors import SnapshotUnreadable
 
 TIMES = st.integers(0, 2 * 10**12).map(lambda milliseconds: milliseconds / 1000) | st.floats(0, 1e15)
@@ -31,50 +31,50 @@ CLIENTS = st.builds(
 )
 
 
-def journal_with(events: list[CallEvent], begin: float = 0.0) -> CallJournal:
-    journal = CallJournal(begin)
+def timeline_with(events: list[CallEvent], begin: float = 0.0) -> CallTimeline:
+    timeline = CallTimeline(begin)
     for event in events:
-        journal.add(event)
-    return journal
+        timeline.add(event)
+    return timeline
 
 
-def through_a_snapshot(journal: CallJournal) -> CallJournal:
-    return restored(msgspec.msgpack.encode(JournalSnapshot.take(journal)))
+def through_a_snapshot(timeline: CallTimeline) -> CallTimeline:
+    return restored(msgspec.msgpack.encode(TimelineSnapshot.take(timeline)))
 
 
-def restored(snapshot: bytes) -> CallJournal:
-    return msgspec.msgpack.decode(snapshot, type=JournalSnapshot).rebuild()
+def restored(snapshot: bytes) -> CallTimeline:
+    return msgspec.msgpack.decode(snapshot, type=TimelineSnapshot).rebuild()
 
 
 @given(st.lists(EVENTS, max_size=MAX_EVENTS + 10))
 def test_the_first_and_the_latest_events_stay_in_their_order(events: list[CallEvent]) -> None:
-    journal = journal_with(events)
+    timeline = timeline_with(events)
     left_out = max(0, len(events) - MAX_EVENTS)
-    assert journal.events == events[:FIRST_EVENTS] + events[FIRST_EVENTS + left_out :]
-    assert journal.events_left_out == left_out
-    assert through_a_snapshot(journal) == journal
+    assert timeline.events == events[:FIRST_EVENTS] + events[FIRST_EVENTS + left_out :]
+    assert timeline.events_left_out == left_out
+    assert through_a_snapshot(timeline) == timeline
 
 
 @given(TIMES, st.lists(EVENTS, max_size=20), EVENTS)
-def test_a_restored_journal_goes_on(begin: float, events: list[CallEvent], event: CallEvent) -> None:
-    journal = through_a_snapshot(journal_with(events, begin))
-    journal.add(event)
-    assert journal.events == [*events, event]
+def test_a_restored_timeline_goes_on(begin: float, events: list[CallEvent], event: CallEvent) -> None:
+    timeline = through_a_snapshot(timeline_with(events, begin))
+    timeline.add(event)
+    assert timeline.events == [*events, event]
 
 
 @given(CLIENTS, st.lists(EVENTS, max_size=3))
-def test_a_journal_has_its_client_before_and_after_a_snapshot(
+def test_a_timeline_has_its_client_before_and_after_a_snapshot(
     client: Client, events: list[CallEvent]
 ) -> None:
-    begun = CallJournal()
+    begun = CallTimeline()
     begun.open(client, 2.5)
-    of_another_nh = journal_with(events)
+    of_another_nh = timeline_with(events)
     of_another_nh.client = client
-    for journal in (begun, of_another_nh):
+    for timeline in (begun, of_another_nh):
         for event in events:
-            journal.add(event)
-        assert journal.client == through_a_snapshot(journal).client == client
-        assert through_a_snapshot(journal) == journal
+            timeline.add(event)
+        assert timeline.client == through_a_snapshot(timeline).client == client
+        assert through_a_snapshot(timeline) == timeline
     assert begun.events == [CallEvent(2.5, "begun", detail=client.address), *events]
 
 
@@ -85,40 +85,40 @@ def test_a_journal_has_its_client_before_and_after_a_snapshot(
 @example("é" * 128)
 @given(st.text(max_size=MAX_DETAIL))
 def test_the_address_of_the_client_is_that_of_the_first_event(address: str) -> None:
-    journal = CallJournal()
-    journal.open(Client("ng", address, "offer"), 2.5)
-    journal.add(CallEvent(2.5, "offer", b"tag", 4000, "192.0.2.9:40000"))
-    assert journal.client == Client("ng", address, "offer")
-    assert [event.detail for event in journal.events] == [address, "192.0.2.9:40000"]
+    timeline = CallTimeline()
+    timeline.open(Client("ng", address, "offer"), 2.5)
+    timeline.add(CallEvent(2.5, "offer", b"tag", 4000, "192.0.2.9:40000"))
+    assert timeline.client == Client("ng", address, "offer")
+    assert [event.detail for event in timeline.events] == [address, "192.0.2.9:40000"]
 
 
 def test_the_address_of_the_client_is_read_without_the_other_events() -> None:
-    journal = CallJournal()
+    timeline = CallTimeline()
     for address in ("192.0.2.5:2223", "[2001:db8:1111:2222:3333:4444:5555:6666]:52223"):
-        journal.open(Client("ng", address, "offer"), 2.5)
-        first = journal.packed_events
-        journal.packed_events = first + b"\xc1"  # no decoder reads that
-        assert journal.client.address == address
-        journal.packed_events = NO_EVENTS
+        timeline.open(Client("ng", address, "offer"), 2.5)
+        first = timeline.packed_events
+        timeline.packed_events = first + b"\xc1"  # no decoder reads that
+        assert timeline.client.address == address
+        timeline.packed_events = NO_EVENTS
 
 
 def test_what_has_ended_is_in_a_snapshot() -> None:
-    journal = journal_with([])
-    journal.packets, journal.size, journal.on_hold = 7, 1204, True
-    journal.add_ended(b"\x80")
-    journal.closer, journal.latest_end = Client("ng", "192.0.2.5:2223", "delete"), CallEnd.HOLD
-    after = through_a_snapshot(journal)
+    timeline = timeline_with([])
+    timeline.packets, timeline.size, timeline.on_hold = 7, 1204, True
+    timeline.add_ended(b"\x80")
+    timeline.closer, timeline.latest_end = Client("ng", "192.0.2.5:2223", "delete"), CallEnd.HOLD
+    after = through_a_snapshot(timeline)
     assert (after.packets, after.size, after.on_hold, after.ended) == (7, 1204, True, (b"\x80",))
-    assert (after.closer, after.latest_end, after.end) == (journal.closer, CallEnd.HOLD, None)
+    assert (after.closer, after.latest_end, after.end) == (timeline.closer, CallEnd.HOLD, None)
 
 
 @given(st.lists(EVENTS, max_size=5), EVENTS, EVENTS)
 def test_the_latest_event_can_be_replaced(
     events: list[CallEvent], before: CallEvent, event: CallEvent
 ) -> None:
-    journal = journal_with([*events, before])
-    journal.replace_latest(before, event)
-    assert journal.events == [*events, event]
+    timeline = timeline_with([*events, before])
+    timeline.replace_latest(before, event)
+    assert timeline.events == [*events, event]
 
 
 @given(st.lists(EVENTS, max_size=9), EVENTS, st.lists(EVENTS, max_size=9))
@@ -127,20 +127,20 @@ def test_the_latest_event_of_a_port_is_found(
 ) -> None:
     events = [*before, event, *after]
     found = [each for each in events if (each.port, each.detail) == (event.port, event.detail)]
-    assert journal_with(events).find_latest(event.port, event.detail) == found[-1]
+    assert timeline_with(events).find_latest(event.port, event.detail) == found[-1]
 
 
 def test_the_events_of_a_snapshot_of_version_3_are_read() -> None:
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], [[2.25, "latched", b"tag", 4000, "192.0.2.1:9"]]])
-    journal = restored(snapshot)
-    assert journal.events == [CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9")]
+    timeline = restored(snapshot)
+    assert timeline.events == [CallEvent(2.25, "latched", b"tag", 4000, "192.0.2.1:9")]
 
 
 def test_the_codes_and_times_of_a_snapshot_of_version_4_are_read() -> None:
     packed = [[milliseconds, code] for milliseconds, code in zip(range(-5, 5), range(10), strict=True)]
     snapshot = msgspec.msgpack.encode([1.5, ["", "", ""], packed])
-    journal = restored(snapshot)
-    assert [(each.at, each.event) for each in journal.events] == [
+    timeline = restored(snapshot)
+    assert [(each.at, each.event) for each in timeline.events] == [
         (1.495, "begun"),
         (1.496, "source"),
         (1.497, "latched"),
@@ -169,11 +169,11 @@ def test_an_event_later_than_any_time_is_refused() -> None:
 
 def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:
     begin, tag, address = 1_795_000_000.123, b"tag of a phone", "192.0.2.1:40000"
-    journal = CallJournal(begin)
-    before = len(journal.packed_events)
-    journal.add(CallEvent(begin + 0.25, "allocate", tag))
-    journal.add(CallEvent(begin + 3.0, "latched", b"", 4000, address))
-    assert len(journal.packed_events) - before <= len(tag) + len(address) + 18
+    timeline = CallTimeline(begin)
+    before = len(timeline.packed_events)
+    timeline.add(CallEvent(begin + 0.25, "allocate", tag))
+    timeline.add(CallEvent(begin + 3.0, "latched", b"", 4000, address))
+    assert len(timeline.packed_events) - before <= len(tag) + len(address) + 18
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,6 @@ def test_an_event_takes_its_tag_and_its_address_and_few_bytes_more() -> None:
         pytest.param([[1.0, "offer"]] * (MAX_EVENTS + 1), id="too many"),
     ],
 )
-def test_events_that_no_journal_has_are_refused(events: object) -> None:
+def test_events_that_no_timeline_has_are_refused(events: object) -> None:
     with pytest.raises(SnapshotUnreadable):
         restored(msgspec.msgpack.encode([0.0, ["", "", ""], events]))

@@ -1,4 +1,4 @@
-"""JournalWriter: writes the journal of each call (nh.calls.journal), for views, log lines and records.
+"""TimelineWriter: writes the timeline of each call (nh.calls.timeline), for views, log lines and records.
 
 It costs a call a few appended values for each event, and no packet anything.
 """
@@ -10,13 +10,13 @@ from typing import Final, cast
 from nh.calls.call import Call
 from nh.calls.call_event import MAX_DETAIL, MAX_TAG_BYTES, NO_CLIENT, CallEnd, CallEvent, Client, EventKind
 from nh.calls.events import CallObserver, EndReason
-from nh.calls.journal import CallJournal
 from nh.calls.leg import Leg
 from nh.calls.media_arrival import is_answered
 from nh.calls.offer_answer.matching import tag_of_offerer
 from nh.calls.session import Session
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
+from nh.calls.timeline import CallTimeline
 from nh.command_table import INFO
 from nh.commands import Answer, CallCommand, DeleteAll, RelayCommand, TransactionKey
 from nh.errors import NhError, UnknownCall
@@ -34,8 +34,8 @@ _WHY: Final = {
 }
 
 
-class JournalWriter(CallObserver):
-    """Keeps the journals of the calls of one table.
+class TimelineWriter(CallObserver):
+    """Keeps the timelines of the calls of one table.
 
     Args:
         table: the calls.
@@ -66,9 +66,9 @@ class JournalWriter(CallObserver):
         call = self._table.find_call(command.call_id)
         self._event = event = CallEvent(self._time(), info.counters, _tag_of(command, call)[:MAX_TAG_BYTES])
         if call is not None:
-            call.journal.add(event)
-            if call.journal.rare is not None or info.counters in _CLOSING:
-                call.journal.closer = self._client if info.counters in _CLOSING else None
+            call.timeline.add(event)
+            if call.timeline.rare is not None or info.counters in _CLOSING:
+                call.timeline.closer = self._client if info.counters in _CLOSING else None
 
     def command_failed(self, error: NhError) -> None:
         """The command was refused, or failed."""
@@ -76,7 +76,7 @@ class JournalWriter(CallObserver):
         if call is not None and self._event is not None:
             event = self._event
             failed = CallEvent(event.at, event.event, event.tag, detail=error.code)
-            call.journal.replace_latest(event, failed)
+            call.timeline.replace_latest(event, failed)
 
     def end_command(self) -> None:
         """The command is carried out, or refused; its call may be changed."""
@@ -84,92 +84,92 @@ class JournalWriter(CallObserver):
         if call is not None and self._event is not None:
             if self._event.event in _AGREEING:
                 self._note_hold(call)
-            if call.journal.rare is not None and call.journal.ended:
-                call.journal.trim()
+            if call.timeline.rare is not None and call.timeline.ended:
+                call.timeline.trim()
         self._client = self._event = None
 
     def _note_hold(self, call: Call) -> None:
         on_hold = any(_is_held(call, session) for session in call.running)
-        if on_hold is not call.journal.on_hold:
-            call.journal.on_hold = on_hold
-            self._add(call.journal, EventKind.HOLD if on_hold else EventKind.RESUMED)
+        if on_hold is not call.timeline.on_hold:
+            call.timeline.on_hold = on_hold
+            self._add(call.timeline, EventKind.HOLD if on_hold else EventKind.RESUMED)
 
     # --- events -----------------------------------------------------------------------------------
 
-    def call_begun(self, _call_id: bytes, journal: CallJournal) -> None:
+    def call_begun(self, _call_id: bytes, timeline: CallTimeline) -> None:
         """See CallObserver."""
-        journal.open(self._client or NO_CLIENT, self._time())
+        timeline.open(self._client or NO_CLIENT, self._time())
         if self._event is not None:
-            journal.add(self._event)
+            timeline.add(self._event)
 
     def source_changed(self, call_id: bytes, leg: Leg) -> None:
         """See CallObserver. A source that is learned again and turns out the same is no event."""
-        journal = self._journal(call_id) if leg.source is not None else None
-        if journal is None:
+        timeline = self._timeline(call_id) if leg.source is not None else None
+        if timeline is None:
             return
         port, source = leg.socket.port, str(leg.source)
-        latest = journal.find_latest(port, source)
+        latest = timeline.find_latest(port, source)
         if leg.latched and (latest is None or latest.event != EventKind.LATCHED):
-            self._add(journal, EventKind.LATCHED, port=port, detail=source)
+            self._add(timeline, EventKind.LATCHED, port=port, detail=source)
         elif latest is None:
-            self._add(journal, EventKind.SOURCE, port=port, detail=source)
+            self._add(timeline, EventKind.SOURCE, port=port, detail=source)
 
     def path_changed(self, call_id: bytes, leg: Leg) -> None:
         """See CallObserver."""
-        journal = self._journal(call_id)
-        if journal is not None:
+        timeline = self._timeline(call_id)
+        if timeline is not None:
             kind = EventKind.KERNEL if leg.offload is not None else EventKind.USER_SPACE
-            self._add(journal, kind, port=leg.socket.port, detail=leg.not_offloaded)
+            self._add(timeline, kind, port=leg.socket.port, detail=leg.not_offloaded)
 
     def session_ended(self, call_id: bytes, session: Session, reason: EndReason) -> None:
         """See CallObserver."""
-        journal = self._journal(call_id)
-        if journal is None:
+        timeline = self._timeline(call_id)
+        if timeline is None:
             return
-        self._add(journal, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason)
+        self._add(timeline, EventKind.SESSION_ENDED, tag=session.group_to.id, detail=reason)
         for leg in session.legs:
             if leg.packets:
-                journal.packets += leg.packets
-                journal.size += leg.bytes
+                timeline.packets += leg.packets
+                timeline.size += leg.bytes
         why = _WHY.get(reason)
         if why is not None:
-            journal.latest_end = why
+            timeline.latest_end = why
 
     def group_unused(self, call_id: bytes, _group: SocketGroup) -> None:
         """See CallObserver."""
-        journal = self._journal(call_id)
-        if journal is not None:
-            journal.latest_end = journal.latest_end or CallEnd.UNUSED
+        timeline = self._timeline(call_id)
+        if timeline is not None:
+            timeline.latest_end = timeline.latest_end or CallEnd.UNUSED
 
-    def call_ended(self, _call_id: bytes, journal: CallJournal) -> None:
+    def call_ended(self, _call_id: bytes, timeline: CallTimeline) -> None:
         """See CallObserver."""
         if self.end_reason is not None:
-            journal.end, journal.closer = self.end_reason, None
+            timeline.end, timeline.closer = self.end_reason, None
         elif self._client is not None:
             # an offer that finds no ports ends the call that it began
             closes = self._event is None or self._event.event in _CLOSING
-            journal.end = CallEnd.CLOSED if closes else CallEnd.LIMIT
-            journal.closer = self._client
+            timeline.end = CallEnd.CLOSED if closes else CallEnd.LIMIT
+            timeline.closer = self._client
         else:
-            journal.end = journal.latest_end or CallEnd.UNUSED
-            if journal.end is CallEnd.CLOSED and journal.closer is None:
-                journal.end = CallEnd.UNUSED  # the media of an offer that was not answered in time
-            if journal.end is not CallEnd.CLOSED:
-                journal.closer = None
-        self._add(journal, EventKind.ENDED, detail=journal.end)
+            timeline.end = timeline.latest_end or CallEnd.UNUSED
+            if timeline.end is CallEnd.CLOSED and timeline.closer is None:
+                timeline.end = CallEnd.UNUSED  # the media of an offer that was not answered in time
+            if timeline.end is not CallEnd.CLOSED:
+                timeline.closer = None
+        self._add(timeline, EventKind.ENDED, detail=timeline.end)
 
     def _time(self) -> float:
         """Now, in whole milliseconds; all that a command does happens at its begin."""
         return self._event.at if self._event is not None else int(time.time() * 1000) / 1000
 
-    def _journal(self, call_id: bytes) -> CallJournal | None:
+    def _timeline(self, call_id: bytes) -> CallTimeline | None:
         call = self._table.find_call(call_id)
-        return None if call is None else call.journal
+        return None if call is None else call.timeline
 
     def _add(
-        self, journal: CallJournal, event: EventKind, *, tag: bytes = b"", port: int = 0, detail: str = ""
+        self, timeline: CallTimeline, event: EventKind, *, tag: bytes = b"", port: int = 0, detail: str = ""
     ) -> None:
-        journal.add(CallEvent(self._time(), event, tag[:MAX_TAG_BYTES], port, detail[:MAX_DETAIL]))
+        timeline.add(CallEvent(self._time(), event, tag[:MAX_TAG_BYTES], port, detail[:MAX_DETAIL]))
 
 
 def _is_held(call: Call, session: Session) -> bool:
