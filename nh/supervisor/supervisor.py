@@ -1,7 +1,7 @@
 """The supervisor: builds its parts, connects them, and ends them.
 
 It serves RPC, and prints `ready`, when every shard is up. Before that, calls of an earlier run are restored,
-whether its supervisor was killed, has left (nh.supervisor.handover.upgrade) or has ended.
+whether its supervisor was killed, has left (nh.supervisor.handover.handover) or has ended.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from nh.printable import counted
 from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
+from nh.supervisor.handover.handover import Handover
 from nh.supervisor.handover.send import end_without_undoing
 from nh.supervisor.handover.upgrade import UpgradeController
 from nh.supervisor.host.signals import signals_on
@@ -89,7 +90,7 @@ class Supervisor:
             runtime,
             self._manager,
             Reactions(
-                is_leaving=lambda: self._upgrade.leaving,
+                is_leaving=lambda: self._handover.begun,
                 on_lost=self._shutdown.on_calls_lost,
                 on_begun=self._read_no_commands,
                 on_kept=self._read_commands,
@@ -98,6 +99,7 @@ class Supervisor:
             ),
         )
         self._dispatch: Dispatcher
+        self._handover: Handover
         self._upgrade: UpgradeController
         self._publisher: Publisher
 
@@ -112,14 +114,16 @@ class Supervisor:
         self._publisher = Publisher(runtime.loop, runtime.segment, runtime.stats, self._update_stats)
         self._publish_states_of_shards()
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
-            self._upgrade = UpgradeController(
+            self._handover = Handover(
                 runtime,
                 self._manager,
                 watchdog=self._watchdog,
                 drain=self._drain,
                 publisher=self._publisher,
                 leave_signals=leave_signals,
-                why_not=self._reloader.why_no_upgrade,
+            )
+            self._upgrade = UpgradeController(
+                runtime, self._manager, self._handover, why_not=self._reloader.why_no_upgrade
             )
             self._stack.callback(self._upgrade.close)
             runtime.zygote.start(self._manager.start)
@@ -245,8 +249,8 @@ class Supervisor:
     # --- signals, the drain, the end --------------------------------------------------------------
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if self._upgrade.leaving:
-            self._upgrade.defer_signal(number)
+        if self._handover.begun:
+            self._handover.defer_signal(number)
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._shutdown.on_signal(number)
         elif self._shutdown.demoted:

@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
+from nh.supervisor.handover.handover import TAKEOVER_WAIT_S
 from nh.supervisor.handover.receive import YIELD_S
-from nh.supervisor.handover.upgrade import TAKEOVER_WAIT_S
 from nh.supervisor.shards.idle import when_all_can_be_left, when_idle
 from nh.supervisor.shards.manager import START_S
 from tests.supervisor.manual_loop import ManualLoop

@@ -239,6 +239,30 @@ def test_of_two_standbys_of_a_pool_one_gets_the_calls_and_the_other_follows_it()
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("follows_them", [True, False], ids=["a standby", "a standby that was started later"])
+def test_calls_of_a_dead_host_outlive_the_key_that_says_whose_they_are(
+    network: Hosts, follows_them: bool
+) -> None:
+    one, two = network.hosts
+    one.start()
+    with network.make_call(one, "call") as call:
+        until_stored(network, b"call")
+        if follows_them:
+            two.start_standby()
+            two.wait_until_warm(1)
+        one.kill()
+        with network.phones.entered():
+            network.server.client().delete("{pair}:group")
+        network.move_address(two)
+        if not follows_them:
+            two.launch(standby=True)
+            two.deployment.relay.program.wait_for_line("take them: nh promote --force")
+            nh_ok(two.deployment.place, "promote", "--force")
+        until_heard(network, call)
+        assert two.deployment.stop() == 0
+
+
+@pytest.mark.full
 def test_a_relay_that_is_told_to_end_while_it_relays_for_its_standby_ends(network: Hosts) -> None:
     one, two = network.hosts
     one.start(standby=True)

@@ -214,7 +214,7 @@ def test_the_old_one_goes_on_when_the_takeover_breaks_off(deployment: Deployment
 def test_a_command_that_hangs_is_waited_for_no_longer_than_the_new_one_waits(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_constants(monkeypatch, {"nh.supervisor.handover.upgrade:TAKEOVER_WAIT_S": 0.2})
+    set_constants(monkeypatch, {"nh.supervisor.handover.handover:TAKEOVER_WAIT_S": 0.2})
     old = deployment.start(hang_s=0, command_timeout_s=60)
     call = deployment.make_call(b"call")
     shard = psutil.Process(old.stats().shards[old.call(b"call").shard].pid)
