@@ -29,6 +29,19 @@ def test_calls_that_expire_later_are_not_asked_again_each_time() -> None:
     assert calls[b"later"].asked == asked
 
 
+def test_calls_that_expire_soon_are_asked_when_they_are_due_and_not_each_time() -> None:
+    watch = ExpiryWatch()
+    calls = {b"%d" % second: FakeCall(second) for second in range(1, int(AHEAD_S))}
+    watch.find_due(calls, now=0.0)
+    for call in calls.values():
+        call.asked = 0
+    for tenths in range(1, 10 * int(AHEAD_S)):
+        for call in watch.find_due(calls, now=tenths / 10):
+            assert call.at == tenths / 10
+            call.at += 3 * AHEAD_S
+    assert max(call.asked for call in calls.values()) <= 2
+
+
 def test_a_call_that_a_command_changes_is_due_at_once() -> None:
     watch = ExpiryWatch()
     calls = {b"a": FakeCall(1_000.0), b"b": FakeCall(1_000.0)}

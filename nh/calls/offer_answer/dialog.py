@@ -194,7 +194,8 @@ class Dialog(DialogSessions):
         """Monotonic seconds before which the dialog does not end, whatever packets come from `now` on."""
         at = self.expires_at(rules)
         # the first packet makes its end depend on packets
-        return at if self._has_received else min(at, now + min(rules.silent_s, rules.hold_s))
+        after_it = now + min(rules.silent_s, rules.hold_s)
+        return at if at <= after_it or self._has_received else after_it
 
     @property
     def _has_received(self) -> bool:

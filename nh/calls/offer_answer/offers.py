@@ -267,7 +267,8 @@ class Offers:
 
     def expire(self, *, now: float) -> None:
         """End what has been deleted, or is silent, and is due."""
-        self._delete_due(now=now)
+        if now >= min([self.delete_at, *[each.delete_at for each in self.participants.deletable]]):
+            self._delete_due(now=now)
         expiry.expire(self.participants, self._resources, delete_at=self.delete_at, now=now)
 
     def next_expiry(self, *, now: float) -> float:
