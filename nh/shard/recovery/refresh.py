@@ -7,6 +7,7 @@ that packets and commands wait for a millisecond at most.
 import math
 import time
 from collections.abc import Callable, Sequence, Set
+from itertools import compress
 from typing import Final
 
 from nh.calls.table import CallTable
@@ -85,7 +86,9 @@ class RefreshRounds:
         self._begun += 1
         every = self.snapshot_every
         turn = self._begun % every
-        due = {call_id for call_id in self._table.call_ids if hash(call_id) % every == turn}
+        ids = list(self._table.call_ids)
+        # without a step in Python for each call, as there may be ten thousand
+        due = set(compress(ids, map(turn.__eq__, map((every - 1).__and__, map(hash, ids)))))
         self._left = list(due | outdated)
         if self._begun > 1:
             self._turn_s = _turn_s(turns=math.ceil(len(self._left) / SAVED_A_TURN))
