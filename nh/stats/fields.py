@@ -148,17 +148,15 @@ class Record:
         self.fields = tuple(fields)
         self.histograms = HistogramRecord(histograms)
         self._struct = struct.Struct("=" + "".join(field.format for field in fields))
-        self._has_text = any(field.text_bytes for field in fields)
+        self._texts = tuple(place for place, field in enumerate(fields) if field.text_bytes)
         self._values = attrgetter(*(field.name for field in fields))
         self.size_bytes = self._struct.size + self.histograms.size_bytes
 
     def pack(self, stats: object) -> bytes:
         """The values of `stats`, an object with the attributes of the table, as `size_bytes` bytes."""
-        values = self._values(stats)
-        if self._has_text:
-            values = tuple(
-                value.encode(errors="replace") if isinstance(value, str) else value for value in values
-            )
+        values = list(self._values(stats))
+        for place in self._texts:
+            values[place] = values[place].encode(errors="replace")
         return self._struct.pack(*values) + self.histograms.pack(stats)
 
     def unpack(self, data: bytes, offset: int = 0) -> dict[str, Any]:
