@@ -82,7 +82,15 @@ class _Reader:
 
     def read(self, depth: int, *, may_contain: bool = False) -> Value:
         """Read the object at `pos`; `may_contain` allows arrays and hashes, not only references to them."""
-        start, extra_before = self.pos, self.extra_bytes
+        data, start, extra_before = self.data, self.pos, self.extra_bytes
+        # a short string that is whole, as most objects are, without a step for each of its parts
+        if start + 1 < len(data) and data[start] == tags.STRING and depth <= tags.MAX_DEPTH:
+            end = start + 2 + data[start + 1]
+            if end <= len(data):
+                text = data[start + 2 : end]
+                self.pos = end
+                self.objects.append((text, end - start))
+                return text
         tag = self.take(1)[0]
         if depth > tags.MAX_DEPTH:
             raise MalformedFrame(f"storable: nested deeper than {tags.MAX_DEPTH} at byte {start}")
