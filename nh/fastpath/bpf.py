@@ -27,6 +27,10 @@ _TCX_INGRESS: Final = 46
 _CONTEXT_BYTES: Final = 192
 """struct __sk_buff."""
 _TEST_SKB_CHECKSUM_COMPLETE: Final = 1 << 2
+_TEST_RUN: Final = struct.Struct("=Ii2I2Q4I2Q4I")
+"""The attributes of BPF_PROG_TEST_RUN: program, verdict; sizes and addresses of the packet, before and after;
+repetitions, their mean time in nanoseconds; the same of the context; flags, CPU, batch size, padding."""
+
 _LOOKUP_BATCH: Final = struct.Struct("=4Q2I2Q")
 _BATCH: Final = 4096
 """Elements that are read at once. It has to be more than those of one bucket of a hash map."""
@@ -131,10 +135,10 @@ def elements(map_fd: int, key_bytes: int, value_bytes: int) -> Iterator[tuple[by
     """
     keys = ctypes.create_string_buffer(key_bytes * _BATCH)
     values = ctypes.create_string_buffer(value_bytes * _BATCH)
-    place = ctypes.create_string_buffer(8)  # where the next batch begins
+    position = ctypes.create_string_buffer(8)  # where the next batch begins
     at_end, begun = False, False
     while not at_end:
-        head = (ctypes.addressof(place) if begun else 0, ctypes.addressof(place))
+        head = (ctypes.addressof(position) if begun else 0, ctypes.addressof(position))
         fields = (*head, ctypes.addressof(keys), ctypes.addressof(values), _BATCH, map_fd, 0, 0)
         attributes = ctypes.create_string_buffer(_LOOKUP_BATCH.pack(*fields), _LOOKUP_BATCH.size)
         at_end = not _is_there(_Command.MAP_LOOKUP_BATCH, attributes, "walking a map")
@@ -194,22 +198,17 @@ def run_on_packet(
     """
     room = ctypes.create_string_buffer(len(packet) + 256)
     context_room = ctypes.create_string_buffer(_CONTEXT_BYTES)
-    values = struct.pack(
-        "=4IQQ", program_fd, 0, len(packet), len(room), _address(packet), ctypes.addressof(room)
-    ) + struct.pack(
-        "=4IQQ",
-        repeat,
-        0,
-        len(context),
-        len(context_room),
-        _address(context) if context else 0,
+    values = _TEST_RUN.pack(
+        *(program_fd, 0),
+        *(len(packet), len(room), _address(packet), ctypes.addressof(room)),
+        *(repeat, 0),
+        *(len(context), len(context_room), _address(context) if context else 0),
         ctypes.addressof(context_room),
+        *(_TEST_SKB_CHECKSUM_COMPLETE if summed else 0, 0, 0, 0),
     )
-    values += struct.pack("=4I", _TEST_SKB_CHECKSUM_COMPLETE if summed else 0, 0, 0, 0)
     attributes = ctypes.create_string_buffer(values, len(values))
     _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
-    _, verdict, _, size = struct.unpack_from("=IiII", attributes)
-    (duration_ns,) = struct.unpack_from("=I", attributes, 36)
+    _, verdict, _, size, _, _, _, duration_ns, *_ = _TEST_RUN.unpack(attributes)
     return Run(verdict, room.raw[:size], context_room.raw, duration_ns)
 
 
