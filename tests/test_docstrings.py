@@ -34,6 +34,23 @@ def test_what_is_not_described_is_found() -> None:
     ]
 
 
+def test_what_is_raised_and_returned_is_a_section_of_its_own() -> None:
+    paths = [path for room in ("nh", "tools", "benchmarks") for path in sorted((ROOT / room).rglob("*.py"))]
+    found = [
+        f"{path.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for path in paths
+        for text in docstrings(path.read_text())
+        if re.search(r"\n\n(Args|Attributes|Raises|Returns):? \S", text)
+    ]
+    assert found == []
+
+
+def docstrings(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
 def undescribed(source: str) -> Iterator[str]:
     """NAME: WORD of each argument that `Args:` leaves out or invents, and each attribute without a word."""
     for node in ast.walk(ast.parse(source)):

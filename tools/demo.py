@@ -67,7 +67,8 @@ class Call:
 def set_up(client: NativeClient, number: int) -> Call:
     """A call as a SIP proxy sets it up: ports for the offer, ports for the answer, then media.
 
-    Raises NhError if the relay refuses it.
+    Raises:
+        NhError: the relay refuses it.
     """
     key = TransactionKey(
         call_id=b"demo-%d@nh" % number,
@@ -148,7 +149,8 @@ def _figures(calls: Sequence[Call]) -> list[str]:
 def run(number_of_calls: int, seconds: float, shards: int, ports: int | range, console: Console) -> int:
     """The demonstration; how many packets were lost.
 
-    Raises HarnessError or NhError if it comes to no end.
+    Raises:
+        HarnessError, NhError: it comes to no end.
     """
     calls: list[Call] = []
     columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))

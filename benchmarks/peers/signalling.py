@@ -35,7 +35,8 @@ def set_up_by_perl(address: str, listen: str, cpu: int, numbers: range, phones: 
         numbers: of the calls.
         phones: the ends of the calls.
 
-    Raises HarnessError if the client dies or the relay refuses.
+    Raises:
+        HarnessError: the client dies, or the relay refuses.
     """
     lines = []
     for number in numbers:
@@ -63,7 +64,8 @@ def set_up_by_perl(address: str, listen: str, cpu: int, numbers: range, phones: 
 def set_up_by_control(control: Control, numbers: range, phones: Phones, *, tear_down: bool = False) -> SetUp:
     """Calls through a control of the load generator, in this process; `tear_down` ends each at once.
 
-    Raises NhError.
+    Raises:
+        NhError: a call cannot be set up.
     """
     streams = []
     start = time.perf_counter()

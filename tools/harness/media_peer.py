@@ -72,7 +72,8 @@ class MediaPeer(Closing):
     def receive(self, component: int = RTP) -> tuple[bytes, tuple[str, int]]:
         """The next packet and the address and port that it came from.
 
-        Raises TimeoutError if none comes.
+        Raises:
+            TimeoutError: none comes.
         """
         payload, source = self.sockets[component].recvfrom(65536)
         return text_of(payload), (source[0], source[1])

@@ -71,7 +71,8 @@ class Namespace:
 
         Those of ip that follow one another are one process: "ip OBJECT …".
 
-        Raises AssertionError with the command's own words if one fails.
+        Raises:
+            AssertionError: one fails; the message has its own words.
         """
         return "".join(
             self._run_ip(list(some)) if of_ip else "".join(map(self._run, some))

@@ -35,7 +35,8 @@ BLOCKS: Final = tuple(first for low, high in RANGES for first in range(low, high
 def claim_ports(count: int) -> Iterator[range]:
     """`count` consecutive ports, the lowest of them even, which are this caller's within the context.
 
-    Raises HarnessError if there are none within WAIT_S.
+    Raises:
+        HarnessError: there are none within WAIT_S.
     """
     need = -(-count // BLOCK)
     with contextlib.ExitStack() as held:

@@ -63,9 +63,11 @@ def build(directory: Path) -> Path:
     Args:
         directory: where the package is put; it is made if it does not exist.
 
-    Returns: the path of the package.
+    Returns:
+        The path of the package.
 
-    Raises CannotBuild.
+    Raises:
+        CannotBuild: the package cannot be built.
     """
     if found := obstacle():
         raise CannotBuild(found)
@@ -81,7 +83,8 @@ def build(directory: Path) -> Path:
 def copy_packages(package: Path, directory: Path) -> None:
     """Copy the package as nh-1.deb, and as nh-2.deb with another number: what its trial installs.
 
-    Raises CannotBuild.
+    Raises:
+        CannotBuild: the package cannot be built.
     """
     shutil.copy(package, directory / "nh-1.deb")
     with tempfile.TemporaryDirectory(prefix="nh-deb-") as name:

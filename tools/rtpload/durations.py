@@ -21,7 +21,8 @@ def parse_duration(text: str) -> Duration | None:
     Args:
         text: seconds, `exp:MEAN` or `uniform:LOW-HIGH`, all in seconds, at least LEAST_S.
 
-    Raises ConfigError if it is none of them.
+    Raises:
+        ConfigError: it is none of them.
     """
     if not text:
         return None

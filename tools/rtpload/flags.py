@@ -114,7 +114,8 @@ def read_options(address: str, typed: dict[str, Any]) -> LoadOptions:
         address: of the relay.
         typed: the flags' values by field.
 
-    Raises ConfigError.
+    Raises:
+        ConfigError: an option cannot be used.
     """
     fields = {
         **typed,

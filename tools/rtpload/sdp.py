@@ -64,7 +64,8 @@ def write_sdp(
 def read_sdp(text: str) -> MediaEnd:
     """Where the media of an SDP are to be sent: a=rtcp (RFC 3605) if it is there, else the port above.
 
-    Raises MalformedFrame if there is no medium, or no address or port for one that can be read.
+    Raises:
+        MalformedFrame: there is no medium, or no address or port for one that can be read.
     """
     lines = text.splitlines()[:_MAX_LINES]
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
@@ -111,7 +112,8 @@ def read_crypto(text: str, suite: str) -> tuple[str, str]:
 def read_browser(text: str) -> tuple[BrowserParameters, list[str]]:
     """What an SDP for a browser says of ICE and DTLS, and the mids of its media, if they have any.
 
-    Raises MalformedFrame if any of it is missing.
+    Raises:
+        MalformedFrame: some of it is missing.
     """
     values: dict[str, list[str]] = {}
     for line in text.splitlines()[:_MAX_LINES]:

@@ -122,7 +122,9 @@ def play_on_hosts(
         calls: of the load.
         patience_s: how much longer gaps and starts may be than promised.
 
-    Raises HarnessError if the other host does not serve, and what a load raises.
+    Raises:
+        HarnessError: the other host does not serve.
+        LoadFailed, NhError: as a load.
     """
     one, two = network.hosts
     stored_after_ns = round((STORED_AFTER_S + min(patience_s, BUSY_HOST_S)) * 1e9)

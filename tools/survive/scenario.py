@@ -172,7 +172,9 @@ def play_through(
         rng: all chance.
         options: the load; None: load_options().
 
-    Raises HarnessError if the relay does not come back, and what a load raises.
+    Raises:
+        HarnessError: the relay does not come back.
+        LoadFailed, NhError: as a load.
     """
     return play_while(deployment, lambda: inject(kind, deployment, rng), rng, options=options)
 

@@ -83,12 +83,12 @@ class Party(Blockable):
             hold (RFC 3264 8.3), or another kind of media at the same sockets. RFC 8829 names the description
             of such an offer so; the medium of the group is the current one.
         offered: the m= lines of its last offer.
+        muxes: RTCP multiplexing of each medium of its last offer.
+        relay_offer: what the relay made of its last offer.
         agreed: what it has agreed on about the transports of its media.
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
             (nh.shard.ng.two_forms).
-        muxes: RTCP multiplexing of each medium of its last offer.
         bundles: those of its last SDP that end at the relay.
-        relay_offer: what the relay made of its last offer.
         security: of each medium of its last SDP; () if none has any, as in `ice`. That of an offer which
             changes an agreed medium is in force with the answer; until then the end goes on with the keys
             before.

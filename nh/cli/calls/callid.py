@@ -14,7 +14,8 @@ def read_id(text: str) -> bytes:
     Args:
         text: as show_id gives it; what is not escaped, printable or not, stands for itself.
 
-    Raises ConfigError for a backslash that begins neither `\\` nor `\xNN`.
+    Raises:
+        ConfigError: a backslash begins neither `\\` nor `\xNN`.
     """
     return _ESCAPE.sub(_read, text.encode("utf-8", "surrogateescape"))
 

@@ -33,7 +33,8 @@ class Events:
         on_events: gets the datagrams that came, in order. Some may be missing, all of them at worst.
         buffer_bytes: receive buffer, small if only the fact of a change counts; None: the default.
 
-    Raises OSError if the socket cannot be had.
+    Raises:
+        OSError: the socket cannot be had.
     """
 
     def __init__(

@@ -124,7 +124,8 @@ class InterfaceWatch:
             that was replaced by another with the same index went and came. A new MTU is no change.
         names: see MediaInterfaces.
 
-    Raises OSError if netlink cannot be had.
+    Raises:
+        OSError: netlink cannot be had.
     """
 
     def __init__(self, loop: Loop, on_change: OnChange, names: Collection[str] = ()) -> None:

@@ -34,7 +34,8 @@ class RouteWatch:
         on_change: called 50 ms after a change, once for all changes in between; while changes keep coming,
             the pause grows to a second.
 
-    Raises OSError if netlink cannot be had.
+    Raises:
+        OSError: netlink cannot be had.
     """
 
     def __init__(self, loop: Loop, on_change: Callable[[], None]) -> None:

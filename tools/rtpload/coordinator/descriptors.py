@@ -21,8 +21,11 @@ def sockets_needed(calls: int, options: LoadOptions) -> int:
 def provide_descriptors(options: LoadOptions) -> int:
     """Raise the soft limit as far as the workers need it, who inherit it.
 
-    Returns how many workers there shall be. Raises LoadFailed if the hard limit is too low, saying what
-    would do.
+    Returns:
+        How many workers there shall be.
+
+    Raises:
+        LoadFailed: the hard limit is too low; the message says what would do.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _finite(hard)

@@ -68,9 +68,12 @@ def run_load(options: LoadOptions, on_progress: Callable[[Progress], None] | Non
         options: see LoadOptions.
         on_progress: called a few times a second.
 
-    Raises ConfigError for options that cannot be used, other NhErrors if the relay does not answer at the
-    beginning, LoadFailed if the generator cannot do its part. What goes wrong with single calls is in the
-    report.
+    What goes wrong with single calls is in the report.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        NhError: the relay does not answer at the beginning.
+        LoadFailed: the generator cannot do its part.
     """
     return asyncio.run(Load(options, on_progress).run())
 

@@ -54,7 +54,8 @@ def search(options: LoadOptions, console: Console, json: Path | None, *, highest
         json: where it goes as JSON, if anywhere.
         highest, max_steps: see find_capacity.
 
-    Raises what a load raises, behind the result of those before it.
+    Raises:
+        NhError, LoadFailed: as a load, behind the result of those before it.
     """
     interrupted = False
     failure: NhError | LoadFailed | None = None

@@ -200,7 +200,8 @@ async def running_workers(
 ) -> AsyncIterator[list[WorkerHandle]]:
     """Workers, one for each configuration, that take orders and end with the context.
 
-    Raises LoadFailed if one ends before it is ready.
+    Raises:
+        LoadFailed: one ends before it is ready.
     """
     handles: list[WorkerHandle] = []
     listeners: list[asyncio.Task[None]] = []

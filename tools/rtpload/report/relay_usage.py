@@ -34,7 +34,10 @@ class RelayMeter:
     Args:
         pid: of its root.
 
-    Raises LoadFailed if there is no such process. The CPU time of a child that has ended stays in the sum.
+    The CPU time of a child that has ended stays in the sum.
+
+    Raises:
+        LoadFailed: there is no such process.
     """
 
     def __init__(self, pid: int) -> None:

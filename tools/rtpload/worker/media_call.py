@@ -70,7 +70,8 @@ class MediaCall:
         receivers: what receives at its sockets, the caller's first.
         records: what became of each stream, behind close(), if that is recorded.
 
-    Raises NoPorts.
+    Raises:
+        NoPorts: there are no sockets for it.
     """
 
     def __init__(

@@ -186,7 +186,8 @@ def with_another_version(module: str) -> tuple[str, str]:
     Args:
         module: the text of nh/version.py.
 
-    Raises Broken if it has no number.
+    Raises:
+        Broken: it has no number.
     """
     found = _VERSION.search(module)
     if found is None:

@@ -53,7 +53,8 @@ def install_trial(root: Path, suite: str, environment: str, module: str, argumen
         module: the program.
         arguments: its arguments.
 
-    Raises CannotTry.
+    Raises:
+        CannotTry: it cannot be made.
     """
     with tempfile.TemporaryDirectory(prefix="nh-trial-") as name:
         wheels = Path(name)

@@ -96,7 +96,8 @@ def _ask_node(target: ValkeyTarget, names: Sequence[str]) -> tuple[ServerFacts |
 def _replies(server: Valkey, groups: Sequence[ValkeyTarget]) -> list[Any]:
     """What the server says of itself, and the key and the number of calls of each group, by one request.
 
-    Raises the server's error in place of each of these, but for NoPermissionError in place of the first.
+    Raises:
+        ValkeyError: an answer of the server; a NoPermissionError in place of the first is returned.
     """
     pipeline = server.pipeline(transaction=False)
     pipeline.info("all")
