@@ -103,6 +103,19 @@ def test_a_group_that_shares_sockets_announces_for_itself(plane: FakePlane, port
     assert not plane.open
 
 
+def test_sockets_are_closed_with_the_last_of_all_groups_that_share_them(
+    plane: FakePlane, ports: PortSpace
+) -> None:
+    first = open_group(plane, ports, ALICE_AUDIO)
+    second = first.share()
+    groups = [first, second, first.share(), second.share()]
+    runs = SocketRuns(ports, plane)
+    for number, group in enumerate(groups):
+        assert group.is_last is (number == 3)
+        group.close(runs)
+        assert bool(plane.open) is (number < 3)
+
+
 def test_a_used_group_does_not_expire(plane: FakePlane, ports: PortSpace) -> None:
     group = open_group(plane, ports, ALICE_AUDIO)
     group.attach()

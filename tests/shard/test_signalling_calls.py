@@ -356,6 +356,16 @@ def test_blocked_media_are_not_passed_on_until_they_are_unblocked(
 # --- readings -------------------------------------------------------------------------------------------
 
 
+def test_an_end_keeps_its_label_where_a_later_offer_or_answer_has_none(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    ng.offer(alice, label="caller")
+    ng.answer(bob, label="callee")
+    ng.offer(alice, to=b"bob")
+    ng.answer(bob)
+    assert [end.label for end in ng.query().tags] == ["caller", "callee"]
+
+
 def test_a_reading_counts_what_each_end_sent(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     ng.offer(alice, label="caller")
     call = NgTalk(ng.answer(bob), ng.offer(alice, to=b"bob"))

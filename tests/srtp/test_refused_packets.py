@@ -50,6 +50,25 @@ def test_a_master_key_identifier_goes_along(suite: str, mki: bytes) -> None:
 
 
 @suites
+def test_reports_of_a_successor_have_indices_that_no_report_had(
+    suite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the latest state that its predecessor was to save, however many reports came since."""
+    monkeypatch.setattr("nh.srtp.sender.RTCP_INDEX_STEP", 8)
+    key = key_of(suite)
+    ours, state = sender(key), DirectionState([], [])
+    sent = []
+    for _ in range(40):
+        sent.append(bytes(ours.protect(memoryview(rtcp()))))
+        if ours.checkpoint_due:
+            ours.checkpoint_due, state = False, ours.to_state()
+        theirs = receiver(key)
+        for report in sent[-64:]:
+            theirs.unprotect(memoryview(report))
+        assert bytes(theirs.unprotect(sender(key, state).protect(memoryview(rtcp())))) == rtcp(), "it is new"
+
+
+@suites
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_changed_bit_is_found(suite: str, at: int, bit: int) -> None:
     theirs = receiver(key_of(suite))
