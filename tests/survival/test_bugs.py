@@ -105,6 +105,19 @@ def test_a_takeover_that_meets_a_bug_leaves_the_calls_to_the_supervisor_before(
     assert [call.end() for call in calls] == [1] * CALLS
 
 
+def test_what_a_supervisor_that_was_taken_over_cannot_close_does_not_keep_it_from_its_end(
+    deployment: Deployment, bug: Path
+) -> None:
+    bug.write_text("Handover._close_handed_over")
+    old = deployment.start()
+    calls = deployment.make_calls(CALLS)
+    new = deployment.start("--takeover")
+    assert old.program.wait(LONGEST_S) == 0
+    assert not bug.exists()
+    assert serves(new)
+    assert [call.end() for call in calls] == [1] * CALLS
+
+
 def test_a_shard_is_started_again_whatever_its_death_meets(deployment: Deployment, bug: Path) -> None:
     bug.write_text("SlotRecovery.died")
     relay = deployment.start()

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from nh.ipc.peer import peer_of
+from nh.loop import call_each
 from nh.supervisor.handover.receive import YIELD_S
 from nh.supervisor.handover.send import (
     HandoverState,
@@ -218,9 +219,8 @@ class Handover:
             if not waits_for:
                 end_without_undoing(0)
 
-        def taken_over() -> None:
-            self._close_handed_over()
-            over("the other process")
+        def taken_over() -> None:  # a bug there must not keep this process from its end
+            call_each((self._close_handed_over, functools.partial(over, "the other process")))
 
         def gone() -> NoReturn:
             self._go_on(state, "has ended before it served")
@@ -248,10 +248,9 @@ class Handover:
 
     def _close_handed_over(self) -> None:
         """The next supervisor may end before this process: sockets and locks must end with it."""
-        self._runtime.rpc.close_handed_over()
-        self._runtime.http.close_handed_over()
-        for lock in self._runtime.locks:
-            os.close(lock.fd)
+        runtime = self._runtime
+        closes = [functools.partial(os.close, lock.fd) for lock in runtime.locks]
+        call_each((runtime.rpc.close_handed_over, runtime.http.close_handed_over, *closes))
 
     def _go_on(self, state: HandoverState, why: str) -> NoReturn:
         logger.error("takeover failed: the other nh %s; this one goes on", why)
