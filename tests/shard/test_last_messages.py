@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from nh.ipc.link_codec import encode
+from nh.ipc.link_messages import MAX_UNSAVED, AllSaved
 from nh.shard.link.last_messages import ENDED_A_TURN, LastMessages
 from tests.supervisor.manual_loop import ManualLoop
 
@@ -74,3 +76,17 @@ def test_a_bug_where_calls_end_does_not_keep_the_shard_from_its_end() -> None:
         end(loop, SimpleNamespace(catch_up=catch_up, has_backlog=False), shard_with(3, ended))
     loop.run()
     assert len(ended) == 3
+
+
+def test_a_shard_names_some_of_the_calls_that_it_could_not_save() -> None:
+    loop, sink, sent = EndingLoop(), SlowLink(), list[bytes]()
+    unsaved = [b"%d" % number for number in range(MAX_UNSAVED + 1)]
+    checkpointer = SimpleNamespace(save_in_turns=lambda then: then(unsaved))
+    shard: Any = SimpleNamespace(recovery=SimpleNamespace(checkpointer=checkpointer))
+    channel: Any = SimpleNamespace(send=sent.append)
+    any_loop: Any = loop
+    any_sink: Any = sink
+    LastMessages(any_loop, channel, any_sink).save_all(shard)
+    assert not sent, "what it has saved goes first"
+    loop.advance(1.0)
+    assert sent == [encode(AllSaved(tuple(unsaved[:MAX_UNSAVED])))]

@@ -7,6 +7,7 @@ import pytest
 
 from nh.commands import CloseCall
 from nh.ipc.handover_socket import SHARDS
+from nh.ipc.link_messages import AllSaved
 from nh.results import Closed, Failure, RelayResult
 from nh.stats import ShardState, SupervisorStats
 from nh.supervisor.host.cpu_use import CpuUse
@@ -294,3 +295,13 @@ def test_a_bug_in_what_watches_a_shard_keeps_it_from_no_restart(caplog: pytest.L
     stage.handles[2].become_ready()
     assert stage.states() == [ShardState.UP, ShardState.UP]
     assert caplog.text.count("RuntimeError: a bug") == 2
+
+
+def test_all_is_saved_when_each_shard_says_so_and_each_names_what_it_could_not_save() -> None:
+    stage, saved = stage_with_all_up(), list[list[bytes]]()
+    stage.manager.save_all(lambda unsaved: saved.append(list(unsaved)))
+    stage.slots[0].on_all_saved(AllSaved((b"one",)))
+    stage.slots[0].on_all_saved(AllSaved((b"said twice",)))
+    assert not saved
+    stage.slots[1].on_all_saved(AllSaved((b"other",)))
+    assert saved == [[b"one", b"other"]]
