@@ -115,8 +115,19 @@ def read_options(address: str, typed: dict[str, Any]) -> LoadOptions:
         typed: the flags' values by field.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: one cannot be used; the message begins with its flag.
     """
+    try:
+        return _checked(address, typed)
+    except ConfigError as exc:
+        name, colon, why = str(exc).partition(": ")
+        if not colon or name not in typed:
+            raise
+        flag = _NAMES.get(name, f"--{name.replace('_', '-')}")
+        raise ConfigError(f"{flag}: {why}") from exc
+
+
+def _checked(address: str, typed: dict[str, Any]) -> LoadOptions:
     fields = {
         **typed,
         "cpus": parse_cpus(typed["cpus"]),

@@ -219,7 +219,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 import tools.rtpload.openssl_end  # noqa: F401, PLC0415  the same
             except ImportError as exc:
-                raise ConfigError("webrtc: needs OpenSSL; pip install 'nh[srtp]'") from exc
+                raise ConfigError("webrtc: needs OpenSSL; pip install pyopenssl") from exc
 
     def _check_payload(self) -> None:
         sizes = [each.payload_bytes for each in self.media_formats]
@@ -233,11 +233,14 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _check_addresses(self) -> None:
-        for address in (self.listen_address, *self.phone_addresses):
+        phones = (("phone_addresses", address) for address in self.phone_addresses)
+        for name, address in (("relay_address", self.listen_address), *phones):
             if not is_address(address):
-                raise ConfigError(f"{address!r} is not an IP address")
+                raise ConfigError(f"{name}: {address!r} is not an IP address")
             if (":" in address) != self.ipv6:
-                raise ConfigError(f"{address} is not of IPv{6 if self.ipv6 else 4}, which the media use")
+                raise ConfigError(
+                    f"{name}: {address} is not of IPv{6 if self.ipv6 else 4}, which the media use"
+                )
 
 
 def _format_of(codec: Codec, payload_bytes: int, packet_ms: float) -> MediaFormat:
