@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
+from rich.text import Text
 from typer import rich_utils
 
 _NARROW: Final = 60
@@ -20,7 +21,17 @@ KINDS: Final = {
 
 
 class _Table(Table):
-    """The last columns give way to those of the names; typer's cuts names off (`--timeout-xmlrpc-form…`)."""
+    """The last columns give way to those of the names; typer's cuts names off (`--timeout-xmlrpc-form…`).
+
+    Words that are longer than a column go on in the next line: typer's cuts them off, too (`$NH_RUNTI…`).
+    """
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        for cell in cells:
+            for part in getattr(cell, "renderables", [cell]):
+                if isinstance(part, Text):
+                    part.overflow = "fold"
+        super().add_row(*cells, **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for column in self.columns:

@@ -56,6 +56,16 @@ def test_a_narrow_terminal_has_the_whole_names_on_several_lines(name: str) -> No
     assert not {option for option in options_of(name) if option not in names}
 
 
+@pytest.mark.parametrize("columns", [30, 40, 60])
+@pytest.mark.parametrize("name", [*COMMANDS, "load"])
+def test_no_terminal_is_too_narrow_for_whole_words(name: str, columns: int) -> None:
+    assert "…" not in help_of(name, columns)
+
+
+def test_no_terminal_is_too_narrow_for_the_list_of_commands() -> None:
+    assert "…" not in CliRunner().invoke(app, ["--help"], env={"COLUMNS": "40"}).stdout
+
+
 @pytest.mark.parametrize("name", [*COMMANDS, "load"])
 def test_the_help_says_what_a_value_is_in_words(name: str) -> None:
     assert not re.search(r"<(list\[)?(str|int|float|bool|path)\b", help_of(name, 200))
