@@ -78,6 +78,16 @@ def test_the_package_has_what_its_page_says_is_in_usr_share_doc(package: Path, t
 @pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.timeout(LIFE_S)
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="needs lintian: apt-get install lintian")
+def test_lintian_has_nothing_to_say(package: Path) -> None:
+    words = ["lintian", "--allow-root", "--fail-on", "error,warning", str(package)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.timeout(LIFE_S)
 def test_the_package_is_installed_upgraded_under_calls_removed_and_purged(package: Path) -> None:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         pytest.skip("needs root and debootstrap: apt-get install debootstrap")
