@@ -415,6 +415,41 @@ def test_calls_and_their_group_that_are_lost_with_their_relay_come_from_its_stan
     taken.close()
 
 
+def test_a_standby_that_was_started_when_the_group_was_lost_does_not_take_the_calls(group: Group) -> None:
+    """Their relay may live: this standby has never heard whose they are, however often it has looked."""
+    now = [0.0]
+    relay, standby = group.engine("relay-1"), group.follower("relay-2", clock=lambda: now[0])
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    group.client.delete(group.key("group"))
+    for _ in range(20):
+        standby.poll()
+        with pytest.raises(StoreRefused, match="is lost, which says whose the calls are"):
+            group.engine("relay-2", follower=standby).open()
+        now[0] += 1.0
+    taken = group.engine("relay-2", follower=standby, force=True)
+    assert [each.call_id for each in taken.open()] == [b"a"]
+    taken.close()
+
+
+@pytest.mark.parametrize("lost", ["group", "group calls changes standbys"], ids=["group", "everything"])
+def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_whose_the_calls_are(
+    group: Group, tmp_path: Path, lost: str
+) -> None:
+    """It was their relay once, and was killed; another relay has had them since."""
+    before = Journal(tmp_path)
+    before.add(JournalRecord(b"over since", b"1", 1.0))
+    before.close()
+    relay, standby = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    group.client.delete(*map(group.key, lost.split()))
+    store = Store(group.engine("relay-2", follower=standby), tmp_path)
+    assert [each.call_id for each in store.load()] == [b"a"]
+    store.close(5.0)
+
+
 def test_calls_whose_group_is_lost_are_taken_by_force_alone_from_a_relay_without_a_standby(
     group: Group,
 ) -> None:

@@ -85,7 +85,7 @@ class ValkeyEngine:
             self._group.connect()
             with self._group.failures():
                 follower = self._follower
-                followed = follower.copy.position.epoch if follower is not None else 0
+                followed = follower is not None and follower.followed
                 last_write = self._group.acquire(waits=follower is None, followed=followed)
                 return self._complete(last_write) or self._read()
         except BaseException:

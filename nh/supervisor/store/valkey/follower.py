@@ -79,6 +79,7 @@ class Follower:
         keys: of the group, as scripts get them.
         copy: the group's calls, as far as they are known.
         caught_up_at: when the copy had all that the server had, by the clock; None: never yet.
+        followed: whether it has had all that the server had while that knew whose the calls are.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Follower:
     ) -> None:
         self.copy = WarmCopy()
         self.caught_up_at: float | None = None
+        self.followed = False
         self.target = target
         self.keys = [target.group_key(name) for name in scripts.KEYS]
         self._holder = holder
@@ -260,11 +262,16 @@ class Follower:
                 return standing
             self._read_all(server, changes.at)
         self.caught_up_at = now
+        self.followed |= changes.at.epoch > 0
         return standing
 
     def _lacks_data(self, standing: Standing, changes: Changes) -> bool:
-        """Whether the server knows less than it did, and no relay has the group there: epochs only grow."""
-        return changes.at.epoch < self.copy.position.epoch and not standing.lease_s
+        """Whether the server knows less than it did, and no relay has the group there: epochs only grow.
+
+        Where it has never known whose the calls are, the copy's position is of what is left of the stream.
+        """
+        is_older = changes.at.epoch < self.copy.position.epoch
+        return self.followed and is_older and not standing.lease_s
 
     def _ask(self, server: Valkey, question: Sequence[str | int]) -> Any:
         return server.register_script(scripts.FOLLOW)(keys=self.keys, args=question)

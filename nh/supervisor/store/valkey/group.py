@@ -96,12 +96,12 @@ class Group:
             raise StoreUnavailable(f"{self.name}: is not open")
         return self._server
 
-    def acquire(self, *, waits: bool, followed: int = 0) -> Position:
+    def acquire(self, *, waits: bool, followed: bool = False) -> Position:
         """Acquire the group; returns the last write of the relay that had it before.
 
         Args:
             waits: whether the first time waits for the end of another relay's lease.
-            followed: the epoch up to which this relay has followed the group as its standby; 0: it has not.
+            followed: whether this relay has followed the group as its standby; see Follower.
 
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
@@ -125,7 +125,9 @@ class Group:
         self._epoch, self._number = int(said[0]), 0
         self.renewed_at = time.monotonic()
         self.lease.renewed(sent_at=sent_at)
-        self.continues = not is_first or said[1] in (b"", self._holder.encode())
+        is_own = said[1] == self._holder.encode()
+        # a server that has lost its data does not know who had them; what a standby has followed is another's
+        self.continues = not is_first or is_own or not (said[1] or followed)
         return Position(int(said[2]), int(said[3]))
 
     def renew(self) -> int:
@@ -219,7 +221,7 @@ class Group:
             self.lease.renewed(sent_at=sent_at)
         return result
 
-    def _try_to_acquire(self, followed: int) -> tuple[float, bytes, list[Any]]:
+    def _try_to_acquire(self, followed: bool) -> tuple[float, bytes, list[Any]]:
         """Run ACQUIRE; returns when it was sent (boot time), and what it returned."""
         force = "force" if self._force and not self._epoch else ""
         arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
@@ -228,7 +230,9 @@ class Group:
         waits_until_ms = seconds * 1000 + microseconds // 1000 + int(REPLY_S * 1000)
         sent_at = boottime()
         verdict, *said = server.eval(
-            scripts.ACQUIRE, 4, *self._keys, *arguments, self._key_check, waits_until_ms, followed
+            scripts.ACQUIRE,
+            4,
+            *(*self._keys, *arguments, self._key_check, waits_until_ms, "followed" if followed else ""),
         )
         return sent_at, verdict, said
 

@@ -34,7 +34,7 @@ streamed = tonumber(streamed)
 local before, number = epoch, redis.call('HGET', KEYS[1], 'number')
 if not format and redis.call('EXISTS', KEYS[1]) == 1 then return {'foreign', KEYS[1]} end
 if not format and redis.call('EXISTS', KEYS[2]) == 1 then
-  local is_known = ARGV[9] ~= '0' or tonumber(ARGV[4]) > 0 and streamed <= tonumber(ARGV[4])
+  local is_known = ARGV[9] == 'followed' or tonumber(ARGV[4]) > 0 and streamed <= tonumber(ARGV[4])
   if not is_known and streamed == 0 then return {'foreign', KEYS[2]} end
   if not is_known and ARGV[6] ~= 'force' then return {'ownerless', KEYS[1]} end
   before, number = streamed, written
@@ -60,8 +60,8 @@ return {'acquired', new, token == '' and '?' or holder or '', before or 0, numbe
 """
 """KEYS: group, calls, changes, standbys. ARGV: format, token, holder, epoch that the caller had (0: none),
 lease in ms, `force` for a group that is held, check value of the key that encrypts its calls ("": none),
-until when the caller waits for the reply (server's clock, ms), the epoch up to which the caller has followed
-the group (0: it has not).
+until when the caller waits for the reply (server's clock, ms), `followed` for a caller that has followed the
+group as its standby.
 
 Returns one of: acquired EPOCH HOLDER BEFORE NUMBER, who had the group before (?: it was given to the caller),
 in which epoch, after how many writes; fenced HOLDER, another relay has had the
