@@ -717,6 +717,25 @@ def test_a_disk_that_takes_nothing_for_a_while_costs_its_changes_and_brings_no_e
     assert found(tmp_path) == [JournalRecord(b"begins", b"1", 3.0)]
 
 
+def test_what_is_compacted_behind_a_failure_of_the_disk_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away meanwhile, so the journal alone has the calls."""
+    disk = FailingDisk(monkeypatch, appends=False)
+    journal = Journal(tmp_path)
+    old = JournalRecord(b"old", b"1", 1.0)
+    journal.add(old)
+    disk.fails = True
+    journal.add(JournalRecord(b"lost", b"1", 2.0))
+    disk.fails = False
+    journal.begin_batch()
+    journal.use_compacted(journal.write_compacted([old]))
+    assert journal.is_complete
+    journal.add(JournalRecord(b"new", b"1", 3.0))
+    journal.close()
+    assert {each.call_id for each in found(tmp_path)} == {b"old", b"new"}
+
+
 def test_a_disk_that_fails_costs_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command changes is put into the store before its client gets an answer."""
     disk = FailingDisk(monkeypatch, appends=False)

@@ -191,3 +191,11 @@ def test_a_call_that_cannot_be_saved_is_named_and_keeps_no_other_from_the_standb
     assert giver.lease.give_to == "standby"
     assert giver.stats.handover_unsaved == r"one, \x1bother"
     assert r"go as they were saved before: one, \x1bother" in caplog.text
+
+
+def test_no_call_was_given_away_unsaved_where_all_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    giver.unsaved = [b"one"]
+    giver.demote()
+    assert giver.stats.handover_fault
+    assert not giver.stats.handover_unsaved

@@ -289,11 +289,14 @@ def test_a_closed_store_leaves_no_descriptor(path: Path, no_descriptor_leaks: No
     fill(path, {b"a": b"1"})
 
 
-def test_no_line_says_that_calls_go_on_when_nh_ends(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("goes_on", [False, True], ids=["end", "upgrade"])
+def test_a_store_that_is_away_when_it_is_closed_says_whether_calls_go_on(
+    caplog: pytest.LogCaptureFixture, goes_on: bool
+) -> None:
     server = MemoryServer()
     store = Store(MemoryEngine(server))
     server.away = True
     store.put(b"call", b"1")
-    store.close()
-    assert "nh ends, and the store does not have 1 change" in caplog.text
-    assert "calls go on" not in caplog.text
+    store.close(keep_lease=goes_on)
+    assert ("nh ends, and the store does not have 1 change" in caplog.text) is not goes_on
+    assert ("calls go on" in caplog.text) is goes_on

@@ -217,7 +217,8 @@ class Ownership:
         logger.error("the calls stay here: %s", why)
         self._to = ""
         self._set_moving(False)
-        self._runtime.stats.handing_over, self._runtime.stats.handover_fault = 0, why
+        stats = self._runtime.stats
+        stats.handing_over, stats.handover_fault, stats.handover_unsaved = 0, why, ""
         self._reactions.on_kept()
 
     def _set_moving(self, moving: bool) -> None:

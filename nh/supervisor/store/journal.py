@@ -195,6 +195,7 @@ class Journal:
         self._other.replace(self._new_path, size)
         self._voided = max(0, self._batch[0] - 1)
         self._drop_batch()
+        self._is_stale = False  # both files are new ones
         self._completed()
 
     def has_room_in_place(self, size_bytes: int) -> bool:

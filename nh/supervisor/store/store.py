@@ -206,7 +206,8 @@ class Store:
         if self._lease is not None:
             self._lease.is_kept = keep_lease
         self._deadline = time.monotonic() + timeout_s
-        self.announce_end()
+        if not keep_lease:
+            self.announce_end()
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout_s)
