@@ -379,6 +379,13 @@ def test_lines_of_the_session_are_those_of_its_media(
     assert b"a=setup:passive" in testbed.answer(bob)
 
 
+def test_a_fingerprint_that_the_client_turns_off_is_not_said_to_be_missing(
+    testbed: NgTestbed, alice: MediaPeer
+) -> None:
+    with pytest.raises(Unsupported, match=r"^recrypt: nh passes UDP/TLS/RTP/SAVPF on as it is$"):
+        testbed.offer(DtlsPhone(alice, proto=TO_WEB).sdp(), recrypt=True, dtls=DtlsOptions(off=True))
+
+
 def test_sha_1_is_refused_by_name(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     weak = OpensslEnd(client=True).sha1
     with pytest.raises(Unsupported, match="SHA-256"):
