@@ -4,6 +4,7 @@ Whatever a client does (connects and sends nothing, stops within a frame, never 
 the others are served. Knows nothing of calls or shards: a Dispatch executes the commands.
 """
 
+import functools
 import logging
 import select
 import socket
@@ -13,7 +14,7 @@ from typing import Final
 from nh.commands import Feature
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
-from nh.loop import Loop, Timer
+from nh.loop import Loop, Timer, TurnReads
 from nh.reasons import SHORTAGES, reason
 from nh.rpc.connection import Connection, ConnectionContext
 from nh.rpc.datagrams import DatagramSocket
@@ -188,36 +189,43 @@ class Frontend:
                 self._loop.remove_reader(listener.fileno())
 
     def _acceptor(self, listener: socket.socket) -> Callable[[], None]:
-        return lambda: self._accept(listener)
+        reads = TurnReads(self._loop, ACCEPTS_A_TURN)
+        accept_one = functools.partial(self._accept_one, listener)
+        return lambda: reads.read(accept_one)
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTS_A_TURN):
-            if len(self._clients) >= self._max_clients and self._clients.find_longest_idle() is None:
-                self._pause_accepting("max_clients is reached and all clients are busy; raise --max-clients")
-                return
-            try:
-                sock, _peer = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as exc:
-                if exc.errno not in SHORTAGES:
-                    self._pause_accepting(f"accept: {exc.strerror}")
-                    return
-                # without room accept(2) fails even if no client waits: it takes a descriptor first
-                if not _is_readable(listener):
-                    return
-                if not self._evict_longest_idle():
-                    self._pause_accepting(f"accept: {exc.strerror}; {_REMEDY}")
-                    return
-                continue
-            try:
-                self._welcome(sock)
-            except OSError as exc:
-                sock.close()
-                self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
-                return
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """Serve one new client; False if there is none now, or new clients have to wait."""
+        if len(self._clients) >= self._max_clients and self._clients.find_longest_idle() is None:
+            self._pause_accepting("max_clients is reached and all clients are busy; raise --max-clients")
+            return False
+        try:
+            sock, _peer = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as exc:
+            return self._make_room(listener, exc)
+        try:
+            self._welcome(sock)
+        except OSError as exc:
+            sock.close()
+            self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
+            return False
+        return True
+
+    def _make_room(self, listener: socket.socket, failure: OSError) -> bool:
+        """Disconnect an idle client if accept(2) failed for want of room; whether it is worth another try."""
+        if failure.errno not in SHORTAGES:
+            self._pause_accepting(f"accept: {failure.strerror}")
+            return False
+        # without room accept(2) fails even if no client waits: it takes a descriptor first
+        if not _is_readable(listener):
+            return False
+        if not self._evict_longest_idle():
+            self._pause_accepting(f"accept: {failure.strerror}; {_REMEDY}")
+            return False
+        return True
 
     def _welcome(self, sock: socket.socket) -> None:
         """Serve a new client. Raises OSError if its socket cannot be watched."""

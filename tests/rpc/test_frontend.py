@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.commands import Close, CloseCall, Extension, Ping
+from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
@@ -498,6 +499,32 @@ def test_two_hundred_idle_clients_keep_no_new_client_out(testbed: FrontendTestbe
     assert late.netsip_reply() == 7
     late.wait_until_closed()
     assert testbed.frontend.clients == 200
+
+
+class CountedAccepts(socket.socket):
+    """A listening socket that counts how often a client is asked for."""
+
+    attempts = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.attempts += 1
+        return super().accept()
+
+
+def test_clients_that_come_one_by_one_cost_one_accept_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SelectorLoop, "is_behind", False)  # as if the loop had to wait for each client
+    with open_frontend(tmp_path / "rpc", make_socket=CountedAccepts) as testbed:
+        for _ in range(2 * PROBE_TURNS):
+            testbed.connect()
+        assert isinstance(testbed.listener, CountedAccepts)
+        in_vain = testbed.listener.attempts - testbed.stats.rpc_accepted
+        assert in_vain <= 3, "the first turn and one in PROBE_TURNS look for more than one"
+
+        for _ in range(100):
+            testbed.knock()
+        testbed.turn_until(lambda: testbed.frontend.clients == 2 * PROBE_TURNS + 100)
 
 
 class NoDescriptorsAtFirst(socket.socket):
