@@ -51,22 +51,16 @@ class StreamSender:
     """The sender of one request on a connection: each gets a reply of its own. As text: where the client is.
 
     Args:
-        sock: the connection's socket.
+        connection: the request's connection.
     """
 
-    __slots__ = ("_sock",)
+    __slots__ = ("_connection",)
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
 
     def __str__(self) -> str:
-        try:
-            if self._sock.family != socket.AF_UNIX:
-                return str(TcpAddress(*self._sock.getpeername()[:2]))
-            peer = peer_of(self._sock)
-        except OSError:
-            return "a client that has left"
-        return f"pid {peer.pid} (uid {peer.uid})"
+        return self._connection.client
 
 
 class Connection:
@@ -82,6 +76,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_client",
         "_context",
         "_ended",
         "_in_flight",
@@ -100,6 +95,7 @@ class Connection:
         self._protocol = protocol
         self._context = context
         self._output = bytearray()
+        self._client = ""  # not asked for yet
         self._in_flight = 0  # requests under way
         self._ended = False  # the client has sent all, or cannot be understood
         self._stopped = False  # what the client sends is for the next process
@@ -139,9 +135,11 @@ class Connection:
         self._context.loop.remove_writer(self._sock.fileno())
 
     @property
-    def client(self) -> StreamSender:
-        """The client; as text it is where the client is."""
-        return StreamSender(self._sock)
+    def client(self) -> str:
+        """Where the client is; the kernel is asked once, as each command of calls notes its client."""
+        if not self._client:
+            self._client = _describe_peer(self._sock)
+        return self._client
 
     @property
     def stalled(self) -> str:
@@ -233,7 +231,7 @@ class Connection:
             self._in_flight += 1
             if self._in_flight == 1:
                 context.clients.begin(self)
-            if not context.handler.serve(event, StreamSender(self._sock), self._reply):
+            if not context.handler.serve(event, StreamSender(self), self._reply):
                 self._done()
             if self._protocol.complete and self._open:
                 self._end()
@@ -311,3 +309,13 @@ class Connection:
             logger.debug("a client's connection failed before its reply: %s", reason(exc))
             self.close()
             return 0
+
+
+def _describe_peer(sock: socket.socket) -> str:
+    try:
+        if sock.family != socket.AF_UNIX:
+            return str(TcpAddress(*sock.getpeername()[:2]))
+        peer = peer_of(sock)
+    except OSError:
+        return "a client that has left"
+    return f"pid {peer.pid} (uid {peer.uid})"

@@ -18,8 +18,8 @@ class RequestOrigin(NamedTuple):
 
     Attributes:
         protocol: netsip, native, ng or rtpproxy.
-        sender: the client; as text it is where the client is. Making that text takes a system call, so it is
-            made for those commands alone that note it.
+        sender: the client; as text it is where the client is. Making that text may take a system call, so it
+            is made for those commands alone that note it.
     """
 
     protocol: str

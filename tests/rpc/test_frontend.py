@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nh.commands import Close, CloseCall, Extension, Ping
+from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
@@ -167,6 +168,28 @@ def test_a_rejected_request_is_logged_with_client_command_and_call(
     peer.send(freeze_array(["close", [b"call", "soon", b"from"]]))
     assert peer.netsip_reply() is None
     assert f"a Net::SIP request from {ME} was rejected with undef: close for call 'call': cseq" in caplog.text
+
+
+def test_who_the_client_of_a_connection_is_stays_known_once_it_was_asked(
+    testbed: FrontendTestbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[socket.socket] = []
+
+    def counted_peer_of(sock: socket.socket) -> PeerCredentials:
+        asked.append(sock)
+        return peer_of(sock)
+
+    monkeypatch.setattr("nh.rpc.connection.peer_of", counted_peer_of)
+    peer = testbed.connect()
+    for request_id in range(3):
+        peer.send(close_call(request_id))
+        peer.native_reply(Closed)
+        assert str(testbed.origins[-1].sender) == ME
+    peer.sock.close()
+    testbed.turn_until(lambda: not testbed.frontend.clients)
+
+    assert str(testbed.origins[-1].sender) == ME
+    assert len(asked) == 1
 
 
 def test_a_connection_that_cannot_be_read_is_logged_with_its_client(
