@@ -15,7 +15,7 @@ from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, Savings, line, places, streams
 from tests.shard.secure_calls import IceCall
 from tests.shard.testbed import PACKET
-from tests.sip.sdp import MediaLine, read_sdp
+from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 FORCE, REMOVE, RELAY = IceHandling.FORCE, IceHandling.REMOVE, IceHandling.FORCE_RELAY
@@ -151,6 +151,28 @@ def test_ice_of_ends_that_multiplex_alike_passes_through_and_goes_on(
         assert callee.ours == (caller.ufrag, caller.password)
         caller.learn(testbed.answer(callee.sdp()))
         assert caller.ours == (callee.ufrag, callee.password)
+        testbed.restore()
+
+
+@pytest.mark.parametrize("before", ["an end without ICE", "ICE that has been turned off"])
+def test_ends_that_begin_with_ice_later_have_it_with_the_relay_if_one_alone_multiplexes(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, before: str
+) -> None:
+    """As where a proxy has another end go on with the call; it says nothing of rtcp-mux again."""
+    caller, callee = IcePhone(alice, "caller", *MUXES), IcePhone(bob, "callee")
+    muxing = write_sdp([MediaLine(alice.address, alice.port, attributes=MUXES)]).encode()
+    if before == "ICE that has been turned off":
+        testbed.offer(caller.sdp())
+        testbed.answer(IcePhone(bob, "callee", *MUXES).sdp())
+        testbed.offer(muxing, to=b"bob", mux_demux=True)
+    else:
+        testbed.offer(muxing, mux_demux=True)
+    testbed.answer(bob)
+    caller.learn(testbed.offer(callee.sdp(), tag=b"bob", to=b"alice"))
+    callee.learn(testbed.answer(caller.sdp(), tag=b"alice", to=b"bob"))
+    assert len(caller.candidates) == 1
+    assert len(callee.candidates) == 2
+    assert not {caller.ours[0], callee.ours[0]}.intersection((caller.ufrag, callee.ufrag))
 
 
 def test_ends_meet_at_a_relay_that_is_one_candidate_of_theirs(

@@ -45,21 +45,25 @@ class AgreedTransports(NamedTuple):
         protos: of each medium, the transport protocol of RTP; "" of one that is rejected or no RTP.
         muxes: of each medium, whether the end sends RTCP on its RTP port (RFC 5761); () if of none.
         with_ice: whether the end has ICE with the relay.
+        ice_passes: whether it has ICE with the other end.
     """
 
     protos: tuple[str, ...] = ()
     muxes: tuple[bool, ...] = ()
     with_ice: bool = False
+    ice_passes: bool = False
 
 
 NOTHING_AGREED: Final = AgreedTransports()
 
 
 @functools.lru_cache(maxsize=256)
-def agreed_transports(protos: tuple[str, ...], muxes: tuple[bool, ...], with_ice: bool) -> AgreedTransports:
+def agreed_transports(
+    protos: tuple[str, ...], muxes: tuple[bool, ...], with_ice: bool, ice_passes: bool
+) -> AgreedTransports:
     """What one end has agreed on, the same object for equal arguments: thousands of calls agree alike.
 
     Args:
-        protos, muxes, with_ice: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes: see AgreedTransports.
     """
-    return AgreedTransports(protos, muxes, with_ice)
+    return AgreedTransports(protos, muxes, with_ice, ice_passes)

@@ -49,7 +49,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
-        protos, muxes, with_ice: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes: see AgreedTransports.
         offered_forms: those of what the relay has offered in its place.
     """
 
@@ -85,6 +85,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     muxes: Annotated[tuple[bool, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
     with_ice: bool = False
     family: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
+    ice_passes: bool = False
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -126,6 +127,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.agreed.muxes,
             party.agreed.with_ice,
             party.family,
+            party.agreed.ice_passes,
         )
 
     @property
@@ -173,7 +175,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.pending = pending or NOTHING_PENDING
         party.muxes = shared(self.offered_muxes)
         party.offered = shared(self.offered)
-        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice)
+        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice, self.ice_passes)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)

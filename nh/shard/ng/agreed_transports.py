@@ -61,7 +61,7 @@ def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
     """
     if receiver is None or not any(receiver.agreed.muxes):
         return [False] * count
-    taken, muxes, _ = receiver.agreed
+    taken, muxes, *_ = receiver.agreed
     return [muxes[index] if index < len(taken) and taken[index] else True for index in range(count)]
 
 
@@ -75,7 +75,7 @@ def sole_muxes(receiver: Party | None, count: int, *, required: bool) -> list[bo
     """
     if required or receiver is None or not any(receiver.agreed.muxes):
         return [required] * count
-    protos, muxes, _ = receiver.agreed
+    protos, muxes, *_ = receiver.agreed
     kept = [bool(mux and proto) for mux, proto in zip(muxes, protos, strict=False)]
     return [*kept[:count], *[False] * (count - len(kept))]
 
@@ -88,13 +88,19 @@ def _transports_of(party: Party) -> Sequence[str]:
 
 
 def note_transports(
-    answer: SessionDescription, muxes: Sequence[tuple[bool, bool]], *, offerer: Party, answerer: Party
+    answer: SessionDescription,
+    muxes: Sequence[tuple[bool, bool]],
+    *,
+    ice_passes: bool,
+    offerer: Party,
+    answerer: Party,
 ) -> None:
     """Note at both ends what they agree on by an answer; see AgreedTransports.
 
     Args:
         answer: the SDP.
         muxes: of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port.
+        ice_passes: see AgreedTransports.
         offerer, answerer: the ends.
     """
     media = list(zip(offerer.offered, answer.media, strict=False))
@@ -104,7 +110,7 @@ def note_transports(
         pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
         protos = zip(*pairs, strict=True)
         for party, own, muxed in zip((offerer, answerer), protos, zip(*muxes, strict=True), strict=True):
-            party.agreed = agreed_transports(own, of_media(muxed), any(party.ice))
+            party.agreed = agreed_transports(own, of_media(muxed), any(party.ice), ice_passes)
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:

@@ -12,6 +12,7 @@ from nh.calls.offer_answer.offered import MediumRequest
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.sdp.description import SessionDescription
+from nh.sdp.ice import IceAction
 from nh.shard.ng.bundle_members import tagged_of
 from nh.shard.ng.bundle_transports import share_security, share_transports
 from nh.shard.ng.bundles import AnsweredBundles, bundles_of_answer
@@ -80,6 +81,13 @@ class NegotiatedAnswer(NamedTuple):
         """What the two ends have agreed on about the transports of its media."""
         bundles = self.bundles
         return Agreement(self.muxes, (bundles.offerer, bundles.answerer), agreed_by(self.carriers))
+
+    @property
+    def ice_passes(self) -> bool:
+        """Whether the two ends have ICE with each other."""
+        if self.ice.action in (IceAction.OWN, IceAction.REMOVE):
+            return False
+        return any(medium.ice for medium in self.description.media if not medium.rejected)
 
     @property
     def warning(self) -> str:

@@ -286,10 +286,12 @@ def _muxes(seen: SeenOffer, options: OfferOptions, receiver: Party | None) -> li
 def _components_differ(seen: SeenOffer, muxes: Sequence[Mux], ends: OfferEnds) -> bool:
     """Whether one end may have another number of components of ICE than the other.
 
-    ICE of theirs with each other would fail then. Once it has succeeded, it goes on.
+    ICE of theirs with each other would fail then. Once they have agreed on it, it goes on.
     """
+    if ends.receiver is not None and ends.receiver.agreed.ice_passes:
+        return False
     media = zip(seen.description.media, muxes, strict=True)
-    return ends.receiver is None and any(mux.may_differ for medium, mux in media if not medium.rejected)
+    return any(mux.may_differ for medium, mux in media if not medium.rejected)
 
 
 def _unsecured(offered: Sequence[OfferedMedium]) -> frozenset[int]:

@@ -214,7 +214,13 @@ class Signalling:
         answerer.bundles, answerer.forms = negotiated.bundles.answerer, offerer.relay_offer.forms
         note_answerer(answerer, offerer, near)
         answerer.family = answerer.family or told_family(description, command.options)
-        note_transports(negotiated.description, negotiated.muxes, offerer=offerer, answerer=answerer)
+        note_transports(
+            negotiated.description,
+            negotiated.muxes,
+            ice_passes=negotiated.ice_passes,
+            offerer=offerer,
+            answerer=answerer,
+        )
         self._block_dtmf(command, command.to_tag)
         unknown = "" if from_tag == command.from_tag else UNKNOWN_FROM_TAG.format(short_id(from_tag))
         return Rewritten(sdp, "; ".join(filter(None, (unknown, negotiated.warning))), left_out)
