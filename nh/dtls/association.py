@@ -124,7 +124,7 @@ class Association:
             datagram: of any bytes.
             source: where it came from; `repr` tells sources apart.
             validated: ICE has shown that the end receives there.
-            answers: the source is where the media of the end go.
+            answers: where nh begins: the end may answer from this source.
             now: monotonic seconds.
 
         Returns:

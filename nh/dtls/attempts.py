@@ -16,7 +16,6 @@ nothing first."""
 AMPLIFICATION: Final = 3
 """How many times as many bytes as a source has sent may go to it while it is not validated."""
 
-
 ALONE_S: Final = 2.5
 """How long nh, as the client, hears only the address that it sends to. An end that a NAT moves on the way
 back answers the third ClientHello, 3 s after the first."""
@@ -61,7 +60,7 @@ class Attempt:
         random: of the ClientHello that it answers; b"": none has come.
         alert: whether an alert came that is not encrypted, so that it may be a stranger's.
         received: how many bytes came.
-        answered: where nh is the client: whether anything came from where it sends.
+        answered: where nh is the client: whether anything came that answers; see hears().
     """
 
     __slots__ = (
@@ -98,7 +97,7 @@ class Attempt:
         """Whether nh, as the client, takes a datagram: a single one of a stranger could end the handshake.
 
         Args:
-            answers: it comes from where nh sends.
+            answers: it comes from where nh sends, or its end is asymmetric.
             now: monotonic seconds.
         """
         self.answered |= answers

@@ -172,6 +172,17 @@ def no_profile(scene: Scene) -> None:
     scene.handshakes_fail(scene.dtls(profiles=()), "dtls_profile")
 
 
+def of_a_stranger(scene: Scene) -> None:
+    scene.monkeypatch.setattr(attempts, "ALONE_S", 60.0)  # a busy host may be slow
+    call = DtlsCall(scene.ng, DtlsPhone(scene.bob, mux=True), scene.alice)
+    call.begin_by_plain(answers="passive")
+    scene.ng.turn_until(scene.bob.has_waiting, "nh begins")
+    scene.make_peer("127.0.0.66").send_raw(ALERT, call.phone.sends_to)
+    scene.grows("drop_source_mismatch")
+    call.agrees()
+    call.goes_both_ways()
+
+
 def other_payload_type(scene: Scene) -> None:
     call = scene.secure()
     for number in range(200, 210):
@@ -245,6 +256,7 @@ SCENES: Final[dict[str, Callable[[Scene], None]]] = {
     "an expired certificate": expired_certificate,
     "an alert of DTLS": alert,
     "a handshake without a common profile": no_profile,
+    "DTLS of another address than nh sends to, where nh begins": of_a_stranger,
     "RTP with a payload type that the SDP does not have": other_payload_type,
     "an offer whose `a=crypto` nh cannot use": bad_crypto_offered,
     "an answer whose `a=crypto` was not offered": crypto_not_offered,

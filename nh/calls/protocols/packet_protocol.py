@@ -61,7 +61,8 @@ class DtlsProtocol(PacketProtocol, Protocol):
             packet: its first byte is that of DTLS; nothing else is known of it.
             source: where it came from.
             validated: ICE has shown that the end receives there.
-            answers: the source is where the media of the end go.
+            answers: where nh begins: the end may answer from this source. Its media go there, or it is
+                asymmetric.
             now: monotonic seconds.
 
         Returns:

@@ -18,7 +18,6 @@ PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
 """Shortest and longest time between two look-ups: it grows while messages come, which any host can send."""
 
-
 FORGET_S: Final = 600.0
 """How long a flow is shorter for a message alone: as long as Linux believes one (RFC 1191 6.3)."""
 
