@@ -203,19 +203,24 @@ def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Pa
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_store_that_is_removed_while_it_is_open_is_written_anew_with_all_calls(
-    path: Path, replace: bool
+@pytest.mark.parametrize("name", ["calls.sqlite3", "calls.sqlite3-wal"])
+def test_a_file_of_the_store_that_is_removed_while_it_is_open_is_written_anew_with_all_calls(
+    path: Path, name: str, replace: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Whatever is written to a file without a name is lost at the next start."""
     with opened(path) as store:
         for call_id, snapshot in CALLS.items():
             store.put(call_id, snapshot)
         until_written(store)
-        path.unlink()
+        path.with_name(name).unlink()
         if replace:
-            path.write_text("what is this?")
+            path.with_name(name).write_text("what is this?")
         store.put(b"new", b"1")
         eventually(lambda: errors_of(store), "it is noticed")
         until_written(store)
+        assert f"{name}: {'the file was replaced' if replace else 'No such file'}" in caplog.text
+        after_a_kill = shutil.copytree(path.parent, path.parent / "after a kill") / path.name
+        assert contents(after_a_kill) == CALLS | {b"new": b"1"}
     assert contents(path) == CALLS | {b"new": b"1"}
 
 

@@ -22,6 +22,8 @@ from nh.supervisor.store.sqlite_files import (
     exchange_files,
     finish_exchange,
     has_sides,
+    identity,
+    log_path,
     make_file,
     new_path,
     remove_files,
@@ -102,7 +104,7 @@ class SqliteEngine:
         self._path = path
         self._owner = owner
         self._database: sqlite3.Connection | None = None
-        self._identity = (0, 0)
+        self._identities: dict[Path, tuple[int, int]] = {}  # of the files that are open
         self._numbers: dict[bytes, int] = {}
         self._next = 1
 
@@ -118,7 +120,7 @@ class SqliteEngine:
         is_new = not os.path.lexists(self._path)
         try:
             with self._failures():
-                self._identity = make_file(self._path)
+                self._identities = {self._path: make_file(self._path)}
                 return self._connect(is_new=is_new)
         except StoreFull as exc:
             if is_new:
@@ -151,10 +153,11 @@ class SqliteEngine:
 
     def check(self) -> None:
         """See StoreEngine."""
-        with self._failures():
-            status = self._path.lstat()
-        if (status.st_dev, status.st_ino) != self._identity:
-            raise StoreUnavailable(f"{self._path}: the file was replaced by another one")
+        for path, opened in self._identities.items():
+            with self._failures():
+                found = identity(path.lstat())
+            if found != opened:
+                raise StoreUnavailable(f"{path}: the file was replaced by another one")
 
     def close(self) -> None:
         """See StoreEngine."""
@@ -177,7 +180,7 @@ class SqliteEngine:
         self.close()
         with self._failures():
             remove_files(self._path)
-            self._identity = make_file(self._path)
+            self._identities = {self._path: make_file(self._path)}
             self._connect(is_new=True)
         return True
 
@@ -215,6 +218,8 @@ class SqliteEngine:
                     self._path, timeout=0, isolation_level=None, check_same_thread=False
                 )
                 self._set_up(is_new=is_new)
+                log = log_path(self._path)
+                self._identities[log] = identity(log.lstat())
             return self._read()
         except BaseException:
             self.close()
@@ -297,7 +302,7 @@ class SqliteEngine:
         except _FAILURES as exc:
             if isinstance(exc, OSError | MemoryError):
                 reason = getattr(exc, "strerror", None) or repr(exc)
-                raise _unavailable(exc)(f"{self._path}: {reason}") from exc
+                raise _unavailable(exc)(f"{getattr(exc, 'filename', None) or self._path}: {reason}") from exc
             code = getattr(exc, "sqlite_errorcode", None)
             if code is not None and code & 0xFF in _MAY_PASS and not self._claims_to_be_readonly(code):
                 raise _unavailable(exc)(f"{self._path}: {exc}") from exc

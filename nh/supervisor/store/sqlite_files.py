@@ -43,7 +43,17 @@ def make_file(path: Path) -> tuple[int, int]:
             os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)  # before SQLite opens it: closing any descriptor later would release its locks
+    return identity(status)
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another one of the same name: its device and inode."""
     return status.st_dev, status.st_ino
+
+
+def log_path(path: Path) -> Path:
+    """The write-ahead log, which is there while the database is open, and has its latest changes."""
+    return path.with_name(path.name + SIDES[0])
 
 
 def new_path(path: Path) -> Path:
