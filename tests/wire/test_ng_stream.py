@@ -50,6 +50,8 @@ def test_a_long_message_is_no_garbage() -> None:
         b"x" * 1025,
         b'1 {"command": "ping"}',
         b"1 l4:pinge",
+        b"1 4",
+        b"1 i12",
         b"1 d7:command4:ping?",
         b"1 " + b"d1:a" * 100,
         b"1 d1:a" + b"5:abcde" * 20_000,

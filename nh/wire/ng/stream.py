@@ -13,6 +13,10 @@ from nh.wire.ng.requests import MAX_COOKIE_BYTES
 MAX_MESSAGE_BYTES: Final = 65_535
 """Longest message in bytes: the longest UDP datagram."""
 
+_DICTIONARY: Final = ord("d")
+
+_DEPTHS: Final = {b"d": 1, b"l": 1, b"e": -1}
+
 _LONGEST_TOKEN: Final = len("i-e") + 18
 
 _BETWEEN: Final = b"\r\n"
@@ -84,30 +88,30 @@ class MessageEnd:
         Raises:
             MalformedFrame: what was received cannot become a dictionary, or is too deep or too long.
         """
-        while self._at < len(buffer):
-            token = TOKEN.match(buffer, self._at)
-            if token is None:
-                if len(buffer) - self._at < _LONGEST_TOKEN and _may_become_token(buffer[self._at :]):
-                    return None
-                raise MalformedFrame(f"ng: no bencode at byte {self._at} of the message")
-            self._step(token)
-            if self._at - self._begin > MAX_MESSAGE_BYTES:
-                raise MalformedFrame(f"ng: a message is longer than {MAX_MESSAGE_BYTES} bytes")
-            if not self._depth:
-                return self._at
-        return None
-
-    def _step(self, token: re.Match[bytes]) -> None:
-        kind = token[0][:1]
-        if not self._depth and kind != b"d":
+        at, depth = self._at, self._depth
+        if not depth and at < len(buffer) and buffer[at] != _DICTIONARY:
             raise MalformedFrame("ng: a message is not a dictionary")
-        if kind in b"dl":
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
+        longest = self._begin + MAX_MESSAGE_BYTES
+        stop = min(len(buffer), longest + 1)
+        while at < stop:
+            token = TOKEN.match(buffer, at)
+            if token is None:
+                if len(buffer) - at < _LONGEST_TOKEN and _may_become_token(buffer[at:]):
+                    break
+                raise MalformedFrame(f"ng: no bencode at byte {at} of the message")
+            at = token.end()
+            if length := token[STRING]:  # as nearly all tokens are
+                at += int(length)
+                continue
+            depth += _DEPTHS.get(token[0], 0)
+            if depth > MAX_DEPTH:
                 raise MalformedFrame(f"ng: more than {MAX_DEPTH} values within each other")
-        elif kind == b"e":
-            self._depth -= 1
-        self._at = token.end() + int(token[STRING] or 0)
+            if not depth:
+                break
+        if at > longest:
+            raise MalformedFrame(f"ng: a message is longer than {MAX_MESSAGE_BYTES} bytes")
+        self._at, self._depth = at, depth
+        return at if at > self._begin and not depth else None
 
 
 def _may_become_token(rest: bytes | bytearray) -> bool:
