@@ -21,6 +21,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._deadline = Deadline()
+        self._fragments = 0  # of the message that is coming, behind its first one
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -29,10 +30,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.transport.is_closing():
             self.transport.write(_BAD_REQUEST)
             self.transport.close()
+        if not self.writable.is_set():  # uvicorn reads on when the application has taken a message
+            self.transport.pause_reading()
 
     def handle_cont(self, event: Any) -> None:
         """A further fragment of a message; an empty one takes no part of the message's size, but memory."""
-        if len(self.frames) >= MAX_FRAGMENTS:
+        self._fragments = 0 if event.fin else self._fragments + 1
+        if self._fragments >= MAX_FRAGMENTS:
             self.transport.abort()
             return
         super().handle_cont(event)

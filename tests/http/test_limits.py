@@ -486,6 +486,13 @@ def test_what_is_no_request_for_a_websocket_is_refused_at_once(tmp_path: Path, r
         assert was_closed(sock)
 
 
+def test_a_message_in_fragments_is_answered(tmp_path: Path) -> None:
+    with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
+        for _ in range(2):
+            client.send([b"1 ", *[b"d"] * 1000, b"e"])
+            assert client.recv(LONG_S) == b"1 " + b"d" * 1000 + b"e"
+
+
 def test_a_message_of_empty_fragments_without_end_is_refused(tmp_path: Path) -> None:
     begin, fragment = b"\x02\x80" + bytes(4), b"\x00\x80" + bytes(4)
     with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
@@ -495,11 +502,23 @@ def test_a_message_of_empty_fragments_without_end_is_refused(tmp_path: Path) -> 
             client.recv(LONG_S)
 
 
-def test_a_client_that_reads_no_answers_to_its_pings_is_not_read_any_more(
+def test_a_client_that_answers_no_ping_is_disconnected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server, "PING_S", 0.2)
+    with played(tmp_path, lambda message: message) as address, connected(address) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode())
+        assert sock.recv(12) == b"HTTP/1.1 101"
+        assert was_closed(sock)
+
+
+@pytest.mark.parametrize("messages", [b"", b"\x82\x84" + bytes(4) + b"1 de"], ids=["pings", "messages, too"])
+def test_a_client_that_reads_no_answers_is_not_read_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: bytes
+) -> None:
+    """A message that is taken has uvicorn read on."""
     monkeypatch.setattr(websocket, "WEBSOCKET_SEND_S", LONG_S)
-    ping = b"\x89\xfd" + bytes(4) + bytes(125)
+    pings = (b"\x89\xfd" + bytes(4) + bytes(125)) * 2000
     with played(tmp_path, lambda message: message) as address, connected(address) as sock:
         sock.sendall(f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode())
         assert sock.recv(12) == b"HTTP/1.1 101"
@@ -507,7 +526,8 @@ def test_a_client_that_reads_no_answers_to_its_pings_is_not_read_any_more(
         sent = 0
         with pytest.raises(TimeoutError):
             while sent < 100 << 20:
-                sent += sock.send(ping * 500)
+                sock.sendall((messages if sent < 10 << 20 else b"") + pings)
+                sent += len(pings)
 
 
 def test_text_that_is_none_ends_its_websocket_without_a_word(
