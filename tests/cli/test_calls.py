@@ -20,9 +20,11 @@ from nh.cli.calls.list_view import call_text, layout_for, titles
 from nh.cli.main import app
 from nh.client import NativeClient
 from nh.commands import MAX_LIST, Activate, Allocate, CallOrder, ListCalls, TransactionKey
+from nh.errors import ShardUnavailable
 from nh.loop import SelectorLoop
 from nh.results import CallList, CallSummary, EndSummary
 from nh.server import Server
+from nh.shard.netsip import Transactions
 from nh.shard.relay import Relay
 from tools.harness.ports import claim_ports
 
@@ -391,6 +393,24 @@ def test_of_several_calls_those_that_are_known_are_closed(directory: Path) -> No
     assert result.stderr == "nh: no call 'unknown' here; `nh calls` lists them\n"
     assert result.exit_code == 1
     assert listed(nh(directory, "calls")) == ["b"]
+
+
+def test_a_call_whose_shard_is_away_keeps_no_other_from_its_end(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close_call(transactions: Transactions, call_id: bytes) -> object:
+        if call_id == b"a":
+            raise ShardUnavailable("shard 0 is starting")
+        return close(transactions, call_id)
+
+    allocate(directory, b"a", b"b")
+    close = Transactions.close_call
+    monkeypatch.setattr(Transactions, "close_call", close_call)
+    result = nh(directory, "close", "a", "b")
+    assert result.stdout == "closed b: no session was active, its ports are free\n"
+    assert result.stderr == "nh: call 'a': shard 0 is starting\n"
+    assert result.exit_code == 1
+    assert listed(nh(directory, "calls")) == ["a"]
 
 
 def test_where_one_of_several_ids_cannot_be_read_no_call_is_closed(directory: Path) -> None:

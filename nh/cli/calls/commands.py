@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -33,6 +33,9 @@ from nh.commands import CallOrder, ListCalls
 from nh.errors import ConfigError, NhError, UnknownCall
 from nh.printable import counted, show_id
 
+if TYPE_CHECKING:
+    from nh.results import Failure
+
 _ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behind -- if it begins with -"
 
 COMPLETION_S: Final = 1.0
@@ -50,7 +53,11 @@ def naming(call_id: bytes) -> Iterator[None]:
     try:
         yield
     except UnknownCall as exc:
-        raise UnknownCall(f"no call '{show_id(call_id)}' here; `nh calls` lists them") from exc
+        raise UnknownCall(_unknown(call_id)) from exc
+
+
+def _unknown(call_id: bytes) -> str:
+    return f"no call '{show_id(call_id)}' here; `nh calls` lists them"
 
 
 def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -140,24 +147,29 @@ def close(
 ) -> None:
     """End calls: nh ends their sessions and frees their ports. Phones and proxy are not notified.
 
-    Where nh does not know one of several calls, it ends the others, and the exit status is 1.
+    Where nh cannot end one of several calls, it ends the others, and the exit status is 1.
     """
     from nh.commands import CloseCall  # noqa: PLC0415
+    from nh.results import Closed  # noqa: PLC0415
 
     wanted = [read_id(each) for each in call_ids]
-    unknown = False
+    failed = False
     with connect(config, runtime_dir, rpc) as client:
         for call_id in wanted:
-            try:
-                with naming(call_id):
-                    closed = client.request(CloseCall(call_id)).sessions
-            except UnknownCall as exc:
-                tell(f"nh: {exc}", err=True)
-                unknown = True
+            (result,) = client.request_all([CloseCall(call_id)])
+            if isinstance(result, Closed):
+                _tell_closed(call_id, result.sessions, as_json)
             else:
-                _tell_closed(call_id, closed, as_json)
-    if unknown:
+                tell(f"nh: {_why_not_closed(call_id, cast('Failure', result))}", err=True)
+                failed = True
+    if failed:
         raise typer.Exit(1)
+
+
+def _why_not_closed(call_id: bytes, failure: "Failure") -> str:
+    if failure.code == UnknownCall.code:
+        return _unknown(call_id)
+    return f"call '{show_id(call_id)}': {failure.message}"
 
 
 def _tell_closed(call_id: bytes, closed: int, as_json: bool) -> None:
