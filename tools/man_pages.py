@@ -86,7 +86,8 @@ def _overview(group: Any, commands: dict[str, Any]) -> Iterator[str]:
     yield from (".SH SYNOPSIS", r".B nh", r".I COMMAND", r"[\fIOPTIONS\fR]", ".SH COMMANDS")
     for name, command in commands.items():
         yield from (".TP", rf"\fBnh\-{_text(name)}\fR(1)", _text(_first_line(command.help)))
-    yield from _parameters("OPTIONS", group.get_params(group.make_context("nh", [], resilient_parsing=True)))
+    context = group.make_context("nh", [], resilient_parsing=True)
+    yield from _parameters("OPTIONS", group.get_params(context), context)
     yield from _table("ENVIRONMENT", _ENVIRONMENT)
     yield from _table("EXIT STATUS", _STATUSES)
     yield from (".SH SEE ALSO", ", ".join(rf"\fBnh\-{name}\fR(1)" for name in commands), ".PP", _text(_DOCS))
@@ -102,13 +103,13 @@ def _page(name: str, command: Any) -> Iterator[str]:
     yield ".SH DESCRIPTION"
     for number, paragraph in enumerate((command.help or "").strip().split("\n\n")):
         yield from (*([".PP"] if number else []), _text(" ".join(paragraph.split())))
-    yield from _parameters("ARGUMENTS", arguments)
+    yield from _parameters("ARGUMENTS", arguments, context)
     panels: dict[str, list[Any]] = {}
     for each in options:
         if each not in arguments:
             panels.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(each)
     for panel, members in panels.items():
-        yield from _parameters(panel.upper(), members)
+        yield from _parameters(panel.upper(), members, context)
     if notes := notes_on(name):
         yield from (".SH NOTES", _text(" ".join(notes.split())))
     if EXAMPLES.get(name):
@@ -134,14 +135,19 @@ def _metavar(parameter: Any) -> str:
     return str(parameter.metavar or parameter.name).strip("[]")
 
 
-def _parameters(title: str, parameters: list[Any]) -> Iterator[str]:
+def _value_of(option: Any, context: Any) -> str:
+    """What the help calls the value of an option; of a few words, all of them."""
+    return str(option.metavar or option.display_type_rich(context)).strip("<>")
+
+
+def _parameters(title: str, parameters: list[Any], context: Any) -> Iterator[str]:
     if parameters:
         yield f".SH {_text(title)}"
     for each in parameters:
         names = [*each.opts, *each.secondary_opts] if each.param_type_name != "argument" else []
         takes_value = names and not getattr(each, "is_flag", False)
         label = ", ".join(rf"\fB{_text(name)}\fR" for name in names) or rf"\fI{_text(_metavar(each))}\fR"
-        value = rf" \fI{_text(str(each.metavar or 'VALUE'))}\fR" if takes_value else ""
+        value = rf" \fI{_text(_value_of(each, context))}\fR" if takes_value else ""
         yield from (".TP", label + value, _text(_help_of(each)))
 
 

@@ -45,6 +45,13 @@ def test_a_synopsis_has_brackets_around_what_may_be_left_out(name: str, words: s
     assert rf"[\fIOPTIONS\fR] {words}" in PAGES[f"nh-{name}.1"].splitlines()
 
 
+def test_a_page_calls_values_as_the_help_does() -> None:
+    page = PAGES["nh-load.1"]
+    for words in (r"control\fR \fInetsip|native|ng|direct\fR", r"calls\fR \fIN\fR", r"json\fR \fIFILE\fR"):
+        assert rf"\fB\-\-{words}" in page
+    assert r"\fIVALUE\fR" not in "".join(PAGES.values())
+
+
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc: apt-get install mandoc")
 def test_mandoc_has_nothing_to_warn_of(tmp_path: Path) -> None:
     for name, text in PAGES.items():
