@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nh.config import Settings
+from tests.test_docs import links
 from tools.packaging.deb import obstacle
 from tools.systemd.trial.package import STEPS
 
@@ -73,6 +74,8 @@ def test_the_package_has_what_its_page_says_is_in_usr_share_doc(package: Path, t
         "nh-alerts.yml",
         "nh-dashboard.json",
     }
+    pages = sorted(documents.rglob("*.md"))
+    assert [str(file) for page in pages for file, _ in links(page) if not file.exists()] == []
 
 
 @pytest.mark.full
