@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nh.http.absolute_form import AbsoluteForm
 from nh.http.app import make_app
 from nh.http.connections import ConnectionLimit
 from nh.http.deadline import Deadline
@@ -183,7 +184,7 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
     logging.getLogger("uvicorn.error").addFilter(_is_no_fault_of_a_client)
     sockets = [socket.socket(fileno=fd) for fd in config.listeners]
     limit = ConnectionLimit(make_app(config))
-    server = _Server(_server_config(limit))
+    server = _Server(_server_config(AbsoluteForm(limit)))
     limit.open = server.server_state.connections
 
     def end() -> None:
