@@ -158,6 +158,5 @@ class Call:
             if self.transactions.is_empty:
                 self.transactions = None
         if self.offers is not None:
-            self.offers.expire(now=now)
-            next_times.append(self.offers.next_expiry(now=now))
+            next_times.append(self.offers.expire(now=now))
         self.next_expiry = min(next_times, default=now)

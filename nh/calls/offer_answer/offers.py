@@ -265,11 +265,20 @@ class Offers:
         self.delete_at = math.inf
         self.participants.close_all(now=now)
 
-    def expire(self, *, now: float) -> None:
-        """End what has been deleted, or is silent, and is due."""
+    def expire(self, *, now: float) -> float:
+        """End what has been deleted, or is silent, and is due.
+
+        Returns:
+            See next_expiry().
+        """
+        next_expiry = self.next_expiry(now=now)
+        if now < next_expiry:  # as of most calls, which are alive when their time comes
+            self.participants.close_all_superseded()  # what a dialog used that gave way to another
+            return next_expiry
         if now >= min([self.delete_at, *[each.delete_at for each in self.participants.deletable]]):
             self._delete_due(now=now)
         expiry.expire(self.participants, self._resources, delete_at=self.delete_at, now=now)
+        return self.next_expiry(now=now)
 
     def next_expiry(self, *, now: float) -> float:
         """Monotonic seconds before which nothing of this can expire; see nh.calls.offer_answer.expiry."""
