@@ -1,5 +1,6 @@
 """`nh move`: a host gives its calls to a standby, and no phone notices; or it says why not."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -12,7 +13,10 @@ import pytest
 from typer.testing import Result
 
 from nh.cli.health import examine
+from nh.client import NativeClient
+from nh.commands import Demote
 from nh.config import Settings
+from nh.errors import Refused
 from tests.netns import needs_namespaces
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import has_ended
@@ -39,6 +43,19 @@ def network() -> Iterator[Hosts]:
 
 def move(host: Host, *words: str) -> Result:
     return nh(host.deployment.place, "move", *words)
+
+
+def begin_move(network: Hosts, host: Host) -> None:
+    """Have a host give its calls to the only standby, which it may have to learn of yet."""
+
+    def begins() -> bool:
+        with contextlib.suppress(Refused), NativeClient(host.deployment.address) as client:
+            client.request(Demote())
+            return True
+        return False
+
+    with network.phones.entered():
+        eventually(begins, "it knows the standby", ARRIVES_S)
 
 
 def name_of(host: Host) -> str:
@@ -99,6 +116,42 @@ def test_shards_whose_supervisor_dies_when_the_standby_has_the_calls_relay_until
             assert call.media_flow(ARRIVES_S)
             eventually(lambda: has_ended(shard), "it ends with the lease", 4 * LEASE_S)
             assert "was killed" in moving.result().output
+
+
+def test_calls_come_back_as_they_are_although_shards_from_before_the_move_have_them_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Their supervisor has died since, so they relay until the end of its lease."""
+    needs_namespaces()
+    bug = tmp_path / "bug"
+    bug.write_text(f"Supervisor._on_given {signal.SIGKILL.value}")
+    monkeypatch.setenv("TEST_BUG", str(bug))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
+    with some_hosts(lease_s=60, standby=True) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        before = one.start()
+        monkeypatch.delenv("TEST_BUG")
+        with network.make_call(one, "over"), network.make_call(one, "call") as call:
+            supervisor, (shard,) = psutil.Process(before.program.pid), before.shard_processes()
+            two.launch()
+            two.wait_until_warm(2)
+            begin_move(network, one)
+            eventually(lambda: has_ended(supervisor), "the supervisor is killed", ARRIVES_S)
+            network.move_address(two)
+            one.launch()
+            one.wait_until_warm(2)
+            nh_ok(two.deployment.place, "close", "over")
+            with network.make_call(two, "new") as new:
+                one.wait_until_warm(2)
+                assert shard.is_running()
+                begin_move(network, two)
+                one.deployment.relay.wait_until_ready()
+                network.move_address(one)
+                assert call.media_flow(ARRIVES_S)
+                assert new.media_flow(ARRIVES_S)
+                assert one.deployment.stats().shards[0].calls == 2
+                assert has_ended(shard)
 
 
 def test_a_reload_while_a_relay_becomes_a_standby_does_not_end_it(

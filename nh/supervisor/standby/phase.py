@@ -65,6 +65,7 @@ class Standby:
         self._followers = followers
         self._outcome: Outcome | None = None
         self._taken = ""
+        self._orphans_are_old = False
         self._free = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._following = Following(followers, on_free=lambda: os.eventfd_write(self._free, 1))
         self._names = ", ".join(each.group for each in followers)
@@ -167,6 +168,8 @@ class Standby:
             )
             self._taken = group.name
             self._end(Outcome.PROMOTED)
+            if self._orphans_are_old:
+                self._kill_orphans()
         finally:
             self._follow()
 
@@ -190,18 +193,23 @@ class Standby:
     def _end_orphans(self) -> None:
         """End shards of the run before when another relay has the calls; they cannot learn it themselves.
 
-        Those that a deadline ends relay until then: the address may move meanwhile.
+        Those that a deadline ends relay until then, as the address may move meanwhile. They end before that
+        if this relay gets calls: what they have of these is old.
         """
         orphans, standings = self._runtime.orphans, self._following.standings
         known = all(each.group in standings for each in self._followers)
         lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
         if not orphans or not lost or self._following.free is not None:
             return
-        if deadline_stands(self._runtime.settings.runtime_path):
-            return
+        self._orphans_are_old = True
+        if not deadline_stands(self._runtime.settings.runtime_path):
+            self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        orphans = self._runtime.orphans
         if living := sum(each.lives for each in orphans):
             logger.warning(
-                "another relay has the calls: ending %s of the run before", counted(living, "shard")
+                "another relay has had the calls since: ending %s of the run before", counted(living, "shard")
             )
         for orphan in orphans:
             orphan.kill()
