@@ -57,12 +57,14 @@ class ShardSlots:
             )
             for shard, status in enumerate(runtime.stats.shards[: runtime.shards])
         ]
+        # a standby may have ended those that had the maps, which are closed then
+        kernel = runtime.kernel if runtime.orphans else None
         self.orphans = OrphanedShards(
             runtime.orphans,
             backups,
             records=runtime.records,
             recorded=runtime.recorded,
-            moving=runtime.kernel.moving if runtime.kernel is not None else (),
+            moving=kernel.moving if kernel is not None else (),
         )
         orphans = self.orphans if runtime.orphans else None
         self.all = [
