@@ -220,7 +220,7 @@ class TwinsMachine(RuleBasedStateMachine):
             offers = self.offers(proxy, call_id)
             assert offers is not None
             party = offers.participants.with_tag(tags[0])[0]
-            party.muxes = (Mux(offered=latch, decided=expecting or None),)
+            party.offered_muxes = (Mux(offered=latch, decided=expecting or None),)
             party.label = "ä"
             party.interface = Interface("out", RELAY, RELAY, BOUNDS)
             return announced_ports(offerer.groups)

@@ -83,7 +83,7 @@ class Party(Blockable):
             hold (RFC 3264 8.3), or another kind of media at the same sockets. RFC 8829 names the description
             of such an offer so; the medium of the group is the current one.
         offered: the m= lines of its last offer.
-        muxes: RTCP multiplexing of each medium of its last offer.
+        offered_muxes: RTCP multiplexing of each medium of its last offer.
         relay_offer: what the relay made of its last offer.
         agreed: what it has agreed on about the transports of its media.
         forms: of each medium of its last SDP, the transports of two m= lines that stand for it, if it has two
@@ -115,8 +115,8 @@ class Party(Blockable):
         "ice",
         "interface",
         "label",
-        "muxes",
         "offered",
+        "offered_muxes",
         "peer_interface",
         "pending",
         "policy",
@@ -153,7 +153,7 @@ class Party(Blockable):
         self.offered: tuple[OfferedMedium, ...] = ()
         self.agreed = NOTHING_AGREED
         self.forms: tuple[tuple[str, ...], ...] = ()
-        self.muxes: tuple[Mux, ...] = ()
+        self.offered_muxes: tuple[Mux, ...] = ()
         self.bundles: tuple[Bundle, ...] = ()
         self.relay_offer = NO_RELAY_OFFER
         self.security: tuple[MediaSecurity | None, ...] = ()
@@ -192,7 +192,8 @@ class Party(Blockable):
         self.policy, self.label = other.policy, other.label or self.label
         self.interface, self.peer_interface = other.interface, other.peer_interface
         self.family = other.family
-        self.offered, self.muxes, self.pending = other.offered, other.muxes, NOTHING_PENDING
+        self.offered, self.offered_muxes = other.offered, other.offered_muxes
+        self.pending = NOTHING_PENDING
         self.forms = other.forms
         self.bundles, self.relay_offer = other.bundles, other.relay_offer
         self.security, self.ice = other.security, other.ice

@@ -109,7 +109,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             [None if group is None else groups[id(group)] for group in party.groups],
             [(medium, groups[id(group)]) for medium, group in party.superseded] if party.superseded else [],
             _take_pending(party.pending) if party.pending else {},
-            party.muxes,
+            party.offered_muxes,
             [(*key, *totals) for key, totals in party.ended_totals.items()] if party.ended_totals else [],
             party.offered,
             dtmf_blocked,
@@ -173,7 +173,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.superseded = tuple([(medium, groups[index]) for medium, index in self.superseded])
         pending = {medium: media.rebuild() for medium, media in self.pending.items()}
         party.pending = pending or NOTHING_PENDING
-        party.muxes = shared(self.offered_muxes)
+        party.offered_muxes = shared(self.offered_muxes)
         party.offered = shared(self.offered)
         party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice, self.ice_passes)
         party.references = frozenset(self.references) or NO_REFERENCES

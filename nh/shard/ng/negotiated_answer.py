@@ -170,7 +170,7 @@ def _answered_muxes(
 ) -> list[tuple[bool, bool]]:
     """Of each medium, whether the offerer and whether the answerer sends RTCP on its RTP port."""
     bundled = {each.medium for bundle in bundles.answerer for each in bundle.media}
-    offered = padded(offerer.muxes, len(description.media))
+    offered = padded(offerer.offered_muxes, len(description.media))
     return [
         mux.answered(medium.rtcp_mux or index in bundled)
         for index, (medium, mux) in enumerate(zip(description.media, offered, strict=True))

@@ -141,7 +141,8 @@ class NegotiatedOffer(NamedTuple):
 
     def note(self, sender: Party, receiver: Party | None) -> None:
         """Note at the parties what has been offered."""
-        sender.muxes, sender.offered = shared(tuple(self.muxes)), shared(tuple(self.offered))
+        sender.offered_muxes = shared(tuple(self.muxes))
+        sender.offered = shared(tuple(self.offered))
         sender.bundles, sender.forms = self.bundles.accepted, tuple(self.sender_forms)
         offer = RelayOffer(
             bundled=self.bundles.bundled,
