@@ -108,6 +108,15 @@ class Namespace:
         show = f"ip link show dev {interface}"
         eventually(lambda: "state UP" in self.run(show), f"{interface} carries packets")
 
+    def wait_for_address(self, address: str) -> None:
+        """Return once the namespace takes packets to an IPv6 address that it has.
+
+        The kernel answers for the address a moment after it has it, on a busy host up to seconds: until then
+        it drops such packets.
+        """
+        get = f"ip route get {address}"
+        eventually(lambda: self.run(get).startswith("local "), f"{address} is answered for")
+
     def _run_ip(self, commands: Sequence[str]) -> str:
         # `ip netns exec` starts another process, in another mount namespace; ip needs neither
         batch = "".join(f"{command.removeprefix('ip ')}\n" for command in commands)
@@ -155,6 +164,8 @@ def join(left: Namespace, right: Namespace, *addresses: str, name: str = "veth")
         # an address under duplicate address detection cannot be bound yet
         nodad = {each: " nodad" if ":" in each else "" for each in addresses[number::2]}
         namespace.run(*[f"ip address add {each} dev {name}{nodad[each]}" for each in nodad])
+        for each in filter(nodad.get, nodad):
+            namespace.wait_for_address(each.partition("/")[0])
 
 
 def _is_of_ip(command: str) -> bool:
