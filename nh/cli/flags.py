@@ -255,8 +255,8 @@ FLAGS: Final[dict[str, Flag]] = {
     ),
     "latch_window_s": Flag(
         _MEDIA,
-        "heuristic: how long a better sender takes over, counted from activation; delayed: how long none "
-        "is latched to",
+        "heuristic: how long a better sender takes over, counted from activation; delayed: how long nh takes "
+        "every source",
         0,
         60,
         "s",
