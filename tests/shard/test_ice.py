@@ -228,6 +228,16 @@ def test_ice_with_the_relay_outlasts_an_sdp_without_media(
     assert not attributes(answer, "candidate")
 
 
+def test_ice_with_the_relay_is_offered_again_to_an_end_that_first_rejected_all_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """As in rtpengine: a script says ICE=force of the first offer alone."""
+    assert attributes(testbed.offer(alice, ice=FORCE), "candidate")
+    testbed.answer([MediaLine(bob.address, 0)])
+    testbed.restore()
+    assert attributes(testbed.offer(alice, to=b"bob"), "candidate")
+
+
 def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
     testbed: NgTestbed, alice: MediaPeer
 ) -> None:

@@ -128,6 +128,40 @@ def test_names_that_the_relay_gave_media_are_not_those_of_the_end_that_offered_t
     assert b"a=mid:1\r\n" in ng.answer(named, text=SdpText(generate_mid=True))
 
 
+def mids(forwarded: bytes) -> list[bytes]:
+    return re.findall(rb"a=mid:(.*?)\r", forwarded)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_names_that_the_relay_gave_media_stay_with_them(ng: NgTestbed, restored: bool) -> None:
+    """A script says generate-mid once, and an end finds its media by their names (RFC 8829 5.10)."""
+    two, of_bob = CALLER[:2], ["audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96"]
+    assert mids(ng.offer(media(*two), text=SdpText(generate_mid=True))) == [b"1", b"2"]
+    ng.answer(media(*of_bob, mids="12"))
+    if restored:
+        ng.restore()
+    assert mids(ng.offer(media(*CALLER), to=b"bob")) == [b"1", b"2"]
+    assert mids(ng.answer(media(*of_bob, "text 5004 RTP/AVP 98", mids=["1", "2", ""]))) == []
+    assert mids(ng.offer(media(*of_bob, mids="12"), tag=b"bob", to=b"alice")) == [b"1", b"2"]
+    ng.answer(media(*two, mids="12"), tag=b"alice", to=b"bob")
+    assert mids(ng.offer(media(*two), to=b"bob")) == [b"1", b"2"]
+
+
+def test_a_name_that_the_relay_gave_a_medium_gives_way_to_those_of_the_offer(ng: NgTestbed) -> None:
+    """No two media have one name (RFC 5888 4)."""
+    ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))
+    ng.answer(media("audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96", mids="12"))
+    assert mids(ng.offer(media(*CALLER[:2], mids=["", "1"]), to=b"bob")) == [b"1"]
+    assert mids(ng.offer(media(*CALLER[:2], mids=["a", ""]), to=b"bob")) == [b"a", b"2"]
+
+
+def test_an_end_that_has_left_out_the_names_of_media_gets_none_later(ng: NgTestbed) -> None:
+    """It does not know a=mid (RFC 5888 9.4.2)."""
+    ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))
+    ng.answer(media("audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96"))
+    assert mids(ng.offer(media(*CALLER[:2]), to=b"bob")) == []
+
+
 @pytest.mark.parametrize("length", [MAX_MID_BYTES, MAX_MID_BYTES + 1])
 def test_an_offerer_finds_its_own_names_of_media_in_the_answer_however_long(
     ng: NgTestbed, length: int

@@ -332,6 +332,21 @@ def test_media_that_were_all_rejected_are_converted_when_they_come_again(
     assert protos(testbed.offer(bob, tag=plain, to=secure)) == ["RTP/SAVP"]
 
 
+@pytest.mark.parametrize("wanted", ["RTP/SAVP", "RTP/AVPF"])
+@pytest.mark.parametrize("with_fax", [False, True])
+def test_media_that_the_first_answer_rejected_are_converted_when_they_come_again(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, wanted: str, with_fax: bool
+) -> None:
+    """As in rtpengine: a script says the transport of the first offer alone."""
+    fax = [MediaLine(alice.address, alice.port + 2, "image", FAX)] if with_fax else []
+    assert protos(testbed.offer([line(alice), *fax], transport_protocol=wanted))[0] == wanted
+    testbed.answer([MediaLine(bob.address, 0, proto=wanted), *fax])
+    testbed.restore()
+    assert protos(testbed.offer([line(alice), *fax], to=b"bob"))[0] == wanted
+    testbed.answer([MediaLine(bob.address, 0, proto=wanted), *fax])
+    assert protos(testbed.offer([line(alice)], to=b"bob", transport_protocol="RTP/AVP")) == ["RTP/AVP"]
+
+
 def test_a_medium_with_feedback_that_is_added_to_a_plain_call_keeps_it(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

@@ -39,19 +39,23 @@ OWN_TRANSPORTS: Final = Agreement()
 class AgreedTransports(NamedTuple):
     """What one end has agreed on, which later offers to it keep.
 
-    While none of its media is RTP, it is what the answer before said.
+    While none of its media is RTP, it is what the answer before said. Before any answer has taken a medium of
+    RTP, it is what the answer has rejected.
 
     Attributes:
         protos: of each medium, the transport protocol of RTP; "" of one that is rejected or no RTP.
         muxes: of each medium, whether the end sends RTCP on its RTP port (RFC 5761); () if of none.
         with_ice: whether the end has ICE with the relay.
         ice_passes: whether it has ICE with the other end.
+        mids: of each medium, the a=mid that the end's last answer has, if the relay has given it (RFC 5888);
+            "" if the other end has, () if of none.
     """
 
     protos: tuple[str, ...] = ()
     muxes: tuple[bool, ...] = ()
     with_ice: bool = False
     ice_passes: bool = False
+    mids: tuple[str, ...] = ()
 
 
 NOTHING_AGREED: Final = AgreedTransports()
@@ -59,11 +63,15 @@ NOTHING_AGREED: Final = AgreedTransports()
 
 @functools.lru_cache(maxsize=256)
 def agreed_transports(
-    protos: tuple[str, ...], muxes: tuple[bool, ...], with_ice: bool, ice_passes: bool
+    protos: tuple[str, ...],
+    muxes: tuple[bool, ...],
+    with_ice: bool,
+    ice_passes: bool,
+    mids: tuple[str, ...],
 ) -> AgreedTransports:
     """What one end has agreed on, the same object for equal arguments: thousands of calls agree alike.
 
     Args:
-        protos, muxes, with_ice, ice_passes: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes, mids: see AgreedTransports.
     """
-    return AgreedTransports(protos, muxes, with_ice, ice_passes)
+    return AgreedTransports(protos, muxes, with_ice, ice_passes, mids)

@@ -49,7 +49,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
-        protos, muxes, with_ice, ice_passes: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes, mids: see AgreedTransports.
         offered_forms: those of what the relay has offered in its place.
     """
 
@@ -86,6 +86,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     with_ice: bool = False
     family: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
     ice_passes: bool = False
+    mids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -128,6 +129,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.agreed.with_ice,
             party.family,
             party.agreed.ice_passes,
+            party.agreed.mids,
         )
 
     @property
@@ -151,6 +153,8 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             media.check()
         for offered in self.offered:
             require_token(f"{offered.kind}{offered.proto}{offered.format}{offered.mid}", "an m= line")
+        for mid in self.mids:
+            require_token(mid, "an a=mid")
         if self.sent_origin is not None:
             require(Origin(*self.sent_origin[0]).is_keepable, "a party's origin is too long")
         for interface in (self.interface, self.peer_interface):
@@ -175,7 +179,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.pending = pending or NOTHING_PENDING
         party.offered_muxes = shared(self.offered_muxes)
         party.offered = shared(self.offered)
-        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice, self.ice_passes)
+        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice, self.ice_passes, self.mids)
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)

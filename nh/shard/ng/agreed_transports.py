@@ -1,4 +1,4 @@
-"""Agreed transports: those of RTP that the ends of a call have, which later offers keep.
+"""Agreed transports: those of RTP that the ends of a call have, which later offers keep, and names of media.
 
 As in rtpengine, a conversion that the client has asked for once holds until it asks for another one.
 """
@@ -6,10 +6,11 @@ As in rtpengine, a conversion that the client has asked for once holds until it 
 from collections.abc import Sequence
 
 from nh.calls.offer_answer.agreement import agreed_transports
-from nh.calls.offer_answer.offered import of_media
+from nh.calls.offer_answer.offered import OfferedMedium, of_media
 from nh.calls.offer_answer.party import Party
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription
+from nh.shard.ng.hidden_media import mid_of
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.srtp_means import converts, is_secure, wanted_transport
 
@@ -50,6 +51,30 @@ def wanted_transports(description: SessionDescription, options: OfferOptions, en
         known = (taken[index] if index < len(taken) else "") or by_offered.get(offered)
         wanted.append(_kept_transport(medium, known or converted.get(is_secure(offered), "")))
     return wanted
+
+
+def agreed_mids(
+    description: SessionDescription, given: tuple[str, ...], receiver: Party | None
+) -> tuple[str, ...]:
+    """The a=mid that each medium of an offer gets; "", and () for all, where the SDP stays as it is.
+
+    An a=mid that the relay has given a medium (ng's generate-mid) stays, as in rtpengine: an end finds its
+    media by it (RFC 8829 5.10).
+
+    Args:
+        description: the offer.
+        given: the a=mid of each medium that the relay bundles; () if it bundles none.
+        receiver: the end that gets the offer; None if it is not known.
+    """
+    if receiver is None or not receiver.agreed.mids:
+        return given
+    mids = [*given] or [""] * len(description.media)
+    taken = {medium.mid for medium in description.media}.union(given)
+    for index, (medium, known) in enumerate(zip(description.media, receiver.agreed.mids, strict=False)):
+        if not (mids[index] or medium.has("mid") or known in taken):
+            mids[index] = known
+            taken.add(known)
+    return tuple(mids)
 
 
 def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:
@@ -104,13 +129,52 @@ def note_transports(
         offerer, answerer: the ends.
     """
     media = list(zip(offerer.offered, answer.media, strict=False))
-    agreed = [not medium.rejected and is_secure(medium.proto) is not None for _, medium in media]
-    if any(agreed):
-        both = zip(media, agreed, strict=True)
-        pairs = [(one.proto, other.proto) if taken else ("", "") for (one, other), taken in both]
-        protos = zip(*pairs, strict=True)
-        for party, own, muxed in zip((offerer, answerer), protos, zip(*muxes, strict=True), strict=True):
-            party.agreed = agreed_transports(own, of_media(muxed), any(party.ice), ice_passes)
+    rtp = [is_secure(medium.proto) is not None for _, medium in media]
+    taken = [is_rtp and not medium.rejected for is_rtp, (_, medium) in zip(rtp, media, strict=True)]
+    if not any(taken):
+        _note_rejected(media, rtp, offerer=offerer, answerer=answerer)
+        return
+    own, other = _protos(media, taken)
+    muxed = list(zip(*muxes, strict=True))
+    mids = _given_mids(media)
+    offerer.agreed = agreed_transports(
+        own, of_media(muxed[0]), any(offerer.ice), ice_passes, offerer.agreed.mids
+    )
+    answerer.agreed = agreed_transports(other, of_media(muxed[1]), any(answerer.ice), ice_passes, mids)
+
+
+def _note_rejected(
+    media: Sequence[tuple[OfferedMedium, Medium]], rtp: Sequence[bool], *, offerer: Party, answerer: Party
+) -> None:
+    """Note what an answer has rejected at the ends that have agreed on nothing: they get it again later.
+
+    Args:
+        media: those offered, and those of the answer.
+        rtp: whether each of them is RTP.
+        offerer, answerer: the ends.
+    """
+    if not any(rtp):
+        return
+    own, other = _protos(media, rtp)
+    if not offerer.agreed.protos:
+        offerer.agreed = agreed_transports(own, (), any(offerer.ice), False, offerer.agreed.mids)
+    if not answerer.agreed.protos:
+        with_ice = any(offerer.relay_offer.ice)
+        answerer.agreed = agreed_transports(other, (), with_ice, False, _given_mids(media))
+
+
+def _protos(
+    media: Sequence[tuple[OfferedMedium, Medium]], counts: Sequence[bool]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The transports of the offerer's and of the answerer's media, as far as they count; "" for others."""
+    own = tuple([offered.proto if each else "" for (offered, _), each in zip(media, counts, strict=True)])
+    other = tuple([medium.proto if each else "" for (_, medium), each in zip(media, counts, strict=True)])
+    return own, other
+
+
+def _given_mids(media: Sequence[tuple[OfferedMedium, Medium]]) -> tuple[str, ...]:
+    """Of each medium, the a=mid that its answer has and its offerer has not given it; () if of none."""
+    return of_media("" if offered.mid else mid_of(medium) for offered, medium in media)
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:

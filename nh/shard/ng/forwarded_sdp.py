@@ -12,6 +12,7 @@ from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
+from nh.shard.ng.agreed_transports import agreed_mids
 from nh.shard.ng.carriers import of_carriers
 from nh.shard.ng.hidden_media import hidden_of, mid_of, rejection
 from nh.shard.ng.ice import write_ice
@@ -48,6 +49,7 @@ def forward_offer(
         negotiated,
         _plans_of_offer(negotiated, groups),
         hidden=hidden_of(negotiated.offered),
+        mids=agreed_mids(negotiated.shown.description, negotiated.bundles.mids, receiver),
         mark=mark,
     )
     return _forward(negotiated, plan, receiver, forms=negotiated.receiver_forms)
@@ -105,6 +107,7 @@ def forward_answer(negotiated: NegotiatedAnswer, groups: Sequence[SocketGroup | 
         _plans_of_answer(negotiated, groups),
         appended=[line for medium in missing for line in rejection(medium, shown)],
         hidden=frozenset(index for index, medium in enumerate(offered) if medium.inserted),
+        mids=negotiated.bundles.mids,
         unnamed=_unnamed(negotiated),
         mark=mark,
     )
@@ -161,6 +164,7 @@ def _plan(
     *,
     appended: Sequence[bytes] = (),
     hidden: frozenset[int],
+    mids: tuple[str, ...],
     unnamed: frozenset[int] = frozenset(),
     mark: str,
 ) -> RewritePlan:
@@ -174,7 +178,7 @@ def _plan(
         ice=ice.action,
         mark=mark if options.loop_protect else "",
         bundles=bundles.groups,
-        mids=bundles.mids,
+        mids=mids,
         unnamed=unnamed,
         text=options.text,
     )
