@@ -270,7 +270,8 @@ class Connection:
             return
         self._done()
         self._write(data)
-        self._serve()
+        if self._protocol.pending_bytes or not self._reading:  # else nothing has waited for the reply
+            self._serve()
 
     def _done(self) -> None:
         self._in_flight -= 1
