@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from valkey import Valkey
@@ -18,6 +18,7 @@ from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, Stor
 from nh.supervisor.store.journal import Journal
 from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.store import Store
+from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.failures import REPLY_S, failures
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
@@ -38,6 +39,11 @@ def fill(store: Store, count: int) -> dict[bytes, bytes]:
     for call_id, snapshot in calls.items():
         store.put(call_id, snapshot)
     return calls
+
+
+def fail(*_arguments: object) -> NoReturn:
+    """Fail as a server does that is away."""
+    raise StoreUnavailable("the server is away")
 
 
 def until_failed(store: Store) -> None:
@@ -122,6 +128,22 @@ def test_calls_of_a_dead_relay_on_a_server_that_was_away_at_the_start_are_kept_f
     again = Store(own_group.engine("relay-2"))
     assert {each.call_id for each in again.load()} == {b"of the dead relay", b"new"}
     again.close(5.0)
+
+
+def test_calls_of_a_dead_relay_on_a_server_that_goes_away_while_they_are_read_are_kept_for_the_next_start(
+    own_group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = own_group.engine("relay-1", options="&lease=1")
+    dead.open()
+    dead.write({b"of the dead relay": call(b"of the dead relay")})
+    with monkeypatch.context() as away:
+        away.setattr(ValkeyEngine, "_read", fail)
+        store = Store(own_group.engine("relay-2", options="&lease=1"), may_be_away=True)
+    until_written(store)
+    eventually(lambda: store.works, "it is there again")
+    assert store.adopted == 1
+    assert set(own_group.contents()) == {b"of the dead relay"}
+    store.close(5.0)
 
 
 def test_a_stopped_server_delays_no_put_and_its_late_write_does_not_count(
@@ -445,6 +467,27 @@ def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_
     relay.write({b"a": call(b"a")})
     standby.poll()
     group.client.delete(*map(group.key, lost.split()))
+    store = Store(group.engine("relay-2", follower=standby), tmp_path)
+    assert [each.call_id for each in store.load()] == [b"a"]
+    store.close(5.0)
+
+
+def test_a_standby_takes_nothing_from_its_old_journal_behind_a_promotion_that_has_failed(
+    group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the server has this relay's name for the one that has the calls."""
+    before = Journal(tmp_path)
+    before.add(JournalRecord(b"over since", b"1", 1.0))
+    before.close()
+    relay, standby = group.engine("relay-1"), group.follower("relay-2")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    standby.poll()
+    relay.close()
+    with monkeypatch.context() as away, pytest.raises(StoreUnavailable):
+        away.setattr(ValkeyEngine, "_complete", fail)
+        Store(group.engine("relay-2", follower=standby), tmp_path)
+    standby.poll()
     store = Store(group.engine("relay-2", follower=standby), tmp_path)
     assert [each.call_id for each in store.load()] == [b"a"]
     store.close(5.0)

@@ -79,7 +79,7 @@ class Follower:
         keys: of the group, as scripts get them.
         copy: the group's calls, as far as they are known.
         caught_up_at: when the copy had all that the server had, by the clock; None: never yet.
-        followed: whether it has had all that the server had while that knew whose the calls are.
+        followed: whether it has had all calls of another relay, which the server knew by name.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class Follower:
                 return standing
             self._read_all(server, changes.at)
         self.caught_up_at = now
-        self.followed |= changes.at.epoch > 0
+        self.followed |= standing.holder not in ("", escaped(self._holder))
         return standing
 
     def _lacks_data(self, standing: Standing, changes: Changes) -> bool:

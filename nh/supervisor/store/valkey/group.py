@@ -101,7 +101,7 @@ class Group:
 
         Args:
             waits: whether the first time waits for the end of another relay's lease.
-            followed: whether this relay has followed the group as its standby; see Follower.
+            followed: whether this relay has followed another one's calls as its standby; see Follower.
 
         Raises:
             StoreHeld: another relay has the group, or has had it since this relay did.
@@ -125,9 +125,9 @@ class Group:
         self._epoch, self._number = int(said[0]), 0
         self.renewed_at = time.monotonic()
         self.lease.renewed(sent_at=sent_at)
-        is_own = said[1] == self._holder.encode()
-        # a server that has lost its data does not know who had them; what a standby has followed is another's
-        self.continues = not is_first or is_own or not (said[1] or followed)
+        if is_first:  # later it is its own, also where reading has failed since
+            # a server that has lost its data knows no holder, and has this one after a try that failed
+            self.continues = said[1] in (b"", self._holder.encode()) and not followed
         return Position(int(said[2]), int(said[3]))
 
     def renew(self) -> int:
