@@ -5,8 +5,11 @@ from typing import Final
 MAX_CONNECTIONS: Final = 256
 """Most connections at once; a request beyond gets 503, unless it asks how nh is."""
 
+MAX_OF_CLIENT: Final = 192
+"""Most of them of one client. Its requests beyond get 503, and those of others do not because of it."""
+
 MAX_OPEN: Final = 1024
-"""Beyond so many connections, one without a request is closed, as each takes memory: seldom the latest."""
+"""Beyond so many connections, one without a request of the client with most is closed: each takes memory."""
 
 MAX_WEBSOCKETS: Final = 128
 """Most of them that are WebSockets."""

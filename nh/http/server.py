@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import h11
@@ -15,7 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nh.http.absolute_form import AbsoluteForm
 from nh.http.app import make_app
-from nh.http.connections import ConnectionLimit
+from nh.http.clients import network_of
+from nh.http.connections import ConnectionLimit, numbers_by_client
 from nh.http.deadline import Deadline
 from nh.http.limits import (
     FIRST_REQUEST_S,
@@ -57,7 +58,9 @@ class BoundedProtocol(H11Protocol):
         self._deadline.begin(transport, REQUEST_S)
         if len(self.connections) > MAX_OPEN:
             REFUSALS.note("connections")
-            next(filter(_waits, self.connections)).transport.abort()
+            numbers = numbers_by_client(self.connections)
+            waiting: Iterator[Any] = filter(_waits, self.connections)
+            max(waiting, key=lambda each: numbers[network_of(each.client)]).transport.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """See asyncio.Protocol: a client that has sent its last request may still read the reply to it."""

@@ -7,7 +7,6 @@ can use it. The process knows its SHA-256 alone: comparing digests takes the sam
 import collections
 import hashlib
 import hmac
-import ipaddress
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nh.http.clients import network_of
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
 from nh.http.replies import is_api, json_reply
 from nh.results import Failure
@@ -64,7 +64,7 @@ class TokenCheck:
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._digest:
             return _reply(403, "read_only", _READ_ONLY)
-        client = _network_of(scope)
+        client = network_of(scope.get("client"))
         wait_s = self._wait_s(client)
         if wait_s > 0:
             again = {"retry-after": str(int(wait_s) + 1)}
@@ -94,18 +94,6 @@ class TokenCheck:
         self._wrong_by_client[client] = [*times[1 - MAX_WRONG_TOKENS :], self._now()]
         if len(self._wrong_by_client) > MAX_WRONG_CLIENTS:
             self._wrong_by_client.popitem(last=False)
-
-
-def _network_of(scope: Scope) -> str:
-    """Whose wrong tokens are counted: the client's IP address; of IPv6 its /64, all of which one host has."""
-    host = (scope.get("client") or ("",))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))
 
 
 def _reply(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

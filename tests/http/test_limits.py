@@ -59,8 +59,8 @@ def played(directory: Path, answer: Answer, *, timeout_s: float = LONG_S) -> Ite
         yield address
 
 
-def connected(address: tuple[str, int]) -> socket.socket:
-    sock = socket.create_connection(address)
+def connected(address: tuple[str, int], source: str = "127.0.0.1") -> socket.socket:
+    sock = socket.create_connection(address, source_address=(source, 0))
     sock.settimeout(LONG_S)
     return sock
 
@@ -193,6 +193,7 @@ def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_ser
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 10)
     with served(tmp_path) as address:
         with counted("connections"), contextlib.ExitStack() as stack:
             for _ in range(15):
@@ -203,6 +204,40 @@ def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_ser
             assert refused.headers["connection"] == "close"
             assert get(address, "/readyz").json()["why"].startswith("no statistics"), "it is answered"
         eventually(lambda: get(address).status_code == 200, "requests are served again")
+
+
+@pytest.mark.usefixtures("long_requests")
+def test_a_client_with_too_many_connections_keeps_no_other_from_a_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 7)
+    with served(tmp_path) as address, contextlib.ExitStack() as stack:
+
+        def open_from(host: str, number: int) -> list[socket.socket]:
+            return [stack.enter_context(connected(address, host)) for _ in range(number)]
+
+        many, some = open_from("127.0.0.2", 15), open_from("127.0.0.3", 3)
+        with counted("connections"):
+            assert is_refused_and_closed(many.pop())
+        assert [status_of(sock) for sock in some] == [200] * 3, "seven count, and these"
+        (one,) = open_from("127.0.0.4", 1)
+        assert is_refused_and_closed(one), "all have too many"
+        assert all(is_refused_and_closed(many.pop()) for _ in range(7))
+        assert [status_of(sock) for sock in many] == [200] * 7, "as many as one client may have"
+        (more,) = open_from("127.0.0.2", 1)
+        ask_for_health(more)
+        assert was_closed(more), "it gets a reply, and keeps no connection"
+
+
+def is_refused_and_closed(sock: socket.socket) -> bool:
+    return status_of(sock) == 503 and was_closed(sock)
+
+
+def status_of(sock: socket.socket) -> int:
+    """The status of the reply to a GET of the page."""
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return int(sock.recv(100)[9:12])
 
 
 @pytest.mark.usefixtures("long_requests")
@@ -218,6 +253,19 @@ def test_so_many_connections_that_they_take_memory_are_closed(
         closed = closed_of(idle, 3)
         assert len(closed) == 3
         for sock in (*used, *(each for each in idle if each not in closed)):
+            ask_for_health(sock)
+
+
+@pytest.mark.usefixtures("long_requests")
+def test_so_many_connections_of_a_client_close_none_of_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_OPEN", 10)
+    with served(tmp_path) as address, contextlib.ExitStack() as stack:
+        others = [stack.enter_context(connected(address, "127.0.0.3")) for _ in range(3)]
+        many = [stack.enter_context(connected(address, "127.0.0.2")) for _ in range(30)]
+        assert len(closed_of(many, 23)) == 23
+        for sock in others:
             ask_for_health(sock)
 
 
