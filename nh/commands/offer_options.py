@@ -179,8 +179,8 @@ class OfferOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         reject_ice: the sender is answered without ICE.
         trickle, ice2: what a=ice-options says of the relay's ICE (RFC 8838, RFC 8445 10).
         fragment: the SDP has nothing but further candidates of the sender (RFC 8840).
-        direction: names of the interfaces towards the sender and towards the receiver, "" for one that is not
-            given; one name is that of both, () is none.
+        direction: names of the interfaces towards the sender and towards the receiver; "" for one that is not
+            given, as one that is missing.
         family: IP version on the side that the SDP goes to, 4 or 6; 0: that of the SDP.
         learning: how the sender's address is learned from its packets; None: as the setting `policy` says.
         asymmetric: as learning OFF, whatever `learning` is.

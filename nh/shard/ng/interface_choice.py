@@ -108,7 +108,7 @@ class InterfaceChoice:
         Raises:
             Unsupported: there is no interface, or none of the family that the options ask for.
         """
-        near_name, far_name = (*options.direction, *options.direction[-1:], "", "")[:2]
+        near_name, far_name = (*options.direction, "", "")[:2]
         unknown: list[str] = []
         near = self._choose(near_name, sender.interface if sender else None, 0)
         if near is None:
