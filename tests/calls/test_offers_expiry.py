@@ -1,11 +1,13 @@
 """What ends by itself: silence, holds that last too long, unanswered offers."""
 
+from nh.calls.offer_answer.participants import MAX_PARTIES
 from nh.calls.settings import RelaySettings
 from tests.calls.fakes import receive
 from tests.calls.ng_proxy import (
     A_AUDIO,
     A_FAX,
     A_HELD,
+    A_MOVED,
     A_PAUSED,
     A_VIDEO,
     B_AUDIO,
@@ -15,6 +17,7 @@ from tests.calls.ng_proxy import (
     A,
     B,
     C,
+    D,
     NgProxy,
     make_ng_proxy,
 )
@@ -159,3 +162,25 @@ def test_the_times_are_those_that_are_set() -> None:
     ng.offer(A_AUDIO)
     ng.expire(after_s=7)
     assert ng.nothing_is_left
+
+
+def test_sockets_of_a_dialog_that_gave_way_are_closed_with_the_next_look() -> None:
+    """The offerer stays with its other dialog, in which an answer has moved it to other sockets."""
+    ng = make_ng_proxy(ports=(20_000, 21_999))
+    ng.offer(A_AUDIO)
+    for tag in (B, C):
+        ng.answer(B_AUDIO, tag=tag)
+    ng.offer(A_AUDIO, tag=D)
+    for number in range(MAX_PARTIES - 4):
+        ng.answer(B_AUDIO, to=D, tag=b"%d" % number)
+    ng.offer(A_MOVED, to=B)
+    ng.now += 1
+    ng.answer(B_AUDIO)
+    ng.offer(A_AUDIO, tag=b"one more")
+    assert frozenset((A, C)) not in ng.talking
+
+    opened = len(ng.plane.open)
+    assert ng.expire().sessions == []
+
+    assert len(ng.plane.open) == opened - 2
+    assert frozenset((A, B)) in ng.talking
