@@ -35,10 +35,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Any) -> None:
         """A further fragment of a message; an empty one takes no part of the message's size, but memory."""
-        self._fragments = 0 if event.fin else self._fragments + 1
+        self._fragments += 1
         if self._fragments >= MAX_FRAGMENTS:
             self.transport.abort()
             return
+        if event.fin:
+            self._fragments = 0
         super().handle_cont(event)
 
     def pause_writing(self) -> None:

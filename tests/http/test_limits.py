@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nh.commands import CloseCall
 from nh.errors import ShardUnavailable
 from nh.http import connections, ng, ng_link, relay, server, websocket
+from nh.http.limits import MAX_FRAGMENTS
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -534,11 +535,16 @@ def test_what_is_no_request_for_a_websocket_is_refused_at_once(tmp_path: Path, r
         assert was_closed(sock)
 
 
-def test_a_message_in_fragments_is_answered(tmp_path: Path) -> None:
+def test_a_message_may_have_so_many_fragments(tmp_path: Path) -> None:
+    # the client sends an empty one behind them
+    fragments = [b"1 ", *[b"d"] * (MAX_FRAGMENTS - 3), b"e"]
     with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
         for _ in range(2):
-            client.send([b"1 ", *[b"d"] * 1000, b"e"])
-            assert client.recv(LONG_S) == b"1 " + b"d" * 1000 + b"e"
+            client.send(fragments)
+            assert client.recv(LONG_S) == b"".join(fragments)
+        with pytest.raises(ConnectionClosed):
+            client.send([*fragments, b"e"])
+            client.recv(LONG_S)
 
 
 def test_a_message_of_empty_fragments_without_end_is_refused(tmp_path: Path) -> None:
