@@ -14,6 +14,7 @@ from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.shard.clock import Clock
 from tests.shard.ng_testbed import NgTestbed
 from tests.shard.testbed import V4, RelayTestbed
+from tests.webrtc.bundle_phone import BundlePhone
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
 
@@ -141,6 +142,18 @@ def alice(make_peer: MakePeer) -> MediaPeer:
 def bob(make_peer: MakePeer) -> MediaPeer:
     """Another one."""
     return make_peer()
+
+
+@pytest.fixture
+def phone(make_peer: MakePeer) -> BundlePhone:
+    """A phone with a bundle."""
+    return BundlePhone(make_peer("127.0.0.11"))
+
+
+@pytest.fixture
+def plain(make_peer: MakePeer) -> list[MediaPeer]:
+    """One without: a port for each medium."""
+    return [make_peer("127.0.0.22"), make_peer("127.0.0.22")]
 
 
 @pytest.fixture

@@ -27,16 +27,6 @@ class WithoutRounds(Checkpointer):
         """See CallObserver."""
 
 
-@pytest.fixture
-def phone(make_peer: MakePeer) -> BundlePhone:
-    return BundlePhone(make_peer("127.0.0.11"))
-
-
-@pytest.fixture
-def plain(make_peer: MakePeer) -> list[MediaPeer]:
-    return [make_peer("127.0.0.22"), make_peer("127.0.0.22")]
-
-
 def begin(make_ng: MakeNg, phone: BundlePhone, plain: list[MediaPeer], **settings: float) -> BundledCall:
     call = BundledCall(make_ng(**settings), phone, plain)
     call.begin_by_plain()

@@ -44,17 +44,6 @@ from tools.harness.media_peer import RTCP, RTP, MediaPeer
 
 
 @pytest.fixture
-def phone(make_peer: MakePeer) -> BundlePhone:
-    return BundlePhone(make_peer("127.0.0.11"))
-
-
-@pytest.fixture
-def plain(make_peer: MakePeer) -> list[MediaPeer]:
-    """A port for each medium."""
-    return [make_peer("127.0.0.22"), make_peer("127.0.0.22")]
-
-
-@pytest.fixture
 def call(ng: NgTestbed, phone: BundlePhone, plain: list[MediaPeer]) -> BundledCall:
     return BundledCall(ng, phone, plain)
 
