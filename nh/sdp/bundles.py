@@ -9,7 +9,7 @@ from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.fields import make_connection, write_medium_port
 from nh.sdp.lines import Edits
 from nh.sdp.parse import parse_own
-from nh.sdp.section import Section, drop_attributes
+from nh.sdp.section import Section, drop_attributes, write_attribute
 
 _MID_EXTENSION: Final = b"urn:ietf:params:rtp-hdrext:sdes:mid"
 _EXTMAP: Final = re.compile(rb"(?P<id>\d{1,5})(?:/\w+)?[ \t]+(?P<uri>\S+)")
@@ -152,9 +152,4 @@ def take_transports(
 
 def write_mid(edits: Edits, medium: Medium, mid: str) -> None:
     """Let a medium have this a=mid."""
-    line = f"a=mid:{mid}".encode(TOKEN_ENCODING)
-    present = medium.attributes.get("mid", ())
-    if present:
-        edits.replace(present[0].line, line)
-    else:
-        edits.insert_after(medium.last, line)
+    write_attribute(edits, medium, ("mid",), f"a=mid:{mid}".encode(TOKEN_ENCODING))

@@ -96,3 +96,21 @@ def drop_attributes(edits: Edits, section: Section, names: tuple[str, ...]) -> N
     for name in names:
         for line, _ in section.attributes.get(name, ()):
             edits.drop(line)
+
+
+def write_attribute(edits: Edits, section: Section, names: Sequence[str], text: bytes) -> None:
+    """Let a section have one a= line in place of all that have one of these names.
+
+    Args:
+        edits: collects the change.
+        section: it.
+        names: of attributes that exclude each other; peers differ in which of several they take.
+        text: the new line, where the first of them is, or else at the end of the section.
+    """
+    present = sorted(line for name in names for line, _ in section.attributes.get(name, ()))
+    for line in present[1:]:
+        edits.drop(line)
+    if present:
+        edits.replace(present[0], text)
+    else:
+        edits.insert_after(section.last, text)

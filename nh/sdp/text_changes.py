@@ -11,7 +11,7 @@ from typing import Final
 from nh.commands import SdpText
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.lines import Edits
-from nh.sdp.section import Direction, Section, drop_attributes
+from nh.sdp.section import Direction, Section, drop_attributes, write_attribute
 
 _HELD: Final = {Direction.SENDRECV: Direction.SENDONLY, Direction.RECVONLY: Direction.INACTIVE}
 """Direction of a medium on hold by its address, by the direction that it has."""
@@ -51,12 +51,7 @@ def hold_by_direction(edits: Edits, medium: Medium) -> None:
     direction = _HELD.get(medium.direction)
     if direction is None:
         return
-    own = medium.own_direction
-    line = f"a={direction.value}".encode()
-    if own is None:
-        edits.insert_after(medium.last, line)
-    else:
-        edits.replace(medium.attributes[own.value][0].line, line)
+    write_attribute(edits, medium, tuple(Direction), f"a={direction.value}".encode())
 
 
 def _drop_extensions(edits: Edits, section: Section, names: frozenset[str]) -> None:

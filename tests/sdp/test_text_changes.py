@@ -38,6 +38,12 @@ def test_a_number_that_another_medium_has_as_its_mid_is_not_taken() -> None:
     assert mids(rewritten(sdp, SdpText(generate_mid=True))) == ["2", "1"]
 
 
+def test_a_medium_with_several_mids_that_gets_another_has_that_one_alone() -> None:
+    sdp = body("m=audio 4000 RTP/AVP 0", "a=mid:1", "a=ptime:20", "a=mid:2")
+    named = rewrite(parse(sdp), RewritePlan((MediumPlan(RELAY, 5000, 5001),), connection=RELAY, mids=("a",)))
+    assert named.decode().partition("m=")[2].splitlines()[1:] == ["a=mid:a", "a=ptime:20"]
+
+
 # --- a=rtcp -----------------------------------------------------------------------------------------
 
 
@@ -136,6 +142,15 @@ def test_a_zero_address_becomes_the_relays_and_the_direction_says_the_hold(
     assert parse(kept.encode()).media[0].direction == says
     original = rewritten(sdp, SdpText(original_direction=True))
     assert parse(original.encode()).media[0].own_direction == (said or None)
+
+
+@pytest.mark.parametrize(
+    "said", [("sendrecv", "sendrecv"), ("recvonly", "sendrecv"), ("sendrecv", "inactive")]
+)
+def test_a_medium_on_hold_that_says_several_directions_has_one_then(said: tuple[str, str]) -> None:
+    sdp = body("m=audio 4000 RTP/AVP 0", "c=IN IP4 0.0.0.0", f"a={said[0]}", "a=ptime:20", f"a={said[1]}")
+    held = rewritten(sdp, SdpText(zero_address=True)).partition("m=")[2]
+    assert held.splitlines()[2:] == ["a=sendonly", "a=ptime:20"]
 
 
 def test_a_zero_address_of_the_session_is_replaced_for_each_medium() -> None:
