@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import itertools
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nh.supervisor.store.engine import Changes
-from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, Journal
+from nh.supervisor.store.journal import MAX_BYTES, NAMES, NEW_NAME, RESERVE_NAME, Journal
 from nh.supervisor.store.journal_file import JournalFile
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encoded_bytes
+from nh.supervisor.store.reserved_room import RESERVED_BYTES
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from tests.profiles import examples
+from tests.supervisor.killed_files import Files, Killed
 from tests.supervisor.stores import (
     OWNER,
     MemoryEngine,
@@ -441,6 +445,86 @@ def test_a_file_that_could_not_be_compacted_takes_no_room(journal: Journal, tmp_
     assert not (tmp_path / NEW_NAME).exists()
 
 
+def two_records(journal: Journal) -> list[JournalRecord]:
+    """One in each file; the newer one ends the call of the older one."""
+    records = [JournalRecord(b"a", b"1", 1.0), JournalRecord(b"a", None, 2.0)]
+    journal.add(records[0])
+    journal.begin_batch()
+    journal.add(records[1])
+    assert all(sizes(journal._directory))
+    return records
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES[1:], NAMES])
+def test_a_file_that_is_removed_while_it_is_open_is_written_anew(
+    journal: Journal, tmp_path: Path, names: Sequence[str], replace: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in a file without a name is lost at the next start."""
+    records = two_records(journal)
+    for name in names:
+        (tmp_path / name).unlink()
+        if replace:
+            (tmp_path / name).symlink_to("what is this?")
+    journal.check()
+    assert found(tmp_path) == records
+    assert "another program removed or replaced the file" in caplog.text
+    journal.add(JournalRecord(b"b", b"1", 3.0))
+    assert found(tmp_path) == [*records, JournalRecord(b"b", b"1", 3.0)]
+    journal.end_batch()
+    assert [each.call_id for each in found(tmp_path)] == [b"a", b"b"], "what is behind the batch stays"
+
+
+def test_files_that_are_where_they_were_are_not_written_anew(journal: Journal, tmp_path: Path) -> None:
+    two_records(journal)
+    before = [(tmp_path / name).stat() for name in NAMES]
+    journal.check()
+    assert [(tmp_path / name).stat() for name in NAMES] == before
+
+
+def test_a_kill_while_files_are_written_anew_brings_back_no_ended_call(tmp_path: Path) -> None:
+    for kill_at in itertools.count():
+        place = tmp_path / str(kill_at)
+        place.mkdir()
+        files = Files(kill_at)
+        with contextlib.closing(Journal(place)) as journal:
+            records = two_records(journal)
+            for name in NAMES:
+                (place / name).unlink()
+            with contextlib.suppress(Killed), files.counted():
+                journal.check()
+        if files.done <= kill_at:
+            assert found(place) == records
+            break
+        assert found(place) in ([], records[1:], records)
+
+
+def test_a_directory_that_is_removed_and_made_again_gets_all_records(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with contextlib.closing(Journal(directory)) as journal:
+        records = two_records(journal)
+        shutil.rmtree(directory)
+        journal.check()
+        assert "cannot be written" in caplog.text
+        records.append(JournalRecord(b"b", b"1", 3.0))
+        journal.add(records[-1])
+        directory.mkdir()
+        journal.check()
+        assert found(directory) == records
+
+
+def test_the_room_that_is_kept_is_taken_again_when_its_file_was_removed(
+    journal: Journal, tmp_path: Path
+) -> None:
+    (tmp_path / RESERVE_NAME).unlink()
+    journal.begin_batch()
+    journal.end_batch()
+    assert (tmp_path / RESERVE_NAME).stat().st_size == RESERVED_BYTES
+
+
 def test_anothers_file_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / NAMES[1]).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
@@ -509,6 +593,7 @@ def calls_in(place: Path) -> dict[bytes, bytes]:
 _SETS_UP_CALLS = """
 import itertools, sys, time
 from pathlib import Path
+from nh.supervisor.store.reserved_room import RESERVED_BYTES
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 place = Path(sys.argv[1])
@@ -626,6 +711,27 @@ def test_while_the_store_is_away_the_journal_alone_brings_all_calls_back(tmp_pat
     assert set(server.records or ()) == {b"before", b"during"}
     again.close(TIMEOUT_S)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_journal_that_is_removed_is_written_anew_although_no_call_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    monkeypatch.setattr("nh.supervisor.store.store.FLUSH_S", 0.1)
+    monkeypatch.setattr("nh.supervisor.store.store.RETRY_S", 0.1)
+    server = MemoryServer()
+    store = Store(MemoryEngine(server), tmp_path)
+    store.put(b"before", b"1")
+    until_written(store)
+    server.away = is_away
+    if is_away:
+        store.put(b"during", b"1")
+        eventually(lambda: store._journal is not None and store._journal.is_complete, "it is compacted")
+    for name in NAMES:
+        (tmp_path / name).unlink()
+    eventually(lambda: all((tmp_path / name).exists() for name in NAMES), "it is written anew")
+    assert {each.call_id for each in found(tmp_path)} == ({b"before", b"during"} if is_away else set())
+    store.close(0.1)
 
 
 def test_the_store_takes_no_end_of_a_call_before_the_journal_has_it(

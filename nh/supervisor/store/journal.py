@@ -22,11 +22,10 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from nh.logs.throttle import RateLimitedLogger
-from nh.paths import open_private
-from nh.supervisor.store.journal_file import JournalFile
+from nh.supervisor.store.journal_file import JournalFile, new_file
 from nh.supervisor.store.journal_move import PART_BYTES, Ends, Latest, move_calls
 from nh.supervisor.store.journal_records import JournalRecord, encode_record, encode_void, voids
 from nh.supervisor.store.reserved_room import ReservedRoom
@@ -45,6 +44,8 @@ COMPACT_BYTES: Final = 1 << 20
 
 REPEAT_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
+
+_UNWRITTEN: Final = "changes of calls that the store does not have yet"
 
 
 class Journal:
@@ -113,6 +114,24 @@ class Journal:
             else:
                 self._give_up(exc)
 
+    def check(self) -> None:
+        """Write a file anew that was removed or replaced: no start would find what is in it.
+
+        If that fails, it is logged, and the next check tries it again.
+        """
+        try:
+            for file in (self._active, self._other):  # without the newer records, older ones would count
+                if file.is_in_place():
+                    continue
+                file.rewrite(self._new_path)
+                self._failures.log(
+                    logging.WARNING,
+                    "journal %s: another program removed or replaced the file; it is written anew",
+                    file.path,
+                )
+        except OSError as exc:
+            self._log(exc, _UNWRITTEN)
+
     def begin_batch(self) -> None:
         """Say that everything recorded so far is about to be written to the store."""
         if not self._other.size:  # otherwise it still has the batch that failed before
@@ -174,7 +193,7 @@ class Journal:
             OSError: it cannot be written.
         """
         number, _ = self._batch
-        with self._new_file() as stream:
+        with new_file(self._new_path) as stream:
             size = stream.write(encode_void(max(0, number - 1)))
             return size + sum(stream.write(encode_record(number, record)) for record in records)
 
@@ -306,22 +325,9 @@ class Journal:
     def _drop_batch(self) -> None:
         """Leave in the active file what was recorded since begin_batch()."""
         number, begin = self._batch
-        since = self._active.tail(begin)
-        with self._new_file() as stream:
-            stream.write(since)
-        self._active.replace(self._new_path, len(since))
+        self._active.rewrite(self._new_path, begin)
         self._batch = number, 0
         self._compacted = 0
-
-    @contextlib.contextmanager
-    def _new_file(self) -> Iterator[BinaryIO]:
-        """The file that replaces one of the others. If it cannot be written, it leaves its room to them."""
-        try:
-            with open(self._new_path, "wb", opener=open_private) as stream:
-                yield stream
-        except OSError:
-            self._new_path.unlink(missing_ok=True)
-            raise
 
     def _truncate_all(self) -> None:
         """Drop all records. A kill in between leaves the newer ones.
@@ -346,7 +352,7 @@ class Journal:
         with contextlib.suppress(OSError):
             self._truncate_all()
         self._given_up = self._number
-        self._log(why, "changes of calls that the store does not have yet")
+        self._log(why, _UNWRITTEN)
 
     def _log(self, why: OSError, lost: str) -> None:
         self._is_complete = False

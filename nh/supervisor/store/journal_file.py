@@ -3,8 +3,11 @@
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from nh.paths import open_private
 from nh.supervisor.store.journal_records import JournalRecord, read_records
 
 
@@ -58,10 +61,6 @@ class JournalFile:
             raise
         self.size += len(data)
 
-    def tail(self, begin: int) -> bytes:
-        """What is behind an offset in bytes."""
-        return os.pread(self._fd, self.size - begin, begin)
-
     def cut(self, size: int) -> None:
         """Drop what is behind an offset in bytes, which is the end of a record. Raises OSError."""
         os.ftruncate(self._fd, size)
@@ -94,9 +93,46 @@ class JournalFile:
         with contextlib.suppress(OSError):  # what it tells of is in the file that is not used any more
             os.close(before)
 
+    def rewrite(self, new: Path, begin: int = 0) -> None:
+        """Have a new file in the place of this one, with what is behind an offset in bytes.
+
+        Args:
+            new: where it is made.
+            begin: the offset, which is the end of a record.
+
+        Raises:
+            OSError: that failed; this file is still used.
+        """
+        tail = os.pread(self._fd, self.size - begin, begin)
+        with new_file(new) as stream:
+            stream.write(tail)
+        self.replace(new, len(tail))
+
+    def is_in_place(self) -> bool:
+        """Whether the next start finds this file by its name: no other program has removed or replaced it.
+
+        Raises:
+            OSError: that cannot be found out.
+        """
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         """Close it."""
         os.close(self._fd)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that replaces another one. If it cannot be written, it leaves its room to others."""
+    try:
+        with open(path, "wb", opener=open_private) as stream:
+            yield stream
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _open(path: Path) -> int:

@@ -27,9 +27,10 @@ class ReservedRoom:
         return self._size
 
     def reserve(self) -> None:
-        """Take the room, if that is possible."""
-        if self._size:
+        """Take the room, if that is possible; again, if another program removed the file."""
+        if self._size and os.path.lexists(self.path):
             return
+        self._size = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with contextlib.suppress(OSError):
             fd = os.open(self.path, flags, 0o600)

@@ -274,6 +274,7 @@ class Store:
         with self._lock:
             journal = self._journal
             if journal is not None:
+                journal.check()
                 journal.begin_batch()
             may_empty = journal is not None and journal.is_complete
             self._taken = len(self._changes)  # before the exchange: `pending` is read without the lock
