@@ -27,11 +27,15 @@ class HandoverSocket:
     Args:
         sock: listens.
         path: its file, removed by close().
+
+    Raises:
+        OSError: the file is gone.
     """
 
     def __init__(self, sock: socket.socket, path: Path) -> None:
         self._sock = sock
         self._path = path
+        self._file = path.lstat()
 
     @classmethod
     def open(cls, path: str, level: int = logging.WARNING) -> Self | None:
@@ -48,6 +52,7 @@ class HandoverSocket:
             sock.bind(path)
             sock.listen(1)
             sock.setblocking(False)
+            return cls(sock, Path(path))
         except OSError as exc:
             if sock is not None:
                 sock.close()
@@ -56,7 +61,6 @@ class HandoverSocket:
                 level, "%s: cannot listen: %s; the next nh cannot take over from this process", path, why
             )
             return None
-        return cls(sock, Path(path))
 
     def fileno(self) -> int:
         """The descriptor, readable when a connection waits."""
@@ -74,6 +78,29 @@ class HandoverSocket:
             sock.close()
             return None
         return sock
+
+    def is_in_place(self) -> bool:
+        """Whether the next supervisor finds the socket: no other program has removed or replaced its file."""
+        try:
+            return os.path.samestat(self._path.lstat(), self._file)
+        except OSError:
+            return False
+
+    def listen_again(self) -> None:
+        """Listen with a new socket, which has another descriptor, in place of one that is not found any more.
+
+        If that is impossible, the old one stays.
+        """
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        again = type(self).open(str(self._path), logging.DEBUG)
+        if again is None:
+            return
+        self._sock.close()
+        self._sock, self._file = again._sock, again._file
+        logger.warning(
+            "%s: another program removed or replaced the socket; this process listens there again", self._path
+        )
 
     def close(self) -> None:
         """Stop listening, and remove the file."""

@@ -187,6 +187,27 @@ def test_a_socket_file_of_a_shard_that_is_gone_is_removed(deployment: Deployment
     assert not relay.calls().calls
 
 
+@pytest.mark.parametrize("is_orphan", [False, True])
+def test_calls_of_a_shard_whose_socket_was_removed_go_on_with_the_next_supervisor(
+    deployment: Deployment, is_orphan: bool
+) -> None:
+    """An operator who empties the runtime directory would otherwise lose what relays there."""
+    deployment.start()
+    call = deployment.make_call(b"only")
+    if is_orphan:
+        shards = deployment.kill_supervisor()
+        eventually(lambda: sum(map(has_ended, shards)) == SHARDS - 1, "the shard without a call has ended")
+    sockets = deployment.handover_sockets()
+    for path in sockets:
+        path.unlink()
+    eventually(lambda: deployment.handover_sockets() == sockets, "each shard listens again")
+    if not is_orphan:
+        deployment.kill_supervisor()
+    relay = deployment.start()
+    assert [each.call_id for each in relay.calls().calls] == [b"only"]
+    call.talk()
+
+
 def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_path: Path) -> None:
     with deployed_relay(state=tmp_path) as deployment:
         relay = deployment.start()

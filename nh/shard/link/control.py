@@ -240,9 +240,15 @@ class Control(CallObserver):
         self._channel.send(encode(Ready(pid=shard.relay.stats.pid, version=__version__)))
 
     def _await_successor(self, level: int = logging.DEBUG) -> None:
-        """Listen for the next supervisor. It may be impossible for a while, as for want of room."""
-        shard = self._shard
-        if self._handover_socket is None and shard is not None and shard.serving:
+        """Listen for the next supervisor, again if another program removed the socket.
+
+        It may be impossible for a while, as for want of room.
+        """
+        shard, listening = self._shard, self._handover_socket
+        if listening is not None:
+            if not listening.is_in_place():
+                (listening if self._orphan is None else self._orphan).listen_again()
+        elif shard is not None and shard.serving:
             path = shard.configure.handover_path
             self._handover_socket = HandoverSocket.open(path, level) if path else None
 

@@ -94,6 +94,14 @@ class Orphan:
             logger.warning("shard %d ends: it has neither calls nor a supervisor", self._shard)
             self._on_over()
 
+    def listen_again(self) -> None:
+        """The next supervisor does not find the socket any more: see HandoverSocket.listen_again()."""
+        if self._channel is not None or self.departed:
+            return
+        self._loop.remove_reader(self._handover_socket.fileno())
+        self._handover_socket.listen_again()
+        self._loop.add_reader(self._handover_socket.fileno(), self._on_arrival)
+
     def close(self) -> None:
         """Accept no supervisor any more."""
         self._loop.remove_reader(self._handover_socket.fileno())
