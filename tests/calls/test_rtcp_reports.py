@@ -73,6 +73,13 @@ def test_what_does_not_belong_together_tells_nothing(
     assert round_trips(session) == [None, None]
 
 
+def test_the_time_of_a_sender_without_a_clock_tells_nothing(session: Session) -> None:
+    """It may say 0 (RFC 3550 6.4.1), as an end does that has heard no sender report."""
+    arrives(session, Side.FROM, sender_report(A, ntp=0), START)
+    arrives(session, Side.TO, receiver_report(B, report_block(A, lsr=0)), START + 3)
+    assert round_trips(session) == [None, None]
+
+
 def test_a_delay_longer_than_the_time_that_passed_is_a_round_trip_of_nothing(session: Session) -> None:
     arrives(session, Side.FROM, sender_report(A, ntp=7), START)
     arrives(session, Side.TO, receiver_report(B, report_block(A, lsr=7, dlsr_s=0.02)), START + 0.01)

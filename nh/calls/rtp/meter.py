@@ -238,11 +238,12 @@ class RtpMeter:
 
         Args:
             ssrc: of the stream.
-            ntp: LSR, the time of the sender report that the end heard last; 0: none.
+            ntp: LSR, the time of the sender report that the end heard last; 0: none, or one of a sender that
+                has no clock (RFC 3550 6.4.1).
             delay_s: DLSR, the seconds since then.
             now: monotonic seconds at which it passed.
         """
-        stream = self._find_stream(ssrc)
+        stream = self._find_stream(ssrc) if ntp else None
         if stream is None or stream.sender_report is None or stream.sender_report[0] != ntp:
             return
         round_trip_s = now - stream.sender_report[1] - delay_s
