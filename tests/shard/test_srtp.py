@@ -1,17 +1,19 @@
 """SRTP on one side of a call: a phone with SDES (RFC 4568, libsrtp) and a plain one, through the relay."""
 
 import base64
+import socket
 import sys
 
 import msgspec
 import pytest
 
-from nh.calls.media import Block
+from nh.calls.media import Block, Side
 from nh.commands import Answer, DtlsOptions, OfferOptions, SdesOptions
 from nh.errors import NhError, Unsupported
 from nh.ice.stun import StunClass, encode
 from nh.results import Rewritten
 from nh.sdp.crypto import read_crypto
+from nh.shard.media.sockets.media_socket import socket_of
 from nh.srtp.state import MAX_STREAMS
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
@@ -715,3 +717,30 @@ def test_ends_that_check_the_path_with_each_other_do_so_beside_srtp_and_nothing_
     testbed.turn_until(lambda: stats().drop_srtp_authentication == 1, "what the phone sent is dropped")
     testbed.turn_until(lambda: stats().drop_srtp_unsent_not_media == 1, "so is what it would be sent")
     assert alice.pending() == bob.pending() == []
+
+
+def test_a_check_is_sent_although_icmp_says_that_a_packet_before_it_did_not_arrive(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = SecureCall(testbed, SrtpPhone(bob), alice)
+    call.answered_by_secure(call.offered_by_plain())
+    call.goes_both_ways()
+    (session,) = testbed.relay.table.running
+    check = encode(StunClass.REQUEST, bytes(12), [])
+    port = bob.port
+    bob.close()
+    alice.send_raw(check, call.plain_sends_to)
+    # the relay finds the check first, and the error when it sends it
+    socket_of(session.legs[Side.TO]).send(b"lost")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+        back.bind((bob.address, port))
+        back.setblocking(False)
+        testbed.turn_until(lambda: _takes(back, check), "the check arrives")
+    assert session.legs[Side.FROM].drops is None
+
+
+def _takes(sock: socket.socket, packet: bytes) -> bool:
+    try:
+        return sock.recv(2048) == packet
+    except BlockingIOError:
+        return False

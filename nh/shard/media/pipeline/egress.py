@@ -27,9 +27,12 @@ from nh.srtp.refusal import Refusal, SrtpRefused
 _OF_EARLIER_PACKETS: Final = (
     errno.EMSGSIZE,
     errno.ECONNREFUSED,
+    errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,
+    errno.ENONET,
     errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
     errno.EPROTO,
     errno.EACCES,
 )
@@ -102,10 +105,13 @@ class Egress:
 
     def unsealed(self, leg: Leg, send: Send, packet: memoryview, refusal: Refusal) -> None:
         """What becomes of a packet that cannot be sealed."""
-        if is_stun(packet):
-            send(packet)
-        else:
+        if not is_stun(packet):
             self.drop(leg, UNSENT_DROPS[refusal], len(packet))
+            return
+        try:
+            send(packet)
+        except OSError as error:
+            self.send_failed(leg, send, packet, error)
 
     def send_failed(self, leg: Leg, send: Send, packet: memoryview, error: OSError) -> None:
         """Retry a packet that the kernel refused, where a retry can succeed; else count the drop."""
