@@ -744,3 +744,21 @@ def _takes(sock: socket.socket, packet: bytes) -> bool:
         return sock.recv(2048) == packet
     except BlockingIOError:
         return False
+
+
+@pytest.mark.parametrize("attributes", [(), ("rtcp-mux",)], ids=["RTP alone", "RTP and RTCP"])
+def test_a_leg_is_noted_by_packets_that_cannot_be_sent_too(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, attributes: tuple[str, ...]
+) -> None:
+    secure = SrtpPhone(bob)
+    secure.learn(testbed.offer([line(alice, *attributes)], transport_protocol="RTP/SAVP", mux_accept=True))
+    (to_bob,) = places(testbed.answer(secure.sdp()))
+    for number in range(3):
+        alice.send_raw(rtp(number, b"one"), to_bob)
+        assert secure.read(testbed.receive(bob)[0]) == rtp(number, b"one")
+    (session,) = testbed.relay.table.running
+    leg = session.legs[Side.FROM]
+    leg.note_due = 0.0  # as some seconds later
+    alice.send_raw(rtp(2, b"another"), to_bob)
+    testbed.turn_until(lambda: testbed.stats().drop_srtp_unsent_index_used == 1, "it is counted")
+    assert leg.note_due > 0.0

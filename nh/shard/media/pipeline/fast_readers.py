@@ -47,6 +47,12 @@ class ReaderContext(NamedTuple):
     note_errors: Callable[[MediaSocket], None]
     note_leg: NoteLeg
 
+    def unsealed(self, leg: Leg, send: Send, packet: memoryview, refusal: Refusal, now: float) -> None:
+        """What becomes of a packet of a leg that cannot be sealed; the leg is noted as after any other."""
+        self.egress.unsealed(leg, send, packet, refusal)
+        if now >= leg.note_due:
+            self.note_leg(leg, now)
+
 
 def forwarding_reader(context: ReaderContext) -> SocketReader:
     """The reader of the plain plan for legs without RTP statistics."""
@@ -196,7 +202,7 @@ def secured_factory(
                     sender = seals.sender
                     packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
                 except SrtpRefused as exc:
-                    egress.unsealed(leg, send, packet, exc.reason)
+                    context.unsealed(leg, send, packet, exc.reason, now)
                     return
                 if sender is not None and sender.checkpoint_due:
                     note_keys(leg)

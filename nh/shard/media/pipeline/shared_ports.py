@@ -89,7 +89,7 @@ def shared_port_factory(
                     sender = seals.sender
                     packet = seal_packet(seals, packet) if sender is None else sender.protect(packet)
                 except SrtpRefused as exc:
-                    egress.unsealed(member, send, packet, exc.reason)
+                    context.unsealed(member, send, packet, exc.reason, now)
                     return
                 if sender is not None and sender.checkpoint_due:
                     note_keys(member)
