@@ -21,7 +21,7 @@ from nh.supervisor.host.child_process import check_pidfds
 from nh.supervisor.host.core_dumps import keep_memory_out_of_core_dumps
 from nh.supervisor.host.cpus import usable_cpus
 from nh.supervisor.host.fd_limits import holdable_sockets, raise_descriptor_limit
-from nh.supervisor.host.locked_dir import Lock, runtime_dir
+from nh.supervisor.host.locked_dir import Lock, renew_lock, runtime_dir
 from nh.supervisor.host.port_claim import port_claim
 from nh.supervisor.host.reaper import become_subreaper, reap_children_after_exec
 from nh.supervisor.host.sd_notify import Notifier
@@ -175,7 +175,7 @@ class Runtime:
 
     def update_stats(self) -> None:
         """Bring `stats` up to date, before they are published, and write what could not be written."""
-        self.in_force.write_again()
+        self.in_force.write_again(is_older_than_lock=renew_lock(self._lock))
         self.stats.rpc_clients = self.rpc.clients
         if self.timeouts is not None:
             self.timeouts.update_stats()

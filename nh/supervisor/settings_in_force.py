@@ -68,9 +68,13 @@ class SettingsInForce:
         self._lacks = False
         self._write()
 
-    def write_again(self) -> None:
-        """Write the file if that was impossible; to be called from time to time."""
-        if self._lacks:
+    def write_again(self, *, is_older_than_lock: bool = False) -> None:
+        """Write the file if that was impossible, or it was removed; to be called from time to time.
+
+        Args:
+            is_older_than_lock: whether the lock was renewed, so that the file counts no more.
+        """
+        if self._lacks or is_older_than_lock or not os.path.lexists(self._path):
             self._write()
 
     def change(self, settings: Settings, origins: Mapping[str, str | None]) -> None:

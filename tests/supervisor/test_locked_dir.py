@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nh.errors import ConfigError, DirectoryInUse
-from nh.supervisor.host.locked_dir import LOCK_NAME, runtime_dir
+from nh.supervisor.host.locked_dir import LOCK_NAME, renew_lock, runtime_dir
 
 
 def test_it_is_made_for_its_owner_alone_and_holds_the_pid(tmp_path: Path) -> None:
@@ -52,6 +52,33 @@ def test_a_lock_file_that_a_killed_run_left_is_no_obstacle(tmp_path: Path) -> No
     (tmp_path / LOCK_NAME).write_text(f"{os.getpid()}1\n")
     with runtime_dir(tmp_path):
         assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_directory_whose_lock_file_was_removed_is_locked_again(
+    tmp_path: Path, replace: bool, caplog: pytest.LogCaptureFixture, no_descriptor_leaks: None
+) -> None:
+    path = tmp_path / LOCK_NAME
+    with runtime_dir(tmp_path) as lock:
+        assert not renew_lock(lock)
+        path.unlink()
+        if replace:
+            path.write_text("what is this?")
+        assert renew_lock(lock)
+        assert not renew_lock(lock)
+        assert "another program removed or replaced the file" in caplog.text
+        with pytest.raises(DirectoryInUse, match=rf"another nh \(pid {os.getpid()}\)"), runtime_dir(tmp_path):
+            pass
+    with runtime_dir(tmp_path):
+        pass
+
+
+def test_a_lock_that_another_nh_has_meanwhile_is_not_taken_from_it(tmp_path: Path) -> None:
+    with runtime_dir(tmp_path) as lock:
+        lock.path.unlink()
+        with runtime_dir(tmp_path):
+            assert not renew_lock(lock)
+        assert renew_lock(lock)
 
 
 def test_a_filter_that_refuses_to_ask_for_the_effective_user_keeps_no_directory_from_nh(

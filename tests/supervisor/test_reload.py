@@ -153,6 +153,16 @@ def test_what_is_in_force_is_told_once_there_is_room(
     assert told.settings["silent_s"] == 60.0
 
 
+def test_what_is_in_force_is_told_again_if_the_file_was_removed(
+    testbed: ReloadTestbed, tmp_path: Path
+) -> None:
+    before = read_in_force(tmp_path)
+    (tmp_path / "settings.json").unlink()
+    testbed.in_force.write_again()
+    assert before is not None
+    assert read_in_force(tmp_path) == before
+
+
 def test_nothing_new_changes_nothing(testbed: ReloadTestbed) -> None:
     assert testbed.reload() == Reloaded((), ())
     assert not testbed.sent(0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import stat
 import time
@@ -14,6 +15,8 @@ from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.paths import foreign_name, is_open_to_all, is_permitted, mode_of, nearest_seen
 from nh.reasons import reason
+
+logger = logging.getLogger(__name__)
 
 LOCK_NAME: Final = "nh.lock"
 
@@ -73,13 +76,40 @@ def locked_dir(path: Path, purpose: Purpose, inherited: Inherited, *, named: boo
     lock = inherited.take_lock(path / LOCK_NAME)
     if lock is None:
         lock = _take_lock(path, purpose)
-    _write_pid(lock)
+    held = Lock(path / LOCK_NAME, lock)
+    _write_pid(held)
     try:
-        yield Lock(path / LOCK_NAME, lock)
+        yield held
     finally:
         with contextlib.suppress(OSError):  # a failing disk may keep the old pid, which is for people only
             os.ftruncate(lock, 0)
         os.close(lock)
+
+
+def renew_lock(lock: Lock) -> bool:
+    """Lock a new file if another program removed or replaced that of the lock: no command would find this nh.
+
+    If that is impossible, the next call tries it again.
+
+    Args:
+        lock: its descriptor becomes that of the new file.
+
+    Returns:
+        Whether there is a new file.
+    """
+    with contextlib.suppress(OSError):
+        if os.path.lexists(lock.path) and os.path.samestat(lock.path.lstat(), os.fstat(lock.fd)):
+            return False
+        new = _open_lock(lock.path)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.dup2(new, lock.fd, inheritable=os.get_inheritable(lock.fd))
+        finally:
+            os.close(new)
+        _write_pid(lock)
+        logger.warning("%s: another program removed or replaced the file; it is locked anew", lock.path)
+        return True
+    return False
 
 
 def runtime_dir(
@@ -184,7 +214,7 @@ def _check_trust(path: Path, purpose: Purpose) -> None:
 def _take_lock(path: Path, purpose: Purpose) -> int:
     """Lock the lock file; returns its descriptor."""
     try:
-        lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = _open_lock(path / LOCK_NAME)
     except OSError as exc:
         raise ConfigError(
             f"{purpose.setting}: {path / LOCK_NAME} cannot be opened: {exc.strerror};"
@@ -202,6 +232,10 @@ def _take_lock(path: Path, purpose: Purpose) -> int:
     return lock
 
 
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
 def _lock_alone(lock: int) -> None:
     """Lock the open lock file, also where `nh doctor` or `nh upgrade` just looks whether it is locked.
 
@@ -216,7 +250,7 @@ def _lock_alone(lock: int) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _write_pid(lock: int) -> None:
+def _write_pid(lock: Lock) -> None:
     with contextlib.suppress(OSError):  # the lock holds on a full disk too
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(lock.fd, 0)
+        os.pwrite(lock.fd, f"{os.getpid()}\n".encode(), 0)
