@@ -226,10 +226,11 @@ class RtpMeter:
 
         Args:
             ssrc: of the stream.
-            ntp: middle 32 bits of the report's NTP time.
+            ntp: middle 32 bits of the report's NTP time; 0 if the sender has no clock (RFC 3550 6.4.1):
+                an answer to it would look like that of an end that has heard no report.
             now: monotonic seconds at which it passed.
         """
-        stream = self._find_stream(ssrc)
+        stream = self._find_stream(ssrc) if ntp else None
         if stream is not None:
             stream.sender_report = (ntp, now)
 
@@ -238,12 +239,11 @@ class RtpMeter:
 
         Args:
             ssrc: of the stream.
-            ntp: LSR, the time of the sender report that the end heard last; 0: none, or one of a sender that
-                has no clock (RFC 3550 6.4.1).
+            ntp: LSR, the time of the sender report that the end heard last; 0: none.
             delay_s: DLSR, the seconds since then.
             now: monotonic seconds at which it passed.
         """
-        stream = self._find_stream(ssrc) if ntp else None
+        stream = self._find_stream(ssrc)
         if stream is None or stream.sender_report is None or stream.sender_report[0] != ntp:
             return
         round_trip_s = now - stream.sender_report[1] - delay_s
