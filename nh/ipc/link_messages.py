@@ -65,6 +65,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
         successor: whether there was a shard of this number before it in this run: what that one had in the
             kernel is then taken over, not cleared.
         stats_segment: name of the shared memory in which block `shard` is its own to write.
+        stats_fd: its descriptor; -1: the shard opens its name.
         counters_fd: descriptor of the counter file (nh.ipc.counter_file), of which share `shard` is its own;
             -1: there is none.
         log: what to log, and how.
@@ -81,6 +82,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
 
     relay: RelayConfig
     stats_segment: str
+    stats_fd: int = -1
     counters_fd: int = -1
     log: LogSettings = LogSettings()
     kernel: KernelMaps | None = None

@@ -9,7 +9,14 @@ What readers get is in nh.stats.reading: processes that only write do not load i
 
 from nh.stats.layout import MAX_SHARDS, ShardState, ShardStats, ShardStatus, SupervisorStats
 from nh.stats.reader import Heartbeat, StatsReader, read_once
-from nh.stats.segment import Segment, attach_segment, create_segment, own_segment, segment_name
+from nh.stats.segment import (
+    Segment,
+    attach_segment,
+    create_segment,
+    inherit_segment,
+    own_segment,
+    segment_name,
+)
 from nh.stats.writer import ShardWriter, SupervisorWriter
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "SupervisorWriter",
     "attach_segment",
     "create_segment",
+    "inherit_segment",
     "own_segment",
     "read_once",
     "segment_name",

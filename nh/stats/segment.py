@@ -7,7 +7,9 @@ Behind the header it describes its tables, so that processes of another version 
 
 The memory is a file in /dev/shm (shm_overview(7)), and not multiprocessing.shared_memory's: that removes the
 file where a process that only reads it has no memory to map it, and, by its resource tracker, where such a
-process ends (python/cpython issue 82300). Then no shard could be started any more.
+process ends (python/cpython issue 82300). Shards get it by its descriptor, so that they can be
+started also where another program has removed the file, as systemd-logind does at the logout of the user
+(RemoveIPC= in logind.conf(5)).
 """
 
 import contextlib
@@ -39,20 +41,23 @@ class Segment:
         memory: the mapped file; it belongs to this object.
         name: its name.
         header: what its head says.
+        fd: its descriptor, which belongs to this object; -1: it has none.
 
     Attributes:
         name: its name.
+        fd: the descriptor by which other processes can have it; -1 where it was opened by its name.
         shards: how many blocks of shards it has, 1 to MAX_SHARDS.
         groups: for how many groups of calls it has room, 0 to MAX_GROUPS.
         version: the nh that made it.
         tables: how values lie in its blocks.
     """
 
-    def __init__(self, memory: mmap.mmap, name: str, header: Header) -> None:
+    def __init__(self, memory: mmap.mmap, name: str, header: Header, fd: int = -1) -> None:
         self._memory = memory
         self._view = memoryview(memory)
         self._header = header
         self.name = name
+        self.fd = fd
         self.shards = header.shards
         self.groups = header.groups
         self.version = header.version
@@ -72,10 +77,18 @@ class Segment:
             raise IndexError(f"shard {shard} is not in 0..{self.shards - 1}")
         return SharedBlock(self._buffer, self._header.shard_at(shard), self.tables.shard.size_bytes)
 
+    @property
+    def removed(self) -> bool:
+        """Whether the file has no name any more, of one with a descriptor."""
+        return self.fd >= 0 and os.fstat(self.fd).st_nlink == 0
+
     def close(self) -> None:
         """Unmap the memory in this process. The segment and its blocks cannot be used any more."""
         self._view.release()
         self._memory.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def unlink(self) -> None:
         """Remove the name: no process can attach any more; the last user frees the memory."""
@@ -105,12 +118,12 @@ def create_segment(name: str, shards: int, groups: int = 0) -> Segment:
     header = Header(shards, groups)
     try:
         _unlink(name)
-        memory = _create(name, header.size_bytes)
+        memory, fd = _create(name, header.size_bytes)
     except OSError as exc:
         raise StatsUnavailable(
             f"shared memory /dev/shm/{name} cannot be created: {_why(exc, header.size_bytes)}"
         ) from exc
-    segment = Segment(memory, name, header)
+    segment = Segment(memory, name, header, fd)
     tables, head = header.tables, header.pack()
     segment.supervisor_block().write(0, tables.pack_supervisor(SupervisorStats(), shards, groups))
     for shard in range(shards):
@@ -133,7 +146,7 @@ def own_segment(name: str, shards: int, groups: int = 0) -> Iterator[Segment]:
 
 
 def attach_segment(name: str) -> Segment:
-    """Open the segment of a running nh.
+    """Open the segment of a running nh by its name.
 
     Raises:
         StatsUnavailable: there is none, or it belongs to another user, or is damaged.
@@ -141,7 +154,10 @@ def attach_segment(name: str) -> Segment:
     try:
         memory = _open(name)
     except FileNotFoundError as exc:
-        raise StatsUnavailable(f"no statistics at /dev/shm/{name}: nh is not running there") from exc
+        raise StatsUnavailable(
+            f"no statistics at /dev/shm/{name}: nh is not running there, or another program removed them;"
+            " then `nh upgrade` makes them anew"
+        ) from exc
     except PermissionError as exc:
         raise StatsUnavailable(
             f"statistics at /dev/shm/{name}: permission denied; run as the relay's user, or as root"
@@ -150,6 +166,27 @@ def attach_segment(name: str) -> Segment:
         raise StatsUnavailable(f"statistics at /dev/shm/{name} cannot be opened: {exc.strerror}") from exc
     except ValueError as exc:  # its maker has not set its length yet
         raise StatsUnavailable(f"statistics at /dev/shm/{name} are empty: nh is starting; try again") from exc
+    return _read(memory, name)
+
+
+def inherit_segment(fd: int, name: str) -> Segment:
+    """Open the segment whose descriptor this process has from the one that made it.
+
+    Args:
+        fd: the descriptor; it stays the caller's.
+        name: of the segment, for errors; its file may have been removed.
+
+    Raises:
+        StatsUnavailable: it is damaged, or there is no memory to map it.
+    """
+    try:
+        memory = mmap.mmap(fd, 0)
+    except OSError as exc:
+        raise StatsUnavailable(f"statistics of {name} cannot be opened: {exc.strerror}") from exc
+    return _read(memory, name)
+
+
+def _read(memory: mmap.mmap, name: str) -> Segment:
     try:
         with memoryview(memory) as head:
             header = Header.parse(head, name)
@@ -175,7 +212,7 @@ def _unlink(name: str) -> None:
     Path("/dev/shm", name).unlink(missing_ok=True)
 
 
-def _create(name: str, size_bytes: int) -> mmap.mmap:
+def _create(name: str, size_bytes: int) -> tuple[mmap.mmap, int]:
     """Make and map a segment with all its memory allocated, mode 0600.
 
     With its length alone (ftruncate) its pages would be allocated when they are written, and a write kills
@@ -188,12 +225,11 @@ def _create(name: str, size_bytes: int) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
-        return mmap.mmap(descriptor, size_bytes)
+        return mmap.mmap(descriptor, size_bytes), descriptor
     except BaseException:
         path.unlink(missing_ok=True)
-        raise
-    finally:
         os.close(descriptor)
+        raise
 
 
 def _open(name: str) -> mmap.mmap:

@@ -1,6 +1,7 @@
 """Publishes the supervisor's statistics in shared memory."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -8,6 +9,8 @@ from typing import Final
 from nh.loop import Loop, Timer
 from nh.memory import resident_bytes
 from nh.stats import Segment, SupervisorStats, SupervisorWriter
+
+logger = logging.getLogger(__name__)
 
 PUBLISH_S: Final = 0.5
 """Seconds between two publications."""
@@ -27,6 +30,8 @@ class Publisher:
         self, loop: Loop, segment: Segment, stats: SupervisorStats, update: Callable[[], None]
     ) -> None:
         self._loop = loop
+        self._segment = segment
+        self._is_removed = False
         self._writer = SupervisorWriter(segment)
         self._stats = stats
         self._update = update
@@ -54,3 +59,10 @@ class Publisher:
             self._update()
         finally:  # a bug there must not stop the heartbeat
             self._writer.publish(self._stats)
+        if self._segment.removed and not self._is_removed:
+            self._is_removed = True
+            logger.warning(
+                "another program has removed /dev/shm/%s: `nh stats` has no statistics until `nh upgrade`"
+                " makes them anew; calls go on",
+                self._segment.name,
+            )

@@ -166,7 +166,7 @@ class Runtime:
             self.storage.tell_kernel(self.kernel.stop_at)
 
     def _start_process(self) -> ShardProcess:
-        inherited = list(self.kernel.descriptors if self.kernel is not None else ())
+        inherited = [self.segment.fd, *(self.kernel.descriptors if self.kernel is not None else ())]
         if self.counters_fd >= 0:
             inherited.append(self.counters_fd)
         # calls with SRTP on one side come over ng alone

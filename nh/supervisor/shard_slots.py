@@ -157,6 +157,7 @@ def _specs(runtime: Runtime, known_session: int) -> list[ShardSpec]:
                     known_session=known_session,
                 ),
                 stats_segment=runtime.segment.name,
+                stats_fd=runtime.segment.fd,
                 counters_fd=runtime.counters_fd,
                 log=settings.log,
                 kernel=kernel.share(shard) if kernel is not None else None,

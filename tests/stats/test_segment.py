@@ -19,9 +19,12 @@ from nh.stats import (
     StatsReader,
     attach_segment,
     create_segment,
+    inherit_segment,
     segment_name,
 )
 from tests.profiles import examples
+
+NO_DESCRIPTOR = 1 << 30
 
 
 def shm(name: str) -> Path:
@@ -91,6 +94,26 @@ def test_an_empty_leftover_is_replaced_too(name: str) -> None:
 def test_nothing_to_attach_to_is_an_error(name: str) -> None:
     with pytest.raises(StatsUnavailable, match="nh is not running there"):
         attach_segment(name)
+
+
+def test_a_process_with_its_descriptor_has_a_segment_whose_file_was_removed(segment: Segment) -> None:
+    assert not segment.removed
+    shm(segment.name).unlink()
+    assert segment.removed
+    inherited = inherit_segment(segment.fd, segment.name)
+    stats = ShardWriter(inherited, 1).resume()
+    stats.packets_in = 7
+    ShardWriter(inherited, 1).publish(stats)
+    inherited.close()
+    assert StatsReader(segment).read().shards[1].packets_in == 7
+
+
+def test_a_descriptor_of_something_else_is_no_segment(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"nothing")
+    with (tmp_path / "file").open("r+b") as file, pytest.raises(StatsUnavailable, match="another version"):
+        inherit_segment(file.fileno(), "nh-1")
+    with pytest.raises(StatsUnavailable, match="nh-1 cannot be opened: Bad file descriptor"):
+        inherit_segment(NO_DESCRIPTOR, "nh-1")
 
 
 def test_a_segment_without_its_header_is_not_read(segment: Segment) -> None:

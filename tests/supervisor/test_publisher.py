@@ -16,7 +16,7 @@ def test_a_supervisor_that_hands_over_publishes_no_more(monkeypatch: pytest.Monk
     published: list[SupervisorStats] = []
     monkeypatch.setattr(publisher, "SupervisorWriter", lambda _: SimpleNamespace(publish=published.append))
     loop = ManualLoop()
-    segment: Any = None
+    segment: Any = SimpleNamespace(removed=False)
     publishes = Publisher(loop, segment, SupervisorStats(), lambda: None)
     loop.advance(2 * PUBLISH_S)
     publishes.publish()

@@ -12,7 +12,7 @@ from nh.client import NativeClient
 from nh.commands import Allocate, CloseCall, TransactionKey
 from nh.errors import NhError, Unavailable
 from nh.results import Allocated, Closed
-from nh.stats import ShardState
+from nh.stats import ShardState, segment_name
 from nh.stats.reading import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
@@ -95,6 +95,21 @@ def test_a_shard_whose_socket_cannot_be_removed_is_replaced() -> None:
         path.mkdir()
         kill_those_that_run(relay.shard_processes())
         eventually(call.media_flow, "its successor relays")
+
+
+@pytest.mark.parametrize("prefork", quick_first([1, 0]))
+def test_a_shard_is_replaced_where_another_program_has_removed_the_statistics(prefork: int) -> None:
+    """So systemd-logind does at the logout of the user whose nh it is (RemoveIPC=)."""
+    with deployed_relay(shards=1, prefork=prefork) as deployment:
+        relay = deployment.start()
+        call = deployment.make_call(b"call")
+        Path("/dev/shm", segment_name(deployment.place.directory)).unlink()
+        relay.program.wait_for_line("another program has removed /dev/shm/nh-")
+        kill_those_that_run(relay.shard_processes())
+        eventually(call.media_flow, "its successor relays")
+        deployment.nh("upgrade")
+        eventually(call.media_flow, "the next nh relays")
+        assert deployment.stats().totals.calls == 1
 
 
 def test_a_poisoned_call_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
