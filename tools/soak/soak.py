@@ -32,6 +32,9 @@ from tools.survive.host_scenario import host_path
 from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings
 from tools.survive.verdict import Verdict, longest_gaps_ms
 
+LONGEST_DRAIN_S: Final = 60.0
+"""Most that a generator waits for a call's last packets, which come as late as the longest gap ends."""
+
 READING_S: Final = 2.0
 LAST_MEDIA_S: Final = 3.0
 IDLE_S: Final = 10.0
@@ -156,7 +159,13 @@ class Soak:
         plan = self._plan
         options = subject.load(calls=plan.calls, seed=plan.seed)
         longest_s = plan.minutes * 60 + 3600
-        return msgspec.structs.replace(options, time_s=longest_s, duration=f"exp:{plan.call_s}", ramp=100)
+        return msgspec.structs.replace(
+            options,
+            time_s=longest_s,
+            duration=f"exp:{plan.call_s}",
+            ramp=100,
+            drain_s=min(options.drain_s + plan.patience_s, LONGEST_DRAIN_S),
+        )
 
     def _let_faults_strike(self, load: BackgroundLoad, subject: Subject) -> None:
         ends_s = self._began_s + self._plan.minutes * 60
