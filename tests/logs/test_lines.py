@@ -23,6 +23,7 @@ from nh.printable import SHORT_BYTES, escaped, short_id, show_id
 OWN_NO_AREA = {
     "nh.loop",
     "nh.supervisor.main",
+    "nh.supervisor.publisher",
     "nh.supervisor.supervisor",
     "nh.supervisor.reload",
     "nh.supervisor.settings_in_force",
