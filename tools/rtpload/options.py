@@ -23,6 +23,7 @@ PACKETS_PER_PROCESS = 60_000
 
 MOST_CALLS = 100_000
 MOST_PROCESSES = 64
+MOST_DRAIN_S = 60.0
 
 
 class ControlKind(enum.StrEnum):
@@ -262,6 +263,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("nice", -20, 19),
     ("signallers", 1, 64),
     ("timeout_s", 0.1, 60),
-    ("drain_s", 0, 60),
+    ("drain_s", 0, MOST_DRAIN_S),
     ("retry_s", 0, 600),
 )

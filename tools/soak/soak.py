@@ -20,7 +20,7 @@ from tools.harness.relay import Place
 from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.options import LoadOptions
+from tools.rtpload.options import MOST_DRAIN_S, LoadOptions
 from tools.rtpload.report.values import Report
 from tools.soak.leaks import Reading, close_all, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
@@ -31,9 +31,6 @@ from tools.survive.host_faults import MOVES, HostFault
 from tools.survive.host_scenario import host_path
 from tools.survive.scenario import HANG_S, RELAY_NICE, kernel_settings
 from tools.survive.verdict import Verdict, longest_gaps_ms
-
-LONGEST_DRAIN_S: Final = 60.0
-"""Most that a generator waits for a call's last packets, which come as late as the longest gap ends."""
 
 READING_S: Final = 2.0
 LAST_MEDIA_S: Final = 3.0
@@ -164,7 +161,8 @@ class Soak:
             time_s=longest_s,
             duration=f"exp:{plan.call_s}",
             ramp=100,
-            drain_s=min(options.drain_s + plan.patience_s, LONGEST_DRAIN_S),
+            # a call's last packets come as late as the longest gap ends
+            drain_s=min(options.drain_s + plan.patience_s, MOST_DRAIN_S),
         )
 
     def _let_faults_strike(self, load: BackgroundLoad, subject: Subject) -> None:

@@ -275,8 +275,7 @@ class Offers:
         if now < next_expiry:  # as of most calls, which are alive when their time comes
             self.participants.close_all_superseded()  # what a dialog used that gave way to another
             return next_expiry
-        if now >= min([self.delete_at, *[each.delete_at for each in self.participants.deletable]]):
-            self._delete_due(now=now)
+        self._delete_due(now=now)
         expiry.expire(self.participants, self._resources, delete_at=self.delete_at, now=now)
         return self.next_expiry(now=now)
 
