@@ -55,6 +55,22 @@ def mode_of(path: Path) -> int | None:
         return None
 
 
+def is_at(path: Path, status: os.stat_result) -> bool:
+    """Whether a name is that of a file: no other program has removed or replaced it.
+
+    Args:
+        path: the name.
+        status: the file's.
+
+    Raises:
+        OSError: that cannot be found out.
+    """
+    try:
+        return os.path.samestat(path.lstat(), status)
+    except FileNotFoundError:
+        return False
+
+
 class ForeignName(NamedTuple):
     """A name that another user can have lead elsewhere.
 

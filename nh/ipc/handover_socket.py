@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from nh.ipc.peer import peer_of
+from nh.paths import is_at
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,9 @@ class HandoverSocket:
 
     def is_in_place(self) -> bool:
         """Whether the next supervisor finds the socket: no other program has removed or replaced its file."""
-        try:
-            return os.path.samestat(self._path.lstat(), self._file)
-        except OSError:
-            return False
+        with contextlib.suppress(OSError):
+            return is_at(self._path, self._file)
+        return False
 
     def listen_again(self) -> None:
         """Listen with a new socket, which has another descriptor, in place of one that is not found any more.

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.paths import foreign_name, is_open_to_all, is_permitted, mode_of, nearest_seen
+from nh.paths import foreign_name, is_at, is_open_to_all, is_permitted, mode_of, nearest_seen
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def renew_lock(lock: Lock) -> bool:
         Whether there is a new file.
     """
     with contextlib.suppress(OSError):
-        if os.path.lexists(lock.path) and os.path.samestat(lock.path.lstat(), os.fstat(lock.fd)):
+        if is_at(lock.path, os.fstat(lock.fd)):
             return False
         new = _open_lock(lock.path)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from nh.paths import open_private
+from nh.paths import is_at, open_private
 from nh.supervisor.store.journal_records import JournalRecord, read_records
 
 
@@ -114,10 +114,7 @@ class JournalFile:
         Raises:
             OSError: that cannot be found out.
         """
-        try:
-            return os.path.samestat(self.path.lstat(), os.fstat(self._fd))
-        except FileNotFoundError:
-            return False
+        return is_at(self.path, os.fstat(self._fd))
 
     def close(self) -> None:
         """Close it."""

@@ -22,7 +22,6 @@ from nh.supervisor.store.sqlite_files import (
     exchange_files,
     finish_exchange,
     has_sides,
-    identity,
     log_path,
     make_file,
     new_path,
@@ -104,7 +103,7 @@ class SqliteEngine:
         self._path = path
         self._owner = owner
         self._database: sqlite3.Connection | None = None
-        self._identities: dict[Path, tuple[int, int]] = {}  # of the files that are open
+        self._opened: dict[Path, os.stat_result] = {}  # the files that are open
         self._numbers: dict[bytes, int] = {}
         self._next = 1
 
@@ -120,7 +119,7 @@ class SqliteEngine:
         is_new = not os.path.lexists(self._path)
         try:
             with self._failures():
-                self._identities = {self._path: make_file(self._path)}
+                self._opened = {self._path: make_file(self._path)}
                 return self._connect(is_new=is_new)
         except StoreFull as exc:
             if is_new:
@@ -153,10 +152,10 @@ class SqliteEngine:
 
     def check(self) -> None:
         """See StoreEngine."""
-        for path, opened in self._identities.items():
+        for path, opened in self._opened.items():
             with self._failures():
-                found = identity(path.lstat())
-            if found != opened:
+                is_same = os.path.samestat(path.lstat(), opened)
+            if not is_same:
                 raise StoreUnavailable(f"{path}: the file was replaced by another one")
 
     def close(self) -> None:
@@ -180,7 +179,7 @@ class SqliteEngine:
         self.close()
         with self._failures():
             remove_files(self._path)
-            self._identities = {self._path: make_file(self._path)}
+            self._opened = {self._path: make_file(self._path)}
             self._connect(is_new=True)
         return True
 
@@ -219,7 +218,7 @@ class SqliteEngine:
                 )
                 self._set_up(is_new=is_new)
                 log = log_path(self._path)
-                self._identities[log] = identity(log.lstat())
+                self._opened[log] = log.lstat()
             return self._read()
         except BaseException:
             self.close()

@@ -22,11 +22,11 @@ _BLOCK: Final = 512
 """The unit of st_blocks, bytes."""
 
 
-def make_file(path: Path) -> tuple[int, int]:
+def make_file(path: Path) -> os.stat_result:
     """Make the file if it is missing, with mode 0600; SQLite gives the files beside it the same mode.
 
     Returns:
-        Its device and inode.
+        Its status.
 
     Raises:
         StoreDamaged: something that is not a regular file has one of the names.
@@ -43,12 +43,7 @@ def make_file(path: Path) -> tuple[int, int]:
             os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)  # before SQLite opens it: closing any descriptor later would release its locks
-    return identity(status)
-
-
-def identity(status: os.stat_result) -> tuple[int, int]:
-    """What tells a file from another one of the same name: its device and inode."""
-    return status.st_dev, status.st_ino
+    return status
 
 
 def log_path(path: Path) -> Path:
