@@ -1,6 +1,7 @@
 """Any sequence of ng's commands, with Net::SIP's beside them: what is counted is open, and all comes back."""
 
 import contextlib
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,6 +30,9 @@ MEDIUM = st.none() | st.builds(
     paused=st.booleans(),
 )
 MEDIA = st.lists(MEDIUM, max_size=3)
+COMMAND = st.fixed_dictionaries(
+    {"call_id": CALL_IDS, "tag": TAGS, "branch": BRANCHES, "media": MEDIA, "policy": st.none()}
+)
 LIMITED = RelaySettings(max_calls=2, max_sockets=24, max_sockets_in_group=7)
 
 
@@ -100,30 +104,11 @@ class OffersMachine(RuleBasedStateMachine):
             assert self.dialog(call_id, tag, to) is not None
             self.agreed(call_id)
 
-    @rule(
-        call_id=CALL_IDS,
-        tag=TAGS,
-        to=TAGS,
-        branch=BRANCHES,
-        media=MEDIA,
-        latch=st.booleans(),
-        expecting=st.booleans(),
-    )
-    def connect(
-        self,
-        *,
-        call_id: bytes,
-        tag: bytes,
-        to: bytes,
-        branch: bytes,
-        media: list[Media | None],
-        latch: bool,
-        expecting: bool,
-    ) -> None:
+    @rule(command=COMMAND, to=TAGS, latch=st.booleans(), expecting=st.booleans())
+    def connect(self, *, command: dict[str, Any], to: bytes, latch: bool, expecting: bool) -> None:
         """An offer and the answer to it: commands drawn one by one hardly ever meet."""
-        offer = {"call_id": call_id, "tag": tag, "branch": branch, "media": media, "policy": None}
-        self.offer(**offer, to=b"", latch=latch, expecting=expecting)
-        self.answer(**{**offer, "tag": to, "to": tag})
+        self.offer(**command, to=b"", latch=latch, expecting=expecting)
+        self.answer(**{**command, "tag": to, "to": command["tag"]})
 
     @rule(
         call_id=CALL_IDS,

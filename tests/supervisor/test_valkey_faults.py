@@ -20,6 +20,7 @@ from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.failures import REPLY_S, failures
+from nh.supervisor.store.valkey.follower import Follower
 from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
 from tools.harness.waiting import eventually
@@ -454,18 +455,24 @@ def test_a_standby_that_was_started_when_the_group_was_lost_does_not_take_the_ca
     taken.close()
 
 
-@pytest.mark.parametrize("lost", ["group", "group calls changes standbys"], ids=["group", "everything"])
-def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_whose_the_calls_are(
-    group: Group, tmp_path: Path, lost: str
-) -> None:
-    """It was their relay once, and was killed; another relay has had them since."""
-    before = Journal(tmp_path)
+def follow_with_an_old_journal(group: Group, directory: Path) -> tuple[ValkeyEngine, Follower]:
+    """A relay with the call `a`, and its standby, which has a journal of a time when it was their relay."""
+    before = Journal(directory)
     before.add(JournalRecord(b"over since", b"1", 1.0))
     before.close()
     relay, standby = group.engine("relay-1"), group.follower("relay-2")
     relay.open()
     relay.write({b"a": call(b"a")})
     standby.poll()
+    return relay, standby
+
+
+@pytest.mark.parametrize("lost", ["group", "group calls changes standbys"], ids=["group", "everything"])
+def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_whose_the_calls_are(
+    group: Group, tmp_path: Path, lost: str
+) -> None:
+    """It was their relay once, and was killed; another relay has had them since."""
+    _relay, standby = follow_with_an_old_journal(group, tmp_path)
     group.client.delete(*map(group.key, lost.split()))
     store = Store(group.engine("relay-2", follower=standby), tmp_path)
     assert [each.call_id for each in store.load()] == [b"a"]
@@ -476,13 +483,7 @@ def test_a_standby_takes_nothing_from_its_old_journal_behind_a_promotion_that_ha
     group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By then the server has this relay's name for the one that has the calls."""
-    before = Journal(tmp_path)
-    before.add(JournalRecord(b"over since", b"1", 1.0))
-    before.close()
-    relay, standby = group.engine("relay-1"), group.follower("relay-2")
-    relay.open()
-    relay.write({b"a": call(b"a")})
-    standby.poll()
+    relay, standby = follow_with_an_old_journal(group, tmp_path)
     relay.close()
     with monkeypatch.context() as away, pytest.raises(StoreUnavailable):
         away.setattr(ValkeyEngine, "_complete", fail)

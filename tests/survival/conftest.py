@@ -20,6 +20,14 @@ def key_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file that names the function which raises, in the supervisors that start while $TEST_BUG is set."""
+    monkeypatch.setenv("TEST_BUG", str(tmp_path / "bug"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
+    return tmp_path / "bug"
+
+
+@pytest.fixture
 def phones() -> Iterator[tuple[End, MediaPeer]]:
     """An end of ng's calls, and the sockets of another."""
     alice = End("alice")

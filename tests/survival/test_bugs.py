@@ -19,14 +19,6 @@ CALLS = 4
 
 
 @pytest.fixture
-def bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that names the function which raises."""
-    monkeypatch.setenv("TEST_BUG", str(tmp_path / "bug"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
-    return tmp_path / "bug"
-
-
-@pytest.fixture
 def deployment(bug: Path) -> Iterator[Deployment]:
     with deployed_relay() as deployment:
         yield deployment

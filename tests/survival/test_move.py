@@ -90,14 +90,11 @@ def test_all_calls_go_to_the_standby_and_back(network: Hosts) -> None:
 
 
 def test_shards_whose_supervisor_dies_when_the_standby_has_the_calls_relay_until_the_address_moves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, bug: Path
 ) -> None:
     """Its service manager starts it again as a standby, which knows that another relay has the calls."""
     needs_namespaces()
-    bug = tmp_path / "bug"
     bug.write_text(f"Supervisor._on_given {signal.SIGKILL.value}")
-    monkeypatch.setenv("TEST_BUG", str(bug))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
     with some_hosts(lease_s=2 * LEASE_S, standby=True) as network, ThreadPoolExecutor(1) as thread:
         one, two = network.hosts
         network.move_address(one)
@@ -121,7 +118,7 @@ def test_shards_whose_supervisor_dies_when_the_standby_has_the_calls_relay_until
 
 @pytest.mark.parametrize("kernel", [False, True], ids=["user space", "kernel"])
 def test_calls_come_back_as_they_are_although_shards_from_before_the_move_have_them_as_they_were(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: bool
+    monkeypatch: pytest.MonkeyPatch, bug: Path, kernel: bool
 ) -> None:
     """Their supervisor has died since, so they relay until the end of its lease.
 
@@ -130,10 +127,7 @@ def test_calls_come_back_as_they_are_although_shards_from_before_the_move_have_t
     needs_namespaces()
     if kernel and (why := proved_obstacle()):
         skip_or_fail(why)
-    bug = tmp_path / "bug"
     bug.write_text(f"Supervisor._on_given {signal.SIGKILL.value}")
-    monkeypatch.setenv("TEST_BUG", str(bug))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
     with some_hosts(lease_s=60, standby=True, kernel="on" if kernel else "off") as network:
         one, two = network.hosts
         network.move_address(one)
@@ -162,13 +156,10 @@ def test_calls_come_back_as_they_are_although_shards_from_before_the_move_have_t
 
 
 def test_a_reload_while_a_relay_becomes_a_standby_does_not_end_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, bug: Path
 ) -> None:
     needs_namespaces()
-    bug = tmp_path / "bug"
     bug.write_text(f"execute_anew {signal.SIGHUP.value}")
-    monkeypatch.setenv("TEST_BUG", str(bug))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
     with some_hosts(lease_s=LEASE_S, standby=True) as network:
         one, two = network.hosts
         network.move_address(one)
