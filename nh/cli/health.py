@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, not_running, settings_of
+from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, no_statistics, settings_of
 from nh.cli.terminal import tell
 from nh.commands import Ping
 from nh.config import Settings
@@ -107,7 +107,7 @@ def examine(settings: Settings, group: str = "") -> Health:
         reading = read_once(settings.runtime_path)
     except NhError as exc:
         missing = isinstance(exc.__cause__, FileNotFoundError)
-        return Health(False, False, str(not_running(settings.runtime_path) if missing else exc))
+        return Health(False, False, str(no_statistics(settings.runtime_path) if missing else exc))
     why_dead = why_not_alive(reading)
     why = why_dead or why_not_ready(reading, group)
     if not why:

@@ -14,7 +14,7 @@ from nh.calls.settings import in_range
 from nh.config import Settings
 from nh.config.sources import load_settings
 from nh.durations import parse_seconds
-from nh.errors import ConfigError, MalformedFrame, NotRunning, StatsUnavailable, Unavailable
+from nh.errors import ConfigError, MalformedFrame, NhError, NotRunning, StatsUnavailable, Unavailable
 
 if TYPE_CHECKING:
     from nh.client import NativeClient
@@ -148,6 +148,18 @@ def not_running(runtime_path: Path) -> NotRunning:
     return NotRunning(
         f"nh does not run with runtime directory {runtime_path}; start it, or name another with"
         f" --runtime-dir or NH_RUNTIME_DIR{f', such as {other}' if other else ''}"
+    )
+
+
+def no_statistics(runtime_path: Path) -> NhError:
+    """The error of a command that finds no statistics of an nh with this runtime directory."""
+    from nh.supervisor.running_nh import running_pid  # noqa: PLC0415  only this error needs it
+
+    if running_pid(runtime_path) is None:
+        return not_running(runtime_path)
+    return Unavailable(
+        f"nh runs with runtime directory {runtime_path}, and has no statistics: if it starts, try again; if"
+        " another program removed them from /dev/shm, `nh upgrade` makes them anew"
     )
 
 

@@ -16,6 +16,7 @@ from nh.stats import ShardState, segment_name
 from nh.stats.reading import ShardReading
 from tests.profiles import quick_first
 from tests.supervisor.test_run import Run, assert_nothing_is_left, running
+from tools.harness.command import nh
 from tools.harness.deployment import deployed_relay
 from tools.harness.relay import kill_those_that_run
 from tools.harness.waiting import eventually
@@ -105,6 +106,11 @@ def test_a_shard_is_replaced_where_another_program_has_removed_the_statistics(pr
         call = deployment.make_call(b"call")
         Path("/dev/shm", segment_name(deployment.place.directory)).unlink()
         relay.program.wait_for_line("another program has removed /dev/shm/nh-")
+        health = nh(deployment.place, "health").output
+        assert "nh runs with runtime directory" in health, (
+            "who reads that it does not run would start another"
+        )
+        assert "`nh upgrade` makes them anew" in health
         kill_those_that_run(relay.shard_processes())
         eventually(call.media_flow, "its successor relays")
         deployment.nh("upgrade")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import TracebackType
 
-from nh.cli.options import not_running
+from nh.cli.options import no_statistics
 from nh.cli.stats.quantities import duration
 from nh.cli.stats.rates import STALE_S
 from nh.errors import StatsUnavailable
@@ -16,6 +16,7 @@ class Watch:
 
     Raises:
         NotRunning: no nh runs there; the message names the options that lead elsewhere.
+        Unavailable: one runs, and has none.
         StatsUnavailable: the statistics cannot be read.
     """
 
@@ -25,7 +26,7 @@ class Watch:
         try:
             self._segment = attach_segment(self._name)
         except StatsUnavailable as exc:
-            raise not_running(runtime_dir) if isinstance(exc.__cause__, FileNotFoundError) else exc from exc
+            raise no_statistics(runtime_dir) if isinstance(exc.__cause__, FileNotFoundError) else exc from exc
         self._reader = StatsReader(self._segment)
 
     def __enter__(self) -> "Watch":
