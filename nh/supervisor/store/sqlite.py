@@ -1,14 +1,11 @@
 """The SQLite engine: a database file with a row for each call.
 
-Errors of SQLite and of the system become those of nh.supervisor.store.engine.
-
 Crash safety: a write is one transaction in the write-ahead log (WAL) with synchronous=NORMAL, so it survives
 any end of the process as soon as write() returns. It survives a power failure once flush() has returned; the
 file is consistent in any case. Each row has a checksum, because SQLite's pages have none.
 """
 
 import contextlib
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -18,6 +15,7 @@ from typing import Final
 from nh.errors import StoreUnavailable
 from nh.printable import counted
 from nh.supervisor.store.engine import Changes, StoreDamaged, StoredCall, StoreFull
+from nh.supervisor.store.sqlite_failures import FAILURES, failures_of
 from nh.supervisor.store.sqlite_files import (
     exchange_files,
     finish_exchange,
@@ -64,28 +62,6 @@ _SETTINGS: Final = (
     "PRAGMA secure_delete = ON",
 )
 
-_FAILURES: Final = (sqlite3.Error, sqlite3.Warning, OSError, OverflowError, MemoryError, UnicodeDecodeError)
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-_MAY_PASS: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_AUTH,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_NOLFS,
-    }
-)
-"""Errors that do not mean a damaged file; all others do (malformed, not a database, no such table …)."""
-
 
 class SqliteEngine:
     """A database file; nh.supervisor.store.engine.StoreEngine has the contract.
@@ -114,11 +90,11 @@ class SqliteEngine:
 
     def open(self) -> list[StoredCall]:
         """See StoreEngine."""
-        with self._failures():
+        with failures_of(self._path):
             finish_exchange(self._path)
         is_new = not os.path.lexists(self._path)
         try:
-            with self._failures():
+            with failures_of(self._path):
                 self._opened = {self._path: make_file(self._path)}
                 return self._connect(is_new=is_new)
         except StoreFull as exc:
@@ -135,7 +111,7 @@ class SqliteEngine:
         }
         rows = [row_of(numbers[call.call_id], call) for call in changes.values() if call is not None]
         removed = [(numbers[call_id],) for call_id in numbers if changes[call_id] is None]
-        with self._failures(), self._transaction() as database:
+        with failures_of(self._path), self._transaction() as database:
             database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
             database.executemany("DELETE FROM calls WHERE number = ?", removed)
         self._next += len(changes)
@@ -147,13 +123,13 @@ class SqliteEngine:
 
     def flush(self) -> None:
         """See StoreEngine."""
-        with self._failures():
+        with failures_of(self._path):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def check(self) -> None:
         """See StoreEngine."""
         for path, opened in self._opened.items():
-            with self._failures():
+            with failures_of(self._path):
                 is_same = os.path.samestat(path.lstat(), opened)
             if not is_same:
                 raise StoreUnavailable(f"{path}: the file was replaced by another one")
@@ -162,22 +138,22 @@ class SqliteEngine:
         """See StoreEngine."""
         database, self._database = self._database, None
         if database is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 database.close()
 
     def make_room(self, size_bytes: int, /) -> bool:
         """See StoreEngine. A log that fills the disk leaves no room to take it into the file, for ever."""
         try:
-            with self._failures():
+            with failures_of(self._path):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except StoreFull:
-            with self._failures():
+            with failures_of(self._path):
                 if size_bytes * ROOM_FACTOR > room_for_files(self._path):
                     raise
         else:
             return False
         self.close()
-        with self._failures():
+        with failures_of(self._path):
             remove_files(self._path)
             self._opened = {self._path: make_file(self._path)}
             self._connect(is_new=True)
@@ -212,7 +188,7 @@ class SqliteEngine:
 
     def _connect(self, *, is_new: bool) -> list[StoredCall]:
         try:
-            with self._failures():
+            with failures_of(self._path):
                 self._database = sqlite3.connect(
                     self._path, timeout=0, isolation_level=None, check_same_thread=False
                 )
@@ -232,7 +208,7 @@ class SqliteEngine:
         damaged = 0
         query = "SELECT number, call_id, written, snapshot, checksum FROM calls"
         try:
-            with self._failures(), contextlib.closing(self._connection.execute(query)) as rows:
+            with failures_of(self._path), contextlib.closing(self._connection.execute(query)) as rows:
                 for number, call_id, written, snapshot, checksum in rows:
                     if not is_intact(number, call_id, written, snapshot, checksum) or call_id in found:
                         damaged += 1
@@ -292,29 +268,3 @@ class SqliteEngine:
             with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already
                 database.rollback()
             raise
-
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Turn errors of SQLite and of the system within the block into those of the engine."""
-        try:
-            yield
-        except _FAILURES as exc:
-            if isinstance(exc, OSError | MemoryError):
-                reason = getattr(exc, "strerror", None) or repr(exc)
-                raise _unavailable(exc)(f"{getattr(exc, 'filename', None) or self._path}: {reason}") from exc
-            code = getattr(exc, "sqlite_errorcode", None)
-            if code is not None and code & 0xFF in _MAY_PASS and not self._claims_to_be_readonly(code):
-                raise _unavailable(exc)(f"{self._path}: {exc}") from exc
-            raise StoreDamaged(f"is damaged: {exc}") from exc
-
-    def _claims_to_be_readonly(self, code: int) -> bool:
-        """Whether a writable file says that it is read-only, which a damaged header can do."""
-        return code & 0xFF == sqlite3.SQLITE_READONLY and os.access(self._path, os.W_OK)
-
-
-def _unavailable(exc: Exception) -> type[StoreUnavailable]:
-    """What an error is for nh that means no damage."""
-    is_full = (
-        getattr(exc, "errno", None) in _FULL or getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    )
-    return StoreFull if is_full else StoreUnavailable
