@@ -11,7 +11,9 @@ import mmap
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+from nh.paths import is_at
 
 DEADLINE_NAME: Final = "lease"
 """The file in the runtime directory."""
@@ -41,6 +43,7 @@ class SharedDeadline:
         flags = os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
+            self._file = os.fstat(fd)
             if writable and os.fstat(fd).st_size < _BYTES:
                 os.pwrite(fd, bytes(_BYTES), 0)  # memory without room behind it would end the process
             access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
@@ -50,6 +53,32 @@ class SharedDeadline:
         finally:
             os.close(fd)
         self._words = memoryview(self._memory).cast("Q")
+
+    @classmethod
+    def replace(cls, path: Path, at_ns: int) -> Self:
+        """Make the file anew. It has its name from the moment when the deadline is in it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        made = cls(new, writable=True)
+        made.write_ns(at_ns)
+        try:
+            new.replace(path)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    def is_at(self, path: Path) -> bool:
+        """Whether another process finds it there: no other program has removed or replaced its file.
+
+        Raises:
+            OSError: that cannot be found out.
+        """
+        return is_at(path, self._file)
 
     def read_ns(self) -> int:
         """The deadline, nanoseconds of CLOCK_BOOTTIME; 0: there is none."""

@@ -6,6 +6,7 @@ the others are served. Knows nothing of calls or shards: a Dispatch executes the
 
 import functools
 import logging
+import os
 import select
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -124,6 +125,23 @@ class Frontend:
         for datagrams in self._datagrams:
             datagrams.stop_reading()
         self._stop_accepting()
+
+    def may_replace(self, listener: socket.socket) -> bool:
+        """Whether replace() costs no client anything: clients are accepted, and none waits there."""
+        return (self._accepting or self._pause is not None) and not _is_readable(listener)
+
+    def replace(self, listener: socket.socket, other: socket.socket) -> None:
+        """Accept clients of another listening socket in place of one; connections are served on.
+
+        Args:
+            listener: what it was; from now on it is `other`, with its descriptor.
+            other: this object closes its own descriptor.
+        """
+        self._stop_accepting()
+        os.dup2(other.fileno(), listener.fileno(), inheritable=False)
+        other.close()
+        listener.setblocking(False)
+        self._accept_all()
 
     def stop_reading(self) -> None:
         """Accept and read nothing more; requests that were read get their replies."""

@@ -1,14 +1,11 @@
 """Opens the listening sockets of a protocol, so that only clients with permission can connect.
 
-A Unix socket has its permissions from its first moment, replaces a socket file only if no process listens on
-it, and is removed at the end if the file is still its own. TCP and UDP sockets listen on loopback unless the
-settings allow other addresses: the protocols have no authentication, and the sender of a datagram can be
-forged.
+For Unix sockets see nh.rpc.unix_sockets. TCP and UDP sockets listen on loopback unless the settings allow
+other addresses: the protocols have no authentication, and the sender of a datagram can be forged.
 """
 
 import contextlib
 import errno
-import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +17,7 @@ from nh.exposure import Exposure, check_loopback
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.reasons import reason
 from nh.rpc.protocols import RPC
-from nh.rpc.unix_sockets import BACKLOG, check_directory, is_stale, open_unix, renew_access
+from nh.rpc.unix_sockets import BACKLOG, SocketFile, check_directory, is_stale, open_unix, renew_access
 
 RECEIVE_BYTES: Final = 1024 * 1024
 """Receive buffer of a UDP socket in bytes (the kernel's own limit: net.core.rmem_max)."""
@@ -58,6 +55,7 @@ class Listener:
         asked: the address as the settings have it, by which the next process finds the sockets.
         udp: the UDP socket beside it, bound to the same port, if the protocol has one.
         inherited: whether another process listened there before.
+        file: of a Unix socket.
     """
 
     def __init__(
@@ -69,6 +67,7 @@ class Listener:
         udp: socket.socket | None = None,
         *,
         inherited: bool = False,
+        file: SocketFile | None = None,
     ) -> None:
         self.sock = sock
         self.udp = udp
@@ -76,7 +75,7 @@ class Listener:
         self._protocol = protocol
         self._asked = asked
         self._inherited = inherited
-        self._identity = _identity(address.path) if isinstance(address, UnixAddress) else None
+        self._file = file
 
     def __str__(self) -> str:
         return str(self.address)
@@ -92,11 +91,18 @@ class Listener:
 
         The file of a Unix socket is removed if it is still this socket's.
         """
-        at, own = self.address, self._identity
-        if isinstance(at, UnixAddress) and own is not None and _identity(at.path) == own:
-            Path(at.path).unlink(missing_ok=True)
-            self._identity = None  # another socket's file may get the same number
+        if self._file is not None:
+            self._file.remove()
         self.sock.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients find it: no other program has removed or replaced the file of a Unix socket."""
+        return self._file is None or self._file.is_in_place
+
+    def listen_again(self) -> socket.socket | None:
+        """Listen with another socket, which is to take the place of `sock`; see SocketFile.listen_again()."""
+        return self._file.listen_again() if self._file is not None else None
 
     def close(self) -> None:
         """Stop listening, and close the UDP socket, too."""
@@ -147,7 +153,8 @@ def open_listeners(
                 if taken is not None:
                     renew_access(protocol.name, address, mode, group)
                 sock = taken or open_unix(protocol.name, address, mode, group)
-                listener = Listener(protocol, sock, address, address, inherited=taken is not None)
+                file = SocketFile(protocol.name, address, mode, group)
+                listener = Listener(protocol, sock, address, address, inherited=taken is not None, file=file)
             else:
                 listener = _open_port(protocol, address, public, inherited)
             opened.callback(listener.undo)
@@ -221,14 +228,6 @@ def _open_port(protocol: Served, address: TcpAddress, public: bool, inherited: I
 
 def _kind(protocol: Served, transport: str) -> str:
     return transport if protocol is RPC else f"{protocol.name}-{transport}"
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 # --- TCP and UDP sockets --------------------------------------------------------------------------

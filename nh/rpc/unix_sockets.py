@@ -1,7 +1,7 @@
 """The Unix sockets that nh listens on: their files, permissions and group.
 
 A socket has its permissions from its first moment, and replaces a socket file only if no process listens on
-it.
+it. A file that another program removes is made anew; a name that another program has taken stays its own.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from nh.address import UnixAddress
-from nh.errors import ConfigError, NhError, NotNow
-from nh.paths import mode_of
+from nh.errors import ConfigError, NotNow
+from nh.paths import is_at, mode_of
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -90,26 +90,36 @@ def open_unix(setting: str, address: UnixAddress, mode: int, group: int | None) 
     check_directory(setting, path)
     if is_stale(setting, path):
         path.unlink(missing_ok=True)
+    return _listen(setting, address, mode, group)
+
+
+def _listen(setting: str, address: UnixAddress, mode: int, group: int | None) -> socket.socket:
+    """Listen where nothing is; see open_unix(). A failure leaves nothing there.
+
+    Raises:
+        ConfigError: the address cannot be used.
+        OSError: there is no descriptor.
+    """
+    path = Path(address.path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # the kernel gives the file the socket's mode without the umask's bits: never more than `mode`, not
         # even for a moment; chmod adds the umask's bits, and those of `group`, afterwards
         os.fchmod(sock.fileno(), mode if group is None else mode & stat.S_IRWXU)
         sock.bind(address.path)
-        if group is not None:
-            try:
-                _give_to_group(path, group)
-            except OSError as exc:
-                path.unlink()
-                raise ConfigError(_group_refused(path, group, exc)) from exc
-        path.chmod(mode)
-        sock.listen(BACKLOG)
-    except NhError:
-        sock.close()
-        raise
     except OSError as exc:
         sock.close()
         raise ConfigError(f"{setting}: {path}: {exc.strerror}") from exc
+    try:
+        if group is not None:
+            _give_to_group(path, group)
+        path.chmod(mode)
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        path.unlink(missing_ok=True)
+        sock.close()
+        why = f"{setting}: {path}: {exc.strerror}" if group is None else _group_refused(path, group, exc)
+        raise ConfigError(why) from exc
     return sock
 
 
@@ -118,6 +128,7 @@ def renew_access(setting: str, address: UnixAddress, mode: int, group: int | Non
 
     A socket whose group cannot be changed is its owner's alone, and served on; the log says so. What has
     taken the place of the socket stays as it is: who may write to the directory may have put a link there.
+    One whose file is gone is made anew with them (SocketFile).
 
     Args:
         setting, address, mode, group: see open_unix().
@@ -130,6 +141,8 @@ def renew_access(setting: str, address: UnixAddress, mode: int, group: int | Non
                 found.chmod(mode & stat.S_IRWXU)  # no group may connect with the mode of the other one
                 os.chown(found, -1, group)
             found.chmod(mode)
+    except FileNotFoundError:
+        return
     except OSError as exc:
         logger.warning(
             "%s: %s cannot be given rpc_mode and rpc_group: %s; restart nh", setting, path, reason(exc)
@@ -153,6 +166,66 @@ def _own_group(directory: Path) -> int:
     """The group that a file has that this process makes in a directory."""
     status = directory.stat()
     return status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
+
+
+class SocketFile:
+    """The file of a Unix socket that listens, from its construction on.
+
+    Args:
+        setting, address, mode, group: see open_unix().
+    """
+
+    def __init__(self, setting: str, address: UnixAddress, mode: int, group: int | None) -> None:
+        self._setting = setting
+        self._address = address
+        self._mode = mode
+        self._group = group
+        self._path = Path(address.path)
+        self._has_failed = False
+        self._file: os.stat_result | None = None
+        self._look()
+
+    def _look(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file = self._path.lstat()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether clients find the socket: no other program has removed or replaced its file."""
+        with contextlib.suppress(OSError):
+            return self._file is not None and is_at(self._path, self._file)
+        return False
+
+    def listen_again(self) -> socket.socket | None:
+        """Listen with another socket in place of one whose file was removed.
+
+        Returns:
+            The other one; None: something is there, or it is impossible now. The log has that once.
+        """
+        try:
+            sock = _listen(self._setting, self._address, self._mode, self._group)
+        except (ConfigError, OSError) as exc:
+            if not self._has_failed:
+                logger.warning(
+                    "%s: %s: another program removed or replaced the socket, and nh cannot listen there"
+                    " again: %s; no client reaches nh there until it can, so let the directory be there, and"
+                    " nothing at the path",
+                    *(self._setting, self._path, reason(exc) if isinstance(exc, OSError) else exc),
+                )
+            self._has_failed = True
+            return None
+        logger.warning(
+            "%s: %s: another program removed the socket; nh listens there again", self._setting, self._path
+        )
+        self._has_failed = False
+        self._look()
+        return sock
+
+    def remove(self) -> None:
+        """Remove the file, if it is still this socket's."""
+        if self.is_in_place:
+            self._path.unlink(missing_ok=True)
+        self._file = None  # another socket's file may get the same number
 
 
 def check_directory(setting: str, path: Path) -> None:

@@ -4,13 +4,14 @@ The sockets listen from construction on, so that a wrong address ends the start 
 clients that connect early wait.
 """
 
+import contextlib
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from nh.config import Settings
-from nh.errors import NhError
+from nh.errors import ConfigError, NhError
 from nh.ipc.inherited import Inherited
 from nh.loop import Loop
 from nh.rpc.events import Dispatch
@@ -48,8 +49,7 @@ class Rpc:
         self._frontends: dict[str, Frontend] = {}  # by the protocol's name
         self._waiting: dict[str, list[socket.socket]] = {}  # connections that no frontend serves now
         self._listeners: dict[str, list[Listener]] = {}
-        if settings.rpc_group_id is not None:
-            admit_group(settings.runtime_path, settings.rpc_group_id)
+        self._admit_group()
         try:
             for protocol in PROTOCOLS:
                 self._listeners[protocol.name] = open_listeners(
@@ -114,6 +114,23 @@ class Rpc:
         )
         for frontend in self._frontends.values():
             frontend.change_limits(idle_client_s, max_clients)
+
+    def renew_sockets(self) -> None:
+        """Listen again where another program has removed the file of a Unix socket; clients are served on."""
+        for name, frontend in self._frontends.items():
+            for listener in self._listeners[name]:
+                if listener.is_in_place or not frontend.may_replace(listener.sock):
+                    continue
+                with contextlib.suppress(ConfigError):  # the log has why there is no socket
+                    self._admit_group()  # the directory may have been removed, too
+                other = listener.listen_again()
+                if other is not None:
+                    frontend.replace(listener.sock, other)
+
+    def _admit_group(self) -> None:
+        group = self._settings.rpc_group_id
+        if group is not None:
+            admit_group(self._settings.runtime_path, group)
 
     def stop_accepting(self) -> None:
         """Accept no clients and read no datagrams any more; open connections are served on."""

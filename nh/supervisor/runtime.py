@@ -174,8 +174,11 @@ class Runtime:
         return ShardProcess.start((*self._shard_argv, *secure), (*inherited, *self.claimed))
 
     def update_stats(self) -> None:
-        """Bring `stats` up to date, before they are published, and write what could not be written."""
+        """Bring `stats` up to date, before they are published, and make files that were removed anew."""
         self.in_force.write_again(is_older_than_lock=renew_lock(self._lock))
+        self.rpc.renew_sockets()
+        if self.has_directory:
+            self.storage.renew_deadline()
         self.stats.rpc_clients = self.rpc.clients
         if self.timeouts is not None:
             self.timeouts.update_stats()
@@ -183,6 +186,11 @@ class Runtime:
             self.records.update_stats()
         if self.storage.store is not None:
             self.storage.store.count_in(self.stats)
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether the runtime directory is this nh's: no other nh locked it since the lock was removed."""
+        return self._lock.has_name
 
     @property
     def locks(self) -> list[Lock]:

@@ -78,6 +78,11 @@ class Storage:
         self.deadline.tell_kernel(stop_at)
         self._stack.callback(self.deadline.close)  # before the program's, whose memory it writes
 
+    def renew_deadline(self) -> None:
+        """Make the file of the deadline anew if another program has removed it."""
+        if self.deadline is not None:
+            self.deadline.renew()
+
     def announce_end(self) -> None:
         """nh ends; see Store.announce_end()."""
         if self.store is not None:

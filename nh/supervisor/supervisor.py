@@ -158,6 +158,8 @@ class Supervisor:
     def _update_stats(self) -> None:
         self._runtime.update_stats()
         if self._runtime.stats.serving:
+            if self._runtime.has_directory:
+                self._upgrade.renew_socket()
             self._drain.refuse_without_store(self._runtime.storage.refuses_calls)
             self._status.tell_store_fault()
             self._restore_adopted()

@@ -42,6 +42,31 @@ def test_shards_and_kernel_get_the_end_of_the_lease_and_of_each_renewal(tmp_path
     assert kernel == [105 * NS, 106 * NS]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_file_that_was_removed_is_made_anew_and_shards_that_have_the_old_one_are_told_on(
+    tmp_path: Path, lease: Lease, replace: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        a_deadline(tmp_path, lease) as deadline,
+        contextlib.closing(SharedDeadline(tmp_path / "lease")) as old_shard,
+    ):
+        deadline.renew()
+        (tmp_path / "lease").unlink()
+        if replace:
+            (tmp_path / "lease").write_bytes(bytes(8))
+        deadline.renew()
+        deadline.renew()
+        assert len(caplog.messages) == 1
+        assert shared_s(tmp_path) == 105.0
+        lease.renewed(sent_at=101.0)
+        assert shared_s(tmp_path) == old_shard.read_ns() / NS == 106.0
+        deadline.set_past()
+        assert shared_s(tmp_path) == old_shard.read_ns() / NS < 1
+    (tmp_path / "lease").unlink()
+    deadline.renew()
+    assert not list(tmp_path.iterdir()), "the next supervisor makes it"
+
+
 def test_it_stands_when_the_supervisor_has_ended(tmp_path: Path, lease: Lease) -> None:
     with a_deadline(tmp_path, lease):
         pass

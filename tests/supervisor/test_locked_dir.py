@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_a_directory_whose_lock_file_was_removed_is_locked_again(
             pass
     with runtime_dir(tmp_path):
         pass
+
+
+def test_a_directory_that_was_removed_as_a_whole_is_made_anew_and_locked(tmp_path: Path) -> None:
+    path = tmp_path / "nh"
+    with runtime_dir(path) as lock:
+        assert lock.has_name
+        shutil.rmtree(path)
+        assert not lock.has_name
+        assert renew_lock(lock)
+        assert lock.has_name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        with pytest.raises(DirectoryInUse), runtime_dir(path):
+            pass
 
 
 def test_a_lock_that_another_nh_has_meanwhile_is_not_taken_from_it(tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 import contextlib
 import errno
+import os
+import select
 import socket
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from nh.commands import Ping
 from nh.config import Settings
-from nh.ipc.inherited import NOTHING_INHERITED
+from nh.ipc.handover_messages import HandoverMessage
+from nh.ipc.inherited import NOTHING_INHERITED, Inherited
 from nh.loop import SelectorLoop
-from nh.results import Closed
+from nh.results import Closed, Pong
 from nh.rpc.protocols import NG
 from nh.stats import SupervisorStats
 from nh.supervisor.rpc import Rpc
+from nh.wire import native
+from nh.wire.framing import frame
 from tools.harness.waiting import turn_until
 
 
@@ -31,6 +38,113 @@ def test_limits_that_change_before_clients_are_served_hold_then(tmp_path: Path) 
             stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
         turn_until(loop, lambda: stats.rpc_accepted == 2)
         assert (rpc.clients, stats.rpc_evicted) == (1, 1)
+
+
+class ServedSocket:
+    """A Unix socket that is served, and its clients."""
+
+    def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
+        self.path = path
+        self.stats = SupervisorStats()
+        self.loop = stack.enter_context(contextlib.closing(SelectorLoop()))
+        self._stack = stack
+        settings = Settings(rpc=(str(path),), runtime_dir=str(path.parent), rpc_mode="660")
+        self.rpc = Rpc(self.loop, settings, self.stats, NOTHING_INHERITED)
+        stack.callback(self.rpc.close_listeners)
+        self.rpc.serve(lambda _command, reply, _origin: reply(Pong("this one")))
+        stack.callback(self.rpc.close)
+
+    def connect(self) -> socket.socket:
+        client = self._stack.enter_context(socket.socket(socket.AF_UNIX))
+        client.connect(str(self.path))
+        return client
+
+    def is_served(self, client: socket.socket) -> bool:
+        client.setblocking(False)
+        client.sendall(frame(native.encode_request(1, Ping())))
+        turn_until(self.loop, lambda: select.select([client], [], [], 0)[0])
+        return b"this one" in client.recv(1000)
+
+
+@pytest.fixture
+def served(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[ServedSocket]:
+    with contextlib.ExitStack() as stack:
+        yield ServedSocket(tmp_path / "nh.sock", stack)
+
+
+def test_a_socket_whose_file_was_removed_is_made_anew_and_its_clients_are_served_on(
+    served: ServedSocket, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = served.connect()
+    assert served.is_served(before)
+    for _ in range(2):
+        served.rpc.renew_sockets()
+    assert not caplog.messages
+    served.path.unlink()
+    for _ in range(2):
+        served.rpc.renew_sockets()
+    (message,) = caplog.messages
+    assert message == f"rpc: {served.path}: another program removed the socket; nh listens there again"
+    assert stat.S_IMODE(served.path.stat().st_mode) == 0o660
+    assert served.is_served(before)
+    assert served.is_served(served.connect())
+    served.rpc.close_listeners()
+    assert not served.path.exists(), "nh leaves nothing at its end"
+
+
+def test_a_client_that_waits_at_a_removed_socket_is_served(served: ServedSocket) -> None:
+    waits = served.connect()
+    served.path.unlink()
+    served.rpc.renew_sockets()
+    assert served.is_served(waits)
+    served.rpc.renew_sockets()
+    assert served.is_served(served.connect())
+
+
+def test_a_name_that_another_nh_has_is_not_taken_from_it_and_the_log_says_so_once(
+    served: ServedSocket, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(served.path))  # it does not listen yet
+        for _ in range(3):
+            served.rpc.renew_sockets()
+        other.listen()
+        served.rpc.renew_sockets()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(served.path))
+            other.accept()[0].close()
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["rpc"]
+    assert "cannot listen there again: " in caplog.text
+    served.path.unlink()
+    served.rpc.renew_sockets()
+    assert served.is_served(served.connect())
+
+
+@pytest.mark.parametrize("late", [Rpc.stop_accepting, Rpc.stop_reading, Rpc.stop_listening, Rpc.close])
+def test_an_nh_that_ends_makes_no_socket_anew(served: ServedSocket, late: Callable[[Rpc], None]) -> None:
+    served.rpc.stop_accepting()
+    late(served.rpc)
+    served.path.unlink(missing_ok=True)
+    served.rpc.renew_sockets()
+    assert not served.path.exists()
+
+
+def test_a_socket_that_was_removed_before_the_next_nh_had_it_is_made_anew(
+    served: ServedSocket, caplog: pytest.LogCaptureFixture
+) -> None:
+    (what, fd), *_ = served.rpc.inherited()
+    served.path.unlink()
+    settings = Settings(rpc=(str(served.path),), runtime_dir=str(served.path.parent))
+    inherited = Inherited(HandoverMessage(listeners=(what,)), [os.dup(fd)])
+    with contextlib.closing(SelectorLoop()) as loop:
+        rpc = Rpc(loop, settings, served.stats, inherited)
+        rpc.serve(lambda _command, _reply, _origin: None)
+        assert not caplog.messages
+        rpc.renew_sockets()
+        assert served.path.exists()
+        rpc.close()
+        rpc.close_listeners()
 
 
 @pytest.mark.parametrize("closed", [False, True])

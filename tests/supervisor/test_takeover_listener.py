@@ -49,6 +49,26 @@ def testbed(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[ListenerTestb
     made.close()
 
 
+def test_a_socket_that_was_removed_is_made_anew(
+    testbed: ListenerTestbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    testbed.listener.renew()
+    assert not caplog.messages
+    testbed.path.unlink()
+    testbed.listener.renew()
+    testbed.connect().send(encode(Yield()))
+    testbed.turn()
+    assert len(testbed.passed_on) == 1
+    testbed.listener.renew()
+    assert len(caplog.messages) == 1
+
+
+def test_a_socket_is_not_made_anew_when_the_next_supervisor_has_come(testbed: ListenerTestbed) -> None:
+    testbed.listener.close()
+    testbed.listener.renew()
+    assert not testbed.path.exists()
+
+
 def test_a_supervisor_that_sends_yield_is_passed_on(testbed: ListenerTestbed) -> None:
     client = testbed.connect()
     client.send(encode(Yield()))

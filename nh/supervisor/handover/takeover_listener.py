@@ -50,6 +50,14 @@ class TakeoverListener:
             self._handover_socket.close()
             self._handover_socket = None
 
+    def renew(self) -> None:
+        """Listen again if another program has removed the socket. No effect after close()."""
+        listening = self._handover_socket
+        if listening is not None and not listening.is_in_place():
+            self._loop.remove_reader(listening.fileno())
+            listening.listen_again()
+            self._loop.add_reader(listening.fileno(), self._on_connection)
+
     def _listen(self, level: int) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink()

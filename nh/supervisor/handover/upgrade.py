@@ -57,6 +57,10 @@ class UpgradeController:
         self._closed = True
         self._takeover_listener.close()
 
+    def renew_socket(self) -> None:
+        """Listen again for the next supervisor if another program has removed the socket."""
+        self._takeover_listener.renew()
+
     def upgrade(self, shards: int | None, reply: Callable[[Result], None]) -> None:
         """Execute the installed code in this process; see nh.commands.Upgrade.
 

@@ -53,6 +53,13 @@ class Lock(NamedTuple):
     path: Path
     fd: int
 
+    @property
+    def has_name(self) -> bool:
+        """Whether the directory is still this nh's: the file is where another nh would lock it."""
+        with contextlib.suppress(OSError):
+            return is_at(self.path, os.fstat(self.fd))
+        return False
+
 
 @contextlib.contextmanager
 def locked_dir(path: Path, purpose: Purpose, inherited: Inherited, *, named: bool) -> Iterator[Lock]:
@@ -89,7 +96,7 @@ def locked_dir(path: Path, purpose: Purpose, inherited: Inherited, *, named: boo
 def renew_lock(lock: Lock) -> bool:
     """Lock a new file if another program removed or replaced that of the lock: no command would find this nh.
 
-    If that is impossible, the next call tries it again.
+    A directory that was removed as a whole is made anew. If that is impossible, the next call tries it again.
 
     Args:
         lock: its descriptor becomes that of the new file.
@@ -100,6 +107,7 @@ def renew_lock(lock: Lock) -> bool:
     with contextlib.suppress(OSError):
         if is_at(lock.path, os.fstat(lock.fd)):
             return False
+        lock.path.parent.mkdir(mode=0o700, exist_ok=True)
         new = _open_lock(lock.path)
         try:
             fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)

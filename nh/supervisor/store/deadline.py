@@ -47,7 +47,7 @@ class Deadline:
         self._tell_kernel: Callable[[int], None] | None = None
         self._lock = threading.Lock()  # the thread of the store renews, while the loop ends or closes
         try:
-            self._shared: SharedDeadline | None = SharedDeadline(self.path, writable=True)
+            self._shared = [SharedDeadline(self.path, writable=True)]
         except OSError as exc:
             raise NotNow(f"runtime_dir: {self.path} cannot be made: {reason(exc)}") from exc
         self._renewed(lease.ends_at)
@@ -71,22 +71,33 @@ class Deadline:
             self._set(_PAST_NS)
             self._is_final = True
 
+    def renew(self) -> None:
+        """Make the file anew if another program has removed or replaced it: further shards read it there.
+
+        Those that have the old one get the deadline on. If that is impossible, the next call tries it again.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            if not self._shared or self._shared[-1].is_at(self.path):
+                return
+            self._shared.append(SharedDeadline.replace(self.path, self._at_ns))
+            logger.warning("%s: another program removed or replaced the file; it is made anew", self.path)
+
     def close(self) -> None:
         """Pass on no more. The deadline stands."""
         with self._lock:
-            if self._shared is not None:
-                self._shared.close()
-                self._shared = None
+            while self._shared:
+                self._shared.pop().close()
 
     def _renewed(self, ends_at: float) -> None:
         with self._lock:  # set_moving() may change meanwhile whether they end
             self._set(int(ends_at * NS) if self._may_run_out or self._is_moving else NEVER_NS)
 
     def _set(self, at_ns: int) -> None:
-        if self._shared is None or self._is_final:
+        if not self._shared or self._is_final:
             return
         self._at_ns = at_ns
-        self._shared.write_ns(at_ns)
+        for shared in self._shared:
+            shared.write_ns(at_ns)
         if self._tell_kernel is not None:
             self._tell_kernel(at_ns)
 
