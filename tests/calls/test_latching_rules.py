@@ -141,6 +141,10 @@ class Example(NamedTuple):
 STUN_TOO = Carried.RTP | Carried.STUN
 LATCHED = (heard(0, EXACT, voice(1)),)
 NATTED = (heard(0, ANY, voice(1)),)
+RESTARTED = tuple(heard(7.6 + number / 5, SAME_PORT, voice(number)) for number in range(1, 6))
+TWO_WAYS = tuple(
+    heard(7 + number / 25, source, voice(number)) for number in range(2, 46) for source in (EXACT, ANY)
+)
 TALKED = tuple(heard(number / 50, ANY, voice(number)) for number in range(10))
 
 EXAMPLES: Final = (
@@ -226,6 +230,14 @@ EXAMPLES: Final = (
     Example("from before it moved", Facts.is_late, 9, EXACT, voice(1), (*LATCHED, heard(8, ANY, voice(3)))),
     Example("the latest again", Facts.is_late, 9, EXACT, voice(3), (*LATCHED, heard(8, ANY, voice(3)))),
     Example("on another way", Facts.is_late, 1, ANY, voice(1), (heard(0, EXACT, voice(2)),)),
+    Example(
+        "on another way, all the time",
+        Facts.any_other,
+        9,
+        ANY,
+        voice(46),
+        (*LATCHED, *TWO_WAYS, heard(8.9, EXACT, voice(46))),
+    ),
     Example("the phone speaks late", Facts.announced_wins, 60, EXACT, voice(1, 7), NATTED),
     Example("it is the first", Facts.announced_wins, 1, EXACT, voice(1)),
     Example(
@@ -252,6 +264,14 @@ EXAMPLES: Final = (
         report(),
         (had_before(ANY, SSRC),),
         carried=Carried.RTCP,
+    ),
+    Example(
+        "a re-INVITE, and its stream begins anew",
+        Facts.first,
+        9,
+        SAME_PORT,
+        voice(6),
+        (heard(0, ANY, voice(900)), signalled(announced=SAME_IP), *RESTARTED),
     ),
     Example("its new stream", Facts.first, 1, ANY, voice(1), (had_before(ANY, 7),)),
     Example("another with its SSRC", Facts.first, 1, ANY_2, voice(1), (had_before(ANY, SSRC),)),
@@ -412,6 +432,14 @@ EXAMPLES: Final = (
             heard(8.98, SAME_IP, voice(1, 7)),
         ),
         signalled_from=SIGNALLED.address,
+    ),
+    Example(
+        "its stream, which begins anew",
+        Facts.relatches,
+        9,
+        SAME_PORT,
+        voice(6),
+        (*TALKED, *RESTARTED),
     ),
     Example(
         "a stranger at the announced port",

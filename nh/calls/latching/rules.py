@@ -21,6 +21,11 @@ ELSEWHERE_S: Final = 3.0
 """How long a stream goes on, alone, from another IP address than the end is known at, to be admitted."""
 
 
+LATE_S: Final = 1.0
+"""How long packets of an earlier part of a stream may be on their way. A sender whose packets go on to be of
+that part has begun to count anew."""
+
+
 class PolicyRules(NamedTuple):
     """What a policy asks of a source.
 
@@ -146,9 +151,12 @@ class Facts:
     def is_late(self) -> bool:
         """It is from an earlier part of the stream of the source, or is repeated.
 
-        An end that has just announced another endpoint may begin its stream anew there.
+        An end that has just announced another endpoint may begin its stream anew there; elsewhere, the time
+        for which its packets go on shows that it has.
         """
-        return self.continued is Continuity.LATE and not (self.latch.rank is None and self.is_announced())
+        if self.continued is not Continuity.LATE or (self.latch.rank is None and self.is_announced()):
+            return False
+        return self._tried_s() < LATE_S
 
     def announced_wins(self) -> bool:
         """It comes from the announced endpoint, which no other source keeps out."""
