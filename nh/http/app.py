@@ -43,7 +43,7 @@ def make_app(config: HttpConfig) -> ASGIApp:
         config: whom to ask.
     """
     register_url_convertor("octets", _Octets())
-    stats = StatsSource(Path(config.runtime_path))
+    stats = StatsSource(Path(config.runtime_path), config.stats_fd)
     api = Api(stats, RpcClient(config.rpc, config.command_timeout_s + _MARGIN_S))
     routes: list[BaseRoute] = [
         Route("/healthz", _health(stats, lambda reading, _group: why_not_alive(reading))),

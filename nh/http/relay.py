@@ -15,7 +15,7 @@ from nh.http.limits import MAX_RPC, MAX_RPC_WAITING, RPC_RATE, RPC_WAIT_S
 from nh.http.refused import REFUSALS
 from nh.reasons import shortage
 from nh.results import Result
-from nh.stats import Segment, StatsReader, attach_segment, segment_name
+from nh.stats import Segment, StatsReader, open_segment, segment_name
 from nh.stats.reading import StatsReading
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -26,9 +26,11 @@ class StatsSource:
 
     Args:
         runtime_path: the directory.
+        fd: see HttpConfig.stats_fd.
     """
 
-    def __init__(self, runtime_path: Path) -> None:
+    def __init__(self, runtime_path: Path, fd: int) -> None:
+        self._fd = fd
         self._name = segment_name(runtime_path)
         self._segment: Segment | None = None
         self._reader: StatsReader
@@ -36,7 +38,7 @@ class StatsSource:
     def read(self) -> StatsReading:
         """The latest statistics. Raises StatsUnavailable."""
         if self._segment is None:
-            self._segment = attach_segment(self._name)
+            self._segment = open_segment(self._fd, self._name)
             self._reader = StatsReader(self._segment)
         return self._reader.read()
 

@@ -18,13 +18,14 @@ class HttpConfig(msgspec.Struct, frozen=True):
     Attributes:
         listeners: descriptors of listening TCP sockets, inherited under these numbers.
         local: whether all of them listen on loopback.
-        runtime_path: the runtime directory, by which the statistics are found.
+        runtime_path: the runtime directory, from which the statistics have their name.
         rpc: where nh serves RPC.
         ng: the Unix socket at which nh serves ng for this process; "": ng is not served over HTTP.
         command_timeout_s: a shard may take so many seconds for one command.
         log: what to log, and how.
         token_sha256: SHA-256 of the token that changes need; b"": there is none.
         private: reading needs the token, too.
+        stats_fd: descriptor of the statistics, inherited as this number; -1: they are opened by their name.
     """
 
     listeners: tuple[int, ...]
@@ -36,6 +37,12 @@ class HttpConfig(msgspec.Struct, frozen=True):
     log: LogSettings
     token_sha256: bytes = b""
     private: bool = False
+    stats_fd: int = -1
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that the process inherits."""
+        return self.listeners if self.stats_fd < 0 else (*self.listeners, self.stats_fd)
 
 
 MAX_RECORD_BYTES: Final = 65_536

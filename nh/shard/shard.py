@@ -22,7 +22,7 @@ from nh.shard.recovery.recovery import Recovery
 from nh.shard.recovery.restore import RestoreCounts, RestoreQueue
 from nh.shard.relay import Relay
 from nh.shard.shares import open_kernel_path, open_leg_memory
-from nh.stats import Segment, ShardWriter, attach_segment, inherit_segment
+from nh.stats import ShardWriter, open_segment
 
 
 class Shard:
@@ -66,7 +66,7 @@ class Shard:
             if configure.deadline_path:
                 self._lease_end = LeaseEnd(loop, Path(configure.deadline_path), on_lease_over)
                 stack.callback(self._lease_end.close)
-            segment = _open_segment(configure)
+            segment = open_segment(configure.stats_fd, configure.stats_segment)
             stack.callback(segment.close)
             self._writer = ShardWriter(segment, configure.relay.shard)
             self.relay = self._make_relay()
@@ -143,9 +143,3 @@ class Shard:
             self.relay.close(calls_stay=calls_stay)
             self.publish()
         self._resources.close()
-
-
-def _open_segment(configure: Configure) -> Segment:
-    if configure.stats_fd < 0:
-        return attach_segment(configure.stats_segment)
-    return inherit_segment(configure.stats_fd, configure.stats_segment)

@@ -14,6 +14,7 @@ from nh.stats.segment import (
     attach_segment,
     create_segment,
     inherit_segment,
+    open_segment,
     own_segment,
     segment_name,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "attach_segment",
     "create_segment",
     "inherit_segment",
+    "open_segment",
     "own_segment",
     "read_once",
     "segment_name",

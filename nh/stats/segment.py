@@ -7,9 +7,9 @@ Behind the header it describes its tables, so that processes of another version 
 
 The memory is a file in /dev/shm (shm_overview(7)), and not multiprocessing.shared_memory's: that removes the
 file where a process that only reads it has no memory to map it, and, by its resource tracker, where such a
-process ends (python/cpython issue 82300). Shards get it by its descriptor, so that they can be
-started also where another program has removed the file, as systemd-logind does at the logout of the user
-(RemoveIPC= in logind.conf(5)).
+process ends (python/cpython issue 82300). Shards and the HTTP process get it by its descriptor, so that they
+can be started also where another program has removed the file, as systemd-logind does at the logout of the
+user (RemoveIPC= in logind.conf(5)).
 """
 
 import contextlib
@@ -184,6 +184,11 @@ def inherit_segment(fd: int, name: str) -> Segment:
     except OSError as exc:
         raise StatsUnavailable(f"statistics of {name} cannot be opened: {exc.strerror}") from exc
     return _read(memory, name)
+
+
+def open_segment(fd: int, name: str) -> Segment:
+    """Open a segment as inherit_segment() does, or as attach_segment() if `fd` is -1."""
+    return attach_segment(name) if fd < 0 else inherit_segment(fd, name)
 
 
 def _read(memory: mmap.mmap, name: str) -> Segment:

@@ -129,14 +129,14 @@ class HttpService:
         """The addresses, for the `ready` line; "" if there are none."""
         return f"http {' '.join(map(str, self._listeners))}" if self._listeners else ""
 
-    def start(self, rpc: str, ng: str) -> None:
+    def start(self, rpc: str, ng: str, stats_fd: int) -> None:
         """Start the process, and another one whenever it dies. No effect without an address or if it runs.
 
         Args:
-            rpc, ng: see HttpConfig.
+            rpc, ng, stats_fd: see HttpConfig.
         """
         if self._listeners:
-            self._process.start(self._config(rpc, ng))
+            self._process.start(self._config(rpc, ng, stats_fd))
 
     def change_log(self, log: LogSettings) -> None:
         """Have the process, and each further one, log with these settings."""
@@ -176,7 +176,7 @@ class HttpService:
         for listener in self._listeners:
             yield from listener.handed_over
 
-    def _config(self, rpc: str, ng: str) -> HttpConfig:
+    def _config(self, rpc: str, ng: str, stats_fd: int) -> HttpConfig:
         settings = self._settings
         return HttpConfig(
             listeners=tuple(listener.sock.fileno() for listener in self._listeners),
@@ -188,6 +188,7 @@ class HttpService:
             log=self._log,
             token_sha256=self._token_sha256,
             private=settings.http_private,
+            stats_fd=stats_fd,
         )
 
 

@@ -104,7 +104,7 @@ class HttpProcess:
         self._timer = None
         self._started_at = self._loop.now()
         try:
-            self._process = process = ChildProcess.start(ARGV, self._config.listeners)
+            self._process = process = ChildProcess.start(ARGV, self._config.inherited)
             self._loop.add_reader(process.pidfd, self._on_exit)
             process.link.send(encode(self._config))
             self._silent_polls = _polls(HANG_S) - _polls(START_S)

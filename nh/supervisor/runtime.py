@@ -13,6 +13,7 @@ from nh.ipc.counter_file import create_counter_file
 from nh.ipc.inherited import Inherited
 from nh.loop import SelectorLoop
 from nh.reasons import reason
+from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import SupervisorStats, own_segment, segment_name
 from nh.stats.fields import add_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE
@@ -146,6 +147,11 @@ class Runtime:
         self.counters_fd = _counter_file(self.shards, stack)
         self.zygote = Zygote(self.loop, self._start_process, settings.prefork)
         stack.callback(self.zygote.close)
+
+    def start_http(self) -> None:
+        """Have HTTP served from now on."""
+        rpc, ng = (self.rpc.first_address(each) for each in (RPC, NG_OVER_HTTP))
+        self.http.start(rpc, ng, self.segment.fd)
 
     def open_store(self, group: WantedGroup) -> None:
         """Open the store of a standby; raises as nh.supervisor.store.open.open_store()."""

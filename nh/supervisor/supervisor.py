@@ -16,7 +16,6 @@ from nh.errors import Refused
 from nh.ipc.inherited import Inherited
 from nh.loop import call_each
 from nh.printable import counted
-from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.supervisor.dispatch import Dispatcher
 from nh.supervisor.handover.handover import Handover
@@ -127,7 +126,7 @@ class Supervisor:
             )
             self._stack.callback(self._upgrade.close)
             runtime.zygote.start(self._manager.start)
-            runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
+            runtime.start_http()
             try:
                 runtime.loop.run()
                 if self.becomes_standby:  # the installed code's, which this process executes

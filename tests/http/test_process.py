@@ -18,6 +18,7 @@ from nh.config import check_served_addresses
 from nh.config.sources import load_settings
 from nh.errors import ConfigError
 from nh.http.server import _Supervision
+from nh.stats import segment_name
 from tests.http.ng_clients import PostNgClient
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
@@ -78,6 +79,18 @@ def test_a_killed_one_is_started_again_and_calls_go_on() -> None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         for line in ("CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"):
             assert line in status
+
+
+def test_one_that_starts_while_the_statistics_have_no_name_has_them_still() -> None:
+    """So systemd-logind does at the logout of the user whose nh it is (RemoveIPC=)."""
+    with running_relay(http="127.0.0.1:0") as relay, http_client(relay) as client:
+        assert is_ready(client)
+        before = running_http_process(relay)
+        Path("/dev/shm", segment_name(relay.directory)).unlink()
+        before.kill()
+        relay.program.wait_for_line("the HTTP process")
+        eventually(lambda: is_ready(client), "it serves again", 30)
+        assert 'nh_shard_up{shard="0"} 1.0' in client.get("/metrics").text
 
 
 @pytest.mark.full

@@ -59,7 +59,7 @@ class ServiceTestbed:
         self.stats = SupervisorStats()
         settings = load_settings(flags={"http": ["127.0.0.1:0"]}, environment={})
         self.service = HttpService(self.loop, settings, self.stats, NOTHING_INHERITED)
-        self.service.start("nh.sock", "")
+        self.service.start("nh.sock", "", -1)
 
     def _start(self, _argv: object, _descriptors: object) -> FakeProcess:
         self.processes.append(FakeProcess(len(self.processes)))

@@ -21,7 +21,6 @@ from nh.reasons import shortage
 from nh.results import Failure, Pong, Promoting, Result, Stats, Upgrading
 from nh.room import telling_shortages
 from nh.rpc.events import RequestOrigin
-from nh.rpc.protocols import NG_OVER_HTTP, RPC
 from nh.stats import StatsReader
 from nh.stats.standby import standby_line
 from nh.supervisor.host.signals import signals_on
@@ -79,7 +78,7 @@ class Standby:
         with signals_on(runtime.loop, _SIGNALS, self._on_signal) as leave_signals:
             runtime.zygote.start(lambda: None)
             runtime.rpc.serve(self._dispatch)
-            runtime.http.start(runtime.rpc.first_address(RPC), runtime.rpc.first_address(NG_OVER_HTTP))
+            runtime.start_http()
             runtime.notifier.ready(self._status_line())
             self._tell()
             self._follow()
