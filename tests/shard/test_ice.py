@@ -238,6 +238,35 @@ def test_ice_with_the_relay_is_offered_again_to_an_end_that_first_rejected_all_m
     assert attributes(testbed.offer(alice, to=b"bob"), "candidate")
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_mux_is_offered_again_to_an_end_that_first_rejected_all_media(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, required: bool
+) -> None:
+    """As in rtpengine. It has not agreed yet, so RTCP has a port of its own, too (RFC 5761 5.1.1)."""
+    testbed.offer(alice, ice=FORCE, mux_offer=True, mux_require=required)
+    testbed.answer([MediaLine(bob.address, 0)])
+    testbed.restore()
+    assert offered_components(testbed.offer(alice, to=b"bob")) == {1, 2}
+    testbed.answer(IcePhone(bob, "callee", *MUXES).sdp())
+    assert offered_components(testbed.offer(alice, to=b"bob")) == {1}
+
+
+def offered_components(sdp: bytes) -> set[int]:
+    """The components of ICE that an SDP with a=rtcp-mux has."""
+    assert attributes(sdp, MUXES)
+    return {int(each.split()[1]) for each in attributes(sdp, "candidate")}
+
+
+def test_an_end_that_multiplexes_is_offered_that_where_its_own_first_offer_was_rejected(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """A browser takes no offer without (RFC 8829 4.1.1)."""
+    testbed.offer([line(alice, *MUXES)], mux_demux=True)
+    testbed.answer([MediaLine(bob.address, 0)])
+    testbed.restore()
+    assert attributes(testbed.offer(bob, tag=b"bob", to=b"alice"), MUXES)
+
+
 def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
     testbed: NgTestbed, alice: MediaPeer
 ) -> None:

@@ -3,6 +3,7 @@
 import base64
 import socket
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -347,6 +348,33 @@ def test_media_that_the_first_answer_rejected_are_converted_when_they_come_again
     assert protos(testbed.offer([line(alice), *fax], to=b"bob"))[0] == wanted
     testbed.answer([MediaLine(bob.address, 0, proto=wanted), *fax])
     assert protos(testbed.offer([line(alice)], to=b"bob", transport_protocol="RTP/AVP")) == ["RTP/AVP"]
+
+
+@pytest.mark.parametrize("rejections", [1, 2])
+@pytest.mark.parametrize("by_keys", [False, True])
+def test_a_phone_that_rejected_all_media_is_offered_the_means_of_the_first_offer_again(
+    testbed: NgTestbed, alice: MediaPeer, by_keys: bool, rejections: int
+) -> None:
+    """As in rtpengine: a script turns the other means off in the first offer alone."""
+    turned_off = means_off(by_keys=by_keys)
+    offers = [testbed.offer(alice, transport_protocol="RTP/SAVP", **turned_off)]
+    for _ in range(rejections):
+        testbed.answer([MediaLine("127.0.0.1", 0, proto="RTP/SAVP")])
+        testbed.restore()
+        offers.append(testbed.offer(alice, to=b"bob"))
+    assert [offered_means(offer) for offer in offers] == [(by_keys, not by_keys)] * (rejections + 1)
+    other = testbed.offer(alice, to=b"bob", **means_off(by_keys=not by_keys))
+    assert offered_means(other) == (not by_keys, by_keys), "what the client says counts"
+
+
+def means_off(*, by_keys: bool) -> dict[str, Any]:
+    """The options that leave one means of SRTP alone."""
+    return {"dtls": DtlsOptions(off=True)} if by_keys else {"sdes": SdesOptions(off=True)}
+
+
+def offered_means(sdp: bytes) -> tuple[bool, bool]:
+    """Whether an SDP has keys, and whether a fingerprint."""
+    return b"a=crypto:" in sdp, b"a=fingerprint:" in sdp
 
 
 def test_a_medium_with_feedback_that_is_added_to_a_plain_call_keeps_it(

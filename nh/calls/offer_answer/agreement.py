@@ -40,7 +40,7 @@ class AgreedTransports(NamedTuple):
     """What one end has agreed on, which later offers to it keep.
 
     While none of its media is RTP, it is what the answer before said. Before any answer has taken a medium of
-    RTP, it is what the answer has rejected.
+    RTP, it is what the answer has rejected: `taken` is False.
 
     Attributes:
         protos: of each medium, the transport protocol of RTP; "" of one that is rejected or no RTP.
@@ -49,6 +49,7 @@ class AgreedTransports(NamedTuple):
         ice_passes: whether it has ICE with the other end.
         mids: of each medium, the a=mid that the end's last answer has, if the relay has given it (RFC 5888);
             "" if the other end has, () if of none.
+        taken: whether an answer has taken a medium of RTP.
     """
 
     protos: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class AgreedTransports(NamedTuple):
     with_ice: bool = False
     ice_passes: bool = False
     mids: tuple[str, ...] = ()
+    taken: bool = True
 
 
 NOTHING_AGREED: Final = AgreedTransports()
@@ -68,10 +70,12 @@ def agreed_transports(
     with_ice: bool,
     ice_passes: bool,
     mids: tuple[str, ...],
+    *,
+    taken: bool = True,
 ) -> AgreedTransports:
     """What one end has agreed on, the same object for equal arguments: thousands of calls agree alike.
 
     Args:
-        protos, muxes, with_ice, ice_passes, mids: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes, mids, taken: see AgreedTransports.
     """
-    return AgreedTransports(protos, muxes, with_ice, ice_passes, mids)
+    return AgreedTransports(protos, muxes, with_ice, ice_passes, mids, taken)

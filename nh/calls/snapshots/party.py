@@ -49,7 +49,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         ended_totals: (medium, component, packets, bytes, dropped).
         sent_origin: user name, session id, version and session name, and the digest.
         split_from: index of a party.
-        protos, muxes, with_ice, ice_passes, mids: see AgreedTransports.
+        protos, muxes, with_ice, ice_passes, mids, taken: see AgreedTransports.
         offered_forms: those of what the relay has offered in its place.
     """
 
@@ -87,6 +87,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     family: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
     ice_passes: bool = False
     mids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_MEDIA)] = ()
+    taken: bool = True
 
     @classmethod
     def take(cls, party: Party, groups: Indexes, parties: Indexes) -> Self:
@@ -130,6 +131,7 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             party.family,
             party.agreed.ice_passes,
             party.agreed.mids,
+            party.agreed.taken,
         )
 
     @property
@@ -179,7 +181,9 @@ class PartySnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         party.pending = pending or NOTHING_PENDING
         party.offered_muxes = shared(self.offered_muxes)
         party.offered = shared(self.offered)
-        party.agreed = agreed_transports(self.protos, self.muxes, self.with_ice, self.ice_passes, self.mids)
+        party.agreed = agreed_transports(
+            self.protos, self.muxes, self.with_ice, self.ice_passes, self.mids, taken=self.taken
+        )
         party.references = frozenset(self.references) or NO_REFERENCES
         party.single = self.single
         party.bundles = rebuild_bundles(self.bundles)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from nh.calls.offer_answer.agreement import agreed_transports
 from nh.calls.offer_answer.offered import OfferedMedium, of_media
 from nh.calls.offer_answer.party import Party
+from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import OfferOptions
 from nh.sdp.description import Medium, SessionDescription
 from nh.shard.ng.hidden_media import mid_of
 from nh.shard.ng.offer_ends import OfferEnds
-from nh.shard.ng.srtp_means import converts, is_secure, wanted_transport
+from nh.shard.ng.srtp_means import NO_MEANS, Means, converts, is_secure, means_towards, wanted_transport
 
 
 def wanted_transports(description: SessionDescription, options: OfferOptions, ends: OfferEnds) -> list[str]:
@@ -98,11 +99,27 @@ def sole_muxes(receiver: Party | None, count: int, *, required: bool) -> list[bo
         count: how many media there are.
         required: the client says so of all of them.
     """
-    if required or receiver is None or not any(receiver.agreed.muxes):
+    if required or receiver is None or not any(receiver.agreed.muxes) or not receiver.agreed.taken:
         return [required] * count
     protos, muxes, *_ = receiver.agreed
     kept = [bool(mux and proto) for mux, proto in zip(muxes, protos, strict=False)]
     return [*kept[:count], *[False] * (count - len(kept))]
+
+
+def usual_means(agreed: Sequence[MediaSecurity | None], ends: OfferEnds) -> Means:
+    """By which means the receiver of an offer has SRTP, or has been offered it if it has rejected all media.
+
+    Args:
+        agreed: of each medium, what the receiver has agreed on with the relay.
+        ends: who offers, and who will be offered to.
+    """
+    for each in agreed:
+        if each is not None:
+            return means_towards(each)
+    if ends.sender is None or ends.receiver is None or ends.receiver.agreed.taken:
+        return NO_MEANS
+    before = ends.sender.relay_offer
+    return Means(sdes=any(before.keys), dtls=any(before.dtls))
 
 
 def _transports_of(party: Party) -> Sequence[str]:
@@ -156,11 +173,15 @@ def _note_rejected(
     if not any(rtp):
         return
     own, other = _protos(media, rtp)
-    if not offerer.agreed.protos:
-        offerer.agreed = agreed_transports(own, (), any(offerer.ice), False, offerer.agreed.mids)
-    if not answerer.agreed.protos:
-        with_ice = any(offerer.relay_offer.ice)
-        answerer.agreed = agreed_transports(other, (), with_ice, False, _given_mids(media))
+    muxes = offerer.offered_muxes
+    if not (offerer.agreed.protos and offerer.agreed.taken):
+        muxed = of_media(mux.offered and mux.decided is not False for mux in muxes)
+        offerer.agreed = agreed_transports(
+            own, muxed, any(offerer.ice), False, offerer.agreed.mids, taken=False
+        )
+    if not (answerer.agreed.protos and answerer.agreed.taken):
+        muxed, with_ice = of_media(mux.passed_on for mux in muxes), any(offerer.relay_offer.ice)
+        answerer.agreed = agreed_transports(other, muxed, with_ice, False, _given_mids(media), taken=False)
 
 
 def _protos(

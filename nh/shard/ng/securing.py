@@ -15,9 +15,18 @@ from nh.errors import UnusableSdp
 from nh.sdp.description import Medium, SessionDescription
 from nh.sdp.dtls import Setup, read_setup
 from nh.shard.ng import dtls, optional_srtp, sdes
+from nh.shard.ng.agreed_transports import usual_means
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
-from nh.shard.ng.srtp_means import has_keys, is_dtls, is_secure, taken, where_it_ends
+from nh.shard.ng.srtp_means import (
+    Means,
+    has_keys,
+    is_dtls,
+    is_secure,
+    means_towards,
+    taken,
+    where_it_ends,
+)
 
 
 def secure_offer(
@@ -43,7 +52,7 @@ def secure_offer(
     sender, receiver = ends.sender, ends.receiver
     on_both, dtls_passes = _ends_on_both(sender, receiver), _dtls_passes(sender, receiver)
     agreed = [_security(receiver, index) for index in range(len(description.media))]
-    usual = next((each for each in agreed if each is not None), None)
+    usual = usual_means(agreed, ends)
     return [
         _secure_offered(
             medium,
@@ -55,7 +64,7 @@ def secure_offer(
             index=index,
             known=[each for party in ends.same_end if (each := _security(party, index)) is not None],
             towards=agreed[index],
-            usual=agreed[index] or usual,
+            usual=means_towards(agreed[index]) or usual,
             certificate=certificate,
         )
         for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
@@ -99,7 +108,7 @@ def _secure_offered(
     index: int,
     known: Sequence[MediaSecurity],
     towards: MediaSecurity | None,
-    usual: MediaSecurity | None,
+    usual: Means,
     on_both: bool,
     dtls_passes: bool,
     certificate: dtls.NewCertificate,

@@ -30,7 +30,8 @@ class Means(NamedTuple):
         return self.sdes or self.dtls
 
 
-_NOTHING: Final = Means(sdes=False, dtls=False)
+NO_MEANS: Final = Means(sdes=False, dtls=False)
+"""Of an end that has no SRTP with the relay."""
 
 
 @functools.lru_cache(maxsize=256)  # there are hardly ten protos
@@ -73,7 +74,7 @@ def where_it_ends(
     *,
     agreed: bool,
     towards: MediaSecurity | None,
-    usual: MediaSecurity | None,
+    usual: Means,
     on_both: bool,
     dtls_passes: bool,
 ) -> tuple[bool, Means] | None:
@@ -83,8 +84,8 @@ def where_it_ends(
         medium, wanted, options: as of secure_offer().
         agreed: the sender has SRTP with the relay.
         towards: what the receiver has.
-        usual: what the receiver has for this medium, or else for another one: media of one transport have the
-            same.
+        usual: by which means the receiver has this medium, or else another one: media of one transport have
+            the same.
         on_both: the medium is new, and SRTP of the others ends at the relay on both sides: so does its own.
         dtls_passes: DTLS of the two ends passes through, as they have agreed, and goes on to do so.
     """
@@ -124,11 +125,9 @@ def _where_optional_ends(
     return (ends, means) if ends or means else None
 
 
-def _as_agreed(means: Means, usual: MediaSecurity | None) -> Means:
+def _as_agreed(means: Means, usual: Means) -> Means:
     """What an end is offered: what it has agreed on alone, if the client permits that."""
-    if usual is None:
-        return means
-    agreed = Means(means.sdes and has_keys(usual), means.dtls and usual.dtls is not None)
+    agreed = Means(means.sdes and usual.sdes, means.dtls and usual.dtls)
     return agreed or means
 
 
@@ -140,7 +139,7 @@ def wanted_transport(options: OfferOptions) -> str:
 
 def _optional(options: OfferOptions, *, wanted: bool, keys: bool) -> Means:
     """What nh offers beside plain RTP (OSRTP, RFC 8643)."""
-    return offerable("RTP/SAVP", options, keys=keys) if wanted else _NOTHING
+    return offerable("RTP/SAVP", options, keys=keys) if wanted else NO_MEANS
 
 
 @functools.lru_cache(maxsize=256)
@@ -170,7 +169,7 @@ def _has_permitted(medium: Medium, options: SdesOptions) -> bool:
 def taken(medium: Medium, options: OfferOptions) -> Means:
     """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
     if not medium.attributes.get("crypto") and not medium.applying("fingerprint"):
-        return _NOTHING  # as of nearly all media
+        return NO_MEANS  # as of nearly all media
     keys = (
         medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
         and sdes.find_preferred(medium, options.sdes) is not None
@@ -197,6 +196,11 @@ def offerable(wanted: str, options: OfferOptions, *, keys: bool) -> Means:
     by_sdes = wanted.upper() in _SDES_OR_DTLS and not options.sdes.off and (keys or not options.sdes.no_new)
     handshake = wanted.upper() in _SECURE and not options.dtls.off and (has_dtls() or not by_sdes)
     return Means(by_sdes, handshake)
+
+
+def means_towards(security: MediaSecurity | None) -> Means:
+    """By which means an end has SRTP with the relay; by none where it has agreed on nothing."""
+    return NO_MEANS if security is None else Means(has_keys(security), security.dtls is not None)
 
 
 def has_keys(towards: MediaSecurity | None) -> bool:
