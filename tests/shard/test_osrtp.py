@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from nh.commands import DtlsOptions, SdesOptions, SdpText
+from nh.commands import DtlsOptions, Offer, OfferOptions, SdesOptions, SdpText
 from nh.errors import UnusableSdp
+from nh.results import Rewritten
 from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
-from tests.shard.offering_ends import FINGERPRINT
+from tests.shard.offering_ends import FINGERPRINT, KEY
 from tests.shard.secure_calls import SecureCall, packet
 from tests.shard.test_srtp import protos
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
@@ -161,6 +162,39 @@ def test_a_phone_leaves_srtp_in_a_re_invite(testbed: NgTestbed, alice: MediaPeer
     offer = testbed.offer(alice, to=b"bob", osrtp_offer=True)
     call.goes_both_ways()
     talk(testbed, alice, bob, testbed.answer(bob), offer)
+
+
+@pytest.mark.parametrize("off", [set(), {"sdes"}, {"dtls"}, {"sdes", "dtls"}], ids=sorted)
+@pytest.mark.parametrize("offered", [{"sdes"}, {"dtls"}, {"sdes", "dtls"}], ids=sorted)
+@pytest.mark.parametrize("wanted", ["", "RTP/AVP", "RTP/AVPF"])
+def test_means_that_a_client_turns_off_are_hidden_of_plain_rtp_that_offers_them(
+    testbed: NgTestbed, alice: MediaPeer, offered: set[str], off: set[str], wanted: str
+) -> None:
+    """Also the only one: plain RTP is left. Of two, the other one was seen despite DTLS=off and SDES=off."""
+    lines = {"sdes": [f"crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}"], "dtls": [FINGERPRINT, "setup:actpass"]}
+    sdp = write_sdp([line(alice, *[each for means in sorted(offered) for each in lines[means]])]).encode()
+    options = OfferOptions(
+        transport_protocol=wanted,
+        sdes=SdesOptions(off="sdes" in off),
+        dtls=DtlsOptions(off="dtls" in off),
+    )
+    result = testbed.relay.execute(Offer(CALL, b"alice", b"", b"", sdp, options))
+    assert isinstance(result, Rewritten)
+    attributes = {"sdes": b"a=crypto:", "dtls": b"a=fingerprint:"}
+    assert {means for means, name in attributes.items() if name in result.sdp} == offered - off
+    assert (b"a=setup:" in result.sdp) == ("dtls" in offered - off)
+    assert protos(result.sdp) == [wanted or "RTP/AVP"]
+    assert not result.warning
+
+
+def test_an_offer_whose_keys_are_hidden_is_completed(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = OptionalCall(testbed, phone_with(alice), bob)
+    offer = testbed.offer(call.secure.sdp(), sdes=SdesOptions(off=True), dtls=NO_DTLS)
+    assert offered_keys(offer) == 0
+    assert offered_keys(call.answered_by_plain(offer)) == 1
+    call.goes_both_ways()
 
 
 def test_an_offer_with_keys_is_completed(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

@@ -1,6 +1,7 @@
 """Hidden means: what a client turns off of SRTP that passes through, and what of it its receiver still sees.
 
 SRTP that passes through has been offered by an end, so the relay can hide one of two means, and no only one.
+Of plain RTP with optional keys (OSRTP, RFC 8643) it can hide any: plain RTP is left.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from nh.shard.ng.srtp_means import is_secure, means_of
 def hide_means(secured: Secured, medium: Medium, wanted: str, options: OfferOptions) -> Secured:
     """What becomes of a medium of an offer whose SRTP passes, without the means that the client turns off.
 
-    The receiver sees the other one alone, as in rtpengine.
+    The receiver sees the others alone, as in rtpengine.
 
     Args:
         secured: what becomes of it by secure_offer().
@@ -23,13 +24,25 @@ def hide_means(secured: Secured, medium: Medium, wanted: str, options: OfferOpti
         options: of the command.
     """
     proto = wanted or medium.proto
-    if secured != UNCHANGED or options.dtls.off is options.sdes.off or not is_secure(proto):
+    required = is_secure(proto)
+    if secured != UNCHANGED or required is None or not (options.dtls.off or options.sdes.off):
         return secured
+    if not required:
+        return _hide_optional(secured, medium, options)
     offered = means_of(medium, proto, options.sdes)
-    if options.dtls.off and offered.sdes:
+    if options.dtls.off and offered.sdes and not options.sdes.off:
         return secured._replace(dtls=())
-    if options.sdes.off and offered.dtls:
+    if options.sdes.off and offered.dtls and not options.dtls.off:
         return secured._replace(lines=())
+    return secured
+
+
+def _hide_optional(secured: Secured, medium: Medium, options: OfferOptions) -> Secured:
+    """What becomes of plain RTP with optional keys, without the means that the client turns off."""
+    if options.dtls.off and medium.applying("fingerprint"):
+        secured = secured._replace(dtls=())
+    if options.sdes.off and medium.attributes.get("crypto"):
+        secured = secured._replace(lines=())
     return secured
 
 
