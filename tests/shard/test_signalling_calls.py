@@ -363,6 +363,8 @@ def test_an_end_keeps_its_label_where_a_later_offer_or_answer_has_none(
     ng.answer(bob, label="callee")
     ng.offer(alice, to=b"bob")
     ng.answer(bob)
+    ng.offer(bob, tag=b"bob", to=b"alice")
+    ng.answer(alice, tag=b"alice", to=b"bob")
     assert [end.label for end in ng.query().tags] == ["caller", "callee"]
 
 

@@ -528,6 +528,26 @@ def test_each_fork_has_a_key_of_its_own(
     second.reaches_plain()
 
 
+def test_a_new_key_of_a_repeated_offer_holds_for_the_callee_that_answered_before(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
+) -> None:
+    """The phone has one key for its medium, whichever callee it sends to."""
+    phone = SrtpPhone(alice)
+    calls = []
+    for fill, tag, plain in ((1, b"bob", bob), (9, b"carol", make_peer("127.0.0.33"))):
+        phone.set_key(fill)
+        offer = testbed.offer(phone.sdp(), transport_protocol="RTP/AVP")
+        call = SecureCall(testbed, phone, plain)
+        answer = testbed.answer(plain, tag=tag)
+        (call.secure_sends_to,), (call.plain_sends_to,) = places(answer), places(offer)
+        call.numbers = fill * 100
+        call.reaches_plain()
+        calls.append(call)
+    for number, call in enumerate(calls, 1000):
+        call.numbers = number  # one stream goes to both
+        call.reaches_plain()
+
+
 def test_an_offer_that_is_repeated_has_the_same_keys(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:

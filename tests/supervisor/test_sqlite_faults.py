@@ -199,6 +199,25 @@ def test_a_store_that_another_program_has_open_is_an_error_at_the_start(path: Pa
     assert contents(path) == CALLS
 
 
+def test_a_quarantine_leaves_a_complete_store_or_none_whatever_room_there_is(small_disk: Path) -> None:
+    """A new database whose log is not in its file when it is closed would be there without its calls."""
+    path = small_disk / "calls"
+    calls = [StoredCall(call_id, snapshot, 1.0) for call_id, snapshot in CALLS.items()]
+    left: list[dict[bytes, bytes] | None] = []
+    for room in range(0, 512 << 10, 16 << 10):
+        path.write_text("no store")
+        filler = occupy(small_disk)
+        os.truncate(filler, filler.stat().st_size - room)
+        SqliteEngine(path, OWNER).quarantine(calls)
+        filler.unlink()
+        left.append(contents(path) if path.exists() else None)
+        for each in small_disk.iterdir():
+            each.unlink()
+    assert left[0] is None
+    assert left[-1] == CALLS
+    assert all(each in (None, CALLS) for each in left)
+
+
 # --- another program's hands ------------------------------------------------------------------------
 
 
