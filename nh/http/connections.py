@@ -1,17 +1,19 @@
-"""The limits on connections: beyond them requests get 503, but for those that ask how nh is.
+"""The limit on connections: where there are too many, the client with most gives way.
 
-A health check that failed because others have too many connections would take a relay from its proxies.
+One of its connections is closed that waits for a request. Where none waits, its requests get 503, but for
+those that ask how nh is: a health check that failed because of other connections would take a relay from its
+proxies.
 """
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nh.http.clients import network_of
-from nh.http.limits import MAX_CONNECTIONS, MAX_OF_CLIENT
+from nh.fair_shares import FairShares
+from nh.http.clients import client_of
+from nh.http.limits import MAX_CONNECTIONS
 from nh.http.refused import REFUSALS
 from nh.http.replies import refusal
 from nh.results import Failure
@@ -22,13 +24,32 @@ _FAILURE: Final = Failure("unavailable", "too many connections are open; close i
 _HEADERS: Final = {"connection": "close", "retry-after": "1"}
 
 
-def numbers_by_client(connections: Collection[Any]) -> Counter[str]:
-    """How many connections of uvicorn's each client has, see network_of()."""
-    return Counter(network_of(each.client) for each in connections)
+def make_room(connections: Collection[Any], newcomer: Any, idle_since: Callable[[Any], float | None]) -> None:
+    """Close a connection of the client with most, where a new one makes too many; else no effect.
+
+    It is the one that has waited longest for a request. If none waits, it is any, unless the newcomer is of
+    that client, too: then the requests of that client are refused.
+
+    Args:
+        connections: all connections of uvicorn's, with the new one.
+        newcomer: the new one.
+        idle_since: since when a connection has waited for a request; None: it does not.
+    """
+    if len(connections) <= MAX_CONNECTIONS:
+        return
+    REFUSALS.note("connections")
+    open_ = [each for each in connections if not each.transport.is_closing()]
+    shares = FairShares(client_of(each.client) for each in open_)
+    most = [each for each in open_ if each is not newcomer and shares.has_most(client_of(each.client))]
+    idle = [(since, index) for index, each in enumerate(most) if (since := idle_since(each)) is not None]
+    if idle:
+        most[min(idle)[1]].transport.abort()
+    elif not shares.has_most(client_of(newcomer.client)):
+        most[0].transport.abort()
 
 
 class ConnectionLimit:
-    """Serves requests while there are no more than MAX_CONNECTIONS connections, MAX_OF_CLIENT of one client.
+    """Refuses requests of the client with most while there are more than MAX_CONNECTIONS connections.
 
     Args:
         app: the application.
@@ -52,13 +73,11 @@ class ConnectionLimit:
             await refusal(scope["path"], _FAILURE, 503, _HEADERS)(scope, receive, send)
 
     def _is_beyond(self, scope: Scope) -> bool:
-        """Whether the client has too many connections, or all have, each with its share at most."""
-        if len(self.open) <= MAX_OF_CLIENT:
+        """Whether there are too many connections, and the client has most of them."""
+        if len(self.open) <= MAX_CONNECTIONS:
             return False
-        numbers = numbers_by_client(self.open)
-        if numbers[network_of(scope.get("client"))] > MAX_OF_CLIENT:
-            return True
-        return sum(min(number, MAX_OF_CLIENT) for number in numbers.values()) > MAX_CONNECTIONS
+        shares = FairShares(client_of(each.client) for each in self.open)
+        return shares.has_most(client_of(scope.get("client")))
 
 
 def _closing(send: Send) -> Send:

@@ -3,16 +3,10 @@
 from typing import Final
 
 MAX_CONNECTIONS: Final = 256
-"""Most connections at once; a request beyond gets 503, unless it asks how nh is."""
-
-MAX_OF_CLIENT: Final = 192
-"""Most of them of one client. Its requests beyond get 503, and those of others do not because of it."""
-
-MAX_OPEN: Final = 1024
-"""Beyond so many connections, one without a request of the client with most is closed: each takes memory."""
+"""Most connections; beyond, one of the client with most is closed, or its requests get 503."""
 
 MAX_WEBSOCKETS: Final = 128
-"""Most of them that are WebSockets."""
+"""Most of them that are WebSockets; beyond, one of the client with most is closed, or its next refused."""
 
 REQUEST_S: Final = 10.0
 """A request may take so long, from its first byte until its client has read the reply."""
@@ -42,7 +36,7 @@ RPC_WAIT_S: Final = 3.0
 """A request may wait so long for its turn; then it gets 503."""
 
 MAX_NG_IN_FLIGHT: Final = 1024
-"""Most requests of ng under way; beyond, a request gets 503."""
+"""Most requests of ng under way; beyond, the latest one of the client with most gets 503."""
 
 MAX_NG_OF_WEBSOCKET: Final = 64
 """Most requests of one WebSocket under way; further ones are left unread."""

@@ -11,6 +11,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nh.errors import CommandTimeout, NhError
+from nh.fair_shares import FairShares
+from nh.http.clients import client_of
 from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS
 from nh.http.ng_link import NgLink
 from nh.http.refused import REFUSALS
@@ -26,6 +28,7 @@ _ACCEPTED: Final = frozenset({CONTENT_TYPE, "application/json"})
 
 _NO_COOKIE: Final = "a message is a cookie, a space, and a dictionary in bencode or JSON"
 
+_TRY_AGAIN: Final = {"retry-after": "1"}
 _TRY_AGAIN_LATER: Final = 1013
 _PROTOCOL_ERROR: Final = 1002
 
@@ -39,7 +42,7 @@ class NgGateway:
 
     def __init__(self, link: NgLink) -> None:
         self._link = link
-        self._websockets = 0
+        self._websockets: dict[_WebSocket, str] = {}  # and their clients, in the order in which they came
         self._cookies = (b"%d_%d" % (os.getpid(), number) for number in itertools.count())
 
     # --- POST -------------------------------------------------------------------------------------
@@ -52,20 +55,22 @@ class NgGateway:
         parts = split_cookie(body)
         if parts is None:
             return PlainTextResponse(f"{_NO_COOKIE}\n", 400)
-        return await self._reply(*parts, b"%b " % parts[0])
+        return await self._reply(request, *parts, b"%b " % parts[0])
 
     async def post_plain(self, request: Request) -> Response:
         """POST /ng-plain: the dictionary alone; a POST that is sent again is executed again."""
         body = await _body(request)
         if isinstance(body, Response):
             return body
-        return await self._reply(next(self._cookies), body, b"")
+        return await self._reply(request, next(self._cookies), body, b"")
 
-    async def _reply(self, cookie: bytes, payload: bytes, head: bytes) -> Response:
+    async def _reply(self, request: Request, cookie: bytes, payload: bytes, head: bytes) -> Response:
         try:
-            reply = await self._link.ask(cookie, payload)
+            reply = await self._link.ask(cookie, payload, client_of(request.scope.get("client")))
+        except CommandTimeout as exc:
+            return PlainTextResponse(f"{exc}\n", 504)
         except NhError as exc:
-            return PlainTextResponse(f"{exc}\n", 504 if isinstance(exc, CommandTimeout) else 503)
+            return PlainTextResponse(f"{exc}\n", 503, _TRY_AGAIN)
         return Response(head + reply, headers={"content-type": CONTENT_TYPE})
 
     # --- WebSocket --------------------------------------------------------------------------------
@@ -75,27 +80,48 @@ class NgGateway:
         if SUBPROTOCOL not in websocket.scope["subprotocols"]:
             await websocket.close(_PROTOCOL_ERROR)
             return
-        if self._websockets >= MAX_WEBSOCKETS:
-            REFUSALS.note("websockets")
+        client = client_of(websocket.scope.get("client"))
+        if len(self._websockets) >= MAX_WEBSOCKETS and not self._make_room(client):
             await websocket.close(_TRY_AGAIN_LATER)
             return
-        self._websockets += 1
-        try:
+        with contextlib.suppress(WebSocketDisconnect):
             await websocket.accept(SUBPROTOCOL)
-            with contextlib.suppress(WebSocketDisconnect):
-                await _WebSocket(websocket, self._link).serve()
-        finally:
-            self._websockets -= 1
+            accepted = _WebSocket(websocket, self._link, client)
+            self._websockets[accepted] = client
+            try:
+                await accepted.serve()
+            finally:
+                self._websockets.pop(accepted, None)
+
+    def _make_room(self, client: str) -> bool:
+        """Close the latest WebSocket of the client with most; False if none has more than `client`."""
+        REFUSALS.note("websockets")
+        shares = FairShares([*self._websockets.values(), client])
+        if shares.has_most(client):
+            return False
+        latest = next(each for each in reversed(self._websockets) if shares.has_most(self._websockets[each]))
+        del self._websockets[latest]
+        latest.close()
+        return True
 
 
 class _WebSocket:
     """One accepted WebSocket."""
 
-    def __init__(self, websocket: WebSocket, link: NgLink) -> None:
+    def __init__(self, websocket: WebSocket, link: NgLink, client: str) -> None:
         self._websocket = websocket
         self._link = link
+        self._client = client
         self._turns = asyncio.Semaphore(MAX_NG_OF_WEBSOCKET)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """End it: its client may connect again later. Replies to come are dropped."""
+        self._closing = asyncio.create_task(self._close())
+
+    async def _close(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has left
+            await self._websocket.close(_TRY_AGAIN_LATER)
 
     async def serve(self) -> None:
         """Answer messages until the client leaves, or does not read its replies."""
@@ -123,7 +149,7 @@ class _WebSocket:
         if parts is None:  # as over UDP: it can get no reply
             return
         try:
-            reply = b"%b %b" % (parts[0], await self._link.ask(*parts))
+            reply = b"%b %b" % (parts[0], await self._link.ask(*parts, self._client))
         except NhError:  # as over UDP: the client asks again
             return
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has left

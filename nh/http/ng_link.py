@@ -5,6 +5,7 @@ import contextlib
 from collections import deque
 
 from nh.errors import CommandTimeout, MalformedFrame, ShardUnavailable, Unavailable
+from nh.fair_shares import FairShares
 from nh.http.limits import MAX_NG_IN_FLIGHT
 from nh.http.refused import REFUSALS
 from nh.wire.framing import Framer, frame
@@ -26,22 +27,24 @@ class NgLink:
         self._timeout_s = timeout_s
         self._opening = asyncio.Lock()
         self._connection: _Connection | None = None
-        self._in_flight = 0
+        self._in_flight: dict[asyncio.Task[object], str] = {}  # with their clients, the latest one last
 
-    async def ask(self, cookie: bytes, payload: bytes) -> bytes:
+    async def ask(self, cookie: bytes, payload: bytes, client: str) -> bytes:
         """The payload of the reply to a request.
 
         Args:
             cookie: of the request; the reply has the same.
             payload: the dictionary; with cookie and a space at most MAX_MESSAGE_BYTES.
+            client: who asks; see nh.fair_shares.client_at().
 
         Raises:
             Unavailable: nh does not answer, or too many requests are under way.
         """
-        if self._in_flight >= MAX_NG_IN_FLIGHT:
-            REFUSALS.note("ng")
-            raise ShardUnavailable(f"{MAX_NG_IN_FLIGHT} requests of ng wait; try again later")
-        self._in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None  # each request of HTTP has one, and each message of a WebSocket
+        if len(self._in_flight) >= MAX_NG_IN_FLIGHT:
+            self._make_room(client)
+        self._in_flight[task] = client
         try:
             async with asyncio.timeout(self._timeout_s):
                 try:
@@ -50,6 +53,10 @@ class NgLink:
                     # nh closed it: it was idle, or another supervisor has taken over. Asking again is safe,
                     # because nh executes a cookie once
                     return await (await self._connected()).ask(cookie, payload)
+        except asyncio.CancelledError:
+            if task in self._in_flight or task.uncancel():
+                raise
+            raise _too_many() from None
         except TimeoutError:
             raise CommandTimeout(
                 "nh did not answer in time; a command that changes a call may still be executed"
@@ -57,7 +64,17 @@ class NgLink:
         except OSError as exc:
             raise Unavailable(f"nh cannot be asked: {exc.strerror or exc}") from exc
         finally:
-            self._in_flight -= 1
+            self._in_flight.pop(task, None)
+
+    def _make_room(self, client: str) -> None:
+        """Refuse the latest request of the client with most. Raises ShardUnavailable if that is `client`."""
+        REFUSALS.note("ng")
+        shares = FairShares([*self._in_flight.values(), client])
+        if shares.has_most(client):
+            raise _too_many()
+        latest = next(each for each in reversed(self._in_flight) if shares.has_most(self._in_flight[each]))
+        del self._in_flight[latest]
+        latest.cancel()
 
     async def _connected(self) -> "_Connection":
         async with self._opening:
@@ -65,6 +82,12 @@ class NgLink:
                 reader, writer = await asyncio.open_unix_connection(self._path)
                 self._connection = _Connection(reader, writer)
             return self._connection
+
+
+def _too_many() -> ShardUnavailable:
+    return ShardUnavailable(
+        f"{MAX_NG_IN_FLIGHT} requests of ng wait, and this client has most of them; try again later"
+    )
 
 
 class _Connection:

@@ -15,10 +15,13 @@ LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about one limit."""
 
 LIMITS: Final = {
-    "connections": "requests get 503: too many connections are open; close idle ones, or ask less often",
-    "websockets": "WebSockets get 403: too many are open; spread them over more relays",
+    "connections": "too many connections are open: of the client with most, one is closed or gets 503; close"
+    " idle ones, or ask less often",
+    "websockets": "too many WebSockets are open: of the client with most, one is closed or gets 403; spread"
+    " them over more relays",
     "requests": "requests of the API get 503: too many wait for nh; ask less often",
-    "ng": "requests of ng get 503: too many are under way; spread the calls over more relays",
+    "ng": "too many requests of ng are under way: of the client with most, one gets 503; spread the calls"
+    " over more relays",
     "stalled": "connections are closed: their clients stopped within a request, or do not read",
 }
 """What happens at each limit and what to do, for the log."""

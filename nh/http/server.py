@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import h11
@@ -15,19 +15,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nh.http.absolute_form import AbsoluteForm
 from nh.http.app import make_app
-from nh.http.clients import network_of
-from nh.http.connections import ConnectionLimit, numbers_by_client
+from nh.http.connections import ConnectionLimit, make_room
 from nh.http.deadline import Deadline
 from nh.http.limits import (
     FIRST_REQUEST_S,
     KEEP_ALIVE_S,
     MAX_HEAD_BYTES,
-    MAX_OPEN,
     PING_S,
     REQUEST_S,
     SHUTDOWN_S,
 )
-from nh.http.refused import REFUSALS
 from nh.http.websocket import BoundedWebSocket
 from nh.ipc.http_config import (
     HEARTBEAT,
@@ -51,16 +48,16 @@ class BoundedProtocol(H11Protocol):
     _has_all = False
     """Whether the client sends nothing any more."""
 
+    idle_since = 0.0
+    """When it connected, or had its last response."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._deadline = Deadline()
         self._deadline.begin(transport, REQUEST_S)
-        if len(self.connections) > MAX_OPEN:
-            REFUSALS.note("connections")
-            numbers = numbers_by_client(self.connections)
-            waiting: Iterator[Any] = filter(_waits, self.connections)
-            max(waiting, key=lambda each: numbers[network_of(each.client)]).transport.abort()
+        self.idle_since = time.monotonic()
+        make_room(self.connections, self, _idle_since)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """See asyncio.Protocol: a client that has sent its last request may still read the reply to it."""
@@ -89,6 +86,7 @@ class BoundedProtocol(H11Protocol):
         # the next request, if any, came with the one before; the rest of its body does not come any more
         if self._has_all and (self.cycle.response_complete or self.cycle.more_body):
             self.transport.close()
+        self.idle_since = time.monotonic()
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:
             self._deadline.begin(self.transport, REQUEST_S)
@@ -171,9 +169,12 @@ def _is_new(connection: object) -> bool:
     return isinstance(connection, BoundedProtocol) and connection.cycle is None
 
 
-def _waits(connection: Any) -> bool:
-    """The same of a connection that is not about to be closed."""
-    return _is_new(connection) and not connection.transport.is_closing()
+def _idle_since(connection: object) -> float | None:
+    """Since when a connection has waited for a request; None: it does not, or its client reads the reply."""
+    if not isinstance(connection, BoundedProtocol) or connection.transport.get_write_buffer_size():
+        return None
+    waits = _is_new(connection) or connection.cycle.response_complete
+    return connection.idle_since if waits else None
 
 
 def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -> None:

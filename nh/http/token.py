@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nh.http.clients import network_of
+from nh.http.clients import client_of
 from nh.http.limits import MAX_WRONG_CLIENTS, MAX_WRONG_TOKENS, WRONG_TOKENS_S
 from nh.http.replies import is_api, json_reply
 from nh.results import Failure
@@ -64,7 +64,7 @@ class TokenCheck:
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._digest:
             return _reply(403, "read_only", _READ_ONLY)
-        client = network_of(scope.get("client"))
+        client = client_of(scope.get("client"))
         wait_s = self._wait_s(client)
         if wait_s > 0:
             again = {"retry-after": str(int(wait_s) + 1)}

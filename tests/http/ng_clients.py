@@ -50,13 +50,16 @@ class PlainNgClient(PostNgClient):
 
 
 @contextlib.contextmanager
-def open_websocket(address: tuple[str, int], path: str = "/") -> Iterator[ClientConnection]:
-    """A WebSocket with ng's subprotocol."""
+def open_websocket(
+    address: tuple[str, int], path: str = "/", *, source: str = "127.0.0.1"
+) -> Iterator[ClientConnection]:
+    """A WebSocket with ng's subprotocol, from an address of this host."""
     host, port = address
     with connect(
         f"ws://{host}:{port}{path}",
         subprotocols=[Subprotocol("ng.rtpengine.com")],
         open_timeout=TIMEOUT_S,
+        source_address=(source, 0),
         proxy=None,
         ping_interval=None,
     ) as websocket:

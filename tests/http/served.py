@@ -116,3 +116,28 @@ class FakeRelay:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
+
+
+class HoldingRelay(FakeRelay):
+    """Answers each message with itself, from release() on.
+
+    Args:
+        directory: where.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.held: list[bytes] = []
+        self._holds = True
+        super().__init__(directory, self._hold)
+
+    def _hold(self, message: bytes) -> bytes:
+        if not self._holds:
+            return message
+        self.held.append(message)
+        return b"none -"  # the cookie of no request
+
+    def release(self) -> None:
+        """Answer what was asked, and all that comes, at once."""
+        self._holds = False
+        for message in self.held:
+            self._open[-1].sendall(frame(message))

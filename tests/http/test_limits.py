@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import select
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
 from tests.http.ng_clients import CONTENT_TYPE, open_websocket
-from tests.http.served import Answer, FakeRelay, running_server, served
+from tests.http.served import Answer, FakeRelay, HoldingRelay, running_server, served
 from tests.no_threads import no_threads
 from tests.profiles import examples
 from tools.harness.waiting import eventually
@@ -189,95 +188,73 @@ def test_a_head_that_is_too_long_is_refused(address: tuple[str, int]) -> None:
     assert get(address).status_code == 200
 
 
-@pytest.mark.usefixtures("long_requests")
-def test_beyond_the_most_connections_a_request_is_refused_and_later_ones_are_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ten_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", 60.0)
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
-    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 10)
-    with served(tmp_path) as address:
+
+
+@pytest.mark.usefixtures("ten_connections")
+def test_beyond_the_most_connections_those_that_have_waited_longest_are_closed(
+    address: tuple[str, int],
+) -> None:
+    with counted("connections"), contextlib.ExitStack() as stack:
+        first = [stack.enter_context(connected(address)) for _ in range(3)]
+        used = [stack.enter_context(connected(address)) for _ in range(5)]
+        for sock in used:
+            ask_for_health(sock)
+        last = [stack.enter_context(connected(address)) for _ in range(5)]
+        assert all(was_closed(sock) for sock in first)
+        for sock in (*used, *last):
+            ask_for_health(sock)
+
+
+@pytest.mark.usefixtures("ten_connections")
+def test_where_all_connections_are_busy_a_request_is_refused_and_later_ones_are_served(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path, ng=True) as address:
         with counted("connections"), contextlib.ExitStack() as stack:
-            for _ in range(15):
-                stack.enter_context(connected(address))
+            for _ in range(10):
+                stack.enter_context(busy(address))
             eventually(lambda: get(address).status_code == 503, "a request is refused")
             refused = get(address, "/api/calls")
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
-            assert refused.headers["connection"] == "close"
+            assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "1")
             assert get(address, "/readyz").json()["why"].startswith("no statistics"), "it is answered"
         eventually(lambda: get(address).status_code == 200, "requests are served again")
 
 
-@pytest.mark.usefixtures("long_requests")
-def test_a_client_with_too_many_connections_keeps_no_other_from_a_reply(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("ten_connections")
+@pytest.mark.parametrize(
+    "many", [["127.0.0.2"], ["127.0.0.2", "127.0.0.3"], ["127.0.0.2", "127.0.0.3", "127.0.0.4"]]
+)
+@pytest.mark.parametrize("are_busy", [True, False], ids=["busy", "idle"])
+def test_clients_with_very_many_connections_close_none_of_others_and_take_no_place_of_theirs(
+    tmp_path: Path, many: list[str], are_busy: bool
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
-    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 7)
-    with served(tmp_path) as address, contextlib.ExitStack() as stack:
-
-        def open_from(host: str, number: int) -> list[socket.socket]:
-            return [stack.enter_context(connected(address, host)) for _ in range(number)]
-
-        many, some = open_from("127.0.0.2", 15), open_from("127.0.0.3", 3)
-        with counted("connections"):
-            assert is_refused_and_closed(many.pop())
-        assert [status_of(sock) for sock in some] == [200] * 3, "seven count, and these"
-        (one,) = open_from("127.0.0.4", 1)
-        assert is_refused_and_closed(one), "all have too many"
-        assert all(is_refused_and_closed(many.pop()) for _ in range(7))
-        assert [status_of(sock) for sock in many] == [200] * 7, "as many as one client may have"
-        (more,) = open_from("127.0.0.2", 1)
-        ask_for_health(more)
-        assert was_closed(more), "it gets a reply, and keeps no connection"
+    with served(tmp_path, ng=True) as address, contextlib.ExitStack() as stack:
+        open_one = busy if are_busy else connected
+        others = [stack.enter_context(connected(address, "127.0.0.8"))]
+        for _ in range(20):
+            for host in many:
+                stack.enter_context(open_one(address, host))
+        others += [stack.enter_context(connected(address, f"127.0.0.{host}")) for host in (8, 9)]
+        assert [status_of(sock) for sock in others] == [200] * 3
 
 
-def is_refused_and_closed(sock: socket.socket) -> bool:
-    return status_of(sock) == 503 and was_closed(sock)
+def busy(address: tuple[str, int], source: str = "127.0.0.1") -> socket.socket:
+    """A connection of a client that has sent half a request."""
+    sock = connected(address, source)
+    lines = ("POST /ng HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 9")
+    sock.sendall("\r\n".join((*lines, "", "")).encode())
+    return sock
 
 
 def status_of(sock: socket.socket) -> int:
     """The status of the reply to a GET of the page."""
     sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     return int(sock.recv(100)[9:12])
-
-
-@pytest.mark.usefixtures("long_requests")
-def test_so_many_connections_that_they_take_memory_are_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "MAX_OPEN", 10)
-    with served(tmp_path) as address, counted("connections"), contextlib.ExitStack() as stack:
-        used = [stack.enter_context(connected(address)) for _ in range(5)]
-        for sock in used:
-            ask_for_health(sock)
-        idle = [stack.enter_context(connected(address)) for _ in range(8)]
-        closed = closed_of(idle, 3)
-        assert len(closed) == 3
-        for sock in (*used, *(each for each in idle if each not in closed)):
-            ask_for_health(sock)
-
-
-@pytest.mark.usefixtures("long_requests")
-def test_so_many_connections_of_a_client_close_none_of_another_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "MAX_OPEN", 10)
-    with served(tmp_path) as address, contextlib.ExitStack() as stack:
-        others = [stack.enter_context(connected(address, "127.0.0.3")) for _ in range(3)]
-        many = [stack.enter_context(connected(address, "127.0.0.2")) for _ in range(30)]
-        assert len(closed_of(many, 23)) == 23
-        for sock in others:
-            ask_for_health(sock)
-
-
-def closed_of(idle: list[socket.socket], number: int) -> set[socket.socket]:
-    """Wait until the server has closed so many connections; it sends nothing."""
-
-    def closed() -> set[socket.socket]:
-        return set(select.select(idle, [], [], 0)[0])
-
-    eventually(lambda: len(closed()) >= number, "connections are closed")
-    return closed()
 
 
 def ask_for_health(sock: socket.socket) -> None:
@@ -477,39 +454,113 @@ def test_without_a_relay_ng_is_unavailable(tmp_path: Path) -> None:
         assert get(address, "/readyz").json()["ok"] is False
 
 
+@contextlib.contextmanager
+def holding(directory: Path) -> Iterator[tuple[tuple[str, int], HoldingRelay]]:
+    """Where HTTP is served, and the relay behind it, which answers nothing until it is told to."""
+    with (
+        contextlib.closing(HoldingRelay(directory)) as behind,
+        served(directory, ng=True, timeout_s=LONG_S) as address,
+    ):
+        yield address, behind
+
+
+@contextlib.contextmanager
+def posting(address: tuple[str, int], source: str, cookie: bytes) -> Iterator[list[int]]:
+    """A POST from an address of this host; its status is there behind the context, or before."""
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with connected(address, source) as sock:
+            body = cookie + b" d7:command4:pinge"
+            head = f"POST /ng HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+            head += "Content-Type: application/json\r\n\r\n"
+            sock.sendall(head.encode() + body)
+            statuses.append(int(sock.recv(100)[9:12]))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        thread.join(LONG_S)
+
+
 def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 1)
-    asked, release = threading.Event(), threading.Event()
-
-    def answer(message: bytes) -> bytes:
-        asked.set()
-        release.wait(LONG_S)
-        return message
-
-    with played(tmp_path, answer, timeout_s=LONG_S) as address:
-        first = threading.Thread(target=post, args=(address,))
-        first.start()
-        try:
-            assert asked.wait(LONG_S)
+    with holding(tmp_path) as (address, behind):
+        with posting(address, "127.0.0.1", b"1") as first:
+            eventually(lambda: behind.held, "the first one is under way")
             with counted("ng"):
-                assert post(address).status_code == 503
-        finally:
-            release.set()
-            first.join()
+                refused = post(address)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            behind.release()
+        assert first == [200]
         assert post(address).content == PING
+
+
+def test_a_client_with_very_many_requests_of_ng_gives_way_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 3)
+    with holding(tmp_path) as (address, behind):
+        with contextlib.ExitStack() as stack:
+
+            def post_from(host: str, number: int) -> list[int]:
+                before = len(behind.held)
+                statuses = stack.enter_context(posting(address, host, b"%d" % number))
+                eventually(lambda: len(behind.held) > before, "it is under way")
+                return statuses
+
+            first, second, third = [post_from("127.0.0.2", number) for number in range(3)]
+            others = [post_from("127.0.0.3", 3), post_from("127.0.0.4", 4)]
+            eventually(lambda: (second, third) == ([503], [503]), "the latest ones are refused")
+            behind.release()
+        assert (first, *others) == ([200], [200], [200])
+
+
+def test_a_message_that_gives_way_gets_no_reply_and_its_websocket_is_served_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 2)
+    with holding(tmp_path) as (address, behind), open_websocket(address) as client:
+        for cookie in (b"1", b"2"):
+            client.send(cookie + b" d7:command4:pinge")
+        eventually(lambda: len(behind.held) == 2, "both are under way")
+        with posting(address, "127.0.0.2", b"3") as other:
+            eventually(lambda: len(behind.held) == 3, "another one is, too")
+            behind.release()
+        assert other == [200]
+        assert client.recv(LONG_S) == b"1 d7:command4:pinge"
+        client.send(b"4 d7:command4:pinge")
+        assert client.recv(LONG_S) == b"4 d7:command4:pinge"
 
 
 def test_beyond_the_most_websockets_another_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ng, "MAX_WEBSOCKETS", 0)
-    with (
-        played(tmp_path, lambda message: message) as address,
-        counted("websockets"),
-        pytest.raises(InvalidStatus, match="403"),
-        open_websocket(address),
-    ):
-        pass
+    monkeypatch.setattr(ng, "MAX_WEBSOCKETS", 1)
+    with played(tmp_path, lambda message: message) as address, open_websocket(address) as first:
+        with counted("websockets"), pytest.raises(InvalidStatus, match="403"), open_websocket(address):
+            pass
+        first.send(PING)
+        assert first.recv(LONG_S) == PING
+
+
+def test_a_client_with_very_many_websockets_gives_way_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ng, "MAX_WEBSOCKETS", 3)
+    with played(tmp_path, lambda message: message) as address, contextlib.ExitStack() as stack:
+        many = [stack.enter_context(open_websocket(address, source="127.0.0.2")) for _ in range(3)]
+        others = [stack.enter_context(open_websocket(address, source=f"127.0.0.{host}")) for host in (3, 4)]
+        for latest in many[:0:-1]:
+            with pytest.raises(ConnectionClosed, match="1013"):
+                latest.recv(LONG_S)
+        with pytest.raises(InvalidStatus, match="403"), open_websocket(address, source="127.0.0.3"):
+            pass
+        for each in (many[0], *others):
+            each.send(PING)
+            assert each.recv(LONG_S) == PING
 
 
 UPGRADE = "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
