@@ -35,6 +35,7 @@ LEARNED, HANDOVER, ASYMMETRIC = SourcePolicy.LEARNED, SourcePolicy.HANDOVER, Sou
 DELAYED = SourcePolicy.DELAYED
 
 RELATCH_S = 2.0
+NO_PORT = Endpoint(ANY.address, 0)
 CRLF = b"\r\n\r\n"
 BINDING_REQUEST = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
 
@@ -190,6 +191,10 @@ EXAMPLES: Final = (
     Example("RTCP on an RTP port", Facts.claims_nothing, 1, ANY, report()),
     Example("RTP on an RTCP port", Facts.claims_nothing, 1, ANY, voice(1), carried=Carried.RTCP),
     Example("STUN that the SDP does not announce", Facts.claims_nothing, 1, ANY, BINDING_REQUEST),
+    Example("a phone without a port", Facts.unanswerable, 1, NO_PORT, voice(1)),
+    Example("its stream goes on at no port", Facts.unanswerable, 1, NO_PORT, voice(2), LATCHED),
+    Example("the latest is at no port", Facts.unanswerable, 1, NO_PORT, voice(1), policy=HANDOVER),
+    Example("sent to elsewhere", Facts.never_latches, 1, NO_PORT, voice(1), policy=ASYMMETRIC),
     Example("the latest", Facts.never_latches, 1, ANY, voice(9, 7), LATCHED, HANDOVER),
     Example("any", Facts.never_latches, 1, ANY, voice(9, 7), LATCHED, ASYMMETRIC),
     Example("but media", Facts.claims_nothing, 1, ANY, CRLF, LATCHED, HANDOVER),

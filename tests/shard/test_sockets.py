@@ -135,6 +135,13 @@ def test_where_the_kernel_will_not_connect_the_socket_stays_open_to_all(opened: 
     assert not opened[0].connected
 
 
+def test_a_socket_is_not_connected_to_port_0_where_the_kernel_would_let_all_ports_in(
+    opened: list[MediaSocket],
+) -> None:
+    assert not opened[0].connect_to(Endpoint(V4, 0))
+    assert not opened[0].connected
+
+
 def _peer() -> socket.socket:
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     peer.bind((V4, 0))

@@ -129,6 +129,10 @@ class Facts:
         """The policy never admits sources of its rank."""
         return not self.permitted()
 
+    def unanswerable(self) -> bool:
+        """It comes from port 0 (RFC 768), where nothing can be sent, and its end is sent to where it comes from."""
+        return not self.source.port and self.latch.policy is not SourcePolicy.ASYMMETRIC
+
     def never_latches(self) -> bool:
         """The policy admits every source."""
         return not self.rules.latches
@@ -257,6 +261,7 @@ RULES: Final = (
     Rule(Facts.comes_back, Decision.TAKE),
     Rule(Facts.claims_nothing_where_announced, Decision.PASS),
     Rule(Facts.claims_nothing, Decision.REFUSE),
+    Rule(Facts.unanswerable, Decision.REFUSE),
     Rule(Facts.never_latches, Decision.TAKE),
     Rule(Facts.not_permitted, Decision.REFUSE),
     Rule(Facts.waits, Decision.PASS),

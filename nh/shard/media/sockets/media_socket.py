@@ -180,8 +180,11 @@ class MediaSocket(socket.SocketType):
         """Let the kernel give this socket the packets of `peer` only, and those of others to `beside`.
 
         Returns:
-            Whether the kernel agreed: it needs a route to the peer.
+            Whether the kernel agreed: it needs a route to the peer. To port 0 it would agree, and give this
+                socket the packets of all ports of the address.
         """
+        if not peer.port:
+            return False
         try:
             # connect(2) replaces the peer of a socket, with no moment in between
             self.connect(socket_address(peer))
