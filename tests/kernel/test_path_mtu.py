@@ -148,6 +148,28 @@ def test_at_most_one_packet_is_lost_of_this_call_and_none_of_a_later_one(
             assert later.say(5) == 5
 
 
+@FAMILIES
+def test_a_message_that_comes_by_an_interface_without_the_program_is_followed(
+    network: Network, family: int
+) -> None:
+    """The host's routing learns from it, the program does not see it."""
+    with (
+        relay_on(network.relay, dscp=0, kernel_interface="to_alice") as relay,
+        talk(network, relay, "unseen", family, both=False) as call,
+    ):
+        sock = call.bob.sockets[RTP]
+
+        def arrives() -> bool:
+            call.alice.send(media(BIG), call.call.for_alice)
+            return bool(select.select([sock], [], [], 0.1)[0])
+
+        eventually(arrives, "long packets arrive")
+        assert call.say(10) == 10
+        before = call.leg.kernel_packets
+        assert call.say(5, 172) == 5
+        assert call.leg.kernel_packets == before + 5, "short packets still go through the kernel"
+
+
 def test_a_message_that_the_host_does_not_believe_is_forgotten(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,15 +15,23 @@ pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
 
 
 class CountingRoutes(Routes):
-    """The routing of this host, and how often it was asked."""
+    """The routing of this host, with path MTUs, or a refusal; and how often it was asked."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
 
+        self.mtu_bytes: dict[str, int] = {}
+        self.refusal: NoRoute | None = None
+
     def find(self, destination: str, source: str) -> Route | NoRoute:
         self.asked += 1
-        return super().find(destination, source)
+        if self.refusal is not None:
+            return self.refusal
+        route = super().find(destination, source)
+        if isinstance(route, Route) and destination in self.mtu_bytes:
+            return route._replace(mtu_bytes=self.mtu_bytes[destination], expires_s=600.0 - self.asked)
+        return route
 
 
 class Host:
@@ -74,3 +82,51 @@ def test_the_cache_holds_a_limited_number_of_routes(host: Host, monkeypatch: pyt
     for address in (HERE, "127.0.0.2", "127.0.0.3", HERE):
         host.cache.find(address, HERE)
     assert host.routes.asked == 4, "the third route emptied the cache"
+
+
+class Looks:
+    """Looks at the routes in the rhythm of a shard's housekeeping."""
+
+    def __init__(self, host: Host) -> None:
+        self.now = 1000.0
+        self._host = host
+
+    def find_a_change(self) -> bool:
+        """Whether one more look finds that routes have changed."""
+        self.now += 0.5
+        return self._host.cache.path_mtus_changed(now=self.now)
+
+
+def test_a_route_that_changes_without_a_word_is_found(host: Host) -> None:
+    looks = Looks(host)
+    host.routes.mtu_bytes[HERE] = 1500
+    host.cache.find(HERE, HERE)
+    assert not any(looks.find_a_change() for _ in range(10)), "that it expires sooner is no change"
+    host.routes.mtu_bytes[HERE] = 1300
+    assert looks.find_a_change()
+    host.cache.forget()
+    host.cache.find(HERE, HERE)
+    assert not any(looks.find_a_change() for _ in range(10))
+
+
+def test_a_route_that_goes_without_a_word_is_found_unless_the_kernel_cannot_tell(host: Host) -> None:
+    looks = Looks(host)
+    host.cache.find(HERE, HERE)
+    host.routes.refusal = NoRoute("the kernel did not say", sure=False)
+    assert not looks.find_a_change()
+    host.routes.refusal = NoRoute("its route is a blackhole")
+    assert looks.find_a_change()
+
+
+def test_each_look_asks_for_a_few_routes_and_all_have_their_turn(host: Host) -> None:
+    looks = Looks(host)
+    addresses = [f"127.0.0.{number}" for number in range(1, 2 * route_cache.ASKED_AGAIN + 2)]
+    for address in addresses:
+        host.cache.find(address, HERE)
+    for _ in range(3):
+        asked = host.routes.asked
+        assert not looks.find_a_change()
+        assert host.routes.asked - asked <= route_cache.ASKED_AGAIN
+    assert not host.cache.path_mtus_changed(now=looks.now), "no sooner than that"
+    host.routes.mtu_bytes[addresses[20]] = 1300
+    assert any(looks.find_a_change() for _ in range(3))

@@ -130,7 +130,7 @@ class Facts:
         return not self.permitted()
 
     def unanswerable(self) -> bool:
-        """It comes from port 0 (RFC 768), where nothing can be sent, and its end is sent to where it comes from."""
+        """It comes from port 0 (RFC 768), where nothing can be sent, and its end is sent to its source."""
         return not self.source.port and self.latch.policy is not SourcePolicy.ASYMMETRIC
 
     def never_latches(self) -> bool:

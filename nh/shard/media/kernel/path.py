@@ -208,7 +208,7 @@ class KernelPath:
     def take_stale(self, most: int) -> list[MediaSocket]:
         """The next sockets, at most `most`, that need an update()."""
         now = time.monotonic()
-        if self._routes.path_mtus_changed(now=now):
+        if self._routed and self._routes.path_mtus_changed(now=now):
             self.routes_changed()
         if self._routes.path_mtus_forgotten(now=now):
             self._flows.doubt()

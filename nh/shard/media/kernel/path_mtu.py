@@ -1,10 +1,11 @@
 """Path MTU: when routes have to be looked up again for a change of MTU that raises no netlink event.
 
-There are three such changes: a router says "packet too big" (ICMP), the kernel forgets what a router said,
-and a sysctl changes the IPv6 MTU of an interface. The program in the kernel applies the first one at once
-where it knows the flow; a look-up finds the others. The host's routing may not believe a message, whose
-checksum is wrong or which a firewall drops. Then no look-up finds a change, and FORGET_S ends it. The module
-knows nothing of flows or routes.
+There are four such changes: a router says "packet too big" (ICMP), the kernel forgets what a router said, a
+sysctl changes the IPv6 MTU of an interface, and the host learns of a path what the program in the kernel does
+not see, from a tunnel of its own or by an interface without the program. The program applies the first one at
+once where it knows the flow; a look-up finds the others, and the last one shows when a route is asked for
+again (RouteCache). The host's routing may not believe a message, whose checksum is wrong or which a firewall
+drops. Then no look-up finds a change, and FORGET_S ends it. The module knows nothing of flows or routes.
 """
 
 import math
@@ -49,6 +50,10 @@ class PathMtuWatch:
     def expect(self, expiry: float) -> None:
         """The kernel forgets a path MTU that was looked up at `expiry` (monotonic seconds)."""
         self._expires = min(self._expires, expiry)
+
+    def tell(self) -> None:
+        """A look-up has found that a route is another now."""
+        self._told = True
 
     def due(self, *, now: float) -> bool:
         """Whether all routes have to be looked up now (monotonic seconds). True only once for each change."""

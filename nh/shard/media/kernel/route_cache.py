@@ -15,6 +15,11 @@ from nh.shard.media.kernel.path_mtu import PathMtuWatch
 MAX_ROUTES: Final = 4096
 """Most routes that are cached until routing changes."""
 
+ASKED_AGAIN: Final = 20
+AGAIN_S: Final = 0.4
+"""So many routes are asked for again, in turn, whenever so many seconds have passed: 10 µs for each. Nothing
+tells of some changes, such as a path MTU that a tunnel of this host found."""
+
 _EXPIRY_MARGIN_S: Final = 0.1
 """Seconds after the kernel forgets a path MTU at which its route is looked up again."""
 
@@ -34,6 +39,8 @@ class RouteCache:
         self._path_mtu = PathMtuWatch(too_big_messages, routes.ipv6_mtus_changed)
         self._watch: RouteWatch | None = None
         self._known: dict[tuple[str, str], Route] = {}
+        self._round: list[tuple[str, str]] = []  # of those, what is to be asked for again
+        self._round_due = 0.0
 
     def watch(self, loop: Loop, on_change: Callable[[], None]) -> None:
         """Have `on_change` called when routing has changed; see RouteWatch.
@@ -58,11 +65,14 @@ class RouteCache:
         return route
 
     def path_mtus_changed(self, *, now: float) -> bool:
-        """Whether all routes have to be looked up again for their MTU; see PathMtuWatch.due().
+        """Whether all routes have to be looked up again for their MTU, or because one is another than it was;
+        see PathMtuWatch.due().
 
         Args:
             now: monotonic seconds.
         """
+        if self._one_differs(now):
+            self._path_mtu.tell()
         return self._path_mtu.due(now=now)
 
     def path_mtus_forgotten(self, *, now: float) -> bool:
@@ -77,9 +87,30 @@ class RouteCache:
         """Ask the kernel anew for each route, and for the interfaces that they name."""
         self._routes.forget_links()
         self._known.clear()
+        self._round.clear()
 
     def close(self) -> None:
         """Ask and watch no more."""
         if self._watch is not None:
             self._watch.close()
         self._routes.close()
+
+    def _one_differs(self, now: float) -> bool:
+        """Whether one of the next few routes is another than it was."""
+        if now < self._round_due:
+            return False
+        self._round_due = now + AGAIN_S
+        self._round = self._round or list(self._known)
+        for _ in range(min(ASKED_AGAIN, len(self._round))):
+            ends = self._round.pop()
+            known = self._known.get(ends)
+            if known is not None and _differs(self._routes.find(*ends), known):
+                return True
+        return False
+
+
+def _differs(route: Route | NoRoute, known: Route) -> bool:
+    """Whether an answer is another than before; that time has passed is no difference."""
+    if isinstance(route, NoRoute):
+        return route.sure
+    return route._replace(expires_s=known.expires_s) != known
