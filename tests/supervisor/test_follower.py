@@ -188,7 +188,7 @@ def test_a_standby_has_the_calls_that_a_server_lost_together_with_their_relay(gr
     clock.ahead_s = 10.0
     assert follower.is_free(follower.poll())
     writer = StoreWriter(group.engine("relay-2", follower=follower))
-    assert {each.call_id for each in writer.calls} == {b"a", b"b"}
+    assert {each.call_id for each in writer.expected.calls} == {b"a", b"b"}
     while not writer.write({}):
         pass
     assert group.contents() == {b"a": b"snapshot", b"b": b"snapshot"}
@@ -430,7 +430,7 @@ def test_the_fresher_copy_of_a_standby_counts_after_a_failover_that_lost_the_las
     assert warm(follower) == calls
     assert follower.is_free(standing)
     writer = StoreWriter(group.engine("relay-2", follower=follower))
-    assert {each.call_id: each.snapshot for each in writer.calls} == calls
+    assert {each.call_id: each.snapshot for each in writer.expected.calls} == calls
     assert not writer.write({}), "the server has not got all of them"
     assert writer.write({})
     assert group.contents() == calls

@@ -474,7 +474,7 @@ def test_whatever_is_damaged_only_whole_calls_are_loaded_and_the_store_works(pat
     damage(chance.choice(sorted(killed.iterdir())), chance)
 
     store = StoreWriter(SqliteEngine(killed / path.name, OWNER))
-    for call in store.calls:
+    for call in store.expected.calls:
         assert call.snapshot in (CALLS[call.call_id], b"new" + CALLS[call.call_id])
     # damage that does not show in what is read shows when it is written, and then the store begins anew
     last = {call_id: StoredCall(call_id, b"last" + CALLS[call_id], 1.0) for call_id in CALLS}

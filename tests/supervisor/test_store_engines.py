@@ -151,16 +151,16 @@ def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
     for call_id, snapshot in snapshots.items():
         packed = packer.pack(snapshot)
         assert isinstance(packed, Packed)
-        writer.hold_packed(call_id, snapshot, packed)
-        writer.hold_packed(b"unknown", snapshot, packed)
+        writer.expected.hold_packed(call_id, snapshot, packed)
+        writer.expected.hold_packed(b"unknown", snapshot, packed)
     late = packer.pack(snapshots[b"0"])
     assert isinstance(late, Packed)
     assert writer.write({b"0": call(b"0", b"newer"), b"1": None})
-    writer.hold_packed(b"0", snapshots.pop(b"0"), late)
-    writer.hold_packed(b"1", snapshots.pop(b"1"), late)
+    writer.expected.hold_packed(b"0", snapshots.pop(b"0"), late)
+    writer.expected.hold_packed(b"1", snapshots.pop(b"1"), late)
     snapshots[b"0"] = b"newer"
-    assert {each.call_id: each.snapshot for each in writer.calls} == snapshots
-    assert {each.call_id: each.snapshot for each in writer.expected(0.0)} == snapshots
+    assert {each.call_id: each.snapshot for each in writer.expected.calls} == snapshots
+    assert {each.call_id: each.snapshot for each in writer.expected.records(0.0)} == snapshots
     remove()
     writer.write({})
     assert writer.write({})
@@ -176,7 +176,7 @@ def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptur
     server.away = True
     for number in range(3):
         assert not writer.write({b"a": call(b"a", b"%d" % number), b"c": None})
-    assert (writer.errors, writer.written, writer.unwritten) == (3, 2, 2)
+    assert (writer.errors, writer.written, writer.expected.unwritten) == (3, 2, 2)
     assert (writer.works, writer.fault) == (False, "memory: away")
     server.away = False
     assert writer.write({})
@@ -192,7 +192,7 @@ def test_the_intact_calls_of_a_damaged_store_are_in_the_new_one() -> None:
     server = MemoryServer()
     server.records, server.damage = {b"a": call(b"a")}, "is damaged"
     writer = StoreWriter(MemoryEngine(server))
-    assert writer.calls == [call(b"a")]
+    assert writer.expected.calls == [call(b"a")]
     assert server.records == {b"a": call(b"a")}
     assert server.quarantined == [{b"a": call(b"a")}]
 
@@ -299,7 +299,7 @@ def test_an_error_of_nhs_own_ends_no_thread_that_writes(caplog: pytest.LogCaptur
     writer = StoreWriter(Broken(server))
     assert not writer.write({b"one": call(b"one")})
     assert not writer.write({b"two": call(b"two")})
-    assert writer.unwritten == 2
+    assert writer.expected.unwritten == 2
     assert caplog.text.count("this is a bug in nh") == 1, "once for each time that the store fails"
     assert writer.write({})
     assert server.records == {b"one": call(b"one"), b"two": call(b"two")}

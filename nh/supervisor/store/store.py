@@ -78,7 +78,7 @@ class Store:
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journal = open_journal(journal_dir, lost_s=BATCH_S)
-        stored = {call.call_id: call for call in self._writer.calls}
+        stored = {call.call_id: call for call in self._writer.expected.calls}
         self._lease = engine.lease
         if self._journal is not None and not engine.continues:
             self._journal.clear()
@@ -147,7 +147,7 @@ class Store:
     @property
     def pending(self) -> int:
         """Number of calls whose last change the engine does not have yet."""
-        return len(self._changes) + self._taken + self._writer.unwritten
+        return len(self._changes) + self._taken + self._writer.expected.unwritten
 
     @property
     def adopted(self) -> int:
@@ -279,15 +279,15 @@ class Store:
             may_empty = journal is not None and journal.is_complete
             self._taken = len(self._changes)  # before the exchange: `pending` is read without the lock
             changes, self._changes = self._changes, {}
-        self._writer.add(changes)
+        self._writer.expected.add(changes)
         self._taken = 0
         while self._packed:
-            self._writer.hold_packed(*self._packed.popleft())
+            self._writer.expected.hold_packed(*self._packed.popleft())
         if journal is not None and journal.lacks_records:
             # first: a kill behind the write would bring back a call whose end is missing
             self._compact_journal()
         works = self._writer.write({}, until=until, may_empty=may_empty)
-        if works and not self._writer.unwritten:
+        if works and not self._writer.expected.unwritten:
             with self._lock:
                 self._behind_since = begun if self._changes else None
                 if self._journal is not None:
@@ -302,7 +302,7 @@ class Store:
             return
         try:
             try:
-                size = journal.write_compacted(self._writer.expected(self._latest_time))
+                size = journal.write_compacted(self._writer.expected.records(self._latest_time))
             except OSError:
                 if not self._compact_in_place(journal):
                     raise
@@ -320,10 +320,10 @@ class Store:
 
     def _compact_in_place(self, journal: Journal) -> bool:
         """Returns whether there was room for that."""
-        writer, now = self._writer, self._latest_time
-        if not journal.has_room_in_place(encoded_bytes(writer.expected(now))):
+        expected, now = self._writer.expected, self._latest_time
+        if not journal.has_room_in_place(encoded_bytes(expected.records(now))):
             return False
-        parts = journal.compact_in_place(lambda call_id: writer.latest(call_id, now), writer.call_ids())
+        parts = journal.compact_in_place(lambda call_id: expected.latest(call_id, now), expected.call_ids())
         goes_on = True
         while goes_on:
             with self._lock:

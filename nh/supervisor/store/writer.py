@@ -1,18 +1,15 @@
 """Keeps an engine equal to what it should hold, whatever happens to the engine.
 
-The writer remembers what the engine should hold. So there is one remedy for all failures: open the engine
-again, compare, write the difference. A full disk, a damaged file, a file that was removed, a server that was
-away need no code of their own, and no change is lost meanwhile. The writer has neither thread nor queue;
-nh.supervisor.store.store has both.
+The writer remembers what the engine should hold (ExpectedCalls). So there is one remedy for all failures:
+open the engine again, compare, write the difference. A full disk, a damaged file, a file that was removed, a
+server that was away need no code of their own, and no change is lost meanwhile. The writer has neither thread
+nor queue; nh.supervisor.store.store has both.
 """
 
-import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
-
-import msgspec
 
 from nh.errors import StoreUnavailable
 from nh.logs.throttle import FaultLog
@@ -26,8 +23,7 @@ from nh.supervisor.store.engine import (
     StoreHeld,
     StoreRefused,
 )
-from nh.supervisor.store.journal_records import JournalRecord
-from nh.supervisor.store.packing import Packed
+from nh.supervisor.store.expected_calls import ExpectedCalls
 
 logger = logging.getLogger(__name__)
 
@@ -45,22 +41,6 @@ _CALLS_GO_ON: Final = (
 _NH_ENDS: Final = "store: %s; nh ends, and the store does not have %s"
 
 
-class _PackedCall(msgspec.Struct, frozen=True, gc=False):
-    """A StoredCall whose snapshot is packed; its call-id is the key that it is found by."""
-
-    snapshot: Packed
-    written_at: float
-
-
-_HeldCall = StoredCall | _PackedCall
-
-
-def _plain(call_id: bytes, call: _HeldCall) -> StoredCall:
-    if isinstance(call, _PackedCall):
-        return StoredCall(call_id, call.snapshot.unpack(), call.written_at)
-    return call
-
-
 class StoreWriter:
     """An engine, and what it should hold.
 
@@ -70,6 +50,7 @@ class StoreWriter:
         may_be_away: whether a store that cannot be opened now is opened by a later write().
 
     Attributes:
+        expected: what the engine should hold, and which changes of that are unwritten.
         written: changes of calls written so far.
         errors: failures so far.
         adopted: calls of another relay that were in a store that was away at the start.
@@ -90,13 +71,12 @@ class StoreWriter:
         self._fault = ""
         self._was_full = False
         self._failures = FaultLog(logger, time.monotonic, REPEAT_S)
-        self._wanted: dict[bytes, _HeldCall] = {}
-        self._unwritten: dict[bytes, _HeldCall | None] = {}
+        self.expected = ExpectedCalls()
         try:
-            self._wanted |= _by_id(engine.open())
+            self.expected.hold(engine.open())
             self._is_open = self._was_open = True
         except StoreDamaged as exc:
-            self._wanted |= _by_id(exc.calls)
+            self.expected.hold(exc.calls)
             self._quarantine(exc)
             self._was_open = True
             self.write({})
@@ -110,42 +90,6 @@ class StoreWriter:
             self._failed(exc)
 
     @property
-    def calls(self) -> list[StoredCall]:
-        """What the engine should hold."""
-        return list(itertools.starmap(_plain, self._wanted.items()))
-
-    def expected(self, now: float) -> Iterator[JournalRecord]:
-        """What the engine should hold, and what it should not: the latest of each call.
-
-        Args:
-            now: when those that it should not hold have ended: no earlier than anything that was added.
-        """
-        for call_id in self.call_ids():
-            record = self.latest(call_id, now)
-            if record is not None:
-                yield record
-
-    def call_ids(self) -> Iterator[bytes]:
-        """Of the calls that the engine should hold, and of those that it should not."""
-        yield from self._wanted
-        for call_id, call in self._unwritten.items():
-            if call is None:
-                yield call_id
-
-    def latest(self, call_id: bytes, now: float) -> JournalRecord | None:
-        """What the engine should hold of a call, or that it should hold nothing; None: it knows that.
-
-        Args:
-            call_id: of the call.
-            now: see expected().
-        """
-        call = self._wanted.get(call_id)
-        if call is not None:
-            plain = _plain(call_id, call)
-            return JournalRecord(call_id, plain.snapshot, plain.written_at)
-        return JournalRecord(call_id, None, now) if call_id in self._unwritten else None
-
-    @property
     def works(self) -> bool:
         """Whether the engine took the last write."""
         return not self._fault
@@ -155,32 +99,8 @@ class StoreWriter:
         """Why the engine did not take the last write, for people; "": it did."""
         return self._fault
 
-    @property
-    def unwritten(self) -> int:
-        """Number of calls whose last change is not in the engine yet, as far as is known."""
-        return len(self._unwritten)
-
-    def add(self, changes: Changes) -> None:
-        """Have changes written by the next write().
-
-        Args:
-            changes: the latest of each call.
-        """
-        self._unwritten.update(changes)
-        for call_id, call in changes.items():
-            if call is None:
-                self._wanted.pop(call_id, None)
-            else:
-                self._wanted[call_id] = call
-
-    def hold_packed(self, call_id: bytes, snapshot: bytes, packed: Packed) -> None:
-        """Hold the snapshot of a call packed, if it is still the one that was added."""
-        call = self._wanted.get(call_id)
-        if type(call) is StoredCall and call.snapshot is snapshot:
-            self._wanted[call_id] = _PackedCall(packed, call.written_at)
-
     def write(self, changes: Changes, *, until: float | None = None, may_empty: bool = False) -> bool:
-        """Write changes, those of add(), and those that could not be written before.
+        """Write changes, and all of `expected` that is unwritten.
 
         Args:
             changes: the latest of each call.
@@ -190,12 +110,12 @@ class StoreWriter:
         Returns:
             Whether the engine works. A failure is logged, counted, and retried by the next write().
         """
-        self.add(changes)
+        self.expected.add(changes)
         try:
             if not self._is_open:
                 self._reopen(may_empty=may_empty)
             self._engine.check()
-            while self._unwritten and (until is None or time.monotonic() < until):
+            while self.expected.unwritten and (until is None or time.monotonic() < until):
                 self._write_part()
         except Exception as exc:
             known = self._known(exc)
@@ -230,16 +150,10 @@ class StoreWriter:
         self._engine.close()
 
     def _write_part(self) -> None:
-        part = {
-            call_id: None if call is None else _plain(call_id, call)
-            for call_id, call in itertools.islice(self._unwritten.items(), ROWS)
-        }
+        part = self.expected.next_part(ROWS)
         self._engine.write(part)
         self.written += len(part)
-        for call_id in part:
-            del self._unwritten[call_id]
-        if not self._unwritten:
-            self._unwritten = {}  # an emptied dictionary is as large as it ever was
+        self.expected.note_written(part)
 
     def _reopen(self, *, may_empty: bool) -> None:
         """Open the engine and find out what it does not hold yet."""
@@ -255,34 +169,28 @@ class StoreWriter:
         if self._was_full and may_empty and self._make_room():
             found = []
         self._was_full = False
-        stored = _by_id(found)
-        strangers = {call_id: None for call_id in stored if call_id not in self._wanted}
-        unknown = strangers.keys() - self._unwritten.keys()
-        if unknown and not self._was_open and not self._engine.continues:
-            logger.warning(
-                "store %s: was away at the start; it has %s of another relay, to be restored",
-                self._engine.name,
-                counted(len(unknown), "call"),
-            )
-            self.adopted = len(unknown)
-            self._wanted |= {call_id: stored[call_id] for call_id in unknown}
-            strangers = {call_id: None for call_id in strangers if call_id not in unknown}
-        elif unknown and not self._was_open:
-            logger.warning(
-                "store %s: was away at the start; %s of an earlier run removed, not restored",
-                self._engine.name,
-                counted(len(unknown), "call"),
-            )
+        unknown = self.expected.find_unknown(found)
+        if unknown and not self._was_open:
+            self._meet_unknown(unknown)
         self._was_open = True
-        self._unwritten = {
-            call_id: call
-            for call_id, call in self._wanted.items()
-            if stored.get(call_id) != _plain(call_id, call)
-        } | strangers
+        self.expected.compare(found)
+
+    def _meet_unknown(self, calls: Sequence[StoredCall]) -> None:
+        """Have calls of a store that was away at the start removed, or held if they are another relay's."""
+        if self._engine.continues:
+            what = "%s of an earlier run removed, not restored"
+        else:
+            what = "it has %s of another relay, to be restored"
+            self.adopted = len(calls)
+            self.expected.hold(calls)
+        count = counted(len(calls), "call")
+        logger.warning("store %s: was away at the start; %s", self._engine.name, what % count)
 
     def _make_room(self) -> bool:
         """Make room in an engine that was full; returns whether it is empty now."""
-        return self._engine.make_room(sum(len(call.call_id) + len(call.snapshot) for call in self.calls))
+        return self._engine.make_room(
+            sum(len(call.call_id) + len(call.snapshot) for call in self.expected.calls)
+        )
 
     def _known(self, exc: Exception) -> StoreUnavailable | StoreDamaged:
         """The failure itself, or one for an error of nh's own: the thread that writes must not end by it."""
@@ -312,12 +220,12 @@ class StoreWriter:
             self._fault,
             _NH_ENDS if self.nh_ends else _CALLS_GO_ON,
             exc,
-            counted(len(self._unwritten), "change"),
+            counted(self.expected.unwritten, "change"),
         )
 
     def _quarantine(self, why: StoreDamaged) -> None:
         try:
-            where = self._engine.quarantine(self.calls)
+            where = self._engine.quarantine(self.expected.calls)
         except StoreUnavailable as exc:
             raise StoreUnavailable(f"{self._engine.name} {why}, and {exc}") from exc
         logger.warning(
@@ -325,9 +233,5 @@ class StoreWriter:
             self._engine.name,
             why,
             where,
-            counted(len(self._wanted), "call"),
+            counted(len(self.expected), "call"),
         )
-
-
-def _by_id(calls: Sequence[StoredCall]) -> dict[bytes, StoredCall]:
-    return {call.call_id: call for call in calls}
