@@ -6,15 +6,12 @@ It knows the link's messages and nothing of the protocols that proxies speak.
 import logging
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from nh.calls.events import CallObserver
 from nh.fastpath.moving_flows import MovingFlows
 from nh.ipc.channel import Channel
 from nh.ipc.fd_passing import close_all
-from nh.ipc.handover_socket import HandoverSocket
-from nh.ipc.left_records import LeftRecord, leave_records
 from nh.ipc.link_codec import UnknownMessage, decode_to_shard, encode
 from nh.ipc.link_messages import (
     Configure,
@@ -40,15 +37,14 @@ from nh.ipc.link_messages import (
 )
 from nh.logs.lines import configure_logging
 from nh.loop import SelectorLoop
-from nh.printable import counted
 from nh.reasons import START_SHORTAGES, shortage
 from nh.shard.link.command_queue import COMMANDS_A_TURN, CommandQueue
 from nh.shard.link.drain import ShardDrain
 from nh.shard.link.last_messages import LastMessages
+from nh.shard.link.next_supervisor import NextSupervisor
 from nh.shard.link.replies import Replies
 from nh.shard.link_reports import LinkReports
 from nh.shard.recovery.checkpoint_link import LinkCheckpointSink
-from nh.shard.recovery.orphan import Orphan
 from nh.shard.recovery.restore import RestoreQueue
 from nh.shard.shard import Shard
 from nh.time_slice import ask_for_short_slices
@@ -94,44 +90,28 @@ class Control(CallObserver):
         )
         self._sink = LinkCheckpointSink(self._channel)
         self._last_messages = LastMessages(loop, self._channel, self._sink)
+        self._next_supervisor = NextSupervisor(loop, self._sink.records, loop.stop)
         self._drain = ShardDrain(self._channel)
         self._commands = CommandQueue(Replies(self._channel, self._sink), self._report_if_empty)
         self._restore_queue = RestoreQueue()
         self._number = -1  # until Configure
         self._shard: Shard | None = None
-        self._handover_socket: HandoverSocket | None = None
-        self._orphan: Orphan | None = None
         self._links: list[int] = []
         self._shutting_down = False
         self._calls_stay = False
-        self._detached = False
 
     def close(self) -> None:
         """Close the shard (see Shard.close), and the link."""
         self._sink.close()
         self._restore_queue.close()
-        departed = False
-        if self._orphan is not None:
-            self._orphan.close()
-            departed = self._orphan.departed
-        if self._handover_socket is not None:
-            self._handover_socket.close()
+        self._next_supervisor.close()
         if self._shard is not None:
+            departed = self._next_supervisor.departed
             if self.exit_status == EXIT_SUPERVISOR_GONE and not departed:
-                self._leave_records(self._shard.configure)
+                self._next_supervisor.leave_records(self._shard)
             self._shard.close(departed=departed, calls_stay=self._calls_stay)
         self._hold_links([])
         self._channel.close()
-
-    def _leave_records(self, configure: Configure) -> None:
-        """Leave what no supervisor has confirmed for the next one."""
-        left = [LeftRecord(number, record) for number, _, record in self._sink.records]
-        if not left or not configure.handover_path:
-            return
-        try:
-            leave_records(Path(configure.handover_path), left)
-        except OSError as exc:
-            logger.error("the records of %s are lost: %s", counted(len(left), "call"), exc)
 
     # --- messages of the supervisor ---------------------------------------------------------------
 
@@ -184,7 +164,7 @@ class Control(CallObserver):
                 if self._shard is not None:
                     self._last_messages.save_all(self._shard)
             case Detach():
-                self._detached = True
+                self._next_supervisor.expected = True
             case Recorded(number):
                 self._sink.records.confirm(number)
 
@@ -236,21 +216,8 @@ class Control(CallObserver):
         shard = self._configured()
         shard.serve()
         self._commands.relay = shard.relay
-        self._await_successor(logging.WARNING)
+        self._next_supervisor.listen(shard, logging.WARNING)
         self._channel.send(encode(Ready(pid=shard.relay.stats.pid, version=__version__)))
-
-    def _await_successor(self, level: int = logging.DEBUG) -> None:
-        """Listen for the next supervisor, again if another program removed the socket.
-
-        It may be impossible for a while, as for want of room.
-        """
-        shard, listening = self._shard, self._handover_socket
-        if listening is not None:
-            if not listening.is_in_place():
-                (listening if self._orphan is None else self._orphan).listen_again()
-        elif shard is not None and shard.serving:
-            path = shard.configure.handover_path
-            self._handover_socket = HandoverSocket.open(path, level) if path else None
 
     def _configured(self) -> Shard:
         if self._shard is None:
@@ -273,11 +240,10 @@ class Control(CallObserver):
         """See CallObserver."""
         if self._shard is not None:
             self._shard.publish()
-        self._await_successor()
+            self._next_supervisor.listen(self._shard)
         self._sink.catch_up()
         self._report_if_empty()
-        if self._orphan is not None:
-            self._orphan.end_if_empty()
+        self._next_supervisor.end_if_empty()
 
     def _report_if_empty(self) -> None:
         if self._shard is not None:
@@ -288,44 +254,18 @@ class Control(CallObserver):
         if self._shutting_down:  # the supervisor may end before this shard
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
-        self._await_successor()
-        shard, handover_socket = self._shard, self._handover_socket
-        if self._number < 0:  # a zygote; the lines of the shards say what happened
+        shard = self._shard
+        if shard is not None and self._next_supervisor.await_it_as_orphan(shard):
+            self._drain.follow(TakeNewCalls(), shard)
+        else:  # the shards of a zygote say what happened
             self._loop.stop()
-            return
-        level, event = logging.WARNING, "the supervisor is gone"
-        if self._detached:
-            level, event = logging.INFO, "the supervisor hands over"
-        if shard is None or handover_socket is None or not shard.calls:
-            why = "it has no calls"
-            if shard is not None and shard.serving and shard.calls:
-                level, why = logging.ERROR, "no supervisor would find it; only a store has its calls"
-            logger.log(level, "%s: shard %d ends, because %s", event, self._number, why)
-            self._loop.stop()
-            return
-        logger.log(
-            level,
-            "%s: shard %d relays its %s until the next supervisor has them",
-            event,
-            self._number,
-            counted(shard.calls, "call"),
-        )
-        self._drain.follow(TakeNewCalls(), shard)
-        self._orphan = Orphan(
-            self._loop,
-            shard.recovery,
-            shard.configure,
-            handover_socket,
-            records=self._sink.records,
-            on_over=self._loop.stop,
-        )
 
     def _on_lease_over(self) -> None:
         """End, and leave the calls to the relay that may have them."""
         if self._shard is not None and self._shard.calls:
             logger.error(
                 "shard %d ends: the lease of its calls is not renewed%s, so another relay may have them",
-                *(self._number, "" if self._orphan is None else " by any supervisor"),
+                *(self._number, " by any supervisor" if self._next_supervisor.is_orphan else ""),
             )
         self._calls_stay = True
         self._loop.stop()
