@@ -56,11 +56,6 @@ def _describe(fingerprints: tuple[bytes, ...], setup: str, tls_id: str) -> DtlsD
     )
 
 
-def read_setup(medium: Medium) -> Setup | None:
-    """The a=setup of a medium, or of the session for it; None: it has none, or says nothing of RFC 4145."""
-    return _setup(_first(medium, "setup"))
-
-
 def write_dtls(fingerprint: Fingerprint, setup: Setup, tls_id: str) -> tuple[bytes, ...]:
     """The lines of a medium; without a=tls-id if that is empty."""
     lines = (f"a=setup:{setup}".encode(), write_fingerprint(fingerprint))

@@ -5,6 +5,7 @@ which of them an end has it.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from nh.calls.offer_answer.offered import member_at
 from nh.calls.offer_answer.party import Party
@@ -12,21 +13,25 @@ from nh.calls.protocols.dtls_security import DtlsSecurity, OfferedDtls, require_
 from nh.calls.protocols.media_security import MediaSecurity, OfferedKey, require_srtp
 from nh.commands import OfferOptions
 from nh.errors import UnusableSdp
+from nh.sdp.crypto import CryptoAttribute
 from nh.sdp.description import Medium, SessionDescription
-from nh.sdp.dtls import Setup, read_setup
+from nh.sdp.dtls import Setup
 from nh.shard.ng import dtls, optional_srtp, sdes
 from nh.shard.ng.agreed_transports import usual_means
 from nh.shard.ng.offer_ends import OfferEnds
 from nh.shard.ng.secured import UNCHANGED, Secured
 from nh.shard.ng.srtp_means import (
     Means,
+    Taken,
     has_keys,
     is_dtls,
     is_secure,
     means_towards,
-    taken,
     where_it_ends,
 )
+
+_PLAIN: Final = Secured(lines=(), dtls=())
+"""The forwarded SDP has no line of SRTP, and the relay has none with the author."""
 
 
 def secure_offer(
@@ -53,22 +58,76 @@ def secure_offer(
     on_both, dtls_passes = _ends_on_both(sender, receiver), _dtls_passes(sender, receiver)
     agreed = [_security(receiver, index) for index in range(len(description.media))]
     usual = usual_means(agreed, ends)
-    return [
-        _secure_offered(
+    media: list[Secured] = []
+    for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True)):
+        current = _security(sender, index)
+        known = [each for party in ends.same_end if (each := _security(party, index)) is not None]
+        ending = where_it_ends(
             medium,
             wanted,
             options,
-            on_both=on_both and not _is_known(index, sender, receiver),
-            dtls_passes=dtls_passes,
-            before=sender,
-            index=index,
-            known=[each for party in ends.same_end if (each := _security(party, index)) is not None],
+            agreed=bool(known) or current is not None,
             towards=agreed[index],
             usual=means_towards(agreed[index]) or usual,
-            certificate=certificate,
+            on_both=on_both and not _is_known(index, sender, receiver),
+            dtls_passes=dtls_passes,
         )
-        for index, (medium, wanted) in enumerate(zip(description.media, transports, strict=True))
-    ]
+        if ending is None:
+            media.append(UNCHANGED)
+            continue
+        require_srtp()
+        taken, offerable = ending
+        secured = _secure_sender(
+            medium, taken, options, current=current, known=known, certificate=certificate
+        )
+        before = _offered_keys(sender, index), _offered_dtls(sender, index)
+        media.append(
+            _offer(secured, offerable, options, before=before, towards=agreed[index], certificate=certificate)
+        )
+    return media
+
+
+def _secure_sender(
+    medium: Medium,
+    taken: Taken | None,
+    options: OfferOptions,
+    *,
+    current: MediaSecurity | None,
+    known: Sequence[MediaSecurity],
+    certificate: dtls.NewCertificate,
+) -> Secured:
+    """What the relay has with the author of an offer, by what it takes of the offer."""
+    if taken is None:
+        return _PLAIN
+    if isinstance(taken, CryptoAttribute):
+        return _PLAIN._replace(security=sdes.security_of_offer(taken, current, known))
+    require_dtls()
+    security = dtls.security_of_offer(
+        medium, taken, options.dtls, current=current, known=known, certificate=certificate
+    )
+    return _PLAIN._replace(security=security, open_role=taken.setup is Setup.ACTPASS)
+
+
+def _offer(
+    secured: Secured,
+    offerable: Means,
+    options: OfferOptions,
+    *,
+    before: tuple[tuple[OfferedKey, ...], OfferedDtls | None],
+    towards: MediaSecurity | None,
+    certificate: dtls.NewCertificate,
+) -> Secured:
+    """With what the relay offers to the receiver, which has been offered `before`."""
+    keys, association = before
+    if offerable.sdes:
+        keys = sdes.keys_to_offer(options.sdes, keys, towards)
+        secured = secured._replace(offered=keys, lines=sdes.offer_lines(keys, options.sdes))
+    if offerable.dtls:
+        require_dtls()
+        association = dtls.dtls_to_offer(association, towards, certificate)
+        lines = dtls.offer_lines(association, options.dtls)
+        secured = secured._replace(offered_dtls=association, dtls=lines)
+    return secured
 
 
 def keyed_media(receiver: Party | None, count: int) -> frozenset[int]:
@@ -97,71 +156,6 @@ def _secured(party: Party) -> set[int]:
     """The media of a party whose SRTP ends at the relay, those that it offers to end, too."""
     groups = [*enumerate(party.groups), *party.superseded]
     return {index for index, group in groups if group is not None and group.security}
-
-
-def _secure_offered(
-    medium: Medium,
-    wanted: str,
-    options: OfferOptions,
-    *,
-    before: Party | None,
-    index: int,
-    known: Sequence[MediaSecurity],
-    towards: MediaSecurity | None,
-    usual: Means,
-    on_both: bool,
-    dtls_passes: bool,
-    certificate: dtls.NewCertificate,
-) -> Secured:
-    current = _security(before, index)
-    agreed = [each for each in (*known, current) if each is not None]
-    ending = where_it_ends(
-        medium,
-        wanted,
-        options,
-        agreed=bool(agreed),
-        towards=towards,
-        usual=usual,
-        on_both=on_both,
-        dtls_passes=dtls_passes,
-    )
-    if ending is None:
-        return UNCHANGED
-    ends_at_sender, offerable = ending
-    require_srtp()
-    secured = Secured(lines=(), dtls=())
-    if ends_at_sender:
-        security = _security_of_offer(medium, options, current, known, certificate)
-        secured = secured._replace(security=security, open_role=read_setup(medium) is Setup.ACTPASS)
-    if offerable.sdes:
-        offered = sdes.keys_to_offer(options.sdes, _offered_keys(before, index), towards)
-        secured = secured._replace(offered=offered, lines=sdes.offer_lines(offered, options.sdes))
-    if offerable.dtls:
-        require_dtls()
-        association = dtls.dtls_to_offer(_offered_dtls(before, index), towards, certificate)
-        lines = dtls.offer_lines(association, options.dtls)
-        secured = secured._replace(offered_dtls=association, dtls=lines)
-    return secured
-
-
-def _security_of_offer(
-    medium: Medium,
-    options: OfferOptions,
-    current: MediaSecurity | None,
-    known: Sequence[MediaSecurity],
-    certificate: dtls.NewCertificate,
-) -> MediaSecurity:
-    """What the relay has with the author of an offer."""
-    if taken(medium, options).dtls:
-        require_dtls()
-        described = dtls.usable_dtls(medium)
-        assert described is not None, "it can be taken"
-        return dtls.security_of_offer(
-            medium, described, options.dtls, current=current, known=known, certificate=certificate
-        )
-    line = sdes.find_preferred(medium, options.sdes)
-    assert line is not None, "it can be taken"
-    return sdes.security_of_offer(line, current, known)
 
 
 def secure_answer(

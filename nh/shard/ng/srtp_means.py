@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from nh.calls.protocols.dtls_security import has_dtls
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import OfferOptions, SdesOptions
-from nh.sdp.crypto import suite_of
+from nh.sdp.crypto import CryptoAttribute, suite_of
 from nh.sdp.description import Medium
+from nh.sdp.dtls import DtlsDescription
 from nh.shard.ng import dtls, sdes
 
 _PLAIN: Final = ("RTP/AVP", "RTP/AVPF")
@@ -32,6 +33,9 @@ class Means(NamedTuple):
 
 NO_MEANS: Final = Means(sdes=False, dtls=False)
 """Of an end that has no SRTP with the relay."""
+
+Taken = CryptoAttribute | DtlsDescription
+"""What nh takes of what a medium offers: a key, or DTLS."""
 
 
 @functools.lru_cache(maxsize=256)  # there are hardly ten protos
@@ -56,7 +60,9 @@ def _can_end(medium: Medium, wanted: str, options: OfferOptions, *, keys: bool) 
     here, there = is_secure(medium.proto), is_secure(wanted)
     if here is None or there is None or not (here or there):
         return False
-    return bool((not here or taken(medium, options)) and (not there or offerable(wanted, options, keys=keys)))
+    return (not here or _taken(medium, options) is not None) and (
+        not there or bool(offerable(wanted, options, keys=keys))
+    )
 
 
 def why_not(medium: Medium) -> str:
@@ -77,8 +83,10 @@ def where_it_ends(
     usual: Means,
     on_both: bool,
     dtls_passes: bool,
-) -> tuple[bool, Means] | None:
-    """Whether SRTP of a medium's sender ends at the relay, and how the receiver is offered it; None: nowhere.
+) -> tuple[Taken | None, Means] | None:
+    """By what SRTP of a medium's sender ends at the relay, if it does, and how the receiver is offered it.
+
+    None: it ends nowhere.
 
     Args:
         medium, wanted, options: as of secure_offer().
@@ -96,14 +104,14 @@ def where_it_ends(
     if not wanted and secure and (both or not _passes(medium, medium.proto, options)):
         wanted = medium.proto
     if wanted and converts(medium.proto, wanted):
-        keys = has_keys(towards)
-        if not _can_end(medium, wanted, options, keys=keys) or (
-            _passes(medium, wanted, options, agreed=dtls_passes) and not both
-        ):
+        if _passes(medium, wanted, options, agreed=dtls_passes) and not both:
             return None
+        keys, found = has_keys(towards), _taken(medium, options) if secure else None
         required = offerable(wanted, options, keys=keys)
+        if (secure and found is None) or (is_secure(wanted) and not required):
+            return None
         means = required or _optional(options, wanted=options.osrtp_offer, keys=keys)
-        return bool(secure), _as_agreed(means, usual)
+        return found, _as_agreed(means, usual)
     if secure is not False or is_secure(wanted or medium.proto) is not False:
         return None
     optional = _where_optional_ends(medium, options, agreed=agreed, towards=towards)
@@ -112,17 +120,17 @@ def where_it_ends(
 
 def _where_optional_ends(
     medium: Medium, options: OfferOptions, *, agreed: bool, towards: MediaSecurity | None
-) -> tuple[bool, Means] | None:
+) -> tuple[Taken | None, Means] | None:
     """The same of plain RTP on both sides, where either may have SRTP (OSRTP)."""
-    ends = bool(taken(medium, options))
-    if ends and not agreed:
+    found = _taken(medium, options)
+    if found is not None and not agreed:
         return None  # the ends may agree with each other
     means = _optional(options, wanted=options.osrtp_offer, keys=has_keys(towards))
     if not means and towards is not None and not wanted_transport(options):
         # an end that has SRTP is offered the same again, unless the client says what it is to have
         keys = towards.dtls is None
         means = Means(sdes=keys and not options.sdes.off, dtls=not keys and not options.dtls.off)
-    return (ends, means) if ends or means else None
+    return (found, means) if found is not None or means else None
 
 
 def _as_agreed(means: Means, usual: Means) -> Means:
@@ -166,18 +174,16 @@ def _has_permitted(medium: Medium, options: SdesOptions) -> bool:
     return any(options.permits(suite_of(each.value)) for each in medium.attributes.get("crypto", ()))
 
 
-def taken(medium: Medium, options: OfferOptions) -> Means:
+def _taken(medium: Medium, options: OfferOptions) -> Taken | None:
     """What nh takes of what a medium offers: DTLS, unless there are keys and the client wants these."""
     if not medium.attributes.get("crypto") and not medium.applying("fingerprint"):
-        return NO_MEANS  # as of nearly all media
-    keys = (
-        medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN)
-        and sdes.find_preferred(medium, options.sdes) is not None
-    )
-    handshake = dtls.usable_dtls(medium) is not None
-    if keys and (not has_dtls() or options.dtls.off or options.sdes.prefer):
-        handshake = False
-    return Means(sdes=keys and not handshake, dtls=handshake)
+        return None  # as of nearly all media
+    key = None
+    if medium.proto.upper() in (*_SDES_OR_DTLS, *_PLAIN):
+        key = sdes.find_preferred(medium, options.sdes)
+    if key is not None and (not has_dtls() or options.dtls.off or options.sdes.prefer):
+        return key
+    return dtls.usable_dtls(medium) or key
 
 
 def is_dtls(proto: str) -> bool:
