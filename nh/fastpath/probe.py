@@ -113,11 +113,11 @@ def _reason(host: HostFacts, refusal: KernelPathUnavailable) -> str:
         hidden = _is_filtered(host)
         return "a seccomp filter hides bpf(2) from nh" if hidden else "this kernel was built without bpf(2)"
     if refusal.errno == errno.EPERM:
-        return f"nh may not load BPF programs: {_obstacle(host)}"
+        return f"nh may not load BPF programs: {_find_obstacle(host)}"
     return _one_line(str(refusal))
 
 
-def _obstacle(host: HostFacts) -> str:
+def _find_obstacle(host: HostFacts) -> str:
     """What stands between nh and bpf(2): known for the first two, likely for the others."""
     missing = _missing_capabilities(host)
     in_namespace = host.uid_map != "" and host.uid_map.split() != ["0", "0", "4294967295"]

@@ -147,12 +147,12 @@ def _served(told: InForce | None) -> list[TcpAddress] | None:
 def _check_kernel(settings: Settings, running: RunningNh | None) -> None:  # noqa: ARG001
     if settings.kernel is not KernelMode.ON:
         return
-    from nh.fastpath.netlink.interfaces import obstacle  # noqa: PLC0415  few need them
+    from nh.fastpath.netlink.interfaces import find_obstacle  # noqa: PLC0415  few need them
     from nh.fastpath.probe import Availability, probe  # noqa: PLC0415
 
     availability, why = probe()
     if availability is not Availability.UNAVAILABLE:
-        why = obstacle(settings.kernel_interface)
+        why = find_obstacle(settings.kernel_interface)
     if why:
         raise NotNow(f"kernel: media cannot be relayed inside the kernel: {why}; or use --kernel auto")
 

@@ -514,7 +514,7 @@ def test_a_standby_with_another_key_says_so_from_the_start_and_never_gets_the_ca
     relay = group.engine("relay-1", key_check="one")
     relay.open()
     follower = group.follower("standby", key_check="two", clock=clock)
-    assert "encrypted with another key" in follower.obstacle(follower.poll())
+    assert "encrypted with another key" in follower.find_obstacle(follower.poll())
     relay.write({b"a": call(b"a")})
     follower.poll()
     follower.poll()
@@ -535,8 +535,8 @@ def test_a_standby_without_a_key_says_what_it_lacks_and_one_with_the_key_is_soun
     relay.open()
     relay.write({b"a": call(b"a")})
     without, sound = group.follower("without"), group.follower("sound", key_check="one")
-    assert "name the key with --state-key-file" in without.obstacle(without.poll())
-    assert sound.obstacle(sound.poll()) == ""
+    assert "name the key with --state-key-file" in without.find_obstacle(without.poll())
+    assert sound.find_obstacle(sound.poll()) == ""
     relay.close()
     assert sound.is_free(sound.poll())
     assert not without.is_free(without.poll())
@@ -553,6 +553,6 @@ def test_a_key_can_be_changed_when_there_are_no_calls(group: Group) -> None:
         relay = group.engine("relay-1", key_check=key)
         relay.open()
         follower = group.follower("standby", key_check=key)
-        assert follower.obstacle(follower.poll()) == ""
+        assert follower.find_obstacle(follower.poll()) == ""
         follower.close()
         relay.close()

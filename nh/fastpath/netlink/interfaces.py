@@ -106,7 +106,7 @@ def why_none(names: Collection[str]) -> str:
     return "no interface that is up has an address"
 
 
-def obstacle(names: Collection[str]) -> str:
+def find_obstacle(names: Collection[str]) -> str:
     """Why no interface carries media now; "" if one does; `names` as of MediaInterfaces."""
     try:
         found = MediaInterfaces(names).scan()

@@ -135,7 +135,7 @@ class Following:
     def _tell(self, follower: "Follower", standing: "Standing") -> None:
         before = self.standings.get(follower.group)
         self.standings[follower.group] = standing
-        self._tell_obstacle(follower.group, follower.obstacle(standing))
+        self._tell_obstacle(follower.group, follower.find_obstacle(standing))
         is_held = standing.holder and not follower.is_free(standing)
         if is_held and (before is None or before.holder != standing.holder):
             logger.info(

@@ -138,7 +138,7 @@ class Standby:
         if standing is None or (failure and not command.force):  # what failed may be a promotion without it
             return Failure.of(Refused(f"the store cannot be asked: {failure or 'not yet'}"))
         if not standing.opens and follower.calls:
-            return Failure.of(Refused(f"{follower.group}: {follower.obstacle(standing)}"))
+            return Failure.of(Refused(f"{follower.group}: {follower.find_obstacle(standing)}"))
         if command.force:
             self._runtime.loop.call_later(
                 0, lambda: self._take(WantedGroup(follower.group, follower, force=True))

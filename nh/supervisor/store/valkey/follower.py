@@ -132,7 +132,7 @@ class Follower:
             return self._clock() >= self._data_lost_at + self.target.lease_s + RETURN_S
         return not standing.lease_s or standing.holder == escaped(self._holder)
 
-    def obstacle(self, standing: Standing) -> str:
+    def find_obstacle(self, standing: Standing) -> str:
         """Why this relay could not take the calls over, the predicate and a remedy; "": nothing is known."""
         if not standing.readable:
             return "its calls are those of another version of nh; install the same version on both hosts"
