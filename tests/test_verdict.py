@@ -150,7 +150,7 @@ CASES = {
     "to_private_address": (
         leg(local="8.8.8.8:12000"),
         bob(local="8.8.8.8:12002", announced="192.168.1.9:5000", packets=0), "active",
-        State.PROBLEM, "1000 packets were sent to 192.168.1.9:5000, a private address",
+        State.PROBLEM, "1000 packets were for 192.168.1.9:5000, a private address",
     ),
     "not_received": (
         leg(said={"deaf_reports": 3}), bob(), "active", State.PROBLEM,
@@ -281,6 +281,68 @@ def test_a_verdict_has_the_addresses() -> None:
 
 def test_replaced_sessions_and_rtcp_have_no_verdict() -> None:
     assert verdicts(leg(), bob(), "replaced") == verdicts(leg(), bob(), component=1) == ()
+
+
+TOLD = "192.0.2.99:12000"
+
+
+@pytest.mark.parametrize(
+    ("told", "announced", "found", "cause"),
+    [
+        (NEAR, ALICE, f"nothing came to {NEAR} from {ALICE}", "the phone sends nothing"),
+        (
+            TOLD, ALICE,
+            f"nothing came to {NEAR} from {ALICE}; its SDP from nh names {TOLD} in place of that",
+            "192.0.2.99 does not lead to this host",
+        ),
+        (
+            "10.0.0.5:12000", "8.8.8.8:4000",
+            f"nothing came to {NEAR} from 8.8.8.8:4000; its SDP from nh names 10.0.0.5:12000, a private"
+            " address, and the phone has a public one",
+            "nh is behind a NAT and announces its own address",
+        ),
+        (
+            "10.0.0.5:12000", "192.168.1.9:4000",
+            f"nothing came to {NEAR} from 192.168.1.9:4000; its SDP from nh names 10.0.0.5:12000 in place of"
+            " that",
+            "10.0.0.5 does not lead to this host",
+        ),
+    ],
+)  # fmt: skip
+def test_an_end_from_which_nothing_comes_is_told_with_the_address_that_it_was_told(
+    told: str, announced: str, found: str, cause: str
+) -> None:
+    said = {"advertised": "" if told == NEAR else told}
+    verdict = verdicts(leg(packets=0, announced=announced, said=said), bob())[0]
+    assert verdict.found == found
+    assert verdict.cause.startswith(cause)
+    assert verdict.told == told
+    if announced == ALICE:
+        assert f"names {told}" in verdict.remedy
+
+
+def test_a_relay_that_announces_its_own_private_address_to_a_public_phone_is_told() -> None:
+    verdict = verdicts(leg(local="10.0.0.5:12000", announced="8.8.8.8:4000", packets=0), bob())[0]
+    assert "its SDP from nh names 10.0.0.5:12000, a private address" in verdict.found
+    assert "PRIVATE!PUBLIC" in verdict.remedy
+
+
+@pytest.mark.parametrize(
+    ("from_", "said"),
+    [
+        ({"send_failed": 1000}, {}),
+        ({}, {"unreachable": 7, "unreachable_s": 1.2}),
+        ({}, {"advertised": "8.8.8.8:12002"}),
+    ],
+)
+def test_a_private_address_is_told_also_where_the_host_or_icmp_refuses_to_send_there(
+    from_: dict[str, int], said: dict[str, object]
+) -> None:
+    private = "192.168.1.9:5000"
+    public = "10.0.0.5:12002" if "advertised" in said else "8.8.8.8:12002"
+    deaf = bob(local=public, announced=private, packets=0, said=said)
+    verdict = verdicts(leg(local="8.8.8.8:12000", **from_), deaf)[0]  # type: ignore[arg-type]
+    assert verdict.found.startswith(f"1000 packets were for {private}, a private address")
 
 
 def test_the_page_has_a_line_for_each_rule() -> None:

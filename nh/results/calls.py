@@ -167,6 +167,8 @@ class LegDetail(msgspec.Struct, frozen=True):
         dtls: how far the handshake is that is to agree on keys, or why it failed; "" if there are keys, or no
             DTLS with this end.
         muxed: this is RTCP of an end that sends it to the port of RTP (RFC 5761): nothing comes here.
+        advertised: the relay's endpoint by the SDP that this end got, where that is another one than `local`
+            (a NAT before this host, or the client asked for it); "": `local`.
     """
 
     local: str
@@ -192,6 +194,12 @@ class LegDetail(msgspec.Struct, frozen=True):
     ice: IceDetail | None = None
     dtls: str = ""
     muxed: bool = False
+    advertised: str = ""
+
+    @property
+    def told(self) -> str:
+        """Where the SDP that this end got says that it has to send, ADDRESS:PORT."""
+        return self.advertised or self.local
 
 
 class PairDetail(msgspec.Struct, frozen=True):

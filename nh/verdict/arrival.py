@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from nh.verdict.ruling import LOSSY, Direction, Ruling, State, packets, port_of, received
+from nh.ip_address import is_private
+from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets, port_of, received
 
 _ANY_TIME: Final = frozenset({13, 19})
 """Payload types of comfort noise, which phones send without announcing it (RFC 3389; 19: of older ones)."""
@@ -29,15 +30,40 @@ def nothing_came(direction: Direction) -> Ruling | None:
     leg = direction.leg
     if leg.packets:
         return None
-    port = port_of(leg.local)
+    found = f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}"
+    look = f"see whether the SDP that this phone received names {leg.told}, and whether it reaches that"
+    if _is_told_a_private_address(direction):
+        return Ruling(
+            State.PROBLEM,
+            f"{found}; its SDP from nh names {leg.told}, a private address, and the phone has a public one",
+            "nh is behind a NAT and announces its own address, or the proxy asked for another network than"
+            " that of this phone",
+            "see `address` and `interface`: PRIVATE!PUBLIC announces the public address (ng: direction,"
+            " media-address)",
+        )
+    if leg.advertised:
+        return Ruling(
+            State.PROBLEM,
+            f"{found}; its SDP from nh names {leg.told} in place of that",
+            f"{host_of(leg.told)} does not lead to this host (another address, or no port forwarding), the"
+            " phone sends nothing (muted, or not answered), or a firewall drops UDP to that port",
+            f"{look}; packets to it have to arrive at {leg.local}",
+        )
     return Ruling(
         State.PROBLEM,
-        f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}",
+        found,
         "the phone sends nothing (muted, or not answered), it was told another address in the SDP, or a"
-        f" firewall or NAT in between drops UDP to port {port}",
-        f"see whether the SDP that this phone received names port {port} and an address of this host that it"
-        " can reach",
+        f" firewall or NAT in between drops UDP to port {port_of(leg.local)}",
+        f"{look}; if not, see which network the proxy asks nh for (ng: direction)",
     )
+
+
+def _is_told_a_private_address(direction: Direction) -> bool:
+    """Whether a phone in the Internet has to send to an address that only another network knows."""
+    leg = direction.leg
+    if leg.announced is None or not is_private(host_of(leg.told)):
+        return False
+    return not is_private(host_of(leg.announced))
 
 
 def no_keys(direction: Direction) -> Ruling | None:

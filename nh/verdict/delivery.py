@@ -38,6 +38,8 @@ _UNPROTECTED: Final = {
 def unreachable(direction: Direction) -> Ruling | None:
     """ICMP says that the receiver is not reached; lately, as seen from the latest packet."""
     other = direction.other
+    if _goes_to_private_address(direction):  # that is why
+        return None
     if other.unreachable_s is None or other.unreachable_s > (direction.leg.idle_s or 0.0) + SILENT_S:
         return None
     target = direction.target or "the other end"
@@ -45,15 +47,16 @@ def unreachable(direction: Direction) -> Ruling | None:
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {target}; ICMP said {other.unreachable} times that it"
         f" cannot be reached, the latest time {other.unreachable_s:.0f} s ago",
-        "the phone has closed its port (it has ended the call, or its SDP announces another one), or a"
-        " firewall rejects the packets",
-        "see whether the phone still has the call, and listens at that address and port",
+        "the phone has closed its port (it has ended the call, or its SDP announces another one), a firewall"
+        " rejects the packets, or the route leads to a network without that address",
+        "see whether the phone still has the call, and listens at that address and port; on this host:"
+        f" ip route get {host_of(target)}",
     )
 
 
 def not_sent(direction: Direction) -> Ruling | None:
     """The kernel refused to send."""
-    if not direction.lost_to("send_failed"):
+    if not direction.lost_to("send_failed") or _goes_to_private_address(direction):
         return None
     target = direction.target or "the other end"
     failed = packets(direction.dropped("send_failed"))
@@ -90,18 +93,22 @@ def no_target(direction: Direction) -> Ruling | None:
 
 def to_private_address(direction: Direction) -> Ruling | None:
     """The receiver's address is one that only its own network knows."""
-    target = direction.target
-    if direction.other.source is not None or target is None or not direction.leg.packets:
-        return None
-    if not is_private(host_of(target)) or is_private(host_of(direction.other.local)):
+    if not _goes_to_private_address(direction):
         return None
     return Ruling(
         State.PROBLEM,
-        f"{packets(direction.leg.packets)} were sent to {target}, a private address that its SDP announces:"
-        " nothing has come from that end, so nh knows no other",
+        f"{packets(direction.leg.packets)} were for {direction.target}, a private address that its SDP"
+        " announces: nothing has come from that end, so nh knows no other",
         "the phone is behind a NAT, and media reach it only after it has sent",
         "see the verdict on the other direction: that phone has to send first",
     )
+
+
+def _goes_to_private_address(direction: Direction) -> bool:
+    target = direction.target
+    if direction.other.source is not None or target is None or not direction.leg.packets:
+        return False
+    return is_private(host_of(target)) and not is_private(host_of(direction.other.told))
 
 
 def not_received(direction: Direction) -> Ruling | None:
@@ -116,7 +123,7 @@ def not_received(direction: Direction) -> Ruling | None:
         "a firewall or NAT between the relay and that end drops them, the phone accepts packets of another"
         " address only, or its RTCP never says what it receives",
         "see with the filter whether they leave this host, and whether the SDP that that phone received names"
-        f" {direction.other.local}",
+        f" {direction.other.told}",
     )
 
 

@@ -22,6 +22,7 @@ class Verdict(msgspec.Struct, frozen=True):
         announced: where the sender's SDP says that it is; None: nothing usable.
         seen: where its packets come from; None: none came.
         sent_to: where they go; None: nowhere yet.
+        told: where the SDP that the sender got says that it has to send.
     """
 
     session: int
@@ -36,6 +37,7 @@ class Verdict(msgspec.Struct, frozen=True):
     announced: str | None
     seen: str | None
     sent_to: str | None
+    told: str
 
 
 class CallVerdict(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
             announced=leg.announced,
             seen=leg.source,
             sent_to=direction.target,
+            told=leg.told,
         )
 
 

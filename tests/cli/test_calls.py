@@ -478,6 +478,7 @@ def test_why_tells_for_each_direction_what_is_wrong_and_what_to_do(directory: Pa
     )
     assert result.stdout.count("    likely: ") == result.stdout.count("    do: ") == 2
     assert "tcpdump -ni any 'udp and (port " in result.stdout
+    assert result.stdout.count("    told to send to 127.") == 2
     told = msgspec.json.decode(nh(directory, "why", "--json", EVIL_SHOWN).stdout)
     assert told["call_id"] == EVIL_SHOWN
     assert [verdict["state"] for verdict in told["verdicts"]] == ["problem", "problem"]

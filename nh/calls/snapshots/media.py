@@ -103,6 +103,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         announced: for each medium, whether its port was announced; the port of an inactive medium is not.
         shares: index of an earlier group that has the same sockets; None: they are its own.
         further: address and first port of each further candidate of its only medium.
+        advertised: see SocketGroup.
     """
 
     id: bytes
@@ -116,6 +117,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     announced: list[bool]
     shares: Index | None = None
     further: Annotated[list[tuple[Address, Port]], msgspec.Meta(max_length=MAX_FURTHER)] = []
+    advertised: Address = ""
 
     @classmethod
     def take(cls, group: SocketGroup, shares: int | None = None) -> Self:
@@ -124,10 +126,12 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         dscp: int | None = None
         announced = [True] * len(media)
         further: list[tuple[Address, Port]] = []
+        advertised = ""
         if group.rare is not None:
             dscp, unannounced = group.dscp, group.unannounced
             announced = [not unannounced >> index & 1 for index in range(len(media))]
             further = [(each.address, each.base) for each in group.further]
+            advertised = group.advertised
         return cls(
             group.id,
             group.side,
@@ -140,6 +144,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             announced,
             shares,
             further,
+            advertised,
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:
@@ -193,6 +198,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         else:
             group = self._adopt(resources, times)
         group.idle_since = times.maybe_past(self.idle_since)
+        group.advertised = self.advertised
         return group
 
     def _adopt(self, resources: CallResources, times: TimeShift) -> SocketGroup:

@@ -58,6 +58,8 @@ class SocketGroup:
         media: the media that the SDP announced.
         medium: its only one, of a group that has one, as all of ng have.
         unannounced: the media whose ports the proxy does not announce, one bit for each.
+        advertised: what the other end's SDP has in place of `address`: that of a NAT before this host, or
+            what the client asked for; "": `address`.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
         further: the sockets of its only medium at further addresses, of which ICE lets the end choose; ()
@@ -92,6 +94,7 @@ class SocketGroup:
     dscp = Rare[int | None](None)
     further = Rare[tuple[SocketRun, ...]](())
     unannounced = Rare(0)
+    advertised = Rare("")
     _sharing = Rare[_Sharing | None](None)
 
     def __init__(
@@ -215,9 +218,10 @@ class SocketGroup:
     @property
     def relay_media(self) -> tuple[RelayMedia, ...]:
         """The media that the proxy announces instead; port 0 for those that it does not announce."""
+        address = self.advertised or self.address
         return tuple(
             [
-                RelayMedia(self.address, 0 if self.unannounced >> index & 1 else base, medium.range)
+                RelayMedia(address, 0 if self.unannounced >> index & 1 else base, medium.range)
                 for index, (base, medium) in enumerate(zip(self.bases, self.media, strict=True))
             ]
         )
@@ -244,6 +248,10 @@ class SocketGroup:
         """Note that the proxy announces all its ports, those of inactive media too (ng)."""
         if self.rare is not None:
             self.unannounced = 0
+
+    def advertise(self, address: str) -> None:
+        """Note the address that the other end's SDP has for it."""
+        self.advertised = "" if address == self.address else address
 
     def attach(self) -> None:
         """Count one more session that uses the group."""

@@ -24,7 +24,7 @@ function iceOf(ice) {
 function legCard(title, leg) {
   const dropped = Object.entries(leg.dropped).filter(([, number]) => number);
   return make("div", { className: "card" }, make("h3", { textContent: title }), rows(
-    ["received on", leg.local], ["announced", leg.announced || "nothing"],
+    ["sends to", leg.advertised || leg.local], ["received on", leg.advertised ? leg.local : ""], ["announced", leg.announced || "nothing"],
     ["comes from", leg.source ? `${leg.source}${leg.latched ? ", latched" : ""}` : "nothing came yet", leg.source ? "" : "bad"],
     ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : `${duration(leg.idle_s)} ago`],
     ["path", leg.kernel ? "kernel" : `user space${leg.user_space_because ? `: ${leg.user_space_because}` : ""}`],
@@ -41,7 +41,7 @@ const KINDS = { ok: "good", waiting: "warn", problem: "bad" };
 function showVerdict(verdict) {
   const way = verdict.sender === "from" ? "caller to callee" : "callee to caller";
   const lines = [make("p", { className: KINDS[verdict.state], textContent: `${verdict.state}: ${verdict.found}` })];
-  lines.push(make("p", { className: "faint", textContent: `announced ${verdict.announced ?? "nothing"}, seen ${verdict.seen ?? "nothing"}, sent to ${verdict.sent_to ?? "nothing"}` }));
+  lines.push(make("p", { className: "faint", textContent: `told to send to ${verdict.told}, announced ${verdict.announced ?? "nothing"}, seen ${verdict.seen ?? "nothing"}, sent to ${verdict.sent_to ?? "nothing"}` }));
   if (verdict.cause) lines.push(make("p", { textContent: `Likely: ${verdict.cause}.` }), make("p", { textContent: `Do: ${verdict.remedy}.` }));
   if (verdict.state === "problem") lines.push(make("code", { textContent: `tcpdump -ni any '${verdict.filter}'` }));
   return make("div", { className: "card" }, make("h3", { textContent: `${verdict.kind} ${verdict.medium + 1}, ${way}` }), ...lines);

@@ -52,7 +52,9 @@ def forward_offer(
         mids=agreed_mids(negotiated.shown.description, negotiated.bundles.mids, receiver),
         mark=mark,
     )
-    return _forward(negotiated, plan, receiver, forms=negotiated.receiver_forms)
+    sdp = _forward(negotiated, plan, receiver, forms=negotiated.receiver_forms)
+    _note_address(groups, negotiated)
+    return sdp
 
 
 def _plans_of_offer(
@@ -111,7 +113,9 @@ def forward_answer(negotiated: NegotiatedAnswer, groups: Sequence[SocketGroup | 
         unnamed=_unnamed(negotiated),
         mark=mark,
     )
-    return _forward(negotiated, plan, negotiated.offerer, forms=negotiated.offerer.forms)
+    sdp = _forward(negotiated, plan, negotiated.offerer, forms=negotiated.offerer.forms)
+    _note_address(groups, negotiated)
+    return sdp
 
 
 def _plans_of_answer(
@@ -182,6 +186,15 @@ def _plan(
         unnamed=unnamed,
         text=options.text,
     )
+
+
+def _note_address(
+    groups: Sequence[SocketGroup | None], negotiated: NegotiatedOffer | NegotiatedAnswer
+) -> None:
+    """Note at the relay's sockets which address their SDP has for them."""
+    for group in groups:
+        if group is not None:
+            group.advertise(negotiated.address)
 
 
 def _forward(

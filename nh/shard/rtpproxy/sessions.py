@@ -218,7 +218,10 @@ def _policy(options: SessionOptions) -> SourcePolicy | None:
 
 
 def _port(group: SocketGroup | None, towards: Interface) -> RelayPort:
-    return RelayPort(DISCARD_PORT if group is None else group.sockets[0].port, towards.advertised)
+    if group is None:
+        return RelayPort(DISCARD_PORT, towards.advertised)
+    group.advertise(towards.advertised)
+    return RelayPort(group.sockets[0].port, towards.advertised)
 
 
 # --- what a call knows ----------------------------------------------------------------------------

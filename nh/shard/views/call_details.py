@@ -115,12 +115,13 @@ def _session_fields(
         "created": session.created + reader.wall_offset_s,
         "param": session.param,
         "state": state,
-        "pairs": tuple([_pair(pair, media, leg_type, reader, now=now) for pair in session.pairs]),
+        "pairs": tuple([_pair(pair, session, media, leg_type, reader, now=now) for pair in session.pairs]),
     }
 
 
 def _pair(
     pair: Pair,
+    session: Session,
     media: tuple[tuple[Media, ...], tuple[Media, ...]],
     leg_type: type[LegDetail],
     reader: MeterReader,
@@ -132,16 +133,26 @@ def _pair(
         medium=pair.medium,
         component=pair.component,
         kind=from_.kind,
-        from_=_leg(pair.from_, from_, leg_type, reader, now=now),
-        to=_leg(pair.to, to, leg_type, reader, now=now),
+        # an end sends to the sockets that stand in the other one's place
+        from_=_leg(pair.from_, from_, session.group_to, leg_type, reader, now=now),
+        to=_leg(pair.to, to, session.group_from, leg_type, reader, now=now),
     )
 
 
-def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], reader: MeterReader, *, now: float) -> LegDetail:
+def _leg(
+    leg: Leg,
+    said: Media,
+    group: SocketGroup,
+    leg_type: type[LegDetail],
+    reader: MeterReader,
+    *,
+    now: float,
+) -> LegDetail:
     """One leg.
 
     Args:
         said: what its end announces.
+        group: the sockets that its end sends to.
         leg_type: of what is returned.
         reader: of its streams.
     """
@@ -149,6 +160,8 @@ def _leg(leg: Leg, said: Media, leg_type: type[LegDetail], reader: MeterReader, 
     further: dict[str, Any] = {}  # what only some legs have
     if leg.rare is not None:
         further |= _rarities(leg, now=now)
+    if group.rare is not None and group.advertised:
+        further["advertised"] = str(Endpoint(group.advertised, leg.socket.local.port))
     if leg.meter is not None:
         latest = reader.latest(leg)
         further["payload_type"] = None if latest is None else latest.payload_type
