@@ -65,16 +65,20 @@ def is_address(text: str) -> bool:
 
 
 def _find_canonical(text: str) -> str | None:
-    """The canonical text of an IPv4 or IPv6 address, None for any other text."""
+    """The canonical text of an address, that of IPv4 where it is mapped to IPv6; None for any other text."""
     return _read_address(text) if len(text) <= MAX_ADDRESS_CHARACTERS else None
 
 
 @functools.lru_cache(maxsize=CACHED_ADDRESSES)
 def _read_address(text: str) -> str | None:
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    # its host is in IPv4 (RFC 4291 2.5.5.2): no socket with an IPv6 address reaches it
+    return None if address.scope_id else str(address.ipv4_mapped or address)
 
 
 def _remembered(tell: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -96,12 +100,11 @@ def is_unicast(text: str) -> bool:
     Packets to a multicast or broadcast address would multiply; 0.0.0.0 and :: are no addresses to send to.
     The broadcast address of a network looks like that of a host; the kernel refuses to send there.
     """
-    if not is_address(text):
+    canonical = _find_canonical(text)
+    if canonical is None:
         return False
-    address = ipaddress.ip_address(text)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    real = mapped or address
-    return not (real.is_multicast or real.is_unspecified or str(real) == "255.255.255.255")
+    address = ipaddress.ip_address(canonical)
+    return not (address.is_multicast or address.is_unspecified or canonical == "255.255.255.255")
 
 
 @_remembered
@@ -110,10 +113,10 @@ def is_link_local(text: str) -> bool:
 
     Text of more than MAX_ZONED_CHARACTERS is no address: a zone is the name of an interface of Linux.
     """
-    bare = text.partition("%")[0]
-    if not is_address(bare):
+    canonical = _find_canonical(text.partition("%")[0])
+    if canonical is None:
         return False
-    address = ipaddress.ip_address(bare)
+    address = ipaddress.ip_address(canonical)
     return address.version == 6 and address.is_link_local
 
 
@@ -135,9 +138,10 @@ _PRIVATE: Final = tuple(
 @_remembered
 def is_private(text: str) -> bool:
     """Whether `text` is an IP address that a NAT may stand before, so that packets come from another one."""
-    if not is_address(text):
+    canonical = _find_canonical(text)
+    if canonical is None:
         return False
-    address = ipaddress.ip_address(text)
+    address = ipaddress.ip_address(canonical)
     return any(address in network for network in _PRIVATE)
 
 
@@ -153,7 +157,7 @@ def is_reachable(text: str) -> bool:
 
 
 def canonical_address(text: str, *, where: str) -> str:
-    """`text` as canonical IP address text.
+    """`text` as canonical IP address text; an IPv4 address that is mapped to IPv6 is an IPv4 address.
 
     Args:
         text: an IPv4 or IPv6 address.

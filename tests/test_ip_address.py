@@ -47,6 +47,27 @@ def test_an_address_has_one_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ipv4", "private", "unicast"),
+    [
+        ("192.0.2.1", False, True),
+        ("10.0.0.1", True, True),
+        ("169.254.0.1", True, True),
+        ("0.0.0.0", False, False),
+        ("239.1.1.1", False, False),
+        ("255.255.255.255", False, False),
+    ],
+)
+def test_an_ipv4_address_that_is_mapped_to_ipv6_is_one_of_ipv4(
+    ipv4: str, private: bool, unicast: bool
+) -> None:
+    packed = ipaddress.IPv4Address(ipv4).packed.hex()
+    for mapped in (f"::ffff:{ipv4}", f"::FFFF:{packed[:4]}:{packed[4:]}", f"0:0:0:0:0:ffff:{ipv4}"):
+        assert canonical_address(mapped, where="") == canonical_host(mapped, where="") == ipv4
+        assert (is_private(mapped), is_unicast(mapped), is_reachable(mapped)) == (private, unicast, unicast)
+        assert not is_link_local(mapped)
+
+
+@pytest.mark.parametrize(
     "name", ["phone", "phone.example.org", "phone.example.org.", "_sip.a-b.example", "3com.de"]
 )
 def test_a_host_name_stays_as_it_is(name: str) -> None:

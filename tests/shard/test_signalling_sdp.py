@@ -303,6 +303,24 @@ def test_an_end_that_an_earlier_nh_has_met_in_another_address_family_stays_there
     assert places(ng.answer(bob)) == before
 
 
+@pytest.mark.parametrize("rtcp", [False, True], ids=["c", "rtcp"])
+@pytest.mark.parametrize("caller", [True, False], ids=["caller", "callee"])
+def test_a_phone_with_an_ipv4_address_mapped_to_ipv6_is_met_in_ipv4(
+    make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, ipv6: None, *, caller: bool, rtcp: bool
+) -> None:
+    """Each packet to it failed until one from it came: no socket with an IPv6 address reaches it."""
+    ng = make_ng(Interface("both", V6, V6), Interface("both", V4, V4))
+    mapped = f"::ffff:{alice.address}"
+    attribute = f"rtcp:{alice.port + 1} IN IP6 {mapped}"
+    sdp = write_sdp([MediaLine(mapped, alice.port, attributes=(attribute,) if rtcp else ())]).encode()
+    talk = ng.connect(*((sdp, bob) if caller else (bob, sdp)))
+    places_to_send = (*talk.bob_sends_to, *talk.alice_sends_to)
+    bob_sends_to, (address, port) = places_to_send if caller else places_to_send[::-1]
+    assert address == V4
+    for component in (RTP, RTCP):
+        assert ng.passes(bob, bob_sends_to, alice, component) == (address, port + component)
+
+
 def test_a_medium_on_hold_tells_nothing_of_the_address_family_of_its_end(
     make_ng: MakeNg, make_peer: MakePeer, bob: MediaPeer, ipv6: None
 ) -> None:

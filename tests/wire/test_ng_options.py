@@ -85,6 +85,7 @@ def rejected(**fields: Any) -> Failure:
         ({"received-from": "192.0.2.7"}, OfferOptions(received_from="192.0.2.7")),
         ({"received-from": ["IP6", "[2001:DB8:0::7]"]}, OfferOptions(received_from="2001:db8::7")),
         ({"received-from": ["IP4", "0.0.0.0"]}, OfferOptions()),
+        ({"received-from": ["IP6", "::ffff:192.0.2.7"]}, OfferOptions(received_from="192.0.2.7")),
         ({"received-from": ["IP6", "0:0::0"]}, OfferOptions()),
         ({"received-from": ["IP6", "::ffff:0.0.0.0"]}, OfferOptions()),
         ({"received-from": ["IP4", "255.255.255.255"]}, OfferOptions()),
