@@ -27,14 +27,15 @@ def control_origin(body: bytes, before: SentOrigin | None, text: SdpText) -> tup
     """
     lines = list(split_lines(body))
     origin_at, name_at = _find(lines, b"o="), _find(lines, b"s=")
-    fields = read_origin_fields(lines[origin_at].text) if origin_at is not None else None
+    origin = lines[origin_at].text if origin_at is not None else b""
+    fields = read_origin_fields(origin)
     if origin_at is None or fields is None:
         return body, before
     came = Origin(*fields, lines[name_at].text[2:] if name_at is not None else b"")
     if not came.is_keepable:
         return body, before
     kept = _kept(came, before.origin if before else None, text)
-    _write(lines, origin_at, write_origin_fields(lines[origin_at].text, kept.username, kept.session_id, b""))
+    _write(lines, origin_at, write_origin_fields(origin, kept.username, kept.session_id, b""))
     if name_at is not None:
         _write(lines, name_at, b"s=" + kept.session_name)
     digest = hashlib.blake2b(_join(lines), digest_size=16).digest()
@@ -42,7 +43,7 @@ def control_origin(body: bytes, before: SentOrigin | None, text: SdpText) -> tup
         kept = kept._replace(version=_version(came, before, text, changed=digest != before.digest))
         if not kept.is_keepable:  # 9…9 plus one has one digit more
             return body, before
-    _write(lines, origin_at, write_origin_fields(lines[origin_at].text, *kept[:3]))
+    _write(lines, origin_at, write_origin_fields(origin, *kept[:3]))
     return _join(lines), SentOrigin(kept, digest)
 
 

@@ -48,6 +48,17 @@ def test_the_first_sdp_arrives_as_it_is(bob: Receiver, text: SdpText) -> None:
     assert control_origin(sdp(), None, text)[0] == sdp()
 
 
+@pytest.mark.parametrize("fields", ["- 0 0", "alice 154 0", "al ice 154 0", "- 0 00", "- - -", "0 0 1"])
+@pytest.mark.parametrize("text", [VERSION, FORCED, USERNAME, SESSION_NAME, WHOLE])
+def test_any_first_origin_arrives_as_it_is_and_again(bob: Receiver, text: SdpText, fields: str) -> None:
+    """A version of 0 was left out: what is missing counts as 0."""
+    first = sdp(f"{fields} IN IP4 192.0.2.1")
+    assert bob.get(first, text) == f"o={fields} IN IP4 192.0.2.1 s=talk"
+    again = bob.get(first, text).split(" IN ")[0]
+    counted = f"{fields.rpartition(' ')[0]} {next_version(fields.rpartition(' ')[2].encode()).decode()}"
+    assert again == f"o={counted if text is FORCED else fields}"
+
+
 def test_versions_go_up_by_one_with_each_change(bob: Receiver) -> None:
     bob.get(sdp(), VERSION)
     assert bob.get(sdp("alice 154 7 IN IP4 192.0.2.1"), VERSION).startswith("o=alice 154 1 ")
