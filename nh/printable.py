@@ -4,6 +4,7 @@ Printable UTF-8 stands for itself, a backslash is `\\`, every other byte is `\xN
 exactly one shown form, and nh.cli.calls.callid reads that form back.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 SHORT_BYTES: Final = 128
@@ -34,6 +35,16 @@ def short_id(identifier: bytes) -> str:
     if len(identifier) <= SHORT_BYTES:
         return show_id(identifier)
     return show_id(identifier[:SHORT_BYTES]) + "…"
+
+
+def listed(names: Sequence[str], most_bytes: int) -> str:
+    """Names that a text of so many bytes has room for, one at least; `…` stands for those behind them."""
+    kept = list(names)
+    text = ", ".join(kept)
+    while len(text.encode()) > most_bytes and len(kept) > 1:
+        kept.pop()
+        text = ", ".join([*kept, "…"])
+    return text
 
 
 def escaped(text: str) -> str:

@@ -52,7 +52,7 @@ class Moved(msgspec.Struct, frozen=True):
         standby: whether this relay is a standby now; otherwise it has ended.
         took_s: seconds since the command began.
         unsaved: call-ids of calls that nh could not save, and that the standby has as they were saved before;
-            of many the first ones; "": there are none.
+            of many the first ones and `…`; "": there are none.
     """
 
     to: str

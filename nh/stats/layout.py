@@ -17,6 +17,9 @@ MAX_GROUPS: Final = 64
 MAX_SHARDS: Final = 256
 """Most shards of a segment."""
 
+UNSAVED_BYTES: Final = 240
+"""Most bytes of the text that names calls which could not be saved."""
+
 _MILLISECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _LOSS: Final = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _MOS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.4)
@@ -311,7 +314,9 @@ class SupervisorStats:
         Total.NONE,
     )
     handover_fault: str = text("why the last handover left the calls here; empty: none did", 240)
-    handover_unsaved: str = text("calls that the last handover gave away as they were saved before", 240)
+    handover_unsaved: str = text(
+        "calls that the last handover gave away as they were saved before", UNSAVED_BYTES
+    )
     standby: int = gauge("1 while nh follows the calls of other relays, otherwise 0", "state", Total.NONE)
     standby_calls: int = gauge("calls of other relays that a standby has warm", "calls")
     standby_lag_s: float = gauge("time since a standby had all calls of these relays", "s", Total.NONE)

@@ -193,6 +193,19 @@ def test_a_call_that_cannot_be_saved_is_named_and_keeps_no_other_from_the_standb
     assert r"go as they were saved before: one, \x1bother" in caplog.text
 
 
+def test_of_many_calls_that_cannot_be_saved_some_are_named_whole_and_the_log_has_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    giver.unsaved = [b"%050d" % number for number in range(20)]
+    giver.ownership.demote(Demote("standby"), giver.replies.append)
+    giver.loop.advance(0.1)
+    *named, others = giver.stats.handover_unsaved.split(", ")
+    assert [name.encode() for name in named] == giver.unsaved[:4]
+    assert others == "…"
+    assert giver.unsaved[-1].decode() in caplog.text
+
+
 def test_no_call_was_given_away_unsaved_where_all_calls_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     giver = Giver(60.0, monkeypatch, silent=False)
     giver.unsaved = [b"one"]

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import Result
 
 from nh.cli.health import examine
+from nh.cli.move import SOME_UNSAVED
 from nh.client import NativeClient
 from nh.commands import Demote
 from nh.config import Settings
@@ -171,6 +172,29 @@ def test_a_reload_while_a_relay_becomes_a_standby_does_not_end_it(
             nh_ok(one.deployment.place, "move")
             one.wait_until_warm(1)
         assert not bug.exists()
+
+
+def test_a_call_that_cannot_be_saved_goes_with_the_others_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs_namespaces()
+    bug = tmp_path / "bug"
+    bug.write_text("Checkpointer._try_to_save>Checkpointer.save")
+    monkeypatch.setenv("TEST_BUG_OF_SHARD", str(bug))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "injected_bugs"))
+    with some_hosts(lease_s=LEASE_S, standby=True) as network:
+        one, two = network.hosts
+        network.move_address(one)
+        one.start()
+        with network.make_call(one, "call") as call, network.make_call(one, "other") as other:
+            two.launch()
+            two.wait_until_warm(2)
+            moved = move(one, "--json")
+            assert moved.exit_code == SOME_UNSAVED
+            assert json.loads(moved.stdout)["unsaved"] in ("call", "other")
+            network.move_address(two)
+            assert call.media_flow(ARRIVES_S)
+            assert other.media_flow(ARRIVES_S)
 
 
 def test_a_move_that_cannot_be_says_what_to_do_and_changes_nothing(network: Hosts) -> None:

@@ -15,8 +15,9 @@ from nh.commands import Demote
 from nh.errors import Refused
 from nh.ipc.shared_deadline import boottime
 from nh.loop import call_each
-from nh.printable import escaped, short_id
+from nh.printable import escaped, listed, short_id
 from nh.results import Demoting, Failure, Result
+from nh.stats.layout import UNSAVED_BYTES
 from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.idle import when_idle
 from nh.supervisor.shards.manager import ShardManager
@@ -153,9 +154,11 @@ class Ownership:
     def _on_saved(self, unsaved: Sequence[bytes]) -> None:
         self._saved = True
         if unsaved:
-            names = ", ".join(map(short_id, unsaved))
-            self._runtime.stats.handover_unsaved = names
-            logger.error("these calls cannot be saved, and go as they were saved before: %s", names)
+            names = [short_id(call_id) for call_id in unsaved]
+            self._runtime.stats.handover_unsaved = listed(names, UNSAVED_BYTES)
+            logger.error(
+                "these calls cannot be saved, and go as they were saved before: %s", ", ".join(names)
+            )
 
     def _is_unwritten(self) -> bool:
         store = self._runtime.storage.store
