@@ -4,8 +4,9 @@ They also say at which of the leg's sockets they come, and where the end is sent
 the end is lite, the rules of latching decide (nh.calls.latching). No I/O, no clock: `now` is an argument.
 """
 
-from nh.calls.latching.source import Rank, SourcePolicy
+from nh.calls.latching.source import Rank
 from nh.calls.latching.state import SourceState
+from nh.calls.latching.terms import LegTerms
 from nh.calls.media import Endpoint
 from nh.calls.protocols.ice import EndIce
 from nh.calls.rare import Rare
@@ -97,10 +98,10 @@ class IceReception(Reception):
         return not self.guarded and super().release(source)
 
     def learn_again(
-        self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float
+        self, *, announced: Endpoint | None, terms: LegTerms, signalled_from: str, window_ends: float
     ) -> None:
         """See Latch. With ICE, the end stays where its checks have shown it until others do."""
         super().learn_again(
-            announced=announced, policy=policy, signalled_from=signalled_from, window_ends=window_ends
+            announced=announced, terms=terms, signalled_from=signalled_from, window_ends=window_ends
         )
         self.follow_ice()

@@ -13,7 +13,8 @@ from nh.calls.drop import Drop
 from nh.calls.ice_reception import IceReception
 from nh.calls.latching.claims import Carried
 from nh.calls.latching.source import SourcePolicy
-from nh.calls.media import Endpoint, Side
+from nh.calls.latching.terms import LegTerms
+from nh.calls.media import Endpoint
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.protocols.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.calls.rare import Rare
@@ -35,15 +36,12 @@ class Leg(IceReception, Blockable):
     """One direction of one component of one medium.
 
     Args:
-        side: the end that sends here.
-        socket: the relay's socket that receives it.
-        announced: where that end said that it receives, None if it said nothing usable.
-        receives: whether that end wants to receive (not on hold).
-        policy: who may send.
+        socket: the relay's socket that receives.
+        announced: where the end that sends here said that it receives, None if it said nothing usable.
+        terms: who may send, what claims the leg, and whether that end wants to receive.
         window_ends: monotonic seconds until which a better source takes over (HEURISTIC).
         signalled_from: IP address that the signalling came from, "" if unknown.
         payload_types: see Reception.
-        relatch_s, carried: see Latch.
 
     Attributes:
         other: the leg of the opposite direction.
@@ -76,10 +74,8 @@ class Leg(IceReception, Blockable):
         "bundled_on",
         "not_offloaded",
         "other",
-        "receives",
         "rtcp",
         "security",
-        "side",
     )
 
     transforms = Rare[tuple[Transform, ...]](())
@@ -97,30 +93,22 @@ class Leg(IceReception, Blockable):
     def __init__(
         self,
         *,
-        side: Side,
         socket: RelaySocket,
         announced: Endpoint | None,
-        receives: bool,
-        policy: SourcePolicy,
+        terms: LegTerms,
         window_ends: float,
         signalled_from: str,
         payload_types: PayloadTypes | None,
-        relatch_s: float,
-        carried: Carried,
     ) -> None:
         super().__init__(
             announced=announced,
-            policy=policy,
+            terms=terms,
             signalled_from=signalled_from,
             window_ends=window_ends,
-            relatch_s=relatch_s,
-            carried=carried,
             payload_types=payload_types,
         )
-        self.side = side
         self.socket = socket
         self.ice = None
-        self.receives = receives
         self.blocks = NOTHING_BLOCKED
         self.rtcp: Leg | None = None
         self.bundle: Demultiplexer[Leg] | None = None
@@ -169,11 +157,11 @@ class Leg(IceReception, Blockable):
     @property
     def destination(self) -> Endpoint | None:
         """Where the end that sends here is sent to: its source once it is known, else as announced."""
-        if not self.receives:
+        if not self.terms.receives:
             return None
         if self.guarded:  # nothing is sent to where no check came from (RFC 7675 5)
             return self.source
-        if self.policy is SourcePolicy.ASYMMETRIC:
+        if self.terms.policy is SourcePolicy.ASYMMETRIC:
             return self.announced
         return self.source or self.announced
 
@@ -189,7 +177,7 @@ class Leg(IceReception, Blockable):
         """What silences the packets that are passed on, None if nothing does."""
         if not self.silenced or self.payload_types is None:
             return None
-        encrypted = Carried.PADDED not in self.carried and self.security is None
+        encrypted = Carried.PADDED not in self.terms.carried and self.security is None
         return Silencer(self.payload_types, encrypted=encrypted)
 
     def receives_at(self, socket: RelaySocket) -> bool:
@@ -202,8 +190,7 @@ class Leg(IceReception, Blockable):
         self,
         *,
         announced: Endpoint | None,
-        receives: bool,
-        policy: SourcePolicy,
+        terms: LegTerms,
         signalled_from: str,
         window_ends: float,
     ) -> None:
@@ -211,10 +198,9 @@ class Leg(IceReception, Blockable):
 
         An end on hold is still where it was.
         """
-        self.receives = receives
         self.learn_again(
-            announced=announced if receives else self.announced,
-            policy=policy,
+            announced=announced if terms.receives else self.announced,
+            terms=terms,
             signalled_from=signalled_from,
             window_ends=window_ends,
         )
@@ -224,9 +210,9 @@ class Leg(IceReception, Blockable):
 
         To this leg, the signalling that made it is new signalling of that end.
         """
-        announced, policy = self.announced, self.policy
+        announced = self.announced
         signalled_from, window_ends = self.signalled_from, self.window_ends
-        self.announced, self.policy = before.announced, before.policy
+        self.announced = before.announced
         self.signalled_from, self.met_at = before.signalled_from, before.met_at
         self.window_ends = before.window_ends
         self.source, self.rank, self.state = before.source, before.rank, before.state
@@ -238,8 +224,7 @@ class Leg(IceReception, Blockable):
             self.superseded_stream = RtpStream.from_state(latest.to_state(), shift_s=0.0)
         self.renew(
             announced=announced,
-            receives=self.receives,
-            policy=policy,
+            terms=self.terms,
             signalled_from=signalled_from,
             window_ends=window_ends,
         )

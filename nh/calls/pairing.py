@@ -5,6 +5,7 @@ from typing import Final
 
 from nh.calls.latching.claims import carried_by
 from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.terms import leg_terms
 from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.rtp.payload_types import PayloadTypes, agreed
@@ -66,17 +67,18 @@ def _leg(
     said, heard = media[side][place.medium], media[1 - side][opposite_place.medium]
     is_rtcp, receives = bool(place.component % 2), said.active
     leg = Leg(
-        side=side,
         socket=opposite.sockets[index],
         announced=said.endpoint(place.component) if receives else None,
-        receives=receives,
-        policy=policy,
+        # RTCP is silent for seconds between two reports
+        terms=leg_terms(
+            policy,
+            carried_by(said, place.component),
+            _rtcp_silence(relatch_s) if is_rtcp else relatch_s,
+            receives,
+        ),
         window_ends=window_ends,
         signalled_from=said.signalled_from,
         payload_types=None if is_rtcp else _payload_types(said, heard),
-        # RTCP is silent for seconds between two reports
-        relatch_s=_rtcp_silence(relatch_s) if is_rtcp else relatch_s,
-        carried=carried_by(said, place.component),
     )
     if opposite.rare is not None:
         leg.candidates = opposite.candidates_of(index)

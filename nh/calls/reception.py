@@ -7,11 +7,11 @@ argument.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from nh.calls.latching.claims import Carried, Claim
+from nh.calls.latching.claims import Claim
 from nh.calls.latching.earlier import EARLIER_S, EarlierSender
 from nh.calls.latching.latch import Latch
-from nh.calls.latching.source import SourcePolicy
 from nh.calls.latching.state import Continuity
+from nh.calls.latching.terms import LegTerms
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.calls.rtp.meter import RtpMeter
@@ -46,7 +46,7 @@ class Reception(Latch):
     """A latch that counts what it admits, and knows the RTP streams of its end.
 
     Args:
-        announced, policy, signalled_from, window_ends, relatch_s, carried: see Latch.
+        announced, terms, signalled_from, window_ends: see Latch.
         payload_types: what the payload types of this direction mean; None for RTCP on a port of its own, and
             for media other than RTP.
 
@@ -91,20 +91,13 @@ class Reception(Latch):
         self,
         *,
         announced: Endpoint | None,
-        policy: SourcePolicy,
+        terms: LegTerms,
         window_ends: float,
         signalled_from: str,
-        relatch_s: float,
-        carried: Carried,
         payload_types: PayloadTypes | None,
     ) -> None:
         super().__init__(
-            announced=announced,
-            policy=policy,
-            signalled_from=signalled_from,
-            window_ends=window_ends,
-            relatch_s=relatch_s,
-            carried=carried,
+            announced=announced, terms=terms, signalled_from=signalled_from, window_ends=window_ends
         )
         self.payload_types = payload_types
         self.meter: RtpMeter | None = None

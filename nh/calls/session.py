@@ -10,6 +10,7 @@ import msgspec
 
 from nh.calls.latching.claims import carried_by
 from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.terms import leg_terms
 from nh.calls.leg import Leg
 from nh.calls.media import Side
 from nh.calls.pairing import pair_sockets, payload_types
@@ -174,14 +175,13 @@ class Session:
         window_ends = now + latch_window_s  # one number for all legs
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
             medium = media[place.medium]
+            carried = carried_by(medium, place.component)
             leg.renew(
                 announced=medium.endpoint(place.component),
-                receives=medium.active,
-                policy=policy,
+                terms=leg_terms(policy, carried, leg.terms.relatch_s, medium.active),
                 signalled_from=medium.signalled_from,
                 window_ends=window_ends,
             )
-            leg.carried = carried_by(medium, place.component)
         for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):
             leg.set_payload_types(types)
         self.secure()

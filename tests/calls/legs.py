@@ -7,8 +7,9 @@ import itertools
 
 from nh.calls.latching.claims import Carried
 from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.terms import leg_terms
 from nh.calls.leg import Leg
-from nh.calls.media import Endpoint, Side
+from nh.calls.media import Endpoint
 from nh.calls.rtp.payload_types import PayloadTypes
 from tests.calls.fakes import START, FakeSocket, receive
 from tests.calls.rtp import CLOCKS, rtp_packet
@@ -66,16 +67,12 @@ def make_leg(
 ) -> Leg:
     """A leg; one that carries RTP measures its streams."""
     return Leg(
-        side=Side.FROM,
         socket=FakeSocket(Endpoint("192.0.2.1", 20_000)),
         announced=announced,
-        receives=receives,
-        policy=policy,
+        terms=leg_terms(policy, carried, relatch_s, receives),
         window_ends=START + window_s,
         signalled_from=signalled_from,
         payload_types=PayloadTypes(CLOCKS, {}) if Carried.RTP in carried else None,
-        relatch_s=relatch_s,
-        carried=carried,
     )
 
 

@@ -1,5 +1,6 @@
 """Legs of ends that have ICE with the relay: checks say whose packets are admitted, and where media go."""
 
+import msgspec
 import pytest
 
 from nh.calls.leg import Leg
@@ -73,9 +74,7 @@ def test_the_nomination_decides_where_media_go(leg: Leg) -> None:
 
 def test_signalling_and_time_move_nothing(leg: Leg) -> None:
     checks(leg, HOME)
-    leg.renew(
-        announced=MALLORY, receives=True, policy=leg.policy, signalled_from="203.0.113.3", window_ends=9.0
-    )
+    leg.renew(announced=MALLORY, terms=leg.terms, signalled_from="203.0.113.3", window_ends=9.0)
     assert not leg.close_window(now=1e9)
     assert not leg.release(HOME)
     assert leg.destination == HOME
@@ -84,7 +83,7 @@ def test_signalling_and_time_move_nothing(leg: Leg) -> None:
 
 def test_a_held_end_is_sent_nothing(leg: Leg) -> None:
     checks(leg, HOME)
-    leg.receives = False
+    leg.terms = msgspec.structs.replace(leg.terms, receives=False)
     assert leg.destination is None
 
 

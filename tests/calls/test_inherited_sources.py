@@ -215,4 +215,4 @@ def test_a_fax_comes_from_where_the_speech_did() -> None:
     talk(proxy)
     fax = msgspec.structs.replace(PRIVATE, range=1, proto="udptl", kind="image")
     leg = of_alice(proxy.connect(cseq=2, offered=(fax,), answered=(Media("203.0.113.9", 6000, 1, "udptl"),)))
-    assert (leg.destination, leg.latched, leg.carried) == (NAT, True, Carried.UDPTL)
+    assert (leg.destination, leg.latched, leg.terms.carried) == (NAT, True, Carried.UDPTL)

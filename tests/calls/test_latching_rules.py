@@ -9,6 +9,7 @@ from nh.calls.latching.claims import Carried, read_claim
 from nh.calls.latching.earlier import EarlierSender
 from nh.calls.latching.rules import ELSEWHERE_S, MOMENT_S, POLICIES, RULES, Decision, Facts
 from nh.calls.latching.source import SourcePolicy
+from nh.calls.latching.terms import leg_terms
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from tests.calls.fakes import START
@@ -71,8 +72,7 @@ def signalled(
     def happen(leg: Leg) -> None:
         leg.renew(
             announced=announced,
-            receives=True,
-            policy=policy,
+            terms=leg_terms(policy, leg.terms.carried, leg.terms.relatch_s, True),
             signalled_from=signalled_from,
             window_ends=START + 4,
         )
@@ -93,7 +93,7 @@ def after_session(source: Endpoint) -> Step:
     """The end had `source` in the session that this leg's replaces, and has said the same again."""
 
     def happen(leg: Leg) -> None:
-        before = make_leg(leg.policy, carried=leg.carried)
+        before = make_leg(leg.terms.policy, carried=leg.terms.carried)
         for number in range(10):
             hear(before, source, voice(number), now=START - 5)
         before.close_window(now=START)
@@ -484,7 +484,7 @@ EXAMPLES: Final = (
 def test_which_rule_decides_and_what_follows(example: Example) -> None:
     leg = example.leg()
     packet, now = memoryview(example.packet), START + example.at_s
-    facts = Facts(leg, example.source, read_claim(packet, leg.carried), now)
+    facts = Facts(leg, example.source, read_claim(packet, leg.terms.carried), now)
     rule = next(rule for rule in RULES if rule.holds(facts))
     assert rule.holds is example.decides
 

@@ -80,10 +80,11 @@ def test_an_end_on_hold_may_send_and_gets_nothing() -> None:
 SILENCE_S = 20.0
 
 
-def silent_leg(policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT) -> Leg:
+def silent_leg(
+    policy: SourcePolicy = HEURISTIC, source: Endpoint = EXACT, *, relatch_s: float = SILENCE_S
+) -> Leg:
     """A leg that latched on `source` and then heard nothing for a minute."""
-    leg = make_leg(policy)
-    leg.relatch_s = SILENCE_S
+    leg = make_leg(policy, relatch_s=relatch_s)
     speaks(leg, source, now=START)
     receive(leg, 172, at=START)
     leg.note(now=START)
@@ -159,8 +160,7 @@ def test_the_announced_ip_may_change_its_port_after_a_silence() -> None:
 
 
 def test_without_the_setting_no_other_port_takes_over() -> None:
-    leg = silent_leg()
-    leg.relatch_s = 0.0
+    leg = silent_leg(relatch_s=0.0)
     assert not streams(leg, SAME_IP, now=START + 600)
 
 

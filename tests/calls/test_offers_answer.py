@@ -322,14 +322,14 @@ def test_each_end_is_learned_as_its_own_sdp_asks_for(ng: NgProxy) -> None:
     ng.offer(A_AUDIO, policy=SourcePolicy.ASYMMETRIC)
     ng.answer(B_AUDIO, policy=SourcePolicy.HANDOVER)
     (session,) = ng.plane.running
-    assert [leg.policy for leg in session.legs] == [SourcePolicy.ASYMMETRIC, SourcePolicy.HANDOVER] * 2
+    assert [leg.terms.policy for leg in session.legs] == [SourcePolicy.ASYMMETRIC, SourcePolicy.HANDOVER] * 2
     ng.offer(B_AUDIO, tag=B, to=A)
-    assert [leg.policy for leg in session.legs] == [SourcePolicy.ASYMMETRIC, SourcePolicy.HEURISTIC] * 2
+    assert [leg.terms.policy for leg in session.legs] == [SourcePolicy.ASYMMETRIC, SourcePolicy.HEURISTIC] * 2
 
 
 def test_without_a_wish_sources_are_learned_as_set() -> None:
     ng = make_ng_proxy(RelaySettings(policy=SourcePolicy.FIRST))
-    assert {leg.policy for leg in ng.connect().legs} == {SourcePolicy.FIRST}
+    assert {leg.terms.policy for leg in ng.connect().legs} == {SourcePolicy.FIRST}
 
 
 # --- beside Net::SIP ----------------------------------------------------------------------------------

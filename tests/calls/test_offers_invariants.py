@@ -229,8 +229,8 @@ class OffersMachine(RuleBasedStateMachine):
         for call in self.table:
             for dialog in call.offers.dialogs if call.offers is not None else []:
                 for session in dialog.all_sessions:
-                    for leg in session.legs:
-                        party = dialog.party_on(leg.side)
+                    for number, leg in enumerate(session.legs):
+                        party = dialog.party_on(Side(number % 2))
                         assert (leg.blocked, leg.dtmf_blocked) == (party.blocked, party.dtmf_blocked)
 
     @invariant()

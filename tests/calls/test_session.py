@@ -2,6 +2,7 @@
 
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.settings import RelaySettings
 from nh.errors import SocketCountMismatch
@@ -30,8 +31,7 @@ def test_what_one_end_sends_arrives_at_the_ports_that_were_announced_to_it(proxy
     (for_alice,) = proxy.answer(BOB_AUDIO)
     proxy.activate()
     rtp, rtcp = proxy.plane.running[0].pairs
-    assert (rtp.from_.side, rtp.from_.socket.local.port) == (Side.FROM, for_alice.port)
-    assert (rtp.to.side, rtp.to.socket.local.port) == (Side.TO, for_bob.port)
+    assert (rtp.from_.socket.local.port, rtp.to.socket.local.port) == (for_alice.port, for_bob.port)
     assert (rtcp.from_.socket.local.port, rtcp.to.socket.local.port) == (for_alice.port + 1, for_bob.port + 1)
 
 
@@ -71,10 +71,20 @@ def test_the_latch_window_begins_with_the_activation() -> None:
 def test_the_legs_of_an_end_share_the_number_of_their_window_when_it_signals_again(proxy: Proxy) -> None:
     """Else a number of 32 bytes for each leg."""
     session = proxy.connect()
-    session.renew(Side.TO, policy=session.legs[1].policy, latch_window_s=2.5, now=START + 0.25)
-    of_rtp, of_rtcp = [leg for leg in session.legs if leg.side is Side.TO][:2]
+    session.renew(Side.TO, policy=session.legs[1].terms.policy, latch_window_s=2.5, now=START + 0.25)
+    of_rtp, of_rtcp = session.legs[Side.TO :: 2][:2]
     assert of_rtp.window_ends == START + 2.75
     assert of_rtp.window_ends is of_rtcp.window_ends
+
+
+def test_calls_that_are_alike_share_the_terms_of_their_legs() -> None:
+    """Else 48 bytes for each leg."""
+    calls = [make_proxy().connect(), make_proxy().connect()]
+    for session in calls:
+        session.renew(Side.TO, policy=SourcePolicy.STRICT, latch_window_s=2.5, now=START)
+    one, other = ([leg.terms for leg in session.legs] for session in calls)
+    assert [each.policy for each in one] == [RULES.policy, SourcePolicy.STRICT] * 2
+    assert all(own is theirs for own, theirs in zip(one, other, strict=True))
 
 
 def test_groups_with_different_numbers_of_sockets_cannot_be_joined(proxy: Proxy) -> None:

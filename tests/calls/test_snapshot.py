@@ -426,11 +426,12 @@ APART: dict[type, set[str]] = {
     Leg: {
         "replaced",  # its session's
         "left",  # `sessions` and `replaced` of its dialog
-        *("side", "socket", "other", "rtcp", "offload", "kernel_folded", "not_offloaded"),
+        *("socket", "other", "rtcp", "offload", "kernel_folded", "not_offloaded"),
         *("bundle", "bundled_on"),  # `bundles` of its dialog
         "candidates",  # `further` of its group
         "blocks",  # `blocked`, `dtmf_blocked`, `silenced`
-        *("relatch_s", "carried", "rtp"),  # by the settings and the media
+        "terms",  # `policy`, `carried`, `receives`; by the settings
+        "rtp",  # by the media
         *("heard_packets", "heard_at"),  # `heard`
         *("note_due", "place"),  # the next process notes each leg at once, and finds its place
         "muxed_reports",  # RTCP is read some times more

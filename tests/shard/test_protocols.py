@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import cast
 
+import msgspec
 import pytest
 
 from nh.calls.drop import Drop
@@ -192,7 +193,7 @@ def test_dtls_answers_from_where_the_media_of_its_end_go_unless_the_end_is_asymm
         (SourcePolicy.HEURISTIC, elsewhere),
         (SourcePolicy.ASYMMETRIC, elsewhere),
     ):
-        leg.policy = policy
+        leg.terms = msgspec.structs.replace(leg.terms, policy=policy)
         handled = [*dtls.answers]
         peer.send_raw(DTLS, call.for_caller)
         testbed.turn_until(lambda: dtls.answers != handled, "it is handled")  # noqa: B023  called here alone

@@ -10,8 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from nh.calls.latching.claims import read_claim
 from nh.calls.latching.rules import POLICIES, RULES, Decision, Facts
-from nh.calls.latching.source import Rank, SourcePolicy, rank
+from nh.calls.latching.source import Rank, rank
 from nh.calls.latching.state import LatchState, SourceState
+from nh.calls.latching.terms import LegTerms
 from nh.calls.media import Endpoint
 
 
@@ -28,12 +29,12 @@ class Latch(LatchState):
     @property
     def latches(self) -> bool:
         """Whether the policy ever fixes a source."""
-        return POLICIES[self.policy].latches
+        return POLICIES[self.terms.policy].latches
 
     def fits(self, source: Endpoint) -> Rank | None:
         """How well `source` matches; None if the policy never admits it."""
         how = rank(source, self.announced, self.known_at)
-        return how if how >= POLICIES[self.policy].least else None
+        return how if how >= POLICIES[self.terms.policy].least else None
 
     def admit(self, source: Endpoint, packet: memoryview, *, now: float) -> bool:
         """Whether a packet from `source` belongs to this leg; the leg learns from it.
@@ -46,14 +47,14 @@ class Latch(LatchState):
         if source == self.source and self.rank is not None:  # the first rule, for nearly all packets
             self._latch_if_due(now)
             return True
-        facts = Facts(self, source, read_claim(packet, self.carried), now)
+        facts = Facts(self, source, read_claim(packet, self.terms.carried), now)
         decision = next(rule.decision for rule in RULES if rule.holds(facts))
         if decision is Decision.TAKE:
             self._take(facts)
         return decision is not Decision.REFUSE
 
     def learn_again(
-        self, *, announced: Endpoint | None, policy: SourcePolicy, signalled_from: str, window_ends: float
+        self, *, announced: Endpoint | None, terms: LegTerms, signalled_from: str, window_ends: float
     ) -> None:
         """Apply new signalling.
 
@@ -72,9 +73,9 @@ class Latch(LatchState):
             if announced != self.source:
                 self.source = None
         self.announced = announced
-        self.policy = policy
+        self.terms = terms
         self.signalled_from = signalled_from
-        if same and self.rank is not None and self.rank >= POLICIES[policy].least and self.latches:
+        if same and self.rank is not None and self.rank >= POLICIES[terms.policy].least and self.latches:
             return
         self.window_ends = window_ends
         self._unlatch()

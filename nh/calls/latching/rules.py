@@ -97,7 +97,7 @@ class Facts:
         self.claim = claim
         self.now = now
         self.trial = None if claim is None else latch.try_stream(source, claim, now=now)
-        self.rules = POLICIES[latch.policy]
+        self.rules = POLICIES[latch.terms.policy]
         self.rank = rank(source, latch.announced, latch.known_at)
         self.continued = latch.compare(claim, now=now) if claim is not None else Continuity.OTHER
 
@@ -131,7 +131,7 @@ class Facts:
 
     def unanswerable(self) -> bool:
         """It comes from port 0 (RFC 768), where nothing can be sent, and its end is sent to its source."""
-        return not self.source.port and self.latch.policy is not SourcePolicy.ASYMMETRIC
+        return not self.source.port and self.latch.terms.policy is not SourcePolicy.ASYMMETRIC
 
     def never_latches(self) -> bool:
         """The policy admits every source."""
@@ -225,7 +225,7 @@ class Facts:
 
     def relatches(self) -> bool:
         """It is a stream of the same IP address, or a better one, and the source has been silent."""
-        held, after_s = self.latch.rank, self.latch.relatch_s
+        held, after_s = self.latch.rank, self.latch.terms.relatch_s
         if held is None or self.latch.source is None or not after_s:
             return False
         if self.source.address != self.latch.source.address and self.rank <= max(held, Rank.SAME_PORT):
@@ -236,7 +236,7 @@ class Facts:
 
     def streams(self) -> bool:
         """It follows another media packet, or report, from the same source."""
-        if self.claim == Claim() and Carried.OTHER not in self.latch.carried:
+        if self.claim == Claim() and Carried.OTHER not in self.latch.terms.carried:
             return False  # a handshake
         return self.trial is not None and self.trial.packets > 1
 

@@ -8,7 +8,8 @@ import enum
 from typing import Any, Final, NamedTuple
 
 from nh.calls.latching.claims import Carried, Claim
-from nh.calls.latching.source import Rank, SourcePolicy
+from nh.calls.latching.source import Rank
+from nh.calls.latching.terms import LegTerms
 from nh.calls.media import Endpoint
 from nh.calls.rare import Rare
 from nh.ip_address import is_private
@@ -74,12 +75,10 @@ class LatchState(abc.ABC):
 
     Attributes:
         announced: where the SDP of that end says that it receives, None if it says nothing usable.
-        policy: who may send.
+        terms: who may send, and what claims the leg; shared by legs that are alike.
         signalled_from: IP address that the signalling came from, "" if unknown.
         met_at: IP address that the end's media came from before it announced another port, "" if unknown.
         window_ends: monotonic seconds until which a better source takes over.
-        relatch_s: silence after which another source of the same IP address takes over; 0: none does.
-        carried: the packets that claim the leg.
         signalled: monotonic seconds of the last SDP of that end, 0 in calls of Net::SIP's. Of several legs at
             one socket with the same announced endpoint, the last one comes first: one phone may answer under
             two tags.
@@ -94,15 +93,13 @@ class LatchState(abc.ABC):
 
     __slots__ = (
         "announced",
-        "carried",
-        "policy",
         "rank",
         "rare",
-        "relatch_s",
         "signalled",
         "signalled_from",
         "source",
         "state",
+        "terms",
         "window_ends",
     )
 
@@ -115,22 +112,18 @@ class LatchState(abc.ABC):
         self,
         *,
         announced: Endpoint | None,
-        policy: SourcePolicy,
+        terms: LegTerms,
         signalled_from: str,
         window_ends: float,
-        relatch_s: float = 0.0,
-        carried: Carried = Carried.OTHER,
     ) -> None:
         self.rare: dict[str, Any] | None = None
         self.source: Endpoint | None = None
         self.rank: Rank | None = None
         self.state = SourceState.LATCHING
         self.announced = announced
-        self.policy = policy
+        self.terms = terms
         self.signalled_from = signalled_from
         self.window_ends = window_ends
-        self.relatch_s = relatch_s
-        self.carried = carried
         self.signalled = 0.0
 
     @property
@@ -148,7 +141,9 @@ class LatchState(abc.ABC):
             return True
         announced = self.announced
         return (
-            announced is not None and Carried.STUN not in self.carried and not is_private(announced.address)
+            announced is not None
+            and Carried.STUN not in self.terms.carried
+            and not is_private(announced.address)
         )
 
     # --- what a leg knows of its packets --------------------------------------------------------------

@@ -241,7 +241,7 @@ class DialogSessions:
         if session.untouched:
             return
         for number, leg in enumerate(session.legs):
-            party, place = self.party_on(leg.side), (index, number // 2)
+            party, place = self.party_on(Side(number % 2)), (index, number // 2)
             packets, size, dropped = party.ended_totals.get(place, ReceivedTotals())
             totals = ReceivedTotals(packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ()))
             party.ended_totals = {**party.ended_totals, place: totals}

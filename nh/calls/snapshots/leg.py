@@ -12,6 +12,7 @@ from nh.calls.latching.claims import KNOWN, Carried, Claim
 from nh.calls.latching.earlier import MAX_SENDERS, EarlierSender
 from nh.calls.latching.source import Rank, SourcePolicy
 from nh.calls.latching.state import MAX_TRIALS, SourceState, Trial
+from nh.calls.latching.terms import leg_terms
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.rtp.meter import MAX_STREAMS, MeterState, RtpMeter
@@ -151,14 +152,14 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg: its counters are taken as they are; Leg.note() brings them up to date.
             announced_types: the payload types that the media of its groups announce now.
         """
-        announced, source, meter = leg.announced, leg.source, leg.meter
+        announced, source, meter, terms = leg.announced, leg.source, leg.meter, leg.terms
         if leg.offload is not None:
             leg.offload.load_meter()
         types = leg.payload_types
         taken = cls(
             None if announced is None else (announced.address, announced.port),
-            leg.receives,
-            leg.policy,
+            terms.receives,
+            terms.policy,
             leg.window_ends,
             None if source is None else source == announced or (source.address, source.port),
             leg.rank,
@@ -174,7 +175,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.offloaded,
             None if leg.offload is None else leg.offload.folded,
             None if meter is None else meter.to_state(),
-            carried=leg.carried._value_,  # to read `value` takes two calls
+            carried=terms.carried._value_,  # to read `value` takes two calls
             signalled=leg.signalled,
             ice=None if leg.ice is None else ComponentSnapshot.take(leg.ice),
         )
@@ -229,8 +230,8 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.announced = None
         elif leg.announced is None or (leg.announced.address, leg.announced.port) != announced:
             leg.announced = Endpoint(*announced)
-        leg.receives = self.receives
-        leg.policy = self.policy
+        carried = leg.terms.carried if self.carried is None else Carried(self.carried & KNOWN)
+        leg.terms = leg_terms(self.policy, carried, leg.terms.relatch_s, self.receives)
         leg.source = Endpoint(*self.source) if isinstance(self.source, tuple) else None
         if self.source is True:
             leg.source = leg.announced
@@ -242,8 +243,6 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.payload_types = None if types is None else types.rebuild()
         leg.packets, leg.bytes = self.packets, self.bytes
         leg.last_seen = times.maybe_past(self.last_seen)
-        if self.carried is not None:
-            leg.carried = Carried(self.carried & KNOWN)
         leg.signalled = times.past(self.signalled)
         leg.offloaded = self.offloaded
         self._apply_rare(leg, times)

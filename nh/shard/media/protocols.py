@@ -276,7 +276,7 @@ def _handle_dtls(leg: Leg, dtls: DtlsProtocol, packet: bytes, source: Endpoint, 
         See DtlsProtocol.receive().
     """
     # an asymmetric end sends from anywhere
-    answers = source == leg.destination or leg.policy is SourcePolicy.ASYMMETRIC
+    answers = source == leg.destination or leg.terms.policy is SourcePolicy.ASYMMETRIC
     taken = dtls.receive(packet, source, validated=leg.guarded, answers=answers, now=now)
     if not leg.guarded and dtls.take_proven():
         leg.admit(source, memoryview(packet), now=now)

@@ -260,8 +260,8 @@ def _reception(leg: Leg) -> tuple[str, ...]:
         "DTLS fingerprint verified": security is not None
         and security.dtls is not None
         and security.receiver is not None,
-        "strict source address": leg.policy in (SourcePolicy.LEARNED, SourcePolicy.STRICT),
-        "media handover": leg.policy is SourcePolicy.HANDOVER,
+        "strict source address": leg.terms.policy in (SourcePolicy.LEARNED, SourcePolicy.STRICT),
+        "media handover": leg.terms.policy is SourcePolicy.HANDOVER,
     }
     return tuple([name for name, applies in found.items() if applies])
 

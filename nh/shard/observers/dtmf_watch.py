@@ -107,7 +107,7 @@ def _has_events(leg: Leg) -> bool:
 
 def _is_readable(leg: Leg) -> bool:
     """Whether it is no SRTP that passes through."""
-    return leg.security is not None or Carried.PADDED in leg.carried
+    return leg.security is not None or Carried.PADDED in leg.terms.carried
 
 
 def _report(call: Call, session: Session, leg: Leg, event: TelephoneEvent) -> dict[str, Any]:
