@@ -163,7 +163,7 @@ class Reception(Latch):
         stream = self.latest_known_stream
         if stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
             return Continuity.OTHER
-        tick_s = self.meter.tick_s if self.meter is not None else 0.0
+        tick_s = self.meter.clock.tick_s if self.meter is not None else 0.0
         if stream.goes_on(claim.sequence, claim.timestamp, now, tick_s):
             return Continuity.NEXT
         return Continuity.LATE if stream.is_late(claim.sequence) else Continuity.OTHER

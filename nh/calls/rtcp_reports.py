@@ -57,7 +57,7 @@ def awaits_reports(leg: Leg) -> bool:
     if rtp is None or rtp.meter is None or rtp.other.meter is None or leg.packets > MAX_READ:
         return False
     streams = _latest_streams(rtp)
-    reported = any(stream.sender_report is not None for stream in streams)
+    reported = any(stream.reports is not None and stream.reports.ntp for stream in streams)
     return reported and any(stream.round_trip_s is None for stream in streams)
 
 

@@ -205,7 +205,8 @@ def test_the_round_trip_of_both_legs_is_that_of_the_ends() -> None:
     sender = Sender(one, now=START)
     relayed(session, Side.FROM, sender, range(300))
     Sender(other, ssrc=2, now=START).send(1, 2)
-    one.streams[0].round_trip_s, other.streams[0].round_trip_s = 0.03, 0.05
+    one.streams[0].find_reports().round_trip_s = 0.03
+    other.streams[0].find_reports().round_trip_s = 0.05
     session.note(now=sender.now)
     assert quality(one.streams[0].quality).average.round_trip_s == pytest.approx(0.08)
 
@@ -216,7 +217,7 @@ def test_quality_survives_a_move_and_the_kernel() -> None:
     meter = meter_of(session)
     sender = Sender(meter, now=START)
     relayed(session, Side.FROM, sender, range(300))
-    meter.streams[0].round_trip_s = 0.03
+    meter.streams[0].find_reports().round_trip_s = 0.03
     session.note(now=sender.now)
     packed = meter.streams[0].quality
     other = make_proxy()

@@ -138,7 +138,7 @@ def test_timestamps_go_by_the_clock_of_the_payload_type(
         packet = rtp_packet(sequence, sequence * ticks, payload_type=payload_type)
         meter.measure(packet, len(packet), sequence * 0.02 + 7)
     assert jitter_ms(meter) == pytest.approx(0, abs=1e-6)
-    assert (meter.payload_type, meter.clock_hz) == (payload_type, CLOCKS[payload_type])
+    assert (meter.clock.payload_type, meter.clock.hz) == (payload_type, CLOCKS[payload_type])
 
 
 def test_timestamps_wrap_around(meter: RtpMeter) -> None:
@@ -185,20 +185,20 @@ def test_dtmf_between_speech_is_counted_and_not_measured(meter: RtpMeter) -> Non
     (stream,) = meter.streams
     assert (stream.packets, stream.lost) == (17, 0)
     assert jitter_ms(meter) == pytest.approx(0, abs=1e-6)
-    assert meter.payload_type == PCMU
+    assert meter.clock.payload_type == PCMU
 
 
 def test_comfort_noise_does_not_become_the_measured_payload_type(meter: RtpMeter) -> None:
     sender = Sender(meter)
     sender.send(0, 1)
     sender.send(2, payload_type=CN)
-    assert (meter.payload_type, meter.clock_hz, meter.streams[0].payload_type) == (PCMU, 8000, CN)
+    assert (meter.clock.payload_type, meter.clock.hz, meter.streams[0].payload_type) == (PCMU, 8000, CN)
 
 
 def test_without_a_clock_there_is_no_jitter_and_nothing_to_hold_it_against(meter: RtpMeter) -> None:
     Sender(meter, payload_type=96).send(*range(10))
     (stream,) = meter.streams
-    assert (stream.packets, stream.jitter_s, stream.arrival, meter.clock_hz) == (10, 0, None, 0)
+    assert (stream.packets, stream.jitter_s, stream.arrival, meter.clock.hz) == (10, 0, None, 0)
 
 
 def test_another_payload_type_is_measured_from_its_second_packet_on(meter: RtpMeter) -> None:
@@ -208,7 +208,7 @@ def test_another_payload_type_is_measured_from_its_second_packet_on(meter: RtpMe
         meter.measure(packet, len(packet), 2000 + sequence * 0.02)
     (stream,) = meter.streams
     assert (stream.packets, stream.lost, stream.payload_type) == (20, 0, OPUS)
-    assert (meter.payload_type, meter.clock_hz) == (OPUS, 48_000)
+    assert (meter.clock.payload_type, meter.clock.hz) == (OPUS, 48_000)
     assert jitter_ms(meter) == pytest.approx(0, abs=1e-6)
 
 
@@ -217,14 +217,14 @@ def test_the_kernels_payload_type_is_chosen_by_hand(meter: RtpMeter) -> None:
     assert not meter.choose_payload_type(PCMU)
     assert not meter.choose_payload_type(DTMF)
     assert meter.choose_payload_type(PCMA)
-    assert (meter.payload_type, meter.clock_hz, meter.streams[0].arrival) == (PCMA, 8000, None)
+    assert (meter.clock.payload_type, meter.clock.hz, meter.streams[0].arrival) == (PCMA, 8000, None)
 
 
 def test_a_clock_that_was_agreed_anew_counts_from_then_on(meter: RtpMeter) -> None:
     sender = Sender(meter, payload_type=OPUS)
     sender.send(0, 1)
     meter.set_clocks({OPUS: 16_000})
-    assert (meter.clock_hz, meter.streams[0].arrival) == (16_000, None)
+    assert (meter.clock.hz, meter.streams[0].arrival) == (16_000, None)
     meter.set_clocks({})
     sender.send(2)
-    assert (meter.clock_hz, meter.streams[0].packets, meter.streams[0].arrival) == (0, 3, None)
+    assert (meter.clock.hz, meter.streams[0].packets, meter.streams[0].arrival) == (0, 3, None)

@@ -31,10 +31,26 @@ _read_header: Final = Struct("!HHII").unpack_from
 _NO_STREAM: Final = RtpStream(0, 0, 0)
 
 
-@functools.lru_cache(maxsize=64)  # all meters of a codec have the same number
-def _tick_of(clock_hz: int) -> float:
-    """Length of one unit of RTP timestamps in seconds; 0: unknown."""
-    return 1 / clock_hz if clock_hz else 0.0
+class MeterClock(msgspec.Struct, frozen=True, gc=False):
+    """What jitter is measured by.
+
+    Attributes:
+        payload_type: that of the packets on which it is measured.
+        hz: the RTP clock rate; 0: it is not measured yet.
+        tick_s: length of one unit of the timestamps in seconds; 0: unknown.
+    """
+
+    payload_type: int
+    hz: int
+    tick_s: float
+
+
+@functools.lru_cache(maxsize=256)  # all meters of a codec have the same
+def _clock_of(payload_type: int, hz: int) -> MeterClock:
+    return MeterClock(payload_type, hz, 1 / hz if hz else 0.0)
+
+
+_NO_CLOCK: Final = _clock_of(0, 0)
 
 
 class MeterState(msgspec.Struct, array_like=True, frozen=True):
@@ -58,8 +74,7 @@ class RtpMeter:
     Attributes:
         streams: the latest MAX_STREAMS.
         next_stream: index in `streams` of the next new one.
-        payload_type: jitter is measured on packets of this payload type.
-        clock_hz: its clock rate; 0: jitter is not measured yet.
+        clock: what jitter is measured by.
         next_sample: packets of the leg at which the next interval of quality ends.
         deaf_reports: how many of the latest reports of RTCP, one after the other, say that the end that is
             sent these streams has received nothing of them, although MIN_REPORTED packets came meanwhile.
@@ -70,12 +85,10 @@ class RtpMeter:
         "_clocks",
         "_current",
         "_streams",
-        "_tick_s",
-        "clock_hz",
+        "clock",
         "deaf_reports",
         "next_sample",
         "next_stream",
-        "payload_type",
         "reported_packets",
     )
 
@@ -85,12 +98,10 @@ class RtpMeter:
     def __init__(self, clocks: Mapping[int, int]) -> None:
         self.streams = ()
         self.next_stream = 0
-        self.payload_type = 0
-        self.clock_hz = 0
+        self.clock = _NO_CLOCK
         self.next_sample = INTERVAL_PACKETS
         self.deaf_reports = 0
         self.reported_packets = 0
-        self._tick_s = 0.0
         self._clocks = clocks
         self._current = _NO_STREAM
 
@@ -104,11 +115,6 @@ class RtpMeter:
             return None
         newest = streams[(self.next_stream - 1) % len(streams)]
         return max((newest, *streams), key=lambda stream: stream.arrival or 0.0)
-
-    @property
-    def tick_s(self) -> float:
-        """Length of one unit of RTP timestamps in seconds; 0: unknown."""
-        return self._tick_s
 
     def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool:
         """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
@@ -129,7 +135,7 @@ class RtpMeter:
             # the expected packet, as nearly all are: RtpStream.receive() and clock(), inlined
             stream.due = sequence + 1
             # `arrival` is set whenever `head` is; a check would cost time for each packet
-            apart = now - stream.arrival - (timestamp - stream.timestamp) * self._tick_s  # type: ignore[operator]
+            apart = now - stream.arrival - (timestamp - stream.timestamp) * self.clock.tick_s  # type: ignore[operator]
             if apart < 0.0:
                 apart = -apart
             if apart < MAX_TRANSIT_S:
@@ -137,7 +143,7 @@ class RtpMeter:
                 stream.arrival = now
                 stream.timestamp = timestamp
             else:  # the timestamps started again, too
-                stream.clock(timestamp, now, self._tick_s)
+                stream.clock(timestamp, now, self.clock.tick_s)
         elif head >> 14 == 2:
             if 192 <= head & 0xFF <= 223:
                 return True
@@ -152,18 +158,19 @@ class RtpMeter:
         Returns:
             Whether that is a change.
         """
-        clock_hz = self._clocks.get(payload_type, 0)
-        if not clock_hz or (payload_type == self.payload_type and clock_hz == self.clock_hz):
+        hz = self._clocks.get(payload_type, 0)
+        if not hz or (payload_type == self.clock.payload_type and hz == self.clock.hz):
             return False
-        self._set_clock(payload_type, clock_hz)
+        self._set_clock(payload_type, hz)
         return True
 
     def set_clocks(self, clocks: Mapping[int, int]) -> None:
         """Apply newly agreed clock rates."""
         self._clocks = clocks
-        clock_hz = clocks.get(self.payload_type, 0)
-        if self.clock_hz and clock_hz != self.clock_hz:
-            self._set_clock(self.payload_type, clock_hz)
+        clock = self.clock
+        hz = clocks.get(clock.payload_type, 0)
+        if clock.hz and hz != clock.hz:
+            self._set_clock(clock.payload_type, hz)
 
     def to_fields(self) -> tuple[StreamFields, ...]:
         """The streams in the kernel program's form: MAX_STREAMS, unused ones last."""
@@ -232,7 +239,8 @@ class RtpMeter:
         """
         stream = self._find_stream(ssrc) if ntp else None
         if stream is not None:
-            stream.sender_report = (ntp, now)
+            reports = stream.find_reports()
+            reports.ntp, reports.sent_at = ntp, now
 
     def note_report(self, ssrc: int, ntp: int, delay_s: float, now: float) -> None:
         """Note a report about one of the streams, from the end that receives it.
@@ -244,12 +252,13 @@ class RtpMeter:
             now: monotonic seconds at which it passed.
         """
         stream = self._find_stream(ssrc)
-        if stream is None or stream.sender_report is None or stream.sender_report[0] != ntp:
+        reports = None if stream is None else stream.reports
+        if reports is None or not ntp or reports.ntp != ntp:
             return
-        round_trip_s = now - stream.sender_report[1] - delay_s
+        round_trip_s = now - reports.sent_at - delay_s
         if round_trip_s <= MAX_ROUND_TRIP_S:
             # DLSR is measured by another clock
-            stream.round_trip_s = max(round_trip_s, 0.0)
+            reports.round_trip_s = max(round_trip_s, 0.0)
 
     def note_reception(self, blocks: Sequence[tuple[int, int, int]]) -> None:
         """Note what the end that receives the streams says that it received.
@@ -262,8 +271,9 @@ class RtpMeter:
         for ssrc, highest, lost in blocks:
             stream = self._find_stream(ssrc)
             if stream is not None:
-                receives = receives or stream.reported is None or stream.reported[0] != highest
-                stream.reported = (highest, lost)
+                reports = stream.find_reports()
+                receives = receives or reports.highest != highest
+                reports.highest, reports.lost = highest, lost
         packets = sum(stream.packets for stream in self.streams)
         if receives:
             self.deaf_reports, self.reported_packets = 0, packets
@@ -273,8 +283,8 @@ class RtpMeter:
     def to_state(self) -> MeterState:
         """The state, for snapshots."""
         return MeterState(
-            self.payload_type,
-            self.clock_hz,
+            self.clock.payload_type,
+            self.clock.hz,
             self.next_stream,
             [stream.to_state() for stream in self.streams],
             self.next_sample,
@@ -286,8 +296,7 @@ class RtpMeter:
     def from_state(cls, state: MeterState, clocks: Mapping[int, int], *, shift_s: float) -> "RtpMeter":
         """A meter with this state; `shift_s` is added to its times."""
         meter = cls(clocks)
-        meter.payload_type, meter.clock_hz = state.payload_type, state.clock_hz
-        meter._tick_s = _tick_of(state.clock_hz)
+        meter.clock = _clock_of(state.payload_type, state.clock_hz)
         meter.next_stream, meter.next_sample = state.next_stream, state.next_sample
         meter.deaf_reports, meter.reported_packets = state.deaf_reports, state.reported_packets
         meter.streams = tuple([RtpStream.from_state(each, shift_s=shift_s) for each in state.streams])
@@ -302,12 +311,13 @@ class RtpMeter:
         else:
             has_transit = stream.receive(sequence, payload_type)
         self._current = stream
-        if payload_type != self.payload_type or not self.clock_hz:
+        if payload_type != self.clock.payload_type or not self.clock.hz:
             self.choose_payload_type(payload_type)
-        if payload_type != self.payload_type or not self.clock_hz:
+        clock = self.clock
+        if payload_type != clock.payload_type or not clock.hz:
             return
         if has_transit:
-            stream.clock(timestamp, now, self._tick_s)
+            stream.clock(timestamp, now, clock.tick_s)
         if stream.arrival is not None:
             stream.expect(head)
 
@@ -330,9 +340,7 @@ class RtpMeter:
         self.next_stream = (self.next_stream + 1) % MAX_STREAMS
         return stream
 
-    def _set_clock(self, payload_type: int, clock_hz: int) -> None:
-        self.payload_type = payload_type
-        self.clock_hz = clock_hz
-        self._tick_s = _tick_of(clock_hz)
+    def _set_clock(self, payload_type: int, hz: int) -> None:
+        self.clock = _clock_of(payload_type, hz)
         for stream in self.streams:
             stream.forget_reference()

@@ -9,7 +9,7 @@ import functools
 from typing import Final
 
 from nh.calls.rtp.quality import unpack
-from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields, StreamState
+from nh.calls.rtp.stream_state import NO_BAD_NEXT, StreamFields, StreamReports, StreamState
 
 MAX_DROPOUT: Final = 3000
 """A sequence number this far ahead is a jump, not a gap (RFC 3550 A.1: a minute at 50 packets/s)."""
@@ -60,10 +60,7 @@ class RtpStream:
         head: first 16 bits of the header of an expected packet, without the marker bit.
         due: sequence number of the next expected packet.
         quality: packed nh.calls.rtp.quality.Quality; b"" before the first interval.
-        sender_report: NTP time and monotonic seconds of the latest sender report that passed, or None.
-        round_trip_s: from the relay to the end that receives the stream and back, seconds; None: unknown.
-        reported: the highest sequence number that that end says it received, and what it lost since its
-            report before, in 256ths; None: it said nothing.
+        reports: what RTCP says of it; None: nothing yet.
     """
 
     __slots__ = (
@@ -80,9 +77,7 @@ class RtpStream:
         "payload_type",
         "quality",
         "reordered",
-        "reported",
-        "round_trip_s",
-        "sender_report",
+        "reports",
         "ssrc",
         "timestamp",
     )
@@ -99,9 +94,7 @@ class RtpStream:
         self.head = _NO_HEAD
         self.due = 0
         self.quality = b""
-        self.sender_report: tuple[int, float] | None = None
-        self.round_trip_s: float | None = None
-        self.reported: tuple[int, int] | None = None
+        self.reports: StreamReports | None = None
         self._packets = 1
         self._highest = sequence
         self._seen = 1
@@ -117,6 +110,23 @@ class RtpStream:
     def expected(self) -> int:
         """Packets that were sent, as far as is known: each received one once, and the lost ones."""
         return self.packets - self.duplicates + self.lost
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """See StreamReports."""
+        return None if self.reports is None else self.reports.round_trip_s
+
+    @property
+    def reported(self) -> tuple[int, int] | None:
+        """`highest` and `lost` of StreamReports; None: the end that receives the stream said nothing."""
+        reports = self.reports
+        return None if reports is None or reports.highest is None else (reports.highest, reports.lost)
+
+    def find_reports(self) -> StreamReports:
+        """What RTCP says of it, made at the first call."""
+        if self.reports is None:
+            self.reports = StreamReports()
+        return self.reports
 
     def goes_on(self, sequence: int, timestamp: int, now: float, tick_s: float) -> bool:
         """Whether a packet may be a later one of this stream, by its sequence number and timestamp.
@@ -231,8 +241,7 @@ class RtpStream:
         stream = cls(fields.ssrc, fields.highest, fields.payload_type)
         if before is not None:
             stream.quality = before.quality
-            stream.sender_report, stream.round_trip_s = before.sender_report, before.round_trip_s
-            stream.reported = before.reported
+            stream.reports = before.reports
         stream.arrival = fields.arrival_ns / 1e9 if fields.arrival_ns else None
         stream.timestamp = fields.timestamp
         stream.jitter_s = fields.jitter_ns / _JITTER_UNITS
@@ -280,8 +289,9 @@ class RtpStream:
         stream._bad_next = state.bad_next
         quality = unpack(state.quality, shift_s=shift_s)
         stream.quality = quality.pack() if quality is not None else b""
-        stream.round_trip_s = state.round_trip_s
-        stream.reported = state.reported
+        if state.round_trip_s is not None or state.reported is not None:
+            highest, lost = state.reported or (None, 0)
+            stream.reports = StreamReports(round_trip_s=state.round_trip_s, highest=highest, lost=lost)
         return stream
 
     def _catch_up(self) -> None:

@@ -34,6 +34,24 @@ class StreamState(msgspec.Struct, array_like=True, frozen=True):
     reported: tuple[_Word, Annotated[int, msgspec.Meta(ge=0, le=255)]] | None = None
 
 
+class StreamReports(msgspec.Struct, gc=False):
+    """What RTCP says of a stream: one object, which streams without RTCP have not.
+
+    Attributes:
+        ntp: middle 32 bits of the NTP time of the latest sender report that passed; 0: none did.
+        sent_at: monotonic seconds at which that report passed.
+        round_trip_s: from the relay to the end that receives the stream and back, seconds; None: unknown.
+        highest: the highest sequence number that that end says it received; None: it said nothing.
+        lost: what it lost since its report before, in 256ths.
+    """
+
+    ntp: int = 0
+    sent_at: float = 0.0
+    round_trip_s: float | None = None
+    highest: int | None = None
+    lost: int = 0
+
+
 class StreamFields(NamedTuple):
     """The members of `struct stream` of nh/fastpath, in its order.
 

@@ -205,7 +205,7 @@ class KernelFlow:
         if meter is None:
             return entry._replace(counter_index=index)
         return entry._replace(
-            counter_index=index, rtp=True, payload_type=meter.payload_type, clock_hz=meter.clock_hz
+            counter_index=index, rtp=True, payload_type=meter.clock.payload_type, clock_hz=meter.clock.hz
         )
 
 
