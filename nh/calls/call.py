@@ -11,11 +11,11 @@ from nh.calls.shared_resources import SharedResources
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.timeline import CallTimeline
 from nh.calls.timeouts import TimeoutTarget
-from nh.calls.transactions import CallTransactions
+from nh.calls.transactions import CallTransactions, HasTransactions
 from nh.errors import UnknownCall
 
 
-class Call:
+class Call(HasTransactions):
     """One call.
 
     Args:
@@ -27,7 +27,7 @@ class Call:
         created: monotonic seconds.
         next_expiry: monotonic seconds before which nothing of the call can expire. Packets only postpone
             expiry; each command resets this.
-        transactions: those of Net::SIP's model; None if there is none, as in a call of ng's.
+        transactions: those of Net::SIP's model; () if there is none, as in a call of ng's.
         offers: parties and dialogs of ng's offer and answer; None in a call of Net::SIP's.
         timeline: what happened to the call.
         timeout_target: where the client wants a timeout of the media reported; None: nowhere.
@@ -43,14 +43,13 @@ class Call:
         "offers",
         "timeline",
         "timeout_target",
-        "transactions",
     )
 
     def __init__(self, call_id: bytes, resources: SharedResources, *, now: float) -> None:
         self.call_id = call_id
         self.created = now
         self.next_expiry = now
-        self.transactions: CallTransactions | None = None
+        self._transactions = ()
         self.offers: Offers | None = None
         self.timeout_target: TimeoutTarget | None = None
         self.dtmf_target: Endpoint | None = None
@@ -63,14 +62,19 @@ class Call:
         return CallResources(self._shared, self.call_id)
 
     @property
+    def transaction_rules(self) -> CallTransactions:
+        """What Net::SIP's commands do with `transactions`; made when it is needed."""
+        return CallTransactions(self, self.resources)
+
+    @property
     def is_empty(self) -> bool:
         """Whether the call has no sockets left."""
-        return self.transactions is None and (self.offers is None or self.offers.is_empty)
+        return not self._transactions and (self.offers is None or self.offers.is_empty)
 
     @property
     def sessions(self) -> Iterator[tuple[int, Session]]:
         """All sessions that relay, each with its cseq (0 for those of ng's offer and answer)."""
-        for transaction in self.transactions or ():
+        for transaction in self.transactions:
             for session in transaction.running:
                 yield transaction.cseq, session
         if self.offers is not None:
@@ -80,7 +84,7 @@ class Call:
     @property
     def groups(self) -> Iterator[tuple[int, SocketGroup]]:
         """All socket groups, each with its cseq as in `sessions`."""
-        for transaction in self.transactions or ():
+        for transaction in self.transactions:
             for group in transaction.groups:
                 yield transaction.cseq, group
         if self.offers is not None:
@@ -90,14 +94,14 @@ class Call:
     @property
     def running(self) -> list[Session]:
         """All sessions that relay."""
-        if self.transactions is None:
+        if not self._transactions:
             return [] if self.offers is None else self.offers.running
         return [session for _, session in self.sessions]  # a call may have offers, too
 
     @property
     def all_groups(self) -> list[SocketGroup]:
         """All socket groups."""
-        if self.transactions is None:
+        if not self._transactions:
             return [] if self.offers is None else self.offers.groups
         return [group for _, group in self.groups]
 
@@ -134,9 +138,7 @@ class Call:
 
     def close(self, *, now: float) -> list[SessionInfo]:
         """End all sessions and close all sockets; returns the sessions."""
-        resources = self.resources
-        closed = [] if self.transactions is None else self.transactions.close(resources, now=now)
-        self.transactions = None
+        closed = self.transaction_rules.close(now=now) if self._transactions else []
         if self.offers is not None:
             offset_s = self._shared.wall_offset_s
             closed += [
@@ -153,10 +155,8 @@ class Call:
     def expire(self, *, now: float) -> None:
         """End silent sessions and close unneeded sockets."""
         next_times: list[float] = []
-        if self.transactions is not None:
-            next_times.append(self.transactions.expire(self.resources, now=now))
-            if self.transactions.is_empty:
-                self.transactions = None
+        if self._transactions:
+            next_times.append(self.transaction_rules.expire(now=now))
         if self.offers is not None:
             next_times.append(self.offers.expire(now=now))
         self.next_expiry = min(next_times, default=now)

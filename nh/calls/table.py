@@ -16,7 +16,6 @@ from nh.calls.session import Session
 from nh.calls.session_info import SessionInfo
 from nh.calls.settings import RelaySettings
 from nh.calls.shared_resources import SharedResources
-from nh.calls.transactions import CallTransactions
 from nh.errors import Draining, LimitReached, Refused, UnknownCall
 
 
@@ -106,13 +105,12 @@ class CallTable:
             LimitReached: the call is new, and there are max_calls others or a load limit is reached.
         """
         call = self._calls.get(call_id) or self._new_call(call_id, now=now)
-        transactions = call.transactions or CallTransactions()
+        transactions = call.transaction_rules
         known = transactions.find(id_from, cseq)
         group = None if known is None else known.find_group(side, id_to)
         if group is not None:
             return group.relay_media
         relay_media = transactions.allocate(
-            call.resources,
             known,
             id_from=id_from,
             id_to=id_to,
@@ -122,7 +120,6 @@ class CallTable:
             media=media,
             now=now,
         )
-        call.transactions = transactions  # one that fails makes no call of ng's one of Net::SIP's, too
         call.expect_expiry(now=now)
         self._begin(call)
         return relay_media
@@ -143,10 +140,10 @@ class CallTable:
             UnknownCall: the call-id is unknown, or the call has no transactions.
         """
         call = self.get_call(call_id)
-        if call.transactions is None:
+        if not call.transactions:
             raise UnknownCall("the call has no transactions")
-        created = call.transactions.activate(
-            call.resources, id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now
+        created = call.transaction_rules.activate(
+            id_from=id_from, id_to=id_to, cseq=cseq, param=param, now=now
         )
         if created:
             call.expect_expiry(now=now)
@@ -225,16 +222,13 @@ class CallTable:
             UnknownCall: the call-id is unknown.
         """
         call = self.get_call(call_id)
-        if (transactions := call.transactions) is None:
+        if not call.transactions:
             return []
+        transactions = call.transaction_rules
         if cseq:
-            closed = transactions.close_session(
-                call.resources, id_from=id_from, id_to=id_to, cseq=cseq, now=now
-            )
+            closed = transactions.close_session(id_from=id_from, id_to=id_to, cseq=cseq, now=now)
         else:
-            closed = transactions.close_between(call.resources, id_from=id_from, id_to=id_to, now=now)
-        if transactions.is_empty:
-            call.transactions = None
+            closed = transactions.close_between(id_from=id_from, id_to=id_to, now=now)
         call.expect_expiry(now=now)
         self._forget_if_empty(call)
         return closed

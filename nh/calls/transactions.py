@@ -20,28 +20,37 @@ MAX_GROUPS: Final = 256
 """Most socket groups of a call's transactions. Those without media have no socket that a limit counts."""
 
 
-class CallTransactions:
-    """The transactions within one call, in the order of their begin.
+class HasTransactions:
+    """A call, as far as its transactions are concerned.
 
-    Args:
-        members: each with another (idfrom, cseq).
+    Attributes:
+        transactions: in the order of their begin, each with another (idfrom, cseq).
     """
 
-    __slots__ = ("_members",)
+    __slots__ = ("_transactions",)
 
-    members = OneOrMany[Transaction]()
-    _members: Transaction | tuple[Transaction, ...]
+    transactions = OneOrMany[Transaction]()
+    _transactions: Transaction | tuple[Transaction, ...]
 
-    def __init__(self, members: tuple[Transaction, ...] = ()) -> None:
-        self.members = members
 
-    def __iter__(self) -> Iterator[Transaction]:
-        return iter(self.members)
+class CallTransactions:
+    """The rules for the transactions within one call, made when they are needed: no packet needs them.
+
+    Args:
+        call: has the transactions.
+        resources: the call's.
+    """
+
+    __slots__ = ("_call", "_resources")
+
+    def __init__(self, call: HasTransactions, resources: CallResources) -> None:
+        self._call = call
+        self._resources = resources
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no transaction is left."""
-        return not self._members
+    def members(self) -> tuple[Transaction, ...]:
+        """The transactions of the call."""
+        return self._call.transactions
 
     def find(self, id_from: bytes, cseq: int) -> Transaction | None:
         """The transaction of one request."""
@@ -49,7 +58,6 @@ class CallTransactions:
 
     def allocate(
         self,
-        resources: CallResources,
         known: Transaction | None,
         *,
         id_from: bytes,
@@ -63,7 +71,6 @@ class CallTransactions:
         """Open the relay's ports for an SDP that has none: a retransmission is not for this.
 
         Args:
-            resources: the call's.
             known: the transaction, as find() has found it.
             id_from: who sent the request.
             id_to: who sent the response; it does not count for a request.
@@ -83,7 +90,7 @@ class CallTransactions:
         if known is None:
             self._refuse_older(id_from, cseq)
         self._refuse_too_many()
-        group = resources.open_group(
+        group = self._resources.open_group(
             group_id=id_from if side is Side.FROM else id_to,
             side=side,
             address=address,
@@ -93,12 +100,11 @@ class CallTransactions:
         transaction = known or Transaction(id_from, cseq)
         transaction.add_group(group)
         if known is None:
-            self.members += (transaction,)
+            self._call.transactions += (transaction,)
         return group.relay_media
 
     def activate(
         self,
-        resources: CallResources,
         *,
         id_from: bytes,
         id_to: bytes,
@@ -109,7 +115,6 @@ class CallTransactions:
         """Relay between the two ends of a transaction, and replace older sessions between these ends.
 
         Args:
-            resources: the call's.
             id_from: who sent the request.
             id_to: who sent the response.
             cseq: of the transaction.
@@ -138,21 +143,18 @@ class CallTransactions:
             raise StaleTransaction(f"a newer session has replaced the one of cseq {cseq}")
         older = list(self._sessions_between({id_from, id_to}))
         before = older[-1][1] if older else None
-        session = resources.start_session(group_from, group_to, param=param, before=before, now=now)
+        session = self._resources.start_session(group_from, group_to, param=param, before=before, now=now)
         for of_transaction, replaced in older:
             of_transaction.replace(replaced, now=now)
         transaction.sessions += (session,)
         return True
 
-    def close_session(
-        self, resources: CallResources, *, id_from: bytes, id_to: bytes, cseq: int, now: float
-    ) -> list[SessionInfo]:
+    def close_session(self, *, id_from: bytes, id_to: bytes, cseq: int, now: float) -> list[SessionInfo]:
         """End the session of one transaction (after CANCEL or an error response).
 
         The transaction's sockets are closed with its last session, or if it never had one.
 
         Args:
-            resources: the call's.
             id_from, id_to, cseq: see activate().
             now: monotonic seconds.
 
@@ -160,15 +162,12 @@ class CallTransactions:
             The session that ended, if there was one.
         """
         transaction = self.find(id_from, cseq)
-        return [] if transaction is None else self._close_in(transaction, resources, id_to, now=now)
+        return [] if transaction is None else self._close_in(transaction, id_to, now=now)
 
-    def close_between(
-        self, resources: CallResources, *, id_from: bytes, id_to: bytes, now: float
-    ) -> list[SessionInfo]:
+    def close_between(self, *, id_from: bytes, id_to: bytes, now: float) -> list[SessionInfo]:
         """End all sessions between two ends, in both directions, because either end may send BYE.
 
         Args:
-            resources: the call's.
             id_from, id_to: the ends, in any order.
             now: monotonic seconds.
 
@@ -178,28 +177,29 @@ class CallTransactions:
         closed: list[SessionInfo] = []
         for caller, callee in ((id_from, id_to), (id_to, id_from)):
             for transaction in [t for t in self.members if t.id_from == caller]:
-                closed += self._close_in(transaction, resources, callee, now=now)
+                closed += self._close_in(transaction, callee, now=now)
         return closed
 
-    def close(self, resources: CallResources, *, now: float) -> list[SessionInfo]:
+    def close(self, *, now: float) -> list[SessionInfo]:
         """End all sessions and close all sockets; returns the sessions."""
         members = self.members
         closed = [
-            _info(resources, transaction, session)
+            _info(self._resources, transaction, session)
             for transaction in members
             for session in transaction.sessions
         ]
         for transaction in members:
-            transaction.close(resources, now=now)
-        self.members = ()
+            transaction.close(self._resources, now=now)
+        self._call.transactions = ()
         return closed
 
-    def expire(self, resources: CallResources, *, now: float) -> float:
+    def expire(self, *, now: float) -> float:
         """End silent sessions and close unneeded sockets.
 
         Returns:
             Monotonic seconds before which nothing else can expire; infinite if no transaction is left.
         """
+        resources = self._resources
         rules = resources.settings
         for transaction in self.members:
             for session in transaction.sessions:
@@ -221,7 +221,7 @@ class CallTransactions:
             raise StaleTransaction(f"cseq {cseq} is below {newest}, the latest one of the same sender")
 
     def _forget(self, transaction: Transaction) -> None:
-        self.members = tuple([each for each in self.members if each is not transaction])
+        self._call.transactions = tuple([each for each in self.members if each is not transaction])
 
     def _sessions_between(self, ids: set[bytes]) -> Iterator[tuple[Transaction, Session]]:
         """The current sessions between two ends, each with its transaction."""
@@ -230,17 +230,15 @@ class CallTransactions:
                 if {transaction.id_from, session.group_to.id} == ids:
                     yield transaction, session
 
-    def _close_in(
-        self, transaction: Transaction, resources: CallResources, id_to: bytes, *, now: float
-    ) -> list[SessionInfo]:
+    def _close_in(self, transaction: Transaction, id_to: bytes, *, now: float) -> list[SessionInfo]:
         closed: list[SessionInfo] = []
         session = transaction.find_session(id_to)
         if session is not None:
             transaction.remove(session)
-            resources.stop_session(session, since=now)
-            closed.append(_info(resources, transaction, session))
+            self._resources.stop_session(session, since=now)
+            closed.append(_info(self._resources, transaction, session))
         if not transaction.sessions:
-            transaction.close(resources, now=now)
+            transaction.close(self._resources, now=now)
             self._forget(transaction)
         return closed
 

@@ -112,4 +112,4 @@ def test_once_its_transactions_have_ended_a_call_of_ng_is_as_if_it_never_had_any
         ng.table.expire(now=proxy.now + ng.table.resources.settings.unused_s)
     else:
         proxy.cancel()
-    assert ng.table.get_call(CALL).transactions is None
+    assert ng.table.get_call(CALL).transactions == ()

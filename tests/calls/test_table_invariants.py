@@ -106,7 +106,7 @@ class TableMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_counted_is_what_is_open(self) -> None:
         resources, plane = self.table.resources, self.proxy.plane
-        groups = [group for call in self.table for t in call.transactions or () for group in t.groups]
+        groups = [group for call in self.table for t in call.transactions for group in t.groups]
         assert resources.sockets == len(plane.open) == sum(len(group.components) for group in groups)
         assert resources.sessions == len(plane.running)
         assert {id(session) for session in self.table.running} == {id(session) for session in plane.running}
@@ -121,7 +121,7 @@ class TableMachine(RuleBasedStateMachine):
             for group in (session.group_from, session.group_to):
                 users[id(group)] = users.get(id(group), 0) + 1
         for call in self.table:
-            for transaction in call.transactions or ():
+            for transaction in call.transactions:
                 for group in transaction.groups:
                     assert group.users == users.get(id(group), 0)
 
@@ -140,7 +140,7 @@ class TableMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_expires_earlier_than_is_looked_at(self) -> None:
         for call in self.table:
-            due = min(transaction.next_expiry(LIMITED) for transaction in call.transactions or ())
+            due = min(transaction.next_expiry(LIMITED) for transaction in call.transactions)
             assert call.next_expiry <= due
 
     def active_ends(self, call_id: bytes) -> list[frozenset[bytes]]:
@@ -149,7 +149,7 @@ class TableMachine(RuleBasedStateMachine):
             frozenset((transaction.id_from, session.group_to.id))
             for call in self.table
             if call.call_id == call_id
-            for transaction in call.transactions or ()
+            for transaction in call.transactions
             for session in transaction.sessions
         ]
 

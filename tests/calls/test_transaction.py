@@ -23,9 +23,7 @@ CAROL_AUDIO = BOB_AUDIO.__class__("203.0.113.77", 6000, 2, "RTP/AVP", "audio")
 
 
 def transaction_of(proxy: Proxy, cseq: int = 1) -> Transaction:
-    transactions = proxy.table.get_call(CALL).transactions
-    assert transactions is not None
-    found = transactions.find(ALICE, cseq)
+    found = proxy.table.get_call(CALL).transaction_rules.find(ALICE, cseq)
     assert found is not None
     return found
 

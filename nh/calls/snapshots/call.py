@@ -21,7 +21,6 @@ from nh.calls.snapshots.values import Time, TimeShift, indexes_of, require, requ
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.table import CallTable
 from nh.calls.timeouts import TimeoutTarget
-from nh.calls.transactions import CallTransactions
 from nh.errors import SnapshotUnreadable
 
 
@@ -131,7 +130,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         groups=_take_groups(groups),
         sessions=[SessionSnapshot.take(session, group_indexes) for session in sessions],
         transactions=[
-            TransactionSnapshot.take(each, group_indexes, session_indexes) for each in call.transactions or ()
+            TransactionSnapshot.take(each, group_indexes, session_indexes) for each in call.transactions
         ],
         offers=None if offers is None else OffersSnapshot.take(offers, group_indexes, session_indexes),
         timeout_target=call.timeout_target,
@@ -192,8 +191,7 @@ def restore_call(
             for each in snapshot.sessions
         ]
         if snapshot.transactions:
-            transactions = [each.rebuild(groups, sessions) for each in snapshot.transactions]
-            call.transactions = CallTransactions(tuple(transactions))
+            call.transactions = tuple([each.rebuild(groups, sessions) for each in snapshot.transactions])
         if snapshot.offers is not None:
             call.offers = snapshot.offers.rebuild(resources, groups, sessions, times)
             if secrets is not None:

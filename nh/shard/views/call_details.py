@@ -62,7 +62,7 @@ def describe_ended(
         reason: why it ended.
         wall_offset_s, now: see describe_call().
     """
-    cseq = next((each.cseq for each in call.transactions or () if session.group_to in each.groups_to), 0)
+    cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
     reader = MeterReader(wall_offset_s=wall_offset_s)
     fields = _session_fields(cseq, session, LegRecord, reader, now=now)
     return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason)
