@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nh.commands import CloseCall
 from nh.errors import ShardUnavailable
 from nh.http import connections, ng, ng_link, relay, server, websocket
-from nh.http.limits import MAX_FRAGMENTS
+from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_FRAGMENTS
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -363,6 +363,28 @@ def test_requests_to_a_relay_that_hangs_are_bounded_in_time_and_number(
         eventually(asks_eight_at_once, "some come while others wait, and are refused")
         assert set(statuses) <= {503, 504}
         assert get(address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "requests"),
+    [
+        ("", LIST_COST),
+        ("?ended=true", LIST_COST),
+        ("?one_way=true", JUDGED_LIST_COST),
+        ("?silent=true", JUDGED_LIST_COST),
+        ("?address=192.0.2.1", JUDGED_LIST_COST),
+        ("?sort=age", JUDGED_LIST_COST),
+    ],
+)
+def test_a_list_holds_the_next_request_up_for_the_work_that_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, requests: int
+) -> None:
+    monkeypatch.setattr(relay, "RPC_RATE", 100)
+    with served(tmp_path) as (host, port), httpx.Client(timeout=LONG_S, trust_env=False) as client:
+        began = time.monotonic()
+        for _ in range(2):
+            assert client.get(f"http://{host}:{port}/api/calls{query}").status_code == 503, "no nh runs"
+        assert time.monotonic() - began >= requests / 100
 
 
 # --- ng -------------------------------------------------------------------------------------------

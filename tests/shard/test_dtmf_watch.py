@@ -1,5 +1,10 @@
 """nh.shard.observers.dtmf_watch: who is watched."""
 
+import contextlib
+import select
+import socket
+import struct
+
 import pytest
 from msgspec import structs
 
@@ -10,7 +15,12 @@ from nh.calls.settings import RelaySettings
 from nh.shard.observers.dtmf_watch import DtmfWatch
 from tests.calls.fakes import CALL, make_proxy
 from tests.calls.ng_proxy import A_AUDIO, B_AUDIO, B, NgProxy, make_ng_proxy
+from tests.calls.rtp import DTMF, rtp_packet
 from tests.calls.snapshots import move_calls
+from tests.descriptors import descriptors_here
+from tests.shard.conftest import LOOPBACK
+from tests.shard.ng_testbed import NgTestbed, line
+from tools.harness.media_peer import MediaPeer
 
 TARGET = Endpoint("127.0.0.1", 9)
 
@@ -132,3 +142,20 @@ def test_the_setting_is_about_calls_of_ng() -> None:
 def test_the_setting_is_an_address_with_a_port(text: str) -> None:
     with pytest.raises(ValueError, match=r"dtmf_log_dest: .*is not IP:PORT"):
         RelaySettings(dtmf_log_dest=text)
+
+
+def test_a_relay_that_is_closed_leaves_no_socket_of_its_reports_open(
+    ports: range, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """A program that has nh as a library may close one relay after the other."""
+    attribute = f"rtpmap:{DTMF} telephone-event/8000"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        before = descriptors_here()
+        with contextlib.closing(NgTestbed(ports, interfaces=(LOOPBACK,))) as testbed:
+            target = Endpoint(*receiver.getsockname())
+            talk = testbed.connect([line(alice, attribute)], [line(bob, attribute)], dtmf_target=target)
+            event = struct.pack("!BBH", 5, 0x80 | 7, 1600)
+            alice.send_raw(rtp_packet(1, 160, payload_type=DTMF, payload=event), talk.alice_sends_to[0])
+            testbed.turn_until(lambda: select.select([receiver], [], [], 0)[0], "the digit is reported")
+        assert descriptors_here() == before

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nh.calls.interfaces import Interface
-from nh.commands import Answer, IceHandling, OfferOptions, ShowCall, TransactionKey
+from nh.commands import Answer, BlockMedia, IceHandling, OfferOptions, ShowCall, TransactionKey
 from nh.errors import LimitReached, PortsExhausted, Refused, UnknownCall
 from nh.results import CallDetail, Rewritten
 from nh.shard.ng.signalling import UNKNOWN_FROM_TAG
@@ -351,6 +351,19 @@ def test_blocked_media_are_not_passed_on_until_they_are_unblocked(
     ng.block(b"alice", blocked=False)
     ng.talk(alice, bob, call)
     assert bob.pending() == []
+
+
+def test_of_two_ends_with_one_label_the_later_one_is_blocked(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """As in rtpengine."""
+    to_bob = ng.offer(alice, label="one")
+    call = NgTalk(ng.answer(bob, label="one"), to_bob)
+    ng.talk(alice, bob, call)
+    ng.relay.execute(BlockMedia(CALL, b"", True, label="one"))
+    bob.send(PACKET, call.bob_sends_to[0])
+    ng.turn_until(lambda: ng.stats().drop_no_target == 1, "it is dropped")
+    ng.passes(alice, call.alice_sends_to[0], bob)
 
 
 # --- readings -------------------------------------------------------------------------------------------

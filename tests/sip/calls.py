@@ -81,8 +81,8 @@ def cancel(caller: Phone, callee: Phone, invite: SipMessage) -> None:
     """CANCEL, 487 and ACK."""
     caller.cancel()
     callee.answer(callee.receive_request("CANCEL"), 200)
+    caller.receive_response(200, "CANCEL")  # a 487 could overtake it in the proxy
     callee.answer(invite, 487)
-    caller.receive_response(200, "CANCEL")
     caller.ack(caller.receive_response(487))
     callee.receive_request("ACK")
 

@@ -147,6 +147,20 @@ def test_a_socket_that_was_removed_before_the_next_nh_had_it_is_made_anew(
         rpc.close_listeners()
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_connection_that_was_handed_over_ends_with_the_next_nh_unless_this_one_may_go_on(
+    served: ServedSocket, kept: bool
+) -> None:
+    client = served.connect()
+    assert served.is_served(client)
+    served.rpc.stop_accepting()
+    served.rpc.release_connections()
+    names = [what for what, _ in served.rpc.inherited()]
+    served.rpc.close_handed_over(names if kept else None)
+    ended, _, _ = select.select([client], [], [], 0)
+    assert ended == ([] if kept else [client])
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_request_over_udp_gets_its_reply_from_an_nh_that_ends_until_its_sockets_are_closed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, closed: bool

@@ -26,7 +26,7 @@ from nh.results import (
 )
 from nh.stats import ShardStats
 from nh.wire.ng import bencode, decode_request, encode_reply
-from nh.wire.ng.replies import SHORTENED
+from nh.wire.ng.replies import SHORTENED, UNWARNED
 from tests.wire.ng import MAX_BYTES, SDP, offer, payload, reply
 
 DELETE = payload("delete", call_id="c")
@@ -333,6 +333,12 @@ def test_a_long_reply_loses_progressions_before_its_details() -> None:
     answered: Any = bencode.decode(encode_reply(request, long, limit))
     (told,) = answered[b"SSRC"].values()
     assert len(told[b"MOS progression"][b"entries"]) == 1
+
+
+def test_a_long_reply_with_an_sdp_says_only_that_it_has_warnings() -> None:
+    warned = Rewritten(SDP, "no such interface; " * 20)
+    data = encode_reply(decode_request(offer()), warned, len(SDP) + 200)
+    assert bencode.decode(data) == {b"result": b"ok", b"sdp": SDP, b"warning": UNWARNED.encode()}
 
 
 def test_a_query_tells_no_round_trip_and_no_mos_where_there_is_none() -> None:
