@@ -310,6 +310,33 @@ def test_rtcp_on_the_port_of_rtp_tells_round_trips_and_then_goes_through_the_ker
     assert in_kernel(ng) == before + 2 * bool(before)
 
 
+def test_rtcp_that_goes_on_to_a_port_of_its_own_does_so_once_the_round_trips_are_known_too(
+    ng: NgTestbed, make_peer: MakePeer
+) -> None:
+    """The kernel has no flow from the port of RTP to that of RTCP."""
+    alice, bob = make_peer(), make_peer()
+    talk = ng.connect([line(alice, "rtcp-mux")], bob, mux_demux=True)
+    to_alice, to_bob = talk.alice_sends_to[0], talk.bob_sends_to[0]
+    reports = sender_report(A, 7), sender_report(B, 8, report_block(A, lsr=7))
+    for number in (1, 2, 3):
+        ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 160 * number, ssrc=A))
+        ng.passes(bob, to_bob, alice, RTP, rtp_packet(number, 160 * number, ssrc=B))
+    for report in (reports[0], receiver_report(A, report_block(B, lsr=8))):
+        alice.send_raw(report, to_alice)
+        assert ng.receive(bob, RTCP)[0] == report
+        bob.send_raw(reports[1], to_bob, RTCP)
+        assert ng.receive(alice)[0] == reports[1]
+    for tag in (b"alice", b"bob"):
+        (stream,) = query_streams(ng, tag)
+        assert stream.round_trip_ms is not None
+    ng.offer([line(alice, "rtcp-mux")], to=b"bob", mux_demux=True)
+    ng.answer(bob, mux_demux=True)
+    for number in (4, 5):
+        ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 160 * number, ssrc=A))
+    alice.send_raw(receiver_report(A), to_alice)
+    assert ng.receive(bob, RTCP)[0] == receiver_report(A)
+
+
 def test_a_view_reads_once_what_the_kernel_has_counted_of_an_end(
     ng: NgTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from nh.supervisor.standby.follow import AWAY_S
+from nh.supervisor.standby.follow import AWAY_S, Following
 from nh.supervisor.standby.phase import Standby
 from nh.supervisor.store.open import WantedGroup
 from tests.no_threads import no_threads
@@ -69,3 +69,39 @@ def test_a_promotion_that_meets_a_shortage_says_which_limit_to_raise() -> None:
         patched.setattr(standby._following, "fail", said.append)
         standby._take(WantedGroup("group"))
     assert said[0].startswith("not promoted: no thread can be started; raise the limit on processes")
+
+
+class Held:
+    """One group that relays have, one after the other; is asked once for each, then for the last."""
+
+    def __init__(self, *holders: str) -> None:
+        self.all_seen = threading.Event()
+        self._holders = list(holders)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._follower])
+
+    def poll(self) -> Iterator[Any]:
+        holder = self._holders.pop(0) if len(self._holders) > 1 else self._holders[0]
+        yield self._follower, SimpleNamespace(holder=holder)
+        if len(self._holders) == 1:
+            self.all_seen.set()
+
+    _follower = SimpleNamespace(group="east", calls=3, obstacle=lambda _: "", is_free=lambda _: False)
+
+
+def test_a_standby_says_once_which_relay_has_the_calls_until_another_one_has_them(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("nh.supervisor.standby.follow.POLL_S", 0.001)
+    held = Held("alpha", "alpha", "alpha", "beta", "beta", "alpha", "alpha")
+    following = Following(cast("Followers", held), on_free=lambda: None)
+    following.start()
+    assert held.all_seen.wait(TIMEOUT_S)
+    following.stop()
+    assert [line.partition("the relay ")[2].partition(" has")[0] for line in caplog.messages] == [
+        "alpha",
+        "beta",
+        "alpha",
+    ]
