@@ -79,7 +79,7 @@ class Relay:
         self._events = CallObservers(failed=_log_failure)
         self.stats = stats or ShardStats()
         self.plane = SocketPlane(
-            config.settings, _local_ports(config), kernel, kernel_off, self._events, memory=memory
+            config.settings, _local_ports(config), kernel, kernel_off, events=self._events, memory=memory
         )
         self.table = CallTable(_resources(config, self.plane, self._events, memory))
         self._collector = StatsCollector(self.stats, self.table, self.plane)

@@ -72,11 +72,11 @@ class SocketPlane:
         local_ports: LocalPorts,
         kernel: KernelPath | None = None,
         kernel_off: str = "",
-        events: CallObservers | None = None,
         *,
+        events: CallObservers,
         memory: LegMemory | None = None,
     ) -> None:
-        self._events = events or CallObservers()
+        self._events = events
         self.kernel = kernel
         self.poll = MediaPoll()
         self.traffic = TrafficTotals()
