@@ -1,6 +1,7 @@
 """nh.calls.latching.latch: the decisions of every policy, packet by packet, with the time as a number."""
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -33,6 +34,7 @@ from tests.calls.legs import (
     make_leg,
     speaks,
 )
+from tests.calls.rtp import rtp_packet
 
 
 class Packet(NamedTuple):
@@ -254,6 +256,35 @@ def test_a_stream_from_elsewhere_has_to_go_on_where_it_is_known_where_the_end_is
     leg = make_leg(announced=announced, carried=carried)
     assert speaks(leg, ANY, now=START) is not waits
     assert speaks(leg, ANY, now=START + ELSEWHERE_S, for_s=ELSEWHERE_S)
+
+
+ARRIVALS = {
+    "in order": lambda number: [number],
+    "each twice": lambda number: [number, number],
+    "in pairs swapped": lambda number: [number ^ 1],
+    "the one of a second ago again": lambda number: [number, max(number - 50, 0)],
+}
+"""What the network makes of the packets of a stream: which ones come in the place of each."""
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=ARRIVALS)
+def test_what_the_network_delays_or_doubles_does_not_keep_a_stream_from_elsewhere_out(
+    arrival: Callable[[int], list[int]],
+) -> None:
+    leg = make_leg(announced=PUBLIC, carried=Carried.RTP)
+    heard_after_s = next(
+        number / 50
+        for number in range(1000)
+        for came in arrival(number)
+        if leg.admit(ANY, memoryview(rtp_packet(came)), now=START + number / 50)
+    )
+    assert heard_after_s == pytest.approx(ELSEWHERE_S, abs=0.1)
+
+
+def test_one_packet_again_and_again_is_no_stream() -> None:
+    leg = make_leg(announced=PUBLIC, carried=Carried.RTP)
+    again = memoryview(rtp_packet(1))
+    assert not any(leg.admit(ANY, again, now=START + number / 50) for number in range(1000))
 
 
 def test_without_a_window_the_first_is_latched_at_once() -> None:

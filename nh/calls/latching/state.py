@@ -63,11 +63,17 @@ class Trial(NamedTuple):
     latest: float
 
     def next(self, claim: Claim, now: float) -> "Trial":
-        """The trial after one more packet of the same source."""
+        """The trial after one more packet of the same source.
+
+        A packet that the network has delayed or doubled neither prolongs the trial nor ends it.
+        """
         longest_s = REPORT_GAP_S if claim.sequence is None else GAP_S
-        if now - self.latest <= longest_s and claim.follows(self.claim):
+        if now - self.latest > longest_s:
+            return Trial(claim, 1, now, now)
+        if claim.follows(self.claim):
             return Trial(claim, self.packets + 1, self.began, now)
-        return Trial(claim, 1, now, now)
+        late = claim == self.claim or self.claim.follows(claim)
+        return self if late else Trial(claim, 1, now, now)
 
 
 class LatchState(abc.ABC):
