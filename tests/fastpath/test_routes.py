@@ -1,5 +1,7 @@
 """nh.fastpath.netlink.routes in network namespaces: which way a flow takes, and why it takes none."""
 
+import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +97,32 @@ def test_rules_by_protocol_are_followed(here: Namespace, routes: Routes) -> None
         "ip rule add ipproto udp table 100",
     )
     assert routes.find("192.0.2.7", "10.1.0.1") == by("right")
+
+
+NH = 65534
+"""A user that nh may run as."""
+
+
+@pytest.mark.parametrize("user", [NH, 0], ids=["its own user", "root"])
+@EACH_FAMILY
+def test_where_a_rule_by_user_makes_a_difference_there_is_no_way(
+    here: Namespace, monkeypatch: pytest.MonkeyPatch, far: Far, user: int
+) -> None:
+    """The program's packets are no user's, and would go another way than those of nh's sockets."""
+    monkeypatch.setattr(os, "geteuid", lambda: NH)
+    with contextlib.closing(Routes()) as routes:
+        version = "-6" if ":" in far.host else "-4"
+        here.run(
+            f"ip {version} route add {far.network} via {far.gateways[0]}",
+            f"ip {version} route add {far.network} via {far.gateways[1]} table 100",
+        )
+        assert routes.find(far.host, far.sources[0]) == by("left")
+        here.run(f"ip {version} rule add uidrange {user}-{user} table 100")
+        found = routes.find(far.host, far.sources[0])
+        assert isinstance(found, NoRoute)
+        assert "uidrange" in found.why
+        here.run(f"ip {version} rule add uidrange {NH - user}-{NH - user} table 100")
+        assert routes.find(far.host, far.sources[0]) == by("right"), "it holds for both"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from nh.ip_address import is_ipv6
 from nh.reasons import reason
 
 _GET_ROUTE = 26
-_DESTINATION, _SOURCE, _OUT, _METRICS, _CACHE, _ENCAPSULATION, _PROTOCOL = 1, 2, 4, 8, 12, 22, 27
+_DESTINATION, _SOURCE, _OUT, _GATEWAY, _METRICS, _CACHE, _VIA = 1, 2, 4, 5, 8, 12, 18
+_ENCAPSULATION, _USER, _PROTOCOL = 22, 25, 27
 _METRIC_LOCKS, _METRIC_MTU = 1, 2
 _EXPIRES = struct.Struct("=8xi")
 """struct rta_cacheinfo, as far as clock ticks until the route, or what is known of its path, ends."""
@@ -81,18 +82,24 @@ class NoRoute(NamedTuple):
 
 
 class _Family:
-    """How to ask within one address family; what is the same in each request is packed once."""
+    """How to ask within one address family; what is the same in each request is packed once.
 
-    def __init__(self, family: int, address_bytes: int) -> None:
+    Args:
+        family: AF_INET or AF_INET6.
+        address_bytes: how long its addresses are.
+        user: whose packets are routed: rules may ask for that (ip rule … uidrange).
+    """
+
+    def __init__(self, family: int, address_bytes: int, user: int) -> None:
         self.family = family
-        length = HEADER.size + _ROUTE_BYTES + 2 * (4 + address_bytes) + 8
+        length = HEADER.size + _ROUTE_BYTES + 2 * (4 + address_bytes) + 16
         bits = address_bytes * 8
         self._prefix = struct.pack("=IHH", length, _GET_ROUTE, REQUEST)
         self._route = struct.pack("=I8BI", 0, family, bits, bits, 0, 0, 0, 0, 0, 0)
         self._destination = struct.pack("=HH", 4 + address_bytes, _DESTINATION)
         self._source = struct.pack("=HH", 4 + address_bytes, _SOURCE)
-        # rules may ask for the protocol (ip rule … ipproto udp)
-        self._protocol = struct.pack("=HHBxxx", 5, _PROTOCOL, socket.IPPROTO_UDP)
+        # rules may ask for the protocol, too (ip rule … ipproto udp)
+        self._rest = struct.pack("=HHBxxxHHI", 5, _PROTOCOL, socket.IPPROTO_UDP, 8, _USER, user)
 
     def question(self, sequence: int, destination: bytes, source: bytes) -> bytes:
         """The request for the way of UDP from `source` to `destination`."""
@@ -105,13 +112,15 @@ class _Family:
                 destination,
                 self._source,
                 source,
-                self._protocol,
+                self._rest,
             )
         )
 
 
-_IPV4 = _Family(socket.AF_INET, 4)
-_IPV6 = _Family(socket.AF_INET6, 16)
+_ROOT = 0
+_IPV4, _IPV6 = _Family(socket.AF_INET, 4, _ROOT), _Family(socket.AF_INET6, 16, _ROOT)
+"""As bpf_redirect_neigh asks, whose packets are no user's."""
+
 _UNSPECIFIED = (bytes(4), bytes(16))
 
 
@@ -130,6 +139,11 @@ class Routes:
             self._devices.close()
             raise
         self._sequence = 0
+        # what sockets of this process send is its user's
+        user = os.geteuid()
+        self._of_sockets = (
+            None if user == _ROOT else (_Family(socket.AF_INET, 4, user), _Family(socket.AF_INET6, 16, user))
+        )
 
     def find(self, destination: str, source: str) -> Route | NoRoute:
         """The way of UDP packets to `destination`, or why there is none for the kernel path.
@@ -151,8 +165,7 @@ class Routes:
         if family is _IPV6 and to[0] == 0xFE and to[1] & 0xC0 == 0x80:
             return NoRoute("a link-local address says nothing of the interface")
         try:
-            answer = self._ask(family, to, of)
-            return self._judge(answer, family) if answer else NoRoute("the kernel did not say", sure=False)
+            return self._look_up(family, to, of)
         except OSError as error:
             return NoRoute(f"the kernel could not be asked: {reason(error)}", sure=False)
 
@@ -168,6 +181,16 @@ class Routes:
         """Let go of the sockets."""
         self._socket.close()
         self._devices.close()
+
+    def _look_up(self, family: _Family, destination: bytes, source: bytes) -> Route | NoRoute:
+        answer = self._ask(family, destination, source)
+        if answer is None:
+            return NoRoute("the kernel did not say", sure=False)
+        if self._of_sockets is not None:
+            of_sockets = self._ask(self._of_sockets[family is _IPV6], destination, source)
+            if of_sockets is not None and _way(of_sockets) != _way(answer):
+                return NoRoute("a rule by user (ip rule … uidrange) holds for nh alone, or not for it")
+        return self._judge(answer, family)
 
     def _ask(self, family: _Family, destination: bytes, source: bytes) -> Message | None:
         self._sequence = self._sequence + 1 & 0xFFFFFFFF
@@ -199,6 +222,14 @@ class Routes:
             return NoRoute(f"interface {device.name} is not Ethernet")
         mtu_bytes = self._devices.ipv6_mtu_bytes(device) if family is _IPV6 else device.mtu_bytes
         return _measured(Route(ifindex, kind == _LOCAL, mtu_bytes), found)
+
+
+def _way(answer: Message) -> tuple[bytes | int | None, ...]:
+    """What two answers have in common that lead the same way."""
+    if answer.kind == ERROR:
+        return (error_number(answer),)
+    found = attributes(answer.body, _ROUTE_BYTES)
+    return answer.body[_KIND_AT], *map(found.get, (_OUT, _GATEWAY, _VIA, _ENCAPSULATION))
 
 
 def _measured(route: Route, found: dict[int, bytes]) -> Route | NoRoute:
