@@ -42,9 +42,14 @@ class FairShares:
         else:
             del self._numbers[client]
 
-    def has_most(self, client: str) -> bool:
-        """Whether no other client has more places."""
-        return self._numbers.get(client, 0) >= max(self._numbers.values(), default=0)
+    def number_of(self, client: str) -> int:
+        """How many places a client has; 0 for LOCAL."""
+        return self._numbers.get(client, 0)
+
+    def heaviest(self) -> frozenset[str]:
+        """The clients that have most places; LOCAL where there is no other."""
+        most = max(self._numbers.values(), default=0)
+        return frozenset([client for client, number in self._numbers.items() if number == most] or [LOCAL])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -109,7 +109,7 @@ class SettingsTable(RelaySettings, frozen=True, kw_only=True):
         on_demote: the same when a relay that can be a standby has lost or given its calls.
         command_timeout_s: how long a shard may take for one command.
         idle_client_s: life of an RPC connection on which nothing happens.
-        max_clients: most connections of a protocol at once; the longest idle one makes room.
+        max_clients: most connections of a protocol at once; an idle one of the address with most makes room.
         log_level: how much nh logs on standard error.
         log_areas: AREA=LEVEL, levels of areas that differ from log_level; see nh.logs.settings.AREAS.
         log_format: see nh.logs.settings.LogFormat.

@@ -39,12 +39,12 @@ def make_room(connections: Collection[Any], newcomer: Any, idle_since: Callable[
         return
     REFUSALS.note("connections")
     open_ = [each for each in connections if not each.transport.is_closing()]
-    shares = FairShares(client_of(each.client) for each in open_)
-    most = [each for each in open_ if each is not newcomer and shares.has_most(client_of(each.client))]
+    heaviest = FairShares(client_of(each.client) for each in open_).heaviest()
+    most = [each for each in open_ if each is not newcomer and client_of(each.client) in heaviest]
     idle = [(since, index) for index, each in enumerate(most) if (since := idle_since(each)) is not None]
     if idle:
         most[min(idle)[1]].transport.abort()
-    elif not shares.has_most(client_of(newcomer.client)):
+    elif client_of(newcomer.client) not in heaviest:
         most[0].transport.abort()
 
 
@@ -76,8 +76,8 @@ class ConnectionLimit:
         """Whether there are too many connections, and the client has most of them."""
         if len(self.open) <= MAX_CONNECTIONS:
             return False
-        shares = FairShares(client_of(each.client) for each in self.open)
-        return shares.has_most(client_of(scope.get("client")))
+        heaviest = FairShares(client_of(each.client) for each in self.open).heaviest()
+        return client_of(scope.get("client")) in heaviest
 
 
 def _closing(send: Send) -> Send:

@@ -96,10 +96,10 @@ class NgGateway:
     def _make_room(self, client: str) -> bool:
         """Close the latest WebSocket of the client with most; False if none has more than `client`."""
         REFUSALS.note("websockets")
-        shares = FairShares([*self._websockets.values(), client])
-        if shares.has_most(client):
+        heaviest = FairShares([*self._websockets.values(), client]).heaviest()
+        if client in heaviest:
             return False
-        latest = next(each for each in reversed(self._websockets) if shares.has_most(self._websockets[each]))
+        latest = next(each for each in reversed(self._websockets) if self._websockets[each] in heaviest)
         del self._websockets[latest]
         latest.close()
         return True

@@ -69,10 +69,10 @@ class NgLink:
     def _make_room(self, client: str) -> None:
         """Refuse the latest request of the client with most. Raises ShardUnavailable if that is `client`."""
         REFUSALS.note("ng")
-        shares = FairShares([*self._in_flight.values(), client])
-        if shares.has_most(client):
+        heaviest = FairShares([*self._in_flight.values(), client]).heaviest()
+        if client in heaviest:
             raise _too_many()
-        latest = next(each for each in reversed(self._in_flight) if shares.has_most(self._in_flight[each]))
+        latest = next(each for each in reversed(self._in_flight) if self._in_flight[each] in heaviest)
         del self._in_flight[latest]
         latest.cancel()
 

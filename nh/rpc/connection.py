@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from nh.address import TcpAddress
+from nh.fair_shares import FairShares
 from nh.ipc.peer import peer_of
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
@@ -21,7 +22,11 @@ from nh.rpc.idle_clients import IdleTracker
 logger = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT: Final = 128
-"""Most requests of one connection under way; further ones are left unread."""
+"""Most requests of one connection under way; further ones are left unread. Where clients of other hosts are
+connected, the connections of a host share them, or thousands of requests would be before one of theirs."""
+
+LEAST_IN_FLIGHT: Final = 2
+"""What a connection has of them at least."""
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
 """While more bytes than this wait for a client to read them, its requests are left unread."""
@@ -36,6 +41,7 @@ class ConnectionContext(NamedTuple):
         loop: watches the sockets.
         handler: executes requests.
         clients: has the connections while they are open.
+        shares: how many each host has.
         counter: counts what cannot be read.
         limited_log: logs what clients do wrong.
     """
@@ -43,6 +49,7 @@ class ConnectionContext(NamedTuple):
     loop: Loop
     handler: Handler
     clients: "IdleTracker[Connection]"
+    shares: FairShares
     counter: RequestCounter
     limited_log: RateLimitedLogger
 
@@ -70,6 +77,10 @@ class Connection:
         sock: the accepted socket; it becomes nonblocking, and the connection closes it.
         protocol: the connection's protocol.
         context: see ConnectionContext.
+        host: where the client is, see nh.fair_shares.client_at(); LOCAL on a Unix socket.
+
+    Attributes:
+        host: as given.
 
     Raises:
         OSError: the socket cannot be watched; the caller closes it.
@@ -87,10 +98,14 @@ class Connection:
         "_serving",
         "_sock",
         "_stopped",
+        "host",
     )
 
-    def __init__(self, sock: socket.socket, protocol: StreamProtocol, context: ConnectionContext) -> None:
+    def __init__(
+        self, sock: socket.socket, protocol: StreamProtocol, context: ConnectionContext, host: str
+    ) -> None:
         sock.setblocking(False)
+        self.host = host
         self._sock = sock
         self._protocol = protocol
         self._context = context
@@ -104,6 +119,7 @@ class Connection:
         self._serving = False
         context.loop.add_reader(sock.fileno(), self._on_readable)  # fails if the kernel has no watches left
         context.clients.add(self, context.loop.now())
+        context.shares.take(host)
 
     def close(self) -> None:
         """End the connection now and drop replies to come. No effect if it is closed."""
@@ -131,6 +147,7 @@ class Connection:
     def _leave(self) -> None:
         self._open = False
         self._context.clients.discard(self)
+        self._context.shares.give_back(self.host)
         self._context.loop.remove_reader(self._sock.fileno())
         self._context.loop.remove_writer(self._sock.fileno())
 
@@ -151,7 +168,15 @@ class Connection:
     @property
     def _full(self) -> bool:
         """Whether the next request has to wait until earlier ones have replies, or replies are read."""
-        return self._in_flight >= MAX_IN_FLIGHT or len(self._output) > MAX_OUTPUT_BYTES
+        in_flight = self._in_flight
+        if in_flight >= LEAST_IN_FLIGHT and in_flight >= self._most_in_flight:
+            return True
+        return len(self._output) > MAX_OUTPUT_BYTES
+
+    @property
+    def _most_in_flight(self) -> int:
+        number = self._context.shares.number_of(self.host)
+        return MAX_IN_FLIGHT if number == len(self._context.clients) else MAX_IN_FLIGHT // max(1, number)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from nh.commands import Feature
+from nh.fair_shares import LOCAL, FairShares, client_at
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer, TurnReads
@@ -59,7 +60,8 @@ class Frontend:
         datagrams: bound UDP sockets, where the protocol has them; treated as `listeners`.
         idle_client_s: seconds until an idle connection is closed.
         partial_frame_s: seconds until a connection is closed that stopped within a frame.
-        max_clients: most connections at once, 1 or more; a new one replaces the longest idle one.
+        max_clients: most connections at once, 1 or more; a new one replaces the longest idle one of the host
+            with most.
         lenient, notifies: see HandlerContext.
         extensions: names of commands that the codecs let pass to `dispatch`, looked up with every request:
             may be a live view of a table.
@@ -90,13 +92,14 @@ class Frontend:
         self._protocol = protocol
         self._extensions = extensions
         self._clients: IdleTracker[Connection] = IdleTracker()
+        self._shares = FairShares()
         self._limited_log = limited_log = RateLimitedLogger(logger, loop.now)
         self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
         counter = RequestCounter(stats)
         handler = protocol.handler(
             HandlerContext(loop.now, dispatch, counter, limited_log, lenient, notifies)
         )
-        self._context = ConnectionContext(loop, handler, self._clients, counter, limited_log)
+        self._context = ConnectionContext(loop, handler, self._clients, self._shares, counter, limited_log)
         self._datagrams = [
             DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams
         ]
@@ -163,7 +166,7 @@ class Frontend:
         """Serve connections that another frontend handed over."""
         for sock in socks:
             try:
-                self._connect(sock)
+                self._connect(sock, _host_of(sock, sock.getpeername()))
             except OSError as exc:
                 sock.close()
                 self._shortages.log(
@@ -217,7 +220,7 @@ class Frontend:
             self._pause_accepting("max_clients is reached and all clients are busy; raise --max-clients")
             return False
         try:
-            sock, _peer = listener.accept()
+            sock, peer = listener.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionAbortedError:
@@ -225,7 +228,7 @@ class Frontend:
         except OSError as exc:
             return self._make_room(listener, exc)
         try:
-            self._welcome(sock)
+            self._welcome(sock, _host_of(sock, peer))
         except OSError as exc:
             sock.close()
             self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
@@ -245,26 +248,30 @@ class Frontend:
             return False
         return True
 
-    def _welcome(self, sock: socket.socket) -> None:
+    def _welcome(self, sock: socket.socket, host: str) -> None:
         """Serve a new client. Raises OSError if its socket cannot be watched."""
         if len(self._clients) >= self._max_clients:
+            self._shares.take(host)
             self._evict_longest_idle()
+            self._shares.give_back(host)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._connect(sock)
+        self._connect(sock, host)
         self._stats.rpc_accepted += 1
 
-    def _connect(self, sock: socket.socket) -> None:
+    def _connect(self, sock: socket.socket, host: str) -> None:
         local = sock.family == socket.AF_UNIX
-        Connection(sock, self._protocol.stream(self._extensions, local), self._context)
+        Connection(sock, self._protocol.stream(self._extensions, local), self._context, host)
 
     def _evict_longest_idle(self) -> bool:
-        connection = self._clients.find_longest_idle()
+        heaviest = self._shares.heaviest()
+        connection = self._clients.find_longest_idle(lambda each: each.host in heaviest)
         if connection is None:
             return False
         self._limited_log.log(
             logging.WARNING,
-            "%d clients are connected, so the longest idle one, %s, was disconnected for a new one",
+            "%d clients are connected, so the longest idle one of the address with most, %s, was disconnected"
+            " for a new one",
             len(self._clients),
             connection.client,
         )
@@ -302,6 +309,16 @@ class Frontend:
             self._stats.rpc_evicted += 1
             logger.debug("the connection from %s is closed: it was idle too long", connection.client)
         connection.close()
+
+
+def _host_of(sock: socket.socket, peer: tuple[str, int]) -> str:
+    """Where a client is, for its share.
+
+    Args:
+        sock: of its connection.
+        peer: as accept() and getpeername() name it.
+    """
+    return LOCAL if sock.family == socket.AF_UNIX else client_at(peer[0])
 
 
 def _is_readable(listener: socket.socket) -> bool:

@@ -6,7 +6,7 @@ hours. Knows no sockets; times are passed in.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 ClientT = TypeVar("ClientT")
@@ -62,8 +62,14 @@ class IdleTracker(Generic[ClientT]):
         """Note that the frame is complete."""
         self._partial.pop(client, None)
 
-    def find_longest_idle(self) -> ClientT | None:
-        """The client that has been idle for the longest time; None if all are busy."""
+    def find_longest_idle(self, preferred: Callable[[ClientT], bool] | None = None) -> ClientT | None:
+        """The client that has been idle for the longest time; None if all are busy.
+
+        Args:
+            preferred: chooses among the idle ones; one that it does not choose is found if it chooses none.
+        """
+        if preferred is not None and (found := next(filter(preferred, self._idle), None)) is not None:
+            return found
         return next(iter(self._idle), None)
 
     def overdue(self, now: float, *, idle_s: float, partial_frame_s: float) -> list[ClientT]:

@@ -54,16 +54,16 @@ class FrontendTestbed(Answering):
             **options,  # type: ignore[arg-type]
         )
 
-    def connect(self) -> "Peer":
-        """A client that has been accepted."""
+    def connect(self, source: str = "") -> "Peer":
+        """A client that has been accepted, from an address of this host."""
         before = self.stats.rpc_accepted
-        peer = self.knock()
+        peer = self.knock(source)
         self.turn_until(lambda: self.stats.rpc_accepted > before)
         return peer
 
-    def knock(self) -> "Peer":
+    def knock(self, source: str = "") -> "Peer":
         """A client that has connected, but is not accepted yet."""
-        peer = Peer(self)
+        peer = Peer(self, source)
         self._peers.append(peer)
         return peer
 
@@ -85,9 +85,11 @@ class FrontendTestbed(Answering):
 class Peer:
     """A client's end of a connection."""
 
-    def __init__(self, testbed: FrontendTestbed) -> None:
+    def __init__(self, testbed: FrontendTestbed, source: str = "") -> None:
         self._testbed = testbed
         self.sock = socket.socket(testbed.listener.family, socket.SOCK_STREAM)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect(testbed.listener.getsockname())
         self.sock.setblocking(False)
         self._framer = Framer(native.MAX_REPLY_BYTES)

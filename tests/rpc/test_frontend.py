@@ -496,6 +496,57 @@ def test_the_longest_idle_client_makes_room_for_a_new_one(tmp_path: Path) -> Non
         assert (testbed.stats.rpc_evicted, testbed.frontend.clients) == (1, 3)
 
 
+def test_a_host_with_very_many_connections_makes_room_for_the_clients_of_others() -> None:
+    with open_frontend(max_clients=4) as testbed:
+        polite = testbed.connect("127.0.0.2")
+        many = [testbed.connect("127.0.0.3") for _ in range(6)]
+        for each in many[:3]:
+            each.wait_until_closed()
+        other = testbed.connect("127.0.0.4")
+        many[3].wait_until_closed()
+        for number, peer in enumerate((polite, other, *many[4:])):
+            peer.send(close_call(number))
+            assert peer.native_reply(Closed)[0] == number
+
+
+def test_a_busy_host_with_most_connections_makes_others_give_way_by_their_idle_time() -> None:
+    with open_frontend(max_clients=3) as testbed:
+        testbed.holding = True
+        busy = [testbed.connect("127.0.0.3") for _ in range(2)]
+        for peer in busy:
+            peer.send(close_call(1))
+        testbed.turn_until(lambda: len(testbed.held) == 2)
+        idle = testbed.connect("127.0.0.2")
+        testbed.connect("127.0.0.4")
+        idle.wait_until_closed()
+
+
+def test_the_connections_of_one_host_share_the_requests_under_way_where_others_are_connected() -> None:
+    with open_frontend() as testbed:
+        testbed.holding = True
+        other = testbed.connect("127.0.0.4")
+        many = [testbed.connect("127.0.0.3") for _ in range(MAX_IN_FLIGHT // 4)]
+        for peer in many:
+            peer.send(*(close_call(number) for number in range(10)))
+        testbed.settle()
+        assert len(testbed.held) == MAX_IN_FLIGHT
+        other.send(*(close_call(number) for number in range(10)))
+        testbed.turn_until(lambda: len(testbed.held) == MAX_IN_FLIGHT + 10)
+        testbed.holding = False
+        for reply in testbed.held:
+            reply(Closed(1))
+        for peer in (other, *many):
+            assert {peer.native_reply(Closed)[0] for _ in range(10)} == set(range(10))
+
+
+def test_the_connections_of_a_host_alone_have_as_many_requests_under_way_as_each_may() -> None:
+    with open_frontend() as testbed:
+        testbed.holding = True
+        for peer in [testbed.connect("127.0.0.3") for _ in range(3)]:
+            peer.send(*(close_call(number) for number in range(MAX_IN_FLIGHT)))
+        testbed.turn_until(lambda: len(testbed.held) == 3 * MAX_IN_FLIGHT)
+
+
 def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:
     with open_frontend(tmp_path / "rpc", max_clients=2) as testbed:
         testbed.holding = True
