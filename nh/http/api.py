@@ -24,6 +24,7 @@ from nh.commands import (
     Undrain,
 )
 from nh.errors import MalformedRequest, UnknownCall
+from nh.http.clients import client_of
 from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_BODY_BYTES
 from nh.http.openapi import DEFAULT_LIST, description
 from nh.http.relay import RpcClient, StatsSource
@@ -66,55 +67,57 @@ class Api:
         """One page of calls, or of those that have ended."""
         fields = _parameters(request, (*ListCalls.__struct_fields__, "ended", "before"))
         if _yes(fields, "ended"):
-            return json_reply(await self._rpc.request(_ended_command(fields), cost=LIST_COST))
+            return json_reply(
+                await self._rpc.request(_ended_command(fields), _client(request), cost=LIST_COST)
+            )
         if "before" in fields:
             raise MalformedRequest("query: before is for calls that have ended; say ended=true")
         fields.pop("ended", None)
         command = _list_command(fields)
-        return json_reply(await self._rpc.request(command, cost=_cost(command)))
+        return json_reply(await self._rpc.request(command, _client(request), cost=_cost(command)))
 
     async def show_call(self, request: Request) -> Response:
         """One call in full, or its record; or what happened to it."""
         path: bytes = request.scope["raw_path"]
         if not path.endswith(EVENTS):
-            return json_reply(await self._find(_call_id(request, CALLS)))
-        call = await self._find(_call_id(request, CALLS, EVENTS))
+            return json_reply(await self._find(_call_id(request, CALLS), _client(request)))
+        call = await self._find(_call_id(request, CALLS, EVENTS), _client(request))
         return json_reply(CallEvents(call.call_id, call.events, call.events_left_out))
 
     async def judge_call(self, request: Request) -> Response:
         """Whether the media of a call flow, and if not, why."""
-        call = await self._find(_call_id(request, WHY))
+        call = await self._find(_call_id(request, WHY), _client(request))
         return json_reply(judge_call(call.as_call() if isinstance(call, CallRecord) else call))
 
-    async def _find(self, call_id: bytes) -> CallDetail | CallRecord:
+    async def _find(self, call_id: bytes, client: str) -> CallDetail | CallRecord:
         """A call, or the record of one that has ended. Raises UnknownCall if there is neither."""
         with contextlib.suppress(UnknownCall):
-            return await self._rpc.request(ShowCall(call_id))
+            return await self._rpc.request(ShowCall(call_id), client)
         try:
-            return await self._rpc.request(ShowEnded(call_id))
+            return await self._rpc.request(ShowEnded(call_id), client)
         except UnknownCall as exc:
             raise UnknownCall("no call has this call-id, and none that had it has ended lately") from exc
 
     async def close_call(self, request: Request) -> Response:
         """End a call, as `nh close` does."""
         call_id = _call_id(request, CALLS, CLOSE)
-        closed = await self._rpc.request(CloseCall(call_id))
-        logger.info("call %s closed over HTTP by %s", show_id(call_id), _client_of(request))
+        closed = await self._rpc.request(CloseCall(call_id), _client(request))
+        logger.info("call %s closed over HTTP by %s", show_id(call_id), _where(request))
         return json_reply({"call_id": call_id, "closed": closed.sessions})
 
     async def drain(self, request: Request) -> Response:
         """Refuse new calls, and end nh after the last one, as `nh drain` does."""
         _parameters(request, ())
         wanted = await _read_drain(request)
-        state = await self._rpc.request(Drain(wanted.limit_s))
-        logger.info("drain begun over HTTP by %s", _client_of(request))
+        state = await self._rpc.request(Drain(wanted.limit_s), _client(request))
+        logger.info("drain begun over HTTP by %s", _where(request))
         return json_reply(state)
 
     async def undrain(self, request: Request) -> Response:
         """Take a drain back, as `nh undrain` does."""
         _parameters(request, ())
-        state = await self._rpc.request(Undrain())
-        logger.info("drain ended over HTTP by %s", _client_of(request))
+        state = await self._rpc.request(Undrain(), _client(request))
+        logger.info("drain ended over HTTP by %s", _where(request))
         return json_reply(state)
 
     async def show_description(self, _request: Request) -> Response:
@@ -223,6 +226,11 @@ async def _read_drain(request: Request) -> _DrainRequest:
         raise MalformedRequest(f"body: {exc}") from exc
 
 
-def _client_of(request: Request) -> str:
+def _client(request: Request) -> str:
+    """Whose turn a request takes."""
+    return client_of(request.scope.get("client"))
+
+
+def _where(request: Request) -> str:
     """Where a request came from, for the log."""
     return request.client.host if request.client is not None else "unknown"

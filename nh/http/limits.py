@@ -21,7 +21,7 @@ MAX_RPC: Final = 2
 """Most requests to nh at once for the API."""
 
 MAX_RPC_WAITING: Final = 32
-"""Most further ones that wait; beyond, a request gets 503."""
+"""Most further ones that wait; beyond, the latest one of the client with most gets 503."""
 
 RPC_RATE: Final = 20
 """Most requests to nh a second for the API, so that no client of the API keeps a shard busy."""
@@ -35,8 +35,11 @@ JUDGED_LIST_COST: Final = 20
 RPC_WAIT_S: Final = 3.0
 """A request may wait so long for its turn; then it gets 503."""
 
-MAX_NG_IN_FLIGHT: Final = 1024
-"""Most requests of ng under way; beyond, the latest one of the client with most gets 503."""
+MAX_NG: Final = 128
+"""Most requests of ng to nh at once: as many as nh has under way of one connection."""
+
+MAX_NG_WAITING: Final = 1024
+"""Most further ones that wait; beyond, the latest one of the client with most gets 503."""
 
 MAX_NG_OF_WEBSOCKET: Final = 64
 """Most requests of one WebSocket under way; further ones are left unread."""

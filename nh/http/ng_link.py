@@ -5,9 +5,9 @@ import contextlib
 from collections import deque
 
 from nh.errors import CommandTimeout, MalformedFrame, ShardUnavailable, Unavailable
-from nh.fair_shares import FairShares
-from nh.http.limits import MAX_NG_IN_FLIGHT
+from nh.http.limits import MAX_NG, MAX_NG_WAITING
 from nh.http.refused import REFUSALS
+from nh.http.turns import Turns
 from nh.wire.framing import Framer, frame
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
@@ -15,7 +15,7 @@ _READ_BYTES = 64 * 1024
 
 
 class NgLink:
-    """Asks nh, any number of requests at once, on one connection that is opened when needed.
+    """Asks nh, at most MAX_NG requests at once, on one connection that is opened when needed.
 
     Args:
         path: the Unix socket (nh.rpc.protocols.NG_OVER_HTTP).
@@ -27,7 +27,7 @@ class NgLink:
         self._timeout_s = timeout_s
         self._opening = asyncio.Lock()
         self._connection: _Connection | None = None
-        self._in_flight: dict[asyncio.Task[object], str] = {}  # with their clients, the latest one last
+        self._turns = Turns(MAX_NG, MAX_NG_WAITING, _refuse)
 
     async def ask(self, cookie: bytes, payload: bytes, client: str) -> bytes:
         """The payload of the reply to a request.
@@ -38,43 +38,29 @@ class NgLink:
             client: who asks; see nh.fair_shares.client_at().
 
         Raises:
-            Unavailable: nh does not answer, or too many requests are under way.
+            Unavailable: nh does not answer, or too many requests wait.
         """
-        task = asyncio.current_task()
-        assert task is not None  # each request of HTTP has one, and each message of a WebSocket
-        if len(self._in_flight) >= MAX_NG_IN_FLIGHT:
-            self._make_room(client)
-        self._in_flight[task] = client
         try:
             async with asyncio.timeout(self._timeout_s):
+                await self._turns.take(client)
                 try:
-                    return await (await self._connected()).ask(cookie, payload)
-                except ConnectionError:
-                    # nh closed it: it was idle, or another supervisor has taken over. Asking again is safe,
-                    # because nh executes a cookie once
-                    return await (await self._connected()).ask(cookie, payload)
-        except asyncio.CancelledError:
-            if task in self._in_flight or task.uncancel():
-                raise
-            raise _too_many() from None
+                    return await self._ask(cookie, payload)
+                finally:
+                    self._turns.give_back()
         except TimeoutError:
             raise CommandTimeout(
                 "nh did not answer in time; a command that changes a call may still be executed"
             ) from None
         except OSError as exc:
             raise Unavailable(f"nh cannot be asked: {exc.strerror or exc}") from exc
-        finally:
-            self._in_flight.pop(task, None)
 
-    def _make_room(self, client: str) -> None:
-        """Refuse the latest request of the client with most. Raises ShardUnavailable if that is `client`."""
-        REFUSALS.note("ng")
-        heaviest = FairShares([*self._in_flight.values(), client]).heaviest()
-        if client in heaviest:
-            raise _too_many()
-        latest = next(each for each in reversed(self._in_flight) if self._in_flight[each] in heaviest)
-        del self._in_flight[latest]
-        latest.cancel()
+    async def _ask(self, cookie: bytes, payload: bytes) -> bytes:
+        try:
+            return await (await self._connected()).ask(cookie, payload)
+        except ConnectionError:
+            # nh closed it: it was idle, or another supervisor has taken over. Asking again is safe, because
+            # nh executes a cookie once
+            return await (await self._connected()).ask(cookie, payload)
 
     async def _connected(self) -> "_Connection":
         async with self._opening:
@@ -84,9 +70,10 @@ class NgLink:
             return self._connection
 
 
-def _too_many() -> ShardUnavailable:
+def _refuse() -> ShardUnavailable:
+    REFUSALS.note("ng")
     return ShardUnavailable(
-        f"{MAX_NG_IN_FLIGHT} requests of ng wait, and this client has most of them; try again later"
+        f"{MAX_NG_WAITING} requests of ng wait, most of them of this client; try again later"
     )
 
 

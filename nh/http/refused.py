@@ -20,8 +20,8 @@ LIMITS: Final = {
     "websockets": "too many WebSockets are open: of the client with most, one is closed or gets 403; spread"
     " them over more relays",
     "requests": "requests of the API get 503: too many wait for nh; ask less often",
-    "ng": "too many requests of ng are under way: of the client with most, one gets 503; spread the calls"
-    " over more relays",
+    "ng": "too many requests of ng wait: of the client with most, one gets 503; spread the calls over more"
+    " relays",
     "stalled": "connections are closed: their clients stopped within a request, or do not read",
 }
 """What happens at each limit and what to do, for the log."""

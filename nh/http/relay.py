@@ -13,6 +13,7 @@ from nh.commands import BaseCommand
 from nh.errors import ShardUnavailable
 from nh.http.limits import MAX_RPC, MAX_RPC_WAITING, RPC_RATE, RPC_WAIT_S
 from nh.http.refused import REFUSALS
+from nh.http.turns import Turns
 from nh.reasons import shortage
 from nh.results import Result
 from nh.stats import Segment, StatsReader, open_segment, segment_name
@@ -56,36 +57,31 @@ class RpcClient:
         for _ in range(MAX_RPC):
             self._clients.put(NativeClient(address, timeout_s))
         self._threads = ThreadPoolExecutor(MAX_RPC, "rpc")
-        self._turns = asyncio.Semaphore(MAX_RPC)
-        self._waiting = 0
+        self._turns = Turns(MAX_RPC, MAX_RPC_WAITING, _busy)
         self._free_at = 0.0
 
-    async def request(self, command: BaseCommand[ResultT], *, cost: int = 1) -> ResultT:
+    async def request(self, command: BaseCommand[ResultT], client: str, *, cost: int = 1) -> ResultT:
         """Execute a command.
 
         Args:
             command: the command.
+            client: who asks; see nh.fair_shares.client_at().
             cost: as how many requests it counts.
 
         Raises:
             NhError: as NativeClient.request(); ShardUnavailable also if too many requests wait here, or the
                 host has no thread for one.
         """
-        if self._waiting >= MAX_RPC_WAITING:
-            raise _busy()
-        self._waiting += 1
         try:
             async with asyncio.timeout(RPC_WAIT_S):
-                await self._turns.acquire()
+                await self._turns.take(client)
         except TimeoutError:
             raise _busy() from None
-        finally:
-            self._waiting -= 1
         try:
             await self._pace(cost)
             return await self._begin(command)
         finally:
-            self._turns.release()
+            self._turns.give_back()
 
     def _begin(self, command: BaseCommand[ResultT]) -> asyncio.Future[ResultT]:
         """Have a thread execute a command."""

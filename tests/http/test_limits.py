@@ -442,8 +442,8 @@ def test_a_request_that_was_refused_for_want_of_a_thread_is_not_executed_later(
     async def ask_twice() -> None:
         client = relay.RpcClient("", LONG_S)
         with no_threads("rpc_0"), pytest.raises(ShardUnavailable, match="no thread can be started"):
-            await client.request(CloseCall(call_id=b"refused"))
-        await client.request(CloseCall(call_id=b"later"))
+            await client.request(CloseCall(call_id=b"refused"), "")
+        await client.request(CloseCall(call_id=b"later"), "")
 
     asyncio.run(ask_twice())
     assert executed == [b"later"]
@@ -508,7 +508,8 @@ def posting(address: tuple[str, int], source: str, cookie: bytes) -> Iterator[li
 
 
 def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 1)
+    monkeypatch.setattr(ng_link, "MAX_NG", 1)
+    monkeypatch.setattr(ng_link, "MAX_NG_WAITING", 0)
     with holding(tmp_path) as (address, behind):
         with posting(address, "127.0.0.1", b"1") as first:
             eventually(lambda: behind.held, "the first one is under way")
@@ -523,38 +524,20 @@ def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest
 def test_a_client_with_very_many_requests_of_ng_gives_way_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 3)
-    with holding(tmp_path) as (address, behind):
-        with contextlib.ExitStack() as stack:
-
-            def post_from(host: str, number: int) -> list[int]:
-                before = len(behind.held)
-                statuses = stack.enter_context(posting(address, host, b"%d" % number))
-                eventually(lambda: len(behind.held) > before, "it is under way")
-                return statuses
-
-            first, second, third = [post_from("127.0.0.2", number) for number in range(3)]
-            others = [post_from("127.0.0.3", 3), post_from("127.0.0.4", 4)]
-            eventually(lambda: (second, third) == ([503], [503]), "the latest ones are refused")
+    monkeypatch.setattr(ng_link, "MAX_NG", 1)
+    monkeypatch.setattr(ng_link, "MAX_NG_WAITING", 3)
+    with holding(tmp_path) as (address, behind), open_websocket(address) as many:
+        before = REFUSALS.counts["ng"]
+        for number in range(5):
+            many.send(b"%d d7:command4:pinge" % number)
+        eventually(lambda: REFUSALS.counts["ng"] == before + 1, "the last one is refused")
+        with posting(address, "127.0.0.2", b"a") as one, posting(address, "127.0.0.3", b"b") as other:
+            eventually(lambda: REFUSALS.counts["ng"] == before + 3, "two more are refused")
             behind.release()
-        assert (first, *others) == ([200], [200], [200])
-
-
-def test_a_message_that_gives_way_gets_no_reply_and_its_websocket_is_served_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ng_link, "MAX_NG_IN_FLIGHT", 2)
-    with holding(tmp_path) as (address, behind), open_websocket(address) as client:
-        for cookie in (b"1", b"2"):
-            client.send(cookie + b" d7:command4:pinge")
-        eventually(lambda: len(behind.held) == 2, "both are under way")
-        with posting(address, "127.0.0.2", b"3") as other:
-            eventually(lambda: len(behind.held) == 3, "another one is, too")
-            behind.release()
-        assert other == [200]
-        assert client.recv(LONG_S) == b"1 d7:command4:pinge"
-        client.send(b"4 d7:command4:pinge")
-        assert client.recv(LONG_S) == b"4 d7:command4:pinge"
+        assert (one, other) == ([200], [200])
+        assert [many.recv(LONG_S)[:1] for _ in range(2)] == [b"0", b"1"]
+        many.send(b"9 d7:command4:pinge")
+        assert many.recv(LONG_S)[:1] == b"9", "the others had no reply"
 
 
 def test_beyond_the_most_websockets_another_one_is_refused(
