@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections import deque
 
 from nh.errors import CommandTimeout, MalformedFrame, ShardUnavailable, Unavailable
@@ -33,7 +34,7 @@ class NgLink:
         """The payload of the reply to a request.
 
         Args:
-            cookie: of the request; the reply has the same.
+            cookie: of the request; with the payload it makes out the request, as clients choose equal ones.
             payload: the dictionary; with cookie and a space at most MAX_MESSAGE_BYTES.
             client: who asks; see nh.fair_shares.client_at().
 
@@ -44,7 +45,7 @@ class NgLink:
             async with asyncio.timeout(self._timeout_s):
                 await self._turns.take(client)
                 try:
-                    return await self._ask(cookie, payload)
+                    return await self._ask(_link_cookie(cookie, payload), payload)
                 finally:
                     self._turns.give_back()
         except TimeoutError:
@@ -59,7 +60,7 @@ class NgLink:
             return await (await self._connected()).ask(cookie, payload)
         except ConnectionError:
             # nh closed it: it was idle, or another supervisor has taken over. Asking again is safe, because
-            # nh executes a cookie once
+            # nh executes a message once
             return await (await self._connected()).ask(cookie, payload)
 
     async def _connected(self) -> "_Connection":
@@ -68,6 +69,11 @@ class NgLink:
                 reader, writer = await asyncio.open_unix_connection(self._path)
                 self._connection = _Connection(reader, writer)
             return self._connection
+
+
+def _link_cookie(cookie: bytes, payload: bytes) -> bytes:
+    """A cookie for the connection to nh that no other message has."""
+    return hashlib.sha256(b"%b %b" % (cookie, payload)).hexdigest().encode()
 
 
 def _refuse() -> ShardUnavailable:
@@ -116,7 +122,7 @@ class _Connection:
                     future.set_exception(ConnectionResetError())
 
     def _resolve(self, cookie: bytes, payload: bytes) -> None:
-        # each request has a reply of its own, and those with one cookie have the same
+        # each request has a reply of its own, and those with one cookie are equal
         for future in self._waiting.get(cookie, ()):
             if not future.done():
                 future.set_result(payload)

@@ -1,10 +1,15 @@
 """Requests with cookies: a retransmission gets the same reply and is not executed again.
 
+A retransmission is an equal message. The cookie alone does not tell: clients on different hosts choose equal
+ones, as they make them of the process id, which is the same in each container, and a number. The reply would
+be that of another call (issues 4281 of Kamailio, 2459 of OpenSIPS, 1634 of rtpengine).
+
 Independent of the protocol: ng has cookies, and rtpproxy's protocol, too. A CookieCodec knows the protocol's
 messages. Knows no sockets and no calls.
 """
 
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple, Protocol, cast
@@ -56,10 +61,6 @@ class CookieCodec(Protocol):
     def name(self) -> str:
         """The protocol's name, in log lines and for RequestCounter."""
 
-    @property
-    def cookie_is_unique(self) -> bool:
-        """Whether no two clients choose the same cookie; else a retransmission is an equal message."""
-
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         """Cookie and payload; None if the message has no cookie, and so can get no reply."""
 
@@ -67,9 +68,13 @@ class CookieCodec(Protocol):
         """The request, whose reply is at most MAX_DATAGRAM_BYTES long; never raises."""
 
 
+def digest_of(message: bytes) -> bytes:
+    """What makes out a request: 16 bytes, which are the same for a retransmission alone."""
+    return hashlib.sha256(message).digest()[:16]  # CPUs have instructions for it
+
+
 class CookieHandler:
-    """The Handler of a protocol with cookies; one serves all sockets: a cookie is one request on all of them,
-    or, where cookies are not unique, a message.
+    """The Handler of a protocol with cookies; one serves all sockets: equal messages are one request.
 
     Args:
         codec: the protocol.
@@ -119,7 +124,7 @@ class CookieHandler:
             )
             return False
         cookie, payload = parts
-        key = cookie if self._codec.cookie_is_unique else event.data
+        key = digest_of(event.data)
         reply = self._replies.find(key, self._now())
         if reply is not None:
             self._counter.count_retransmission()

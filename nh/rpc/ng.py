@@ -25,7 +25,6 @@ class NgCodec:
     """
 
     name = "ng"
-    cookie_is_unique = True  # clients choose them so, as rtpengine requires
 
     def __init__(self, lenient: Collection[Feature] = ()) -> None:
         self._lenient = lenient

@@ -16,15 +16,11 @@ KEEP_S: Final = 35.0
 class RtpproxyCodec:
     """The CookieCodec of rtpproxy.
 
-    A retransmission is the same message, cookie and all: clients on different hosts choose equal cookies,
-    as Kamailio makes them of its process id and a number.
-
     Args:
         notifies: whether the settings have a notify socket.
     """
 
     name = "rtpproxy"
-    cookie_is_unique = False
 
     def __init__(self, *, notifies: bool) -> None:
         self._notifies = notifies

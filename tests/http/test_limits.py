@@ -395,7 +395,10 @@ def test_a_websocket_whose_client_reads_nothing_is_closed_and_others_are_served(
 ) -> None:
     monkeypatch.setattr(websocket, "WEBSOCKET_SEND_S", SHORT_S)
     long_reply = b"c " + b"x" * 60_000
-    with played(tmp_path, lambda _: long_reply) as address, open_websocket(address) as slow:
+    with (
+        played(tmp_path, lambda message: message.split(b" ")[0] + long_reply[1:]) as address,
+        open_websocket(address) as slow,
+    ):
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.recv_bufsize = 1
         sent = threading.Thread(target=ask_without_reading, args=(slow.socket,))
@@ -465,8 +468,13 @@ def test_a_relay_that_does_not_answer_ng_is_a_time_out(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_the_relay_closed_is_opened_again(tmp_path: Path) -> None:
-    answers: list[bytes | None] = [b"c 1", None, b"c 2"]
-    with played(tmp_path, lambda _: answers.pop(0)) as address:
+    answers: list[bytes | None] = [b"1", None, b"2"]
+
+    def answer(message: bytes) -> bytes | None:
+        payload = answers.pop(0)
+        return None if payload is None else message.split(b" ")[0] + b" " + payload
+
+    with played(tmp_path, answer) as address:
         assert [post(address).content for _ in range(2)] == [b"c 1", b"c 2"]
 
 

@@ -19,6 +19,7 @@ from tests.wire.ng import SDP, offer, payload, written
 
 PING = b"d7:command4:pinge"
 DELETE = payload("delete", call_id="c")
+OTHER_DELETE = payload("delete", call_id="other")
 OK = b"d6:result2:oke"
 
 TRANSPORTS = [socket.SOCK_DGRAM, socket.SOCK_STREAM]
@@ -214,12 +215,27 @@ def test_a_request_that_comes_again_gets_the_same_reply_and_is_not_executed(test
     client = testbed.client()
     first = testbed.ask(client, b"1 " + DELETE)
     testbed.result = Failure("internal", "executed twice")
-    # the key is the cookie alone: neither the sender nor the rest of the message is looked at
     assert testbed.ask(client, b"1 " + DELETE) == first
     assert testbed.ask(testbed.client(), b"1 " + DELETE) == first
     assert testbed.ask(testbed.client(socket.SOCK_STREAM), b"1 " + DELETE) == first
     assert len(testbed.commands) == 1
     assert (testbed.stats.rpc_requests_ng, testbed.stats.rpc_retransmissions) == (1, 3)
+
+
+def test_a_request_with_the_cookie_of_another_one_is_executed(testbed: NgTestbed) -> None:
+    testbed.holding = True
+    one, other = testbed.client(), testbed.client()
+    one.send(b"1 " + DELETE)
+    other.send(b"1 " + OTHER_DELETE)
+    testbed.turn_until(lambda: len(testbed.held) == 2)
+    assert [each.call_id for each in testbed.commands if isinstance(each, Delete)] == [b"c", b"other"]
+    testbed.held[1](Failure("unknown_call", "of the other"))
+    assert b"of the other" in testbed.receive(other)
+    assert not testbed.has_reply(one)
+    testbed.held[0](Closed(1))
+    assert testbed.receive(one) == b"1 " + OK
+    assert testbed.ask(one, b"1 " + DELETE) == b"1 " + OK
+    assert b"of the other" in testbed.ask(one, b"1 " + OTHER_DELETE)
 
 
 def test_a_request_that_comes_again_before_its_reply_waits_for_it(testbed: NgTestbed) -> None:

@@ -128,7 +128,6 @@ class LineCodec:
     """`COOKIE CALL-ID` deletes a call; the reply is `COOKIE RESULT`."""
 
     name = "lines"
-    cookie_is_unique = True
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         cookie, space, rest = message.partition(b" ")

@@ -28,7 +28,6 @@ class EchoCodec:
     """Messages `COOKIE REQUEST`; a reply is the cookie and what the result says."""
 
     name = "ng"
-    cookie_is_unique = True
 
     def split(self, message: bytes) -> tuple[bytes, bytes] | None:
         cookie, _, payload = message.partition(b" ")
