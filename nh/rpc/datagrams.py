@@ -6,14 +6,22 @@ import socket
 from typing import Any, Final, NamedTuple
 
 from nh.address import TcpAddress
+from nh.fair_queue import FairQueue
+from nh.fair_shares import client_at
 from nh.logs.throttle import RateLimitedLogger
-from nh.loop import Loop, TurnReads
+from nh.loop import Loop, Timer, TurnReads
 from nh.reasons import reason
 from nh.rpc.events import CookieMessage, Handler
 from nh.stats.layout import SupervisorStats
 
 DATAGRAMS_A_TURN: Final = 64
 """Most datagrams served before other descriptors get their turn."""
+
+READS_A_TURN: Final = 256
+"""Most datagrams read in that time: it takes little, and finds those of other clients in a flood."""
+
+MAX_WAITING: Final = 1024
+"""Most datagrams that were read and wait; beyond, the latest one of the client with most is dropped."""
 
 _ROOM_BYTES: Final = 65_536
 
@@ -41,6 +49,8 @@ def _text_of(host: str, port: int) -> str:
 class DatagramSocket:
     """Serves a UDP socket from its construction until close().
 
+    Datagrams are served as they come. Where they come faster than that, they wait, and clients take turns.
+
     Args:
         loop: watches the socket.
         sock: bound; it becomes nonblocking, and the caller closes it.
@@ -67,25 +77,35 @@ class DatagramSocket:
         self._open = self._reading = True
         self._fd = sock.fileno()
         self._buffer = bytearray(_ROOM_BYTES)
-        self._reads = TurnReads(loop, DATAGRAMS_A_TURN)
+        self._reads = TurnReads(loop, READS_A_TURN)
+        self._waiting: FairQueue[tuple[bytes, Any]] = FairQueue(MAX_WAITING)
+        self._timer: Timer | None = None
+        self._served = 0  # in this turn
         loop.add_reader(sock.fileno(), self._on_readable)
 
     def stop_reading(self) -> None:
-        """Read no more requests; those under way get their replies."""
+        """Read no more requests; those that were read get their replies."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._sock.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._waiting:
+            self._serve(*self._waiting.take())
 
     def close(self) -> None:
         """Read and send no more. No effect if closed."""
-        self.stop_reading()
         self._open = False
+        self._waiting = FairQueue(0)
+        self.stop_reading()
 
     def _on_readable(self) -> None:
+        self._served = 0
         self._reads.read(self._read_one)
+        self._serve_waiting()
 
     def _read_one(self) -> bool:
-        """Serve one datagram; False if there is none now, or none is wanted any more."""
+        """Read one datagram; False if there is none now, or none is wanted any more."""
         if not self._reading:
             return False
         try:
@@ -97,10 +117,40 @@ class DatagramSocket:
                 logging.WARNING, "a reply over UDP did not reach its client: %s", reason(exc)
             )
             return False
-        sender = DatagramSender(self._fd, peer)
-        message = CookieMessage(bytes(memoryview(self._buffer)[:size]))
-        self._handler.serve(message, sender, functools.partial(self._send, peer))
+        data = bytes(memoryview(self._buffer)[:size])
+        if self._served < DATAGRAMS_A_TURN and not self._waiting:
+            self._served += 1
+            self._serve(data, peer)
+        elif (dropped := self._waiting.put(client_at(peer[0]), (data, peer))) is not None:
+            self._note_dropped(*dropped)
         return True
+
+    def _serve(self, data: bytes, peer: Any) -> None:
+        sender = DatagramSender(self._fd, peer)
+        self._handler.serve(CookieMessage(data), sender, functools.partial(self._send, peer))
+
+    def _serve_waiting(self) -> None:
+        """Serve those that wait, as many as a turn may; the others in the next turn."""
+        while self._waiting and self._served < DATAGRAMS_A_TURN:
+            self._served += 1
+            self._serve(*self._waiting.take())
+        if self._waiting and self._timer is None:
+            self._timer = self._loop.call_later(0.0, self._on_next_turn)
+
+    def _on_next_turn(self) -> None:
+        self._timer = None
+        self._served = 0
+        self._serve_waiting()
+
+    def _note_dropped(self, _data: bytes, peer: Any) -> None:
+        self._stats.rpc_overloaded += 1
+        self._limited_log.log(
+            logging.WARNING,
+            "requests of %s over UDP are dropped, as %d wait, most of them its own; have it send fewer, or"
+            " spread the calls over more relays",
+            peer[0],
+            MAX_WAITING,
+        )
 
     def _send(self, peer: Any, reply: bytes) -> None:
         if not self._open:

@@ -277,7 +277,8 @@ class SupervisorStats:
         "replies forgotten before their time for want of room: a retransmission is executed again", "replies"
     )
     rpc_overloaded: int = counter(
-        "requests of ng and rtpproxy refused because too many were under way", "requests"
+        "requests of ng and rtpproxy refused, or dropped over UDP, because too many were under way",
+        "requests",
     )
     rpc_send_failed: int = counter("replies over UDP that the kernel refused to send", "replies")
     timeouts_reported: int = counter("messages that told others of timed-out calls", "messages")

@@ -46,9 +46,11 @@ class NgTestbed(Answering):
             lenient=lenient,
         )
 
-    def client(self, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
-        """A connected socket of a client."""
+    def client(self, kind: socket.SocketKind = socket.SOCK_DGRAM, source: str = "") -> socket.socket:
+        """A connected socket of a client, at an address of this host."""
         sock = self._sockets.enter_context(socket.socket(self.family, kind))
+        if source:
+            sock.bind((source, 0))
         sock.connect(self.address)
         sock.setblocking(False)
         return sock

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nh.commands import Delete, Feature, Offer
 from nh.results import Closed, Failure, Pong, Rewritten
+from nh.rpc import datagrams
 from nh.rpc.connection import MAX_IN_FLIGHT
 from nh.rpc.reply_cache import ReplyCache
 from nh.wire.ng import bencode
@@ -54,6 +55,47 @@ def test_many_datagrams_at_once_are_all_answered(testbed: NgTestbed) -> None:
     replies = {testbed.receive(client) for _ in range(200)}
     assert replies == {b"%d " % number + OK for number in range(200)}
     assert len(testbed.commands) == 200
+
+
+def test_a_flood_of_one_client_delays_no_other_one(testbed: NgTestbed) -> None:
+    rude, polite = testbed.client(source="127.0.0.2"), testbed.client(source="127.0.0.3")
+    for number in range(200):
+        rude.send(b"r%d " % number + DELETE)
+    polite.send(b"p " + OTHER_DELETE)
+    assert testbed.receive(polite) == b"p " + OK
+    assert len(testbed.commands) < 200, "those of the other client wait"
+    for _ in range(200):
+        assert testbed.receive(rude).startswith(b"r")
+
+
+def test_beyond_those_that_may_wait_datagrams_of_the_client_with_most_are_dropped_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(datagrams, "MAX_WAITING", 10)
+    with open_ng() as testbed:
+        rude, polite = testbed.client(source="127.0.0.2"), testbed.client(source="127.0.0.3")
+        for number in range(150):
+            rude.send(b"r%d " % number + DELETE)
+        for number in range(3):
+            polite.send(b"p%d " % number + OTHER_DELETE)
+        for number in range(3):
+            assert testbed.receive(polite) == b"p%d " % number + OK
+        dropped = 150 + 3 - datagrams.DATAGRAMS_A_TURN - 10
+        assert testbed.stats.rpc_overloaded == dropped
+        assert "requests of 127.0.0.2 over UDP are dropped, as 10 wait" in caplog.text
+        for _ in range(150 - dropped):
+            testbed.receive(rude)
+        assert not testbed.has_reply(rude)
+
+
+def test_datagrams_that_wait_are_served_before_reading_ends(testbed: NgTestbed) -> None:
+    client = testbed.client()
+    for number in range(200):
+        client.send(b"%d " % number + DELETE)
+    testbed.turn_until(lambda: testbed.commands)
+    testbed.frontend.stop_reading()
+    assert len(testbed.commands) == 200
+    assert {testbed.receive(client).split()[0] for _ in range(200)} == {b"%d" % each for each in range(200)}
 
 
 def test_a_datagram_without_a_cookie_gets_no_reply(testbed: NgTestbed) -> None:

@@ -1,0 +1,71 @@
+"""A queue of many clients: they take turns, and where it is full, the client with most gives way.
+
+So a client with very many requests delays another one by one of them, and keeps none out. It is fair queuing
+with longest queue drop (RFC 970; RFC 7806 3.2), of requests in place of packets.
+"""
+
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+class FairQueue(Generic[ItemT]):
+    """What waits, by client.
+
+    Args:
+        most: most items; 0: none may wait.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._number = 0
+        self._waiting: OrderedDict[str, deque[ItemT]] = OrderedDict()  # the client whose turn is next first
+
+    def __len__(self) -> int:
+        return self._number
+
+    def put(self, client: str, item: ItemT) -> ItemT | None:
+        """Add an item behind the others of its client.
+
+        Args:
+            client: whose item it is, see nh.fair_shares.client_at().
+            item: what waits.
+
+        Returns:
+            The item that gives way: the latest one of the client with most, which may be `item`; None: there
+            is room.
+        """
+        latest = None
+        if self._number >= self._most:
+            number = len(self._waiting.get(client, ())) + 1
+            heavy = max(self._waiting, key=lambda each: len(self._waiting[each]), default=client)
+            if len(self._waiting.get(heavy, ())) <= number:
+                return item
+            latest = self._waiting[heavy].pop()
+            self._number -= 1
+        self._waiting.setdefault(client, deque()).append(item)
+        self._number += 1
+        return latest
+
+    def take(self) -> ItemT:
+        """Take the next item out. Raises StopIteration if there is none."""
+        client = next(iter(self._waiting))
+        items = self._waiting[client]
+        item = items.popleft()
+        self._number -= 1
+        if items:
+            self._waiting.move_to_end(client)
+        else:
+            del self._waiting[client]
+        return item
+
+    def discard(self, client: str, item: ItemT) -> None:
+        """Take an item of a client out; no effect if it does not wait."""
+        items = self._waiting.get(client)
+        if items is None or item not in items:
+            return
+        items.remove(item)
+        self._number -= 1
+        if not items:
+            del self._waiting[client]
