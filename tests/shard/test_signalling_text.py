@@ -147,6 +147,31 @@ def test_names_that_the_relay_gave_media_stay_with_them(ng: NgTestbed, restored:
     assert mids(ng.offer(media(*two), to=b"bob")) == [b"1", b"2"]
 
 
+@pytest.mark.parametrize("generated", [False, True])
+@pytest.mark.parametrize("of_offerer", [False, True])
+@pytest.mark.parametrize("rejected", [False, True])
+def test_an_end_finds_the_names_by_which_it_knows_its_media_where_a_later_offer_has_none(
+    ng: NgTestbed, *, rejected: bool, of_offerer: bool, generated: bool
+) -> None:
+    """As after a transfer to a phone that knows no names; generate-mid gave the media of a browser others."""
+    two, of_bob = CALLER[:2], ["audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96"]
+    ng.offer(media(*two, mids="01"))
+    ng.answer(
+        media(
+            *([re.sub(" [0-9]+", " 0", each, count=1) for each in of_bob] if rejected else of_bob), mids="01"
+        )
+    )
+    ng.restore()
+    text = SdpText(generate_mid=generated)
+    if of_offerer:
+        assert mids(ng.offer(media(*of_bob), tag=b"bob", to=b"alice", text=text)) == [b"0", b"1"]
+        answer = ng.answer(media(*two, mids="01"), tag=b"alice", to=b"bob")
+    else:
+        assert mids(ng.offer(media(*two), to=b"bob", text=text)) == [b"0", b"1"]
+        answer = ng.answer(media(*of_bob, mids="01"))
+    assert mids(answer) == [], "the offer has named none"
+
+
 def test_a_name_that_the_relay_gave_a_medium_gives_way_to_those_of_the_offer(ng: NgTestbed) -> None:
     """No two media have one name (RFC 5888 4)."""
     ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))

@@ -47,8 +47,7 @@ class AgreedTransports(NamedTuple):
         muxes: of each medium, whether the end sends RTCP on its RTP port (RFC 5761); () if of none.
         with_ice: whether the end has ICE with the relay.
         ice_passes: whether it has ICE with the other end.
-        mids: of each medium, the a=mid that the end's last answer has, if the relay has given it (RFC 5888);
-            "" if the other end has, () if of none.
+        mids: of each medium, the a=mid of the end's last SDP (RFC 5888); "" if it has none, () if none has.
         taken: whether an answer has taken a medium of RTP.
     """
 

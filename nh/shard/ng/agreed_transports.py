@@ -4,6 +4,7 @@ As in rtpengine, a conversion that the client has asked for once holds until it 
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from nh.calls.offer_answer.agreement import agreed_transports
 from nh.calls.offer_answer.offered import OfferedMedium, of_media
@@ -59,8 +60,8 @@ def agreed_mids(
 ) -> tuple[str, ...]:
     """The a=mid that each medium of an offer gets; "", and () for all, where the SDP stays as it is.
 
-    An a=mid that the relay has given a medium (ng's generate-mid) stays, as in rtpengine: an end finds its
-    media by it (RFC 8829 5.10).
+    An a=mid by which an end knows its medium stays where the other end leaves it out, as in rtpengine: an end
+    finds its media by it (RFC 8829 5.10). So does one that the relay has given (ng's generate-mid).
 
     Args:
         description: the offer.
@@ -153,9 +154,9 @@ def note_transports(
         return
     own, other = _protos(media, taken)
     muxed = list(zip(*muxes, strict=True))
-    mids = _given_mids(media)
+    mids = _mids_of_answer(media)
     offerer.agreed = agreed_transports(
-        own, of_media(muxed[0]), any(offerer.ice), ice_passes, offerer.agreed.mids
+        own, of_media(muxed[0]), any(offerer.ice), ice_passes, _mids_of_offerer(offerer)
     )
     answerer.agreed = agreed_transports(other, of_media(muxed[1]), any(answerer.ice), ice_passes, mids)
 
@@ -176,12 +177,12 @@ def _note_rejected(
     muxes = offerer.offered_muxes
     if not (offerer.agreed.protos and offerer.agreed.taken):
         muxed = of_media(mux.offered and mux.decided is not False for mux in muxes)
-        offerer.agreed = agreed_transports(
-            own, muxed, any(offerer.ice), False, offerer.agreed.mids, taken=False
-        )
+        mids = _mids_of_offerer(offerer)
+        offerer.agreed = agreed_transports(own, muxed, any(offerer.ice), False, mids, taken=False)
     if not (answerer.agreed.protos and answerer.agreed.taken):
         muxed, with_ice = of_media(mux.passed_on for mux in muxes), any(offerer.relay_offer.ice)
-        answerer.agreed = agreed_transports(other, muxed, with_ice, False, _given_mids(media), taken=False)
+        mids = _mids_of_answer(media)
+        answerer.agreed = agreed_transports(other, muxed, with_ice, False, mids, taken=False)
 
 
 def _protos(
@@ -193,9 +194,15 @@ def _protos(
     return own, other
 
 
-def _given_mids(media: Sequence[tuple[OfferedMedium, Medium]]) -> tuple[str, ...]:
-    """Of each medium, the a=mid that its answer has and its offerer has not given it; () if of none."""
-    return of_media("" if offered.mid else mid_of(medium) for offered, medium in media)
+def _mids_of_offerer(offerer: Party) -> tuple[str, ...]:
+    """Of each medium, the a=mid of the last offer, or the one that its offerer knew before; () if of none."""
+    named = [each.mid for each in offerer.offered]
+    return of_media(mid or known for mid, known in zip_longest(named, offerer.agreed.mids, fillvalue=""))
+
+
+def _mids_of_answer(media: Sequence[tuple[OfferedMedium, Medium]]) -> tuple[str, ...]:
+    """Of each medium, the a=mid that its answer has; () if of none."""
+    return of_media(mid_of(medium) for _, medium in media)
 
 
 def _kept_transport(medium: Medium, proto: str) -> str:
