@@ -142,6 +142,7 @@ class Example(NamedTuple):
 STUN_TOO = Carried.RTP | Carried.STUN
 LATCHED = (heard(0, EXACT, voice(1)),)
 NATTED = (heard(0, ANY, voice(1)),)
+MOVED = (*LATCHED, signalled(announced=SAME_IP))
 RESTARTED = tuple(heard(7.6 + number / 5, SAME_PORT, voice(number)) for number in range(1, 6))
 TWO_WAYS = tuple(
     heard(7 + number / 25, source, voice(number)) for number in range(2, 46) for source in (EXACT, ANY)
@@ -183,6 +184,31 @@ EXAMPLES: Final = (
         SAME_PORT,
         voice(2),
         (heard(0, SAME_PORT, voice(1)), signalled(policy=STRICT)),
+    ),
+    Example("on its way since the end was at another port", Facts.lingers, 1, EXACT, voice(2), MOVED),
+    Example(
+        "on its way since the end was at another address",
+        Facts.lingers,
+        2.9,
+        EXACT,
+        voice(3),
+        (*LATCHED, signalled(announced=SIGNALLED), heard(2, EXACT, voice(2))),
+    ),
+    Example(
+        "an end that stays where it was",
+        Facts.goes_on,
+        3.15,
+        EXACT,
+        voice(12),
+        (*MOVED, *(heard(1.9 + number / 10, EXACT, voice(number)) for number in range(2, 12))),
+    ),
+    Example(
+        "an end that says where it is behind its NAT",
+        Facts.goes_on,
+        2,
+        ANY,
+        voice(2),
+        (*NATTED, signalled(announced=Endpoint("192.168.0.2", 9))),
     ),
     Example("a keep-alive of the phone", Facts.claims_nothing_where_announced, 1, EXACT, CRLF),
     Example("the same behind a stranger", Facts.claims_nothing_where_announced, 1, EXACT, b"", NATTED),

@@ -181,6 +181,29 @@ def test_a_latched_phone_moves_and_keeps_the_ports(
     ng.talk(moved, bob, before)
 
 
+@pytest.mark.parametrize("address", [BOB, "127.0.0.23"], ids=["port", "address"])
+@pytest.mark.parametrize("by_offer", [False, True], ids=["answer", "offer"])
+def test_a_packet_that_was_on_its_way_keeps_no_media_from_the_place_that_a_phone_has_moved_to(
+    ng: NgTestbed, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer, *, by_offer: bool, address: str
+) -> None:
+    """It may wait for media there before it sends any: they went to its old place for the whole call."""
+    before = ng.connect(alice, bob)
+    ng.passes(bob, before.bob_sends_to[0], alice, payload=rtp_packet(1))
+    moved = make_peer(address)
+    if by_offer:
+        to_alice = ng.offer(moved, tag=b"bob", to=b"alice", port_latching=True)
+        to_bob = ng.answer(alice, tag=b"alice", to=b"bob")
+    else:
+        to_bob = ng.offer(alice, to=b"bob")
+        to_alice = ng.answer(moved)
+    after = NgTalk(to_alice, to_bob)
+    assert after.bob_sends_to == before.bob_sends_to
+    ng.passes(bob, after.bob_sends_to[0], alice, payload=rtp_packet(2))
+    ng.passes(alice, after.alice_sends_to[0], moved)
+    ng.passes(moved, after.bob_sends_to[0], alice, payload=rtp_packet(3))
+    ng.talk(alice, moved, after)
+
+
 def test_an_unchanged_reoffer_opens_nothing_for_others(
     make_ng: MakeNg, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:

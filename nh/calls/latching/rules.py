@@ -22,8 +22,8 @@ ELSEWHERE_S: Final = 3.0
 
 
 LATE_S: Final = 1.0
-"""How long packets of an earlier part of a stream may be on their way. A sender whose packets go on to be of
-that part has begun to count anew."""
+"""How long packets may be on their way, of an earlier part of a stream, or from where its end was. A sender
+whose packets go on to be of that part has begun to count anew."""
 
 
 class PolicyRules(NamedTuple):
@@ -148,6 +148,17 @@ class Facts:
         latched = latch.state is SourceState.LATCHED or self.now >= latch.window_ends
         return latch.rank is not None and latched and not self.rules.moves and not latch.unheard()
 
+    def lingers(self) -> bool:
+        """It goes on with the stream of an end that has just announced another endpoint, and is there.
+
+        It may be on its way since before. That its packets go on shows that the end has stayed.
+        """
+        latch = self.latch
+        moved = latch.rank is None and latch.source is None and not (self.is_announced() or self.rules.waits)
+        if not moved or self.continued is not Continuity.NEXT or self._tried_s() >= LATE_S:
+            return False
+        return self.rank is Rank.SAME_IP or latch.is_announced_address_real
+
     def goes_on(self) -> bool:
         """It goes on with the stream of the source, as only its sender can."""
         return self.continued is Continuity.NEXT
@@ -266,6 +277,7 @@ RULES: Final = (
     Rule(Facts.not_permitted, Decision.REFUSE),
     Rule(Facts.waits, Decision.PASS),
     Rule(Facts.stays, Decision.REFUSE),
+    Rule(Facts.lingers, Decision.PASS),
     Rule(Facts.goes_on, Decision.TAKE),
     Rule(Facts.is_late, Decision.REFUSE),
     Rule(Facts.announced_wins, Decision.TAKE),

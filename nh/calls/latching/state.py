@@ -143,8 +143,11 @@ class LatchState(abc.ABC):
 
         It is not if a NAT may stand before it. With ICE, what is announced is one candidate of many.
         """
-        if self.known_at:
-            return True
+        return bool(self.known_at) or self.is_announced_address_real
+
+    @property
+    def is_announced_address_real(self) -> bool:
+        """Whether packets come from the announced IP address, because no NAT stands before it."""
         announced = self.announced
         return (
             announced is not None
