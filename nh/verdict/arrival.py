@@ -3,6 +3,7 @@
 from typing import Final
 
 from nh.ip_address import is_private
+from nh.results import LegDetail
 from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets, port_of, received
 
 _ANY_TIME: Final = frozenset({13, 19})
@@ -25,45 +26,73 @@ def refused(direction: Direction) -> Ruling | None:
     )
 
 
+def rtcp_alone(direction: Direction) -> Ruling | None:
+    """Nothing came, and RTCP did: the phone reaches the relay."""
+    leg, rtcp = direction.leg, direction.rtcp
+    if leg.packets or rtcp is None or not rtcp.packets:
+        return None
+    return Ruling(
+        State.PROBLEM,
+        f"{_nothing(leg)}, although its RTCP comes to {rtcp.local} from {rtcp.source}",
+        "the phone reaches nh and sends no media (muted, no microphone), or a firewall or NAT lets RTCP alone"
+        " pass",
+        "see with the filter whether RTP comes to this host; if not, see why the phone sends none: its SDP"
+        f" says {leg.direction}",
+    )
+
+
+def told_private_address(direction: Direction) -> Ruling | None:
+    """Nothing came, and a phone in the Internet has to send to an address that only another network knows."""
+    leg = direction.leg
+    if leg.packets or leg.announced is None:
+        return None
+    if not is_private(host_of(leg.told)) or is_private(host_of(leg.announced)):
+        return None
+    return Ruling(
+        State.PROBLEM,
+        f"{_nothing(leg)}; its SDP from nh names {leg.told}, a private address, and the phone has a public"
+        " one",
+        "nh is behind a NAT and announces its own address, or the proxy asked for another network than that"
+        " of this phone",
+        "see `address` and `interface`: PRIVATE!PUBLIC announces the public address (ng: direction,"
+        " media-address)",
+    )
+
+
+def told_elsewhere(direction: Direction) -> Ruling | None:
+    """Nothing came, and the phone has to send to an address that is not the relay's own."""
+    leg = direction.leg
+    if leg.packets or not leg.advertised:
+        return None
+    return Ruling(
+        State.PROBLEM,
+        f"{_nothing(leg)}; its SDP from nh names {leg.told} in place of that",
+        f"{host_of(leg.told)} does not lead to this host (another address, or no port forwarding), the phone"
+        " sends nothing (muted, or not answered), or a firewall drops UDP to that port",
+        f"{_compare_told(leg)}; packets to it have to arrive at {leg.local}",
+    )
+
+
 def nothing_came(direction: Direction) -> Ruling | None:
     """Nothing came at all."""
     leg = direction.leg
     if leg.packets:
         return None
-    found = f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}"
-    look = f"see whether the SDP that this phone received names {leg.told}, and whether it reaches that"
-    if _is_told_a_private_address(direction):
-        return Ruling(
-            State.PROBLEM,
-            f"{found}; its SDP from nh names {leg.told}, a private address, and the phone has a public one",
-            "nh is behind a NAT and announces its own address, or the proxy asked for another network than"
-            " that of this phone",
-            "see `address` and `interface`: PRIVATE!PUBLIC announces the public address (ng: direction,"
-            " media-address)",
-        )
-    if leg.advertised:
-        return Ruling(
-            State.PROBLEM,
-            f"{found}; its SDP from nh names {leg.told} in place of that",
-            f"{host_of(leg.told)} does not lead to this host (another address, or no port forwarding), the"
-            " phone sends nothing (muted, or not answered), or a firewall drops UDP to that port",
-            f"{look}; packets to it have to arrive at {leg.local}",
-        )
     return Ruling(
         State.PROBLEM,
-        found,
+        _nothing(leg),
         "the phone sends nothing (muted, or not answered), it was told another address in the SDP, or a"
         f" firewall or NAT in between drops UDP to port {port_of(leg.local)}",
-        f"{look}; if not, see which network the proxy asks nh for (ng: direction)",
+        f"{_compare_told(leg)}; if not, see which network the proxy asks nh for (ng: direction)",
     )
 
 
-def _is_told_a_private_address(direction: Direction) -> bool:
-    """Whether a phone in the Internet has to send to an address that only another network knows."""
-    leg = direction.leg
-    if leg.announced is None or not is_private(host_of(leg.told)):
-        return False
-    return not is_private(host_of(leg.announced))
+def _nothing(leg: LegDetail) -> str:
+    return f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}"
+
+
+def _compare_told(leg: LegDetail) -> str:
+    return f"see whether the SDP that this phone received names {leg.told}, and whether it reaches that"
 
 
 def no_keys(direction: Direction) -> Ruling | None:

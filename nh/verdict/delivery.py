@@ -4,7 +4,7 @@ from typing import Final
 
 from nh.calls.media_state import SILENT_S
 from nh.ip_address import is_private
-from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets
+from nh.verdict.ruling import LARGE_BYTES, LOSSY, Direction, Ruling, State, host_of, packets
 
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""
@@ -121,9 +121,9 @@ def not_received(direction: Direction) -> Ruling | None:
         f"{packets(direction.leg.packets)} were sent to {direction.target}, and the latest {reports} RTCP"
         " reports of that end say that it receives nothing",
         "a firewall or NAT between the relay and that end drops them, the phone accepts packets of another"
-        " address only, or its RTCP never says what it receives",
+        f" address only{_too_large(direction)}, or its RTCP never says what it receives",
         "see with the filter whether they leave this host, and whether the SDP that that phone received names"
-        f" {direction.other.told}",
+        f" {direction.other.told}{_try_size(direction)}",
     )
 
 
@@ -136,6 +136,25 @@ def lossy_beyond(direction: Direction) -> Ruling | None:
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {direction.target}, whose latest RTCP report says"
         f" that {stream.reported_loss:.1%} were lost",
-        "the network between the relay and that phone loses packets, or they arrive too late",
-        "compare with other calls to that network (`nh calls`): it is one phone's link, or all of it",
+        f"the network between the relay and that phone loses packets{_too_large(direction)}, or they arrive"
+        " too late",
+        "compare with other calls to that network (`nh calls`): it is one phone's link, or all of"
+        f" it{_try_size(direction)}",
     )
+
+
+def _too_large(direction: Direction) -> str:
+    """A likely cause, if packets are large: a link drops them in silence (RFC 4821 1: a black hole)."""
+    if direction.mean_bytes < LARGE_BYTES:
+        return ""
+    return (
+        f", a link in between is too small for them ({direction.mean_bytes} bytes on average) and no ICMP"
+        " says so"
+    )
+
+
+def _try_size(direction: Direction) -> str:
+    """How to see that: a ping of the same length; ICMP's header is as long as that of UDP."""
+    if direction.mean_bytes < LARGE_BYTES or direction.target is None:
+        return ""
+    return f"; on this host: ping -M do -s {direction.mean_bytes} {host_of(direction.target)}"

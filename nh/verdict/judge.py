@@ -71,16 +71,24 @@ def judge_call(call: CallDetail) -> CallVerdict:
             if session.state != "replaced"
             for pair in session.pairs
             if pair.component == 0
-            for verdict in _judge_pair(session, pair)
+            for verdict in _judge_pair(session, pair, _rtcp_of(session, pair))
         ),
     )
 
 
-def _judge_pair(session: SessionDetail, pair: PairDetail) -> Iterator[Verdict]:
+def _rtcp_of(session: SessionDetail, pair: PairDetail) -> PairDetail | None:
+    return next((each for each in session.pairs if (each.medium, each.component) == (pair.medium, 1)), None)
+
+
+def _judge_pair(session: SessionDetail, pair: PairDetail, rtcp: PairDetail | None) -> Iterator[Verdict]:
     ports = sorted({port_of(leg.local) for leg in (pair.from_, pair.to)}, key=int)
     look = f"udp and ({' or '.join(f'port {port}' for port in ports)})"
-    for sender, leg, other in (("from", pair.from_, pair.to), ("to", pair.to, pair.from_)):
-        direction = Direction(session.state, leg, other)
+    rtcp_from, rtcp_to = (None, None) if rtcp is None else (rtcp.from_, rtcp.to)
+    for sender, leg, other, reports in (
+        ("from", pair.from_, pair.to, rtcp_from),
+        ("to", pair.to, pair.from_, rtcp_to),
+    ):
+        direction = Direction(session.state, leg, other, reports)
         ruling = next(ruling for rule in RULES if (ruling := rule(direction)) is not None)
         yield Verdict(
             session.sessionid,
@@ -131,6 +139,9 @@ RULES: Final[tuple[Rule, ...]] = (
     arrival.not_authentic,
     arrival.key_used_up,
     arrival.refused,
+    arrival.rtcp_alone,
+    arrival.told_private_address,
+    arrival.told_elsewhere,
     arrival.nothing_came,
     delivery.unreachable,
     delivery.not_sent,

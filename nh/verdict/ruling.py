@@ -16,6 +16,10 @@ MANY: Final = 0.01
 """Packets that were lost inside the relay are a problem when they are more than this part."""
 
 
+LARGE_BYTES: Final = 1000
+"""Packets with so many bytes of UDP may be too large for a link with tunnels, such as a VPN."""
+
+
 class State(enum.StrEnum):
     """OK; WAITING: no media are expected now (no answer, hold); PROBLEM: an end hears nothing, or badly."""
 
@@ -48,11 +52,13 @@ class Direction(NamedTuple):
         leg: receives from the sender.
         other: receives from the receiver; the relay sends the sender's media to where its packets come from,
             or else to what that end announced.
+        rtcp: receives the sender's RTCP, where that has a port of its own; None: it has none.
     """
 
     state: str
     leg: LegDetail
     other: LegDetail
+    rtcp: LegDetail | None = None
 
     @property
     def target(self) -> str | None:
@@ -68,6 +74,11 @@ class Direction(NamedTuple):
     def largest_stream(self) -> StreamDetail | None:
         """The sender's RTP stream with the most packets."""
         return max(self.leg.streams, key=lambda stream: stream.packets, default=None)
+
+    @property
+    def mean_bytes(self) -> int:
+        """How large the sender's packets are on average, bytes of UDP."""
+        return self.leg.bytes // self.leg.packets if self.leg.packets else 0
 
     def dropped(self, reason: str) -> int:
         """How many of the sender's packets were dropped for a reason of nh.calls.drop.Drop."""
