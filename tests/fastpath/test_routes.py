@@ -99,6 +99,18 @@ def test_rules_by_protocol_are_followed(here: Namespace, routes: Routes) -> None
     assert routes.find("192.0.2.7", "10.1.0.1") == by("right")
 
 
+@EACH_FAMILY
+def test_rules_by_tos_are_followed(here: Namespace, routes: Routes, far: Far) -> None:
+    version = "-6" if ":" in far.host else "-4"
+    here.run(
+        f"ip {version} route add {far.network} via {far.gateways[0]}",
+        f"ip {version} route add {far.network} via {far.gateways[1]} table 100",
+        f"ip {version} rule add tos 0x10 table 100",
+    )
+    assert routes.find(far.host, far.sources[0], 0x10) == by("right")
+    assert routes.find(far.host, far.sources[0], 0) == by("left")
+
+
 NH = 65534
 """A user that nh may run as."""
 

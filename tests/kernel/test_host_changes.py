@@ -128,6 +128,20 @@ def test_packets_follow_a_route_that_changes(hosts: Hosts, alice: MediaPeer, bob
         eventually(lambda: all_leave_by("to_bob"), "and the old one again")
 
 
+def test_packets_follow_a_rule_by_their_code_point(hosts: Hosts, alice: MediaPeer, bob: MediaPeer) -> None:
+    join(hosts.relay, hosts.bob, "192.0.2.1/24", "192.0.2.2/24", name="detour")
+    hosts.bob.run("sysctl -q net.ipv4.conf.all.rp_filter=0", "sysctl -q net.ipv4.conf.detour.rp_filter=0")
+    hosts.relay.run(f"ip route add {BOB[4]}/32 via 192.0.2.2 table 100", "ip rule add tos 0x10 table 100")
+    with relay_on(hosts.relay, dscp=4) as relay:
+        call = HostCall(relay, "quick", 4)
+        begin(call, alice, bob)
+        sent, relayed = sent_by(hosts.relay, "detour"), kernel_packets(call)
+        for _ in range(10):
+            arrives(alice, call.for_alice, bob)
+        assert kernel_packets(call) == relayed + 10
+        assert sent_by(hosts.relay, "detour") >= sent + 10
+
+
 def sent_by(host: Namespace, interface: str) -> int:
     return int(host.run(f"cat /sys/class/net/{interface}/statistics/tx_packets"))
 

@@ -24,11 +24,11 @@ class CountingRoutes(Routes):
         self.mtu_bytes: dict[str, int] = {}
         self.refusal: NoRoute | None = None
 
-    def find(self, destination: str, source: str) -> Route | NoRoute:
+    def find(self, destination: str, source: str, tos: int = 0) -> Route | NoRoute:
         self.asked += 1
         if self.refusal is not None:
             return self.refusal
-        route = super().find(destination, source)
+        route = super().find(destination, source, tos)
         if isinstance(route, Route) and destination in self.mtu_bytes:
             return route._replace(mtu_bytes=self.mtu_bytes[destination], expires_s=600.0 - self.asked)
         return route

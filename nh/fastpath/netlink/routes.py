@@ -34,6 +34,8 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 _ROUTE_BYTES, _KIND_AT = 12, 7
 """struct rtmsg: family, bits of destination and source, TOS, table, protocol, scope, type; then the flags."""
+_REST_OF_ROUTE = struct.Struct("=5BI")
+"""The same, from the TOS on."""
 
 _ANYCAST, _UNICAST, _LOCAL = 4, 1, 2
 _UNUSABLE = {
@@ -95,19 +97,20 @@ class _Family:
         length = HEADER.size + _ROUTE_BYTES + 2 * (4 + address_bytes) + 16
         bits = address_bytes * 8
         self._prefix = struct.pack("=IHH", length, _GET_ROUTE, REQUEST)
-        self._route = struct.pack("=I8BI", 0, family, bits, bits, 0, 0, 0, 0, 0, 0)
+        self._route = struct.pack("=I3B", 0, family, bits, bits)
         self._destination = struct.pack("=HH", 4 + address_bytes, _DESTINATION)
         self._source = struct.pack("=HH", 4 + address_bytes, _SOURCE)
         # rules may ask for the protocol, too (ip rule … ipproto udp)
         self._rest = struct.pack("=HHBxxxHHI", 5, _PROTOCOL, socket.IPPROTO_UDP, 8, _USER, user)
 
-    def question(self, sequence: int, destination: bytes, source: bytes) -> bytes:
-        """The request for the way of UDP from `source` to `destination`."""
+    def question(self, sequence: int, destination: bytes, source: bytes, tos: int) -> bytes:
+        """The request for the way of UDP from `source` to `destination` with that TOS."""
         return b"".join(
             (
                 self._prefix,
                 _INTEGER.pack(sequence),
                 self._route,
+                _REST_OF_ROUTE.pack(tos, 0, 0, 0, 0, 0),
                 self._destination,
                 destination,
                 self._source,
@@ -145,12 +148,13 @@ class Routes:
             None if user == _ROOT else (_Family(socket.AF_INET, 4, user), _Family(socket.AF_INET6, 16, user))
         )
 
-    def find(self, destination: str, source: str) -> Route | NoRoute:
+    def find(self, destination: str, source: str, tos: int = 0) -> Route | NoRoute:
         """The way of UDP packets to `destination`, or why there is none for the kernel path.
 
         Args:
             destination: IP address.
             source: IP address of this host that the packets will have: rules by source are followed.
+            tos: that they will have, 0 to 255, without ECN bits: rules by TOS are followed.
 
         Tunnels and other interfaces without an Ethernet header are no way, nor are routes that encapsulate.
         """
@@ -165,7 +169,7 @@ class Routes:
         if family is _IPV6 and to[0] == 0xFE and to[1] & 0xC0 == 0x80:
             return NoRoute("a link-local address says nothing of the interface")
         try:
-            return self._look_up(family, to, of)
+            return self._look_up(family, to, of, tos)
         except OSError as error:
             return NoRoute(f"the kernel could not be asked: {reason(error)}", sure=False)
 
@@ -182,19 +186,19 @@ class Routes:
         self._socket.close()
         self._devices.close()
 
-    def _look_up(self, family: _Family, destination: bytes, source: bytes) -> Route | NoRoute:
-        answer = self._ask(family, destination, source)
+    def _look_up(self, family: _Family, destination: bytes, source: bytes, tos: int) -> Route | NoRoute:
+        answer = self._ask(family, destination, source, tos)
         if answer is None:
             return NoRoute("the kernel did not say", sure=False)
         if self._of_sockets is not None:
-            of_sockets = self._ask(self._of_sockets[family is _IPV6], destination, source)
+            of_sockets = self._ask(self._of_sockets[family is _IPV6], destination, source, tos)
             if of_sockets is not None and _way(of_sockets) != _way(answer):
                 return NoRoute("a rule by user (ip rule … uidrange) holds for nh alone, or not for it")
         return self._judge(answer, family)
 
-    def _ask(self, family: _Family, destination: bytes, source: bytes) -> Message | None:
+    def _ask(self, family: _Family, destination: bytes, source: bytes, tos: int) -> Message | None:
         self._sequence = self._sequence + 1 & 0xFFFFFFFF
-        self._socket.send(family.question(self._sequence, destination, source))
+        self._socket.send(family.question(self._sequence, destination, source, tos))
         for _ in range(_STALE_ANSWERS):
             try:
                 datagram = self._socket.recv(_ANSWER_BYTES)

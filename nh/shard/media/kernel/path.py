@@ -253,7 +253,8 @@ class KernelPath:
             return obstacle
         out = socket_of(leg.egress)
         self._routed[media_socket] = None
-        route = self._routes.find(destination.address, out.local.address)
+        tos = out.dscp << 2
+        route = self._routes.find(destination.address, out.local.address, tos)
         if isinstance(route, NoRoute):
             if not route.sure:
                 self._waiting[media_socket] = None
@@ -265,7 +266,7 @@ class KernelPath:
             ifindex=0 if route.local else route.ifindex,
             counter_index=0,
             mtu_bytes=route.mtu_bytes,
-            tos=out.dscp << 2,
+            tos=tos,
             leave_rtcp=leg.payload_types is not None and reads_rtcp(leg),
             shard=self._flows.shard,
         )

@@ -25,7 +25,7 @@ _EXPIRY_MARGIN_S: Final = 0.1
 
 
 class RouteCache:
-    """Routes of the host by their destination and source.
+    """Routes of the host by the destination, source and TOS of packets.
 
     A user of a route of the cache looks it up again when watch() calls back, and when path_mtus_changed().
 
@@ -38,8 +38,8 @@ class RouteCache:
         self._routes = routes
         self._path_mtu = PathMtuWatch(too_big_messages, routes.ipv6_mtus_changed)
         self._watch: RouteWatch | None = None
-        self._known: dict[tuple[str, str], Route] = {}
-        self._round: list[tuple[str, str]] = []  # of those, what is to be asked for again
+        self._known: dict[tuple[str, str, int], Route] = {}
+        self._round: list[tuple[str, str, int]] = []  # of those, what is to be asked for again
         self._round_due = 0.0
 
     def watch(self, loop: Loop, on_change: Callable[[], None]) -> None:
@@ -50,18 +50,19 @@ class RouteCache:
         """
         self._watch = RouteWatch(loop, on_change)
 
-    def find(self, destination: str, source: str) -> Route | NoRoute:
+    def find(self, destination: str, source: str, tos: int = 0) -> Route | NoRoute:
         """See Routes.find(). What is no route is asked for each time."""
-        known = self._known.get((destination, source))
+        packets = destination, source, tos
+        known = self._known.get(packets)
         if known is not None and self._path_mtu.certain:
             return known
-        route = self._routes.find(destination, source)
+        route = self._routes.find(*packets)
         if isinstance(route, Route):
             if route.expires_s:
                 self._path_mtu.expect(time.monotonic() + route.expires_s + _EXPIRY_MARGIN_S)
             if len(self._known) >= MAX_ROUTES:
                 self._known.clear()
-            self._known[destination, source] = route
+            self._known[packets] = route
         return route
 
     def path_mtus_changed(self, *, now: float) -> bool:
@@ -102,9 +103,9 @@ class RouteCache:
         self._round_due = now + AGAIN_S
         self._round = self._round or list(self._known)
         for _ in range(min(ASKED_AGAIN, len(self._round))):
-            ends = self._round.pop()
-            known = self._known.get(ends)
-            if known is not None and _differs(self._routes.find(*ends), known):
+            packets = self._round.pop()
+            known = self._known.get(packets)
+            if known is not None and _differs(self._routes.find(*packets), known):
                 return True
         return False
 
