@@ -1,37 +1,13 @@
-"""Reports of RTCP that pass: what an end says of the stream that it is sent (RFC 3550 6.4.1). No I/O.
+"""RTCP that passes a leg: whether user space has to read its reports (nh.calls.rtp.reports). No I/O."""
 
-**Round trips.** A sender report says when it was sent (NTP). The end that hears it repeats that time (LSR),
-and how long ago it came (DLSR). What has passed since the relay saw the sender report, less that delay, is
-the round trip between the relay and that end.
-
-**Reception.** A block about a stream has the highest sequence number that the end received, and what it lost.
-A report without a block says that the end has received nothing since its report before.
-
-Of encrypted reports (SRTCP) only the number of blocks is readable.
-"""
-
-from itertools import islice
-from struct import Struct
 from typing import Final
 
 from nh.calls.leg import Leg
-from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
-from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.reports import read_reports
 from nh.calls.rtp.stream import RtpStream
 
 MAX_READ: Final = 8
 """Most packets of RTCP for which a leg stays in user space until they tell a round trip."""
-
-MAX_PACKETS: Final = 8
-"""Most RTCP packets of one compound packet that are read."""
-
-_read_time: Final = Struct("!I").unpack_from
-_read_block: Final = Struct("!IIIIII").unpack_from
-_HEADER_BYTES: Final = 8
-_TIME_AT: Final = 10  # the middle 32 bits of the NTP time
-_SENDER_BYTES: Final = 28
-_BLOCK_BYTES: Final = 24
-_DLSR_UNIT_S: Final = 1 / 65_536
 
 
 def reads_rtcp(leg: Leg) -> bool:
@@ -85,44 +61,8 @@ def note_reports(leg: Leg, packet: memoryview, *, now: float) -> bool:
     if leg is rtp:
         read = reads_rtcp(leg)
         leg.muxed_reports += 1
-        _read(packet, rtp.meter, rtp.other.meter, now)
+        read_reports(packet, rtp.meter, rtp.other.meter, now)
         return read and not reads_rtcp(leg)
     awaited = awaits_reports(leg) or leg.packets == MAX_READ + 1
-    _read(packet, rtp.meter, rtp.other.meter, now)
+    read_reports(packet, rtp.meter, rtp.other.meter, now)
     return awaited and not awaits_reports(leg)
-
-
-def _read(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None, now: float) -> None:
-    """Read a compound packet.
-
-    Args:
-        sender: the meter of the RTP that the same end sends.
-        receiver: the meter of the RTP that it receives, which its report blocks are about.
-    """
-    for kind, count, ssrc, at, end in islice(split_rtcp(packet), MAX_PACKETS):
-        blocks = 0
-        if kind == SENDER_REPORT and end - at >= _SENDER_BYTES:
-            blocks = at + _SENDER_BYTES
-            if sender is not None and ssrc is not None:
-                sender.note_sender_report(ssrc, _read_time(packet, at + _TIME_AT)[0], now)
-        elif kind == RECEIVER_REPORT:
-            blocks = at + _HEADER_BYTES
-        if receiver is not None and blocks:
-            _read_blocks(packet[blocks:end], count, receiver, now)
-
-
-def _read_blocks(blocks: memoryview, count: int, receiver: RtpMeter, now: float) -> None:
-    """Read the blocks of one report.
-
-    Args:
-        blocks: the rest of the report.
-        count: how many blocks it says that it has.
-        receiver: see _read().
-    """
-    found = []
-    for at in range(0, min(_BLOCK_BYTES * count, len(blocks)) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
-        about, losses, highest, _, time, delay = _read_block(blocks, at)
-        receiver.note_report(about, time, delay * _DLSR_UNIT_S, now)
-        found.append((about, highest, losses >> 24))
-    if len(found) == count:
-        receiver.note_reception(found)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nh.calls.media import Side
 from nh.calls.rtcp_reports import MAX_READ, awaits_reports, note_reports
-from nh.calls.rtp.meter import MIN_REPORTED
+from nh.calls.rtp.reports import MIN_REPORTED
 from nh.calls.session import Session
 from tests.calls.fakes import START, make_proxy
 from tests.calls.rtp import Sender

@@ -14,8 +14,8 @@ from nh.calls.offer_answer.offered import RelayOffer
 from nh.calls.offer_answer.party import Party
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.rare import Rare
-from nh.calls.rtp.meter import MIN_REPORTED
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.calls.rtp.reports import MIN_REPORTED, note_reception
 from nh.calls.session import Session
 from nh.calls.snapshots.call import CallSnapshot, Clock, restore_call, take_snapshot
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
@@ -135,9 +135,9 @@ def test_what_icmp_and_rtcp_said_and_what_the_sdps_allow_is_known_still() -> Non
     meter = alice.find_meter()
     assert meter is not None
     Sender(meter, ssrc=1).send(*range(MIN_REPORTED))
-    meter.note_reception([(1, 7, 64)])
+    note_reception(meter, [(1, 7, 64)])
     Sender(meter, ssrc=1, first=MIN_REPORTED).send(*range(MIN_REPORTED))
-    meter.note_reception([])
+    note_reception(meter, [])
     session = moved(proxy).plane.running[0]
     after, other = session.legs[:2]
     assert (other.unreachable, other.unreachable_at) == (1, proxy.now)

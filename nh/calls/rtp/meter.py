@@ -14,15 +14,12 @@ import msgspec
 from nh.calls.one_or_many import OneOrMany
 from nh.calls.rtp.packet import RTP_HEADER_BYTES
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
-from nh.calls.rtp.quality import INTERVAL_PACKETS, MAX_ROUND_TRIP_S, add_interval, end_to_end
+from nh.calls.rtp.quality import INTERVAL_PACKETS, add_interval, end_to_end
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream
 from nh.calls.rtp.stream_state import StreamFields, StreamState
 
 MAX_STREAMS: Final = 4
 """Most streams of a leg; a further SSRC replaces the stream that began first."""
-
-MIN_REPORTED: Final = 50
-"""A report that tells of no packet says something only if so many came meanwhile: a second of speech."""
 
 # first 16 bits, sequence number, timestamp, SSRC (RFC 3550 5.1)
 _read_header: Final = Struct("!HHII").unpack_from
@@ -77,7 +74,8 @@ class RtpMeter:
         clock: what jitter is measured by.
         next_sample: packets of the leg at which the next interval of quality ends.
         deaf_reports: how many of the latest reports of RTCP, one after the other, say that the end that is
-            sent these streams has received nothing of them, although MIN_REPORTED packets came meanwhile.
+            sent these streams has received nothing of them, although some came meanwhile
+            (nh.calls.rtp.reports).
         reported_packets: packets of all streams at the latest report that said something of them.
     """
 
@@ -115,6 +113,16 @@ class RtpMeter:
             return None
         newest = streams[(self.next_stream - 1) % len(streams)]
         return max((newest, *streams), key=lambda stream: stream.arrival or 0.0)
+
+    def find_stream(self, ssrc: int) -> RtpStream | None:
+        """The stream of an SSRC, None if it is none of `streams`."""
+        streams = self._streams
+        if not isinstance(streams, tuple):
+            return streams if streams.ssrc == ssrc else None
+        for stream in streams:
+            if stream.ssrc == ssrc:
+                return stream
+        return None
 
     def measure(self, buffer: bytes | bytearray | memoryview, size: int, now: float) -> bool:
         """Measure a packet. Others than RTP are ignored: RTCP, STUN, DTLS (RFC 5761 4, RFC 7983 7).
@@ -228,58 +236,6 @@ class RtpMeter:
                 now=now,
             )
 
-    def note_sender_report(self, ssrc: int, ntp: int, now: float) -> None:
-        """Note a sender report of one of the streams.
-
-        Args:
-            ssrc: of the stream.
-            ntp: middle 32 bits of the report's NTP time; 0 if the sender has no clock (RFC 3550 6.4.1):
-                an answer to it would look like that of an end that has heard no report.
-            now: monotonic seconds at which it passed.
-        """
-        stream = self._find_stream(ssrc) if ntp else None
-        if stream is not None:
-            reports = stream.find_reports()
-            reports.ntp, reports.sent_at = ntp, now
-
-    def note_report(self, ssrc: int, ntp: int, delay_s: float, now: float) -> None:
-        """Note a report about one of the streams, from the end that receives it.
-
-        Args:
-            ssrc: of the stream.
-            ntp: LSR, the time of the sender report that the end heard last; 0: none.
-            delay_s: DLSR, the seconds since then.
-            now: monotonic seconds at which it passed.
-        """
-        stream = self._find_stream(ssrc)
-        reports = None if stream is None else stream.reports
-        if reports is None or not ntp or reports.ntp != ntp:
-            return
-        round_trip_s = now - reports.sent_at - delay_s
-        if round_trip_s <= MAX_ROUND_TRIP_S:
-            # DLSR is measured by another clock
-            reports.round_trip_s = max(round_trip_s, 0.0)
-
-    def note_reception(self, blocks: Sequence[tuple[int, int, int]]) -> None:
-        """Note what the end that receives the streams says that it received.
-
-        Args:
-            blocks: of one report: SSRC, highest sequence number, and the part that was lost in 256ths; none
-                if the end has received nothing since its report before (RFC 3550 6.4).
-        """
-        receives = None if blocks else False
-        for ssrc, highest, lost in blocks:
-            stream = self._find_stream(ssrc)
-            if stream is not None:
-                reports = stream.find_reports()
-                receives = receives or reports.highest != highest
-                reports.highest, reports.lost = highest, lost
-        packets = sum(stream.packets for stream in self.streams)
-        if receives:
-            self.deaf_reports, self.reported_packets = 0, packets
-        elif receives is False and packets >= self.reported_packets + MIN_REPORTED:
-            self.deaf_reports, self.reported_packets = self.deaf_reports + 1, packets
-
     def to_state(self) -> MeterState:
         """The state, for snapshots."""
         return MeterState(
@@ -304,7 +260,7 @@ class RtpMeter:
 
     def _measure_any(self, head: int, sequence: int, timestamp: int, ssrc: int, now: float) -> None:
         payload_type = head & 0x7F
-        stream = self._find_stream(ssrc)
+        stream = self.find_stream(ssrc)
         if stream is None:
             stream = self._begin_stream(ssrc, sequence, payload_type)
             has_transit = True
@@ -320,15 +276,6 @@ class RtpMeter:
             stream.clock(timestamp, now, clock.tick_s)
         if stream.arrival is not None:
             stream.expect(head)
-
-    def _find_stream(self, ssrc: int) -> RtpStream | None:
-        streams = self._streams
-        if not isinstance(streams, tuple):
-            return streams if streams.ssrc == ssrc else None
-        for stream in streams:
-            if stream.ssrc == ssrc:
-                return stream
-        return None
 
     def _begin_stream(self, ssrc: int, sequence: int, payload_type: int) -> RtpStream:
         stream, before = RtpStream(ssrc, sequence, payload_type), self.streams

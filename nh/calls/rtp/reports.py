@@ -1,0 +1,131 @@
+"""Reports of RTCP: what an end says of the stream that it is sent (RFC 3550 6.4.1). No I/O.
+
+**Round trips.** A sender report says when it was sent (NTP). The end that hears it repeats that time (LSR),
+and how long ago it came (DLSR). What has passed since the relay saw the sender report, less that delay, is
+the round trip between the relay and that end.
+
+**Reception.** A block about a stream has the highest sequence number that the end received, and what it lost.
+A report without a block says that the end has received nothing since its report before.
+
+Of encrypted reports (SRTCP) only the number of blocks is readable.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from struct import Struct
+from typing import Final
+
+from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
+from nh.calls.rtp.meter import RtpMeter
+from nh.calls.rtp.quality import MAX_ROUND_TRIP_S
+
+MAX_PACKETS: Final = 8
+"""Most RTCP packets of one compound packet that are read."""
+
+MIN_REPORTED: Final = 50
+"""A report that tells of no packet says something only if so many came meanwhile: a second of speech."""
+
+_read_time: Final = Struct("!I").unpack_from
+_read_block: Final = Struct("!IIIIII").unpack_from
+_HEADER_BYTES: Final = 8
+_TIME_AT: Final = 10  # the middle 32 bits of the NTP time
+_SENDER_BYTES: Final = 28
+_BLOCK_BYTES: Final = 24
+_DLSR_UNIT_S: Final = 1 / 65_536
+
+
+def read_reports(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter | None, now: float) -> None:
+    """Read a compound packet, and note at the meters what it tells.
+
+    Args:
+        packet: any bytes.
+        sender: the meter of the RTP that the same end sends.
+        receiver: the meter of the RTP that it receives, which its report blocks are about.
+        now: monotonic seconds of its arrival.
+    """
+    for kind, count, ssrc, at, end in islice(split_rtcp(packet), MAX_PACKETS):
+        blocks = 0
+        if kind == SENDER_REPORT and end - at >= _SENDER_BYTES:
+            blocks = at + _SENDER_BYTES
+            if sender is not None and ssrc is not None:
+                _note_sender_report(sender, ssrc, _read_time(packet, at + _TIME_AT)[0], now)
+        elif kind == RECEIVER_REPORT:
+            blocks = at + _HEADER_BYTES
+        if receiver is not None and blocks:
+            _read_blocks(packet[blocks:end], count, receiver, now)
+
+
+def _read_blocks(blocks: memoryview, count: int, receiver: RtpMeter, now: float) -> None:
+    """Read the blocks of one report.
+
+    Args:
+        blocks: the rest of the report.
+        count: how many blocks it says that it has.
+        receiver: see read_reports().
+        now: see read_reports().
+    """
+    found = []
+    for at in range(0, min(_BLOCK_BYTES * count, len(blocks)) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
+        about, losses, highest, _, time, delay = _read_block(blocks, at)
+        _note_round_trip(receiver, about, time, delay * _DLSR_UNIT_S, now)
+        found.append((about, highest, losses >> 24))
+    if len(found) == count:
+        note_reception(receiver, found)
+
+
+def _note_sender_report(meter: RtpMeter, ssrc: int, ntp: int, now: float) -> None:
+    """Note a sender report of one of the streams.
+
+    Args:
+        meter: of the streams.
+        ssrc: of the stream.
+        ntp: middle 32 bits of the report's NTP time; 0 if the sender has no clock (RFC 3550 6.4.1): an
+            answer to it would look like that of an end that has heard no report.
+        now: monotonic seconds at which it passed.
+    """
+    stream = meter.find_stream(ssrc) if ntp else None
+    if stream is not None:
+        reports = stream.find_reports()
+        reports.ntp, reports.sent_at = ntp, now
+
+
+def _note_round_trip(meter: RtpMeter, ssrc: int, ntp: int, delay_s: float, now: float) -> None:
+    """Note a report about one of the streams, from the end that receives it.
+
+    Args:
+        meter: of the streams.
+        ssrc: of the stream.
+        ntp: LSR, the time of the sender report that the end heard last; 0: none.
+        delay_s: DLSR, the seconds since then.
+        now: monotonic seconds at which it passed.
+    """
+    stream = meter.find_stream(ssrc)
+    reports = None if stream is None else stream.reports
+    if reports is None or not ntp or reports.ntp != ntp:
+        return
+    round_trip_s = now - reports.sent_at - delay_s
+    if round_trip_s <= MAX_ROUND_TRIP_S:
+        # DLSR is measured by another clock
+        reports.round_trip_s = max(round_trip_s, 0.0)
+
+
+def note_reception(meter: RtpMeter, blocks: Sequence[tuple[int, int, int]]) -> None:
+    """Note what the end that receives the streams of a meter says that it received.
+
+    Args:
+        meter: of the streams.
+        blocks: of one report: SSRC, highest sequence number, and the part that was lost in 256ths; none if
+            the end has received nothing since its report before (RFC 3550 6.4).
+    """
+    receives = None if blocks else False
+    for ssrc, highest, lost in blocks:
+        stream = meter.find_stream(ssrc)
+        if stream is not None:
+            reports = stream.find_reports()
+            receives = receives or reports.highest != highest
+            reports.highest, reports.lost = highest, lost
+    packets = sum(stream.packets for stream in meter.streams)
+    if receives:
+        meter.deaf_reports, meter.reported_packets = 0, packets
+    elif receives is False and packets >= meter.reported_packets + MIN_REPORTED:
+        meter.deaf_reports, meter.reported_packets = meter.deaf_reports + 1, packets
