@@ -111,6 +111,24 @@ def test_credentials_of_the_session_are_ice_for_all_media() -> None:
     assert audio.has("remote-candidates")
 
 
+@pytest.mark.parametrize("of_session", [False, True])
+@pytest.mark.parametrize(
+    ("lines", "handshakes"),
+    [
+        (b"", ()),
+        (b"a=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\n", ("stun",)),
+        (b"a=fingerprint:sha-1 4A:AD\r\n", ("dtls",)),
+        (b"a=zrtp-hash:1.10 fe30efd02423cb05\r\n", ("zrtp",)),
+    ],
+)
+def test_what_a_sender_sends_before_its_media_is_known_by_one_attribute(
+    lines: bytes, handshakes: tuple[str, ...], of_session: bool
+) -> None:
+    audio = b"m=audio 4000 RTP/AVP 0\r\n"
+    (medium,) = parse(SESSION + (lines + audio if of_session else audio + lines)).media
+    assert medium.handshakes == handshakes
+
+
 def test_candidates_without_credentials_are_no_ice() -> None:
     candidate = b"a=candidate:1 1 UDP 1 192.0.2.1 4000 typ host\r\n"
     (medium,) = parse(SESSION + b"m=audio 4000 RTP/AVP 0\r\n" + candidate).media
