@@ -36,6 +36,9 @@ BIG = 1330
 EXPIRES_S = 10
 """Longer than a few packets take on a busy host, one of which is lost and waited for."""
 
+RARELY_S = 0.2
+"""Between two looks at what the host forgets only then."""
+
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 PATHS = pytest.mark.parametrize("kernel", ["on", "off"])
 
@@ -192,7 +195,7 @@ def test_a_message_that_the_host_does_not_believe_is_forgotten(
         with router:
             router.sendto(struct.pack("!BBHHH", 3, 4, 0xBAD, 0, 68) + quoted, (address, 0))
         eventually(lambda: in_the_kernel() == 0, "the program heeds it")
-        eventually(lambda: in_the_kernel() == 3, "the flow is as long as its route again")
+        eventually(lambda: in_the_kernel() == 3, "the flow is as long as its route again", poll_s=RARELY_S)
 
 
 @FAMILIES
@@ -255,7 +258,7 @@ def test_when_the_kernel_forgets_the_path_mtu_the_kernel_relays_whole_packets_ag
 
         for grows in (four, six):  # the wait for both is one
             in_the_kernel = functools.partial(all_in_the_kernel, grows)
-            eventually(in_the_kernel, "big packets are relayed in the kernel again")
+            eventually(in_the_kernel, "big packets are relayed in the kernel again", poll_s=RARELY_S)
 
 
 def test_a_sysctl_that_shortens_ipv6_packets_is_followed(network: Network) -> None:
@@ -302,7 +305,7 @@ def test_a_path_mtu_below_the_least_that_is_believed_locks_the_route(forgetful: 
         eventually(lambda: not least.leg.kernel, "it is left to the socket")
         assert "locked" in least.leg.user_space_because
         assert least.say(10) == 10
-        eventually(lambda: least.leg.kernel, "the host has forgotten it", timeout_s=30)
+        eventually(lambda: least.leg.kernel, "the host has forgotten it", poll_s=RARELY_S)
 
 
 def test_a_router_advertisement_that_shortens_ipv6_packets_is_followed(network: Network) -> None:
