@@ -214,6 +214,7 @@ def test_a_giant_is_no_message() -> None:
 
 def test_stun_is_told_by_its_first_bytes() -> None:
     assert is_stun(REQUEST) and is_stun(memoryview(RESPONSE_IPV6))
-    assert not is_stun(b"\x80" + REQUEST[1:])
+    assert is_stun(b"\x03" + REQUEST[1:])
+    assert not any(is_stun(bytes([first]) + REQUEST[1:]) for first in (4, 20, 64, 0x80))
     assert not is_stun(REQUEST[:19])
     assert not is_stun(b"")

@@ -178,6 +178,26 @@ def test_what_a_round_does_not_save_otherwise_comes_with_a_snapshot(many: Calls)
     assert many.saved.how_often[b"0"] == 2
 
 
+def test_what_comes_up_in_the_middle_of_a_round_is_saved_in_the_next_one(many: Calls) -> None:
+    """Whosever turn that is."""
+    save_call, legs = many.saved.save_call, [FakeFlow(each.legs[0]).leg for each in many.proxy.plane.running]
+
+    def save_and_change_all(call_id: bytes, snapshot: bytes) -> None:
+        save_call(call_id, snapshot)
+        for number, leg in enumerate(legs):
+            many.checkpointer.path_changed(b"%d" % number, leg)
+        legs.clear()
+
+    many.saved.save_call = save_and_change_all  # type: ignore[method-assign]
+    many.talk()
+    many.round()
+    assert len(many.saved.how_often) < CALLS
+    many.talk()
+    for _ in range(2):  # it has two turns
+        many.round()
+    assert len(many.saved.how_often) == CALLS
+
+
 def failing_for(bad: bytes) -> Callable[..., CallSnapshot]:
     """take_snapshot() with a bug that one call meets."""
 

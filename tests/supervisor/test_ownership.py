@@ -11,7 +11,7 @@ from nh.commands import Demote
 from nh.results import Demoting, Result
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.standby import ownership
-from nh.supervisor.standby.ownership import TAKE_S, Ownership, Reactions
+from nh.supervisor.standby.ownership import SAVE_S, TAKE_S, Ownership, Reactions
 from nh.supervisor.store.lease import Lease
 from tests.supervisor.manual_loop import ManualLoop
 
@@ -56,6 +56,7 @@ class Giver:
             ),
         )
         manager: Any = SimpleNamespace(all_up=True, busy=False, stopping=False, save_all=self._save_all)
+        self.manager = manager
         self.ownership = Ownership(
             runtime,
             manager,
@@ -121,6 +122,26 @@ def test_it_takes_back_the_calls_that_the_standby_does_not_take(monkeypatch: pyt
     assert giver.kept_at < begun + TAKE_S + 1
     assert giver.moving == [True, False]
     assert giver.stats.handover_fault == f"the standby standby has not taken the calls within {TAKE_S:g} s"
+
+
+def never(*_: object) -> None:
+    """Say nothing of what was saved."""
+
+
+@pytest.mark.parametrize(
+    "reason", [{"pending": 1}, {"works": False}, {"save_all": never}], ids=["slow", "away", "a shard hangs"]
+)
+def test_it_keeps_the_calls_where_the_store_has_not_all_of_them(
+    reason: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The standby would go on with some as they were before."""
+    giver = Giver(60.0, monkeypatch, silent=False)
+    changes = giver.manager if "save_all" in reason else giver.store
+    giver.loop.call_later(0, lambda: vars(changes).update(reason))
+    giver.demote()
+    assert giver.kept_at is not None
+    assert True not in giver.moving
+    assert giver.stats.handover_fault == f"the calls could not be written to the store within {SAVE_S:g} s"
 
 
 @pytest.mark.parametrize("step", ["_save", "_give", "_take_back", "_end_without"])
