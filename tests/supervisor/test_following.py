@@ -87,7 +87,7 @@ class Held:
         if len(self._holders) == 1:
             self.all_seen.set()
 
-    _follower = SimpleNamespace(group="east", calls=3, obstacle=lambda _: "", is_free=lambda _: False)
+    _follower = SimpleNamespace(group="east", calls=3, find_obstacle=lambda _: "", is_free=lambda _: False)
 
 
 def test_a_standby_says_once_which_relay_has_the_calls_until_another_one_has_them(
