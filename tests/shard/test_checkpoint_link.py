@@ -1,5 +1,6 @@
 """nh.shard.recovery.checkpoint_link: checkpoints reach the supervisor, also after it did not read."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -121,6 +122,25 @@ def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: S
     sides.sink.save_call(b"now", b"at once")
     sides.hear()
     assert sides.backup.calls[b"now"] == b"at once"
+
+
+@pytest.mark.parametrize("in_records", [False, True])
+def test_a_snapshot_that_waits_brings_back_no_call_that_has_ended_and_no_earlier_state(
+    sides: Sides, in_records: bool
+) -> None:
+    """The link has room again, and the snapshot is not sent yet."""
+    sides.fill()
+    for call_id in (b"ends", b"goes on"):
+        sides.sink.save_call(call_id, b"1")
+    sides.hear()
+    with sides.sink.in_one_record() if in_records else contextlib.nullcontext():
+        sides.sink.drop_call(b"ends")
+        sides.sink.save_call(b"goes on", b"2")
+    for _ in range(2):
+        sides.sink.catch_up()
+        sides.hear()
+    assert b"ends" not in sides.backup.calls
+    assert sides.backup.calls[b"goes on"] == b"2"
 
 
 def test_the_last_word_on_each_call_and_socket_goes_out_with_the_result(sides: Sides) -> None:

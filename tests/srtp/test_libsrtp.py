@@ -8,6 +8,7 @@ from pylibsrtp import Policy, Session
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import SrtpRefused
 from tests.profiles import examples
+from tests.rtcp import receiver_report
 from tests.srtp.packets import SSRC, key_of, protect, receiver, rtcp, rtp, sender, unprotect
 from tools.rtpload.libsrtp import PROFILES
 
@@ -68,6 +69,17 @@ def test_rtcp_goes_both_ways(suite: str) -> None:
     for number in range(3):
         packet = rtcp(b"%04d" % number)
         assert bytes(back.unprotect(memoryview(peer.protect_rtcp(packet)))) == packet
+
+
+@suites
+def test_a_report_of_a_header_alone_goes_both_ways(suite: str) -> None:
+    """A receiver report without blocks has nothing that is encrypted."""
+    key, packet = key_of(suite), receiver_report(SSRC)
+    assert (
+        session(key, outbound=False).unprotect_rtcp(bytes(sender(key).protect(memoryview(packet)))) == packet
+    )
+    protected = session(key, outbound=True).protect_rtcp(packet)
+    assert bytes(receiver(key).unprotect(memoryview(bytearray(protected)))) == packet
 
 
 @st.composite
