@@ -44,6 +44,9 @@ MAX_NG_WAITING: Final = 1024
 MAX_NG_OF_WEBSOCKET: Final = 64
 """Most requests of one WebSocket under way; further ones are left unread."""
 
+WEBSOCKET_READ_BYTES: Final = 4096
+"""Most bytes read of one WebSocket before others get their turn."""
+
 WEBSOCKET_SEND_S: Final = 10.0
 """A client of a WebSocket may take so long to read a reply."""
 

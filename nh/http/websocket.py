@@ -6,7 +6,7 @@ from typing import Any, Final
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from nh.http.deadline import Deadline
-from nh.http.limits import MAX_FRAGMENTS, WEBSOCKET_SEND_S
+from nh.http.limits import MAX_FRAGMENTS, WEBSOCKET_READ_BYTES, WEBSOCKET_SEND_S
 
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -20,6 +20,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        # asyncio's own is 256 KiB, thousands of small messages: they are all decoded before another client
+        transport.max_size = WEBSOCKET_READ_BYTES  # type: ignore[attr-defined]  # of its selector transports
         self._deadline = Deadline()
         self._fragments = 0  # of the message that is coming, behind its first one
 

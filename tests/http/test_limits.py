@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nh.commands import CloseCall
 from nh.errors import ShardUnavailable
 from nh.http import connections, ng, ng_link, relay, server, websocket
-from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_FRAGMENTS
+from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_FRAGMENTS, WEBSOCKET_READ_BYTES
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -597,6 +597,25 @@ def test_what_is_no_request_for_a_websocket_is_refused_at_once(tmp_path: Path, r
         sock.sendall(request_.encode())
         assert sock.recv(12) in (b"HTTP/1.1 400", b"HTTP/1.1 405")
         assert was_closed(sock)
+
+
+def test_of_very_many_messages_of_a_websocket_a_few_are_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    data_received = websocket.BoundedWebSocket.data_received
+
+    def note_size(self: websocket.BoundedWebSocket, data: bytes) -> None:
+        read.append(len(data))
+        data_received(self, data)
+
+    monkeypatch.setattr(websocket.BoundedWebSocket, "data_received", note_size)
+    message = bytes((0x82, 0x80 | len(PING))) + bytes(4) + PING
+    with played(tmp_path, lambda message: message) as address, open_websocket(address) as client:
+        client.socket.sendall(message * 2000)
+        for _ in range(2000):
+            assert client.recv(LONG_S) == PING
+    assert max(read) <= WEBSOCKET_READ_BYTES
 
 
 def test_a_message_may_have_so_many_fragments(tmp_path: Path) -> None:
