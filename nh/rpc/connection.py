@@ -25,6 +25,9 @@ MAX_IN_FLIGHT: Final = 128
 """Most requests of one connection under way; further ones are left unread. Where clients of other hosts are
 connected, the connections of a host share them, or thousands of requests would be before one of theirs."""
 
+MAX_IN_FLIGHT_ALONE: Final = 8 * MAX_IN_FLIGHT
+"""What the connections of a host share while no other is connected: another one may connect at any time."""
+
 LEAST_IN_FLIGHT: Final = 2
 """What a connection has of them at least."""
 
@@ -176,7 +179,8 @@ class Connection:
     @property
     def _most_in_flight(self) -> int:
         number = self._context.shares.number_of(self.host)
-        return MAX_IN_FLIGHT if number == len(self._context.clients) else MAX_IN_FLIGHT // max(1, number)
+        is_alone = number == len(self._context.clients)
+        return min(MAX_IN_FLIGHT, (MAX_IN_FLIGHT_ALONE if is_alone else MAX_IN_FLIGHT) // max(1, number))
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from nh.commands import Close, CloseCall, Extension, Ping
 from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
-from nh.rpc.connection import MAX_IN_FLIGHT, MAX_OUTPUT_BYTES
+from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from nh.wire.netsip.storable import freeze_array
@@ -539,12 +539,15 @@ def test_the_connections_of_one_host_share_the_requests_under_way_where_others_a
             assert {peer.native_reply(Closed)[0] for _ in range(10)} == set(range(10))
 
 
-def test_the_connections_of_a_host_alone_have_as_many_requests_under_way_as_each_may() -> None:
+@pytest.mark.parametrize(("connections", "under_way"), [(3, 3 * MAX_IN_FLIGHT), (16, MAX_IN_FLIGHT_ALONE)])
+def test_the_connections_of_a_host_alone_share_more(connections: int, under_way: int) -> None:
     with open_frontend() as testbed:
         testbed.holding = True
-        for peer in [testbed.connect("127.0.0.3") for _ in range(3)]:
-            peer.send(*(close_call(number) for number in range(MAX_IN_FLIGHT)))
-        testbed.turn_until(lambda: len(testbed.held) == 3 * MAX_IN_FLIGHT)
+        for peer in [testbed.connect("127.0.0.3") for _ in range(connections)]:
+            peer.send(*(close_call(number) for number in range(MAX_IN_FLIGHT + 1)))
+        testbed.turn_until(lambda: len(testbed.held) == under_way)
+        testbed.settle()
+        assert len(testbed.held) == under_way
 
 
 def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:
