@@ -70,6 +70,9 @@ class Latch(LatchState):
             met_at = self._address_behind(announced)
             if met_at or self.rare is not None:
                 self.met_at = met_at
+            direct = self.rank is Rank.EXACT
+            if direct or self.rare is not None:
+                self.direct = direct
             if announced != self.source:
                 self.source = None
         self.announced = announced

@@ -149,15 +149,16 @@ class Facts:
         return latch.rank is not None and latched and not self.rules.moves and not latch.unheard()
 
     def lingers(self) -> bool:
-        """It goes on with the stream of an end that has just announced another endpoint, and is there.
+        """It goes on with the stream of an end behind no NAT that has just announced another endpoint.
 
         It may be on its way since before. That its packets go on shows that the end has stayed.
         """
         latch = self.latch
-        moved = latch.rank is None and latch.source is None and not (self.is_announced() or self.rules.waits)
-        if not moved or self.continued is not Continuity.NEXT or self._tried_s() >= LATE_S:
+        moved = latch.direct and latch.rank is None and latch.source is None and not self.is_announced()
+        if not moved or self.rules.waits or self.continued is not Continuity.NEXT:
             return False
-        return self.rank is Rank.SAME_IP or latch.is_announced_address_real
+        real = self.rank is Rank.SAME_IP or latch.is_announced_address_real
+        return real and self._tried_s() < LATE_S
 
     def goes_on(self) -> bool:
         """It goes on with the stream of the source, as only its sender can."""

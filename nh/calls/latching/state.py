@@ -84,6 +84,7 @@ class LatchState(abc.ABC):
         terms: who may send, and what claims the leg; shared by legs that are alike.
         signalled_from: IP address that the signalling came from, "" if unknown.
         met_at: IP address that the end's media came from before it announced another port, "" if unknown.
+        direct: its media came from the endpoint that the end had announced before it moved: no NAT is there.
         window_ends: monotonic seconds until which a better source takes over.
         signalled: monotonic seconds of the last SDP of that end, 0 in calls of Net::SIP's. Of several legs at
             one socket with the same announced endpoint, the last one comes first: one phone may answer under
@@ -112,6 +113,7 @@ class LatchState(abc.ABC):
     replaced = Rare(False)
     left = Rare(False)
     met_at = Rare("")
+    direct = Rare(False)
     trials = Rare[dict[Endpoint, Trial] | None](None)
 
     def __init__(

@@ -143,6 +143,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     silenced: bool = False
     ice: ComponentSnapshot | None = None
     earlier_before: Annotated[list[EarlierSnapshot], msgspec.Meta(max_length=MAX_SENDERS - 1)] | None = None
+    direct: bool = False
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -197,6 +198,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             earlier_before=[EarlierSnapshot.take(each) for each in leg.earlier[1:]] or None,
             superseded_stream=None if leg.superseded_stream is None else leg.superseded_stream.to_state(),
             met_at=leg.met_at,
+            direct=leg.direct,
             inherited=leg.inherited,
             unreachable=leg.unreachable,
             unreachable_at=leg.unreachable_at,
@@ -268,7 +270,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.earlier = tuple([each.rebuild(times) for each in senders])
         if self.superseded_stream is not None:
             leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
-        leg.met_at, leg.inherited = self.met_at, self.inherited
+        leg.met_at, leg.inherited, leg.direct = self.met_at, self.inherited, self.direct
         leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
         leg.offender = None if self.offender is None else Endpoint(*self.offender)
         leg.kernel_folded = self.kernel
