@@ -86,12 +86,19 @@ def test_a_whole_call_can_be_closed(relay: Relay) -> None:
     assert relay.execute(CloseCall(b"call")) == Closed(2)
 
 
+def test_an_ipv4_address_that_is_mapped_to_ipv6_is_one_of_ipv4(relay: Relay) -> None:
+    """A socket at the mapped one receives nothing."""
+    allocated = relay.execute(Allocate(KEY, Side.FROM, f"::ffff:{V4}", AUDIO))
+    assert isinstance(allocated, Allocated)
+    [address] = {medium.address for medium in allocated.media}
+    assert address == V4
+
+
 REFUSALS: list[tuple[RelayCommand, type[NhError]]] = [
     (Allocate(TransactionKey(b"call", None, b"alice"), Side.FROM, V4, AUDIO), MalformedRequest),
     (Allocate(KEY, Side.FROM, "here", AUDIO), MalformedRequest),
     (Allocate(KEY, Side.FROM, "203.0.113.200", AUDIO), AddressUnavailable),
     (Allocate(KEY, Side.FROM, "0.0.0.0", AUDIO), AddressUnavailable),
-    (Allocate(KEY, Side.FROM, "::ffff:127.0.0.1", AUDIO), AddressUnavailable),
     (Allocate(KEY, Side.FROM, V4, AUDIO * 3), LimitReached),
     (Allocate(TransactionKey(b"active", 1, b"alice"), Side.FROM, V4, AUDIO), StaleTransaction),
     (Activate(TransactionKey(b"call", None, b"alice")), MalformedRequest),
