@@ -479,6 +479,25 @@ def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_
     store.close(5.0)
 
 
+@pytest.mark.parametrize("was_last", [False, True])
+def test_calls_whose_group_is_lost_are_taken_by_force_with_the_journal_of_their_last_relay_alone(
+    group: Group, tmp_path: Path, was_last: bool
+) -> None:
+    """The standby was started too late to hear whose they are; the stream says since when they were its."""
+    relay = group.engine("relay-2" if was_last else "relay-1")
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    before = Journal(tmp_path)
+    before.add(JournalRecord(b"not stored", b"1", time.time() + 1.0 if was_last else 1.0))
+    before.close()
+    group.client.delete(group.key("group"))
+    standby = group.follower("relay-2")
+    standby.poll()
+    store = Store(group.engine("relay-2", follower=standby, force=True), tmp_path)
+    assert {each.call_id for each in store.load()} == ({b"a", b"not stored"} if was_last else {b"a"})
+    store.close(5.0)
+
+
 def test_a_standby_takes_nothing_from_its_old_journal_behind_a_promotion_that_has_failed(
     group: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

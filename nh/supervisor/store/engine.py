@@ -72,6 +72,13 @@ class StoreEngine(Protocol):
         """Whether this relay was the last to have the calls. If not, its journal is older than the store."""
 
     @property
+    def begun_at(self) -> float:
+        """When the relay that had the calls last got them, wall clock, if it is not known which one that was.
+
+        A journal of before that is another relay's work older than the store. 0: there is no such doubt.
+        """
+
+    @property
     def name(self) -> str:
         """What log lines call the store, such as its path."""
 

@@ -1,9 +1,10 @@
 """What the journal tells a start: the changes that the store does not have."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nh.printable import counted
 from nh.reasons import reason
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.journal import Journal
@@ -32,6 +33,25 @@ def open_journal(directory: Path | None, *, lost_s: float) -> Journal | None:
             lost_s,
         )
         return None
+
+
+def load_journal(journal: Journal | None, *, begun_at: float) -> Sequence[JournalRecord]:
+    """The changes in the journal; none, and it is emptied, if all are of before another relay got the calls.
+
+    Args:
+        journal: None: there is none.
+        begun_at: see StoreEngine.
+    """
+    recorded = journal.load() if journal is not None else ()
+    if journal is None or not recorded or max(each.changed_at for each in recorded) >= begun_at:
+        return recorded
+    logger.warning(
+        "journal: %s in it are left out: another relay, whose name the server has lost, has had the calls"
+        " since",
+        counted(len(recorded), "change"),
+    )
+    journal.clear()
+    return ()
 
 
 def newer_than(

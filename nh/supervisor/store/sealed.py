@@ -90,6 +90,11 @@ class SealedEngine:
         return self._engine.continues
 
     @property
+    def begun_at(self) -> float:
+        """See StoreEngine."""
+        return self._engine.begun_at
+
+    @property
     def name(self) -> str:
         """See StoreEngine."""
         return self._engine.name

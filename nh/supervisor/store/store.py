@@ -24,7 +24,7 @@ from nh.printable import counted
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
-from nh.supervisor.store.journal_load import newer_than, open_journal, stored_call
+from nh.supervisor.store.journal_load import load_journal, newer_than, open_journal, stored_call
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
@@ -82,7 +82,7 @@ class Store:
         self._lease = engine.lease
         if self._journal is not None and not engine.continues:
             self._journal.clear()
-        recorded = self._journal.load() if self._journal is not None else ()
+        recorded = load_journal(self._journal, begun_at=engine.begun_at)
         self._changes = newer_than(stored, recorded)
         times = (*(call.written_at for call in stored.values()), *(each.changed_at for each in recorded))
         self._changed_at = max(times, default=0.0)

@@ -66,6 +66,11 @@ class ValkeyEngine:
         return self._group.continues
 
     @property
+    def begun_at(self) -> float:
+        """See StoreEngine."""
+        return self._group.begun_at
+
+    @property
     def check_s(self) -> float:
         """How often the lease is renewed."""
         return self.lease.renewal_s

@@ -54,7 +54,7 @@ class Group:
         name: the URL without user and password.
         calls_key: where the calls are on the server.
         lease: for how long the group is this relay's.
-        continues: see StoreEngine.
+        continues, begun_at: see StoreEngine.
         lacks_writes: whether the server lacks writes that this relay knows, which the next number tells.
         renewed_at: when the lease was renewed, in monotonic seconds; 0: not since the last failure.
     """
@@ -64,6 +64,7 @@ class Group:
         self.calls_key = target.group_key("calls")
         self.lease = Lease(target.lease_s)
         self.continues = True
+        self.begun_at = 0.0
         self.lacks_writes = False
         self.renewed_at = 0.0
         self._target = target
@@ -128,6 +129,8 @@ class Group:
         if is_first:  # later it is its own, also where reading has failed since
             # a server that has lost its data knows no holder, and has this one after a try that failed
             self.continues = said[1] in (b"", self._holder.encode()) and not followed
+            # an epoch is the server's clock at its begin; that of the stream outlives the key with the name
+            self.begun_at = int(said[2]) / 1000 if said[1] == b"" else 0.0
         return Position(int(said[2]), int(said[3]))
 
     def renew(self) -> int:
