@@ -3,10 +3,19 @@
 import gc
 
 from nh.interrupt import silent_interrupt
+from nh.start_again import start_again
 
 
 def main() -> None:
     """Run the command line."""
+    try:
+        _run()
+    except (ImportError, MemoryError, OSError) as exc:
+        start_again(exc)
+        raise
+
+
+def _run() -> None:
     gc.disable()  # imports leave next to no garbage, and collections would be a tenth of the start
     with silent_interrupt():
         from nh.cli.main import app  # noqa: PLC0415

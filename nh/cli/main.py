@@ -22,6 +22,7 @@ from nh.cli.parser import USAGE_ERROR, Command, Parameters
 from nh.cli.terminal import tell
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
+from nh.start_again import start_again
 from nh.version import __version__
 
 _MODULES: Final = {
@@ -118,6 +119,7 @@ class _Group(Parameters, TyperGroup):
         except OSError as exc:
             if exc.errno not in _NO_ROOM or exc.filename is not None:
                 raise
+            start_again(exc)  # a module cannot be read, behind execve(2)
             tell(f"nh: standard output cannot be written: {exc.strerror}", err=True)
             status = 1
         if standalone:

@@ -19,6 +19,7 @@ from nh.config.settings import Settings
 from nh.durations import parse_seconds
 from nh.errors import ConfigError, NhError
 from nh.printable import escaped
+from nh.start_again import HANDOVER_FD, TRY_UNTIL
 
 ENVIRONMENT_PREFIX: Final = "NH_"
 
@@ -35,8 +36,8 @@ ENVIRONMENT: Final = "environment"
 SECRET: Final = "(secret)"
 _SECRET_NAMES: Final = re.compile(r".*_(?:token|password|secret)")
 
-_OTHER_VARIABLES = frozenset({"NH_CONFIG", "NH_HANDOVER_FD"})
-"""Variables of nh that are no settings: the file, and the descriptor that nh gives itself at an upgrade."""
+_OTHER_VARIABLES = frozenset({"NH_CONFIG", HANDOVER_FD, TRY_UNTIL})
+"""Variables of nh that are no settings: the file, and what nh tells itself at an upgrade."""
 
 _KINDS: Final = {
     int: "a whole number",

@@ -24,8 +24,8 @@ from nh.config.sources import load_settings, read_settings, unknown_variables, w
 from nh.durations import parse_seconds
 from nh.errors import ConfigError
 from nh.logs.settings import LogLevel
+from nh.start_again import HANDOVER_FD, TRY_UNTIL
 from nh.stats.layout import MAX_GROUPS
-from nh.supervisor.handover.receive import VARIABLE
 from tests.foreign_words import foreign_words
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
@@ -254,7 +254,7 @@ def test_a_variable_that_is_no_setting_is_warned_of() -> None:
 
 def test_nhs_own_variables_are_known() -> None:
     names = [f"NH_{name.upper()}" for name in Settings.__struct_fields__]
-    assert not list(unknown_variables(dict.fromkeys([*names, "NH_CONFIG", VARIABLE], "1")))
+    assert not list(unknown_variables(dict.fromkeys([*names, "NH_CONFIG", HANDOVER_FD, TRY_UNTIL], "1")))
 
 
 def test_addresses_that_other_hosts_reach_are_refused_before_the_start() -> None:

@@ -14,9 +14,10 @@ import pytest
 from nh.errors import NotNow
 from nh.ipc.handover_messages import HandoverMessage
 from nh.ipc.inherited import Inherited
+from nh.start_again import HANDOVER_FD
 from nh.supervisor.handover import another_try
 from nh.supervisor.handover.another_try import keep_for_another_try, trying_again
-from nh.supervisor.handover.receive import VARIABLE, receive_after_exec
+from nh.supervisor.handover.receive import receive_after_exec
 from nh.supervisor.handover.send import HandoverState, send_handover
 
 
@@ -35,7 +36,7 @@ def environments(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
 
     def execute(_path: str, _argv: list[str], environment: dict[str, str]) -> NoReturn:
-        found.append({VARIABLE: str(os.dup(int(environment[VARIABLE])))})
+        found.append({HANDOVER_FD: str(os.dup(int(environment[HANDOVER_FD])))})
         raise Executed
 
     monkeypatch.setattr(os, "execve", execute)
@@ -55,7 +56,7 @@ def handed_over(tmp_path: Path, try_until: float = 0.0) -> Iterator[Inherited]:
         state = HandoverState(message, [lock, listener.fileno()], {"rpc": [client.fileno()]})
         send_handover(near, state)
     os.close(lock)
-    inherited = receive_after_exec({VARIABLE: str(far.detach())})
+    inherited = receive_after_exec({HANDOVER_FD: str(far.detach())})
     with contextlib.closing(inherited):
         yield inherited
         inherited.drop_another_try()

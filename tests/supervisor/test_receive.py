@@ -23,7 +23,8 @@ from nh.ipc.handover_messages import (
     encode,
 )
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.supervisor.handover.receive import NAME, VARIABLE, receive_after_exec, take_over
+from nh.start_again import HANDOVER_FD
+from nh.supervisor.handover.receive import NAME, receive_after_exec, take_over
 from nh.supervisor.handover.send import HandoverState, send_handover
 from tools.harness.waiting import TIMEOUT_S
 
@@ -134,7 +135,7 @@ def test_what_was_handed_over_before_exec_is_found_by_the_variable_which_goes(
     )
     near.close()
     os.close(lock)
-    environment = {VARIABLE: str(far.detach()), "OTHER": "stays"}
+    environment = {HANDOVER_FD: str(far.detach()), "OTHER": "stays"}
     inherited = receive_after_exec(environment)
     assert environment == {"OTHER": "stays"}
     assert (inherited.message.draining, inherited.message.drain_left_s) == (True, 1.5)
@@ -154,7 +155,7 @@ def test_clients_connections_come_in_any_number_and_by_protocol(
         near, HandoverState(HandoverMessage(), [], {"rpc": fds[3:], "ng": fds[:2], "later": fds[2:3]})
     )
     near.close()
-    inherited = receive_after_exec({VARIABLE: str(far.detach())})
+    inherited = receive_after_exec({HANDOVER_FD: str(far.detach())})
     connections = {protocol: inherited.take_connections(protocol) for protocol in ("rpc", "ng")}
     assert {protocol: len(socks) for protocol, socks in connections.items()} == {"rpc": MAX_FDS, "ng": 2}
     assert inherited.take_connections("rpc") == [], "they are given once"
@@ -177,7 +178,7 @@ def test_what_a_newer_nh_says_besides_is_left_out(ends: tuple[socket.socket, soc
         socket.send_fds(near, [b"\x81\xa4type\xa3new"], [of_use.fileno()])
         socket.send_fds(near, [encode(Connections("rpc"))], [of_use.fileno()])
     near.close()
-    inherited = receive_after_exec({VARIABLE: str(far.detach())})
+    inherited = receive_after_exec({HANDOVER_FD: str(far.detach())})
     assert inherited.message == HandoverMessage(draining=True)
     [connection] = inherited.take_connections("rpc")
     connection.close()
@@ -199,7 +200,7 @@ def test_a_moment_without_room_costs_nothing_that_was_handed_over(
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", refuse)
-        inherited = receive_after_exec({VARIABLE: str(fd)})
+        inherited = receive_after_exec({HANDOVER_FD: str(fd)})
     assert not left
     assert inherited.message == HandoverMessage(draining=True)
 
@@ -220,7 +221,7 @@ def test_what_no_room_comes_for_holds_no_lock_that_the_start_without_it_needs(
     with monkeypatch.context() as patch:
         patch.setattr("nh.supervisor.handover.receive.READ_S", 0.02)
         patch.setattr(socket, "socket", refuse)
-        assert not receive_after_exec({VARIABLE: str(far.detach())})
+        assert not receive_after_exec({HANDOVER_FD: str(far.detach())})
     again = opened(tmp_path / "lock")
     fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(again)
@@ -233,7 +234,7 @@ def test_who_was_not_executed_by_nh_inherits_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["x", "-1", "999999", "1e3"])
 def test_a_variable_that_another_program_set_is_no_reason_not_to_start(text: str) -> None:
-    environment = {VARIABLE: text}
+    environment = {HANDOVER_FD: text}
     assert receive_after_exec(environment).message == HandoverMessage()
     assert not environment
 
@@ -245,7 +246,7 @@ def test_what_is_no_handover_message_is_no_reason_not_to_start(
     near, far = ends
     if record:
         near.send(record)
-    assert receive_after_exec({VARIABLE: str(far.detach())}).message == HandoverMessage()
+    assert receive_after_exec({HANDOVER_FD: str(far.detach())}).message == HandoverMessage()
 
 
 # --- from another process -------------------------------------------------------------------------

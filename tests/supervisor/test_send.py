@@ -10,8 +10,9 @@ from typing import NoReturn
 import pytest
 
 from nh.ipc.handover_messages import HandoverMessage
+from nh.start_again import HANDOVER_FD
 from nh.supervisor.handover import send
-from nh.supervisor.handover.receive import VARIABLE, receive_after_exec
+from nh.supervisor.handover.receive import receive_after_exec
 from nh.supervisor.handover.send import HandoverState, execute_next, own_argv
 
 HOW = ["/usr/bin/python3", "-P", "-m", "nh", "run"]
@@ -50,7 +51,7 @@ class Executed(Exception):
 
 def execute(_path: str, _argv: list[str], environment: dict[str, str]) -> NoReturn:
     """See what the program receives."""
-    variables = {VARIABLE: str(os.dup(int(environment[VARIABLE])))}
+    variables = {HANDOVER_FD: str(os.dup(int(environment[HANDOVER_FD])))}
     assert receive_after_exec(variables).message.group == "pair"
     raise Executed
 

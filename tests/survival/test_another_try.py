@@ -18,8 +18,8 @@ from tools.harness.waiting import eventually
 
 CALLS = 4
 
-ENDING = ["sqlite3.connect 0 ENOSPC", "mmap.__new__ 0 ENOMEM"]
-"""Those of the store and of the statistics, without which no nh starts."""
+ENDING = ["sqlite3.connect 0 ENOSPC", "mmap.__new__ 0 ENOMEM", "import 0 EMFILE", "import 120 EIO"]
+"""Those of the store, of the statistics and of modules, without which no nh starts."""
 
 SWEEP = [f"open {number} {name}" for number in range(16) for name in ("EMFILE", "EIO")]
 

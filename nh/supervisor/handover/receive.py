@@ -21,11 +21,9 @@ from nh.ipc.handover_messages import Connections, HandoverMessage, Yield, decode
 from nh.ipc.inherited import TAKEN_OVER, UPGRADED, Inherited
 from nh.reasons import START_SHORTAGES, reason
 from nh.room import when_there_is_room
+from nh.start_again import HANDOVER_FD, TRY_UNTIL
 
 logger = logging.getLogger(__name__)
-
-VARIABLE: Final = "NH_HANDOVER_FD"
-"""Environment variable: the descriptor from which a HandoverMessage is read after execve(2)."""
 
 NAME: Final = "supervisor.sock"
 """The socket in the runtime directory at which a supervisor accepts the next one."""
@@ -41,9 +39,10 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
     """What this process handed over to itself before execve(2); nothing if it did not.
 
     Args:
-        environment: VARIABLE is removed from it.
+        environment: what is of the handover is removed from it.
     """
-    text = environment.pop(VARIABLE, "")
+    environment.pop(TRY_UNTIL, None)
+    text = environment.pop(HANDOVER_FD, "")
     if not text:
         return Inherited()
     try:
@@ -52,7 +51,7 @@ def receive_after_exec(environment: MutableMapping[str, str]) -> Inherited:
             return _receive(end, UPGRADED)
     except (OSError, ValueError, msgspec.DecodeError) as exc:
         logger.error(
-            "%s=%s: the handover cannot be read: %s; nh starts without it", VARIABLE, text, reason(exc)
+            "%s=%s: the handover cannot be read: %s; nh starts without it", HANDOVER_FD, text, reason(exc)
         )
         return Inherited()
 

@@ -14,9 +14,9 @@ from nh.config.sources import LoadedSettings
 from nh.ipc.fd_passing import batches
 from nh.ipc.handover_messages import Connections, HandoverMessage, encode
 from nh.room import when_there_is_room
+from nh.start_again import HANDOVER_FD
 from nh.stats.fields import read_counters
 from nh.stats.layout import STATUS_TABLE, SUPERVISOR_TABLE, SupervisorStats
-from nh.supervisor.handover.receive import VARIABLE
 from nh.supervisor.handover.settings import encode_settings
 from nh.supervisor.host.locked_dir import Lock
 from nh.supervisor.shards.drain import DrainPolicy
@@ -145,7 +145,7 @@ def execute_with(end: socket.socket, argv: Sequence[str]) -> NoReturn:
     os.set_inheritable(end.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = {**os.environ, VARIABLE: str(end.fileno())}
+    environment = {**os.environ, HANDOVER_FD: str(end.fileno())}
     when_there_is_room(lambda: os.execve(argv[0], list(argv), environment), SHORT_S)
     raise AssertionError  # execve(2) returns only if it fails
 
