@@ -36,7 +36,14 @@ from nh.ipc.http_config import (
     decode_log,
 )
 from nh.logs.lines import configure_logging
+from nh.logs.throttle import RateLimitedLogger
+from nh.reasons import SHORTAGES, shortage
 from nh.wire.ng.stream import MAX_MESSAGE_BYTES
+
+logger = logging.getLogger(__name__)
+
+SHORTAGE_S: Final = 60.0
+"""Least seconds between two log lines about clients that have to wait."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -196,10 +203,29 @@ def serve(config: HttpConfig, link: socket.socket, on_end: Callable[[], None]) -
         on_end()
 
     async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(_FaultLog().tell)
         _ = _Supervision(link, end)
         await server.serve(sockets)
 
     asyncio.run(run())
+
+
+class _FaultLog:
+    """Logs what asyncio has no one else to tell of.
+
+    Where a client cannot be accepted for want of room, asyncio tells it some thousand times a second.
+    """
+
+    def __init__(self) -> None:
+        self._shortages = RateLimitedLogger(logger, time.monotonic, SHORTAGE_S)
+
+    def tell(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """See loop.set_exception_handler()."""
+        exc = context.get("exception")
+        if isinstance(exc, OSError) and exc.errno in SHORTAGES:
+            self._shortages.log(logging.WARNING, "clients of HTTP have to wait: %s", shortage(exc))
+        else:
+            loop.default_exception_handler(context)
 
 
 def _is_no_fault_of_a_client(record: logging.LogRecord) -> bool:
