@@ -214,6 +214,7 @@ class Leg(IceReception, Blockable):
         signalled_from, window_ends = self.signalled_from, self.window_ends
         self.announced = before.announced
         self.signalled_from, self.met_at = before.signalled_from, before.met_at
+        self.direct = before.direct
         self.window_ends = before.window_ends
         self.source, self.rank, self.state = before.source, before.rank, before.state
         self.inherited = True

@@ -102,6 +102,20 @@ def after_session(source: Endpoint) -> Step:
     return happen
 
 
+def third_session_at(announced: Endpoint) -> Step:
+    """The end announced `announced` in the session before, and again in this one, and was not heard since."""
+
+    def happen(leg: Leg) -> None:
+        first = make_leg(leg.terms.policy, carried=leg.terms.carried)
+        hear(first, EXACT, voice(1), now=START)
+        second = make_leg(leg.terms.policy, announced, carried=leg.terms.carried)
+        second.inherit(first)
+        leg.announced = announced
+        leg.inherit(second)
+
+    return happen
+
+
 def sends_rtp(leg: Leg) -> None:
     """The RTP of the same end is known."""
     leg.rtp = make_leg(carried=Carried.RTP)
@@ -217,6 +231,22 @@ EXAMPLES: Final = (
         SAME_IP,
         voice(2),
         (heard(0, SAME_IP, voice(1)), signalled(announced=SAME_IP_2)),
+    ),
+    Example(
+        "an end that a NAT has moved to another port",
+        Facts.goes_on,
+        2,
+        SAME_IP,
+        voice(3),
+        (*LATCHED, heard(0.5, SAME_IP, voice(2)), signalled(announced=SAME_IP_2)),
+    ),
+    Example(
+        "on its way while two sessions replace the first",
+        Facts.lingers,
+        2,
+        EXACT,
+        voice(2),
+        (third_session_at(SAME_IP),),
     ),
     Example("a keep-alive of the phone", Facts.claims_nothing_where_announced, 1, EXACT, CRLF),
     Example("the same behind a stranger", Facts.claims_nothing_where_announced, 1, EXACT, b"", NATTED),

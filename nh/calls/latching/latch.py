@@ -70,7 +70,8 @@ class Latch(LatchState):
             met_at = self._address_behind(announced)
             if met_at or self.rare is not None:
                 self.met_at = met_at
-            direct = self.rank is Rank.EXACT
+            # a stream that has moved keeps its rank: what counts is where it comes from
+            direct = self.rank is not None and self.source == self.announced
             if direct or self.rare is not None:
                 self.direct = direct
             if announced != self.source:
