@@ -172,6 +172,24 @@ def test_an_end_finds_the_names_by_which_it_knows_its_media_where_a_later_offer_
     assert mids(answer) == [], "the offer has named none"
 
 
+@pytest.mark.parametrize("rejected", [False, True])
+def test_an_end_that_has_bundled_nothing_is_offered_a_bundle_by_the_names_that_it_knows(
+    ng: NgTestbed, *, rejected: bool
+) -> None:
+    """The relay named the media of the bundle anew."""
+    two, of_bob = CALLER[:2], ["audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96"]
+    ng.offer(media(*two, mids="ab"))
+    ng.answer(
+        media(
+            *([re.sub(" [0-9]+", " 0", each, count=1) for each in of_bob] if rejected else of_bob), mids="ab"
+        )
+    )
+    ng.restore()
+    offer = ng.offer(media(*two), to=b"bob", bundle=BundleOptions(offer=True))
+    assert re.findall(rb"a=mid:.*|a=group:.*", offer) == [b"a=group:BUNDLE a b\r", b"a=mid:a\r", b"a=mid:b\r"]
+    assert mids(ng.answer(media(*of_bob, mids="ab"))) == [], "the offer has named none"
+
+
 def test_a_name_that_the_relay_gave_a_medium_gives_way_to_those_of_the_offer(ng: NgTestbed) -> None:
     """No two media have one name (RFC 5888 4)."""
     ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))

@@ -4,6 +4,7 @@ A bundle ends here if the client says so, or if SRTP of its media does; else it 
 bundle with each other. Pure functions between the views of nh.sdp and the domain.
 """
 
+import itertools
 from collections.abc import Container, Sequence
 from typing import NamedTuple, Self
 
@@ -156,7 +157,7 @@ def bundles_of_offer(
     bundled: tuple[int, ...] = ()
     mids: tuple[str, ...] = ()
     if offers:
-        mids = tuple(mids_for(description, () if receiver is None else _mids_of(receiver)))
+        mids = tuple(mids_for(description, () if receiver is None else _known_mids(receiver)))
         seen = [BundledMedium(index, mids[index]) for index in endable if not hidden[index].hidden]
         bundled = tuple(indexes_of(without_clashes(Bundle(tuple(seen)), description.media, warnings)))
         mids = mids if bundled else ()
@@ -205,6 +206,12 @@ def bundles_of_answer(
         ends=True,
         unseen=unseen,
     )
+
+
+def _known_mids(receiver: Party) -> tuple[str, ...]:
+    """The a=mid by which an end knows its media, by index: also those of its answers without a bundle."""
+    pairs = itertools.zip_longest(_mids_of(receiver), receiver.agreed.mids, fillvalue="")
+    return tuple([mid or known for mid, known in pairs])
 
 
 def _mids_of(party: Party) -> tuple[str, ...]:
