@@ -155,6 +155,13 @@ class Leg(IceReception, Blockable):
         return leg.bundled_on or leg
 
     @property
+    def transport(self) -> "Leg":
+        """The leg at whose port this arrives, which has the source: RTP's where RTCP comes there, in a bundle
+        the tagged medium's."""
+        leg = self.muxed_on or self
+        return leg.bundled_on or leg
+
+    @property
     def destination(self) -> Endpoint | None:
         """Where the end that sends here is sent to: its source once it is known, else as announced."""
         if not self.terms.receives:

@@ -1,5 +1,6 @@
 """Bundles that end at the relay (RFC 9143): one port for all media of one end, one for each of the other."""
 
+import msgspec
 import pytest
 
 from nh.commands import (
@@ -13,7 +14,10 @@ from nh.commands import (
     ShowCall,
 )
 from nh.errors import NhError, Unsupported, UnusableSdp
+from nh.ipc.report_messages import RtcpPacket, RtcpSeen
 from nh.results import CallDetail, Rewritten
+from nh.shard.observers.rtcp_watch import RtcpWatch
+from nh.verdict import judge_call
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.bundled_call import (
     ACCEPT,
@@ -514,6 +518,29 @@ def test_reports_of_a_bundle_go_to_their_media_and_those_of_the_media_to_the_one
         assert call.testbed.receive(call.phone.peer) == (report, call.one_port)
 
 
+def test_homer_gets_reports_of_a_bundle_from_where_the_phone_is_to_the_port_of_all(call: BundledCall) -> None:
+    told: list[RtcpSeen] = []
+
+    def report(seen: RtcpSeen) -> bool:
+        told.append(seen)
+        return True
+
+    watch = RtcpWatch(report)
+    call.testbed.relay.observe(watch)
+    call.begin_by_phone()
+    call.goes_both_ways()
+    for medium in (AUDIO, VIDEO):
+        sent = sender_report(SSRCS[medium], 9)
+        call.phone.peer.send_raw(sent, call.one_port)
+        assert call.testbed.receive(call.plain[medium], RTCP)[0] == sent
+    watch.housekeeping(0.0)
+    (seen,) = told
+    assert seen.lost == 0
+    packets = [msgspec.msgpack.decode(each, type=RtcpPacket) for each in seen.packets]
+    phone = (call.phone.peer.address, call.phone.peer.port)
+    assert [(each.source, each.local) for each in packets] == [(phone, call.one_port)] * 2
+
+
 def test_each_medium_has_its_own_figures(call: BundledCall) -> None:
     call.begin_by_phone()
     for _ in range(4):
@@ -524,6 +551,21 @@ def test_each_medium_has_its_own_figures(call: BundledCall) -> None:
         from_, to = session.pairs[0].from_, session.pairs[0].to
         assert (from_.packets, to.packets) == (4, 4)
         assert len(from_.streams) == 1
+
+
+def test_each_medium_of_a_bundle_comes_from_where_the_phone_is_in_every_view(call: BundledCall) -> None:
+    """The port of all knows the source, and nh why, the list and ng's query ask for that of each medium."""
+    call.begin_by_phone()
+    call.goes_both_ways()
+    phone = f"{call.phone.peer.address}:{call.phone.peer.port}"
+    detail = call.testbed.relay.execute(ShowCall(CALL))
+    assert isinstance(detail, CallDetail)
+    seen = [(session.pairs[0].from_.source, session.pairs[0].from_.latched) for session in detail.sessions]
+    assert seen == [(phone, True)] * 2
+    for verdict in judge_call(detail).verdicts:
+        assert verdict.found.startswith(f"1 packet came from {verdict.seen} ")
+    of_phone = next(each for each in call.testbed.query().tags if each.tag == b"alice")
+    assert [medium.streams[0].source for medium in of_phone.media] == [phone] * 2
 
 
 # --- another offer ----------------------------------------------------------------------------------------

@@ -18,9 +18,11 @@ from nh.shard.observers.recorder import Recorder
 from nh.verdict import State, judge_call
 from tests.calls.rtp import rtp_packet
 from tests.ice.phone import IcePhone
+from tests.shard.bundled_call import BundledCall
 from tests.shard.conftest import MakeNg
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.sip.sdp import MediaLine
+from tests.webrtc.bundle_phone import BundlePhone
 from tools.harness.media_peer import MediaPeer
 
 PROXY = Client("ng", "192.0.2.5:2223", "delete")
@@ -190,6 +192,19 @@ def test_a_record_has_the_audio_before_a_fax_with_ice_and_the_audio_after_it(
         for pair in session.pairs[:1]
     ]
     assert sorted(sessions) == [[(1, 0), (1, 0)], [(1, 1), (1, 1)], [(1, 1), (1, 1)]]
+
+
+def test_a_record_has_the_source_of_each_medium_of_a_bundle(
+    calls: Recorded, phone: BundlePhone, plain: list[MediaPeer]
+) -> None:
+    call = BundledCall(calls.ng, phone, plain)
+    call.begin_by_phone()
+    call.goes_both_ways()
+    calls.ng.delete()
+    record = calls.record()
+    sources = [session.pairs[0].from_.source for session in record.sessions]
+    assert sources == [f"{phone.peer.address}:{phone.peer.port}"] * 2
+    assert [each.state for each in judge_call(record.as_call()).verdicts] == [State.OK] * 4
 
 
 def test_a_verdict_is_made_of_a_record_as_of_a_call(

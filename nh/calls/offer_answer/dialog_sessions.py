@@ -4,7 +4,7 @@ Each medium has a current session. One that an offer gives other sockets is supe
 that an answer gives other sockets is replaced, and relays packets in flight.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -171,7 +171,7 @@ class DialogSessions:
         due = [each for each in self.replaced if now >= each[1].expires_at(resources.settings)]
         if due:
             self.replaced = tuple([each for each in self.replaced if each not in due])
-        for index, session in due:
+        for index, session in _bundled_first(due):
             self._stop(resources, index, session, now=now)
 
     def stop_all(self, resources: CallResources, *, now: float, silent: bool = False) -> None:
@@ -182,7 +182,7 @@ class DialogSessions:
             now: monotonic seconds.
             silent: they end because no packet came, not by a command.
         """
-        for index, session in self.running:
+        for index, session in _bundled_first(self.running):
             self._stop(resources, index, session, now=now, silent=silent)
         self.sessions, self.superseded, self.replaced = (), _NO_SESSIONS, ()
 
@@ -245,3 +245,8 @@ class DialogSessions:
             packets, size, dropped = party.ended_totals.get(place, ReceivedTotals())
             totals = ReceivedTotals(packets + leg.packets, size + leg.bytes, dropped + sum(leg.drops or ()))
             party.ended_totals = {**party.ended_totals, place: totals}
+
+
+def _bundled_first(sessions: Iterable[tuple[int, Session]]) -> list[tuple[int, Session]]:
+    """Sessions in the order in which they stop: a tagged medium's is last, as it has the source of all."""
+    return sorted(sessions, key=lambda each: all(leg.bundled_on is None for leg in each[1].legs))

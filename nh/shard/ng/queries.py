@@ -211,7 +211,7 @@ def _ended_stream(totals: ReceivedTotals, component: int) -> StreamReading:
 
 
 def _stream(leg: Leg, component: int, kind: str, reader: MeterReader) -> StreamReading:
-    port, announced, source = leg.socket.port, leg.announced, leg.source
+    port, announced, source = leg.socket.port, leg.announced, leg.transport.source
     if leg.untouched and leg.other.untouched:  # as of a call whose media have not begun
         return StreamReading(
             port,

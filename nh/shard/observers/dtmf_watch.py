@@ -113,6 +113,7 @@ def _is_readable(leg: Leg) -> bool:
 def _report(call: Call, session: Session, leg: Leg, event: TelephoneEvent) -> dict[str, Any]:
     """What rtpengine sends, with its names."""
     sender = next((party for party, theirs in _ends(call) if theirs is leg), None)
+    source = leg.transport.source
     parties = call.offers.parties if call.offers is not None else ()
     return {
         "callid": _text(call.call_id),
@@ -121,7 +122,7 @@ def _report(call: Call, session: Session, leg: Leg, event: TelephoneEvent) -> di
         "tags": list(dict.fromkeys([_text(party.tag) for party in parties])),
         "type": "DTMF",
         "timestamp": int(time.time()),
-        "source_ip": leg.source.address if leg.source is not None else "",
+        "source_ip": source.address if source is not None else "",
         "event": event.code,
         "duration": event.duration * 1000 // _clock_hz(session, event.payload_type),
         "volume": event.volume,

@@ -56,7 +56,8 @@ class RtcpWatch(CallObserver):
             self._flush()
 
     def _note(self, call_id: bytes, leg: Leg, packet: memoryview) -> None:
-        source, local = leg.source, leg.socket.local
+        transport = leg.transport
+        source, local = transport.source, transport.socket.local
         if source is None or len(packet) > MAX_BYTES:
             self._lost += 1
             return

@@ -156,7 +156,7 @@ def _leg(
         leg_type: of what is returned.
         reader: of its streams.
     """
-    muxed = leg.is_muxed
+    muxed, transport = leg.is_muxed, leg.transport
     further: dict[str, Any] = {}  # what only some legs have
     if leg.rare is not None:
         further |= _rarities(leg, now=now)
@@ -169,14 +169,13 @@ def _leg(
     if leg.security is not None:
         further["srtp"] = leg.security.suite
         further["dtls"] = "" if muxed else leg.security.handshake
-    ice = (leg.bundled_on or leg).ice
-    if ice is not None:
-        further["ice"] = _ice(ice, now=now)
+    if transport.ice is not None:
+        further["ice"] = _ice(transport.ice, now=now)
     return leg_type(
         str(leg.socket.local),
         None if leg.announced is None else str(leg.announced),
-        None if leg.source is None else str(leg.source),
-        leg.latched,
+        None if transport.source is None else str(transport.source),
+        transport.latched,
         leg.packets,
         leg.bytes,
         {} if leg.rare is None or leg.drops is None else _dropped(leg.drops),
