@@ -35,7 +35,8 @@ def is_answered(cseq: int, session: Session) -> bool:
 def media_state(call: Call, *, now: float) -> MediaState:
     """The state of a call's media. Its sessions have to be noted before (Session.note).
 
-    Audio decides where there is any, because video and images often come from one end only.
+    Audio decides where the call has any, because video and images often come from one end only; with ng each
+    medium has a session of its own.
 
     Args:
         call: the call.
@@ -46,7 +47,8 @@ def media_state(call: Call, *, now: float) -> MediaState:
         for cseq, session in call.sessions
         if session.replaced_at is None and is_answered(cseq, session)
     ]
-    pairs = [pair for session in sessions for pair in _pairs(session, now)]
+    with_audio = [session for session in sessions if has_audio(session)]
+    pairs = [pair for session in with_audio or sessions for pair in _pairs(session, now)]
     expected = [direction for pair in pairs for direction in pair if direction.expected]
     if not sessions:
         return MediaState.WAITING
@@ -62,6 +64,11 @@ def media_state(call: Call, *, now: float) -> MediaState:
     if now - max(session.created for session in sessions) < SILENT_S:
         return MediaState.WAITING
     return MediaState.ONE_WAY if one_way else MediaState.SILENT
+
+
+def has_audio(session: Session) -> bool:
+    """Whether one of its media is audio."""
+    return any(medium.kind == "audio" for medium in session.group_from.media)
 
 
 def main_medium(session: Session) -> tuple[str, Leg, Leg] | None:

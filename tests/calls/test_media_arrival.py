@@ -17,7 +17,7 @@ from tests.calls.fakes import (
     Proxy,
     receive,
 )
-from tests.calls.ng_proxy import A_AUDIO, A_PAUSED, B_AUDIO, NgProxy
+from tests.calls.ng_proxy import A_AUDIO, A_PAUSED, A_VIDEO, B_AUDIO, B_VIDEO, NgProxy
 
 FROM, TO = 0, 1
 
@@ -121,6 +121,18 @@ def test_audio_decides_where_there_is_any(proxy: Proxy) -> None:
     assert found is not None
     kind, from_, to = found
     assert (kind, from_.packets, to.packets) == ("audio", 1, 1)
+
+
+def test_audio_decides_where_each_medium_has_a_session_of_its_own(ng: NgProxy) -> None:
+    """With ng: one end has no camera, or shows nothing with it."""
+    ng.offer(A_VIDEO, A_AUDIO)
+    ng.answer(B_VIDEO, B_AUDIO)
+    video, audio = ng.plane.running
+    ng.now += SILENT_S
+    talk(ng, video, FROM)
+    assert state(ng) is MediaState.SILENT
+    talk(ng, audio, FROM, TO)
+    assert state(ng) is MediaState.FLOWING
 
 
 def test_a_session_without_media_has_no_main_medium(proxy: Proxy) -> None:

@@ -23,7 +23,7 @@ from nh.shard.views.call_list import CallLister, list_in_steps, summarise_call
 from nh.shard.views.id_index import KEEP_S, IdIndex
 from nh.supervisor.dispatch import merge_pages
 from tests.calls.fakes import ALICE_AUDIO, BOB_AUDIO, HELD_AUDIO, Proxy, make_proxy, receive
-from tests.calls.ng_proxy import A_AUDIO, NgProxy, make_ng_proxy
+from tests.calls.ng_proxy import A_AUDIO, A_VIDEO, B_AUDIO, B_VIDEO, B, NgProxy, make_ng_proxy
 from tests.calls.rtp import Sender
 from tests.shard.conftest import MakePeer
 from tests.shard.testbed import PACKET, V4, RelayTestbed
@@ -270,6 +270,20 @@ def test_the_ends_are_those_of_the_latest_session(proxy: Proxy) -> None:
     (line,) = made(proxy).calls
     assert line.from_ is not None
     assert line.from_.address == "198.51.100.9:4000"
+
+
+def test_the_ends_are_those_of_the_audio_where_a_later_session_has_video(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO)
+    ng.answer(B_AUDIO)
+    ng.now += 1
+    ng.offer(A_AUDIO, A_VIDEO, to=B)
+    ng.answer(B_AUDIO, B_VIDEO)
+    (call,) = ng.table
+    line = summarise_call(call, shard=0, now=ng.now)
+    assert line.from_ is not None
+    assert line.to is not None
+    assert line.from_.address == f"{A_AUDIO.address}:{A_AUDIO.port}"
+    assert line.to.address == f"{B_AUDIO.address}:{B_AUDIO.port}"
 
 
 def test_an_offer_has_the_end_that_made_it(ng: NgProxy) -> None:

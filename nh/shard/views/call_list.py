@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.call import Call
 from nh.calls.leg import Leg
-from nh.calls.media_arrival import is_answered, main_medium, media_state
+from nh.calls.media_arrival import has_audio, is_answered, main_medium, media_state
 from nh.calls.media_state import MediaState
 from nh.calls.session import Session
 from nh.calls.table import CallTable
@@ -264,13 +264,17 @@ def summarise_call(call: Call, *, shard: int, now: float) -> CallSummary:
 
 
 def _latest_session(call: Call) -> Session | None:
-    """The latest session that no other has replaced, one between two ends before one that is offered."""
-    current = [(is_answered(cseq, each), each) for cseq, each in call.sessions if each.replaced_at is None]
-    return max(current, key=lambda pair: (pair[0], pair[1].created), default=(False, None))[1]
+    """Of the sessions that no other has replaced the best: between two ends, with audio, the latest."""
+    current = [
+        (is_answered(cseq, each), has_audio(each), each.created, each)
+        for cseq, each in call.sessions
+        if each.replaced_at is None
+    ]
+    return max(current, key=lambda ranked: ranked[:3], default=(False, False, 0.0, None))[3]
 
 
 def _end(leg: Leg, kind: str, *, now: float) -> EndSummary:
-    address = leg.source or leg.announced
+    address = leg.transport.source or leg.announced
     stream = max(leg.streams, key=lambda stream: stream.packets, default=None)
     figures = None
     if stream is not None and leg.payload_types is not None:
