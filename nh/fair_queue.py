@@ -21,6 +21,7 @@ class FairQueue(Generic[ItemT]):
         self._most = most
         self._number = 0
         self._waiting: OrderedDict[str, deque[ItemT]] = OrderedDict()  # the client whose turn is next first
+        self._by_number: list[dict[str, None]] = [{}]  # clients by how many items they have
 
     def __len__(self) -> int:
         return self._number
@@ -38,14 +39,15 @@ class FairQueue(Generic[ItemT]):
         """
         latest = None
         if self._number >= self._most:
-            number = len(self._waiting.get(client, ())) + 1
-            heavy = max(self._waiting, key=lambda each: len(self._waiting[each]), default=client)
-            if len(self._waiting.get(heavy, ())) <= number:
+            most = len(self._by_number) - 1
+            if most <= len(self._waiting.get(client, ())) + 1:
                 return item
+            heavy = next(iter(self._by_number[most]))
             latest = self._waiting[heavy].pop()
-            self._number -= 1
-        self._waiting.setdefault(client, deque()).append(item)
-        self._number += 1
+            self._note(heavy, most, most - 1)
+        items = self._waiting.setdefault(client, deque())
+        items.append(item)
+        self._note(client, len(items) - 1, len(items))
         return latest
 
     def take(self) -> ItemT:
@@ -53,7 +55,7 @@ class FairQueue(Generic[ItemT]):
         client = next(iter(self._waiting))
         items = self._waiting[client]
         item = items.popleft()
-        self._number -= 1
+        self._note(client, len(items) + 1, len(items))
         if items:
             self._waiting.move_to_end(client)
         else:
@@ -66,6 +68,18 @@ class FairQueue(Generic[ItemT]):
         if items is None or item not in items:
             return
         items.remove(item)
-        self._number -= 1
+        self._note(client, len(items) + 1, len(items))
         if not items:
             del self._waiting[client]
+
+    def _note(self, client: str, before: int, now: int) -> None:
+        """Note how many items a client has: to look for the one with most would take as long as all have."""
+        self._number += now - before
+        by_number = self._by_number
+        by_number[before].pop(client, None)
+        if now == len(by_number):
+            by_number.append({})
+        if now:
+            by_number[now][client] = None
+        while len(by_number) > 1 and not by_number[-1]:
+            by_number.pop()

@@ -1,5 +1,6 @@
 """nh.fair_queue: the order in which clients get what waits, and what gives way."""
 
+import sys
 from collections import Counter
 
 import pytest
@@ -21,6 +22,29 @@ def test_where_it_is_full_the_latest_item_of_the_client_with_most_gives_way() ->
     gone = [queue.put(item[0], item) for item in ("a1", "a2", "a3", "a4", "b1", "c1", "c2", "d1")]
     assert gone == [None, None, None, "a4", "a3", "a2", "c2", "d1"]
     assert [queue.take() for _ in range(3)] == ["a1", "b1", "c1"]
+
+
+def test_however_many_clients_wait_it_takes_as_many_steps_to_find_the_one_with_most() -> None:
+    assert _steps_of_a_full_queue(clients=2000) == _steps_of_a_full_queue(clients=2)
+
+
+def _steps_of_a_full_queue(clients: int) -> int:
+    """How many functions are called to put a further item into a full queue."""
+    queue: FairQueue[int] = FairQueue(2 * clients)
+    for number in range(2 * clients):
+        queue.put(str(number % clients), number)
+    steps = 0
+
+    def count(*_event: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        queue.put("another one", -1)
+    finally:
+        sys.setprofile(None)
+    return steps
 
 
 def test_a_queue_without_places_has_none_for_any_client() -> None:

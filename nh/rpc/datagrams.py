@@ -79,8 +79,8 @@ class DatagramSocket:
         self._buffer = bytearray(_ROOM_BYTES)
         self._reads = TurnReads(loop, READS_A_TURN)
         self._waiting: FairQueue[tuple[bytes, Any]] = FairQueue(MAX_WAITING)
-        self._timer: Timer | None = None
-        self._served = 0  # in this turn
+        self._timer: Timer | None = None  # while some wait: it serves them, and no others are served before
+        self._served = 0  # at once, in this turn
         loop.add_reader(sock.fileno(), self._on_readable)
 
     def stop_reading(self) -> None:
@@ -90,6 +90,7 @@ class DatagramSocket:
             self._loop.remove_reader(self._sock.fileno())
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         while self._waiting:
             self._serve(*self._waiting.take())
 
@@ -102,7 +103,6 @@ class DatagramSocket:
     def _on_readable(self) -> None:
         self._served = 0
         self._reads.read(self._read_one)
-        self._serve_waiting()
 
     def _read_one(self) -> bool:
         """Read one datagram; False if there is none now, or none is wanted any more."""
@@ -118,29 +118,31 @@ class DatagramSocket:
             )
             return False
         data = bytes(memoryview(self._buffer)[:size])
-        if self._served < DATAGRAMS_A_TURN and not self._waiting:
+        if self._timer is None and self._served < DATAGRAMS_A_TURN:
             self._served += 1
             self._serve(data, peer)
-        elif (dropped := self._waiting.put(client_at(peer[0]), (data, peer))) is not None:
-            self._note_dropped(*dropped)
+        else:
+            self._wait(data, peer)
         return True
 
     def _serve(self, data: bytes, peer: Any) -> None:
         sender = DatagramSender(self._fd, peer)
         self._handler.serve(CookieMessage(data), sender, functools.partial(self._send, peer))
 
+    def _wait(self, data: bytes, peer: Any) -> None:
+        dropped = self._waiting.put(client_at(peer[0]), (data, peer))
+        if dropped is not None:
+            self._note_dropped(*dropped)
+        if self._timer is None:
+            self._timer = self._loop.call_later(0.0, self._serve_waiting)
+
     def _serve_waiting(self) -> None:
         """Serve those that wait, as many as a turn may; the others in the next turn."""
-        while self._waiting and self._served < DATAGRAMS_A_TURN:
-            self._served += 1
+        self._timer = self._loop.call_later(0.0, self._serve_waiting) if self._waiting else None
+        for _ in range(DATAGRAMS_A_TURN):
+            if not self._waiting:
+                return
             self._serve(*self._waiting.take())
-        if self._waiting and self._timer is None:
-            self._timer = self._loop.call_later(0.0, self._on_next_turn)
-
-    def _on_next_turn(self) -> None:
-        self._timer = None
-        self._served = 0
-        self._serve_waiting()
 
     def _note_dropped(self, _data: bytes, peer: Any) -> None:
         self._stats.rpc_overloaded += 1

@@ -68,6 +68,20 @@ def test_a_flood_of_one_client_delays_no_other_one(testbed: NgTestbed) -> None:
         assert testbed.receive(rude).startswith(b"r")
 
 
+def test_a_flood_gets_no_more_of_a_turn_of_the_loop_than_a_turn_serves(testbed: NgTestbed) -> None:
+    client = testbed.client()
+    served: list[int] = []
+    for turn in range(3):
+        for number in range(100):
+            client.send(b"%d-%d " % (turn, number) + DELETE)
+        before = len(testbed.commands)
+        testbed.loop.turn(0)
+        served.append(len(testbed.commands) - before)
+    assert served == 3 * [datagrams.DATAGRAMS_A_TURN]
+    for _ in range(300):
+        testbed.receive(client)
+
+
 def test_beyond_those_that_may_wait_datagrams_of_the_client_with_most_are_dropped_and_counted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
