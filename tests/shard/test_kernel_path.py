@@ -428,19 +428,26 @@ def test_packets_bear_the_code_point_of_their_socket(
 # --- nothing is left --------------------------------------------------------------------------------
 
 
+def entries_in(program: LoadedProgram) -> list[bytes]:
+    """Flows and markers: at housekeeping, a direction whose opposite is not in the kernel gets a marker."""
+    return [value for _, value in bpf.elements(program.flows_fd, layout.KEY.size, layout.FLOW.size)]
+
+
 def flows_in(program: LoadedProgram) -> int:
-    return len(list(bpf.elements(program.flows_fd, layout.KEY.size, layout.FLOW.size)))
+    """Flows alone: on a busy host, housekeeping comes between two directions of a call."""
+    return sum(layout.owner_of(value).mtu_bytes > 0 for value in entries_in(program))
 
 
 def test_nothing_is_left_in_the_kernel_behind_the_calls(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, kernel_program: LoadedProgram
 ) -> None:
-    before = flows_in(kernel_program)  # of relays that other tests have killed
+    # of relays that other tests have killed
+    before, flows = set(entries_in(kernel_program)), flows_in(kernel_program)
     call = testbed.call(alice, bob)
     testbed.converse(alice, bob, call)
-    assert flows_in(kernel_program) == before + 4
+    assert flows_in(kernel_program) == flows + 4
     testbed.bye(call.key)
-    assert flows_in(kernel_program) == before
+    assert set(entries_in(kernel_program)) == before
 
 
 def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
@@ -450,6 +457,8 @@ def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
     assert kernel is not None
     alice, bob, carol, dave = (make_peer() for _ in range(4))
     latched = testbed.call(alice, bob)
+    testbed.passes(alice, latched.for_caller, bob)
+    kernel.sweep()  # the housekeeping of a busy host: the one direction that is there has a marker
     testbed.converse(alice, bob, latched)
     kernel.hold()
     new = testbed.call(carol, dave)
@@ -463,9 +472,9 @@ def test_flows_that_another_process_is_to_go_on_with_stay_as_they_are(
     testbed.relay.plane.activate()
     assert [leg.kernel for leg in legs(testbed, new)] == [True] * 4
     testbed.bye(new.key)
-    assert flows_in(kernel_program) == 0
+    assert entries_in(kernel_program) == []
     stats = testbed.stats()
-    assert (stats.packets_in, stats.packets_out) == (12, 12)
+    assert (stats.packets_in, stats.packets_out) == (13, 13)
 
 
 def no_room(*_: object) -> None:
@@ -502,7 +511,7 @@ def test_flows_that_another_process_has_removed_and_leaves_are_written_again(
         testbed.relay.plane.activate()
         assert {leg.user_space_because for leg in legs(testbed, call)} == {"" if has_room else FULL}
     testbed.turn_until(lambda: testbed.stats().kernel_flows == 4, "all directions are in the kernel")
-    assert flows_in(kernel_program) >= 4
+    assert flows_in(kernel_program) == 4
     testbed.converse(alice, bob, call)
     assert [(leg.packets, leg.kernel_packets) for leg in legs(testbed, call)] == [(5, 3)] * 4
     stats = testbed.stats()
