@@ -127,7 +127,11 @@ class CounterRange:
 
     def read(self, index: int) -> FlowCounters:
         """Everything that is counted for one flow."""
-        return layout.unpack_counters(self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES])
+        return layout.unpack_counters(self.copy(index))
+
+    def copy(self, index: int) -> bytes:
+        """The same as bytes; see nh.fastpath.layout.unpack_counters."""
+        return self._memory[index * COUNTERS_BYTES : (index + 1) * COUNTERS_BYTES]
 
     def latest_payload_type(self, index: int) -> int | None:
         """The RTP payload type that came last; None if no RTP came."""
@@ -137,6 +141,26 @@ class CounterRange:
         """Let the kernel go on from the streams in `counters`; the totals stay as they are."""
         start = index * COUNTERS_BYTES + TOTALS_BYTES
         self._memory[start : (index + 1) * COUNTERS_BYTES] = layout.pack_counters(counters)[TOTALS_BYTES:]
+
+    def replace_streams(self, index: int, before: bytes, counters: FlowCounters) -> bool:
+        """Let the kernel go on from the streams in `counters`, unless it has counted a packet meanwhile.
+
+        A packet that it counts between the comparison and the write, within a microsecond, is overwritten.
+
+        Args:
+            index: of the flow.
+            before: what copy() returned when the change began; its streams became those in `counters`.
+            counters: the totals stay as they are.
+
+        Returns:
+            Whether the streams are written.
+        """
+        memory, begin, end = self._memory, index * COUNTERS_BYTES, (index + 1) * COUNTERS_BYTES
+        streams = layout.pack_counters(counters)[TOTALS_BYTES:]
+        if memory[begin:end] != before:
+            return False
+        memory[begin + TOTALS_BYTES : end] = streams
+        return True
 
     # --- which flows are looked at ----------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from nh.fastpath.counter_range import CounterRange
-from nh.fastpath.layout import COUNTERS_BYTES, FlowCounters, pack_counters
+from nh.fastpath.layout import COUNTERS_BYTES, NO_STREAM, STREAMS, FlowCounters, pack_counters
 
 FIRST, SIZE = 4, 4
 NOTHING = FlowCounters()
@@ -58,3 +58,20 @@ def test_a_successor_counts_what_flows_forwarded_that_ended_unseen(
     assert counters.totals == (5, 320)
     assert counters.room == 2
     assert [counters.read(index) == NOTHING for index in (stays, ended, never)] == [False, True, True]
+
+
+def test_streams_are_written_only_if_the_kernel_has_counted_nothing_since_they_were_read(
+    counters: CounterRange, counters_fd: int
+) -> None:
+    index = counters.take_index()
+    amended = FlowCounters(
+        next_stream=1, streams=(NO_STREAM._replace(ssrc=7, used=1), *[NO_STREAM] * (STREAMS - 1))
+    )
+    before = counters.copy(index)
+    forward(counters_fd, index, 1, 100)
+    assert not counters.replace_streams(index, before, amended)
+    assert counters.read(index) == FlowCounters(packets=1, payload_bytes=100)
+    before = counters.copy(index)
+    assert counters.replace_streams(index, before, amended)
+    assert counters.read(index) == amended._replace(packets=1, payload_bytes=100)
+    assert not counters.replace_streams(index, before, NOTHING), "a stream has changed"

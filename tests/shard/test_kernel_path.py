@@ -7,10 +7,12 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from nh.calls.media import Endpoint, Media, Side
+from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.quality import INTERVAL_PACKETS
 from nh.commands import TransactionKey
 from nh.errors import KernelTableFull
@@ -20,7 +22,7 @@ from nh.fastpath.loader import LoadedProgram
 from nh.fastpath.moving_flows import MovingFlows
 from nh.results import LegDetail
 from nh.shard.media.kernel import path as kernel_path
-from nh.shard.media.kernel.flow import KernelFlow
+from nh.shard.media.kernel.flow import MAX_ATTEMPTS, KernelFlow
 from nh.shard.media.kernel.path import FULL
 from nh.shard.media.plane import ROUND_S
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
@@ -343,6 +345,79 @@ def test_streams_are_measured_on_across_both_paths(
     assert (stream.ssrc, stream.payload_type, stream.packets) == (77, 0, 6)
     assert (stream.lost, stream.reordered, stream.duplicates) == (1 + 5, 1, 1)
     assert kernel_packets(testbed) == 5
+
+
+@contextlib.contextmanager
+def forwarded_during(
+    function: str, testbed: RelayTestbed, call: Conversation, talk: tuple[MediaPeer, MediaPeer], *numbers: int
+) -> Iterator[list[int]]:
+    """The kernel forwards one of these packets of Alice each time that the meter's function runs."""
+    alice, bob = talk
+    left, plain = list(numbers), getattr(RtpMeter, function)
+
+    def slowly(*args: object) -> object:
+        if left:
+            alice.send(rtp_packet(left.pop(0)), call.for_caller)
+            bob.receive()
+        return plain(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RtpMeter, function, slowly)
+        yield left
+
+
+def send_beside_flow(sender: MediaPeer, packet: bytes, to: Where) -> None:
+    """Send a packet that the kernel leaves to the relay's socket: it would not outlive another hop."""
+    sock = sender.sockets[RTP]
+    hops = sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    sender.send(packet, to)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+
+
+def test_what_the_kernel_counts_while_the_shard_measures_a_packet_beside_it_is_measured_too(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = testbed.call(alice, bob)
+    for number in range(2):
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    with forwarded_during("measure", testbed, call, (alice, bob), 3) as left:
+        send_beside_flow(alice, rtp_packet(2), call.for_caller)
+        assert testbed.receive(bob)[0] == rtp_packet(2)
+    assert not left
+    assert kernel_packets(testbed) == 2
+    (stream,) = testbed.leg(call.key, Side.FROM).streams
+    assert (stream.packets, stream.lost, stream.duplicates) == (4, 0, 0)
+
+
+def test_a_kernel_that_counts_faster_than_the_shard_measures_does_not_hold_it_up(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = testbed.call(alice, bob)
+    for number in range(2):
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    with forwarded_during("measure", testbed, call, (alice, bob), *range(3, 100)) as left:
+        send_beside_flow(alice, rtp_packet(2), call.for_caller)
+        assert testbed.receive(bob)[0] == rtp_packet(2)
+    assert len(left) == 97 - MAX_ATTEMPTS
+    leg = testbed.leg(call.key, Side.FROM)
+    assert (leg.packets, leg.kernel_packets) == (3 + MAX_ATTEMPTS, 1 + MAX_ATTEMPTS)
+    assert [stream.packets for stream in leg.streams] == [leg.packets - 1], "the last attempt missed a packet"
+
+
+def test_what_the_kernel_counts_while_another_payload_type_is_chosen_is_measured_too(
+    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = testbed.call(alice, bob)
+    for number in range(2):
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(2, payload_type=PCMA))
+    with forwarded_during("choose_payload_type", testbed, call, (alice, bob), 3) as left:
+        testbed.stats()
+        testbed.leg(call.key, Side.FROM)
+    assert not left
+    (stream,) = testbed.leg(call.key, Side.FROM).streams
+    assert (stream.packets, stream.lost) == (4, 0)
 
 
 def test_an_interval_of_quality_ends_although_no_one_looks_at_the_call(

@@ -1,11 +1,11 @@
 """nh shards: more and fewer of them, with live calls."""
 
-import contextlib
 import itertools
 import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -166,38 +166,52 @@ def test_calls_are_restored_once_when_the_shard_that_they_hash_to_died_with_its_
         eventually(relay.all_ports_are_free, "all ports are free")
 
 
-@contextlib.contextmanager
-def speaking(calls: list[RelayedCall]) -> Iterator[list[int]]:
-    """The caller of each call sends RTP within the block; then how many packets each has sent."""
-    sent: list[int] = []
-    is_over = threading.Event()
+class Speech:
+    """The caller of each call sends RTP, which the callee receives, from begin to end of a thread.
 
-    def speak() -> None:
-        for number in itertools.count():
-            for call in calls:
-                call.alice.send(rtp_packet(number, 160 * number), call.for_alice)
-            if is_over.wait(0.005):
-                sent.append(number + 1)
-                return
+    Attributes:
+        sent: packets of each call.
+        heard: packets that each callee has received.
+    """
 
-    thread = threading.Thread(target=speak)
-    thread.start()
-    try:
-        yield sent
-    finally:
-        is_over.set()
-        thread.join()
+    def __init__(self, calls: list[RelayedCall]) -> None:
+        self.sent = 0
+        self.heard = [0] * len(calls)
+        self._calls = calls
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._speak)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _speak(self) -> None:
+        while not self._is_over.wait(0.005):
+            for call in self._calls:
+                call.alice.send(rtp_packet(self.sent, 160 * self.sent), call.for_alice)
+            self.sent += 1
+            self.listen()
+
+    def listen(self) -> list[int]:
+        """Receive what has come; returns `heard`."""
+        for number, call in enumerate(self._calls):
+            self.heard[number] += len(call.bob.pending())
+        return self.heard
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("shards", quick_first([3, 1]))
-def test_what_the_kernel_relays_while_calls_move_to_other_maps_is_not_lost_in_their_counts(
+def test_what_the_kernel_relays_while_calls_move_to_other_maps_arrives_and_is_in_their_counts(
     shards: int,
 ) -> None:
     with deployed_relay(kernel="on", kernel_interface="lo", silent_s=3600) as deployment:
         relay = deployment.start()
         calls = deployment.make_calls(CALLS)
-        with speaking(calls) as sent:
+        with Speech(calls) as speech:
             for number in (shards, SHARDS):
                 nh_ok(deployment.place, "shards", str(number))
 
@@ -206,9 +220,14 @@ def test_what_the_kernel_relays_while_calls_move_to_other_maps_is_not_lost_in_th
             return [(leg.kernel, each.lost, each.packets) for leg in legs for each in leg.streams[-1:]]
 
         eventually(
-            lambda: counts() == [(True, 0, sent[0])] * CALLS,
+            lambda: speech.listen() == [speech.sent] * CALLS,
+            "the callees have received all packets",
+            details=lambda: f"sent: {speech.sent} packets of each; received: {speech.heard}",
+        )
+        eventually(
+            lambda: counts() == [(True, 0, speech.sent)] * CALLS,
             "the kernel relays all calls, and none of their packets is missing",
-            details=lambda: f"sent: {sent[0]} packets of each; in the kernel, lost, received: {counts()}",
+            details=lambda: f"sent: {speech.sent} packets of each; in the kernel, lost, received: {counts()}",
         )
         pairs = [pair for detail in details(relay, calls) for pair in detail.sessions[0].pairs]
         packets = sum(pair.from_.packets + pair.to.packets for pair in pairs)

@@ -158,6 +158,10 @@ class RtpMeter:
             self._measure_any(head, sequence, timestamp, ssrc, now)
         return False
 
+    def has_clock(self, payload_type: int) -> bool:
+        """Whether jitter can be measured on packets of this payload type."""
+        return bool(self._clocks.get(payload_type, 0))
+
     def choose_payload_type(self, payload_type: int) -> bool:
         """Measure jitter on packets of this payload type from now on, if it has a clock.
 

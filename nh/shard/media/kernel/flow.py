@@ -6,7 +6,7 @@ leaves to the socket.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.leg import Leg
@@ -18,6 +18,10 @@ from nh.fastpath import layout
 from nh.fastpath.flows import FlowTable
 
 logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 4
+"""Most attempts to change the streams while the kernel counts nothing. One takes some 20 µs, and longer where
+the system interrupts it."""
 
 _NS: Final = 1_000_000_000
 
@@ -161,11 +165,10 @@ class KernelFlow:
             self._meter.take_fields(counters.next_stream, counters.streams)
 
     def measure(self, packet: memoryview, size: int, now: float) -> None:
-        """See Offload. A packet that the kernel counts at this very moment may be missing afterwards."""
-        if self._meter is not None:
-            self.load_meter()
-            self._meter.measure(packet, size, now)
-            self._store(self._meter)
+        """See Offload."""
+        meter = self._meter
+        if meter is not None:
+            self._amend(meter, lambda: meter.measure(packet, size, now))
 
     def _continue_from(self, folded: tuple[int, int]) -> None:
         """Count on from `folded`, which the leg's counters had when the process before saved them."""
@@ -176,28 +179,44 @@ class KernelFlow:
             self._meter.choose_payload_type(self.entry.payload_type)
 
     def _follow(self, meter: RtpMeter, payload_type: int | None) -> None:
-        """Have the kernel measure the jitter of the latest payload type."""
+        """Have the kernel measure the jitter of the latest payload type, if that has a clock."""
         entry = self.entry
         if (
             self._table.held
             or payload_type is None
+            or not meter.has_clock(payload_type)
             or (payload_type == entry.payload_type and entry.clock_hz)
         ):
             return
-        self.load_meter()
-        meter.choose_payload_type(payload_type)
-        wanted = self._complete(entry)
-        if wanted == entry:
-            return
-        self._store(meter)
+        self._amend(meter, lambda: meter.choose_payload_type(payload_type))
         try:
-            self.change(wanted)
+            self.change(entry)
         except KernelPathUnavailable as refusal:  # no jitter until a later collect() succeeds
             logger.debug("the flow at %s keeps its payload type: %s", self._local, refusal)
 
+    def _amend(self, meter: RtpMeter, change: Callable[[], object]) -> None:
+        """Change the meter from the kernel's latest streams on, and let the kernel go on from there.
+
+        If the kernel counts a packet meanwhile, the change is made again to its streams of then, so that none
+        is overwritten. If packets come faster than that, the streams of the last attempt miss some.
+
+        Args:
+            meter: of the leg.
+            change: may be called several times, each time with the meter as the kernel has it.
+        """
+        counters, index, clock = self._table.counters, self.entry.counter_index, meter.clock
+        for _ in range(MAX_ATTEMPTS):
+            before = counters.copy(index)
+            measured = layout.unpack_counters(before)
+            meter.clock = clock
+            meter.take_fields(measured.next_stream, measured.streams)
+            change()
+            if counters.replace_streams(index, before, _streams_of(meter)):
+                return
+        self._store(meter)
+
     def _store(self, meter: RtpMeter) -> None:
-        counters = layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
-        self._table.counters.write_streams(self.entry.counter_index, counters)
+        self._table.counters.write_streams(self.entry.counter_index, _streams_of(meter))
 
     def _complete(self, entry: layout.FlowEntry) -> layout.FlowEntry:
         """An entry with this flow's counter index, and what its meter measures."""
@@ -207,6 +226,10 @@ class KernelFlow:
         return entry._replace(
             counter_index=index, rtp=True, payload_type=meter.clock.payload_type, clock_hz=meter.clock.hz
         )
+
+
+def _streams_of(meter: RtpMeter) -> layout.FlowCounters:
+    return layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
 
 
 def count_moved(leg: Leg, counters: layout.FlowCounters) -> tuple[int, int]:
