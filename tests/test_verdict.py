@@ -127,6 +127,10 @@ CASES = {
         leg(packets=0, said={"advertised": PUBLIC}), bob(), "active", State.PROBLEM,
         f"nothing came to {NEAR} from {ALICE}, although its RTCP comes to 192.0.2.1:12001 from {ALICE}",
     ),
+    "no_rtp": (
+        leg(said={"streams": (), "allowed": (0,)}), bob(), "active", State.PROBLEM,
+        f"1000 packets came to {NEAR}, and none of them is RTP",
+    ),
     "told_private_address": (
         leg(local="10.0.0.5:12000", announced="8.8.8.8:4000", packets=0), bob(), "active", State.PROBLEM,
         "nothing came to 10.0.0.5:12000 from 8.8.8.8:4000; its SDP from nh names 10.0.0.5:12000, a private"

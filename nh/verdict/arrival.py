@@ -4,7 +4,7 @@ from typing import Final
 
 from nh.ip_address import is_private
 from nh.results import LegDetail
-from nh.verdict.ruling import LOSSY, Direction, Ruling, State, host_of, packets, port_of, received
+from nh.verdict.ruling import LOSSY, Direction, Ruling, State, came, host_of, packets, port_of, received
 
 _ANY_TIME: Final = frozenset({13, 19})
 """Payload types of comfort noise, which phones send without announcing it (RFC 3389; 19: of older ones)."""
@@ -29,7 +29,7 @@ def refused(direction: Direction) -> Ruling | None:
 def rtcp_alone(direction: Direction) -> Ruling | None:
     """Nothing came, and RTCP did: the phone reaches the relay."""
     leg, rtcp = direction.leg, direction.rtcp
-    if leg.packets or rtcp is None or not rtcp.packets:
+    if leg.packets or rtcp is None or rtcp.muxed or not rtcp.packets:
         return None
     return Ruling(
         State.PROBLEM,
@@ -38,6 +38,20 @@ def rtcp_alone(direction: Direction) -> Ruling | None:
         " pass",
         "see with the filter whether RTP comes to this host; if not, see why the phone sends none: its SDP"
         f" says {leg.direction}",
+    )
+
+
+def no_rtp(direction: Direction) -> Ruling | None:
+    """Packets came to the port of RTP, and no media: the phone reaches the relay."""
+    leg, number = direction.leg, direction.packets_without_rtp
+    if not number:
+        return None
+    return Ruling(
+        State.PROBLEM,
+        f"{packets(number)} came to {leg.local}, and none of them is RTP",
+        "the phone reaches nh and sends no media (muted, no microphone): RTCP at the port of RTP, checks of"
+        " ICE or a handshake come alone",
+        f"see why the phone sends none: its SDP says {leg.direction}",
     )
 
 
@@ -149,7 +163,7 @@ def fell_silent(direction: Direction) -> Ruling | None:
     leg = direction.leg
     if leg.idle_s is None or not direction.silent:
         return None
-    found = f"packets came from {leg.source} until {leg.idle_s:.0f} s ago, and none since"
+    found = f"packets {came(leg)} until {leg.idle_s:.0f} s ago, and none since"
     if refused := direction.dropped("source_mismatch"):
         return Ruling(
             State.PROBLEM,

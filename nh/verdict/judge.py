@@ -7,7 +7,7 @@ import msgspec
 
 from nh.results import CallDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import arrival, delivery, expected, ice
-from nh.verdict.ruling import Direction, Rule, Ruling, State, packets, port_of
+from nh.verdict.ruling import Direction, Rule, Ruling, State, port_of, received
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ def well(direction: Direction) -> Ruling:
     go = "goes" if leg.packets == 1 else "go"
     return Ruling(
         State.OK,
-        f"{packets(leg.packets)} came from {leg.source}{nat} and {go} to {direction.target}{quality}",
+        f"{received(leg)}{nat} and {go} to {direction.target}{quality}",
     )
 
 
@@ -140,6 +140,7 @@ RULES: Final[tuple[Rule, ...]] = (
     arrival.key_used_up,
     arrival.refused,
     arrival.rtcp_alone,
+    arrival.no_rtp,
     arrival.told_private_address,
     arrival.told_elsewhere,
     arrival.nothing_came,

@@ -67,8 +67,16 @@ class Direction(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether nothing came from the sender for SILENT_S, or ever."""
-        return self.leg.idle_s is None or self.leg.idle_s >= SILENT_S
+        """Whether no media came from the sender for SILENT_S, or ever."""
+        return self.packets_without_rtp > 0 or self.leg.idle_s is None or self.leg.idle_s >= SILENT_S
+
+    @property
+    def packets_without_rtp(self) -> int:
+        """How many packets came to the port of RTP where none of them is RTP; 0 where one is."""
+        if self.leg.streams or (self.leg.packets and not self.leg.allowed):
+            return 0
+        muxed = self.rtcp.packets if self.rtcp is not None and self.rtcp.muxed else 0
+        return self.leg.packets + muxed
 
     @property
     def largest_stream(self) -> StreamDetail | None:
@@ -98,7 +106,12 @@ Rule = Callable[[Direction], Ruling | None]
 
 def received(leg: LegDetail) -> str:
     """What came, for a sentence."""
-    return f"{packets(leg.packets)} came from {leg.source}" if leg.packets else "no packet came"
+    return f"{packets(leg.packets)} {came(leg)}" if leg.packets else "no packet came"
+
+
+def came(leg: LegDetail) -> str:
+    """From where packets came; RTCP alone makes no source of a port of RTP."""
+    return "came" if leg.source is None else f"came from {leg.source}"
 
 
 def packets(number: int) -> str:

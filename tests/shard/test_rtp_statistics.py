@@ -16,7 +16,8 @@ from nh.calls.settings import RelaySettings
 from nh.commands import Query, ShowCall
 from nh.fastpath.counter_range import CounterRange
 from nh.fastpath.layout import FlowCounters
-from nh.results import StreamDetail
+from nh.results import CallDetail, StreamDetail
+from nh.verdict import judge_call
 from tests.calls.rtp import DTMF, OPUS, PCMA, PCMU, rtp_packet
 from tests.rtcp import receiver_report, report_block, sender_report
 from tests.shard.conftest import MakeNg, MakePeer, MakeTestbed
@@ -285,6 +286,29 @@ def muxed_call(ng: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> tuple[Where, 
         ng.passes(alice, to_alice, bob, RTP, rtp_packet(number, 160 * number, ssrc=A))
         ng.passes(bob, to_bob, alice, RTP, rtp_packet(number, 160 * number, ssrc=B))
     return to_alice, to_bob
+
+
+@pytest.mark.parametrize("demuxed", [False, True])
+@pytest.mark.parametrize(("direction", "state"), [("sendrecv", "problem"), ("recvonly", "waiting")])
+def test_rtcp_alone_on_the_port_of_rtp_is_no_media(
+    ng: NgTestbed, make_peer: MakePeer, direction: str, state: str, *, demuxed: bool
+) -> None:
+    """`nh why` took it for media, and said that all was well."""
+    alice, bob = make_peer(), make_peer()
+    callee = [line(bob)] if demuxed else [line(bob, "rtcp-mux")]
+    talk = ng.connect([line(alice, "rtcp-mux", direction)], callee, mux_demux=demuxed)
+    to_alice = talk.alice_sends_to[0]
+    for _ in range(3):
+        alice.send_raw(sender_report(A, 7), to_alice)
+        assert ng.receive(bob, RTCP if demuxed else RTP)[0] == sender_report(A, 7)
+    call = ng.relay.execute(ShowCall(CALL))
+    assert isinstance(call, CallDetail)
+    verdict = judge_call(call).verdicts[0]
+    assert verdict.state == state
+    assert "None" not in verdict.found
+    if state == "problem":
+        assert f"to {to_alice[0]}:{to_alice[1]}" in verdict.found
+        assert "the phone reaches nh and sends no media" in verdict.cause
 
 
 def in_kernel(ng: NgTestbed) -> int:
