@@ -1,18 +1,38 @@
 """In a network namespace: what counts as a change, and that a storm costs little."""
 
+import errno
+import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nh.fastpath.netlink import events
 from nh.fastpath.netlink.events import PAUSE_S
+from nh.fastpath.netlink.messages import open_socket
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.loop import SelectorLoop
 from tools.harness.namespaces import Namespace
 from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_leaks")
+
+
+class RefusingSocket(socket.socket):
+    """A socket of netlink; where `refusal` is set, the next datagram cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__(fileno=open_socket().detach())
+        self.setblocking(False)
+        self.refusal: int | None = None
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:
+            raise OSError(refusal, os.strerror(refusal))
+        return super().recv(size, flags)
 
 
 class Listener:
@@ -26,6 +46,14 @@ class Listener:
     def wait_for_call(self) -> None:
         before = len(self.called_at)
         turn_until(self._loop, lambda: len(self.called_at) > before, "on_change is called")
+
+
+@pytest.fixture
+def refusing(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> RefusingSocket:
+    """The socket of the listener that is made next; `namespace` is entered."""
+    sock = RefusingSocket()
+    monkeypatch.setattr(events, "open_socket", lambda: sock)
+    return sock
 
 
 @pytest.fixture
@@ -73,6 +101,17 @@ def test_each_of_two_changes_apart_is_told(namespace: Namespace, listener: Liste
     listener.wait_for_call()
     namespace.run("ip route del 192.0.2.0/24")
     listener.wait_for_call()
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+def test_changes_are_told_also_where_one_cannot_be_read(
+    refusing: RefusingSocket, namespace: Namespace, listener: Listener, error: int
+) -> None:
+    for change in ("add", "del"):
+        refusing.refusal = error
+        namespace.run(f"ip route {change} 192.0.2.0/24 via 10.0.0.2")
+        listener.wait_for_call()
+        assert refusing.refusal is None
 
 
 @pytest.mark.full

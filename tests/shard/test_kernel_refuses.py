@@ -1,6 +1,7 @@
 """A kernel that refuses changes to its flow table: calls and media go on, and no packet is counted twice."""
 
 import errno
+import os
 
 import pytest
 
@@ -9,10 +10,11 @@ from nh.commands import TransactionKey
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf, layout
 from nh.fastpath.loader import LoadedProgram
+from nh.fastpath.netlink.events import Events
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from tests.calls.rtp import PCMA, PCMU, rtp_packet
 from tests.kernel_paths import new_kernel_path
-from tests.shard.conftest import MakeKernelPath
+from tests.shard.conftest import MakeKernelPath, MakeTestbed
 from tests.shard.testbed import PACKET, RelayTestbed
 from tools.harness.media_peer import MediaPeer
 
@@ -110,6 +112,49 @@ def test_a_route_that_could_not_be_asked_for_is_asked_for_again(
         because = testbed.leg(call.key, Side.FROM).user_space_because
         assert because == "127.0.0.1: the kernel did not say"
     testbed.turn_until(lambda: kernel_flows(testbed) == 4, "the kernel has said")
+
+
+NOT_FOLLOWED = "127.0.0.1: changes of routes cannot be followed: Cannot allocate memory"
+
+
+def refuse_to_tell_changes(patch: pytest.MonkeyPatch) -> None:
+    """Have the system have no memory for a subscription to netlink."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    patch.setattr(Events, "_subscribe", refuses)
+
+
+def test_a_relay_that_cannot_follow_routes_starts_in_user_space_and_tries_again(
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_to_tell_changes(patch)
+        testbed = make_testbed()
+        call = testbed.call(alice, bob)
+        for _ in range(2):
+            testbed.converse(alice, bob, call)
+        assert testbed.leg(call.key, Side.FROM).user_space_because == NOT_FOLLOWED
+        assert testbed.stats().kernel_packets == 0
+    testbed.turn_until(lambda: kernel_flows(testbed) == 4, "the kernel takes them")
+    testbed.converse(alice, bob, call)
+    assert testbed.stats().kernel_packets == 4
+    assert caplog.text.count("media stay in user space, and nh tries again") == 1
+
+
+def test_flows_of_the_process_before_end_where_routes_cannot_be_followed(
+    monkeypatch: pytest.MonkeyPatch, testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    kernel = testbed.relay.plane.kernel
+    assert kernel is not None
+    refuse_to_tell_changes(monkeypatch)
+    kernel.watch(testbed.loop)
+    testbed.turn_until(lambda: kernel_flows(testbed) == 0, "all directions are in user space")
+    testbed.converse(alice, bob, call)
+    assert testbed.leg(call.key, Side.FROM).user_space_because == NOT_FOLLOWED
 
 
 def say(

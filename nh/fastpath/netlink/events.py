@@ -6,7 +6,6 @@ While notifications keep coming, the pause grows: a router with a full BGP table
 second, and after each batch a shard looks up all its routes again.
 """
 
-import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -48,10 +47,10 @@ class Events:
         self._socket = open_socket()
         try:
             self._subscribe(groups, buffer_bytes)
+            loop.add_reader(self._socket.fileno(), self._begin)
         except OSError:
             self._socket.close()
             raise
-        loop.add_reader(self._socket.fileno(), self._begin)
 
     def close(self) -> None:
         """Nothing is called any more; no effect if closed before."""
@@ -89,11 +88,10 @@ class Events:
 
     def _read(self) -> list[bytes]:
         datagrams: list[bytes] = []
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(MAX_DATAGRAMS):
-                try:
-                    datagrams.append(self._socket.recv(RECEIVE_BYTES))
-                except OSError as error:
-                    if error.errno != errno.ENOBUFS:
-                        raise
+        for _ in range(MAX_DATAGRAMS):
+            try:
+                datagrams.append(self._socket.recv(RECEIVE_BYTES))
+            except OSError as error:  # EAGAIN: all are read; ENOMEM: what waits comes with the next batch
+                if error.errno != errno.ENOBUFS:
+                    break
         return datagrams

@@ -88,9 +88,15 @@ class KernelPath:
         self._flows.counters.add_carry_over(packets, size_bytes)
 
     def watch(self, loop: Loop) -> None:
-        """Follow the host's routes, and remove flows of the process before that no call adopted."""
+        """Follow the host's routes, and remove flows of the process before that no call adopted.
+
+        Where the routes cannot be followed, all directions are in user space until sweep() can do it.
+        """
         self._flows.remove_stale_flows()
         self._routes.watch(loop, self.routes_changed)
+        if self._routes.unwatched:
+            self._warn_once(f"media stay in user space, and nh tries again: {self._routes.unwatched}")
+            self.routes_changed()  # there may be adopted flows
 
     def find_stale_flows(self) -> None:
         """Find the flows of the process before; see FlowTable."""
@@ -156,7 +162,8 @@ class KernelPath:
         self._waiting.pop(media_socket, None)
 
     def sweep(self) -> None:
-        """Count what ended flows still forwarded, free their counter indexes, and mark flows."""
+        """Count what ended flows still forwarded, free their counter indexes, mark flows, and try again what
+        the system has refused."""
         if self._moving is not None:
             self._moving.close()
             self._moving = None
@@ -172,11 +179,19 @@ class KernelPath:
                 )
                 self._ended.append(flow)
         self._flows.update_markers()
+        self._watch_again()
         for media_socket in list(
             itertools.islice(self._waiting, min(self._flows.counters.room, MAX_RETRIED))
         ):
             del self._waiting[media_socket]
             self._stale.append(media_socket)
+
+    def _watch_again(self) -> None:
+        """Follow the routes, if that was impossible before."""
+        if self._routes.unwatched:
+            self._routes.watch_again()
+            if not self._routes.unwatched:
+                self.routes_changed()
 
     def poll(self, *, since_s: float, round_s: float, now: float) -> None:
         """Look at flows that ask for it (KernelFlow.look), in one part of a round over all.

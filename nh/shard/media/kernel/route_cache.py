@@ -10,6 +10,7 @@ from typing import Final
 from nh.fastpath.netlink.route_watch import RouteWatch
 from nh.fastpath.netlink.routes import NoRoute, Route, Routes
 from nh.loop import Loop
+from nh.reasons import reason
 from nh.shard.media.kernel.path_mtu import PathMtuWatch
 
 MAX_ROUTES: Final = 4096
@@ -32,12 +33,18 @@ class RouteCache:
     Args:
         routes: the routing of the host; close() closes it too.
         too_big_messages: how many ICMP messages "packet too big" have come to this host, in all its life.
+
+    Attributes:
+        unwatched: why changes of routing cannot be told; find() knows no route then. "": they can, or watch()
+            was not called.
     """
 
     def __init__(self, routes: Routes, too_big_messages: Callable[[], int]) -> None:
         self._routes = routes
         self._path_mtu = PathMtuWatch(too_big_messages, routes.ipv6_mtus_changed)
+        self.unwatched = ""
         self._watch: RouteWatch | None = None
+        self._open_watch: Callable[[], RouteWatch]
         self._known: dict[tuple[str, str, int], Route] = {}
         self._round: list[tuple[str, str, int]] = []  # of those, what is to be asked for again
         self._round_due = 0.0
@@ -45,13 +52,24 @@ class RouteCache:
     def watch(self, loop: Loop, on_change: Callable[[], None]) -> None:
         """Have `on_change` called when routing has changed; see RouteWatch.
 
-        Raises:
-            OSError: netlink cannot be had.
+        Where that cannot be had, `unwatched` says why, and watch_again() tries it again.
         """
-        self._watch = RouteWatch(loop, on_change)
+        self._open_watch = lambda: RouteWatch(loop, on_change)
+        self.watch_again()
+
+    def watch_again(self) -> None:
+        """Try it again, after watch() or the last try has failed."""
+        try:
+            self._watch = self._open_watch()
+        except OSError as refusal:
+            self.unwatched = f"changes of routes cannot be followed: {reason(refusal)}"
+        else:
+            self.unwatched = ""
 
     def find(self, destination: str, source: str, tos: int = 0) -> Route | NoRoute:
         """See Routes.find(). What is no route is asked for each time."""
+        if self.unwatched:
+            return NoRoute(self.unwatched, sure=True)
         packets = destination, source, tos
         known = self._known.get(packets)
         if known is not None and self._path_mtu.certain:
@@ -92,6 +110,7 @@ class RouteCache:
 
     def close(self) -> None:
         """Ask and watch no more."""
+        self.unwatched = ""
         if self._watch is not None:
             self._watch.close()
         self._routes.close()
