@@ -734,6 +734,73 @@ def test_a_journal_that_is_removed_is_written_anew_although_no_call_changes(
     store.close(0.1)
 
 
+@contextlib.contextmanager
+def no_room_for_descriptors() -> Iterator[None]:
+    """No file of a journal can be opened within the block."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nh.supervisor.store.journal_file._open", refuse)
+        yield
+
+
+def test_a_journal_that_could_not_be_opened_at_the_start_is_opened_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = MemoryServer()
+    with no_room_for_descriptors():
+        store = Store(MemoryEngine(server), tmp_path)
+        store.put(b"stored", b"1")
+        until_written(store)
+    server.away = True
+    store.put(b"only in the journal", b"1")
+    eventually(
+        lambda: {each.call_id for each in found(tmp_path)} == {b"stored", b"only in the journal"},
+        "a kill loses none",
+    )
+    server.away = False
+    store.close(TIMEOUT_S)
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.text.count("cannot be opened: Too many open files; trying again") == 1
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["it opens", "it does not"])
+def test_a_journal_of_before_a_start_that_could_not_open_it_brings_no_call_back(
+    tmp_path: Path, *, opens: bool
+) -> None:
+    with contextlib.closing(Journal(tmp_path)) as before:
+        before.add(JournalRecord(b"over", b"1", time.time()))
+    server = MemoryServer()
+    with contextlib.ExitStack() as shortage:
+        shortage.enter_context(no_room_for_descriptors())
+        store = Store(MemoryEngine(server), tmp_path)
+        if opens:
+            shortage.close()
+        store.put(b"goes on", b"1")
+        until_written(store)
+        shortage.close()
+        assert {each.call_id for each in found(tmp_path)} <= {b"goes on"}, "what a kill leaves"
+        store.close(TIMEOUT_S)
+
+
+def test_a_journal_that_is_left_to_the_next_start_stays(tmp_path: Path) -> None:
+    server, goes_on = MemoryServer(), threading.Event()
+
+    class Engine(MemoryEngine):
+        def write(self, changes: Changes) -> None:
+            goes_on.wait(TIMEOUT_S)
+            super().write(changes)
+
+    store = Store(Engine(server), tmp_path)
+    store.put(b"a", b"1")
+    store.close(0.1)
+    goes_on.set()
+    store._thread.join(TIMEOUT_S)
+    assert {each.call_id for each in found(tmp_path)} == {b"a"}
+
+
 def test_the_store_takes_no_end_of_a_call_before_the_journal_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,38 +1,63 @@
 """What the journal tells a start: the changes that the store does not have."""
 
+import contextlib
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.supervisor.store.engine import StoredCall
-from nh.supervisor.store.journal import Journal
+from nh.supervisor.store.journal import NAMES, REPEAT_S, Journal
 from nh.supervisor.store.journal_records import JournalRecord
 
 logger = logging.getLogger(__name__)
 
 
-def open_journal(directory: Path | None, *, lost_s: float) -> Journal | None:
-    """Open the journal, if that is possible.
+class JournalOpener:
+    """Opens the journal: at the start, or later if the system refuses it then.
 
     Args:
         directory: see Journal; None: there is to be none.
         lost_s: how old the changes are that a kill loses without one, seconds.
     """
-    if directory is None:
-        return None
-    try:
-        return Journal(directory)
-    except OSError as exc:
-        logger.warning(
-            "journal %s: cannot be opened: %s; a kill of all processes loses the changes of calls in the last"
-            " %g s",
-            directory,
-            reason(exc),
-            lost_s,
-        )
-        return None
+
+    def __init__(self, directory: Path | None, *, lost_s: float) -> None:
+        self._directory = directory
+        self._lost_s = lost_s
+        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+
+    def open(self) -> Journal | None:
+        """Open it; None: that is impossible now, which is logged, or there is to be none."""
+        if self._directory is None:
+            return None
+        try:
+            return Journal(self._directory)
+        except OSError as exc:
+            self._failures.log(
+                logging.WARNING,
+                "journal %s: cannot be opened: %s; trying again; until then, a kill of all processes loses"
+                " the changes of calls in the last %g s",
+                *(self._directory, reason(exc), self._lost_s),
+            )
+            return None
+
+    def open_late(self) -> Journal | None:
+        """Open it after a start without it; see open(). What it has is dropped, also where that fails: it is
+        older than what the store gets from now on, and would bring calls back that have ended.
+        """
+        if self._directory is None:
+            return None
+        for name in NAMES:
+            with contextlib.suppress(OSError):
+                (self._directory / name).unlink()
+        journal = self.open()
+        if journal is not None:
+            journal.clear()
+            logger.info("journal %s: is open now", self._directory)
+        return journal
 
 
 def load_journal(journal: Journal | None, *, begun_at: float) -> Sequence[JournalRecord]:

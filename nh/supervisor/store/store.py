@@ -24,7 +24,7 @@ from nh.printable import counted
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
 from nh.supervisor.store.journal import REPEAT_S, Journal
-from nh.supervisor.store.journal_load import load_journal, newer_than, open_journal, stored_call
+from nh.supervisor.store.journal_load import JournalOpener, load_journal, newer_than, stored_call
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
 from nh.supervisor.store.packing import Packed
@@ -77,7 +77,9 @@ class Store:
         self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
-        self._journal = open_journal(journal_dir, lost_s=BATCH_S)
+        self._journals = JournalOpener(journal_dir, lost_s=BATCH_S)
+        self._journal = self._journals.open()
+        self._closed = False  # close() has left the journal to the next start
         stored = {call.call_id: call for call in self._writer.expected.calls}
         self._lease = engine.lease
         if self._journal is not None and not engine.continues:
@@ -214,6 +216,7 @@ class Store:
         left = self.pending
         with self._lock:
             journal, self._journal = self._journal, None
+            self._closed = True
         if journal is not None and self.why_lost(boottime(), may_run_out=False):
             journal.remove()  # the relay that has the calls knows better
             return
@@ -272,6 +275,8 @@ class Store:
         self._wake.clear()  # before the exchange: a later change wakes the thread again
         begun = time.monotonic()
         with self._lock:
+            if self._journal is None and not self._closed:
+                self._journal = self._journals.open_late()
             journal = self._journal
             if journal is not None:
                 journal.check()
