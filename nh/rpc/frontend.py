@@ -250,10 +250,9 @@ class Frontend:
 
     def _welcome(self, sock: socket.socket, host: str) -> None:
         """Serve a new client. Raises OSError if its socket cannot be watched."""
-        if len(self._clients) >= self._max_clients:
-            self._shares.take(host)
-            self._evict_longest_idle()
-            self._shares.give_back(host)
+        if len(self._clients) >= self._max_clients and not self._make_place(host):
+            sock.close()
+            return
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self._connect(sock, host)
@@ -263,20 +262,39 @@ class Frontend:
         local = sock.family == socket.AF_UNIX
         Connection(sock, self._protocol.stream(self._extensions, local), self._context, host)
 
+    def _make_place(self, host: str) -> bool:
+        """Disconnect an idle client for a new one of `host`; False if the new one has to give way itself."""
+        self._shares.take(host)
+        heaviest = self._shares.heaviest()
+        self._shares.give_back(host)
+        idle = self._clients.find_longest_idle(lambda each: each.host in heaviest)
+        if idle is not None and host in heaviest and idle.host not in heaviest:
+            self._limited_log.log(
+                logging.WARNING,
+                "%d clients are connected, and those of the address with most, %s, are all busy, so its new"
+                " one was disconnected; have it connect less often, or raise --max-clients",
+                len(self._clients),
+                host,
+            )
+            self._stats.rpc_evicted += 1
+            return False
+        return self._evict(idle)
+
     def _evict_longest_idle(self) -> bool:
         heaviest = self._shares.heaviest()
-        connection = self._clients.find_longest_idle(lambda each: each.host in heaviest)
-        if connection is None:
+        return self._evict(self._clients.find_longest_idle(lambda each: each.host in heaviest))
+
+    def _evict(self, idle: Connection | None) -> bool:
+        if idle is None:
             return False
         self._limited_log.log(
             logging.WARNING,
-            "%d clients are connected, so the longest idle one of the address with most, %s, was disconnected"
-            " for a new one",
+            "%d clients are connected, so the longest idle one, %s, was disconnected for a new one",
             len(self._clients),
-            connection.client,
+            idle.client,
         )
         self._stats.rpc_evicted += 1
-        connection.close()
+        idle.close()
         return True
 
     def _pause_accepting(self, why: str) -> None:

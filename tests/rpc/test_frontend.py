@@ -517,6 +517,9 @@ def test_a_busy_host_with_most_connections_makes_others_give_way_by_their_idle_t
             peer.send(close_call(1))
         testbed.turn_until(lambda: len(testbed.held) == 2)
         idle = testbed.connect("127.0.0.2")
+        testbed.knock("127.0.0.3").wait_until_closed()
+        assert not idle.closed, "the new one is of the busy host, so it gives way itself"
+        assert testbed.stats.rpc_evicted == 1
         testbed.connect("127.0.0.4")
         idle.wait_until_closed()
 
