@@ -1,6 +1,8 @@
 """What both directions of SRTP share: ciphers, the streams of a key, headers."""
 
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from nh.srtp.ciphers import CounterModeCipher, GcmCipher, PacketCipher
@@ -27,6 +29,9 @@ RTCP_TO: Final = 223
 
 read_header = struct.Struct("!BBH4xI").unpack_from
 """The first two bytes of a packet of RTP, its sequence number and its SSRC."""
+
+NO_OFFSETS: Final[Mapping[int, int]] = MappingProxyType({})
+"""Those of a sender none of whose sources has begun again."""
 
 _VERSION: Final = 2
 
@@ -107,10 +112,12 @@ def rtcp_ssrc(packet: memoryview) -> int:
     return int(_read_ssrc(packet, 4)[0])
 
 
-def states_of(streams: dict[int, PacketWindow]) -> list[SrtpStreamState]:
-    """The streams, for a successor."""
+def states_of(
+    streams: dict[int, PacketWindow], offsets: Mapping[int, int] = NO_OFFSETS
+) -> list[SrtpStreamState]:
+    """The streams, for a successor; `offsets`: see SrtpSender."""
     return [
-        SrtpStreamState(ssrc, window.highest, window.seen.to_bytes(SEEN_BYTES, "big"))
+        SrtpStreamState(ssrc, window.highest, window.seen.to_bytes(SEEN_BYTES, "big"), offsets.get(ssrc, 0))
         for ssrc, window in streams.items()
     ]
 

@@ -1,12 +1,13 @@
 """The receiver of SRTP: one direction of one master key, from SRTP to RTP (RFC 3711 3.3, 3.4)."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 from typing import Final
 
 from nh.srtp.direction import (
     INDEX_BITS,
+    NO_OFFSETS,
     PLAIN_HEADER,
     RTCP_CLEAR_BYTES,
     RTCP_FROM,
@@ -20,6 +21,7 @@ from nh.srtp.direction import (
 )
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
+from nh.srtp.renumbering import restore_numbers
 from nh.srtp.state import DirectionState
 from nh.srtp.window import MAX_INDEX, PacketWindow
 
@@ -36,13 +38,17 @@ class SrtpReceiver(SrtpDirection):
 
     Args:
         master, buffer, state: see SrtpDirection.
+
+    Attributes:
+        sent_offsets: SrtpSender.offsets of what the end is sent: its reports come in those numbers.
     """
 
-    __slots__ = ("_rtp_added",)
+    __slots__ = ("_rtp_added", "sent_offsets")
 
     def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None) -> None:
         super().__init__(master, buffer, state)
         self._rtp_added = self._rtp.tag_bytes + len(master.mki)
+        self.sent_offsets: Mapping[int, int] = NO_OFFSETS
 
     def unprotect(self, packet: memoryview) -> memoryview:
         """The packet as RTP or RTCP, in the buffer.
@@ -124,6 +130,8 @@ class SrtpReceiver(SrtpDirection):
             self.add_stream(self.rtcp, ssrc, window)
         if window.note(index):
             self.checkpoint_due = True
+        if self.sent_offsets:
+            restore_numbers(self._view[:end], self.sent_offsets)
         return self._view[:end]
 
     def _check_mki(self, packet: memoryview, end: int) -> None:

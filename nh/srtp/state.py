@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from nh.srtp.renumbering import MAX_OFFSET
 from nh.srtp.window import MAX_INDEX, WINDOW_PACKETS
 
 MAX_STREAMS: Final = 256
@@ -23,11 +24,13 @@ class SrtpStreamState(msgspec.Struct, frozen=True, array_like=True):
         ssrc: of the stream.
         highest: highest index; -1: none.
         seen: 128 bits, big-endian; the last bit is for `highest`.
+        offset: of SrtpSender; 0: the source has not begun again.
     """
 
     ssrc: Annotated[int, msgspec.Meta(ge=0, le=_MAX_SSRC)]
     highest: Annotated[int, msgspec.Meta(ge=-1, le=MAX_INDEX)]
     seen: Annotated[bytes, msgspec.Meta(min_length=SEEN_BYTES, max_length=SEEN_BYTES)]
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)] = 0
 
 
 Streams = Annotated[list[SrtpStreamState], msgspec.Meta(max_length=MAX_STREAMS)]

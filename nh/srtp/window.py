@@ -29,7 +29,8 @@ class PacketWindow:
     Attributes:
         highest: see above. Of a packet in order (`highest` + 1) whose index is below `border`, its owner may
             note no more than the new `highest`: so nearly all packets take one comparison and one assignment.
-        border: 0 until the stream is known; then the next index that a successor has to know soon.
+        border: 0 until the stream is known; then the next index that a successor has to know soon. Its owner
+            sets 0 to note() each packet.
         restored: see above; its owner clears it with the first packet.
         lowest: indices below are not new. A sender sets it to the first index after a restore, since the
             process before may have used those below.

@@ -18,8 +18,8 @@ _UNPROTECTED: Final = {
     "srtp_unsent_index_used": (
         "the SRTP key of the other end has protected packets with their sequence numbers already",
         "the phone began its RTP stream again with the same SSRC, or two phones send with one SSRC",
-        "the media pass when the stream is beyond its former sequence numbers; see at which SIP message the"
-        " phone begins again",
+        "a stream that begins again passes after 8 packets; if the drops grow, see which phones send with one"
+        " SSRC, such as branches of a fork",
     ),
     "srtp_unsent_exhausted": (
         "the SRTP key of the other end has protected as many streams or packets as it may",

@@ -110,7 +110,10 @@ def _sends(peer: Session | None, packet: bytes) -> bytes | None:
 def test_restored_ends_go_on_where_the_process_before_was(
     suite: str, journey: list[int], data: st.DataObject
 ) -> None:
-    """The state that a successor gets is old: the packets since it was made are not in it."""
+    """The state that a successor gets is old: the packets since it was made are not in it.
+
+    Many packets that a jump overtakes look like a source that begins again, and get other numbers.
+    """
     key = key_of(suite)
     ours, theirs = sender(key), session(key, outbound=False)
     kept, kept_at = ours.to_state(), 0
@@ -127,7 +130,7 @@ def test_restored_ends_go_on_where_the_process_before_was(
             assert kept_at <= at
             continue  # too late, or a packet that the process before may have sent
         with_wrap = theirs.unprotect(protected)
-        assert with_wrap == packet
+        assert with_wrap == packet if not ours.offsets else with_wrap[4:] == packet[4:]
     assert SSRC in ours.rtp
 
 

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from nh.calls.media import Endpoint
@@ -81,6 +82,7 @@ class DtlsSecurity(MediaSecurity):
         "_last_flight",
         "_proven",
         "_results",
+        "_sent_offsets",
         "open_role",
         "parameters",
         "rtcp",
@@ -106,6 +108,8 @@ class DtlsSecurity(MediaSecurity):
         self._changed = self._proven = False
         self._last_flight = last_flight
         self._agreed_source = agreed_source
+        self._sent_offsets: Mapping[int, int] | None = None
+        self._share_offsets()
 
     @classmethod
     def begin(cls, parameters: DtlsParameters, *, open_role: bool = False) -> "DtlsSecurity":
@@ -228,8 +232,19 @@ class DtlsSecurity(MediaSecurity):
         agreed = association.take_agreed()
         if agreed is not None:
             self.receiver, self.sender = new_receiver(agreed.receive), new_sender(agreed.send)
+            self._share_offsets()
             self._results[None] += 1
             self._changed = self._proven = True
+
+    def _share_offsets(self) -> None:
+        """Have the receivers tell reports in the numbers of sources, also at a port of RTCP."""
+        receiver, sender, rtcp = self.receiver, self.sender, self.rtcp
+        if receiver is None or sender is None:
+            return
+        receiver.sent_offsets = sender.offsets if self._sent_offsets is None else self._sent_offsets
+        if rtcp is not None:
+            rtcp._sent_offsets = sender.offsets
+            rtcp._share_offsets()
 
 
 @functools.cache  # where it is missing, to look for it takes a third of the time of an offer

@@ -38,6 +38,8 @@ class MediaSecurity:
         self.tag = tag
         self.receiver = receiver
         self.sender = sender
+        if receiver is not None and sender is not None:
+            receiver.sent_offsets = sender.offsets
 
     @property
     def dtls(self) -> DtlsProtocol | None:
