@@ -12,6 +12,7 @@ from nh.calls.latching.claims import Carried
 from nh.calls.latching.latch import Admission, admit
 from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.latching.source import Rank, SourcePolicy, rank
+from nh.calls.latching.state import GAP_S
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from tests.calls.fakes import START, receive
@@ -255,6 +256,7 @@ def test_a_stream_from_elsewhere_has_to_go_on_where_it_is_known_where_the_end_is
 ) -> None:
     leg = make_leg(announced=announced, carried=carried)
     assert speaks(leg, ANY, now=START) is not waits
+    leg = make_leg(announced=announced, carried=carried)
     assert speaks(leg, ANY, now=START + ELSEWHERE_S, for_s=ELSEWHERE_S)
 
 
@@ -279,6 +281,38 @@ def test_what_the_network_delays_or_doubles_does_not_keep_a_stream_from_elsewher
         if leg.admit(ANY, memoryview(rtp_packet(came)), now=START + number / 50)
     )
     assert heard_after_s == pytest.approx(ELSEWHERE_S, abs=0.1)
+
+
+REPORT = b"\x80\xc9\0\1\0\0\0\1"
+BESIDE: dict[str, Callable[[int], list[bytes]]] = {
+    "reports": lambda number: [] if number % 50 else [REPORT],
+    "another stream": lambda number: [rtp_packet(number, ssrc=7)],
+    "another stream at its begin": lambda number: [rtp_packet(number, ssrc=7)] if number < 20 else [],
+}
+"""What an end sends beside a stream, at its packet of this number."""
+
+
+@pytest.mark.parametrize("others", BESIDE.values(), ids=BESIDE)
+def test_what_an_end_sends_beside_its_stream_does_not_keep_it_out(
+    others: Callable[[int], list[bytes]],
+) -> None:
+    """With RTCP on the port of RTP every two seconds, or RTP of two SSRCs, it was never heard."""
+    leg = make_leg(announced=PUBLIC, carried=Carried.RTP | Carried.RTCP)
+    heard_after_s = next(
+        number / 50
+        for number in range(1000)
+        for came in (*others(number), rtp_packet(number))
+        if leg.admit(ANY, memoryview(came), now=START + number / 50)
+    )
+    assert heard_after_s == pytest.approx(ELSEWHERE_S, abs=2 * GAP_S)
+
+
+def test_packets_of_ever_other_streams_are_no_stream() -> None:
+    leg = make_leg(announced=PUBLIC, carried=Carried.RTP | Carried.RTCP)
+    for number in range(1000):
+        now = START + number / 50
+        assert not leg.admit(ANY, memoryview(rtp_packet(number, ssrc=number)), now=now)
+        assert not leg.admit(ANY, memoryview(REPORT), now=now)
 
 
 def test_one_packet_again_and_again_is_no_stream() -> None:

@@ -65,15 +65,16 @@ class Trial(NamedTuple):
     def next(self, claim: Claim, now: float) -> "Trial":
         """The trial after one more packet of the same source.
 
-        A packet that the network has delayed or doubled neither prolongs the trial nor ends it.
+        Packets that the network has delayed or doubled neither prolong the trial nor end it. Nor do those of
+        another stream, whose trial begins when this one pauses, and RTCP between the media (RFC 5761). Media
+        replace a trial of other packets at once.
         """
-        longest_s = REPORT_GAP_S if claim.sequence is None else GAP_S
-        if now - self.latest > longest_s:
+        of_media = self.claim.sequence is not None
+        if claim.sequence is not None and not of_media:
             return Trial(claim, 1, now, now)
-        if claim.follows(self.claim):
-            return Trial(claim, self.packets + 1, self.began, now)
-        late = claim == self.claim or self.claim.follows(claim)
-        return self if late else Trial(claim, 1, now, now)
+        if now - self.latest > (GAP_S if of_media else REPORT_GAP_S):
+            return Trial(claim, 1, now, now)
+        return Trial(claim, self.packets + 1, self.began, now) if claim.follows(self.claim) else self
 
 
 class LatchState(abc.ABC):
