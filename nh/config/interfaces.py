@@ -1,10 +1,16 @@
 """Named interfaces as the settings write them: `NAME/IP[!ADVERTISED][@MIN-MAX]`. No I/O."""
 
-import ipaddress
 import re
 
 from nh.calls.interfaces import Interface
-from nh.ip_address import LINK_LOCAL, is_address, is_link_local
+from nh.ip_address import (
+    LINK_LOCAL,
+    UNSPECIFIED,
+    canonical_address,
+    is_address,
+    is_ipv6,
+    is_link_local,
+)
 
 DEFAULT_NAME = "default"
 """Name of the interface that the setting `address` defines."""
@@ -91,9 +97,10 @@ def _parse_addresses(text: str, where: str) -> tuple[str, str]:
             raise ValueError(f"{where}: {address} {LINK_LOCAL}")
         if not is_address(address):
             raise ValueError(f"{where}: {address!r} is not an IPv4 or IPv6 address")
-        if ipaddress.ip_address(address).is_unspecified:
+        if canonical_address(address, where=where) in UNSPECIFIED:
             raise ValueError(f"{where}: {address} is every address of the host; name the one to announce")
-    canonical = str(ipaddress.ip_address(bound))
-    if mark and ipaddress.ip_address(advertised).version != ipaddress.ip_address(bound).version:
+    canonical = canonical_address(bound, where=where)
+    announced = canonical_address(advertised, where=where) if mark else canonical
+    if is_ipv6(announced) != is_ipv6(canonical):
         raise ValueError(f"{where}: {bound} and {advertised} have different IP versions")
-    return canonical, str(ipaddress.ip_address(advertised)) if mark else canonical
+    return canonical, announced

@@ -533,3 +533,11 @@ def test_the_file_to_begin_with_is_valid(toml: Path) -> None:
 def test_no_address_of_the_relay_is_link_local(text: str) -> None:
     with pytest.raises(ValueError, match="is a link-local address: no SDP can say to which link it belongs"):
         parse_address(text)
+
+
+def test_an_address_of_the_relay_that_is_mapped_to_ipv6_is_one_of_ipv4() -> None:
+    """The relay bound the mapped one, at which no media arrive."""
+    for text in ("::ffff:10.0.0.5!192.0.2.1", "10.0.0.5!::ffff:192.0.2.1"):
+        assert parse_address(text) == Interface("default", "10.0.0.5", "192.0.2.1")
+    with pytest.raises(ValueError, match="is every address of the host"):
+        parse_address("::ffff:0.0.0.0")

@@ -190,7 +190,8 @@ def _read_media_address(value: object, parsed: ParsedOptions) -> None:
     address = text_of(value)
     if not is_address(address):
         parsed.error("Invalid value for 'media address': is not an IP address")
-    parsed.set("media_address", address)
+    else:
+        parsed.set("media_address", canonical_address(address, where="media-address"))
 
 
 def _read_received_from(value: object, parsed: ParsedOptions) -> None:
