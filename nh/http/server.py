@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import time
@@ -224,6 +225,12 @@ class _FaultLog:
         exc = context.get("exception")
         if isinstance(exc, OSError) and exc.errno in SHORTAGES:
             self._shortages.log(logging.WARNING, "clients of HTTP have to wait: %s", shortage(exc))
+        elif isinstance(exc, OSError) and exc.errno == errno.ENOSPC:  # of epoll_ctl(2)
+            self._shortages.log(
+                logging.WARNING,
+                "clients of HTTP are not served: their sockets cannot be watched; raise"
+                " fs.epoll.max_user_watches",
+            )
         else:
             loop.default_exception_handler(context)
 
