@@ -5,6 +5,7 @@ those that ask how nh is: a health check that failed because of other connection
 proxies.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ def make_room(connections: Collection[Any], newcomer: Any, idle_since: Callable[
     if len(connections) <= MAX_CONNECTIONS:
         return
     REFUSALS.note("connections")
-    open_ = [each for each in connections if not each.transport.is_closing()]
+    open_ = [each for each in connections if not _has_ended(each.transport)]
     heaviest = FairShares(client_of(each.client) for each in open_).heaviest()
     most = [each for each in open_ if each is not newcomer and client_of(each.client) in heaviest]
     idle = [(since, index) for index, each in enumerate(most) if (since := idle_since(each)) is not None]
@@ -46,6 +47,11 @@ def make_room(connections: Collection[Any], newcomer: Any, idle_since: Callable[
         most[min(idle)[1]].transport.abort()
     elif client_of(newcomer.client) not in heaviest:
         most[0].transport.abort()
+
+
+def _has_ended(transport: asyncio.Transport) -> bool:
+    """Whether a connection is closed; one that is about to be closed may wait long for its client to read."""
+    return transport.is_closing() and not transport.get_write_buffer_size()
 
 
 class ConnectionLimit:
