@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nh.calls.drop import Drop
+from nh.calls.media_state import SILENT_S
 from nh.results import CallDetail, IceDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import RULES, State, Verdict, judge_call
 
@@ -63,14 +64,15 @@ def verdicts(
     component: int = 0,
     *,
     rtcp: LegDetail | None = None,
+    age_s: float | None = 60.0,
 ) -> tuple[Verdict, ...]:
-    """`rtcp`: where the relay receives Alice's RTCP; None: it does not look."""
+    """`rtcp`: where the relay receives Alice's RTCP; None: it does not look. `age_s`: see SessionDetail."""
     pairs = [PairDetail(0, component, "audio", from_, to)]
     if rtcp is not None:
         pairs.append(PairDetail(0, 1, "audio", rtcp, bob(packets=0)))
     session = SessionDetail(
         sessionid=7, cseq=0, id_from=b"a", id_to=b"b", from_="", to="", bytes_from=0, bytes_to=0, created=0.0,
-        param={}, state=state, pairs=tuple(pairs),
+        param={}, state=state, pairs=tuple(pairs), age_s=age_s,
     )  # fmt: skip
     return judge_call(CallDetail(b"call", 0, 1.0, 1.0, (), (session,))).verdicts
 
@@ -122,6 +124,10 @@ CASES = {
         leg(packets=0, source_mismatch=312, refused_from=STRANGER), bob(), "active", State.PROBLEM,
         f"312 packets came to {NEAR} from other addresses and were turned away, the latest from {STRANGER};"
         f" none came from {ALICE}",
+    ),
+    "begins": (
+        leg(packets=0), bob(), "active", State.WAITING,
+        f"nothing has come to {NEAR} yet, 3 s after the answer",
     ),
     "rtcp_alone": (
         leg(packets=0, said={"advertised": PUBLIC}), bob(), "active", State.PROBLEM,
@@ -209,10 +215,30 @@ def test_each_rule_has_its_case() -> None:
 def test_a_direction_is_judged_by_the_first_rule_that_applies(rule: object) -> None:
     name = getattr(rule, "__name__", "")
     from_, to, state, judged, found = CASES[name]
-    verdict = verdicts(from_, to, state, rtcp=RTCP if name == "rtcp_alone" else None)[0]
+    rtcp, age_s = RTCP if name == "rtcp_alone" else None, 3.0 if name == "begins" else 60.0
+    verdict = verdicts(from_, to, state, rtcp=rtcp, age_s=age_s)[0]
     assert (verdict.sender, verdict.state) == ("from", judged)
     assert found in verdict.found
     assert bool(verdict.cause) is bool(verdict.remedy) is (judged is State.PROBLEM)
+
+
+@pytest.mark.parametrize("age_s", [SILENT_S, None], ids=["5 s", "ended"])
+def test_media_that_have_had_their_time_to_begin_are_a_problem(age_s: float | None) -> None:
+    assert verdicts(leg(packets=0), bob(), age_s=age_s)[0].state is State.PROBLEM
+
+
+@pytest.mark.parametrize(
+    "from_",
+    [
+        leg(packets=0, source_mismatch=1, refused_from=STRANGER),
+        leg(packets=0, srtp_authentication=1),
+        leg(packets=0, said={"ice": ice(refused={"wrong_password": 2})}),
+        leg(packets=0, said={"dtls": "fingerprint differs from the SDP"}),
+    ],
+    ids=["source", "key", "check", "fingerprint"],
+)
+def test_what_is_turned_away_is_a_problem_at_once(from_: LegDetail) -> None:
+    assert verdicts(from_, bob(), age_s=1.0)[0].state is State.PROBLEM
 
 
 def test_a_direction_that_is_well_has_its_quality_and_what_rtcp_says_of_it() -> None:

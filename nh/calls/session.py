@@ -49,7 +49,7 @@ class Session:
         now: monotonic seconds.
 
     Attributes:
-        created: monotonic seconds of its construction.
+        created: monotonic seconds of its construction; where an offer made it, of the first answer.
         legs: for each socket pair in turn, the leg for what the FROM end sends, then that of the TO end.
         last_active: monotonic seconds of the latest packet from either end, as of the latest note(), of the
             start, or of the latest renewal.

@@ -218,6 +218,7 @@ class SessionDetail(msgspec.Struct, frozen=True):
     Attributes:
         from_, to: the media that each end announced; "" for an end that has not answered yet.
         state: offered (ng, before the answer), active, hold or replaced.
+        age_s: seconds since `created`; None: it has ended.
     """
 
     sessionid: int
@@ -232,6 +233,7 @@ class SessionDetail(msgspec.Struct, frozen=True):
     param: dict[str, str]
     state: str
     pairs: tuple[PairDetail, ...]
+    age_s: float | None = None
 
 
 class GroupDetail(msgspec.Struct, frozen=True):

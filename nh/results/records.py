@@ -13,7 +13,7 @@ class LegRecord(LegDetail, frozen=True, omit_defaults=True):
     """A LegDetail whose bytes leave out what has its default; they are read as those of a LegDetail."""
 
 
-class SessionRecord(SessionDetail, frozen=True):
+class SessionRecord(SessionDetail, frozen=True, kw_only=True, omit_defaults=True):
     """A session that has ended; all is as of its end.
 
     Attributes:

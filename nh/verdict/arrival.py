@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from nh.calls.media_state import SILENT_S
 from nh.ip_address import is_private
 from nh.results import LegDetail
 from nh.verdict.ruling import LOSSY, Direction, Ruling, State, came, host_of, packets, port_of, received
@@ -24,6 +25,14 @@ def refused(direction: Direction) -> Ruling | None:
         "let the proxy tell where the SIP message came from (ng: received-from, SIP-source-address), or see"
         " `policy`: who may send",
     )
+
+
+def begins(direction: Direction) -> Ruling | None:
+    """Nothing has come yet: media have as long to begin as in the list of calls (nh.calls.media_arrival)."""
+    leg, age_s = direction.leg, direction.age_s
+    if leg.packets or age_s is None or age_s >= SILENT_S:
+        return None
+    return Ruling(State.WAITING, f"nothing has come to {leg.local} yet, {age_s:.0f} s after the answer")
 
 
 def rtcp_alone(direction: Direction) -> Ruling | None:

@@ -88,7 +88,7 @@ def _judge_pair(session: SessionDetail, pair: PairDetail, rtcp: PairDetail | Non
         ("from", pair.from_, pair.to, rtcp_from),
         ("to", pair.to, pair.from_, rtcp_to),
     ):
-        direction = Direction(session.state, leg, other, reports)
+        direction = Direction(session.state, leg, other, reports, session.age_s)
         ruling = next(ruling for rule in RULES if (ruling := rule(direction)) is not None)
         yield Verdict(
             session.sessionid,
@@ -139,6 +139,7 @@ RULES: Final[tuple[Rule, ...]] = (
     arrival.not_authentic,
     arrival.key_used_up,
     arrival.refused,
+    arrival.begins,
     arrival.rtcp_alone,
     arrival.no_rtp,
     arrival.told_private_address,

@@ -53,12 +53,14 @@ class Direction(NamedTuple):
         other: receives from the receiver; the relay sends the sender's media to where its packets come from,
             or else to what that end announced.
         rtcp: receives the sender's RTCP, where that has a port of its own; None: it has none.
+        age_s: for how long both ends have been known, in seconds; None: the session has ended.
     """
 
     state: str
     leg: LegDetail
     other: LegDetail
     rtcp: LegDetail | None = None
+    age_s: float | None = None
 
     @property
     def target(self) -> str | None:

@@ -94,6 +94,18 @@ def test_an_offer_that_is_not_answered_waits(ng: NgProxy) -> None:
     assert state(ng) is MediaState.WAITING
 
 
+def test_media_have_their_time_to_begin_however_long_the_phone_rang(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, expecting=True)
+    ng.now += 60
+    ng.answer(B_AUDIO)
+    (session,) = ng.plane.running
+    talk(ng, session, FROM)
+    assert state(ng) is MediaState.WAITING
+    ng.now += SILENT_S
+    talk(ng, session, FROM)
+    assert state(ng) is MediaState.ONE_WAY
+
+
 def test_a_call_on_hold_is_not_silent(proxy: Proxy) -> None:
     proxy.connect(offered=(HELD_AUDIO,), answered=(HELD_AUDIO,))
     proxy.now += 60

@@ -27,6 +27,7 @@ from nh.server import Server
 from nh.shard.netsip import Transactions
 from nh.shard.relay import Relay
 from tools.harness.ports import claim_ports
+from tools.harness.waiting import eventually
 
 AUDIO = Media("127.0.0.1", 4000, 2, "RTP/AVP", "audio")
 EVIL = b"z\0\x1b[2J\xff\\"
@@ -471,8 +472,14 @@ def test_another_program_at_the_rpc_address_is_named(command: str) -> None:
 
 def test_why_tells_for_each_direction_what_is_wrong_and_what_to_do(directory: Path) -> None:
     allocate(directory, EVIL, sides=(Side.FROM, Side.TO))
+    begins = nh(directory, "why", EVIL_SHOWN)
+    assert (begins.exit_code, begins.stdout.count("nothing has come to 127.")) == (0, 2), begins.output
+
+    def has_problem() -> bool:
+        return nh(directory, "why", EVIL_SHOWN).exit_code == 3
+
+    eventually(has_problem, "media have had their time to begin")
     result = nh(directory, "why", EVIL_SHOWN)
-    assert result.exit_code == 3, result.output
     assert result.stdout.startswith(
         f"call {EVIL_SHOWN}\n  audio 0, from → to: problem\n    nothing came to 127."
     )

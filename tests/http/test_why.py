@@ -295,6 +295,7 @@ def test_text_and_json_say_the_same_and_the_status_tells_a_problem(
     one_is_silent(talk)
     alice, bob = (endpoint(talk.line_of(end).target) for end in (talk.alice, talk.bob))
     wait_for_verdict(client, talk, "from", f"came from {alice}")
+    wait_for_verdict(client, talk, "to", "nothing came to")
 
     def say_the_same() -> bool:
         talk.speak_on()

@@ -164,6 +164,8 @@ class Participants:
             self.early = _without(self.early, dialog)
             # the first answerer takes over the sockets that were kept for it
             dialog.callee.set_tag(tag)
+            for session in dialog.all_sessions:
+                session.created = now
         else:
             dialog.callee.sent_origin = self.find_origin_sent_by(offerer.tag)
         self.add(dialog.callee, sparing=offerer, now=now)

@@ -83,7 +83,7 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
 
 def _session(cseq: int, session: Session, reader: MeterReader, *, now: float) -> SessionDetail:
     fields = _session_fields(cseq, session, LegDetail, reader, now=now)
-    return SessionDetail(**fields)
+    return SessionDetail(**fields, age_s=round(now - session.created, 3))
 
 
 def _session_fields(
