@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import struct
 
 import pytest
@@ -82,3 +83,11 @@ def test_a_flow_has_a_way_only_by_an_answer_to_its_own_request_that_names_an_int
     monkeypatch.setattr(routes_module, "open_socket", lambda: ScriptedKernel(*answers))
     with contextlib.closing(Routes()) as routes:
         assert routes.find("192.0.2.7", "10.1.0.1") == expected
+
+
+def test_without_an_answer_for_its_own_user_a_flow_has_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule by user may lead its sockets elsewhere."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(routes_module, "open_socket", lambda: ScriptedKernel(unreachable()))
+    with contextlib.closing(Routes()) as routes:
+        assert routes.find("192.0.2.7", "10.1.0.1") == NOT_TOLD

@@ -187,13 +187,13 @@ class Routes:
         self._devices.close()
 
     def _look_up(self, family: _Family, destination: bytes, source: bytes, tos: int) -> Route | NoRoute:
-        answer = self._ask(family, destination, source, tos)
-        if answer is None:
-            return NoRoute("the kernel did not say", sure=False)
+        answer = of_sockets = self._ask(family, destination, source, tos)
         if self._of_sockets is not None:
             of_sockets = self._ask(self._of_sockets[family is _IPV6], destination, source, tos)
-            if of_sockets is not None and _way(of_sockets) != _way(answer):
-                return NoRoute("a rule by user (ip rule … uidrange) holds for nh alone, or not for it")
+        if answer is None or of_sockets is None:
+            return NoRoute("the kernel did not say", sure=False)
+        if of_sockets is not answer and _way(of_sockets) != _way(answer):
+            return NoRoute("a rule by user (ip rule … uidrange) holds for nh alone, or not for it")
         return self._judge(answer, family)
 
     def _ask(self, family: _Family, destination: bytes, source: bytes, tos: int) -> Message | None:
