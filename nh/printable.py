@@ -39,12 +39,16 @@ def short_id(identifier: bytes) -> str:
 
 def listed(names: Sequence[str], most_bytes: int) -> str:
     """Names that a text of so many bytes has room for, one at least; `…` stands for those behind them."""
-    kept = list(names)
-    text = ", ".join(kept)
-    while len(text.encode()) > most_bytes and len(kept) > 1:
-        kept.pop()
-        text = ", ".join([*kept, "…"])
-    return text
+    text = ", ".join(names)
+    if len(names) <= 1 or len(text.encode()) <= most_bytes:
+        return text
+    kept, *others = names
+    for name in others:
+        longer = f"{kept}, {name}"
+        if len(f"{longer}, …".encode()) > most_bytes:
+            break
+        kept = longer
+    return f"{kept}, …"
 
 
 def escaped(text: str) -> str:
