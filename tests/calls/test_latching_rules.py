@@ -300,6 +300,21 @@ EXAMPLES: Final = (
     Example("the latest again", Facts.is_late, 9, EXACT, voice(3), (*LATCHED, heard(8, ANY, voice(3)))),
     Example("on another way", Facts.is_late, 1, ANY, voice(1), (heard(0, EXACT, voice(2)),)),
     Example(
+        "beside another stream",
+        Facts.is_late,
+        9,
+        ANY,
+        voice(1),
+        (
+            *LATCHED,
+            *(
+                heard(7.5 + number / 10, source, voice(number, ssrc))
+                for number in range(2, 17)
+                for source, ssrc in ((EXACT, SSRC), (ANY, 7))
+            ),
+        ),
+    ),
+    Example(
         "on another way, all the time",
         Facts.any_other,
         9,

@@ -257,8 +257,11 @@ class Facts:
         return True
 
     def _tried_s(self) -> float:
-        """How long its stream has been on trial."""
-        return 0.0 if self.trial is None else self.now - self.trial.began
+        """How long its stream has been on trial; 0: it is another one that is."""
+        trial, claim = self.trial, self.claim
+        if trial is None or claim is None or trial.claim.ssrc != claim.ssrc:
+            return 0.0
+        return self.now - trial.began
 
 
 class Rule(NamedTuple):
