@@ -73,6 +73,13 @@ def test_a_second_restart_goes_on_behind_the_first() -> None:
     assert sent_numbers(ours, 58) == [5006]
 
 
+def test_a_number_that_is_the_next_one_without_the_offset_is_shifted_as_the_others() -> None:
+    ours = sender(key_of())
+    sent_numbers(ours, 5000)
+    restart(ours, 100)
+    assert sent_numbers(ours, 5002, 5003) == [5002 + 4894, 5003 + 4894]
+
+
 def test_the_numbers_wrap_around_at_their_own_end() -> None:
     key = key_of()
     ours, theirs = sender(key), receiver(key)
