@@ -174,6 +174,21 @@ def test_a_message_that_comes_by_an_interface_without_the_program_is_followed(
         assert call.leg.kernel_packets == before + 5, "short packets still go through the kernel"
 
 
+def test_such_a_message_below_the_hosts_least_path_mtu_leaves_the_direction_to_the_socket(
+    network: Network,
+) -> None:
+    """The host locks the MTU of the route, and its packets go without "don't fragment"."""
+    network.relay.run("sysctl -q net.ipv4.route.min_pmtu=1450")
+    with (
+        relay_on(network.relay, dscp=0, kernel_interface="to_alice") as relay,
+        talk(network, relay, "locked", 4, both=False) as call,
+    ):
+        assert call.leg.kernel
+        call.alice.send(media(BIG), call.call.for_alice)
+        eventually(lambda: not call.leg.kernel, "it is left to the socket")
+        assert call.say(10) == 10
+
+
 def test_a_message_that_the_host_does_not_believe_is_forgotten(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.fastpath.netlink.routes import NoRoute, Route, Routes
+from nh.fastpath.netlink.routes import LOCKED, NoRoute, Route, Routes
 from nh.shard.media.kernel import route_cache
 from nh.shard.media.kernel.route_cache import RouteCache
 
@@ -109,12 +109,15 @@ def test_a_route_that_changes_without_a_word_is_found(host: Host) -> None:
     assert not any(looks.find_a_change() for _ in range(10))
 
 
-def test_a_route_that_goes_without_a_word_is_found_unless_the_kernel_cannot_tell(host: Host) -> None:
+@pytest.mark.parametrize("refusal", [NoRoute("it is a blackhole"), LOCKED], ids=["blackhole", "locked"])
+def test_a_route_that_goes_without_a_word_is_found_unless_the_kernel_cannot_tell(
+    host: Host, refusal: NoRoute
+) -> None:
     looks = Looks(host)
     host.cache.find(HERE, HERE)
     host.routes.refusal = NoRoute("the kernel did not say", sure=False)
     assert not looks.find_a_change()
-    host.routes.refusal = NoRoute("its route is a blackhole")
+    host.routes.refusal = refusal
     assert looks.find_a_change()
 
 

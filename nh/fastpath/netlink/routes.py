@@ -8,7 +8,7 @@ The module knows nothing of flows.
 import os
 import socket
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from nh.fastpath.netlink.devices import Devices
 from nh.fastpath.netlink.messages import (
@@ -81,6 +81,12 @@ class NoRoute(NamedTuple):
 
     why: str
     sure: bool = True
+
+
+LOCKED: Final = NoRoute(
+    'the MTU of its route is locked, so packets go without the bit "don\'t fragment"', sure=False
+)
+"""Not sure, because in its last clock tick a lock that a router caused looks like one that stays."""
 
 
 class _Family:
@@ -242,9 +248,7 @@ def _measured(route: Route, found: dict[int, bytes]) -> Route | NoRoute:
     if not (metric := metrics.get(_METRIC_MTU)):
         return route
     if (locks := metrics.get(_METRIC_LOCKS)) and _INTEGER.unpack(locks)[0] >> _METRIC_MTU & 1:
-        why = 'the MTU of its route is locked, so packets go without the bit "don\'t fragment"'
-        # in its last clock tick, a lock that a router caused looks like one that stays
-        return NoRoute(why, sure=False)
+        return LOCKED
     mtu_bytes = int(_INTEGER.unpack(metric)[0]) or route.mtu_bytes
     return route._replace(mtu_bytes=min(mtu_bytes, route.mtu_bytes), expires_s=_expires_s(found))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nh.fastpath.netlink.route_watch import RouteWatch
-from nh.fastpath.netlink.routes import NoRoute, Route, Routes
+from nh.fastpath.netlink.routes import LOCKED, NoRoute, Route, Routes
 from nh.loop import Loop
 from nh.reasons import reason
 from nh.shard.media.kernel.path_mtu import PathMtuWatch
@@ -132,5 +132,5 @@ class RouteCache:
 def _differs(route: Route | NoRoute, known: Route) -> bool:
     """Whether an answer is another than before; that time has passed is no difference."""
     if isinstance(route, NoRoute):
-        return route.sure
+        return route.sure or route == LOCKED
     return route._replace(expires_s=known.expires_s) != known
