@@ -267,6 +267,15 @@ def test_an_end_that_multiplexes_is_offered_that_where_its_own_first_offer_was_r
     assert attributes(testbed.offer(bob, tag=b"bob", to=b"alice"), MUXES)
 
 
+def test_an_end_whose_mux_the_client_refused_is_not_offered_it_where_its_own_first_offer_was_rejected(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    testbed.offer([line(alice, *MUXES)], mux_reject=True)
+    testbed.answer([MediaLine(bob.address, 0)])
+    testbed.restore()
+    assert not attributes(testbed.offer(bob, tag=b"bob", to=b"alice"), MUXES)
+
+
 def test_a_relay_is_no_further_candidate_where_it_is_an_end_itself(
     testbed: NgTestbed, alice: MediaPeer
 ) -> None:

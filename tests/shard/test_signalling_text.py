@@ -172,6 +172,17 @@ def test_an_end_finds_the_names_by_which_it_knows_its_media_where_a_later_offer_
     assert mids(answer) == [], "the offer has named none"
 
 
+def test_an_end_keeps_the_names_by_which_it_knows_its_media_where_its_own_offer_has_none(
+    ng: NgTestbed,
+) -> None:
+    two, of_bob = CALLER[:2], ["audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96"]
+    for names in ("ab", ""):
+        ng.offer(media(*two, mids=names), to=b"" if names else b"bob")
+        ng.answer(media(*of_bob, mids=names))
+    ng.restore()
+    assert mids(ng.offer(media(*of_bob), tag=b"bob", to=b"alice")) == [b"a", b"b"]
+
+
 @pytest.mark.parametrize("rejected", [False, True])
 def test_an_end_that_has_bundled_nothing_is_offered_a_bundle_by_the_names_that_it_knows(
     ng: NgTestbed, *, rejected: bool

@@ -367,6 +367,16 @@ def test_a_phone_that_rejected_all_media_is_offered_the_means_of_the_first_offer
     assert offered_means(other) == (not by_keys, by_keys), "what the client says counts"
 
 
+def test_a_phone_that_took_plain_media_is_offered_all_means_of_srtp_later(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """Also those that the first offer did not have."""
+    testbed.offer(alice, osrtp_offer=True, dtls=DtlsOptions(off=True))
+    testbed.answer(bob)
+    testbed.restore()
+    assert offered_means(testbed.offer(alice, to=b"bob", transport_protocol="RTP/SAVP")) == (True, True)
+
+
 def means_off(*, by_keys: bool) -> dict[str, Any]:
     """The options that leave one means of SRTP alone."""
     return {"dtls": DtlsOptions(off=True)} if by_keys else {"sdes": SdesOptions(off=True)}

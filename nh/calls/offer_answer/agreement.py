@@ -47,7 +47,8 @@ class AgreedTransports(NamedTuple):
         muxes: of each medium, whether the end sends RTCP on its RTP port (RFC 5761); () if of none.
         with_ice: whether the end has ICE with the relay.
         ice_passes: whether it has ICE with the other end.
-        mids: of each medium, the a=mid of the end's last SDP (RFC 5888); "" if it has none, () if none has.
+        mids: of each medium, the a=mid by which the end knows it (RFC 5888): that of its last answer, or of
+            its last offer that named it; "" for none, () if none has one.
         taken: whether an answer has taken a medium of RTP.
     """
 
