@@ -177,6 +177,40 @@ def test_a_server_that_lost_its_data_leaves_the_calls_to_the_relay_that_has_them
     follower.close()
 
 
+def test_a_standby_that_starts_with_a_server_without_data_leaves_the_calls_to_a_relay_that_has_them(
+    group: Group,
+) -> None:
+    clock = SetClock()
+    relay, follower = group.engine("relay-1"), group.follower("relay-2", clock=clock)
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    group.remove()  # as where the server and the standby are on a host that was started anew
+    for clock.ahead_s in (0.0, follower.lease_s):
+        assert not follower.is_free(follower.poll())
+    with pytest.raises(StoreUnavailable, match="lost its data"):
+        relay.check()
+    relay.close()
+    relay.open()
+    relay.write({b"a": call(b"a")})
+    clock.ahead_s += 10.0
+    assert not follower.is_free(follower.poll())
+    assert warm(follower) == group.contents()
+    relay.close()
+    assert follower.is_free(follower.poll())
+    follower.close()
+
+
+def test_a_group_that_no_relay_writes_within_a_lease_is_a_standbys(group: Group) -> None:
+    clock = SetClock()
+    follower = group.follower("relay-1", clock=clock)
+    assert not follower.is_free(follower.poll())
+    clock.ahead_s = follower.lease_s + 1.0
+    assert follower.is_free(follower.poll())
+    standby = group.engine("relay-1", follower=follower)
+    assert standby.open() == []
+    standby.close()
+
+
 def test_a_standby_has_the_calls_that_a_server_lost_together_with_their_relay(group: Group) -> None:
     clock = SetClock()
     relay, follower = group.engine("relay-1"), group.follower("relay-2", clock=clock)

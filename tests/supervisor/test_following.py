@@ -4,6 +4,7 @@ import contextlib
 import errno
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,3 +106,16 @@ def test_a_standby_says_once_which_relay_has_the_calls_until_another_one_has_the
         "beta",
         "alpha",
     ]
+
+
+@pytest.mark.parametrize("holder", ["", "alpha"], ids=["a server without data", "another relay has them"])
+def test_only_a_server_that_knows_another_relay_ends_the_shards_of_the_run_before(
+    tmp_path: Path, holder: str
+) -> None:
+    killed: list[str] = []
+    orphans = [SimpleNamespace(lives=True, kill=lambda: killed.append("shard"))]
+    runtime = SimpleNamespace(orphans=orphans, settings=SimpleNamespace(runtime_path=tmp_path))
+    standby = Standby(cast("Any", runtime), cast("Followers", Held("alpha")))
+    standby._following.standings["east"] = cast("Any", SimpleNamespace(holder=holder))
+    standby._end_orphans()
+    assert killed == (["shard"] if holder else [])

@@ -33,6 +33,7 @@ from nh.threads import start_thread
 from nh.version import __version__
 
 if TYPE_CHECKING:
+    from nh.supervisor.store.valkey.follower import Follower, Standing
     from nh.supervisor.store.valkey.followers import Followers
 
 logger = logging.getLogger(__name__)
@@ -196,13 +197,17 @@ class Standby:
         if this relay gets calls: what they have of these is old.
         """
         orphans, standings = self._runtime.orphans, self._following.standings
-        known = all(each.group in standings for each in self._followers)
-        lost = known and not any(each.is_free(standings[each.group]) for each in self._followers)
+        lost = all(self._is_lost(each, standings.get(each.group)) for each in self._followers)
         if not orphans or not lost or self._following.free is not None:
             return
         self._orphans_are_old = True
         if not deadline_stands(self._runtime.settings.runtime_path):
             self._kill_orphans()
+
+    @staticmethod
+    def _is_lost(follower: "Follower", standing: "Standing | None") -> bool:
+        """Whether another relay has the group: a server that has lost its data does not tell."""
+        return standing is not None and bool(standing.holder) and not follower.is_free(standing)
 
     def _kill_orphans(self) -> None:
         orphans = self._runtime.orphans

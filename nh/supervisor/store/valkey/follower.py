@@ -103,7 +103,7 @@ class Follower:
         self._announced_at = -ANNOUNCE_S
         self._asked_at = 0.0
         self._read_at: float | None = None
-        self._data_lost_at: float | None = None
+        self._unknown_since: float | None = None  # that the server does not know whose the calls are
 
     @property
     def group(self) -> str:
@@ -123,13 +123,13 @@ class Follower:
     def is_free(self, standing: Standing) -> bool:
         """Whether this relay may acquire the group: no other relay has it, and the key here opens its calls.
 
-        A server that has lost its data knows of no lease. The relay that has the calls returns to it within
-        its lease and RETURN_S, or has ended.
+        A server that has lost its data knows of no lease, and one that this relay asks for the first time may
+        have lost it. The relay that has the calls returns to it within its lease and RETURN_S, or has ended.
         """
         if not standing.opens and self.calls:
             return False
-        if self._data_lost_at is not None:
-            return self._clock() >= self._data_lost_at + self.target.lease_s + RETURN_S
+        if self._unknown_since is not None:
+            return self._clock() >= self._unknown_since + self.target.lease_s + RETURN_S
         return not standing.lease_s or standing.holder == escaped(self._holder)
 
     def find_obstacle(self, standing: Standing) -> str:
@@ -241,16 +241,14 @@ class Follower:
         now = self._asked_at
         if not standing.readable:
             return standing
-        if self._lacks_data(standing, changes):
-            if self._data_lost_at is None:
-                self._data_lost_at = now
-                logger.warning(
-                    "standby for %s: the server has lost its data; the relay that has the calls writes them"
-                    " anew, and this one takes over its %d warm calls if that does not happen within %g s",
-                    *(self.target.prefix, len(self.copy.calls), self.target.lease_s + RETURN_S),
-                )
+        lacks_data = self._lacks_data(standing, changes)
+        if standing.holder and not lacks_data:
+            self._unknown_since = None
+        elif self._unknown_since is None:
+            self._unknown_since = now
+            self._tell_unknown(lacks_data=lacks_data)
+        if lacks_data:
             return standing
-        self._data_lost_at = None
         if self.copy.is_ahead_of(changes.at):
             # a relay that lives notices that, and begins a new epoch; the calls of a dead one are here
             self.caught_up_at = now
@@ -272,6 +270,21 @@ class Follower:
         """
         is_older = changes.at.epoch < self.copy.position.epoch
         return self.followed and is_older and not standing.lease_s
+
+    def _tell_unknown(self, *, lacks_data: bool) -> None:
+        patience_s = self.target.lease_s + RETURN_S
+        if lacks_data:
+            logger.warning(
+                "standby for %s: the server has lost its data; the relay that has the calls writes them"
+                " anew, and this one takes over its %d warm calls if that does not happen within %g s",
+                *(self.target.prefix, len(self.copy.calls), patience_s),
+            )
+            return
+        logger.info(
+            "standby for %s: the server knows of no relay that has the calls; this one gets them if none"
+            " writes to it within %g s",
+            *(self.target.prefix, patience_s),
+        )
 
     def _ask(self, server: Valkey, question: Sequence[str | int]) -> Any:
         return server.register_script(scripts.FOLLOW)(keys=self.keys, args=question)
