@@ -75,3 +75,7 @@ def test_an_address_is_local_if_an_interface_has_it() -> None:
         assert is_local("192.0.2.1")
         assert is_local("2001:db8::1")
         assert not is_local("192.0.2.2")
+        host.run("ip address add 192.0.2.2/24 dev lo", "ip address add 2001:db8::2/64 dev lo nodad")
+        assert is_local("192.0.2.2"), "the second address of a network"
+        assert is_local("2001:db8::2")
+        assert not is_local("192.0.2.3")

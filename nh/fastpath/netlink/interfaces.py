@@ -33,6 +33,7 @@ _ADDRESS = struct.Struct("=BBBBi")
 _UP = 0x1
 _NAME, _MTU, _LINK_INFO, _EXTENSIONS = 3, 4, 18, 29
 _PORT_OF = 4  # IFLA_INFO_SLAVE_KIND
+_LOCAL = 2  # IFA_LOCAL
 _SKIP_STATISTICS = attribute(_EXTENSIONS, struct.pack("=I", 1 << 3))
 
 RETRY_S = 1.0
@@ -195,6 +196,13 @@ def _link(body: bytes) -> _Link:
 def _interfaces_with_addresses() -> set[int]:
     found = dump(GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
     return {int(_ADDRESS.unpack_from(message.body)[4]) for message in found}
+
+
+def has_ipv4_address(address: str) -> bool:
+    """Whether an interface has an IPv4 address; OSError if the kernel refuses to list them."""
+    packed = socket.inet_aton(address)
+    found = dump(GET_ADDRESS, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0))
+    return any(attributes(message.body, _ADDRESS.size).get(_LOCAL) == packed for message in found)
 
 
 def _deleted(datagrams: list[bytes]) -> frozenset[int]:

@@ -47,11 +47,16 @@ def check_addresses(settings: Settings, *, takes_over: bool) -> None:
 
 def is_local(address: str) -> bool:
     """Whether an interface of this host has the address."""
+    from nh.fastpath.netlink.interfaces import has_ipv4_address  # noqa: PLC0415  few need it
+
     family = socket_family(address)
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect((address, 9))  # sends nothing; the route to a local address begins at that address
-            return str(sock.getsockname()[0]) == address
+            if str(sock.getsockname()[0]) == address:
+                return True
+        # in IPv4 the route to a further address of a network begins at the first one
+        return family == socket.AF_INET and has_ipv4_address(address)
     except OSError:
         return False
 
