@@ -494,6 +494,20 @@ def holding(directory: Path) -> Iterator[tuple[tuple[str, int], HoldingRelay]]:
         yield address, behind
 
 
+def test_requests_with_one_cookie_get_each_its_own_reply_in_any_order(tmp_path: Path) -> None:
+    with (
+        holding(tmp_path) as (address, behind),
+        open_websocket(address) as one,
+        open_websocket(address) as other,
+    ):
+        one.send(b"c one")
+        other.send(b"c other")
+        eventually(lambda: len(behind.held) == 2, "nh has both")
+        behind.held.reverse()
+        behind.release()
+        assert (one.recv(LONG_S), other.recv(LONG_S)) == (b"c one", b"c other")
+
+
 @contextlib.contextmanager
 def posting(address: tuple[str, int], source: str, cookie: bytes) -> Iterator[list[int]]:
     """A POST from an address of this host; its status is there behind the context, or before."""

@@ -129,6 +129,18 @@ def test_a_request_that_is_cancelled_while_it_gets_its_turn_passes_it_on() -> No
     run(test)
 
 
+def test_a_request_that_is_cancelled_while_it_waits_leaves_its_place_to_another() -> None:
+    async def test() -> None:
+        requests = Requests(most_waiting=1)
+        await requests.begin("a1", "a2")
+        await requests.cancel("a2")
+        await requests.begin("a3")
+        await requests.end_all()
+        assert requests.served == ["a1", "a3"]
+
+    run(test)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["begin", "end", "cancel"]), st.sampled_from("abc"), st.integers(0, 9))

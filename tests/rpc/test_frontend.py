@@ -17,7 +17,7 @@ from nh.commands import Close, CloseCall, Extension, Ping
 from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
-from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES
+from nh.rpc.connection import LEAST_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from nh.wire.netsip.storable import freeze_array
@@ -509,6 +509,18 @@ def test_a_host_with_very_many_connections_makes_room_for_the_clients_of_others(
             assert peer.native_reply(Closed)[0] == number
 
 
+def test_connections_that_have_ended_are_no_share_of_their_host() -> None:
+    with open_frontend(max_clients=3) as testbed:
+        for _ in range(4):
+            testbed.connect("127.0.0.3").sock.close()
+            testbed.turn_until(lambda: testbed.frontend.clients == 0)
+        one = testbed.connect("127.0.0.3")
+        more = [testbed.connect("127.0.0.2") for _ in range(2)]
+        testbed.connect("127.0.0.4")
+        more[0].wait_until_closed()
+        assert not one.closed
+
+
 def test_a_busy_host_with_most_connections_makes_others_give_way_by_their_idle_time() -> None:
     with open_frontend(max_clients=3) as testbed:
         testbed.holding = True
@@ -540,6 +552,18 @@ def test_the_connections_of_one_host_share_the_requests_under_way_where_others_a
             reply(Closed(1))
         for peer in (other, *many):
             assert {peer.native_reply(Closed)[0] for _ in range(10)} == set(range(10))
+
+
+def test_of_very_many_connections_of_one_host_each_has_some_requests_under_way() -> None:
+    with open_frontend() as testbed:
+        testbed.holding = True
+        testbed.connect("127.0.0.4")
+        many = [testbed.connect("127.0.0.3") for _ in range(MAX_IN_FLIGHT + 1)]
+        for peer in many:
+            peer.send(*(close_call(number) for number in range(10)))
+        testbed.turn_until(lambda: len(testbed.held) >= LEAST_IN_FLIGHT * len(many))
+        testbed.settle()
+        assert len(testbed.held) == LEAST_IN_FLIGHT * len(many)
 
 
 @pytest.mark.parametrize(("connections", "under_way"), [(3, 3 * MAX_IN_FLIGHT), (16, MAX_IN_FLIGHT_ALONE)])
