@@ -10,6 +10,7 @@ import pytest
 
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Media, Side
+from nh.calls.media_state import SILENT_S
 from nh.calls.rtcp_reports import MAX_READ
 from nh.calls.rtp.payload_types import PayloadFormat
 from nh.calls.settings import RelaySettings
@@ -301,6 +302,8 @@ def test_rtcp_alone_on_the_port_of_rtp_is_no_media(
     for _ in range(3):
         alice.send_raw(sender_report(A, 7), to_alice)
         assert ng.receive(bob, RTCP if demuxed else RTP)[0] == sender_report(A, 7)
+    for session in ng.relay.table.get_call(CALL).running:
+        session.created -= SILENT_S  # media have had their time to begin
     call = ng.relay.execute(ShowCall(CALL))
     assert isinstance(call, CallDetail)
     verdict = judge_call(call).verdicts[0]
