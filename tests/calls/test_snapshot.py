@@ -420,8 +420,15 @@ def test_a_snapshot_is_the_same_after_its_way_through_bytes() -> None:
 APART: dict[type, set[str]] = {
     Call: {"transactions", "offers", "_shared"},
     Transaction: set(),
-    # counted anew; `bases`; `announced`; the ranges of `media`; `secrets` of the call; `shares`
-    SocketGroup: {"users", "sockets", "unannounced", "components", "security", "ice", "_sharing"},
+    SocketGroup: {
+        "users",  # counted anew
+        "sockets",  # `bases`
+        "unannounced",  # `announced`
+        "components",  # the ranges of `media`
+        *("security", "ice"),  # `secrets` of the call
+        "_sharing",  # `shares`
+        "_addresses",  # `address`, `advertised`
+    },
     Session: {"packed_param"},  # `param`
     Leg: {
         "replaced",  # its session's

@@ -103,7 +103,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         announced: for each medium, whether its port was announced; the port of an inactive medium is not.
         shares: index of an earlier group that has the same sockets; None: they are its own.
         further: address and first port of each further candidate of its only medium.
-        advertised: see SocketGroup.
+        advertised: see SocketGroup; "": it is `address`.
     """
 
     id: bytes
@@ -126,16 +126,15 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         dscp: int | None = None
         announced = [True] * len(media)
         further: list[tuple[Address, Port]] = []
-        advertised = ""
         if group.rare is not None:
             dscp, unannounced = group.dscp, group.unannounced
             announced = [not unannounced >> index & 1 for index in range(len(media))]
             further = [(each.address, each.base) for each in group.further]
-            advertised = group.advertised
+        address, advertised = group.address, group.advertised
         return cls(
             group.id,
             group.side,
-            group.address,
+            address,
             group.created,
             group.idle_since,
             dscp,
@@ -144,7 +143,7 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             announced,
             shares,
             further,
-            advertised,
+            "" if advertised == address else advertised,
         )
 
     def check(self, earlier: "Sequence[GroupSnapshot]" = ()) -> None:
@@ -198,7 +197,8 @@ class GroupSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         else:
             group = self._adopt(resources, times)
         group.idle_since = times.maybe_past(self.idle_since)
-        group.advertised = self.advertised
+        if self.advertised:
+            group.advertise(self.advertised)
         return group
 
     def _adopt(self, resources: CallResources, times: TimeShift) -> SocketGroup:

@@ -37,6 +37,11 @@ def _components(ranges: tuple[int, ...]) -> tuple[Component, ...]:
     return tuple(Component(index, port) for index, range_ in enumerate(ranges) for port in range(range_))
 
 
+@functools.lru_cache(maxsize=256)  # thousands of groups have the same few
+def _addresses(bound: str, advertised: str) -> tuple[str, str]:
+    return bound, advertised
+
+
 class _Sharing:
     """How many groups have the same sockets."""
 
@@ -54,12 +59,9 @@ class SocketGroup:
     Attributes:
         id: idfrom or idto of the end whose SDP this was.
         side: FROM for the request's SDP, TO for the response's.
-        address: local IP address of `sockets`.
         media: the media that the SDP announced.
         medium: its only one, of a group that has one, as all of ng have.
         unannounced: the media whose ports the proxy does not announce, one bit for each.
-        advertised: what the other end's SDP has in place of `address`: that of a NAT before this host, or
-            what the client asked for; "": `address`.
         sockets: all of them, in the order of media and ports.
         components: what each of `sockets` is for, in the same order.
         further: the sockets of its only medium at further addresses, of which ICE lets the end choose; ()
@@ -74,7 +76,7 @@ class SocketGroup:
     """
 
     __slots__ = (
-        "address",
+        "_addresses",
         "components",
         "created",
         "ice",
@@ -94,7 +96,6 @@ class SocketGroup:
     dscp = Rare[int | None](None)
     further = Rare[tuple[SocketRun, ...]](())
     unannounced = Rare(0)
-    advertised = Rare("")
     _sharing = Rare[_Sharing | None](None)
 
     def __init__(
@@ -111,7 +112,7 @@ class SocketGroup:
         self.rare: dict[str, Any] | None = None
         self.id = id
         self.side = side
-        self.address = address
+        self._addresses = _addresses(address, address)
         self.media = tuple(media)
         self.created = created
         if dscp is not None:
@@ -204,6 +205,17 @@ class SocketGroup:
         self.unannounced = _bits([not was_announced for was_announced in announced])
 
     @property
+    def address(self) -> str:
+        """Local IP address of `sockets`."""
+        return self._addresses[0]
+
+    @property
+    def advertised(self) -> str:
+        """What the other end's SDP has for it: `address`, that of a NAT before this host, or what the client
+        asked for."""
+        return self._addresses[1]
+
+    @property
     def bases(self) -> list[int]:
         """The lowest port of each medium."""
         only: object = self.medium
@@ -218,7 +230,7 @@ class SocketGroup:
     @property
     def relay_media(self) -> tuple[RelayMedia, ...]:
         """The media that the proxy announces instead; port 0 for those that it does not announce."""
-        address = self.advertised or self.address
+        address = self.advertised
         return tuple(
             [
                 RelayMedia(address, 0 if self.unannounced >> index & 1 else base, medium.range)
@@ -251,7 +263,8 @@ class SocketGroup:
 
     def advertise(self, address: str) -> None:
         """Note the address that the other end's SDP has for it."""
-        self.advertised = "" if address == self.address else address
+        if address != self.advertised:
+            self._addresses = _addresses(self.address, address)
 
     def attach(self) -> None:
         """Count one more session that uses the group."""

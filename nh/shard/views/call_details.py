@@ -160,7 +160,7 @@ def _leg(
     further: dict[str, Any] = {}  # what only some legs have
     if leg.rare is not None:
         further |= _rarities(leg, now=now)
-    if group.rare is not None and group.advertised:
+    if group.advertised != group.address:
         further["advertised"] = str(Endpoint(group.advertised, leg.socket.local.port))
     if leg.meter is not None:
         latest = reader.latest(leg)
