@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nh.calls.latching.source import SourcePolicy
 from nh.calls.media import Endpoint, Media, Side
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.quality import INTERVAL_PACKETS
@@ -275,9 +276,9 @@ def test_ipv6_is_relayed_in_the_kernel(testbed: RelayTestbed, make_peer: MakePee
     assert [leg.kernel_packets for leg in legs(testbed, call)] == [1] * 4
 
 
-@pytest.mark.parametrize("policy", ["handover", "asymmetric"])
+@pytest.mark.parametrize("policy", [SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC])
 def test_a_policy_that_never_latches_stays_in_user_space(
-    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer, policy: str
+    make_testbed: MakeTestbed, alice: MediaPeer, bob: MediaPeer, policy: SourcePolicy
 ) -> None:
     testbed = make_testbed(policy=policy)
     call = testbed.call(alice, bob)
