@@ -348,6 +348,14 @@ def test_streams_are_measured_on_across_both_paths(
     assert kernel_packets(testbed) == 5
 
 
+def offloaded_call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
+    """A call of which the kernel relays what Alice sends, behind the packets 0 and 1."""
+    call = testbed.call(alice, bob)
+    for number in range(2):
+        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    return call
+
+
 @contextlib.contextmanager
 def forwarded_during(
     function: str, testbed: RelayTestbed, call: Conversation, talk: tuple[MediaPeer, MediaPeer], *numbers: int
@@ -379,9 +387,7 @@ def send_beside_flow(sender: MediaPeer, packet: bytes, to: Where) -> None:
 def test_what_the_kernel_counts_while_the_shard_measures_a_packet_beside_it_is_measured_too(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = testbed.call(alice, bob)
-    for number in range(2):
-        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    call = offloaded_call(testbed, alice, bob)
     with forwarded_during("measure", testbed, call, (alice, bob), 3) as left:
         send_beside_flow(alice, rtp_packet(2), call.for_caller)
         assert testbed.receive(bob)[0] == rtp_packet(2)
@@ -394,9 +400,7 @@ def test_what_the_kernel_counts_while_the_shard_measures_a_packet_beside_it_is_m
 def test_a_kernel_that_counts_faster_than_the_shard_measures_does_not_hold_it_up(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = testbed.call(alice, bob)
-    for number in range(2):
-        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    call = offloaded_call(testbed, alice, bob)
     with forwarded_during("measure", testbed, call, (alice, bob), *range(3, 100)) as left:
         send_beside_flow(alice, rtp_packet(2), call.for_caller)
         assert testbed.receive(bob)[0] == rtp_packet(2)
@@ -409,9 +413,7 @@ def test_a_kernel_that_counts_faster_than_the_shard_measures_does_not_hold_it_up
 def test_what_the_kernel_counts_while_another_payload_type_is_chosen_is_measured_too(
     testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
-    call = testbed.call(alice, bob)
-    for number in range(2):
-        testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(number))
+    call = offloaded_call(testbed, alice, bob)
     testbed.passes(alice, call.for_caller, bob, payload=rtp_packet(2, payload_type=PCMA))
     with forwarded_during("choose_payload_type", testbed, call, (alice, bob), 3) as left:
         testbed.stats()
