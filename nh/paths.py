@@ -71,6 +71,14 @@ def is_at(path: Path, status: os.stat_result) -> bool:
         return False
 
 
+def is_found_at(path: Path, status: os.stat_result) -> bool:
+    """See is_at(); False also where that cannot be found out."""
+    try:
+        return is_at(path, status)
+    except OSError:
+        return False
+
+
 class ForeignName(NamedTuple):
     """A name that another user can have lead elsewhere.
 

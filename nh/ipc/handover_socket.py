@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from nh.ipc.peer import peer_of
-from nh.paths import is_at
+from nh.paths import is_found_at
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -82,9 +82,7 @@ class HandoverSocket:
 
     def is_in_place(self) -> bool:
         """Whether the next supervisor finds the socket: no other program has removed or replaced its file."""
-        with contextlib.suppress(OSError):
-            return is_at(self._path, self._file)
-        return False
+        return is_found_at(self._path, self._file)
 
     def listen_again(self) -> None:
         """Listen with a new socket, which has another descriptor, in place of one that is not found any more.

@@ -16,7 +16,7 @@ from typing import Final
 
 from nh.address import UnixAddress
 from nh.errors import ConfigError, NotNow
-from nh.paths import is_at, mode_of
+from nh.paths import is_found_at, mode_of
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -192,9 +192,7 @@ class SocketFile:
     @property
     def is_in_place(self) -> bool:
         """Whether clients find the socket: no other program has removed or replaced its file."""
-        with contextlib.suppress(OSError):
-            return self._file is not None and is_at(self._path, self._file)
-        return False
+        return self._file is not None and is_found_at(self._path, self._file)
 
     def listen_again(self) -> socket.socket | None:
         """Listen with another socket in place of one whose file was removed.

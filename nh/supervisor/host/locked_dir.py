@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from nh.errors import ConfigError, DirectoryInUse
 from nh.ipc.inherited import NOTHING_INHERITED, Inherited
-from nh.paths import foreign_name, is_at, is_open_to_all, is_permitted, mode_of, nearest_seen
+from nh.paths import foreign_name, is_at, is_found_at, is_open_to_all, is_permitted, mode_of, nearest_seen
 from nh.reasons import reason
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,7 @@ class Lock(NamedTuple):
     @property
     def has_name(self) -> bool:
         """Whether the directory is still this nh's: the file is where another nh would lock it."""
-        with contextlib.suppress(OSError):
-            return is_at(self.path, os.fstat(self.fd))
-        return False
+        return is_found_at(self.path, os.fstat(self.fd))
 
 
 @contextlib.contextmanager
