@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from nh.calls.rtp.packet import RTP_HEADER_BYTES
+from nh.rtp.packet import RTP_HEADER_BYTES
 
 MAX_MID_BYTES: Final = 255
 """Longest a=mid of a bundled medium: what a header extension has room for (RFC 8285 4.3)."""

@@ -10,16 +10,23 @@ from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
-from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
+from nh.rtp.compound import (
+    BLOCK_BYTES,
+    PAYLOAD_FEEDBACK,
+    RECEIVER_REPORT,
+    SENDER_BYTES,
+    SENDER_REPORT,
+    TRANSPORT_FEEDBACK,
+    report_blocks,
+    split_rtcp,
+)
 
 MemberT = TypeVar("MemberT")
 
 MAX_PACKETS: Final = 32
 """Most packets of one compound packet that are looked at; what follows is left out."""
 
-_TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK = 205, 206
-_BLOCK_BYTES: Final = 24
-_BLOCKS_AT: Final = {SENDER_REPORT: 28, RECEIVER_REPORT: 8}
+_REPORTS: Final = (SENDER_REPORT, RECEIVER_REPORT)
 _REMB: Final = b"REMB"
 _read_ssrc: Final = Struct("!I").unpack_from
 
@@ -56,7 +63,7 @@ def split_compound(
         by_member.setdefault(id(owner), (owner, []))[1].append(data)
     if len(by_member) <= 1:
         return [(default, packet)]
-    reported = packets[0].kind in _BLOCKS_AT
+    reported = packets[0].kind in _REPORTS
     return [
         (owner, memoryview(b"".join(_with_report(parts, packets[0].data) if reported else parts)))
         for owner, parts in by_member.values()
@@ -75,9 +82,9 @@ def _pieces(
     """A packet with its medium; of a report, the blocks of each medium apart."""
     if packet.sender is None:
         return [(None, packet.data)]
-    if packet.kind in _BLOCKS_AT:
+    if packet.kind in _REPORTS:
         return _split_report(packet, find_sender(packet.sender), find_sent)
-    if packet.kind in (_TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK):
+    if packet.kind in (TRANSPORT_FEEDBACK, PAYLOAD_FEEDBACK):
         for ssrc in _subjects(packet.data):
             if (found := find_sent(ssrc)) is not None:
                 return [(found, packet.data)]
@@ -88,19 +95,17 @@ def _split_report(
     packet: _Packet, owner: MemberT | None, find_sent: Find[MemberT]
 ) -> list[tuple[MemberT | None, memoryview]]:
     """A report of the medium `owner`, with the blocks about each medium apart."""
-    at = _BLOCKS_AT[packet.kind]
-    count = min(packet.data[0] & 0x1F, max(0, len(packet.data) - at) // _BLOCK_BYTES)
     blocks: dict[int, tuple[MemberT | None, list[memoryview]]] = {}
-    for start in range(at, at + count * _BLOCK_BYTES, _BLOCK_BYTES):
+    for start in report_blocks(packet.kind, packet.data[0] & 0x1F, 0, len(packet.data)):
         subject = find_sent(_read_ssrc(packet.data, start)[0])
         about = owner if subject is None else subject
-        blocks.setdefault(id(about), (about, []))[1].append(packet.data[start : start + _BLOCK_BYTES])
+        blocks.setdefault(id(about), (about, []))[1].append(packet.data[start : start + BLOCK_BYTES])
     if not blocks or (len(blocks) == 1 and (packet.kind == RECEIVER_REPORT or id(owner) in blocks)):
         return [(next(iter(blocks.values()))[0] if blocks else owner, packet.data)]
     pieces: list[tuple[MemberT | None, memoryview]] = []
     if packet.kind == SENDER_REPORT:
         own = blocks.pop(id(owner), (owner, []))[1]
-        pieces.append((owner, _report(packet.kind, packet.data[4:at], own)))
+        pieces.append((owner, _report(packet.kind, packet.data[4:SENDER_BYTES], own)))
     pieces += [(about, _report(RECEIVER_REPORT, packet.data[4:8], own)) for about, own in blocks.values()]
     return pieces
 
@@ -126,6 +131,6 @@ def _with_report(parts: list[memoryview], first: memoryview) -> list[memoryview]
     Args:
         first: the report that the whole begins with.
     """
-    if parts[0][1] in _BLOCKS_AT:
+    if parts[0][1] in _REPORTS:
         return parts
     return [_report(RECEIVER_REPORT, first[4:8], ()), *parts]

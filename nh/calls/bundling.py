@@ -7,8 +7,8 @@ from nh.calls.bundled_rtcp import split_compound
 from nh.calls.classify import MediaKind
 from nh.calls.leg import Leg
 from nh.calls.media import Side
-from nh.calls.rtp.packet import RTP_VERSION
 from nh.calls.session import Session
+from nh.rtp.packet import RTP_VERSION
 
 
 def media_of(leg: Leg, kind: MediaKind, packet: memoryview) -> list[tuple[Leg, memoryview]]:

@@ -6,6 +6,8 @@ One table, so that a further kind (RFC 7983 7: STUN, DTLS, ZRTP, ...) is a row. 
 import enum
 from typing import Final
 
+from nh.rtp.packet import RTCP_FROM, RTCP_TO
+
 
 class MediaKind(enum.Enum):
     """What a packet is, as far as the relay treats kinds differently.
@@ -17,10 +19,6 @@ class MediaKind(enum.Enum):
     RTP = "rtp"
     RTCP = "rtcp"
 
-
-RTCP_FROM: Final = 192
-RTCP_TO: Final = 223
-"""The second byte of RTCP (RFC 5761 4)."""
 
 _RANGES: Final = (
     (0, RTCP_FROM - 1, MediaKind.RTP),

@@ -1,18 +1,31 @@
-"""Compound packets of RTCP: where each of their packets begins and ends (RFC 3550 6.1). No I/O."""
+"""Compound packets of RTCP: where their packets, and report blocks, begin and end (RFC 3550 6). No I/O."""
 
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from nh.calls.rtp.packet import RTP_VERSION
+from nh.rtp.packet import RTP_VERSION
 
 SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
+TRANSPORT_FEEDBACK: Final = 205
+"""RFC 4585 6.2."""
+
+PAYLOAD_FEEDBACK: Final = 206
+"""RFC 4585 6.3."""
+
+SENDER_BYTES: Final = 28
+"""Of a sender report, what comes before its blocks."""
+
+BLOCK_BYTES: Final = 24
+"""One report block."""
+
 _SOURCE_DESCRIPTION: Final = 202
 _BYE: Final = 203
 
 _HEADER_BYTES: Final = 4
 _WITH_SSRC_BYTES: Final = 8
+_BLOCKS_AT: Final = {SENDER_REPORT: SENDER_BYTES, RECEIVER_REPORT: _WITH_SSRC_BYTES}
 
 _read_header: Final = Struct("!BBH").unpack_from
 _read_ssrc: Final = Struct("!I").unpack_from
@@ -56,3 +69,14 @@ def split_rtcp(packet: memoryview | bytes) -> Iterator[RtcpHeader]:
             return
         yield RtcpHeader(kind, items, ssrc, at, end)
         at = end
+
+
+def report_blocks(kind: int, items: int, at: int, end: int) -> range:
+    """Where the report blocks of a packet begin; only whole ones count, and those behind `items` do not.
+
+    Args:
+        kind, items, at, end: see RtcpHeader. What is no report has none.
+    """
+    begin = at + _BLOCKS_AT.get(kind, end - at)
+    whole = max(0, end - begin) // BLOCK_BYTES
+    return range(begin, begin + BLOCK_BYTES * min(items, whole), BLOCK_BYTES)

@@ -8,6 +8,10 @@ RTP_VERSION: Final = 2
 RTP_HEADER_BYTES: Final = 12
 """Shortest RTP packet."""
 
+RTCP_FROM: Final = 192
+RTCP_TO: Final = 223
+"""The second byte of RTCP, where RTP comes to the same port (RFC 5761 4)."""
+
 _EXTENSION: Final = 0x10
 _PADDING: Final = 0x20
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from nh.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.srtp.ciphers import CounterModeCipher, GcmCipher, PacketCipher
 from nh.srtp.derivation import SessionKeys, derive_keys
 from nh.srtp.keys import MasterKey
@@ -18,22 +19,14 @@ INDEX_BITS: Final = 48
 RTCP_CLEAR_BYTES: Final = 8
 """The header and the SSRC of the sender are never encrypted (RFC 3711 3.4)."""
 
-RTP_HEADER_BYTES: Final = 12
-
 PLAIN_HEADER: Final = 0x80
 """The first byte of RTP without padding, extension and CSRCs, as nearly all packets of speech have it."""
-
-RTCP_FROM: Final = 192
-RTCP_TO: Final = 223
-"""The second byte of RTCP, where RTP comes to the same port (RFC 5761 4)."""
 
 read_header = struct.Struct("!BBH4xI").unpack_from
 """The first two bytes of a packet of RTP, its sequence number and its SSRC."""
 
 NO_OFFSETS: Final[Mapping[int, int]] = MappingProxyType({})
 """Those of a sender none of whose sources has begun again."""
-
-_VERSION: Final = 2
 
 _read_ssrc = struct.Struct("!I").unpack_from
 _read_word = struct.Struct("!H").unpack_from
@@ -96,7 +89,7 @@ def header_bytes(packet: memoryview, end: int) -> int:
         size += 4 + 4 * int(_read_word(packet, size + 2)[0])
     elif first & 0x10:
         size = end + 1
-    if first >> 6 != _VERSION or size > end:
+    if first >> 6 != RTP_VERSION or size > end:
         raise SrtpRefused(Refusal.MALFORMED)
     return size
 
@@ -107,7 +100,7 @@ def rtcp_ssrc(packet: memoryview) -> int:
     Raises:
         SrtpRefused: it is no RTCP, or ends before.
     """
-    if len(packet) < RTCP_CLEAR_BYTES or packet[0] >> 6 != _VERSION:
+    if len(packet) < RTCP_CLEAR_BYTES or packet[0] >> 6 != RTP_VERSION:
         raise SrtpRefused(Refusal.MALFORMED)
     return int(_read_ssrc(packet, 4)[0])
 

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 from typing import Final
 
+from nh.rtp.packet import RTCP_FROM, RTCP_TO, RTP_HEADER_BYTES
 from nh.srtp.direction import (
     INDEX_BITS,
     NO_OFFSETS,
     PLAIN_HEADER,
     RTCP_CLEAR_BYTES,
-    RTCP_FROM,
-    RTCP_TO,
-    RTP_HEADER_BYTES,
     SrtpDirection,
     header_bytes,
     read_header,

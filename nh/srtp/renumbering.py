@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+from nh.rtp.compound import TRANSPORT_FEEDBACK, report_blocks, split_rtcp
 from nh.srtp.window import WINDOW_PACKETS
 
 RESTART_PACKETS: Final = 8
@@ -19,19 +20,13 @@ Two are enough in RFC 3550 A.1, but a network may double a few, and a source sen
 MAX_OFFSET: Final = 2**32 - 1
 """Offsets are counted modulo 2^32, as reports count sequence numbers (RFC 3550 6.4.1)."""
 
-_SENDER_REPORT: Final = 200
-_RECEIVER_REPORT: Final = 201
-_TRANSPORT_FEEDBACK: Final = 205
 _GENERIC_NACK: Final = 1
 
-_BLOCKS_AT: Final = {_SENDER_REPORT: 28, _RECEIVER_REPORT: 8}
-_BLOCK_BYTES: Final = 24
 _HIGHEST_AT: Final = 8
 _MEDIA_SSRC_AT: Final = 8
 _NACKS_AT: Final = 12
 _NACK_BYTES: Final = 4
 
-_header = struct.Struct("!BBH")
 _word = struct.Struct("!I")
 _half = struct.Struct("!H")
 
@@ -84,25 +79,18 @@ def restore_numbers(packet: memoryview, offsets: Mapping[int, int]) -> None:
         packet: a compound packet of RTCP, which is changed. What is no whole packet of RTCP stays.
         offsets: what was added to the sequence numbers, by SSRC.
     """
-    at = 0
-    while at + _header.size <= len(packet):
-        first, kind, words = _header.unpack_from(packet, at)
-        end = at + 4 * (words + 1)
-        if end > len(packet):
-            return
-        if (blocks := _BLOCKS_AT.get(kind)) is not None:
-            _restore_highest(packet[at + blocks : end], first & 0x1F, offsets)
-        elif kind == _TRANSPORT_FEEDBACK and first & 0x1F == _GENERIC_NACK:
+    for kind, items, _, at, end in split_rtcp(packet):
+        for block in report_blocks(kind, items, at, end):
+            _restore_highest(packet, block, offsets)
+        if kind == TRANSPORT_FEEDBACK and items == _GENERIC_NACK:
             _restore_nacks(packet[at:end], offsets)
-        at = end
 
 
-def _restore_highest(blocks: memoryview, count: int, offsets: Mapping[int, int]) -> None:
-    for at in range(0, min(_BLOCK_BYTES * count, len(blocks)) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
-        offset = offsets.get(_word.unpack_from(blocks, at)[0])
-        if offset is not None:
-            (highest,) = _word.unpack_from(blocks, at + _HIGHEST_AT)
-            _word.pack_into(blocks, at + _HIGHEST_AT, (highest - offset) & MAX_OFFSET)
+def _restore_highest(packet: memoryview, block: int, offsets: Mapping[int, int]) -> None:
+    offset = offsets.get(_word.unpack_from(packet, block)[0])
+    if offset is not None:
+        (highest,) = _word.unpack_from(packet, block + _HIGHEST_AT)
+        _word.pack_into(packet, block + _HIGHEST_AT, (highest - offset) & MAX_OFFSET)
 
 
 def _restore_nacks(packet: memoryview, offsets: Mapping[int, int]) -> None:

@@ -3,13 +3,11 @@
 import struct
 from typing import Final
 
+from nh.rtp.packet import RTCP_FROM, RTCP_TO, RTP_HEADER_BYTES
 from nh.srtp.direction import (
     INDEX_BITS,
     PLAIN_HEADER,
     RTCP_CLEAR_BYTES,
-    RTCP_FROM,
-    RTCP_TO,
-    RTP_HEADER_BYTES,
     SrtpDirection,
     header_bytes,
     read_header,

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.classify import MediaKind, classify
 from nh.calls.media import Media
-from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
+from nh.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 
 _STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
 _ZRTP_COOKIE: Final = b"ZRTP"

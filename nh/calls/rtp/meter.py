@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import msgspec
 
 from nh.calls.one_or_many import OneOrMany
-from nh.calls.rtp.packet import RTP_HEADER_BYTES
 from nh.calls.rtp.payload_types import MAX_CLOCK_HZ
 from nh.calls.rtp.quality import INTERVAL_PACKETS, add_interval, end_to_end
 from nh.calls.rtp.stream import MAX_TRANSIT_S, RtpStream
 from nh.calls.rtp.stream_state import StreamFields, StreamState
+from nh.rtp.packet import RTP_HEADER_BYTES
 
 MAX_STREAMS: Final = 4
 """Most streams of a leg; a further SSRC replaces the stream that began first."""

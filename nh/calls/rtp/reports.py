@@ -15,9 +15,9 @@ from itertools import islice
 from struct import Struct
 from typing import Final
 
-from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.quality import MAX_ROUND_TRIP_S
+from nh.rtp.compound import RECEIVER_REPORT, SENDER_BYTES, SENDER_REPORT, report_blocks, split_rtcp
 
 MAX_PACKETS: Final = 8
 """Most RTCP packets of one compound packet that are read."""
@@ -27,10 +27,7 @@ MIN_REPORTED: Final = 50
 
 _read_time: Final = Struct("!I").unpack_from
 _read_block: Final = Struct("!IIIIII").unpack_from
-_HEADER_BYTES: Final = 8
 _TIME_AT: Final = 10  # the middle 32 bits of the NTP time
-_SENDER_BYTES: Final = 28
-_BLOCK_BYTES: Final = 24
 _DLSR_UNIT_S: Final = 1 / 65_536
 
 
@@ -44,29 +41,26 @@ def read_reports(packet: memoryview, sender: RtpMeter | None, receiver: RtpMeter
         now: monotonic seconds of its arrival.
     """
     for kind, count, ssrc, at, end in islice(split_rtcp(packet), MAX_PACKETS):
-        blocks = 0
-        if kind == SENDER_REPORT and end - at >= _SENDER_BYTES:
-            blocks = at + _SENDER_BYTES
-            if sender is not None and ssrc is not None:
-                _note_sender_report(sender, ssrc, _read_time(packet, at + _TIME_AT)[0], now)
-        elif kind == RECEIVER_REPORT:
-            blocks = at + _HEADER_BYTES
-        if receiver is not None and blocks:
-            _read_blocks(packet[blocks:end], count, receiver, now)
+        is_whole_sender_report = kind == SENDER_REPORT and end - at >= SENDER_BYTES
+        if is_whole_sender_report and sender is not None and ssrc is not None:
+            _note_sender_report(sender, ssrc, _read_time(packet, at + _TIME_AT)[0], now)
+        if receiver is not None and (is_whole_sender_report or kind == RECEIVER_REPORT):
+            _read_blocks(packet, report_blocks(kind, count, at, end), count, receiver, now)
 
 
-def _read_blocks(blocks: memoryview, count: int, receiver: RtpMeter, now: float) -> None:
+def _read_blocks(packet: memoryview, blocks: range, count: int, receiver: RtpMeter, now: float) -> None:
     """Read the blocks of one report.
 
     Args:
-        blocks: the rest of the report.
+        packet: see read_reports().
+        blocks: where they begin.
         count: how many blocks it says that it has.
         receiver: see read_reports().
         now: see read_reports().
     """
     found = []
-    for at in range(0, min(_BLOCK_BYTES * count, len(blocks)) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
-        about, losses, highest, _, time, delay = _read_block(blocks, at)
+    for at in blocks:
+        about, losses, highest, _, time, delay = _read_block(packet, at)
         _note_round_trip(receiver, about, time, delay * _DLSR_UNIT_S, now)
         found.append((about, highest, losses >> 24))
     if len(found) == count:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from nh.calls.classify import MediaKind, classify
-from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 
 _SILENT: Final[Mapping[str, int]] = {"pcmu": 0xFF, "pcma": 0xD5, "g722": 0xFA}
 """The byte of silence by encoding; that of rtpengine."""

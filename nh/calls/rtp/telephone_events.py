@@ -5,8 +5,8 @@ import struct
 from typing import Final, NamedTuple
 
 from nh.calls.classify import MediaKind, classify
-from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 from nh.calls.rtp.payload_types import PayloadTypes
+from nh.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION, payload_of
 
 _END: Final = 0x80
 _VOLUME: Final = 0x3F

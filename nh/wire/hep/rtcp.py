@@ -3,13 +3,13 @@
 import struct
 from typing import Any, Final
 
-from nh.calls.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
+from nh.rtp.compound import RECEIVER_REPORT, SENDER_REPORT, split_rtcp
+from nh.rtp.packet import RTCP_FROM, RTCP_TO
 
 _BODY_AT: Final = 8
 _sender: Final = struct.Struct("!IIIII")
 _block: Final = struct.Struct("!IIIIII")
-_TYPES: Final = range(192, 224)
-"""RFC 5761 4."""
+_TYPES: Final = range(RTCP_FROM, RTCP_TO + 1)
 
 
 def rtcp_to_json(packet: bytes) -> dict[str, Any] | None:

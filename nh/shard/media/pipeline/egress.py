@@ -13,9 +13,9 @@ from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.protocols.media_security import MediaSecurity
-from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.calls.rtp.silence import Silencer
 from nh.ice.stun import is_stun
+from nh.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
 from nh.shard.media.pipeline.srtp import UNSENT_DROPS, seal_packet
 from nh.shard.media.sockets import loop_guard
 from nh.shard.media.sockets.addresses import socket_address

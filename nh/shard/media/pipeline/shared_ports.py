@@ -7,11 +7,10 @@ medium is known; all others are handled stage by stage.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from nh.calls.classify import RTCP_FROM, RTCP_TO
 from nh.calls.leg import Leg
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.calls.rtp.meter import RtpMeter
-from nh.calls.rtp.packet import RTP_HEADER_BYTES, RTP_VERSION
+from nh.rtp.packet import RTCP_FROM, RTCP_TO, RTP_HEADER_BYTES, RTP_VERSION
 from nh.shard.media.pipeline.egress import Egress, Send, seals_first, sends_all
 from nh.shard.media.pipeline.fast_readers import ReaderContext, SocketReader
 from nh.shard.media.pipeline.srtp import open_packet, seal_packet

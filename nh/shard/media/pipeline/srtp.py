@@ -11,7 +11,7 @@ from typing import Final
 from nh.calls.drop import Drop
 from nh.calls.leg import Leg
 from nh.calls.protocols.media_security import MediaSecurity
-from nh.calls.rtp.packet import RTP_VERSION
+from nh.rtp.packet import RTP_VERSION
 from nh.srtp.refusal import Refusal, SrtpRefused
 
 DROPS: Final = {
