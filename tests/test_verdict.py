@@ -1,4 +1,4 @@
-"""nh.verdict: what is told of each direction of a call."""
+"""nh.verdict: the verdict on each direction of a call."""
 
 import re
 from collections.abc import Mapping
@@ -137,12 +137,12 @@ CASES = {
         leg(said={"streams": (), "allowed": (0,)}), bob(), "active", State.PROBLEM,
         f"1000 packets came to {NEAR}, and none of them is RTP",
     ),
-    "told_private_address": (
+    "advertised_private": (
         leg(local="10.0.0.5:12000", announced="8.8.8.8:4000", packets=0), bob(), "active", State.PROBLEM,
         "nothing came to 10.0.0.5:12000 from 8.8.8.8:4000; its SDP from nh names 10.0.0.5:12000, a private"
         " address, and the phone has a public one",
     ),
-    "told_elsewhere": (
+    "advertised_elsewhere": (
         leg(packets=0, said={"advertised": PUBLIC}), bob(), "active", State.PROBLEM,
         f"nothing came to {NEAR} from {ALICE}; its SDP from nh names {PUBLIC} in place of that",
     ),
@@ -362,12 +362,12 @@ def test_a_phone_and_a_relay_in_private_networks_may_be_in_the_same_one() -> Non
     assert verdicts(here, bob())[0].found == "nothing came to 10.0.0.5:12000 from 10.0.0.7:4000"
 
 
-def test_the_address_that_an_end_was_told_is_to_be_compared_with_its_sdp() -> None:
-    for advertised, told in (("", NEAR), (PUBLIC, PUBLIC)):
+def test_the_address_that_the_sdp_of_an_end_names_is_to_be_compared_with_its_sdp() -> None:
+    for advertised, in_sdp in (("", NEAR), (PUBLIC, PUBLIC)):
         silent = leg(packets=0, said={"advertised": advertised})
         verdict = verdicts(silent, bob())[0]
-        assert f"names {told}, and whether" in verdict.remedy
-        assert verdict.told == told
+        assert f"names {in_sdp}, and whether" in verdict.remedy
+        assert verdict.advertised == in_sdp
 
 
 @pytest.mark.parametrize(

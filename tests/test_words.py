@@ -83,7 +83,7 @@ WORDS: Final = [
     # calls
     Word(r"class Ends", "participants"),
     Word(r"dialogues?", "dialog (RFC 3261)", unless=r"bad dialogue|invalid dialogue|in dialogue with"),
-    Word(r"told", "announced, advertised", where=("nh/calls", "tests/calls")),
+    Word(r"told", "announced, advertised", where=("nh/calls", "nh/results", "nh/verdict", "tests/calls")),
     Word(r"former", "superseded", where=("nh/calls", "tests/calls")),
     Word(r"(re|un)?settled?|settling", "latch", where=("nh/calls", "nh/shard", "nh/fastpath", "docs/")),
     # media

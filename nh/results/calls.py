@@ -72,7 +72,7 @@ class StreamQuality(msgspec.Struct, frozen=True):
     Attributes:
         at: wall-clock seconds of the end of the interval; 0 for the average.
         mos, jitter_ms, loss_ratio: see StreamDetail, of the interval.
-        round_trip_ms: between the two ends through the relay, ms; None: no RTCP told it.
+        round_trip_ms: between the two ends through the relay, ms; None: no RTCP reported it.
         samples: number of intervals.
     """
 
@@ -96,9 +96,9 @@ class StreamDetail(msgspec.Struct, frozen=True):
         mos: estimated mean opinion score of audio, 1.0 to 4.5; None if it cannot be estimated.
         average, lowest, highest: the intervals of audio together, and those with the lowest and the highest
             MOS; None as `mos`.
-        round_trip_ms: between the relay and the end that receives the stream, ms; None: no RTCP told it.
-        reported_loss: the part that that end says it lost since its report before, 0 to 1; None: no RTCP told
-            it.
+        round_trip_ms: between the relay and the end that receives the stream, ms; None: no RTCP reported it.
+        reported_loss: the part that that end says it lost since its report before, 0 to 1; None: no RTCP
+            reported it.
     """
 
     ssrc: int
@@ -197,7 +197,7 @@ class LegDetail(msgspec.Struct, frozen=True):
     advertised: str = ""
 
     @property
-    def told(self) -> str:
+    def sdp_endpoint(self) -> str:
         """Where the SDP that this end got says that it has to send, ADDRESS:PORT."""
         return self.advertised or self.local
 

@@ -64,17 +64,17 @@ def no_rtp(direction: Direction) -> Ruling | None:
     )
 
 
-def told_private_address(direction: Direction) -> Ruling | None:
+def advertised_private(direction: Direction) -> Ruling | None:
     """Nothing came, and a phone in the Internet has to send to an address that only another network knows."""
     leg = direction.leg
     if leg.packets or leg.announced is None:
         return None
-    if not is_private(host_of(leg.told)) or is_private(host_of(leg.announced)):
+    if not is_private(host_of(leg.sdp_endpoint)) or is_private(host_of(leg.announced)):
         return None
     return Ruling(
         State.PROBLEM,
-        f"{_nothing(leg)}; its SDP from nh names {leg.told}, a private address, and the phone has a public"
-        " one",
+        f"{_nothing(leg)}; its SDP from nh names {leg.sdp_endpoint}, a private address, and the phone has"
+        " a public one",
         "nh is behind a NAT and announces its own address, or the proxy asked for another network than that"
         " of this phone",
         "see `address` and `interface`: PRIVATE!PUBLIC announces the public address (ng: direction,"
@@ -82,17 +82,17 @@ def told_private_address(direction: Direction) -> Ruling | None:
     )
 
 
-def told_elsewhere(direction: Direction) -> Ruling | None:
+def advertised_elsewhere(direction: Direction) -> Ruling | None:
     """Nothing came, and the phone has to send to an address that is not the relay's own."""
     leg = direction.leg
     if leg.packets or not leg.advertised:
         return None
     return Ruling(
         State.PROBLEM,
-        f"{_nothing(leg)}; its SDP from nh names {leg.told} in place of that",
-        f"{host_of(leg.told)} does not lead to this host (another address, or no port forwarding), the phone"
-        " sends nothing (muted, or not answered), or a firewall drops UDP to that port",
-        f"{_compare_told(leg)}; packets to it have to arrive at {leg.local}",
+        f"{_nothing(leg)}; its SDP from nh names {leg.sdp_endpoint} in place of that",
+        f"{host_of(leg.sdp_endpoint)} does not lead to this host (another address, or no port forwarding),"
+        " the phone sends nothing (muted, or not answered), or a firewall drops UDP to that port",
+        f"{_compare_sdp(leg)}; packets to it have to arrive at {leg.local}",
     )
 
 
@@ -104,9 +104,9 @@ def nothing_came(direction: Direction) -> Ruling | None:
     return Ruling(
         State.PROBLEM,
         _nothing(leg),
-        "the phone sends nothing (muted, or not answered), it was told another address in the SDP, or a"
+        "the phone sends nothing (muted, or not answered), its SDP names another address, or a"
         f" firewall or NAT in between drops UDP to port {port_of(leg.local)}",
-        f"{_compare_told(leg)}; if not, see which network the proxy asks nh for (ng: direction)",
+        f"{_compare_sdp(leg)}; if not, see which network the proxy asks nh for (ng: direction)",
     )
 
 
@@ -114,8 +114,10 @@ def _nothing(leg: LegDetail) -> str:
     return f"nothing came to {leg.local} from {leg.announced or 'this end, whose SDP has no address'}"
 
 
-def _compare_told(leg: LegDetail) -> str:
-    return f"see whether the SDP that this phone received names {leg.told}, and whether it reaches that"
+def _compare_sdp(leg: LegDetail) -> str:
+    return (
+        f"see whether the SDP that this phone received names {leg.sdp_endpoint}, and whether it reaches that"
+    )
 
 
 def no_keys(direction: Direction) -> Ruling | None:

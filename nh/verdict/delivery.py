@@ -108,7 +108,7 @@ def _goes_to_private_address(direction: Direction) -> bool:
     target = direction.target
     if direction.other.source is not None or target is None or not direction.leg.packets:
         return False
-    return is_private(host_of(target)) and not is_private(host_of(direction.other.told))
+    return is_private(host_of(target)) and not is_private(host_of(direction.other.sdp_endpoint))
 
 
 def not_received(direction: Direction) -> Ruling | None:
@@ -123,7 +123,7 @@ def not_received(direction: Direction) -> Ruling | None:
         "a firewall or NAT between the relay and that end drops them, the phone accepts packets of another"
         f" address only{_too_large(direction)}, or its RTCP never says what it receives",
         "see with the filter whether they leave this host, and whether the SDP that that phone received names"
-        f" {direction.other.told}{_try_size(direction)}",
+        f" {direction.other.sdp_endpoint}{_try_size(direction)}",
     )
 
 

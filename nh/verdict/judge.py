@@ -22,7 +22,7 @@ class Verdict(msgspec.Struct, frozen=True):
         announced: where the sender's SDP says that it is; None: nothing usable.
         seen: where its packets come from; None: none came.
         sent_to: where they go; None: nowhere yet.
-        told: where the SDP that the sender got says that it has to send.
+        advertised: where the SDP that the sender got says that it has to send.
     """
 
     session: int
@@ -37,11 +37,11 @@ class Verdict(msgspec.Struct, frozen=True):
     announced: str | None
     seen: str | None
     sent_to: str | None
-    told: str
+    advertised: str
 
 
 class CallVerdict(msgspec.Struct, frozen=True):
-    """What is told of a call.
+    """The verdicts on a call.
 
     Attributes:
         call_id: the call's.
@@ -100,7 +100,7 @@ def _judge_pair(session: SessionDetail, pair: PairDetail, rtcp: PairDetail | Non
             announced=leg.announced,
             seen=leg.source,
             sent_to=direction.target,
-            told=leg.told,
+            advertised=leg.sdp_endpoint,
         )
 
 
@@ -142,8 +142,8 @@ RULES: Final[tuple[Rule, ...]] = (
     arrival.begins,
     arrival.rtcp_alone,
     arrival.no_rtp,
-    arrival.told_private_address,
-    arrival.told_elsewhere,
+    arrival.advertised_private,
+    arrival.advertised_elsewhere,
     arrival.nothing_came,
     delivery.unreachable,
     delivery.not_sent,

@@ -20,13 +20,13 @@ def shown(testbed: RelayTestbed, call_id: bytes = CALL) -> CallDetail:
     return call
 
 
-def told(testbed: RelayTestbed, call_id: bytes = CALL) -> tuple[str, str]:
-    """The addresses to which the two ends were told to send."""
+def in_sdps(testbed: RelayTestbed, call_id: bytes = CALL) -> tuple[str, str]:
+    """The addresses of the relay in the SDP that each end got."""
     [session] = shown(testbed, call_id).sessions
     rtp = session.pairs[0]
     for leg in (rtp.from_, rtp.to):
-        assert leg.told.rpartition(":")[2] == leg.local.rpartition(":")[2], "the port is the same"
-    return rtp.from_.told.rpartition(":")[0], rtp.to.told.rpartition(":")[0]
+        assert leg.sdp_endpoint.rpartition(":")[2] == leg.local.rpartition(":")[2], "the port is the same"
+    return rtp.from_.sdp_endpoint.rpartition(":")[0], rtp.to.sdp_endpoint.rpartition(":")[0]
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def nat(make_ng: MakeNg) -> NgTestbed:
     return make_ng(Interface("nat", V4, PUBLIC))
 
 
-def test_behind_a_nat_both_ends_are_told_its_public_address(
+def test_behind_a_nat_the_sdp_for_both_ends_has_its_public_address(
     nat: NgTestbed, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     nat.connect(alice, bob)
-    assert told(nat) == (PUBLIC, PUBLIC)
+    assert in_sdps(nat) == (PUBLIC, PUBLIC)
     assert [group.media[0].address for group in shown(nat).groups] == [PUBLIC, PUBLIC]
 
 
@@ -49,7 +49,7 @@ def test_without_a_nat_the_address_is_that_which_is_bound(
     ng.connect(alice, bob)
     [session] = shown(ng).sessions
     assert session.pairs[0].from_.advertised == ""
-    assert told(ng) == (V4, V4)
+    assert in_sdps(ng) == (V4, V4)
 
 
 def test_an_address_that_the_client_asked_for_is_told_to_its_receiver_alone(
@@ -57,7 +57,7 @@ def test_an_address_that_the_client_asked_for_is_told_to_its_receiver_alone(
 ) -> None:
     nat.offer(alice, media_address=ASKED_FOR)
     nat.answer(bob)
-    assert told(nat) == (PUBLIC, ASKED_FOR)
+    assert in_sdps(nat) == (PUBLIC, ASKED_FOR)
 
 
 def test_the_latest_sdp_counts(nat: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
@@ -65,14 +65,14 @@ def test_the_latest_sdp_counts(nat: NgTestbed, alice: MediaPeer, bob: MediaPeer)
     nat.answer(bob)
     nat.offer(alice, to=b"bob", media_address=V4)
     nat.answer(bob)
-    assert told(nat) == (PUBLIC, V4)
+    assert in_sdps(nat) == (PUBLIC, V4)
 
 
 def test_it_outlives_the_process(nat: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:
     nat.offer(alice, media_address=ASKED_FOR)
     nat.answer(bob)
     nat.restore()
-    assert told(nat) == (PUBLIC, ASKED_FOR)
+    assert in_sdps(nat) == (PUBLIC, ASKED_FOR)
 
 
 def test_a_proxy_of_rtpproxy_is_told_it_too(
@@ -86,4 +86,4 @@ def test_a_proxy_of_rtpproxy_is_told_it_too(
     with makes(RtpproxyTestbed, ports, make_kernel_path, caplog, interfaces) as make:
         relay = make()
         relay.connect(alice, bob)
-        assert told(relay, b"call") == (PUBLIC, PUBLIC)
+        assert in_sdps(relay, b"call") == (PUBLIC, PUBLIC)

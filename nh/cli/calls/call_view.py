@@ -91,7 +91,7 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
         return
     state = "latched" if leg.latched else "latching"
     source = f"{leg.source} ({state})" if leg.source is not None else "nothing yet"
-    yield Text(f"    {side:<5}sends to {leg.told}, announced {leg.announced or '-'}, source {source}")
+    yield Text(f"    {side:<5}sends to {leg.sdp_endpoint}, announced {leg.announced or '-'}, source {source}")
     idle = f", idle {duration(leg.idle_s)}" if leg.idle_s is not None else ""
     counters = Text(f"         {packets(leg.packets)}, {byte_size(leg.bytes)}{idle}")
     dropped = ", ".join(f"{count(number)} {reason}" for reason, number in leg.dropped.items() if number)

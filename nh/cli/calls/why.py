@@ -65,8 +65,8 @@ def _lines(judged: CallVerdict) -> Iterator[str]:
         yield f"    {show_text(verdict.found)}"
         addresses = (verdict.announced, verdict.seen, verdict.sent_to)
         announced, seen, sent_to = (show_text(each) if each else "nothing" for each in addresses)
-        told = show_text(verdict.told)
-        yield f"    told to send to {told}, announced {announced}, seen {seen}, sent to {sent_to}"
+        advertised = show_text(verdict.advertised)
+        yield f"    told to send to {advertised}, announced {announced}, seen {seen}, sent to {sent_to}"
         if verdict.cause:
             yield f"    likely: {verdict.cause}"
             yield f"    do: {verdict.remedy}"

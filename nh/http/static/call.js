@@ -41,7 +41,7 @@ const KINDS = { ok: "good", waiting: "warn", problem: "bad" };
 function showVerdict(verdict) {
   const way = verdict.sender === "from" ? "caller to callee" : "callee to caller";
   const lines = [make("p", { className: KINDS[verdict.state], textContent: `${verdict.state}: ${verdict.found}` })];
-  lines.push(make("p", { className: "faint", textContent: `told to send to ${verdict.told}, announced ${verdict.announced ?? "nothing"}, seen ${verdict.seen ?? "nothing"}, sent to ${verdict.sent_to ?? "nothing"}` }));
+  lines.push(make("p", { className: "faint", textContent: `told to send to ${verdict.advertised}, announced ${verdict.announced ?? "nothing"}, seen ${verdict.seen ?? "nothing"}, sent to ${verdict.sent_to ?? "nothing"}` }));
   if (verdict.cause) lines.push(make("p", { textContent: `Likely: ${verdict.cause}.` }), make("p", { textContent: `Do: ${verdict.remedy}.` }));
   if (verdict.state === "problem") lines.push(make("code", { textContent: `tcpdump -ni any '${verdict.filter}'` }));
   return make("div", { className: "card" }, make("h3", { textContent: `${verdict.kind} ${verdict.medium + 1}, ${way}` }), ...lines);
