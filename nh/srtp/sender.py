@@ -41,9 +41,11 @@ class SrtpSender(SrtpDirection):
     Attributes:
         offsets: what is added to the sequence numbers of streams whose source began again, by SSRC, modulo
             2^32. No other stream is in it. It stays the same object.
+        renumbered: an offset has changed, and no successor knows it: the packet at hand waits until its owner
+            has saved the state. Two successors of an older state would give two payloads that index.
     """
 
-    __slots__ = ("_rtcp_index", "_trials", "offsets")
+    __slots__ = ("_rtcp_index", "_trials", "offsets", "renumbered")
 
     def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None = None) -> None:
         super().__init__(master, buffer, state)
@@ -51,6 +53,7 @@ class SrtpSender(SrtpDirection):
         self.offsets: dict[int, int] = (
             {} if state is None else {each.ssrc: each.offset for each in state.rtp if each.offset}
         )
+        self.renumbered = False
         self._trials: dict[int, RestartTrial] = {}
 
     def protect(self, packet: memoryview) -> memoryview:
@@ -127,7 +130,7 @@ class SrtpSender(SrtpDirection):
         del self._trials[ssrc]
         ahead = window.highest - index + (_BEYOND_PREDECESSOR if window.restored else 1)
         self.offsets[ssrc] = (self.offsets.get(ssrc, 0) + ahead) & MAX_OFFSET
-        self.checkpoint_due = True
+        self.checkpoint_due = self.renumbered = True
         return index + ahead
 
     def _protect_short(self, packet: memoryview) -> memoryview:

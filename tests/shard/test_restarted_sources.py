@@ -4,10 +4,14 @@ import struct
 
 import pytest
 
+from nh.calls.media import Block
+from nh.calls.snapshots.codec import decode_snapshot
+from nh.shard.recovery.checkpoints import Checkpointer
 from nh.srtp.renumbering import RESTART_PACKETS
 from tests.shard.conftest import MakeNg
-from tests.shard.ng_testbed import NgTestbed
+from tests.shard.ng_testbed import CALL, NgTestbed
 from tests.shard.secure_calls import DtlsCall, SecureCall
+from tests.shard.test_checkpoints import Saved
 from tests.srtp.dtls_phone import DtlsPhone
 from tests.srtp.packets import SSRC, rtp
 from tests.srtp.phone import SrtpPhone
@@ -83,6 +87,50 @@ def test_a_new_key_of_the_listener_changes_nothing(call: SecureCall) -> None:
     assert hears(call) == OLD + 2
     call.secure.send(report(OLD + 2), call.secure_sends_to, RTCP)
     assert call.testbed.receive(call.plain, RTCP)[0] == report(NEW + RESTART_PACKETS)
+
+
+class SavedBefore(Saved):
+    """What a successor knows, and whether a phone had a packet before."""
+
+    def __init__(self, phone: MediaPeer) -> None:
+        super().__init__()
+        self._phone = phone
+        self.too_late: list[bool] = []
+
+    def save_call(self, call_id: bytes, snapshot: bytes) -> None:
+        super().save_call(call_id, snapshot)
+        self.too_late.append(self._phone.has_waiting())
+
+
+@pytest.mark.parametrize("staged", [False, True], ids=["fast reader", "stage by stage"])
+def test_a_successor_knows_of_it_before_the_phone_has_a_packet(call: SecureCall, staged: bool) -> None:
+    """Two processes that are killed before they tell it would protect two payloads with one index."""
+    if staged:
+        call.testbed.block(b"alice", Block.DTMF)
+    saved = SavedBefore(call.secure.peer)
+    call.testbed.relay.observe(Checkpointer(call.testbed.relay.table, saved))
+    begins_again(call)
+    assert saved.too_late == [False]
+    known = decode_snapshot(saved.snapshots[CALL])
+    call.testbed.restore(lambda _: known)
+    call.plain.send_raw(rtp(NEW + RESTART_PACKETS), call.plain_sends_to)
+    assert hears(call) == OLD + 2
+
+
+def test_a_successor_knows_of_it_where_media_share_a_port(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    call = DtlsCall(testbed, DtlsPhone(bob, mux=True), alice)
+    call.begin_by_plain()
+    call.agrees()
+    alice.send_raw(rtp(OLD), call.plain_sends_to)
+    call.phone.next_packet(RTP, testbed.receive)
+    saved = SavedBefore(bob)
+    testbed.relay.observe(Checkpointer(testbed.relay.table, saved))
+    for number in range(NEW, NEW + RESTART_PACKETS):
+        alice.send_raw(rtp(number), call.plain_sends_to)
+    call.phone.next_packet(RTP, testbed.receive)
+    assert saved.too_late[0] is False
 
 
 @pytest.mark.parametrize("mux", [False, True], ids=["two ports", "mux"])

@@ -68,11 +68,17 @@ class MediaSecurity:
             sender is not None and sender.checkpoint_due
         )
 
+    @property
+    def renumbered(self) -> bool:
+        """Whether a successor has to know where the keys are before the packet at hand is sent."""
+        return self.sender is not None and self.sender.renumbered
+
     def clear_checkpoint_due(self) -> None:
-        """Note that the state is going to be saved."""
-        for each in (self.receiver, self.sender):
-            if each is not None:
-                each.checkpoint_due = False
+        """Note that the state is going to be saved, or has been."""
+        if self.receiver is not None:
+            self.receiver.checkpoint_due = False
+        if self.sender is not None:
+            self.sender.checkpoint_due = self.sender.renumbered = False
 
 
 class OptionalKey(NamedTuple):

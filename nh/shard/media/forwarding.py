@@ -79,7 +79,7 @@ class Forwarding:
         self._source_changed = source_changed
         self._changed_legs = InTurns(self._apply_one)  # by packets, and by time
         self._outdated = InTurns(self._refresh_one)  # sockets that are to be connected, or to get a flow
-        egress = Egress(traffic, local_ports)
+        egress = Egress(traffic, local_ports, self._save)
         self.protocols = EndProtocols(poll, self.apply, self._save, egress.drop, egress.refuse)
         readers = Readers(
             poll,

@@ -103,9 +103,13 @@ class Checkpointer(CallObserver):
 
         What an end has shown by ICE, by DTLS or of its bundle is saved at once: no packet shows it again, as
         it does a source.
+        So is a stream of SRTP that is renumbered, however many there are: its packet waits for that.
         What a command changes is saved with the command, once.
         """
         if call_id == self._changing:
+            return
+        if _is_renumbered(leg):
+            self.save(call_id, now=time.monotonic())
             return
         if not _shows_once(leg) or self._saved_at_once >= SAVED_A_TURN or self._loop is None:
             self._save_soon(call_id)
@@ -289,6 +293,11 @@ class Checkpointer(CallObserver):
 
 def _shows_once(leg: Leg) -> bool:
     return bool(leg.protocols) or leg.bundle is not None or leg.bundled_on is not None
+
+
+def _is_renumbered(leg: Leg) -> bool:
+    security = leg.egress.security
+    return security is not None and security.renumbered
 
 
 def _checkpoint(call: Call, *, now: float) -> CallCheckpoint:

@@ -62,11 +62,13 @@ class Egress:
     Args:
         traffic: counts drops.
         local_ports: the media ports of this relay.
+        save: called with a leg before its packet is sent, if a stream of its key is renumbered by that.
     """
 
-    def __init__(self, traffic: TrafficTotals, local_ports: LocalPorts) -> None:
+    def __init__(self, traffic: TrafficTotals, local_ports: LocalPorts, save: Callable[[Leg], None]) -> None:
         self._traffic = traffic
         self._local_ports = local_ports
+        self._save = save
 
     def sender(self, leg: Leg, ttl: int = 0) -> Send:
         """The function that sends packets of a leg, valid until the leg or its opposite changes.
@@ -174,6 +176,8 @@ class Egress:
         except SrtpRefused as refused:
             self.unsealed(leg, send, packet, refused.reason)
             return
+        if security.renumbered:
+            self._save(leg)
         try:
             send(sealed)
         except OSError as error:

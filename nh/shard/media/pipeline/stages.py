@@ -139,8 +139,10 @@ class Stages:
         self.note_keys(leg)
 
     def note_keys(self, leg: Leg) -> None:
-        """A successor has to know soon where the keys of SRTP are."""
+        """A successor has to know soon where the keys of SRTP are; at once, if a stream is renumbered."""
         for each in (leg.security, leg.egress.security):
             if each is not None and each.checkpoint_due:
+                if each.renumbered:
+                    self._save(leg)
                 each.clear_checkpoint_due()
                 self._changed((leg,))
