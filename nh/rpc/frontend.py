@@ -1,23 +1,21 @@
-"""The listening sockets of one protocol: accepts clients, enforces limits, serves each on its connection.
+"""What clients of one protocol get: a place among the others, a connection, and limits in number and time.
 
 Whatever a client does (connects and sends nothing, stops within a frame, never reads, comes with thousands),
 the others are served. Knows nothing of calls or shards: a Dispatch executes the commands.
 """
 
-import functools
 import logging
-import os
-import select
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from nh.commands import Feature
-from nh.fair_shares import LOCAL, FairShares, client_at
+from nh.fair_shares import FairShares
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
-from nh.loop import Loop, Timer, TurnReads
-from nh.reasons import SHORTAGES, reason
+from nh.loop import Loop
+from nh.reasons import reason
+from nh.rpc.acceptor import REMEDY, Acceptor, client_host
 from nh.rpc.connection import Connection, ConnectionContext
 from nh.rpc.datagrams import DatagramSocket
 from nh.rpc.events import Dispatch, RequestCounter
@@ -27,25 +25,14 @@ from nh.stats.layout import SupervisorStats
 
 logger = logging.getLogger(__name__)
 
-ACCEPTS_A_TURN: Final = 64
-"""Most connections accepted before other descriptors get their turn."""
-
 PARTIAL_FRAME_S: Final = 10.0
 """Seconds until a connection is closed that stopped within a frame."""
-
-ACCEPT_PAUSE_S: Final = 0.1
-"""Seconds without accepting, after there was no room for a client and no idle client to close."""
 
 SHORTAGE_S: Final = 60.0
 """Least seconds between two log lines about new clients that have to wait."""
 
 SWEEP_S: Final = 1.0
 """Most seconds between two searches for overdue connections."""
-
-_REMEDY: Final = (
-    "raise the limit on descriptors (ulimit -Hn, LimitNOFILE= of the service; fs.file-max) or on watches"
-    " (fs.epoll.max_user_watches)"
-)
 
 
 class Frontend:
@@ -84,7 +71,6 @@ class Frontend:
         extensions: Collection[str] = (),
     ) -> None:
         self._loop = loop
-        self._listeners = tuple(listeners)
         self._stats = stats
         self._idle_client_s = idle_client_s
         self._partial_frame_s = partial_frame_s
@@ -103,11 +89,15 @@ class Frontend:
         self._datagrams = [
             DatagramSocket(loop, sock, handler, stats=stats, limited_log=limited_log) for sock in datagrams
         ]
-        self._accepting = False
-        self._pause: Timer | None = None
-        for listener in self._listeners:
-            listener.setblocking(False)
-        self._accept_all()
+        self._acceptor = Acceptor(
+            loop,
+            listeners,
+            welcome=self._welcome,
+            has_place=self._has_place,
+            evict=self._evict_longest_idle,
+            shortages=self._shortages,
+        )
+        self._acceptor.start()
         self._sweep_timer = loop.call_later(self._sweep_s(), self._sweep)
 
     def _sweep_s(self) -> float:
@@ -127,11 +117,11 @@ class Frontend:
         """Accept no clients and read no datagrams any more; open connections are served on."""
         for datagrams in self._datagrams:
             datagrams.stop_reading()
-        self._stop_accepting()
+        self._acceptor.stop()
 
     def may_replace(self, listener: socket.socket) -> bool:
         """Whether replace() costs no client anything: clients are accepted, and none waits there."""
-        return (self._accepting or self._pause is not None) and not _is_readable(listener)
+        return self._acceptor.may_replace(listener)
 
     def replace(self, listener: socket.socket, other: socket.socket) -> None:
         """Accept clients of another listening socket in place of one; connections are served on.
@@ -140,11 +130,7 @@ class Frontend:
             listener: what it was; from now on it is `other`, with its descriptor.
             other: this object closes its own descriptor.
         """
-        self._stop_accepting()
-        os.dup2(other.fileno(), listener.fileno(), inheritable=False)
-        other.close()
-        listener.setblocking(False)
-        self._accept_all()
+        self._acceptor.replace(listener, other)
 
     def stop_reading(self) -> None:
         """Accept and read nothing more; requests that were read get their replies."""
@@ -166,19 +152,19 @@ class Frontend:
         """Serve connections that another frontend handed over."""
         for sock in socks:
             try:
-                self._connect(sock, _host_of(sock, sock.getpeername()))
+                self._connect(sock, client_host(sock, sock.getpeername()))
             except OSError as exc:
                 sock.close()
                 self._shortages.log(
                     logging.WARNING,
                     "a client has to connect again after the handover: %s; %s",
                     reason(exc),
-                    _REMEDY,
+                    REMEDY,
                 )
 
     def close(self) -> None:
         """Accept no clients, read no datagrams and close every connection."""
-        self._stop_accepting()
+        self._acceptor.stop()
         self._sweep_timer.cancel()
         self.close_datagrams()
         for connection in self._clients:
@@ -189,64 +175,10 @@ class Frontend:
         for datagrams in self._datagrams:
             datagrams.close()
 
-    # --- accepting --------------------------------------------------------------------------------
+    # --- clients ----------------------------------------------------------------------------------
 
-    def _accept_all(self) -> None:
-        self._accepting = True
-        self._pause = None
-        try:
-            for listener in self._listeners:
-                self._loop.add_reader(listener.fileno(), self._acceptor(listener))
-        except OSError as exc:
-            self._pause_accepting(f"sockets cannot be watched: {exc.strerror}; {_REMEDY}")
-
-    def _stop_accepting(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-        if self._accepting:
-            self._accepting = False
-            for listener in self._listeners:
-                self._loop.remove_reader(listener.fileno())
-
-    def _acceptor(self, listener: socket.socket) -> Callable[[], None]:
-        reads = TurnReads(self._loop, ACCEPTS_A_TURN)
-        accept_one = functools.partial(self._accept_one, listener)
-        return lambda: reads.read(accept_one)
-
-    def _accept_one(self, listener: socket.socket) -> bool:
-        """Serve one new client; False if there is none now, or new clients have to wait."""
-        if len(self._clients) >= self._max_clients and self._clients.find_longest_idle() is None:
-            self._pause_accepting("max_clients is reached and all clients are busy; raise --max-clients")
-            return False
-        try:
-            sock, peer = listener.accept()
-        except (BlockingIOError, InterruptedError):
-            return False
-        except ConnectionAbortedError:
-            return True
-        except OSError as exc:
-            return self._make_room(listener, exc)
-        try:
-            self._welcome(sock, _host_of(sock, peer))
-        except OSError as exc:
-            sock.close()
-            self._pause_accepting(f"their sockets cannot be watched: {exc.strerror}; {_REMEDY}")
-            return False
-        return True
-
-    def _make_room(self, listener: socket.socket, failure: OSError) -> bool:
-        """Disconnect an idle client if accept(2) failed for want of room; whether it is worth another try."""
-        if failure.errno not in SHORTAGES:
-            self._pause_accepting(f"accept: {failure.strerror}")
-            return False
-        # without room accept(2) fails even if no client waits: it takes a descriptor first
-        if not _is_readable(listener):
-            return False
-        if not self._evict_longest_idle():
-            self._pause_accepting(f"accept: {failure.strerror}; {_REMEDY}")
-            return False
-        return True
+    def _has_place(self) -> bool:
+        return len(self._clients) < self._max_clients or self._clients.find_longest_idle() is not None
 
     def _welcome(self, sock: socket.socket, host: str) -> None:
         """Serve a new client. Raises OSError if its socket cannot be watched."""
@@ -297,12 +229,6 @@ class Frontend:
         idle.close()
         return True
 
-    def _pause_accepting(self, why: str) -> None:
-        """Leave new clients in the kernel's queue for ACCEPT_PAUSE_S seconds."""
-        self._shortages.log(logging.WARNING, "new clients have to wait: %s", why)
-        self._stop_accepting()
-        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._accept_all)
-
     # --- limits in time ---------------------------------------------------------------------------
 
     def _sweep(self) -> None:
@@ -327,20 +253,3 @@ class Frontend:
             self._stats.rpc_evicted += 1
             logger.debug("the connection from %s is closed: it was idle too long", connection.client)
         connection.close()
-
-
-def _host_of(sock: socket.socket, peer: tuple[str, int]) -> str:
-    """Where a client is, for its share.
-
-    Args:
-        sock: of its connection.
-        peer: as accept() and getpeername() name it.
-    """
-    return LOCAL if sock.family == socket.AF_UNIX else client_at(peer[0])
-
-
-def _is_readable(listener: socket.socket) -> bool:
-    """Whether a client waits to be accepted."""
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    return bool(poll.poll(0))
