@@ -1,6 +1,9 @@
 """What calls outlive: each fault happens to a deployment, whose relay then serves again."""
 
+from typing import Final
+
 from tests.ng.client import NgClient
+from tests.profiles import quick_first
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment
 from tools.harness.relay import kill_those_that_run
@@ -27,6 +30,10 @@ def kill_everything(deployment: Deployment) -> None:
     """As a power cut: the calls come back from the store."""
     deployment.kill_everything()
     deployment.start()
+
+
+EACH_FAULT: Final = quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
+"""For pytest.mark.parametrize: a call with all that it has outlives each of them."""
 
 
 def ng_client(deployment: Deployment) -> NgClient:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.ng.ng_call import NgCall
-from tests.profiles import quick_first
 from tests.sip.sdp import read_sdp
-from tests.survival.faults import kill_everything, kill_shards, kill_supervisor, ng_client, take_over, upgrade
+from tests.survival.faults import EACH_FAULT, kill_shards, ng_client
 from tests.webrtc.bundle_phone import MID_EXTENSION, BundlePhone, plain_packet, write_media
 from tools.harness.deployment import Deployment, deployed_relay
 from tools.harness.media_peer import RTP, MediaPeer
@@ -28,9 +27,7 @@ def peers() -> Iterator[list[MediaPeer]]:
         yield [stack.enter_context(MediaPeer("127.0.0.1")) for _ in range(3)]
 
 
-@pytest.mark.parametrize(
-    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
-)
+@pytest.mark.parametrize("happen", EACH_FAULT)
 def test_the_media_of_a_bundle_go_on(
     deployment: Deployment, peers: list[MediaPeer], happen: Callable[[Deployment], None]
 ) -> None:

@@ -6,16 +6,8 @@ import pytest
 
 from tests.ice.phone import IcePhone
 from tests.ng.ng_call import End, NgCall
-from tests.profiles import quick_first
 from tests.srtp.packets import rtp
-from tests.survival.faults import (
-    kill_everything,
-    kill_shards,
-    kill_supervisor,
-    ng_client,
-    take_over,
-    upgrade,
-)
+from tests.survival.faults import EACH_FAULT, ng_client
 from tools.harness.deployment import Deployment
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
@@ -30,9 +22,7 @@ def ends() -> Iterator[tuple[End, MediaPeer, MediaPeer]]:
     alice.close()
 
 
-@pytest.mark.parametrize(
-    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
-)
+@pytest.mark.parametrize("happen", EACH_FAULT)
 def test_checks_and_media_go_on(
     deployment: Deployment, ends: tuple[End, MediaPeer, MediaPeer], happen: Callable[[Deployment], None]
 ) -> None:

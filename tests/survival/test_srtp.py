@@ -8,22 +8,13 @@ from tests.ng.ng_call import End, NgCall
 from tests.profiles import quick_first
 from tests.srtp.phone import SrtpPhone
 from tests.srtp.talk import OptionalTalk, SecureTalk
-from tests.survival.faults import (
-    kill_everything,
-    kill_shards,
-    kill_supervisor,
-    ng_client,
-    take_over,
-    upgrade,
-)
+from tests.survival.faults import EACH_FAULT, kill_shards, ng_client
 from tools.harness.deployment import Deployment
 from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import eventually
 
 
-@pytest.mark.parametrize(
-    "happen", quick_first([kill_shards, upgrade, take_over, kill_supervisor, kill_everything])
-)
+@pytest.mark.parametrize("happen", EACH_FAULT)
 @pytest.mark.parametrize(
     ("begin", "suite"),
     quick_first(

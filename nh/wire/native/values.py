@@ -5,7 +5,7 @@ Identifiers are bytes inside nh and text in JSON: a string if they are UTF-8, el
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -49,30 +49,35 @@ def read_identifier(value: Identifier, *, where: str) -> bytes:
         raise MalformedRequest(f"{where}: base64 cannot be decoded") from exc
 
 
-def to_json(value: object) -> object:
-    """Convert a value, and everything in it, for msgspec.json; types unknown here are left to msgspec."""
-    match value:
-        case _ if type(value) in _PLAIN:  # most are, and a list of calls has thousands
-            pass
-        case bytes():
-            return _identifier_to_json(value)
-        case Side():
-            return value.name.lower()
-        case msgspec.Struct():
-            names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-            return {name: to_json(getattr(value, field)) for field, name in names}
-        case Mapping():
-            return {_key_text(key): to_json(item) for key, item in value.items()}
-        case list() | tuple():
-            return [to_json(item) for item in value]
-    return value
-
-
 def _identifier_to_json(value: bytes) -> object:
     try:
         return value.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(value).decode()}
+
+
+def to_json(value: object, identifier: Callable[[bytes], object] = _identifier_to_json) -> object:
+    """Convert a value, and everything in it, for msgspec.json; types unknown here are left to msgspec.
+
+    Args:
+        value: a result, or a part of one.
+        identifier: what stands for an identifier.
+    """
+    match value:
+        case _ if type(value) in _PLAIN:  # most are, and a list of calls has thousands
+            pass
+        case bytes():
+            return identifier(value)
+        case Side():
+            return value.name.lower()
+        case msgspec.Struct():
+            names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+            return {name: to_json(getattr(value, field), identifier) for field, name in names}
+        case Mapping():
+            return {_key_text(key): to_json(item, identifier) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item, identifier) for item in value]
+    return value
 
 
 def _key_text(key: object) -> object:
