@@ -164,6 +164,27 @@ def test_no_ice_where_there_was_none(call: NgCall, alice: End) -> None:
     assert "candidate" not in call.offer(alice.describe())
 
 
+@pytest.mark.parametrize("removed", [False, True], ids=["offer as it is", "offer with ICE=remove"])
+def test_an_offer_without_ice_is_answered_without(
+    call: NgCall, alice: End, bob: End, *, removed: bool
+) -> None:
+    """Though its answerer begins with ICE (RFC 8839 4.2): a phone without it is in an ordinary call."""
+    call.offer(alice.describe(), **({"ICE": "remove"} if removed else {}))
+    answer = call.answer(with_ice(bob))
+    assert "ice" not in answer and "candidate" not in answer
+
+
+def test_ice_that_a_later_offer_ends_is_in_no_answer(nh: NgRelay, alice: End, bob: End) -> None:
+    """rtpengine goes on with it."""
+    with NgClient(nh.address) as client:
+        call = NgCall(client)
+        call.offer(with_ice(alice))
+        assert candidates(call.answer(with_ice(bob)))
+        assert not candidates(call.reoffer(alice.describe()))
+        answer = call.answer(with_ice(bob))
+        assert "ice" not in answer and "candidate" not in answer
+
+
 def test_the_relay_joins_the_candidates(call: NgCall, alice: End) -> None:
     offer = call.offer(with_ice(alice), ICE="optional")
     [line] = read_sdp(offer)

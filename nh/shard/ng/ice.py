@@ -25,6 +25,7 @@ from nh.shard.ng.ice_agents import (
     agent_of_offer,
     agents_towards,
     has_agents,
+    has_offered_ice,
 )
 from nh.shard.ng.ice_sockets import known_credentials
 from nh.shard.ng.offer_ends import OfferEnds
@@ -238,7 +239,9 @@ def ice_of_answer(
         bundled: a bundle ends at the relay.
     """
     if not any(offerer.ice) and not any(offerer.relay_offer.ice):
-        return _passed(description, options, bundled=bundled)
+        if has_offered_ice(offerer):
+            return _passed(description, options, bundled=bundled)
+        return NegotiatedIce(IceAction.REMOVE, [_NONE] * len(description.media))
     media = []
     for index, medium in enumerate(description.media):
         offered = member_at(offerer.relay_offer.ice, index)

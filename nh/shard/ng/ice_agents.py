@@ -40,6 +40,12 @@ def has_agents(party: Party | None) -> bool:
     return party.agreed.with_ice or any(party.ice) or any(group and group.ice for group in party.groups)
 
 
+def has_offered_ice(party: Party) -> bool:
+    """Whether the last offer of a party has ICE: an answer to another one has none (RFC 8839 4.2)."""
+    groups = [(index, group) for index, group in enumerate(party.groups) if group is not None]
+    return any("stun" in party.pending.get(index, group.medium).handshakes for index, group in groups)
+
+
 def agents_towards(party: Party | None, index: int) -> Iterator[IceAgent]:
     """The agents that the relay has, or has had last, towards a party for a medium."""
     if party is None:
