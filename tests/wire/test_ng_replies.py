@@ -249,6 +249,29 @@ def test_a_proxy_is_sent_to_another_relay_where_that_may_help(code: str, reason:
     )
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        Failure("unsupported", "not as A\r\n\x1b[2J"),
+        Failure("bad_sdp", "not as A\r\n\x1b[2J"),
+        Failure("malformed", "not as A\r\n\x1b[2J"),
+        Failure("limit", "not as A\r\n\x1b[2J"),
+        Rewritten(SDP, "not as A\r\n\x1b[2J"),
+        Rewritten(SDP, left_out="not as A\r\n\x1b[2J"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("supports", [[], ["load limit"]], ids=["old proxy", "new proxy"])
+def test_what_peers_wrote_is_one_printable_line_of_a_reply(
+    result: Failure | Rewritten, supports: list[str]
+) -> None:
+    """Proxies log errors and warnings as they are."""
+    said = reply(offer(supports=supports), result)
+    texts = [said[key].decode() for key in (b"error-reason", b"message", b"warning") if key in said]
+    assert any(r"not as A\x0d\x0a\x1b[2J" in text for text in texts)
+    assert all(text.isprintable() for text in texts)
+
+
 @pytest.mark.parametrize("name", ["offer", "query"])
 def test_a_reply_that_would_be_too_long_is_shortened_or_an_error(name: str) -> None:
     limit = 400

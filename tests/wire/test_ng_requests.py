@@ -170,6 +170,7 @@ def test_a_delete_waits_unless_told_otherwise() -> None:
             assert command(written({"command": "delete", "call-id": "c", key: value})).delay_s == 0
     assert command(payload("delete", call_id="c", delete_delay=10**9)).delay_s == 3600
     assert command(payload("delete", call_id="c", delete_delay=-1)).delay_s == 30
+    assert command(payload("delete", call_id="c", delete_delay="")).delay_s == 30
     assert "delete-delay" in failure(payload("delete", call_id="c", delete_delay="soon")).message
 
 
@@ -197,6 +198,7 @@ def test_a_query_is_about_one_end_where_it_names_one() -> None:
 
 def test_a_list_has_32_calls_by_default() -> None:
     assert command(payload("list")) == ListCalls(limit=32)
+    assert command(payload("list", limit="")) == ListCalls(limit=32)
     assert command(payload("list", limit="7")) == ListCalls(limit=7)
     assert command(payload("list", limit=10**6)) == ListCalls(limit=1000)
     assert failure(payload("list", limit=0)).message == "invalid limit, must be > 0"

@@ -107,9 +107,9 @@ class Dictionary:
         return text
 
     def find_integer(self, name: bytes) -> int | None:
-        """The integer of a field, see integer_of(); None if it is missing."""
+        """The integer of a field, see integer_of(); None if it is missing or empty text."""
         value = self._items.get(name)
-        return None if value is None else integer_of(value, name)
+        return None if value in (None, "", b"") else integer_of(value, name)
 
 
 def _octets(value: object) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from nh.commands import Delete
 from nh.errors import Unsupported
 from nh.ip_address import is_ipv6, split_host_port
+from nh.printable import escaped
 from nh.results import (
     Blocked,
     CallList,
@@ -120,7 +121,7 @@ def _make_reply(request: NgRequest, result: Result) -> dict[Any, Any]:
             return _error(f"nh has no reply for {type(result).__name__}")
     if request.ignored or left_out or warning:
         begun = ((IGNORED, request.ignored), (NOT_SUPPORTED, left_out), ("", warning))
-        reply["warning"] = "; ".join(begin + text for begin, text in begun if text)
+        reply["warning"] = escaped("; ".join(begin + text for begin, text in begun if text))
     return reply
 
 
@@ -134,13 +135,14 @@ def _error(reason: str) -> dict[Any, Any]:
 def _failure(request: NgRequest, failure: Failure) -> dict[Any, Any]:
     if failure.code == "not_found" and isinstance(request.command, Delete):
         return _error(NOT_DELETED) if request.fatal else {"result": "ok", "warning": NOT_DELETED}
+    message = escaped(failure.message)  # it may have words of the request or its SDP; proxies log it as it is
     if failure.code in _LIMITS and request.load_limit:
-        return {"result": "load limit", "message": failure.message}
+        return {"result": "load limit", "message": message}
     if failure.code == Unsupported.code:
-        return _error(NOT_SUPPORTED + failure.message)
+        return _error(NOT_SUPPORTED + message)
     if failure.code in _WORDS:
-        return {**_error(_WORDS[failure.code]), "message": failure.message}
-    return _error(failure.message)
+        return {**_error(_WORDS[failure.code]), "message": message}
+    return _error(message)
 
 
 # --- the replies to query and delete -------------------------------------------------------------------
