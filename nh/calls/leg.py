@@ -5,7 +5,7 @@ leg, to that leg's destination. Whom it admits is nh.calls.latching, and nh.call
 it has heard is nh.calls.reception; which stages its packets go through is nh.shard.media.pipeline.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nh.calls.blocking import NOTHING_BLOCKED, Blockable
 from nh.calls.bundle import Demultiplexer
@@ -127,6 +127,11 @@ class Leg(IceReception, Blockable):
     def protocols(self) -> list[PacketProtocol]:
         """The protocols that the end speaks with the relay beside the media."""
         return [each for each in (self.ice, self.dtls) if each is not None]
+
+    @property
+    def at_port(self) -> "Sequence[Leg]":
+        """See Reception."""
+        return (self,) if self.bundle is None else self.bundle.members
 
     @property
     def muxed_on(self) -> "Leg | None":

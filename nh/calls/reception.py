@@ -58,13 +58,16 @@ class Reception(Latch):
             leg (nh.shard.media.leg_notes).
         place: where its counters outlive the process (nh.shard.media.leg_memory); 0: nowhere.
         offloaded: packets that kernel flows have forwarded.
-        heard_packets, heard_at: `packets` when silence_s() last found a new one, and the monotonic seconds.
+        heard_packets, heard_at: the packets at its port when silence_s() last found a new one, and the
+            monotonic seconds.
         offload: kernel flow that forwards for this leg, or None.
         earlier: who sent to the socket's port in the calls before, as far as they are remembered; the latest
             first.
         inherited: the source is that of the session that this one's replaces, as far as no packet has come.
         superseded_stream: the RTP stream of the same end in the session that this one's replaces, as it was
             then; None: there was none.
+        left_streams: the SSRC and the packets of each stream of the source before; one that has had more
+            packets since is the present source's, too.
         rtp: of RTCP: that of the same end's RTP; None otherwise.
     """
 
@@ -86,6 +89,7 @@ class Reception(Latch):
     earlier = Rare[tuple[EarlierSender, ...]](())
     inherited = Rare(False)
     superseded_stream = Rare[RtpStream | None](None)
+    left_streams = Rare[tuple[tuple[int, int], ...]](())
 
     def __init__(
         self,
@@ -155,34 +159,62 @@ class Reception(Latch):
 
     def compare(self, claim: Claim, *, now: float) -> Continuity:
         """See Latch. RTCP goes on if its sender is that of the RTP of the same end."""
-        if claim.ssrc is None:
-            return Continuity.OTHER
+        for each in (self.rtp or self).at_port:
+            stream = None if claim.ssrc is None else each._stream_of_source(claim.ssrc)
+            if stream is not None:
+                return each._compare_with(stream, claim, now)
+        return Continuity.OTHER
+
+    def _compare_with(self, stream: RtpStream, claim: Claim, now: float) -> Continuity:
         if claim.sequence is None:
-            known = any(stream.ssrc == claim.ssrc for stream in (self.rtp or self)._known_streams)
-            return Continuity.NEXT if known else Continuity.OTHER
-        stream = self.latest_known_stream
-        if stream is None or claim.timestamp is None or stream.ssrc != claim.ssrc:
+            return Continuity.NEXT
+        if claim.timestamp is None:
             return Continuity.OTHER
         tick_s = self.meter.clock.tick_s if self.meter is not None else 0.0
         if stream.goes_on(claim.sequence, claim.timestamp, now, tick_s):
             return Continuity.NEXT
         return Continuity.LATE if stream.is_late(claim.sequence) else Continuity.OTHER
 
+    def _stream_of_source(self, ssrc: int) -> RtpStream | None:
+        """The stream with an SSRC; None: the source sends none, as far as is known.
+
+        An earlier source may be a device that this one has replaced, and that sends on.
+        """
+        for stream in self._known_streams:
+            if stream.ssrc == ssrc:
+                return None if (ssrc, stream.packets) in self.left_streams else stream
+        return None
+
+    def leave_streams(self, claim: Claim | None) -> None:
+        """See Latch. Packets without a sequence number tell nothing of streams."""
+        if claim is None or claim.sequence is None:
+            return
+        for each in self.at_port:
+            left = [(known.ssrc, known.packets) for known in each._known_streams if known.ssrc != claim.ssrc]
+            each.left_streams = tuple(left)
+
     def streamless(self) -> bool:
         """See Latch."""
-        return self.payload_types is not None and not self._known_streams
+        return self.payload_types is not None and not any(each._known_streams for each in self.at_port)
 
     def fragmentary(self) -> bool:
         """See Latch."""
-        stream = self.latest_known_stream
-        return self.payload_types is not None and stream is not None and stream.packets <= FRAGMENT_PACKETS
+        latest = [stream for each in self.at_port if (stream := each.latest_known_stream) is not None]
+        if self.payload_types is None or not latest:
+            return False
+        return all(stream.packets <= FRAGMENT_PACKETS for stream in latest)
 
     def unheard(self) -> bool:
         """See Latch."""
         if not self.inherited:  # of most legs; collect() may ask the kernel
             return False
         self.collect()
-        return not self.packets
+        return not any(each.packets for each in self.at_port)
+
+    @property
+    def at_port(self) -> "Sequence[Reception]":
+        """The legs whose media come from this one's source: its own, and those that are bundled on it."""
+        return (self,)
 
     @property
     def known_ssrcs(self) -> list[int]:
@@ -214,8 +246,9 @@ class Reception(Latch):
     def silence_s(self, *, now: float) -> float:
         """See Latch."""
         self.collect()
-        if self.packets != self.heard_packets:
-            self.heard_packets = self.packets
-            seen = self.last_seen
+        packets = sum([each.packets for each in self.at_port])
+        if packets != self.heard_packets:
+            self.heard_packets = packets
+            seen = max([each.last_seen for each in self.at_port if each.last_seen is not None], default=None)
             self.heard_at = now if seen is None or now - seen < PAUSE_S else seen
         return now - self.heard_at

@@ -541,6 +541,23 @@ def test_homer_gets_reports_of_a_bundle_from_where_the_phone_is_to_the_port_of_a
     assert [(each.source, each.local) for each in packets] == [(phone, call.one_port)] * 2
 
 
+@pytest.mark.parametrize("restored", [False, True], ids=["same process", "restored"])
+@pytest.mark.parametrize("medium", [AUDIO, VIDEO])
+def test_any_medium_of_a_bundle_shows_where_the_phone_has_moved(
+    call: BundledCall, make_peer: MakePeer, medium: int, restored: bool
+) -> None:
+    call.begin_by_phone()
+    call.goes_both_ways()
+    if restored:
+        call.testbed.restore()
+    call.phone.peer = make_peer()
+    packet = call.phone.packet(medium, b"from elsewhere")
+    call.testbed.passes(call.phone.peer, call.one_port, call.plain[medium], RTP, packet)
+    for each, plain in enumerate(call.plain):
+        packet = plain_packet(each, 70, b"to elsewhere %d" % each)
+        call.testbed.passes(plain, call.plain_sends_to[each], call.phone.peer, RTP, packet)
+
+
 def test_each_medium_has_its_own_figures(call: BundledCall) -> None:
     call.begin_by_phone()
     for _ in range(4):

@@ -127,6 +127,8 @@ class Latch(LatchState):
 
     def _take(self, facts: Facts) -> None:
         rules, how = facts.rules, facts.rank
+        if facts.source != self.source:
+            self.leave_streams(facts.claim)
         # the announced endpoint is stored once, not as an equal copy
         self.source = self.announced if how is Rank.EXACT else facts.source
         held = self.rank if facts.goes_on() else None

@@ -165,6 +165,10 @@ class LatchState(abc.ABC):
         """How a packet stands to the stream of the source."""
 
     @abc.abstractmethod
+    def leave_streams(self, claim: Claim | None) -> None:
+        """Another source is taken by a packet: the streams so far are not its, but that of the packet."""
+
+    @abc.abstractmethod
     def streamless(self) -> bool:
         """Whether the leg carries RTP and has had none."""
 

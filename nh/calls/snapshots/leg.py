@@ -144,6 +144,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ice: ComponentSnapshot | None = None
     earlier_before: Annotated[list[EarlierSnapshot], msgspec.Meta(max_length=MAX_SENDERS - 1)] | None = None
     direct: bool = False
+    left_streams: Annotated[list[tuple[Word, Count]], msgspec.Meta(max_length=MAX_STREAMS)] = []
 
     @classmethod
     def take(cls, leg: Leg, announced_types: PayloadTypes | None) -> Self:
@@ -200,6 +201,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             met_at=leg.met_at,
             direct=leg.direct,
             inherited=leg.inherited,
+            left_streams=list(leg.left_streams),
             unreachable=leg.unreachable,
             unreachable_at=leg.unreachable_at,
         )
@@ -271,6 +273,7 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         if self.superseded_stream is not None:
             leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
         leg.met_at, leg.inherited, leg.direct = self.met_at, self.inherited, self.direct
+        leg.left_streams = tuple(self.left_streams)
         leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
         leg.offender = None if self.offender is None else Endpoint(*self.offender)
         leg.kernel_folded = self.kernel

@@ -4,7 +4,7 @@ Like those of `fast_readers`, but it has a way out for each medium. A packet of 
 medium is known; all others are handled stage by stage.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from nh.calls.leg import Leg
@@ -44,7 +44,7 @@ def shared_port_factory(
 
     def new_reader(leg: Leg) -> SocketReader:
         opens, bundle = leg.security, leg.bundle
-        ways = {each: _way_of(each, egress) for each in media_at(leg)}
+        ways = {each: _way_of(each, egress) for each in leg.at_port}
 
         def forward(media_socket: MediaSocket) -> None:
             try:
@@ -104,14 +104,9 @@ def shared_port_factory(
     return new_reader
 
 
-def media_at(leg: Leg) -> Iterable[Leg]:
-    """The legs of RTP that a port is for: the leg's own, and those of media that are bundled on it."""
-    return (leg,) if leg.bundle is None else leg.bundle.members
-
-
 def has_fast_ways(leg: Leg) -> bool:
     """Whether the reader may be used: no medium is silenced, or has packets that are not sent on."""
-    return all(sends_all(each) for each in media_at(leg))
+    return all(sends_all(each) for each in leg.at_port)
 
 
 def _way_of(leg: Leg, egress: Egress) -> _Way:
