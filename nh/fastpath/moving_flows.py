@@ -1,7 +1,7 @@
 """The flows of the run before in maps of another form, for the processes that go on with its calls.
 
 The number of shards is part of the form. A run with another one has maps of its own, and each flow moves
-there: it ends in the old maps, and what these have counted until then is read.
+there: it begins in the new maps, ends in the old ones, and what these have counted until then is read.
 """
 
 import os

@@ -230,17 +230,27 @@ class Forwarding:
         """
         is_first, self._active = not self._active, True
         self._outdated.clear()
+        changed: list[Leg] = []
         for media_socket in media_sockets:
             if is_first and not media_socket.adopted and media_socket.flow is None:
                 self._outdated.add([media_socket])
                 continue
-            self._paths.take_over(media_socket)
+            changed += self._take_over(media_socket)
         for media_socket in media_sockets:
             try:
                 self._paths.set_reader(media_socket)
             except Exception:
                 # a bug that one socket meets must not keep the others from being served
                 logger.exception("the media socket at %s could not be set up", media_socket.local)
+        self.apply(changed)
+
+    def _take_over(self, media_socket: MediaSocket) -> list[Leg]:
+        try:
+            return self._paths.take_over(media_socket)
+        except Exception:
+            # as in activate(), which sets its reader next
+            logger.exception("the media socket at %s could not be taken over", media_socket.local)
+            return []
 
     def route_changed(self, media_socket: MediaSocket) -> None:
         """Decide again whether the kernel forwards for a socket: routes or its room changed."""

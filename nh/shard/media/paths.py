@@ -102,12 +102,17 @@ class Paths:
             # the flow does the same already, or did so for the process that had the socket before
             self._kernel.update(media_socket)
 
-    def take_over(self, media_socket: MediaSocket) -> None:
+    def take_over(self, media_socket: MediaSocket) -> list[Leg]:
         """Bring the flow and the connection of a socket in line with its legs, whatever another process has
-        done with it; set_reader() has to follow."""
-        if self._kernel is not None:
-            self._kernel.update(media_socket)
+        done with it; set_reader() has to follow.
+
+        Returns:
+            The legs that packets changed that had waited at the socket.
+        """
+        # as in update()
+        begun = self._kernel is not None and self._kernel.update(media_socket)
         self._connector.connect_anew(media_socket)
+        return self.serve_waiting(media_socket) if begun else []
 
     def wait_for_first(self, media_sockets: Collection[MediaSocket]) -> bool:
         """Let the next packet of each socket make its plan, as signalling has left it then.

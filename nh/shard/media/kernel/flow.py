@@ -11,6 +11,7 @@ from typing import Final
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
+from nh.calls.rtp.joined_streams import MeasuredStreams, join_streams
 from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.stream_state import StreamFields
 from nh.errors import KernelPathUnavailable
@@ -170,6 +171,23 @@ class KernelFlow:
         if meter is not None:
             self._amend(meter, lambda: meter.measure(packet, size, now))
 
+    def join(self, begin: MeasuredStreams, earlier: MeasuredStreams) -> None:
+        """Add what another flow measured, which still forwarded the earlier packets when this one had begun.
+
+        Args:
+            begin: the streams that both began with.
+            earlier: those of the other one when it ended.
+        """
+        meter = self._meter
+        if meter is None:
+            return
+
+        def change() -> None:
+            later = MeasuredStreams(meter.next_stream, meter.to_fields())
+            meter.take_fields(*join_streams(begin, earlier, later))
+
+        self._amend(meter, change)
+
     def _continue_from(self, folded: tuple[int, int]) -> None:
         """Count on from `folded`, which the leg's counters had when the process before saved them."""
         packets, _, _ = self._table.counters.totals_of(self.entry.counter_index)
@@ -230,22 +248,3 @@ class KernelFlow:
 
 def _streams_of(meter: RtpMeter) -> layout.FlowCounters:
     return layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())
-
-
-def count_moved(leg: Leg, counters: layout.FlowCounters) -> tuple[int, int]:
-    """Bring a restored leg up to date with its flow in the maps of the run before, which has ended.
-
-    Returns:
-        How many packets and bytes the leg did not have yet.
-    """
-    packets, size = leg.kernel_folded or (0, 0)
-    if packets > counters.packets:  # they belong to an earlier flow of the socket
-        packets = size = 0
-    since = counters.packets - packets, counters.payload_bytes - size
-    leg.kernel_folded = None
-    if since[0]:
-        leg.forwarded(*since, last_seen=counters.last_seen_ns / _NS)
-        meter = leg.find_meter()
-        if meter is not None:
-            meter.take_fields(counters.next_stream, counters.streams)
-    return since

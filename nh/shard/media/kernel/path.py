@@ -23,7 +23,8 @@ from nh.fastpath.moving_flows import MovingFlows
 from nh.fastpath.netlink.routes import NoRoute, Routes
 from nh.logs.throttle import OnceLogger
 from nh.loop import Loop
-from nh.shard.media.kernel.flow import KernelFlow, count_moved
+from nh.shard.media.kernel.flow import KernelFlow
+from nh.shard.media.kernel.moves import Moves
 from nh.shard.media.kernel.offload_rules import find_obstacle, why_not_latched
 from nh.shard.media.kernel.route_cache import RouteCache
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
@@ -69,7 +70,7 @@ class KernelPath:
         self._waiting: dict[MediaSocket, None] = {}  # for room, or to be retried after a refusal
         self._to_end: list[KernelFlow] = []  # of sockets that were closed while flows are held
         self._stale: list[MediaSocket] = []
-        self._moving: MovingFlows | None = None
+        self._moves: Moves | None = None
         self._looks_a_second = 0.0
         self._warnings = OnceLogger(logger, MAX_WARNINGS)
 
@@ -108,7 +109,7 @@ class KernelPath:
         Args:
             flows: closed by the first sweep(), when all restored calls are relayed.
         """
-        self._moving = flows
+        self._moves = Moves(flows, self._flows.counters.add_carry_over, self._warn_once)
 
     def has_stale_flow(self, media_socket: MediaSocket) -> bool:
         """Whether the process before left a flow at the socket that is not adopted yet."""
@@ -141,8 +142,14 @@ class KernelPath:
         """
         if self._flows.held:
             return False
-        if self._moving is not None:
-            self._move(self._moving, media_socket)
+        if self._moves is None:
+            return self._update(media_socket)
+        begin = self._moves.begin(media_socket)
+        begun = self._update(media_socket)
+        self._moves.end(media_socket, begin, _flow_of(media_socket))
+        return begun
+
+    def _update(self, media_socket: MediaSocket) -> bool:
         flow, legs = _flow_of(media_socket), media_socket.legs
         entry = self._entry_for(media_socket, legs)
         if flow is not None and (isinstance(entry, str) or not flow.fits(legs[0])):
@@ -164,9 +171,9 @@ class KernelPath:
     def sweep(self) -> None:
         """Count what ended flows still forwarded, free their counter indexes, mark flows, and try again what
         the system has refused."""
-        if self._moving is not None:
-            self._moving.close()
-            self._moving = None
+        if self._moves is not None:
+            self._moves.close()
+            self._moves = None
         if self._flows.held:
             return
         ended, self._ended = self._ended, []
@@ -239,18 +246,6 @@ class KernelPath:
             self._flows.close()
         except KernelPathUnavailable as refusal:
             self._warn_once(f"flows are left in the kernel and still forward: {refusal}")
-
-    def _move(self, flows: MovingFlows, media_socket: MediaSocket) -> None:
-        """End a socket's flow in other maps, and count what it has forwarded since the call was saved."""
-        if len(media_socket.legs) != 1:
-            return
-        try:
-            counters = flows.take(media_socket.local)
-        except KernelPathUnavailable as refusal:
-            self._warn_once(f"counters of flows of the run before cannot be read: {refusal}")
-            return
-        if counters is not None:
-            self._flows.counters.add_carry_over(*count_moved(media_socket.legs[0], counters))
 
     def _entry_for(self, media_socket: MediaSocket, legs: Sequence[Leg]) -> layout.FlowEntry | str:
         """The flow table entry for a socket with these legs, without its counter index, or why there is
