@@ -46,7 +46,7 @@ PLANS: Final = ((1, 10_000), (10, 100_000), (100, 1_000_000))
 
 CALLS_OF_A_HOST: Final = 10_000
 
-MOST_HOSTS: Final = 6400
+MAX_HOSTS: Final = 6400
 """At which the search for the bend ends."""
 
 CHECKED: Final = (1000, 10_000, 50_000)
@@ -118,13 +118,13 @@ def plan(costs: Costs) -> list[str]:
 def bends(costs: Costs) -> list[str]:
     """The table of what bends at how many calls, the first one first."""
     found = [(first_bend(bend, costs), bend.what) for bend in BENDS]
-    found.sort(key=lambda each: each[0] or MOST_HOSTS * CALLS_OF_A_HOST * 2)
-    beyond = f"not up to {MOST_HOSTS * CALLS_OF_A_HOST:,}"
+    found.sort(key=lambda each: each[0] or MAX_HOSTS * CALLS_OF_A_HOST * 2)
+    beyond = f"not up to {MAX_HOSTS * CALLS_OF_A_HOST:,}"
     return _table(["", "Calls"], [[what, f"{calls:,}" if calls else beyond] for calls, what in found])
 
 
 def first_bend(bend: Bend, costs: Costs) -> int:
-    """The calls at which it bends, to one tenth; 0: not up to MOST_HOSTS hosts."""
+    """The calls at which it bends, to one tenth; 0: not up to MAX_HOSTS hosts."""
 
     def bends_at(hosts: int) -> bool:
         return bend.bends(
@@ -134,7 +134,7 @@ def first_bend(bend: Bend, costs: Costs) -> int:
     low, high = 0, 1
     while not bends_at(high):
         low, high = high, 2 * high
-        if high > MOST_HOSTS:
+        if high > MAX_HOSTS:
             return 0
     while high - low > max(1, high // 10):
         middle = (low + high) // 2

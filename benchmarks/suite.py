@@ -44,7 +44,7 @@ REAL_PACKETS_PER_S: Final = 100.0
 
 TOUCH_PACKETS_PER_S: Final = 20_000.0
 
-LEAST_OF_A_STREAM: Final = 10
+MIN_OF_A_STREAM: Final = 10
 """Packets that each stream has in a round. Relays do more for the first packet after a pause, such as that
 between two rounds: that would be measured where most packets are the first of their streams."""
 
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
         peers: what makes them, by name; a call raises NotHere for those that cannot take part.
         levels: (calls, packets per second), in ascending order of calls.
         rounds: how many of each peer at each level.
-        seconds: length of a round, at least; see LEAST_OF_A_STREAM.
+        seconds: length of a round, at least; see MIN_OF_A_STREAM.
     """
 
     peers: Mapping[str, Callable[[], Peer]]
@@ -238,7 +238,7 @@ class Suite:
 
     def _play_undisturbed(self, contestant: Contestant, level: Level, *, tries: int) -> Round:
         """The first round in which no other program took much, or the best of `tries`."""
-        seconds = max(self._plan.seconds, LEAST_OF_A_STREAM * len(contestant.streams) / level.packets_per_s)
+        seconds = max(self._plan.seconds, MIN_OF_A_STREAM * len(contestant.streams) / level.packets_per_s)
         machine_s = seconds * (os.cpu_count() or 1)
         rounds = []
         for _ in range(tries):

@@ -1,7 +1,7 @@
 r"""How numbers are shown, and bytes and texts of peers: on one line, with escapes for what steers a terminal.
 
 Printable UTF-8 stands for itself, a backslash is `\\`, every other byte is `\xNN`. Each bytes value has
-exactly one shown form, and nh.cli.calls.callid reads that form back.
+exactly one shown form, and nh.cli.calls.call_id reads that form back.
 """
 
 from collections.abc import Sequence

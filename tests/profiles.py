@@ -18,7 +18,7 @@ TIMES: Final = "TEST_EXAMPLES"
 """Environment variable: how many times as many examples property tests draw."""
 
 QUICK_PART: Final = 8
-LEAST_EXAMPLES: Final = 10
+MIN_EXAMPLES: Final = 10
 
 
 def is_quick() -> bool:
@@ -46,7 +46,7 @@ def examples(full: int) -> int:
     Args:
         full: how many in `make test-all`; a quick run draws an eighth of them, and 10 at least.
     """
-    return more_examples() * (max(LEAST_EXAMPLES, full // QUICK_PART) if is_quick() else full)
+    return more_examples() * (max(MIN_EXAMPLES, full // QUICK_PART) if is_quick() else full)
 
 
 def quick_first(entries: Iterable[object]) -> list[object]:

@@ -2,7 +2,7 @@
 
 The words are those of the RFCs, rtpengine, Net::SIP, Linux, systemd and HAProxy. The list has each old word
 and what stands there now. Lines are read without capitals and underscores: `NgDesk`, `ng_desk` and "ng desk"
-are the same words. Only names of classes ("class Gate") are read as they are.
+are the same words. Only what has capitals here ("class Gate", "LEAST_") is read as it is.
 """
 
 import re
@@ -22,7 +22,8 @@ class Word(NamedTuple):
     """A word that is not used any more.
 
     Attributes:
-        old: a regular expression for it, in words without capitals and underscores; "class X": a class.
+        old: a regular expression for it, in words without capitals and underscores; with capitals, for the
+            text of the line.
         new: what stands there now.
         where: the beginnings of the paths where it is not used; elsewhere it may mean another thing.
         unless: a regular expression for its uses that are the field's.
@@ -106,6 +107,11 @@ WORDS: Final = [
     Word(r"persever(e|es|ing)", "retrying"),
     Word(r"deeds?|scenes?|telling|playing", "actions, scenario, console, background load", where=("tools/",)),
     Word(r"bench", "testbed", where=("tests/",)),
+    # one spelling, one name
+    Word(r"(LEAST|MOST|LONGEST|FEWEST|SHORTEST)_[A-Z_]*", "MIN_, MAX_"),
+    Word(r"(REPEAT|ANSWER|TIME_LIMIT)_S", "LOG_INTERVAL_S, REPLY_S, TIMEOUT_S"),
+    Word(r"learnt|indices", "learned, indexes", where=("nh/", "docs/", "tests/", "tools/")),
+    Word(r"departed", "handed over"),
     # the actor has a name
     Word(
         r"whoever|(no|some|any|every)body|(some|any|every)one",
@@ -115,7 +121,8 @@ WORDS: Final = [
 ]
 
 MODULES: Final = {
-    "arbiter", "child", "children_before", "crew", "desk", "dialogue", "estate", "forwarders", "foundations",
+    "arbiter", "callid", "child",
+    "children_before", "crew", "desk", "dialogue", "estate", "forwarders", "foundations",
     "gate", "hangs", "heirlooms", "hops", "inheritance", "keeper", "keeping", "kept_helper", "leaving",
     "ledger", "link_keep", "moments", "mouths", "ng_desk", "office", "onward", "persevering",
     "places",
@@ -154,14 +161,18 @@ def words_of(line: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", apart.replace("_", " ").lower()))
 
 
+def is_raw(word: Word) -> bool:
+    """Whether it is looked for in the text of a line."""
+    return word.old != word.old.lower()
+
+
 def finds(word: Word, lines: list[Line]) -> list[str]:
     """Where the word is used, as FILE:LINE: TEXT."""
-    raw = word.old.startswith("class ")
     old, unless = re.compile(rf"\b({word.old})\b"), re.compile(word.unless or "(?!)")
     return [
         f"{line.file}:{line.number}: {line.text}"
         for line in lines
-        if old.search(line.text if raw else line.words)
+        if old.search(line.text if is_raw(word) else line.words)
         and line.file.startswith(word.where)
         and not unless.search(line.words)
     ]
@@ -177,8 +188,8 @@ def lines() -> list[Line]:
 
 def with_any_old_word(lines: list[Line]) -> list[Line]:
     """The few lines in which finds() may find a word: one search a line, not one for each word."""
-    names = [word.old for word in WORDS if word.old.startswith("class ")]
-    words = [word.old for word in WORDS if not word.old.startswith("class ")]
+    names = [word.old for word in WORDS if is_raw(word)]
+    words = [word.old for word in WORDS if not is_raw(word)]
     any_name, any_word = (re.compile(rf"\b({'|'.join(each)})\b") for each in (names, words))
     return [line for line in lines if any_word.search(line.words) or any_name.search(line.text)]
 

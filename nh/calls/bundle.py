@@ -74,7 +74,7 @@ class Demultiplexer(Generic[MemberT]):
 
     Attributes:
         members: see above.
-        learnt: whether a packet has shown an SSRC since this was set to False.
+        learned: whether a packet has shown an SSRC since this was set to False.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Demultiplexer(Generic[MemberT]):
         "_by_ssrc",
         "_mid_extension",
         "_payload_types",
-        "learnt",
+        "learned",
         "members",
     )
 
@@ -95,7 +95,7 @@ class Demultiplexer(Generic[MemberT]):
         known: Mapping[int, MemberT] | None = None,
     ) -> None:
         self.members = tuple([member for _, member in members])
-        self.learnt = False
+        self.learned = False
         self._mid_extension = mid_extension
         self._by_mid = {medium.mid.encode(TOKEN_ENCODING): member for medium, member in members}
         self._by_ssrc: dict[int, MemberT] = {
@@ -156,7 +156,7 @@ class Demultiplexer(Generic[MemberT]):
         if len(self._by_ssrc) >= MAX_SSRCS:
             del self._by_ssrc[next(iter(self._by_ssrc))]
         self._by_ssrc[ssrc] = member
-        self.learnt = True
+        self.learned = True
 
 
 def read_extension(packet: memoryview, number: int) -> bytes | None:

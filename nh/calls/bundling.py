@@ -45,7 +45,7 @@ def bundle_legs(sessions: Mapping[int, Session], side: Side, bundles: Sequence[B
     """
     before = {index: session.legs[side].bundled_on for index, session in sessions.items()}
     tables = [session.legs[side].bundle for session in sessions.values()]
-    learnt = {ssrc: leg for table in tables if table is not None for ssrc, leg in table.known().items()}
+    learned = {ssrc: leg for table in tables if table is not None for ssrc, leg in table.known().items()}
     had = {index for index, session in sessions.items() if session.legs[side].bundle is not None}
     for session in sessions.values():
         session.legs[side].bundle = session.legs[side].bundled_on = None
@@ -55,7 +55,7 @@ def bundle_legs(sessions: Mapping[int, Session], side: Side, bundles: Sequence[B
         if tagged is not None:
             members[0][1].legs[side].take_transport(tagged)
         if len(members) > 1:
-            _bundle(members, side, bundle.mid_extension, learnt)
+            _bundle(members, side, bundle.mid_extension, learned)
     has = {index for index, session in sessions.items() if session.legs[side].bundle is not None}
     return {
         session
@@ -68,10 +68,10 @@ def _bundle(
     members: Sequence[tuple[BundledMedium, Session]],
     side: Side,
     mid_extension: int,
-    learnt: Mapping[int, Leg],
+    learned: Mapping[int, Leg],
 ) -> None:
     legs = [session.legs[side] for _, session in members]
-    known = {ssrc: leg for ssrc, leg in learnt.items() if leg in legs}
+    known = {ssrc: leg for ssrc, leg in learned.items() if leg in legs}
     known.update({ssrc: leg for leg in legs for ssrc in leg.known_ssrcs})
     legs[0].bundle = Demultiplexer(
         [(medium, leg) for (medium, _), leg in zip(members, legs, strict=True)],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EPILOG = "The exit status is 0 if nh is well, 1 if it is not or does not run, 2 if a setting cannot be used."
 
-ANSWER_S = 2.0
+REPLY_S = 2.0
 """nh may take so long to answer a ping."""
 
 
@@ -112,13 +112,13 @@ def examine(settings: Settings, group: str = "") -> Health:
     why = why_dead or why_not_ready(reading, group)
     if not why:
         try:
-            with NativeClient(settings.rpc_addresses[0], timeout_s=ANSWER_S) as client:
+            with NativeClient(settings.rpc_addresses[0], timeout_s=REPLY_S) as client:
                 client.request(Ping())
         except NotRunning as exc:
             why = why_dead = str(exc)
         except CommandTimeout:
             why = why_dead = (
-                f"nh answers no ping within {ANSWER_S:g} s: the supervisor is overloaded or hangs;"
+                f"nh answers no ping within {REPLY_S:g} s: the supervisor is overloaded or hangs;"
                 " `nh stats` shows whether it is silent"
             )
         except NhError as exc:

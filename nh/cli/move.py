@@ -25,7 +25,7 @@ EPILOG = (
     "length of the lease. Then it is a standby itself if its settings say so; otherwise nh ends."
 )
 
-ANSWER_S: Final = 10.0
+REPLY_S: Final = 10.0
 """How long a relay may take for a command."""
 
 PASSING_S: Final = 3.0
@@ -78,7 +78,7 @@ def move(
 
     settings = settings_of(config, runtime_dir, rpc)
     began = time.monotonic()
-    with connect_to(settings, timeout_s=ANSWER_S) as client:
+    with connect_to(settings, timeout_s=REPLY_S) as client:
         before = read_once(settings.runtime_path)
         moving = _begin(client, to)
     calls = before.totals.calls

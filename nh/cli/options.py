@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _WHICH_NH: Final = "Which nh"
 
-ANSWER_S: Final = 5.0
+REPLY_S: Final = 5.0
 """How long nh may take for a command."""
 
 
@@ -98,7 +98,7 @@ def connect(config: Path | None, runtime_dir: str | None, rpc: str | None) -> It
 
 
 @contextmanager
-def connect_to(settings: Settings, *, timeout_s: float = ANSWER_S) -> Iterator["NativeClient"]:
+def connect_to(settings: Settings, *, timeout_s: float = REPLY_S) -> Iterator["NativeClient"]:
     """A connection to the first RPC address of the settings.
 
     Args:

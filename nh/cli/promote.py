@@ -22,7 +22,7 @@ EPILOG = (
     "has not written is lost."
 )
 
-ANSWER_S: Final = 10.0
+REPLY_S: Final = 10.0
 """How long a relay may take for a command."""
 
 DONE_S: Final = 15.0
@@ -64,7 +64,7 @@ def promote(
     """Have a standby take the calls of a relay now, and wait until it serves them."""
     settings = settings_of(config, runtime_dir, rpc)
     began = time.monotonic()
-    with connect_to(settings, timeout_s=ANSWER_S) as client:
+    with connect_to(settings, timeout_s=REPLY_S) as client:
         promoting = client.request(Promote(group, force))
     if promoting.holder and not as_json:
         tell(f"the relay {promoting.holder} is asked for its calls …", err=True)
@@ -83,7 +83,7 @@ def _wait_until_serving(address: str, holder: str, began: float) -> int:
 
     while time.monotonic() < began + DONE_S:
         try:
-            with NativeClient(address, timeout_s=ANSWER_S) as client:
+            with NativeClient(address, timeout_s=REPLY_S) as client:
                 if (calls := _calls_served(client)) is not None:
                     return calls
         except NhError:

@@ -16,8 +16,8 @@ from nh.supervisor.host.fd_limits import CALL_SOCKETS, capacity, holdable_socket
 from nh.supervisor.host.port_slices import port_slices
 from nh.supervisor.records.targets import fault_of
 
-LEAST_SHM_BYTES: Final = 1 << 20
-LEAST_STATE_BYTES: Final = 64 << 20
+MIN_SHM_BYTES: Final = 1 << 20
+MIN_STATE_BYTES: Final = 64 << 20
 
 SLOW_CLOCKS: Final = frozenset({"hpet", "acpi_pm", "jiffies", "refined-jiffies"})
 """Clock sources that cost microseconds a reading."""
@@ -142,7 +142,7 @@ def check_shared_memory(patient: Patient) -> Findings:
             "nh does not start: its statistics are shared memory",
             "let its user write there: `mount -o remount,rw,mode=1777 /dev/shm`",
         )
-    elif free < LEAST_SHM_BYTES and patient.pid is None:
+    elif free < MIN_SHM_BYTES and patient.pid is None:
         yield failure(
             f"/dev/shm has {free // 1024} KiB left",
             "nh does not start: its statistics have no room",
@@ -160,7 +160,7 @@ def check_state_disk(patient: Patient) -> Findings:
         return
     there = next(each for each in (path, *path.absolute().parents) if patient.host.exists(str(each)))
     free = patient.host.free_bytes(str(there))
-    if free is not None and free < LEAST_STATE_BYTES:
+    if free is not None and free < MIN_STATE_BYTES:
         yield warning(
             f"the disk of {path} has {free >> 20} MiB left",
             "a full disk stores no calls: a restart of the host loses them",

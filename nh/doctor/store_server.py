@@ -19,7 +19,7 @@ from nh.supervisor.store.valkey.url import SCHEMES, parse_url
 if TYPE_CHECKING:
     from nh.supervisor.store.valkey.facts import GroupFacts, ServerFacts
 
-LEAST_VERSION: Final = (6, 2)
+MIN_VERSION: Final = (6, 2)
 """Of Redis's commands; Valkey 7.2 says 7.2."""
 
 NO_START: Final = "nh does not start"
@@ -122,7 +122,7 @@ def judge(facts: "ServerFacts | None", further: Sequence[Finding] = ()) -> Findi
 
 def _judge_version(version: str) -> Findings:
     parts = version.split(".")[:2]
-    if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) < LEAST_VERSION:
+    if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) < MIN_VERSION:
         yield failure(
             f"the server of the store has version {version or 'unknown'}",
             "nh cannot store calls there",

@@ -43,7 +43,7 @@ from nh.wire.ng.stream import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
 
-SHORTAGE_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least seconds between two log lines about clients that have to wait."""
 
 
@@ -218,7 +218,7 @@ class _FaultLog:
     """
 
     def __init__(self) -> None:
-        self._shortages = RateLimitedLogger(logger, time.monotonic, SHORTAGE_S)
+        self._shortages = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def tell(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """See loop.set_exception_handler()."""

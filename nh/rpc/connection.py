@@ -28,7 +28,7 @@ connected, the connections of a host share them, or thousands of requests would 
 MAX_IN_FLIGHT_ALONE: Final = 8 * MAX_IN_FLIGHT
 """What the connections of a host share while no other is connected: another one may connect at any time."""
 
-LEAST_IN_FLIGHT: Final = 2
+MIN_IN_FLIGHT: Final = 2
 """What a connection has of them at least."""
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
@@ -172,7 +172,7 @@ class Connection:
     def _full(self) -> bool:
         """Whether the next request has to wait until earlier ones have replies, or replies are read."""
         in_flight = self._in_flight
-        if in_flight >= LEAST_IN_FLIGHT and in_flight >= self._most_in_flight:
+        if in_flight >= MIN_IN_FLIGHT and in_flight >= self._most_in_flight:
             return True
         return len(self._output) > MAX_OUTPUT_BYTES
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MAX_DATAGRAM_BYTES = 65_507
 """Longest UDP payload over IPv4, in bytes. Replies over TCP keep to it, as a retransmission may use UDP."""
 
-REPEAT_S = 60.0
+LOG_INTERVAL_S = 60.0
 """Least seconds between two log lines about what the settings leave out, that too many requests wait, or that
 replies are forgotten early: each call may show it."""
 
@@ -100,9 +100,9 @@ class CookieHandler:
         self._dispatch = dispatch
         self._counter = counter
         self._limited_log = limited_log
-        self._left_out_log = RateLimitedLogger(logger, now, REPEAT_S)
-        self._overload_log = RateLimitedLogger(logger, now, REPEAT_S)
-        self._full_cache_log = RateLimitedLogger(logger, now, REPEAT_S)
+        self._left_out_log = RateLimitedLogger(logger, now, LOG_INTERVAL_S)
+        self._overload_log = RateLimitedLogger(logger, now, LOG_INTERVAL_S)
+        self._full_cache_log = RateLimitedLogger(logger, now, LOG_INTERVAL_S)
         self._replies = replies or ReplyCache()
 
     def serve(self, event: Event, sender: Hashable, send: Send) -> bool:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PARTIAL_FRAME_S: Final = 10.0
 """Seconds until a connection is closed that stopped within a frame."""
 
-SHORTAGE_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least seconds between two log lines about new clients that have to wait."""
 
 SWEEP_S: Final = 1.0
@@ -80,7 +80,7 @@ class Frontend:
         self._clients: IdleTracker[Connection] = IdleTracker()
         self._shares = FairShares()
         self._limited_log = limited_log = RateLimitedLogger(logger, loop.now)
-        self._shortages = RateLimitedLogger(logger, loop.now, SHORTAGE_S)
+        self._shortages = RateLimitedLogger(logger, loop.now, LOG_INTERVAL_S)
         counter = RequestCounter(stats)
         handler = protocol.handler(
             HandlerContext(loop.now, dispatch, counter, limited_log, lenient, notifies)

@@ -13,10 +13,10 @@ import msgspec
 TOGETHER: Final = 32
 """Replies in one block: to pack 32 of 300 bytes takes some 30 µs, to find one of them 15."""
 
-LEAST_BYTES: Final = 100
+MIN_BYTES: Final = 100
 """A shorter reply takes hardly more than its place in a block."""
 
-MOST_BYTES: Final = 1500
+MAX_BYTES: Final = 1500
 """A block of longer replies would hold up other commands: 32 of 60 kB took 120 ms to pack, 25 to find one.
 
 32 of 1500 bytes take 0.6 ms and 0.2 ms, if they have little in common.

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Final
 
 from nh.rpc.events import Send
-from nh.rpc.packed_replies import LEAST_BYTES, MOST_BYTES, TOGETHER, PackedReplies
+from nh.rpc.packed_replies import MAX_BYTES, MIN_BYTES, TOGETHER, PackedReplies
 
 KEEP_S: Final = 60.0
 """Seconds that a reply is kept: clients give up after 5 s, and try a failed relay again after 60 s."""
@@ -99,7 +99,7 @@ class ReplyCache:
         self._kept_bytes += len(cookie) + size
         if self._overfull:
             self._forget(now)
-        if LEAST_BYTES <= size <= MOST_BYTES:
+        if MIN_BYTES <= size <= MAX_BYTES:
             self._to_pack.append(cookie)
             if len(self._to_pack) == TOGETHER:
                 self._pack()

@@ -27,7 +27,7 @@ def mid_extension_of(medium: Medium) -> int:
 
 
 def ssrcs_of(medium: Medium) -> tuple[int, ...]:
-    """The SSRCs of its a=ssrc (RFC 5576), each once, MAX_SSRCS at most; others are learnt from packets."""
+    """The SSRCs of its a=ssrc (RFC 5576), each once, MAX_SSRCS at most; others are learned from packets."""
     values = (_SSRC.match(value.strip()) for _, value in medium.attributes.get("ssrc", ()))
     numbers = dict.fromkeys(int(found["ssrc"]) for found in values if found is not None)
     return tuple([number for number in numbers if number < 2**32][:MAX_SSRCS])

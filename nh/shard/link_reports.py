@@ -18,7 +18,7 @@ from nh.printable import short_id
 
 logger = logging.getLogger(__name__)
 
-UNREPORTED_INTERVAL_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about timed-out calls that are not reported: orphans may have many."""
 
 
@@ -31,7 +31,7 @@ class LinkReports:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._unreported = RateLimitedLogger(logger, time.monotonic, UNREPORTED_INTERVAL_S)
+        self._unreported = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def media_timed_out(self, timed_out: MediaTimedOut) -> None:
         """Report a call, or log that it cannot be reported."""

@@ -126,17 +126,17 @@ class Shard:
             self._meter.update()
             self._writer.publish(self.relay.stats)
 
-    def close(self, *, departed: bool, calls_stay: bool) -> None:
+    def close(self, *, handed_over: bool, calls_stay: bool) -> None:
         """End all calls and publish the last counters. The checkpoints of calls stay.
 
         Calls that were handed over are their new process's, and calls that were restored before serve() may
         still be relayed by the process that had them: both are left alone.
 
         Args:
-            departed: whether the calls were handed over.
+            handed_over: whether the calls were handed over.
             calls_stay: see nh.ipc.link_messages.Shutdown.
         """
-        if not departed and (self.serving or not self.calls):
+        if not handed_over and (self.serving or not self.calls):
             self.relay.pause()
             if self._lease_end is not None:
                 self._lease_end.close()

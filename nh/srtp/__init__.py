@@ -3,7 +3,7 @@
     suites      the crypto suites, by their names in SDP (RFC 4568 6.2)
     keys        the master key of one direction
     derivation  the session keys that are derived from it
-    window      the index of a packet, and which indices have been seen
+    window      the index of a packet, and which indexes have been seen
     renumbering streams whose source began again
     state       what a successor needs to go on without a new key
     ciphers     AES-CM with HMAC-SHA1, and AES-GCM, over the primitives of `cryptography`

@@ -1,4 +1,4 @@
-"""The ciphers of SRTP over the primitives of `cryptography`: packets and indices in, packets out.
+"""The ciphers of SRTP over the primitives of `cryptography`: packets and indexes in, packets out.
 
 A cipher belongs to one master key, and protects RTP or RTCP with it. What it writes is in a buffer that many
 ciphers share, so a packet is valid until the next one.

@@ -32,7 +32,7 @@ _half = struct.Struct("!H")
 
 
 class RestartTrial:
-    """Packets of one stream whose indices have been used: does its source begin again?
+    """Packets of one stream whose indexes have been used: does its source begin again?
 
     Args:
         highest: highest index sent when the first of them came.

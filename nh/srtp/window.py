@@ -1,4 +1,4 @@
-"""The index of a packet, and which indices of a stream have been seen (RFC 3711 3.3.1, 3.3.2).
+"""The index of a packet, and which indexes of a stream have been seen (RFC 3711 3.3.1, 3.3.2).
 
 The same window is used in both directions. A receiver refuses replays. A sender refuses a second packet with
 an index that it has used: another payload with the same key stream would give both away, and with AES-GCM the
@@ -24,7 +24,7 @@ class PacketWindow:
     Args:
         highest: highest index seen; -1: none.
         seen: bit k: the index `highest` - k was seen.
-        restored: an earlier process began the stream, and may have used indices after `highest`.
+        restored: an earlier process began the stream, and may have used indexes after `highest`.
 
     Attributes:
         highest: see above. Of a packet in order (`highest` + 1) whose index is below `border`, its owner may
@@ -32,7 +32,7 @@ class PacketWindow:
         border: 0 until the stream is known; then the next index that a successor has to know soon. Its owner
             sets 0 to note() each packet.
         restored: see above; its owner clears it with the first packet.
-        lowest: indices below are not new. A sender sets it to the first index after a restore, since the
+        lowest: indexes below are not new. A sender sets it to the first index after a restore, since the
             process before may have used those below.
     """
 

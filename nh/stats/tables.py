@@ -23,7 +23,7 @@ from nh.stats.layout import (
 
 _OWN: Final = (SUPERVISOR_RECORD, GROUP_RECORD, STATUS_RECORD, SHARD_RECORD)
 
-MOST_TEXT_BYTES: Final = 4096
+MAX_TEXT_BYTES: Final = 4096
 """Longest text of a table."""
 
 
@@ -162,7 +162,7 @@ def _value(item: str) -> FieldInfo:
     if form == "d":
         return FieldInfo(name, Kind.GAUGE, Total.NONE, "s", "", 0.0)
     text_bytes = int(form.removesuffix("s"))
-    if not 0 < text_bytes <= MOST_TEXT_BYTES:
+    if not 0 < text_bytes <= MAX_TEXT_BYTES:
         raise ValueError(f"a text of {text_bytes} bytes")
     return FieldInfo(name, Kind.GAUGE, Total.NONE, "text", "", "", text_bytes=text_bytes)
 

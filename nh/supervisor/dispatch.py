@@ -64,7 +64,7 @@ from nh.version import __version__
 
 logger = logging.getLogger(__name__)
 
-UNSERVED_INTERVAL_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about commands that no shard answered."""
 
 _UNSERVED: Final = frozenset({CommandTimeout.code, ShardUnavailable.code})
@@ -133,7 +133,7 @@ class Dispatcher:
         self._upgrade = upgrade
         self._demote = demote
         self._history = history
-        self._unserved_log = RateLimitedLogger(logger, time.monotonic, UNSERVED_INTERVAL_S)
+        self._unserved_log = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         routes: dict[CommandRoute, Callable[[Any, Reply, RequestOrigin], None]] = {
             CommandRoute.CALL_SHARD: self._ask_call_shard,
             CommandRoute.ALL_SHARDS: self._ask_all_shards,

@@ -23,7 +23,7 @@ ARGV: Final = (sys.executable, "-P", "-m", "nh.http")
 RESTART_S: Final = 0.5
 """First delay between a death and the next start; it doubles from death to death."""
 
-LONGEST_RESTART_S: Final = 30.0
+MAX_RESTART_S: Final = 30.0
 
 START_S: Final = 30.0
 """A process may take so long to show life for the first time: it loads its libraries."""
@@ -155,7 +155,7 @@ class HttpProcess:
         )
         self._stats.http_restarts += 1
         self._timer = self._loop.call_later(self._restart_s, self._launch)
-        self._restart_s = min(LONGEST_RESTART_S, self._restart_s * 2)
+        self._restart_s = min(MAX_RESTART_S, self._restart_s * 2)
 
 
 def _polls(seconds: float) -> int:

@@ -180,7 +180,7 @@ def fell_silent(direction: Direction) -> Ruling | None:
             State.PROBLEM,
             f"{found}; {packets(refused)} of other addresses were turned away, the latest from"
             f" {leg.refused_from}",
-            "a NAT gave the phone another address, and nh does not recognise its stream; or strangers send",
+            "a NAT gave the phone another address, and nh does not recognize its stream; or strangers send",
             "see `relatch_s` and `policy`: who may send",
         )
     if replayed := direction.dropped("srtp_replay"):

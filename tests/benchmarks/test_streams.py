@@ -9,7 +9,7 @@ import pytest
 from benchmarks.streams import HEADER, NS_PER_SAMPLE, PACKET_BYTES, Phones, Stream
 from nh.calls.rtp.meter import RtpMeter
 
-TIME_LIMIT_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def relay() -> Iterator[socket.socket]:
     """A socket in the place of a relay's, which passes nothing on."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(TIME_LIMIT_S)
+        sock.settimeout(TIMEOUT_S)
         yield sock
 
 

@@ -47,14 +47,14 @@ def test_a_payload_type_of_one_medium_tells_it_and_teaches_the_ssrc() -> None:
     bundle = demultiplexer()
     assert bundle.find(rtp(MIC, OPUS)) == AUDIO
     assert bundle.find(rtp(CAMERA, VP8)) == VIDEO
-    assert bundle.learnt
+    assert bundle.learned
     assert (bundle.find_sender(MIC), bundle.find_sender(CAMERA)) == (AUDIO, VIDEO)
 
 
 def test_an_announced_ssrc_tells_its_medium_and_teaches_nothing() -> None:
     bundle = demultiplexer(ssrcs=True)
     assert bundle.find(rtp(CAMERA, VP8)) == VIDEO
-    assert not bundle.learnt
+    assert not bundle.learned
 
 
 @pytest.mark.parametrize("two_bytes", [False, True])

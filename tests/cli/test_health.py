@@ -63,7 +63,7 @@ def test_an_nh_that_hangs_is_told_with_the_time_that_it_had(
     segment: Segment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(segment)
-    monkeypatch.setattr("nh.cli.health.ANSWER_S", 0.25)
+    monkeypatch.setattr("nh.cli.health.REPLY_S", 0.25)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "nh.sock"))
         silent.listen()

@@ -25,8 +25,8 @@ from tools.survive.background_load import background_load
 
 PACKETS: Final = 10_000
 SOURCES: Final = 50
-MOST_TIMES: Final = 3
-MOST_GROWTH_BYTES: Final = 8 * 2**20
+MAX_TIMES: Final = 3
+MAX_GROWTH_BYTES: Final = 8 * 2**20
 """What waits in queues and handshakes is bounded; two floods take 1.3 MiB."""
 
 COUNTERS: Final = (
@@ -191,9 +191,9 @@ def test_a_flood_costs_other_calls_nothing_and_is_not_amplified(
         before = flooded.relay.memory_bytes()
         flood.send(target.to)
         eventually(lambda: settled(flooded.relay), "the flood is over")
-        assert flood.most_times() <= MOST_TIMES
+        assert flood.most_times() <= MAX_TIMES
         assert flood.answered_bytes > 0, "it has reached nh"
-        assert flooded.relay.memory_bytes() - before < MOST_GROWTH_BYTES
+        assert flooded.relay.memory_bytes() - before < MAX_GROWTH_BYTES
         eventually(target.connects, "the phone gets through")
         report = others.stop()
     assert report.both.sent > 0

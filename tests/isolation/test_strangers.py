@@ -44,7 +44,7 @@ LATCHED_S = 1.2
 
 PATIENCE_S = 10.0
 
-MOST_LOST_S = 0.3
+MAX_LOST_S = 0.3
 """How much voice a phone may lose that its NAT moves."""
 
 ON_THE_WAY = 10
@@ -97,7 +97,7 @@ def faults(enter: Enter, relay: Relay, make_control: MakeControl, scenario: Scen
         found = [] if outcome.good else [str(outcome)]
         if talk.strangers:
             found += faults_of_counting(relay, talk, outcome)
-        elif (outcome.received_s or 0) + (outcome.answered_s or 0) > MOST_LOST_S:
+        elif (outcome.received_s or 0) + (outcome.answered_s or 0) > MAX_LOST_S:
             found.append(f"too late: {outcome}")
         talk.hang_up()
         return found

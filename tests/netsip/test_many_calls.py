@@ -21,7 +21,7 @@ BATCH = 20
 FIRST_ROUNDS = 2
 """In these, allocators come to keep room for so many calls."""
 
-MOST_ROUNDS = 6
+MAX_ROUNDS = 6
 """A round may take again what was given back to the system before it. A leak would be in each."""
 
 LEAK_BYTES = CALLS * 1024
@@ -84,7 +84,7 @@ def test_2000_calls_leave_nothing_behind(roomy_relay: Relay) -> None:
     with PerlHelperClient(relay.unix_address) as helper:
         descriptors = relay.descriptors()
         grown: list[int] = []
-        while len(grown) <= FIRST_ROUNDS or (grown[-1] >= LEAK_BYTES and len(grown) < MOST_ROUNDS):
+        while len(grown) <= FIRST_ROUNDS or (grown[-1] >= LEAK_BYTES and len(grown) < MAX_ROUNDS):
             begin, before = len(grown) * CALLS, relay.memory_bytes()
             relay_all(helper, range(begin, begin + CALLS))
             wait_until_closed(begin + CALLS)

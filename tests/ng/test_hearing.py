@@ -12,7 +12,7 @@ from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 from tools.harness.media_peer import MediaPeer
 
 PRIVATE = ("192.168.77.5", 5004)
-LONGEST_S = 5.0
+MAX_S = 5.0
 """How long to listen for a packet that may not come."""
 
 
@@ -64,7 +64,7 @@ class RealRelay:
         assert isinstance(listener, RealPhone)
         text = new_token().encode()
         speaker.peer.send(text, ("127.0.0.1", port))
-        arriving = listener.peer.arriving(LONGEST_S)
+        arriving = listener.peer.arriving(MAX_S)
         return next((came_from for heard, (_, came_from) in arriving if heard == text), None)
 
     def pass_time(self, seconds: float) -> None:

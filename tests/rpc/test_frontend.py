@@ -17,7 +17,7 @@ from nh.commands import Close, CloseCall, Extension, Ping
 from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
-from nh.rpc.connection import LEAST_IN_FLIGHT, MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES
+from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES, MIN_IN_FLIGHT
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from nh.wire.netsip.storable import freeze_array
@@ -561,9 +561,9 @@ def test_of_very_many_connections_of_one_host_each_has_some_requests_under_way()
         many = [testbed.connect("127.0.0.3") for _ in range(MAX_IN_FLIGHT + 1)]
         for peer in many:
             peer.send(*(close_call(number) for number in range(10)))
-        testbed.turn_until(lambda: len(testbed.held) >= LEAST_IN_FLIGHT * len(many))
+        testbed.turn_until(lambda: len(testbed.held) >= MIN_IN_FLIGHT * len(many))
         testbed.settle()
-        assert len(testbed.held) == LEAST_IN_FLIGHT * len(many)
+        assert len(testbed.held) == MIN_IN_FLIGHT * len(many)
 
 
 @pytest.mark.parametrize(("connections", "under_way"), [(3, 3 * MAX_IN_FLIGHT), (16, MAX_IN_FLIGHT_ALONE)])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nh.rpc import reply_cache
-from nh.rpc.packed_replies import MOST_BYTES, TOGETHER
+from nh.rpc.packed_replies import MAX_BYTES, TOGETHER
 from nh.rpc.reply_cache import ReplyCache
 
 
@@ -66,7 +66,7 @@ def test_packed_replies_come_back_byte_for_byte_and_in_their_time(packed: int) -
 def test_long_replies_are_kept_as_they_are() -> None:
     """To pack and to unpack many of them together would take long."""
     replies = ReplyCache()
-    sent = {b"%d" % number: b"%d" % number + b"x" * MOST_BYTES for number in range(TOGETHER)}
+    sent = {b"%d" % number: b"%d" % number + b"x" * MAX_BYTES for number in range(TOGETHER)}
     for cookie, reply in sent.items():
         keep(replies, cookie, reply)
     assert all(replies.find(cookie, 1) is reply for cookie, reply in sent.items())

@@ -13,7 +13,7 @@ from nh.results import Failure, Result
 from nh.rpc import cookies, reply_cache
 from nh.rpc.cookies import CookieHandler, CookieRequest
 from nh.rpc.events import CookieMessage, RequestCounter
-from nh.rpc.packed_replies import LEAST_BYTES, MOST_BYTES
+from nh.rpc.packed_replies import MAX_BYTES, MIN_BYTES
 from nh.rpc.reply_cache import KEEP_S
 from nh.stats import SupervisorStats
 from tests.profiles import examples
@@ -21,7 +21,7 @@ from tests.rpc.answering import Answering
 
 COOKIES = st.sampled_from([b"%d" % number for number in range(8)])
 SENDERS = st.sampled_from("abc")
-LENGTHS = st.sampled_from([1, LEAST_BYTES, MOST_BYTES - 50, MOST_BYTES])
+LENGTHS = st.sampled_from([1, MIN_BYTES, MAX_BYTES - 50, MAX_BYTES])
 
 
 class EchoCodec:

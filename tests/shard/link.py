@@ -27,7 +27,7 @@ from nh.logs.settings import LogLevel, LogSettings
 from nh.results import RelayResult
 from tools.harness.closing import Closing
 
-ANSWER_S = 30.0
+REPLY_S = 30.0
 
 
 class Link(Closing):
@@ -35,7 +35,7 @@ class Link(Closing):
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.ours.settimeout(ANSWER_S)
+        self.ours.settimeout(REPLY_S)
         self._next_id = 0
 
     def send(self, message: ToShard) -> None:

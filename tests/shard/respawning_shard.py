@@ -40,7 +40,7 @@ from nh.supervisor.store.packing import plain
 from tests.shard.testbed import V4
 from tools.harness.closing import Closing
 
-ANSWER_S = 30.0
+REPLY_S = 30.0
 FLOWS = 64
 
 
@@ -70,7 +70,7 @@ class RespawningShard(Closing):
         """Start a process that restores the backup; returns how many calls it restored."""
         successor = self._process is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(ANSWER_S)
+        ours.settimeout(REPLY_S)
         self._link = ours
         maps = (self._program.flows_fd, self._program.counters_fd) if self._program else ()
         if self._counters_fd < 0:
@@ -120,7 +120,7 @@ class RespawningShard(Closing):
             self._link.setblocking(False)
             while True:
                 self._listen()
-        self._link.settimeout(ANSWER_S)
+        self._link.settimeout(REPLY_S)
 
     def kill(self) -> None:
         """SIGKILL; what it said before is heard."""

@@ -20,7 +20,7 @@ from nh.ipc.handover_messages import (
 )
 from tools.harness.closing import Closing
 
-ANSWER_S = 30.0
+REPLY_S = 30.0
 
 
 class ScriptedSuccessor(Closing):
@@ -39,7 +39,7 @@ class ScriptedSuccessor(Closing):
         self.maps: list[int] = []
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._sock.settimeout(ANSWER_S)
+            self._sock.settimeout(REPLY_S)
             self._sock.connect(str(path))
             present = self._hear()
             assert isinstance(present, Hello)

@@ -30,7 +30,7 @@ from tests.shard.testbed import PACKET, V4, RelayTestbed
 from tests.supervisor.manual_loop import ManualLoop
 from tools.harness.waiting import turn_until
 
-LONGEST_END = EndSummary("[" + "f" * 45 + "]:65535", "x" * 64, 2**62, 0.123456, 4.45, 123456789.123)
+LONG_END = EndSummary("[" + "f" * 45 + "]:65535", "x" * 64, 2**62, 0.123456, 4.45, 123456789.123)
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def _grown(found: CallList) -> CallList:
                 sockets=2**16,
                 packets=2**62,
                 bytes=2**62,
-                from_=LONGEST_END,
-                to=LONGEST_END,
+                from_=LONG_END,
+                to=LONG_END,
             )
             for line in found.calls
         ),

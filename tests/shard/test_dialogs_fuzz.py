@@ -20,7 +20,7 @@ from tests.sip.sdp import MediaLine, read_sdp, write_sdp
 PHONE = "127.0.0.31"
 PLAIN, SECURE = "RTP/AVP", "RTP/SAVP"
 CRYPTO = f"crypto:1 {SUITE} {KEY}"
-MOST_MEDIA = 5
+MAX_MEDIA = 5
 
 
 def medium(kind: str, proto: str, port: int = 4000) -> MediaLine:
@@ -46,7 +46,7 @@ class Turn(NamedTuple):
 
     by_other: bool = False
     changes: Sequence[tuple[int, MediaLine | None]] = ()
-    taken: Sequence[bool] = (True,) * (2 * MOST_MEDIA)
+    taken: Sequence[bool] = (True,) * (2 * MAX_MEDIA)
     prefers_plain: bool = False
     says: tuple[bool, bool] = (True, True)
 
@@ -55,8 +55,8 @@ MEDIA = st.sampled_from([FAX, FAX, medium("video", PLAIN), *BOTH_FORMS])
 TURNS = st.builds(
     Turn,
     st.booleans(),
-    st.lists(st.tuples(st.integers(0, MOST_MEDIA - 1), st.none() | MEDIA), max_size=3),
-    st.lists(st.sampled_from([True] * 6 + [False]), min_size=2 * MOST_MEDIA, max_size=2 * MOST_MEDIA),
+    st.lists(st.tuples(st.integers(0, MAX_MEDIA - 1), st.none() | MEDIA), max_size=3),
+    st.lists(st.sampled_from([True] * 6 + [False]), min_size=2 * MAX_MEDIA, max_size=2 * MAX_MEDIA),
     st.booleans(),
     st.tuples(st.booleans(), st.booleans()),
 )

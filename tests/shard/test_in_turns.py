@@ -1,7 +1,7 @@
 """Work in turns: some of it now, and the rest between packets and commands."""
 
 from nh.loop import SelectorLoop
-from nh.shard.media.in_turns import LEAST, WORK_S, InTurns
+from nh.shard.media.in_turns import MIN_A_TURN, WORK_S, InTurns
 from tools.harness.waiting import turn_until
 
 
@@ -23,12 +23,12 @@ def in_turns(work: Work) -> InTurns[str]:
 
 
 def test_a_turn_ends_once_it_has_taken_long_and_later_turns_do_the_rest_in_order() -> None:
-    loop, work = SelectorLoop(), Work(WORK_S / (LEAST + 1.5))
+    loop, work = SelectorLoop(), Work(WORK_S / (MIN_A_TURN + 1.5))
     some = in_turns(work)
     some.attach(loop)
     assert some.add("abcdefghijkl")
     some.turn()
-    assert work.done == [*"abcdefghijkl"][: LEAST + 2]
+    assert work.done == [*"abcdefghijkl"][: MIN_A_TURN + 2]
     turn_until(loop, lambda: len(work.done) == 12, "all is done")
     assert work.done == [*"abcdefghijkl"]
     loop.close()
@@ -40,7 +40,7 @@ def test_the_legs_of_a_call_have_one_turn_however_long_it_takes() -> None:
     some.attach(loop)
     some.add("abcde")
     some.turn()
-    assert work.done == [*"abcde"][:LEAST]
+    assert work.done == [*"abcde"][:MIN_A_TURN]
     turn_until(loop, lambda: work.done == [*"abcde"], "all is done")
     loop.close()
 

@@ -31,7 +31,7 @@ from nh.ipc.link_messages import (
 from nh.stats import Segment
 from nh.supervisor.shards.process import SHARD_ARGV, ShardProcess
 from tests.constants import set_constants
-from tests.shard.successor import ANSWER_S, ScriptedSuccessor
+from tests.shard.successor import REPLY_S, ScriptedSuccessor
 from tools.harness.call import RelayedCall
 from tools.harness.deployment import Deployment, deployed_relay, has_ended
 from tools.harness.media_peer import text_of
@@ -131,7 +131,7 @@ def test_nothing_is_touched_by_a_process_that_restored_the_calls_and_is_never_to
 ) -> None:
     call = shard.calls[0]
     process = ShardProcess.start(SHARD_ARGV)
-    assert process.receive(ANSWER_S) == Waiting()
+    assert process.receive(REPLY_S) == Waiting()
     with ScriptedSuccessor(shard.path) as successor:
         successor.take_everything()
         call.alice.send(b"waits", call.for_alice)

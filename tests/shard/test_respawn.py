@@ -40,7 +40,7 @@ from tools.harness.waiting import eventually
 from tools.rtp import RtpPacket
 
 KEY = TransactionKey(b"call", 1, b"alice", b"bob")
-LONGEST_S = 5.0
+MAX_S = 5.0
 """How long to listen for a packet that may be lost."""
 
 OTHERS = 30
@@ -154,7 +154,7 @@ def test_what_comes_in_between_waits_and_is_neither_lost_nor_doubled(
             alice.send(numbered(number), for_alice)
         assert shard.start().restored == 1
         # all of them, unless one is lost
-        arrived = [packet for packet, _ in itertools.islice(bob.arriving(LONGEST_S), 40)]
+        arrived = [packet for packet, _ in itertools.islice(bob.arriving(MAX_S), 40)]
         assert bob.pending() == []
         assert len(set(arrived)) == len(arrived), "none came twice"
         lost = {numbered(number) for number in range(first, first + 40)} - set(arrived)

@@ -15,7 +15,7 @@ from nh.calls.media import Media, Side
 from nh.calls.settings import RelaySettings
 from nh.commands import TransactionKey
 from nh.shard.media import in_turns
-from nh.shard.media.in_turns import LEAST
+from nh.shard.media.in_turns import MIN_A_TURN
 from nh.shard.media.sockets import opening
 from nh.shard.media.sockets.media_socket import socket_of
 from tests.calls.rtp import SSRC, rtp_packet
@@ -218,7 +218,7 @@ def test_windows_that_end_together_have_their_sockets_connected_in_turns(
     """Of thousands of calls that begin together, commands and packets do not wait for all of them."""
     with contextlib.closing(RelayTestbed(ports, RelaySettings(latch_window_s=60))) as testbed:
         alice, bob = make_peer(ALICE), make_peer(BOB)
-        for _ in range(LEAST + 2):
+        for _ in range(MIN_A_TURN + 2):
             call = testbed.call(elsewhere(alice), bob)
             testbed.passes(alice, call.for_caller, bob)
         plane = testbed.relay.plane
@@ -232,7 +232,7 @@ def test_windows_that_end_together_have_their_sockets_connected_in_turns(
         monkeypatch.setattr(in_turns, "WORK_S", -1.0)
         plane.close_windows(now=time.monotonic())
         assert all(leg.latched for leg in legs)
-        assert connected() == LEAST
+        assert connected() == MIN_A_TURN
         testbed.turn_until(lambda: connected() == len(legs), "later turns do the rest")
 
 

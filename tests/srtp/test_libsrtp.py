@@ -84,7 +84,7 @@ def test_a_report_of_a_header_alone_goes_both_ways(suite: str) -> None:
 
 @st.composite
 def journeys(draw: st.DrawFn) -> list[int]:
-    """Indices of a stream as they arrive: some are lost, some late, and the sequence number wraps."""
+    """Indexes of a stream as they arrive: some are lost, some late, and the sequence number wraps."""
     first = draw(st.integers(1, 65_535))
     steps = draw(st.lists(st.integers(1, 3000), min_size=1, max_size=120))
     sent = [first]

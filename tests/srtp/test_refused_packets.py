@@ -50,7 +50,7 @@ def test_a_master_key_identifier_goes_along(suite: str, mki: bytes) -> None:
 
 
 @suites
-def test_reports_of_a_successor_have_indices_that_no_report_had(
+def test_reports_of_a_successor_have_indexes_that_no_report_had(
     suite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has the latest state that its predecessor was to save, however many reports came since."""

@@ -1,4 +1,4 @@
-"""The window: which indices of a stream are new, beside a set of all that have been seen."""
+"""The window: which indexes of a stream are new, beside a set of all that have been seen."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -14,9 +14,9 @@ from nh.supervisor.host.cpu_use import CpuUse
 from nh.supervisor.shards.backoff import (
     FIRST_DELAY_S,
     LONG_LIFE_S,
-    LONGEST_DELAY_NEVER_UP_S,
-    LONGEST_DELAY_WAS_UP_S,
     MANY_DEATHS,
+    MAX_DELAY_NEVER_UP_S,
+    MAX_DELAY_WAS_UP_S,
 )
 from nh.supervisor.shards.handle import HandleState
 from nh.supervisor.shards.manager import MAX_START_FAILURES, START_S, ShardManager
@@ -166,7 +166,7 @@ def test_after_many_deaths_delays_double_from_death_to_death_up_to_a_limit() -> 
             stage.loop.advance(0.05)
         delays.append(round(stage.loop.now() - died_at, 1))
         stage.handles[-1].become_ready()
-    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, *[LONGEST_DELAY_WAS_UP_S] * 3], abs=0.11)
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, *[MAX_DELAY_WAS_UP_S] * 3], abs=0.11)
     assert not stage.given_up
 
 
@@ -190,7 +190,7 @@ def test_after_a_long_life_the_delay_begins_anew() -> None:
     stage = stage_with_all_up(shards=1)
     for _ in range(8):
         stage.handles[-1].die()
-        stage.loop.advance(LONGEST_DELAY_NEVER_UP_S)
+        stage.loop.advance(MAX_DELAY_NEVER_UP_S)
         stage.handles[-1].become_ready()
     stage.loop.advance(LONG_LIFE_S)
     known = len(stage.handles)
@@ -205,7 +205,7 @@ def test_a_shard_that_never_gets_ready_makes_the_first_start_fail() -> None:
     for _ in range(MAX_START_FAILURES + 1):
         assert not stage.given_up
         stage.handles[-1].die("exit status 2")
-        stage.loop.advance(LONGEST_DELAY_NEVER_UP_S)
+        stage.loop.advance(MAX_DELAY_NEVER_UP_S)
     (why,) = stage.given_up
     assert "shard 1" in why
     assert "exit status 2" in why
@@ -216,7 +216,7 @@ def test_a_few_deaths_at_the_first_start_are_survived() -> None:
     stage.handles[0].become_ready()
     for _ in range(MAX_START_FAILURES):
         stage.handles[-1].die()
-        stage.loop.advance(LONGEST_DELAY_NEVER_UP_S)
+        stage.loop.advance(MAX_DELAY_NEVER_UP_S)
     stage.handles[-1].become_ready()
     assert (stage.all_up, stage.given_up) == (1, [])
 
@@ -225,7 +225,7 @@ def test_once_it_was_all_up_it_never_gives_up() -> None:
     stage = stage_with_all_up()
     for _ in range(5 * MAX_START_FAILURES):
         stage.handles[-1].die()
-        stage.loop.advance(LONGEST_DELAY_NEVER_UP_S)
+        stage.loop.advance(MAX_DELAY_NEVER_UP_S)
     assert not stage.given_up
 
 
@@ -236,7 +236,7 @@ def test_a_process_that_cannot_be_started_counts_as_one_that_died() -> None:
     stage.loop.advance(5.0)
     assert stage.states()[0] == ShardState.DOWN
     stage.set_startable(True)
-    stage.loop.advance(LONGEST_DELAY_NEVER_UP_S)
+    stage.loop.advance(MAX_DELAY_NEVER_UP_S)
     stage.handles[-1].become_ready()
     assert stage.states()[0] == ShardState.UP
 

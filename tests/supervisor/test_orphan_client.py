@@ -68,7 +68,7 @@ class LateOrphan:
 @pytest.fixture
 def orphan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LateOrphan]:
     orphan = LateOrphan(request.param)
-    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_client, "REPLY_S", 0.1)
     monkeypatch.setattr(orphan_client, "cpu_use", orphan.cpu_use)
     yield orphan
     orphan.close()
@@ -90,7 +90,7 @@ def test_an_orphan_that_gets_little_of_a_cpu_hangs_once_it_had_time_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     orphan = LateOrphan(0.02, says_hello_at=100)
-    monkeypatch.setattr(orphan_client, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_client, "REPLY_S", 0.1)
     monkeypatch.setattr(orphan_client, "cpu_use", orphan.cpu_use)
     with pytest.raises(HandoverFailed, match=r"it sent nothing for 0\.1 s"):
         OrphanClient(orphan.ours, PID)
@@ -195,7 +195,7 @@ def test_an_orphan_that_accepts_no_connection_is_not_taken_for_one_that_is_gone(
     no_descriptor_leaks: None,
 ) -> None:
     """Its calls would be restored from the store, where its ports are taken."""
-    monkeypatch.setattr(orphan_search, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_search, "REPLY_S", 0.1)
     path, gone = tmp_path / "shard-0-hangs.sock", tmp_path / "shard-1-gone.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(gone))
@@ -245,7 +245,7 @@ def test_a_shortage_that_passes_leaves_no_orphan_out(
 ) -> None:
     """Its ports would stay taken, and its calls could not be restored from the store."""
     for module in (orphan_client, orphan_search):
-        monkeypatch.setattr(module, "ANSWER_S", 60.0)  # the thread may wait for a CPU
+        monkeypatch.setattr(module, "REPLY_S", 60.0)  # the thread may wait for a CPU
 
     def say_hello() -> None:
         connection, _ = listening.accept()
@@ -269,7 +269,7 @@ def test_a_shortage_that_lasts_is_no_start_without_the_orphans(
     operation: str,
     no_descriptor_leaks: None,
 ) -> None:
-    monkeypatch.setattr(orphan_search, "ANSWER_S", 0.1)
+    monkeypatch.setattr(orphan_search, "REPLY_S", 0.1)
     with (
         refused(monkeypatch, operation, 1_000_000),
         pytest.raises(NotNow, match="cannot be taken over: Too many open files; raise the limit"),

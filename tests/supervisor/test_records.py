@@ -136,7 +136,7 @@ def test_a_pipe_without_a_reader_loses_records_until_there_is_one(
 def test_a_pipe_that_is_not_read_in_time_loses_one_record_and_the_next_has_a_line_of_its_own(
     to_file: Running, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targets, "TIME_LIMIT_S", 0.01)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 0.01)
     os.mkfifo(path)
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
         room = fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
@@ -292,7 +292,7 @@ def test_a_reader_of_datagrams_gets_one_for_each_and_may_come_and_go(tmp_path: P
 
 
 def test_a_reader_that_does_not_read_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "TIME_LIMIT_S", 0.01)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 0.01)
     where, path = tmp_path / "slow.sock", tmp_path / "calls.json"
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader,
@@ -310,7 +310,7 @@ def test_too_many_that_wait_are_lost_and_so_is_what_waits_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records_module, "GRACE_S", 0.05)
-    monkeypatch.setattr(targets, "TIME_LIMIT_S", 30.0)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 30.0)
     monkeypatch.setattr(writer, "MAX_WAITING", 10)
     where = tmp_path / "stuck.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:

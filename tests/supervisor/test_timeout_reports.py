@@ -304,7 +304,7 @@ def test_a_receiver_that_is_silent_is_given_up() -> None:
         silent.listen()
         delivery = Delivery("t", f"http://127.0.0.1:{silent.getsockname()[1]}/", b"{}", "application/json")
         with pytest.raises(send.NotDelivered):
-            send.send(delivery, time_limit_s=0.05)
+            send.send(delivery, timeout_s=0.05)
 
 
 def test_the_thread_of_a_target_with_no_room_for_its_end_ends_when_all_is_sent(

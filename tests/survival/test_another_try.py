@@ -10,7 +10,7 @@ import nh
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.results import Pong
-from tests.survival.test_upgrade import LONGEST_S, wait_until_upgraded
+from tests.survival.test_upgrade import MAX_S, wait_until_upgraded
 from tools.harness.command import nh_ok
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.relay import Relay
@@ -45,7 +45,7 @@ def test_an_error_of_one_try_ends_nothing(deployment: Deployment, error: Path, e
     relay = deployment.start()
     calls = deployment.make_calls(CALLS)
     descriptors = 0
-    with NativeClient(relay.unix_address, LONGEST_S) as client:
+    with NativeClient(relay.unix_address, MAX_S) as client:
         for times, each in enumerate(errors, 1):
             before = [relay.call(call.call_id) for call in calls]
             error.write_text(each)

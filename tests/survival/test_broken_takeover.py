@@ -106,7 +106,7 @@ def test_the_old_one_goes_on_whenever_the_new_one_ends(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: Callable[[socket.socket, Path], None]
 ) -> None:
     for module in ("client", "find"):
-        monkeypatch.setattr(f"nh.supervisor.orphans.{module}.ANSWER_S", TIMEOUT_S)
+        monkeypatch.setattr(f"nh.supervisor.orphans.{module}.REPLY_S", TIMEOUT_S)
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     before = [old.call(call.call_id) for call in calls]

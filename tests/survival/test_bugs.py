@@ -9,7 +9,7 @@ import nh
 from nh.client import NativeClient
 from nh.commands import Ping
 from nh.results import Pong
-from tests.survival.test_upgrade import LONGEST_S
+from tests.survival.test_upgrade import MAX_S
 from tools.harness.command import nh as run_nh
 from tools.harness.deployment import Deployment, assert_goes_on, deployed_relay
 from tools.harness.relay import Relay
@@ -25,7 +25,7 @@ def deployment(bug: Path) -> Iterator[Deployment]:
 
 
 def serves(relay: Relay) -> bool:
-    with NativeClient(relay.unix_address, LONGEST_S) as client:
+    with NativeClient(relay.unix_address, MAX_S) as client:
         return client.request(Ping()) == Pong(nh.__version__)
 
 
@@ -33,7 +33,7 @@ def test_a_supervisor_that_cannot_serve_ends_so_that_its_service_manager_starts_
     deployment: Deployment, bug: Path
 ) -> None:
     bug.write_text("Ownership.start")
-    assert deployment.launch().program.wait(LONGEST_S) == 1
+    assert deployment.launch().program.wait(MAX_S) == 1
     assert not bug.exists()
     assert serves(deployment.start())
 
@@ -68,7 +68,7 @@ def test_calls_go_on_over_an_upgrade_that_meets_a_bug(
     eventually(
         lambda: not pids & {shard.pid for shard in relay.stats().shards} and relay.stats().supervisor.serving,
         "the next supervisor serves, with shards of its own",
-        LONGEST_S,
+        MAX_S,
     )
     assert serves(relay)
     for call, then in zip(calls, before, strict=True):
@@ -86,11 +86,11 @@ def test_a_takeover_that_meets_a_bug_leaves_the_calls_to_the_supervisor_before(
     calls = deployment.make_calls(CALLS)
     first = len(relay.program.lines)
     bug.write_text("Ownership.start")
-    assert deployment.launch("--takeover").program.wait(LONGEST_S) == 1
+    assert deployment.launch("--takeover").program.wait(MAX_S) == 1
     eventually(
         lambda: any(line.startswith("ready: ") for line in relay.program.lines[first:]),
         "the supervisor before goes on",
-        LONGEST_S,
+        MAX_S,
     )
     for call in calls:
         call.talk()
@@ -104,7 +104,7 @@ def test_what_a_supervisor_that_was_taken_over_cannot_close_does_not_keep_it_fro
     old = deployment.start()
     calls = deployment.make_calls(CALLS)
     new = deployment.start("--takeover")
-    assert old.program.wait(LONGEST_S) == 0
+    assert old.program.wait(MAX_S) == 0
     assert not bug.exists()
     assert serves(new)
     assert [call.end() for call in calls] == [1] * CALLS

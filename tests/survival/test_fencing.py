@@ -32,9 +32,9 @@ ENDED_S = 30.0
 LEASE_S = 12
 """Four times that of other hosts: a busy host renews it late, and media are to go on after a fault."""
 STALL_S = LEASE_S + 1.0
-ANSWER_S = 90.0
+REPLY_S = 90.0
 """How long a relay waits for the server's answer: for longer than the server stalls."""
-LEAST_GOES_ON_NS = 500_000_000
+MIN_GOES_ON_NS = 500_000_000
 """Most of the lease is left when the fault begins; a busy host is late."""
 
 
@@ -199,14 +199,14 @@ def test_the_old_host_sends_nothing_once_another_has_its_calls(pair: Pair, fault
     late = [at - sent.promoted_ns for at in sent.times if at >= sent.promoted_ns]
     assert not late, f"{len(late)} packets, up to {max(late) / 1e6:.0f} ms late"
     if FAULTS[fault].shards_run or pair.one.deployment.kernel:
-        assert sent.times[-1] > sent.began_ns + LEAST_GOES_ON_NS, "media did not go on meanwhile"
+        assert sent.times[-1] > sent.began_ns + MIN_GOES_ON_NS, "media did not go on meanwhile"
 
 
 @pytest.mark.full
 def test_an_answer_that_comes_when_the_lease_is_over_keeps_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server stalls for longer than the lease, but not for as long as the relay waits for its answer."""
     needs_namespaces()
-    set_constants(monkeypatch, {"nh.supervisor.store.valkey.failures:REPLY_S": ANSWER_S})
+    set_constants(monkeypatch, {"nh.supervisor.store.valkey.failures:REPLY_S": REPLY_S})
     with some_hosts(lease_s=LEASE_S) as network:
         one, two = network.hosts
         network.move_address(one)

@@ -31,13 +31,13 @@ from tools.harness.relay import Relay, as_environment
 from tools.harness.waiting import eventually
 
 CALLS = 4
-LONGEST_S = 120.0
+MAX_S = 120.0
 """An upgrade starts Python three times, on CPUs that tests share."""
 
 
 NO_ALARMS = {
-    "nh.shard.recovery.orphan:PATIENCE_S": LONGEST_S,
-    "nh.supervisor.shards.process:LONGEST_FORK_S": LONGEST_S,
+    "nh.shard.recovery.orphan:PATIENCE_S": MAX_S,
+    "nh.supervisor.shards.process:MAX_FORK_S": MAX_S,
 }
 """What an upgrade may take before nh warns: a busy host takes longer than nh's own limits."""
 
@@ -64,7 +64,7 @@ def wait_until_upgraded(relay: Relay, times: int = 1) -> None:
     def is_over() -> bool:
         return relay.program.output.count("ready: ") == times + 1
 
-    eventually(is_over, f"upgrade {times} is over", LONGEST_S)
+    eventually(is_over, f"upgrade {times} is over", MAX_S)
 
 
 def assert_stays(relay: Relay, shards: set[int], calls: list[RelayedCall]) -> None:
@@ -74,7 +74,7 @@ def assert_stays(relay: Relay, shards: set[int], calls: list[RelayedCall]) -> No
     for call in calls:
         call.talk()
         assert relay.call(call.call_id).sessions
-    with NativeClient(relay.unix_address, LONGEST_S) as client:
+    with NativeClient(relay.unix_address, MAX_S) as client:
         assert client.request(Ping()) == Pong(nh.__version__)
 
 
@@ -184,7 +184,7 @@ def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Depl
     relay.program.wait_for_line("upgrade: going on")
     supervisor.send_signal(signal.SIGHUP)
     supervisor.send_signal(signal.SIGTERM)
-    assert relay.program.wait(LONGEST_S) == 0
+    assert relay.program.wait(MAX_S) == 0
     eventually(lambda: all(map(has_ended, shards)), "no shard is left")
     assert not deployment.handover_sockets()
 
@@ -194,13 +194,13 @@ def test_signals_that_come_meanwhile_are_obeyed_by_the_new_code(deployment: Depl
 
 def test_a_client_that_connects_meanwhile_waits_and_is_served(deployment: Deployment) -> None:
     relay = deployment.start()
-    with NativeClient(deployment.address, LONGEST_S) as client:
+    with NativeClient(deployment.address, MAX_S) as client:
         assert client.request(Upgrade()) == Upgrading(nh.__version__)
     over = False
     while not over:
         over = relay.program.output.count("ready: ") == 2
         for address in (deployment.address, relay.tcp_address):
-            with NativeClient(address, timeout_s=LONGEST_S) as late:
+            with NativeClient(address, timeout_s=MAX_S) as late:
                 assert late.request(Ping()) == Pong(nh.__version__)
 
 
@@ -209,8 +209,8 @@ def test_a_connected_client_is_answered_by_the_new_code(deployment: Deployment) 
     relay = deployment.start()
     call = deployment.make_call(b"call")
     with (
-        NativeClient(deployment.address, timeout_s=LONGEST_S) as native_client,
-        NativeClient(relay.tcp_address, timeout_s=LONGEST_S) as tcp_client,
+        NativeClient(deployment.address, timeout_s=MAX_S) as native_client,
+        NativeClient(relay.tcp_address, timeout_s=MAX_S) as tcp_client,
     ):
         for upgrade in (1, 2):
             with pipelined(deployment.address) as netsip_client:
@@ -229,11 +229,11 @@ def test_ng_requests_over_udp_wait_and_are_answered() -> None:
         found = re.search(r"; ng 127\.0\.0\.1:(\d+);", relay.program.wait_for_line("ready"))
         assert found is not None
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ng:
-            ng.settimeout(LONGEST_S)
+            ng.settimeout(MAX_S)
             ng.connect(("127.0.0.1", int(found[1])))
             ng.send(b"1 " + offer(call_id=b"call", sdp=SDP))
             told = ng.recv(65_536)
-            with NativeClient(deployment.address, LONGEST_S) as client:
+            with NativeClient(deployment.address, MAX_S) as client:
                 client.request(Upgrade())
             number, over = 1, False
             while not over:
@@ -251,7 +251,7 @@ def test_commands_in_flight_are_answered_before_the_new_code_is_there(deployment
     relay = deployment.start(command_timeout_s=20, hang_s=0)
     call = deployment.make_call(b"call")
     shard = psutil.Process(relay.stats().shards[relay.call(b"call").shard].pid)
-    with pipelined(deployment.address) as connection, NativeClient(deployment.address, LONGEST_S) as client:
+    with pipelined(deployment.address) as connection, NativeClient(deployment.address, MAX_S) as client:
         shard.suspend()
         connection.send(native.encode_request(1, CloseCall(call.call_id)))
         connection.send(native.encode_request(2, Ping()))
@@ -333,7 +333,7 @@ def test_another_key_of_the_store_is_refused_and_everything_stays(
     assert refused.stderr.splitlines()[-1] == f"nh: everything stays as it is: {why}"
     successor = Relay(deployment.place, SHARDS, as_environment(settings), words=("--takeover",))
     with successor.program:
-        assert successor.program.wait(LONGEST_S) == 2
+        assert successor.program.wait(MAX_S) == 2
         assert f"nh cannot start: {why}" in successor.program.output
     assert_stays(relay, shards, calls)
     key.write_text(secret)

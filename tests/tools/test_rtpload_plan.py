@@ -7,7 +7,7 @@ import pytest
 
 from nh.errors import ConfigError
 from tools.rtpload.coordinator.plan import CallPlan, StepKind, plan_calls
-from tools.rtpload.durations import LEAST_S, parse_duration
+from tools.rtpload.durations import MIN_S, parse_duration
 
 
 def plans(count: int, *, seed: int = 1, duration: str = "", **shares: float) -> list[CallPlan]:
@@ -50,7 +50,7 @@ def test_a_call_on_hold_is_resumed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "low", "high"), [("30", 30, 30), ("uniform:2-4", 2, 4), ("exp:5", LEAST_S, 200)]
+    ("text", "low", "high"), [("30", 30, 30), ("uniform:2-4", 2, 4), ("exp:5", MIN_S, 200)]
 )
 def test_durations_are_what_they_say(text: str, low: float, high: float) -> None:
     rule = parse_duration(text)

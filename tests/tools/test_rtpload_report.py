@@ -25,7 +25,7 @@ from tools.rtpload.coordinator.session import search
 from tools.rtpload.coordinator.workers import WorkerHandle
 from tools.rtpload.errors import LoadFailed, PhonesUnavailable
 from tools.rtpload.messages import MAX_MESSAGE_BYTES, Finished, SideTally
-from tools.rtpload.options import MOST_PROCESSES, ControlKind, LoadOptions
+from tools.rtpload.options import MAX_PROCESSES, ControlKind, LoadOptions
 from tools.rtpload.packet import RtpWriter
 from tools.rtpload.report.capacity import Limit, Step, judge
 from tools.rtpload.report.files import check_file, write_file
@@ -238,7 +238,7 @@ def test_a_limit_on_descriptors_that_no_number_of_processes_meets_is_told(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     with pytest.raises(LoadFailed, match=r"the hard limit is 100 \(ulimit -Hn\): raise the limit"):
         provide_descriptors(LoadOptions(address="", calls=100_000))
-    assert LoadOptions(address="", calls=100_000).worker_count(10) == MOST_PROCESSES
+    assert LoadOptions(address="", calls=100_000).worker_count(10) == MAX_PROCESSES
 
 
 def test_a_file_on_a_read_only_file_system_is_refused_as_such(

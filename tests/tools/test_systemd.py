@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nh.config import Settings
-from nh.supervisor.shards.process import LONGEST_FORK_S
+from nh.supervisor.shards.process import MAX_FORK_S
 from nh.supervisor.shards.zygote import FORK_S
 from tests.confinement import NO_NEW_CODE, NO_NEW_PRIVILEGES, needs_no_new_code
 from tests.isolation.rpc_stream import assert_calls_are_served
@@ -89,7 +89,7 @@ def test_settings_in_the_unit_exist() -> None:
 def test_a_fork_is_given_up_before_systemd_takes_the_supervisor_for_hung() -> None:
     watchdog_s = re.search(r"^WatchdogSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
     assert watchdog_s is not None
-    assert int(watchdog_s[1]) / 2 > LONGEST_FORK_S + FORK_S, "a ping may be due when the wait begins"
+    assert int(watchdog_s[1]) / 2 > MAX_FORK_S + FORK_S, "a ping may be due when the wait begins"
 
 
 def test_calls_are_served_where_no_memory_may_be_written_and_executed() -> None:

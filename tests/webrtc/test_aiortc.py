@@ -21,7 +21,7 @@ TO_PLAIN: dict[str, Any] = {"transport_protocol": "RTP/AVP", "ICE": "remove", "r
 TO_WEB: dict[str, Any] = {"flags": ["WebRTC"]}
 PACKETS = 25
 """Half a second of speech."""
-LONGEST_S = 60.0
+MAX_S = 60.0
 
 
 class AiortcPhone:
@@ -114,7 +114,7 @@ async def calling_each_other(call: NgCall) -> AsyncIterator[tuple[AiortcPhone, A
 
 async def until(holds: Callable[[], bool]) -> None:
     """Return once it holds; aiortc lives in this loop, so nothing may block."""
-    async with asyncio.timeout(LONGEST_S):
+    async with asyncio.timeout(MAX_S):
         while not holds():
             await asyncio.sleep(0.01)
 

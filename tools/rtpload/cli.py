@@ -14,11 +14,11 @@ from nh.errors import ConfigError, NhError
 from tools.rtpload.coordinator.session import run_once, search
 from tools.rtpload.errors import LoadFailed
 from tools.rtpload.flags import nh_address, read_options, takes_load_options
-from tools.rtpload.options import MOST_CALLS
+from tools.rtpload.options import MAX_CALLS
 from tools.rtpload.report.files import check_file
 from tools.rtpload.report.plot import check_plot
 
-MOST_STEPS: Final = 1000
+MAX_STEPS: Final = 1000
 """Of a search: from 1 call to the most, and back in halves, takes a few dozen."""
 
 app = typer.Typer(
@@ -97,6 +97,6 @@ def _check_files(json: Path | None, plot: Path | None, *, find_capacity: bool) -
 
 def _check_bounds(max_calls: int, max_steps: int) -> None:
     """Raises ConfigError if a search would come to a load that cannot be run, or to none."""
-    for flag, value, most in (("--max-calls", max_calls, MOST_CALLS), ("--max-steps", max_steps, MOST_STEPS)):
+    for flag, value, most in (("--max-calls", max_calls, MAX_CALLS), ("--max-steps", max_steps, MAX_STEPS)):
         if not 1 <= value <= most:
             raise ConfigError(f"{flag}: {value} is not in 1 to {most}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from nh.errors import ConfigError
 
-LEAST_S = 0.1
+MIN_S = 0.1
 """No call is shorter: a distribution's tail must not become a flood of set-ups."""
 
 Duration = Callable[[random.Random], float]
@@ -19,7 +19,7 @@ def parse_duration(text: str) -> Duration | None:
     """The rule that `text` means; None, for calls that last as long as the load, if it is empty.
 
     Args:
-        text: seconds, `exp:MEAN` or `uniform:LOW-HIGH`, all in seconds, at least LEAST_S.
+        text: seconds, `exp:MEAN` or `uniform:LOW-HIGH`, all in seconds, at least MIN_S.
 
     Raises:
         ConfigError: it is none of them.
@@ -32,7 +32,7 @@ def parse_duration(text: str) -> Duration | None:
         return lambda rng: fixed_s  # noqa: ARG005  # a rule takes the generator, this one has no use for it
     if kind == "exp":
         mean_s = _seconds(value, text)
-        return lambda rng: max(LEAST_S, rng.expovariate(1 / mean_s))
+        return lambda rng: max(MIN_S, rng.expovariate(1 / mean_s))
     if kind == "uniform":
         low, _, high = value.partition("-")
         low_s, high_s = _seconds(low, text), _seconds(high, text)
@@ -45,8 +45,8 @@ def _seconds(number: str, text: str) -> float:
         value = float(number)
     except ValueError:
         raise _unreadable(text) from None
-    if not LEAST_S <= value <= 86_400:
-        raise ConfigError(f"duration: {value} s is not in {LEAST_S} to 86400")
+    if not MIN_S <= value <= 86_400:
+        raise ConfigError(f"duration: {value} s is not in {MIN_S} to 86400")
     return value
 
 

@@ -20,7 +20,7 @@ _MEDIA: Final = "Media"
 _RELAY: Final = "The relay"
 _GENERATOR: Final = "The generator itself"
 
-MOST_CPUS: Final = 8192
+MAX_CPUS: Final = 8192
 """Linux has no more (NR_CPUS)."""
 
 HELP: Final[dict[str, tuple[str, str]]] = {
@@ -169,8 +169,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         if not (first.isdecimal() and (last.isdecimal() or not dash) and len(part) < 12):
             raise ConfigError(f"cpus: {part!r} is neither a number nor FIRST-LAST")
         low, high = int(first), int(last or first)
-        if not low <= high < MOST_CPUS:
-            raise ConfigError(f"cpus: {part!r} does not ascend from 0 to {MOST_CPUS - 1}")
+        if not low <= high < MAX_CPUS:
+            raise ConfigError(f"cpus: {part!r} does not ascend from 0 to {MAX_CPUS - 1}")
         cpus.update(range(low, high + 1))
     return tuple(sorted(cpus))
 

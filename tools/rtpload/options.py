@@ -21,9 +21,9 @@ PACKETS_PER_PROCESS = 60_000
 """Packets/s, sent and received, for each worker, if the number of workers is not given."""
 
 
-MOST_CALLS = 100_000
-MOST_PROCESSES = 64
-MOST_DRAIN_S = 60.0
+MAX_CALLS = 100_000
+MAX_PROCESSES = 64
+MAX_DRAIN_S = 60.0
 
 
 class ControlKind(enum.StrEnum):
@@ -195,7 +195,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             return self.processes
         for_packets = min(math.ceil(self.packets_per_s / PACKETS_PER_PROCESS), len(self.usable_cpus))
         for_sockets = math.ceil(self.calls * self.sockets_per_call / descriptors_per_process)
-        return min(MOST_PROCESSES, max(1, for_packets, for_sockets))
+        return min(MAX_PROCESSES, max(1, for_packets, for_sockets))
 
     def _check_srtp(self) -> None:
         if not self.srtp and self.webrtc:
@@ -249,7 +249,7 @@ def _format_of(codec: Codec, payload_bytes: int, packet_ms: float) -> MediaForma
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
-    ("calls", 1, MOST_CALLS),
+    ("calls", 1, MAX_CALLS),
     ("ramp", 0, 100_000),
     ("time_s", 0.1, 604_800),
     ("packet_ms", 1, 1000),
@@ -259,10 +259,10 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("reinvite", 0, 1),
     ("forks", 0, 100),
     ("jitter_ms", 0, 1000),
-    ("processes", 0, MOST_PROCESSES),
+    ("processes", 0, MAX_PROCESSES),
     ("nice", -20, 19),
     ("signallers", 1, 64),
     ("timeout_s", 0.1, 60),
-    ("drain_s", 0, MOST_DRAIN_S),
+    ("drain_s", 0, MAX_DRAIN_S),
     ("retry_s", 0, 600),
 )

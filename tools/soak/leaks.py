@@ -29,7 +29,7 @@ SPARE_MEMORY: Final = 0.1
 SPARE_BYTES: Final = 16 << 20
 """How much more the last third of the time may take than the third before: Python's arenas fill up slowly."""
 
-LEAST_READINGS: Final = 30
+MIN_READINGS: Final = 30
 
 
 class Reading(NamedTuple):
@@ -52,7 +52,7 @@ def read(relays: Sequence[Deployment]) -> Reading:
 def memory_trend(readings: Sequence[Reading]) -> list[str]:
     """A finding if memory grew and grew; the first third of the time does not count."""
     third = len(readings) // 3
-    if len(readings) < LEAST_READINGS:
+    if len(readings) < MIN_READINGS:
         return []
     middle, last = (
         statistics.median(reading.memory_bytes for reading in part)

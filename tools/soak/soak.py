@@ -20,7 +20,7 @@ from tools.harness.relay import Place
 from tools.harness.waiting import eventually
 from tools.rtpload.coordinator.load import Progress
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.options import MOST_DRAIN_S, LoadOptions
+from tools.rtpload.options import MAX_DRAIN_S, LoadOptions
 from tools.rtpload.report.values import Report
 from tools.soak.leaks import Reading, close_all, left_behind, memory_trend, read, still_taken
 from tools.soak.report import SoakReport
@@ -162,7 +162,7 @@ class Soak:
             duration=f"exp:{plan.call_s}",
             ramp=100,
             # a call's last packets come as late as the longest gap ends
-            drain_s=min(options.drain_s + plan.patience_s, MOST_DRAIN_S),
+            drain_s=min(options.drain_s + plan.patience_s, MAX_DRAIN_S),
         )
 
     def _let_faults_strike(self, load: BackgroundLoad, subject: Subject) -> None:

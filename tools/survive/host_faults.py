@@ -18,8 +18,8 @@ from tools.survive.faults import Injected
 
 READY_S: Final = 60.0
 ENDED_S: Final = 30.0
-LEAST_STOPPED_S: Final = 1.0
-LONGEST_AWAY_S: Final = LEASE_S / 3
+MIN_STOPPED_S: Final = 1.0
+MAX_AWAY_S: Final = LEASE_S / 3
 """A server that is away for longer than the lease ends the relay."""
 
 
@@ -72,7 +72,7 @@ def _stop_host(network: Hosts, one: Host, two: Host, rng: random.Random) -> str:
     stopped_ns = time.monotonic_ns()
     processes = one.stop()
     followed = _follow(network, two)
-    time.sleep(LEAST_STOPPED_S + rng.uniform(0, 0.5))
+    time.sleep(MIN_STOPPED_S + rng.uniform(0, 0.5))
     resumed_ns = time.monotonic_ns()
     one.resume(processes)
     eventually(lambda: all(map(has_ended, processes)), "the host that was stopped ends", ENDED_S)
@@ -108,7 +108,7 @@ def _kill_host_and_server(network: Hosts, one: Host, two: Host, rng: random.Rand
 
 
 def _empty_server(network: Hosts, rng: random.Random) -> str:
-    away_s = rng.uniform(0, LONGEST_AWAY_S)
+    away_s = rng.uniform(0, MAX_AWAY_S)
     network.server.stop()
     time.sleep(away_s)
     with network.phones.entered():

@@ -15,7 +15,7 @@ import msgspec
 from nh.supervisor.standby.follow import AWAY_S
 from tools.harness.hosts import LEASE_S
 from tools.survive.faults import FaultKind
-from tools.survive.host_faults import LONGEST_AWAY_S, MOVES, HostFault
+from tools.survive.host_faults import MAX_AWAY_S, MOVES, HostFault
 
 QUIET_GAP_S: Final = {False: 0.250, True: 0.060}
 """Longest gap without a fault: through user space, through the kernel."""
@@ -44,7 +44,7 @@ KILLS: Final[Mapping[enum.StrEnum, int]] = {
 
 _WAITS_S: Final = {
     HostFault.END_NH: 0.0,
-    HostFault.KILL_HOST_AND_SERVER: LONGEST_AWAY_S + AWAY_S + LEASE_S + RETURN_S,
+    HostFault.KILL_HOST_AND_SERVER: MAX_AWAY_S + AWAY_S + LEASE_S + RETURN_S,
 }
 """What the other host waits for, where that is not the lease."""
 

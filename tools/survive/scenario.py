@@ -27,7 +27,7 @@ SECURED_CALLS: Final = 100
 """With SRTP: the generator shares two CPUs with the relay, and each has more work with a packet."""
 
 MEDIA_AFTERWARDS_S: Final = 2.0
-LONGEST_S: Final = 300.0
+MAX_S: Final = 300.0
 RETRY_S: Final = 5.0
 """Longest wait of a client. Where a relay is gone for good, 200 calls wait for that one after another."""
 LATCHED_S: Final = 20.0
@@ -126,7 +126,7 @@ def load_options(address: str, *, calls: int = CALLS, seed: int = 1) -> LoadOpti
         control=ControlKind.NATIVE,
         calls=calls,
         ramp=0,
-        time_s=LONGEST_S,
+        time_s=MAX_S,
         rtcp_interval_s=1,
         retry_s=RETRY_S,
         list_streams=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from nh.cli.calls.callid import read_id
+from nh.cli.calls.call_id import read_id
 from nh.cli.calls.selection import (
     Address,
     Contains,
@@ -41,7 +41,7 @@ _ID_HELP: Final = r"as nh calls shows it (\xNN is a byte, \\ a backslash); behin
 COMPLETION_S: Final = 1.0
 """nh may take so long to answer the shell."""
 
-MOST_COMPLETED: Final = 200
+MAX_COMPLETED: Final = 200
 
 _HARMLESS: Final = re.compile(r"[\w.:@%+,/][\w.:@%+=,/-]*")
 """What a shell takes as it is (zsh replaces =ls by the path of ls), and nh as no option."""
@@ -73,7 +73,7 @@ def complete_call_id(ctx: typer.Context, incomplete: str) -> list[str]:
         begun = read_id(incomplete)
         settings = settings_of(*(ctx.params.get(name) for name in ("config", "runtime_dir", "rpc")))
         with NativeClient(settings.rpc_addresses[0], timeout_s=COMPLETION_S) as client:
-            page = client.request(ListCalls(contains=begun, limit=MOST_COMPLETED))
+            page = client.request(ListCalls(contains=begun, limit=MAX_COMPLETED))
     except (NhError, OSError):
         return []
     shown = [show_id(call.call_id) for call in page.calls if call.call_id.startswith(begun)]

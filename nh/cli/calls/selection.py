@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from nh.cli.calls.callid import read_id
+from nh.cli.calls.call_id import read_id
 from nh.cli.options import completing
 from nh.commands import CallOrder, ListCalls
 from nh.errors import ConfigError, MalformedRequest

@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from nh.cli.calls.callid import read_id
+from nh.cli.calls.call_id import read_id
 from nh.cli.calls.commands import CallId, naming
 from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect

@@ -14,7 +14,7 @@ from nh.fastpath.netlink.messages import RECEIVE_BYTES, open_socket
 from nh.loop import Loop, Timer
 
 PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
+MAX_PAUSE_S = 1.0
 MAX_DATAGRAMS = 1024
 """Most that are read at once; the rest is read after the next pause."""
 
@@ -42,7 +42,7 @@ class Events:
         self._loop = loop
         self._on_events = on_events
         self._pause_s = PAUSE_S
-        self._read_at = -LONGEST_PAUSE_S
+        self._read_at = -MAX_PAUSE_S
         self._timer: Timer | None = None
         self._socket = open_socket()
         try:
@@ -72,7 +72,7 @@ class Events:
         # without a reader there is no turn of the loop for each event of a storm
         self._loop.remove_reader(self._socket.fileno())
         again_soon = self._loop.now() - self._read_at < self._pause_s
-        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2) if again_soon else PAUSE_S
+        self._pause_s = min(MAX_PAUSE_S, self._pause_s * 2) if again_soon else PAUSE_S
         self._timer = self._loop.call_later(self._pause_s, self._finish)
 
     def _finish(self) -> None:
@@ -83,7 +83,7 @@ class Events:
         try:
             self._loop.add_reader(self._socket.fileno(), self._begin)
         except OSError:  # this user has no epoll watch left (max_user_watches)
-            self._timer = self._loop.call_later(LONGEST_PAUSE_S, self._finish)
+            self._timer = self._loop.call_later(MAX_PAUSE_S, self._finish)
         self._on_events(datagrams)
 
     def _read(self) -> list[bytes]:

@@ -38,7 +38,7 @@ _SKIP_STATISTICS = attribute(_EXTENSIONS, struct.pack("=I", 1 << 3))
 
 RETRY_S = 1.0
 
-REPEAT_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about one reason why the interfaces cannot be listed."""
 
 
@@ -135,7 +135,7 @@ class InterfaceWatch:
         self._media = MediaInterfaces(names)
         self._known: dict[int, NetworkInterface] = {}
         self._retry: Timer | None = None
-        self._failures = FaultLog(logger, loop.now, REPEAT_S)
+        self._failures = FaultLog(logger, loop.now, LOG_INTERVAL_S)
         groups = (GROUP_LINK, GROUP_IPV4_ADDRESS, GROUP_IPV6_ADDRESS)
         self._events = Events(loop, groups, self._on_events)
 

@@ -106,10 +106,10 @@ class Control(CallObserver):
         self._restore_queue.close()
         self._next_supervisor.close()
         if self._shard is not None:
-            departed = self._next_supervisor.departed
-            if self.exit_status == EXIT_SUPERVISOR_GONE and not departed:
+            handed_over = self._next_supervisor.handed_over
+            if self.exit_status == EXIT_SUPERVISOR_GONE and not handed_over:
                 self._next_supervisor.leave_records(self._shard)
-            self._shard.close(departed=departed, calls_stay=self._calls_stay)
+            self._shard.close(handed_over=handed_over, calls_stay=self._calls_stay)
         self._hold_links([])
         self._channel.close()
 

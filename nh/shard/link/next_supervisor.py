@@ -44,9 +44,9 @@ class NextSupervisor:
         return self._orphan is not None
 
     @property
-    def departed(self) -> bool:
+    def handed_over(self) -> bool:
         """Whether the next supervisor has the calls."""
-        return self._orphan is not None and self._orphan.departed
+        return self._orphan is not None and self._orphan.handed_over
 
     def listen(self, shard: Shard, level: int = logging.DEBUG) -> None:
         """Listen for the next supervisor, again if another program removed the socket.

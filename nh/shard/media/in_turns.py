@@ -12,7 +12,7 @@ WORK_S: Final = 0.003
 """How long a turn begins to work on further subjects. A batch of packets takes a third of that: the packets
 of a socket that is to be connected, or to have a flow, cost several times as much until its turn has come."""
 
-LEAST: Final = 4
+MIN_A_TURN: Final = 4
 """A turn works on so many, however long it takes: the legs of a call latch together."""
 
 Subject = TypeVar("Subject")
@@ -75,7 +75,7 @@ class InTurns(Generic[Subject]):
             if not self._waiting:
                 break
             self._work(self._waiting.popitem(last=False)[0])
-            if number >= LEAST and self._loop is not None and self._clock() >= until:
+            if number >= MIN_A_TURN and self._loop is not None and self._clock() >= until:
                 break
         if not self._waiting:
             self._waiting = OrderedDict()  # an emptied dictionary is as large as it ever was

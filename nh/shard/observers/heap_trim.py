@@ -8,7 +8,7 @@ from nh.memory import give_back_free_pages, grown_bytes
 TRIM_S: Final = 10.0
 """Seconds between two times: rare enough for what it costs, and for the pages that are needed again."""
 
-MOST_GROWN_BYTES: Final = 4 * 1024 * 1024
+MAX_GROWN_BYTES: Final = 4 * 1024 * 1024
 """A heap that has grown more is left alone: it might take more than 2 ms, and packets wait meanwhile.
 
 It takes 1.1 ms at most with this much in pieces, and up to 70 ms with 200 MB. 4,500 calls of Net::SIP take
@@ -26,5 +26,5 @@ class HeapTrim(CallObserver):
         """See CallObserver."""
         if now >= self._due:
             self._due = now + TRIM_S
-            if grown_bytes() <= MOST_GROWN_BYTES:
+            if grown_bytes() <= MAX_GROWN_BYTES:
                 give_back_free_pages()

@@ -222,7 +222,7 @@ class Checkpointer(CallObserver):
             call_id: the call.
             now: monotonic seconds.
             at_once: whether another restore from the snapshot that it came from could do harm: it would
-                protect other packets with the same indices of SRTP.
+                protect other packets with the same indexes of SRTP.
         """
         self._saved[call_id] = 0.0
         if at_once or self._table.find_call(call_id) is None:

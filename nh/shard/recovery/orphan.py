@@ -58,7 +58,7 @@ class Orphan:
         on_over: called once, when no call is left or a successor has them.
 
     Attributes:
-        departed: whether a successor has the calls; the shard must not end them then.
+        handed_over: whether a successor has the calls; the shard must not end them then.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Orphan:
         records: UnconfirmedRecords,
         on_over: Callable[[], None],
     ) -> None:
-        self.departed = False
+        self.handed_over = False
         self._loop = loop
         self._recovery = recovery
         self._relay = recovery.relay
@@ -90,13 +90,13 @@ class Orphan:
 
     def end_if_empty(self) -> None:
         """End the shard if it has no calls; to be called from time to time."""
-        if not self._recovery.calls and self._channel is None and not self.departed:
+        if not self._recovery.calls and self._channel is None and not self.handed_over:
             logger.warning("shard %d ends: it has neither calls nor a supervisor", self._shard)
             self._on_over()
 
     def listen_again(self) -> None:
         """The next supervisor does not find the socket any more: see HandoverSocket.listen_again()."""
-        if self._channel is not None or self.departed:
+        if self._channel is not None or self.handed_over:
             return
         self._loop.remove_reader(self._handover_socket.fileno())
         self._handover_socket.listen_again()
@@ -147,7 +147,7 @@ class Orphan:
             case Transfer(records):
                 self._transfer(records=records)
             case Exit():
-                self.departed = True
+                self.handed_over = True
                 logger.info("shard %d ends: another process has its calls now", self._shard)
                 self._on_over()
             case Yield() | TakenOver():
@@ -199,7 +199,7 @@ class Orphan:
     def _on_lost(self) -> None:
         self._channel = None
         self._resume()
-        if self._transferring and not self.departed and self._relay.plane.kernel is not None:
+        if self._transferring and not self.handed_over and self._relay.plane.kernel is not None:
             self._relay.plane.kernel.release()
             self._relay.plane.activate()
         self._transferring = False
@@ -209,7 +209,7 @@ class Orphan:
 
         Flows in the kernel stay until the takeover is broken off, and silent calls for EXPIRY_S.
         """
-        if self._patience is None or self.departed:
+        if self._patience is None or self.handed_over:
             return
         self._patience.cancel()
         self._patience = None

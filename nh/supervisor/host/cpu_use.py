@@ -6,7 +6,7 @@ too, and its start costs time that the host does not have.
 
 from typing import Final, NamedTuple
 
-LEAST_SHARE: Final = 0.25
+MIN_SHARE: Final = 0.25
 """A runnable process hangs if it has run for this share of the time in which it should have shown life."""
 
 
@@ -28,7 +28,7 @@ class CpuUse(NamedTuple):
             before: its use at an earlier time.
             time_s: the time in which it should have shown life, seconds.
         """
-        return self.runnable and self.used_s - before.used_s < LEAST_SHARE * time_s
+        return self.runnable and self.used_s - before.used_s < MIN_SHARE * time_s
 
 
 JUST_STARTED: Final = CpuUse(True, 0.0)

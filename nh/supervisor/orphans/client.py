@@ -1,7 +1,7 @@
 """The connection to one orphan: a shard whose supervisor is gone, and which transfers its calls to this one.
 
 It blocks, without a loop: that happens while nh starts, one orphan after the other, and takes milliseconds.
-An orphan that is silent for ANSWER_S counts as one that hangs, unless it waits for a CPU.
+An orphan that is silent for REPLY_S counts as one that hangs, unless it waits for a CPU.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from nh.supervisor.host.cpu_use import CpuUse, cpu_use
 
 logger = logging.getLogger(__name__)
 
-ANSWER_S: Final = 2.0
+REPLY_S: Final = 2.0
 """An orphan that is silent for so long hangs, unless it waits for a CPU."""
 
 Take = Callable[[bytes, bytes, list[tuple[Endpoint, int]]], None]
@@ -72,7 +72,7 @@ class OrphanClient:
         self.pid = pid
         self.name = name
         self._sock = sock
-        sock.settimeout(ANSWER_S)
+        sock.settimeout(REPLY_S)
         message, fds = self._receive()
         if not isinstance(message, Hello):
             close_all(fds)
@@ -156,7 +156,7 @@ class OrphanClient:
 
     def _send(self, message: ToOld) -> None:
         try:
-            when_there_is_room(lambda: self._sock.send(encode(message)), ANSWER_S)
+            when_there_is_room(lambda: self._sock.send(encode(message)), REPLY_S)
         except OSError as exc:
             raise HandoverFailed(reason(exc)) from exc
 
@@ -164,7 +164,7 @@ class OrphanClient:
         try:
             record, fds = self._receive_record()
         except TimeoutError:
-            raise HandoverFailed(f"it sent nothing for {ANSWER_S:g} s") from None
+            raise HandoverFailed(f"it sent nothing for {REPLY_S:g} s") from None
         except OSError as exc:
             raise HandoverFailed(reason(exc)) from exc
         if not record:
@@ -185,7 +185,7 @@ class OrphanClient:
             except TimeoutError:
                 use = cpu_use(self.pid)
                 first, before = first or use, before or use
-                if not use.is_starved(before, ANSWER_S) or use.used_s - first.used_s >= ANSWER_S:
+                if not use.is_starved(before, REPLY_S) or use.used_s - first.used_s >= REPLY_S:
                     raise
                 before = use
 
@@ -220,7 +220,7 @@ def kill_shard(pid: int) -> bool:
         pidfd = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _ = wait_for_end(pidfd, ANSWER_S)
+            _ = wait_for_end(pidfd, REPLY_S)
         finally:
             os.close(pidfd)
     except ProcessLookupError:

@@ -13,7 +13,7 @@ from nh.ipc.handover_socket import shard_sockets
 from nh.ipc.peer import peer_of
 from nh.reasons import SHORTAGES, reason, shortage
 from nh.room import when_there_is_room
-from nh.supervisor.orphans.client import ANSWER_S, HandoverFailed, OrphanClient, kill_shard
+from nh.supervisor.orphans.client import REPLY_S, HandoverFailed, OrphanClient, kill_shard
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,11 @@ def _in_room(step: Callable[[], T]) -> T:
     store.
 
     Raises:
-        NotNow: there is none for ANSWER_S.
+        NotNow: there is none for REPLY_S.
         OSError: the step fails for another reason.
     """
     try:
-        return when_there_is_room(step, ANSWER_S)
+        return when_there_is_room(step, REPLY_S)
     except OSError as exc:
         if exc.errno in SHORTAGES:
             raise NotNow(f"the calls of the shards before cannot be taken over: {shortage(exc)}") from exc
@@ -101,7 +101,7 @@ def _connect(path: Path) -> socket.socket:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        sock.settimeout(ANSWER_S)
+        sock.settimeout(REPLY_S)
         sock.connect(str(path))
     except BaseException:
         sock.close()

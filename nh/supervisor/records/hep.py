@@ -13,7 +13,7 @@ from nh.ip_address import is_ipv6, split_host_port
 from nh.ipc.report_messages import RtcpPacket
 from nh.results import CallRecord, LegDetail
 from nh.supervisor.host.secret_file import read_secret
-from nh.supervisor.records.targets import TIME_LIMIT_S
+from nh.supervisor.records.targets import TIMEOUT_S
 from nh.wire.hep import HepPacket, PacketKind, encode_packet, rtcp_to_json
 from nh.wire.native.values import to_json
 
@@ -147,11 +147,11 @@ class HepTarget:
     def _connect(self) -> socket.socket:
         host, port = self._address.host, self._address.port
         if self._tcp:
-            return socket.create_connection((host, port), TIME_LIMIT_S)
+            return socket.create_connection((host, port), TIMEOUT_S)
         [(family, kind, _, _, place), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         sock = socket.socket(family, kind)
         try:
-            sock.settimeout(TIME_LIMIT_S)
+            sock.settimeout(TIMEOUT_S)
             sock.connect(place)
         except OSError:
             sock.close()

@@ -21,7 +21,7 @@ OF_ANOTHER: Final = (
 )
 """Why a file is not written."""
 
-TIME_LIMIT_S: Final = 1.0
+TIMEOUT_S: Final = 1.0
 """Longest wait for a reader that does not read."""
 
 SYSLOG: Final = "syslog"
@@ -96,13 +96,13 @@ def _write_some(fd: int, data: memoryview) -> int:
     """Write as much as there is room for; returns how many bytes.
 
     Raises:
-        OSError: it cannot be written, or the reader of a pipe makes no room in TIME_LIMIT_S.
+        OSError: it cannot be written, or the reader of a pipe makes no room in TIMEOUT_S.
     """
     with contextlib.suppress(BlockingIOError):
         return os.write(fd, data)
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    if not poll.poll(TIME_LIMIT_S * 1000):
+    if not poll.poll(TIMEOUT_S * 1000):
         raise TimeoutError(errno.ETIMEDOUT, "the program that reads it is too slow")
     return os.write(fd, data)
 
@@ -153,7 +153,7 @@ class DatagramTarget:
         """See Target."""
         if self._sock is None:
             self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sock.settimeout(TIME_LIMIT_S)
+            self._sock.settimeout(TIMEOUT_S)
         self._sock.sendto(self._datagram(line), self._path)
 
     def reopen(self) -> None:

@@ -8,15 +8,15 @@ from collections import deque
 from typing import Final
 
 FIRST_DELAY_S: Final = 0.1
-LONGEST_DELAY_NEVER_UP_S: Final = 10.0
+MAX_DELAY_NEVER_UP_S: Final = 10.0
 """Longest delay of a shard that died before it was ready."""
 
-LONGEST_DELAY_WAS_UP_S: Final = 1.0
+MAX_DELAY_WAS_UP_S: Final = 1.0
 """Longest delay of a shard that served calls: sockets have room for some seconds of telephony."""
 
 MANY_DEATHS: Final = 30
 """So many deaths within LONG_LIFE_S are each followed by a start at once: as many as there would be with
-LONGEST_DELAY_WAS_UP_S between them.
+MAX_DELAY_WAS_UP_S between them.
 """
 
 LONG_LIFE_S: Final = 30.0
@@ -46,17 +46,17 @@ class Backoff:
         Returns:
             Seconds until the next start; 0.0: at once.
         """
-        longest_s = LONGEST_DELAY_NEVER_UP_S
+        longest_s = MAX_DELAY_NEVER_UP_S
         if was_up:
             if lived_s >= LONG_LIFE_S:
                 self._delay_s = FIRST_DELAY_S
             if not self._died_too_often(now):
                 return 0.0
-            longest_s = LONGEST_DELAY_WAS_UP_S
+            longest_s = MAX_DELAY_WAS_UP_S
         else:
             self.failures += 1
         delay_s = min(self._delay_s, longest_s)
-        self._delay_s = min(LONGEST_DELAY_NEVER_UP_S, self._delay_s * 2)
+        self._delay_s = min(MAX_DELAY_NEVER_UP_S, self._delay_s * 2)
         return delay_s
 
     def _died_too_often(self, now: float) -> bool:

@@ -51,7 +51,7 @@ Announcement = (
 )
 """Messages to a shard that have no answer."""
 
-UNKNOWN_INTERVAL_S: Final = 600.0
+LOG_INTERVAL_S: Final = 600.0
 """Least time between two lines about messages of a shard that only another version knows."""
 
 LOST_LINK_S: Final = 2.0
@@ -111,7 +111,7 @@ class ShardHandle:
         self.state = HandleState.STARTING
         self._loop = loop
         self._name = f"shard {spec.configure.relay.shard}"
-        self._unknown_log = RateLimitedLogger(logger, loop.now, UNKNOWN_INTERVAL_S)
+        self._unknown_log = RateLimitedLogger(logger, loop.now, LOG_INTERVAL_S)
         self._calls_stay = spec.calls_stay
         self._recovery = recovery
         self._owner = owner

@@ -25,7 +25,7 @@ SECURE: Final = "--secure"
 """Argument of a shard that may get calls with SRTP and DTLS: it loads what these need before it serves."""
 
 
-LONGEST_FORK_S: Final = 5.0
+MAX_FORK_S: Final = 5.0
 """A process that waits for a CPU may take so long to fork: another one would wait as well, to do far more.
 
 The supervisor does nothing else meanwhile. So it is less than half of the WatchdogSec of tools/systemd: a
@@ -61,7 +61,7 @@ class ShardProcess(ChildProcess):
         """Ask this process, which has said Waiting, to fork; returns the new process.
 
         Args:
-            timeout_s: how long to wait, in seconds; up to LONGEST_FORK_S while it waits for a CPU.
+            timeout_s: how long to wait, in seconds; up to MAX_FORK_S while it waits for a CPU.
 
         Raises:
             NotForked: it does not answer in time, or not with Forked.
@@ -95,7 +95,7 @@ class ShardProcess(ChildProcess):
                 return self.receive(timeout_s)
             except TimeoutError:
                 waited_s += timeout_s
-                if waited_s >= LONGEST_FORK_S or not _waits_for_cpu(self.pid):
+                if waited_s >= MAX_FORK_S or not _waits_for_cpu(self.pid):
                     raise
 
 

@@ -28,7 +28,7 @@ FORK_S: Final = 0.5
 RESTART_S: Final = 0.1
 """First delay between the death of a zygote and the start of the next one."""
 
-LONGEST_RESTART_S: Final = 60.0
+MAX_RESTART_S: Final = 60.0
 
 
 class Zygote:
@@ -133,7 +133,7 @@ class Zygote:
         )
         self._cancel_timer()
         self._timer = self._loop.call_later(self._restart_s, self._launch)
-        self._restart_s = min(LONGEST_RESTART_S, self._restart_s * 2)
+        self._restart_s = min(MAX_RESTART_S, self._restart_s * 2)
         self._settle()
 
     def _end(self) -> str:

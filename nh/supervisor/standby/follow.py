@@ -25,7 +25,7 @@ POLL_S: Final = 0.1
 AWAY_S: Final = 1.0
 """How long after a failure the server is asked again."""
 
-REPEAT_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 
 
 class Following:
@@ -49,7 +49,7 @@ class Following:
         self._began = time.monotonic()
         self._followers = followers
         self._on_free = on_free
-        self._failures = FaultLog(logger, time.monotonic, REPEAT_S)
+        self._failures = FaultLog(logger, time.monotonic, LOG_INTERVAL_S)
         self._wanted: set[str] = set()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

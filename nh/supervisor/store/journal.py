@@ -42,7 +42,7 @@ MAX_BYTES: Final = 16 << 20
 COMPACT_BYTES: Final = 1 << 20
 """So many bytes of new records, and as many as the compacted ones have, are worth being compacted."""
 
-REPEAT_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
 
 _UNWRITTEN: Final = "changes of calls that the store does not have yet"
@@ -61,7 +61,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._new_path = directory / NEW_NAME
-        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._failures = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._files: list[JournalFile] = []
         try:
             for name in NAMES:

@@ -10,7 +10,7 @@ from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.supervisor.store.engine import StoredCall
-from nh.supervisor.store.journal import NAMES, REPEAT_S, Journal
+from nh.supervisor.store.journal import LOG_INTERVAL_S, NAMES, Journal
 from nh.supervisor.store.journal_records import JournalRecord
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class JournalOpener:
     def __init__(self, directory: Path | None, *, lost_s: float) -> None:
         self._directory = directory
         self._lost_s = lost_s
-        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._failures = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
 
     def open(self) -> Journal | None:
         """Open it; None: that is impossible now, which is logged, or there is to be none."""

@@ -23,7 +23,7 @@ from nh.loop import call_each
 from nh.printable import counted
 from nh.stats.layout import SupervisorStats
 from nh.supervisor.store.engine import StoredCall, StoreEngine
-from nh.supervisor.store.journal import REPEAT_S, Journal
+from nh.supervisor.store.journal import LOG_INTERVAL_S, Journal
 from nh.supervisor.store.journal_load import JournalOpener, load_journal, newer_than, stored_call
 from nh.supervisor.store.journal_records import JournalRecord, encoded_bytes
 from nh.supervisor.store.lease import Lease
@@ -74,7 +74,7 @@ class Store:
         self._writer = StoreWriter(engine, may_be_away=may_be_away)
         self._check_s = min(FLUSH_S, engine.check_s)
         self._behind_since: float | None = None
-        self._failures = RateLimitedLogger(logger, time.monotonic, REPEAT_S)
+        self._failures = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
         self._packed: deque[tuple[bytes, bytes, Packed]] = deque(maxlen=MAX_PACKED)
         self._taken = 0  # changes that are neither in _changes nor in the writer yet
         self._journals = JournalOpener(journal_dir, lost_s=BATCH_S)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 ROWS: Final = 500
 """Most calls in one write: about a megabyte, which is how long a deadline may be overrun."""
 
-REPEAT_S: Final = 60.0
+LOG_INTERVAL_S: Final = 60.0
 """Least time between two log lines about a failure that lasts."""
 
 
@@ -70,7 +70,7 @@ class StoreWriter:
         self._was_open = False
         self._fault = ""
         self._was_full = False
-        self._failures = FaultLog(logger, time.monotonic, REPEAT_S)
+        self._failures = FaultLog(logger, time.monotonic, LOG_INTERVAL_S)
         self.expected = ExpectedCalls()
         try:
             self.expected.hold(engine.open())

@@ -8,7 +8,7 @@ from nh.ip_address import split_host_port
 from nh.reasons import reason
 from nh.supervisor.timeouts.deliveries import Delivery
 
-TIME_LIMIT_S: Final = 5.0
+TIMEOUT_S: Final = 5.0
 """Longest wait for one operation of a socket, as in rtpengine."""
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -21,7 +21,7 @@ class NotDelivered(Exception):
     """The receiver has not taken the message; the text says why."""
 
 
-def send(delivery: Delivery, *, time_limit_s: float = TIME_LIMIT_S) -> None:
+def send(delivery: Delivery, *, timeout_s: float = TIMEOUT_S) -> None:
     """Send a message.
 
     Raises:
@@ -29,19 +29,19 @@ def send(delivery: Delivery, *, time_limit_s: float = TIME_LIMIT_S) -> None:
     """
     try:
         if delivery.content_type:
-            _post(delivery, time_limit_s)
+            _post(delivery, timeout_s)
         else:
-            _send_line(delivery, time_limit_s)
+            _send_line(delivery, timeout_s)
     except (OSError, ValueError) as exc:
         raise NotDelivered(reason(exc)) from exc
 
 
-def _post(delivery: Delivery, time_limit_s: float) -> None:
+def _post(delivery: Delivery, timeout_s: float) -> None:
     import http.client  # noqa: PLC0415  most relays never get here
 
     url = urlsplit(delivery.where)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=time_limit_s)
+    connection = kind(url.hostname or "", url.port, timeout=timeout_s)
     try:
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("POST", path, delivery.body, {"Content-Type": delivery.content_type})
@@ -57,14 +57,14 @@ def _post(delivery: Delivery, time_limit_s: float) -> None:
         raise NotDelivered("it answered a fault")
 
 
-def _send_line(delivery: Delivery, time_limit_s: float) -> None:
+def _send_line(delivery: Delivery, timeout_s: float) -> None:
     kind, _, where = delivery.where.partition(":")
     if kind == "unix":
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(time_limit_s)
+            sock.settimeout(timeout_s)
             sock.connect(where)
             sock.sendall(delivery.body)
         return
     host, port = split_host_port(where)
-    with socket.create_connection((host, int(port)), timeout=time_limit_s) as sock:
+    with socket.create_connection((host, int(port)), timeout=timeout_s) as sock:
         sock.sendall(delivery.body)

@@ -4,7 +4,7 @@ import resource
 from typing import Final
 
 from tools.rtpload.errors import LoadFailed
-from tools.rtpload.options import MOST_PROCESSES, LoadOptions
+from tools.rtpload.options import MAX_PROCESSES, LoadOptions
 
 SPARE: Final = 64
 """Descriptors of a worker that are no phone's: its link, its epoll, standard streams, Python's own."""
@@ -33,7 +33,7 @@ def provide_descriptors(options: LoadOptions) -> int:
     calls = -(-options.calls // workers)
     needed = sockets_needed(calls, options)
     if needed > most:
-        counts = range(workers, MOST_PROCESSES + 1)
+        counts = range(workers, MAX_PROCESSES + 1)
         enough = next((n for n in counts if sockets_needed(-(-options.calls // n), options) <= most), 0)
         raise LoadFailed(
             f"{calls} calls in one worker process need {needed} descriptors, but the hard limit is {most}"

@@ -14,7 +14,7 @@ import msgspec
 LONG_GAP_PACKETS: Final = 2
 """Gaps of more packet times than this are listed one by one."""
 
-MOST_LISTED: Final = 1000
+MAX_LISTED: Final = 1000
 """Longest list of gaps or doubled packets of a stream; the counts go on."""
 
 
@@ -158,14 +158,14 @@ class Recorder:
     def _note_late(self, number: int) -> None:
         if number in self._missing:
             del self._missing[number]
-        elif len(self._doubled) < MOST_LISTED:
+        elif len(self._doubled) < MAX_LISTED:
             self._doubled.append(number)
 
     def _measure(self, arrived_ns: int, late_ns: int) -> None:
         length_ns = arrived_ns - self._arrived_ns - max(0, late_ns)
         if length_ns > self._longest.length_ns:
             self._longest = Gap(self._arrived_ns, length_ns)
-        if length_ns > LONG_GAP_PACKETS * self._interval_ns and len(self._gaps) < MOST_LISTED:
+        if length_ns > LONG_GAP_PACKETS * self._interval_ns and len(self._gaps) < MAX_LISTED:
             self._gaps.append(Gap(self._arrived_ns, length_ns))
 
     def _holes(self) -> Iterator[Hole]:

@@ -35,7 +35,7 @@ class Secured:
         self._incoming: Session | None = None
 
     def learn(self, key: str) -> None:
-        """Open what comes with another key from now on; with the same key, indices go on.
+        """Open what comes with another key from now on; with the same key, indexes go on.
 
         Args:
             key: master key and salt in base64, padded or not.

@@ -48,7 +48,7 @@ from tools.rtpload.worker.receivers import Receiver
 from tools.rtpload.worker.senders import Scheduled
 
 NS_PER_S: Final = 1_000_000_000
-LONGEST_SLEEP_NS: Final = 2_000_000
+MAX_SLEEP_NS: Final = 2_000_000
 IDLE_S: Final = 0.02
 SENDS_PER_TURN: Final = 32
 READS_PER_TURN: Final = 64
@@ -109,7 +109,7 @@ class Worker:
             if ordered:
                 self._read_orders()
             elif not ready and heap:
-                wake_ns = min(heap[0][0], now_ns + LONGEST_SLEEP_NS)
+                wake_ns = min(heap[0][0], now_ns + MAX_SLEEP_NS)
                 if (left_ns := wake_ns - time.monotonic_ns()) > 0:
                     time.sleep(left_ns / NS_PER_S)
 

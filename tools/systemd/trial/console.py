@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-MOST_TOLD: Final = 30
+MAX_SHOWN: Final = 30
 """Where all streams stand still, one line of each says no more than some."""
 
 _MARK: Final = "nh-trial| "
@@ -37,10 +37,10 @@ def report(name: str, promised: str, seen: Seen, took_s: float) -> None:
     tell(f"    promised: {promised}")
     if seen.said:
         tell(f"    seen: {seen.said}")
-    for failure in seen.failures[:MOST_TOLD]:
+    for failure in seen.failures[:MAX_SHOWN]:
         tell(f"    NOT SO: {failure}")
-    if len(seen.failures) > MOST_TOLD:
-        tell(f"    NOT SO: and {len(seen.failures) - MOST_TOLD} more")
+    if len(seen.failures) > MAX_SHOWN:
+        tell(f"    NOT SO: and {len(seen.failures) - MAX_SHOWN} more")
 
 
 def tell(text: str) -> None:

@@ -16,7 +16,7 @@ SYSCTLS_S: Final = 1.0
 """Seconds between two looks at the sysctls."""
 
 PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 10.0
+MAX_PAUSE_S: Final = 10.0
 """Shortest and longest time between two look-ups: it grows while messages come, which any host can send."""
 
 FORGET_S: Final = 600.0
@@ -68,8 +68,8 @@ class PathMtuWatch:
         # the kernel's routing learns from a message just after the program counts it: hence the turn between
         if not (told_before or now >= self._expires or self._sysctls_moved(now)):
             return False
-        quiet = now - self._last > 2 * LONGEST_PAUSE_S
-        self._pause_s = PAUSE_S if quiet else min(LONGEST_PAUSE_S, self._pause_s * 2)
+        quiet = now - self._last > 2 * MAX_PAUSE_S
+        self._pause_s = PAUSE_S if quiet else min(MAX_PAUSE_S, self._pause_s * 2)
         self._last = now
         self._told = came
         self._expires = math.inf

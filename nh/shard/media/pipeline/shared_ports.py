@@ -72,7 +72,7 @@ def shared_port_factory(
                 process(leg, packet)
                 return
             member = leg if bundle is None else bundle.find(packet)
-            if member is None or (bundle is not None and bundle.learnt):
+            if member is None or (bundle is not None and bundle.learned):
                 process(leg, packet)
                 return
             meter, seals, send = ways[member]

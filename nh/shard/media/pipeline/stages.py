@@ -119,8 +119,8 @@ class Stages:
         if meter is not None and kind is not MediaKind.RTCP:
             # before it is sent: the kernel may measure the answer at once, beside this
             meter.measure(packet, len(packet), now)
-        if bundle is not None and bundle.learnt:
-            bundle.learnt = False
+        if bundle is not None and bundle.learned:
+            bundle.learned = False
             self._save(leg)
         self._send(leg, packet, ttl)
         # after it is sent: a packet in hand is lost if the process is killed

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nh.cli.calls.callid import read_id
+from nh.cli.calls.call_id import read_id
 from nh.errors import ConfigError
 from nh.printable import show_id, show_text
 
