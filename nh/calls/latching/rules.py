@@ -20,6 +20,9 @@ MOMENT_S: Final = 0.3
 ELSEWHERE_S: Final = 3.0
 """How long a stream goes on, alone, from another IP address than the end is known at, to be admitted."""
 
+CONSENT_S: Final = 15.0
+"""Silence of a source after which checks of ICE from elsewhere take over. It is three times the interval of
+checks of an end that sends no media, and half of the time after which its peer gives up (RFC 7675 5.1)."""
 
 LATE_S: Final = 1.0
 """How long packets may be on their way, of an earlier part of a stream, or from where its end was. A sender
@@ -236,20 +239,28 @@ class Facts:
         return self.source.address == latch.source.address and self.streams()
 
     def relatches(self) -> bool:
-        """It is a stream of the same IP address, or a better one, and the source has been silent."""
+        """It is a stream of the same IP address, or a better one, and the source has been silent.
+
+        So are checks of ICE, where the source has been silent for much longer: an end that sends no media
+        sends checks alone, and its NAT may have moved it.
+        """
         held, after_s = self.latch.rank, self.latch.terms.relatch_s
         if held is None or self.latch.source is None or not after_s:
             return False
         if self.source.address != self.latch.source.address and self.rank <= max(held, Rank.SAME_PORT):
             return False  # any sender can have the announced port
         # asked first, so that the silence is measured from here on
-        silent = self.latch.silence_s(now=self.now) >= after_s
-        return silent and self.streams()
+        silent_s = self.latch.silence_s(now=self.now)
+        return silent_s >= after_s and (self.streams() or (silent_s >= CONSENT_S and self.repeats()))
 
     def streams(self) -> bool:
         """It follows another media packet, or report, from the same source."""
         if self.claim == Claim() and Carried.OTHER not in self.latch.terms.carried:
             return False  # a handshake
+        return self.repeats()
+
+    def repeats(self) -> bool:
+        """It follows another one of its kind from the same source: media, a report, or a handshake."""
         return self.trial is not None and self.trial.packets > 1
 
     def any_other(self) -> bool:
