@@ -211,6 +211,17 @@ class CallTimeline(msgspec.Struct, gc=False):
         """Have these events, at most MAX_EVENTS."""
         self.packed_events = _LENGTH.pack(_ARRAY16, len(events)) + b"".join(map(self._pack, events))
 
+    def take_packed(self, packed: bytes) -> bool:
+        """Have events that are packed as a timeline of the same begin has them, and that can be unpacked.
+
+        Returns:
+            Whether it has them; False: their array has another form, to which nothing can be added.
+        """
+        if packed[0] != _ARRAY16:
+            return False
+        self.packed_events = packed
+        return True
+
     def _pack(self, event: CallEvent) -> bytes:
         milliseconds = round(event.at * 1000)
         at: int | float = milliseconds - round(self.begin * 1000)

@@ -102,6 +102,18 @@ def test_the_address_of_the_client_is_read_without_the_other_events() -> None:
         timeline.packed_events = NO_EVENTS
 
 
+@given(st.lists(EVENTS, max_size=15), EVENTS)
+def test_a_restored_timeline_goes_on_whatever_form_the_array_of_its_events_has(
+    events: list[CallEvent], event: CallEvent
+) -> None:
+    taken = TimelineSnapshot.take(timeline_with(events))
+    other_form = msgspec.msgpack.encode(msgspec.msgpack.decode(taken.packed_events))  # up to 15: one byte
+    assert other_form[0] != bytes(taken.packed_events)[0]
+    timeline = msgspec.structs.replace(taken, packed_events=msgspec.Raw(other_form)).rebuild()
+    timeline.add(event)
+    assert timeline.events == [*events, event]
+
+
 def test_what_has_ended_is_in_a_snapshot() -> None:
     timeline = timeline_with([])
     timeline.packets, timeline.size, timeline.on_hold = 7, 1204, True

@@ -272,11 +272,19 @@ class LegSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             leg.earlier = tuple([each.rebuild(times) for each in senders])
         if self.superseded_stream is not None:
             leg.superseded_stream = RtpStream.from_state(self.superseded_stream, shift_s=times.shift_s)
-        leg.met_at, leg.inherited, leg.direct = self.met_at, self.inherited, self.direct
-        leg.left_streams = tuple(self.left_streams)
-        leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
-        leg.offender = None if self.offender is None else Endpoint(*self.offender)
-        leg.kernel_folded = self.kernel
+        # a new leg has none of these; to say so of each would be a twentieth of a restore
+        if self.met_at:
+            leg.met_at = self.met_at
+        if self.inherited or self.direct:
+            leg.inherited, leg.direct = self.inherited, self.direct
+        if self.left_streams:
+            leg.left_streams = tuple(self.left_streams)
+        if self.unreachable:
+            leg.unreachable, leg.unreachable_at = self.unreachable, times.maybe_past(self.unreachable_at)
+        if self.offender is not None:
+            leg.offender = Endpoint(*self.offender)
+        if self.kernel is not None:
+            leg.kernel_folded = self.kernel
 
 
 def _require_source(source: Source) -> None:

@@ -39,18 +39,24 @@ class TimelineSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         Raises:
             SnapshotUnreadable: its events are none.
         """
+        packed = bytes(self.packed_events)
         try:
-            events = unpack_events(self.packed_events, self.begin)
+            events = unpack_events(packed, self.begin)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise SnapshotUnreadable(decode_fault(exc, "timeline")) from exc
         # the begin and the milliseconds since may both be in range, and their sum may not
         require(all(abs(each.at) <= LATEST for each in events), "an event is at no time")
         timeline = CallTimeline(self.begin)
-        timeline.set_events(events)
+        if not timeline.take_packed(packed):
+            timeline.set_events(events)
         timeline.client = self.client
-        for name in _RARE:
-            setattr(timeline, name, getattr(self, name))
+        rare = msgspec.structs.astuple(self)[_RARE_FROM:]
+        if rare != _NOTHING_RARE:  # a restore has thousands of timelines, most of them without
+            for name, value in zip(_RARE, rare, strict=True):
+                setattr(timeline, name, value)
         return timeline
 
 
-_RARE = TimelineSnapshot.__struct_fields__[3:]
+_RARE_FROM = 3
+_RARE = TimelineSnapshot.__struct_fields__[_RARE_FROM:]
+_NOTHING_RARE = msgspec.structs.astuple(TimelineSnapshot())[_RARE_FROM:]
