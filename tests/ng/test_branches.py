@@ -147,6 +147,37 @@ def test_another_end_that_is_tried_with_the_same_offer_is_heard(
         talk(alice, end)
 
 
+@pytest.mark.parametrize("tags", ["b", "bc"], ids=["of one dialog", "of two dialogs"])
+def test_another_end_that_is_tried_with_what_a_later_offer_said_is_heard(
+    nh_call: NgCall, alice: End, bob: End, carol: End, tags: str
+) -> None:
+    """By Alice at the place that she has moved to, and so is Bob."""
+    for tag, end in zip(tags, (bob, carol), strict=False):
+        end.read(nh_call.offer(alice.describe()))
+        alice.read(nh_call.answer(end.describe(), to_tag=tag))
+    alice.move().close()
+    bob.read(nh_call.reoffer(alice.describe(), to_tag="b"))
+    heard_by_bob = alice.read(nh_call.answer(bob.describe(), to_tag="b"))
+    dave = End("dave")
+    with contextlib.closing(dave):
+        dave.read(nh_call.offer(alice.describe()))
+        alice.read(nh_call.answer(dave.describe(), to_tag="d"))
+        talk(alice, dave)
+        alice.remote = heard_by_bob
+        talk(alice, bob)
+
+
+def test_another_end_is_sent_the_media_that_a_later_offer_has_added(nh_call: NgCall) -> None:
+    video = MediaLine("127.0.0.1", 40_010, kind="video")
+    nh_call.offer(AUDIO)
+    nh_call.answer([MediaLine("127.0.0.1", 40_002)])
+    nh_call.reoffer([*AUDIO, video])
+    nh_call.answer([MediaLine("127.0.0.1", 40_002), video])
+    nh_call.offer([*AUDIO, video])
+    answered = read_sdp(nh_call.answer([MediaLine("127.0.0.1", 40_020), video], to_tag="d"))
+    assert all(line.port for line in answered)
+
+
 # --- rtcp-mux ---------------------------------------------------------------------------------------------
 
 

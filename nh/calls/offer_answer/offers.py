@@ -132,6 +132,8 @@ class Offers:
         # nothing fails from here on
         if known is None:
             self.participants.add(party, now=now)
+        elif not to_tag:
+            self.participants.open_to_others(party, now=now)
         if dialog is not None:
             party, groups = self._split(dialog, party, groups, now=now)
         self._signalled(party, now=now)

@@ -199,6 +199,21 @@ class Participants:
         self.parties += (dialog.caller,)
         return dialog.caller
 
+    def open_to_others(self, party: Party, *, now: float) -> None:
+        """Let other ends answer the offer of a party of one dialog alone: it has offered without a to-tag.
+
+        They have been sent this offer, and not the one with which the dialog began.
+
+        Args:
+            party: any party; nothing changes for one that others may answer already.
+            now: monotonic seconds.
+        """
+        if not party.single:
+            return
+        party.single, first, party.split_from = False, party.split_from, None
+        if first is not None and not self.is_answered(first):
+            self.close_party(first, now=now)
+
     def answerable_until(self, party: Party) -> float:
         """Monotonic seconds until which further ends may answer the offer of a party."""
         return party.signalled + self._resources.settings.unused_s
