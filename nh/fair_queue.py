@@ -37,18 +37,26 @@ class FairQueue(Generic[ItemT]):
             The item that gives way: the latest one of the client with most, which may be `item`; None: there
             is room.
         """
-        latest = None
-        if self._number >= self._most:
-            most = len(self._by_number) - 1
-            if most <= len(self._waiting.get(client, ())) + 1:
-                return item
-            heavy = next(iter(self._by_number[most]))
-            latest = self._waiting[heavy].pop()
-            self._note(heavy, most, most - 1)
         items = self._waiting.setdefault(client, deque())
         items.append(item)
         self._note(client, len(items) - 1, len(items))
-        return latest
+        return self.give_way(client) if self._number > self._most else None
+
+    def give_way(self, client: str) -> ItemT:
+        """Take the latest item of the client with most out.
+
+        Args:
+            client: for whom; it gives way itself where none has more. It has an item.
+        """
+        most = len(self._by_number) - 1
+        if len(self._waiting[client]) < most:
+            client = next(iter(self._by_number[most]))
+        items = self._waiting[client]
+        item = items.pop()
+        self._note(client, len(items) + 1, len(items))
+        if not items:
+            del self._waiting[client]
+        return item
 
     def take(self) -> ItemT:
         """Take the next item out. Raises StopIteration if there is none."""

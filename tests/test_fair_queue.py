@@ -51,6 +51,14 @@ def test_a_queue_without_places_has_none_for_any_client() -> None:
     assert FairQueue[str](0).put("a", "a1") == "a1"
 
 
+def test_what_gives_way_for_a_client_is_its_own_where_none_has_more() -> None:
+    queue: FairQueue[str] = FairQueue(10)
+    for item in ("a1", "a2", "b1", "b2", "c1"):
+        queue.put(item[0], item)
+    assert [queue.give_way("b"), queue.give_way("b"), queue.give_way("c")] == ["b2", "a2", "c1"]
+    assert [queue.take() for _ in range(len(queue))] == ["a1", "b1"]
+
+
 def test_what_is_taken_out_waits_no_more() -> None:
     queue: FairQueue[str] = FairQueue(3)
     queue.put("a", "a1")

@@ -25,8 +25,8 @@ MAX_IN_FLIGHT: Final = 128
 """Most requests of one connection under way; further ones are left unread. Where clients of other hosts are
 connected, the connections of a host share them, or thousands of requests would be before one of theirs."""
 
-MAX_IN_FLIGHT_ALONE: Final = 8 * MAX_IN_FLIGHT
-"""What the connections of a host share while no other is connected: another one may connect at any time."""
+MAX_IN_FLIGHT_OF_ALL: Final = 8 * MAX_IN_FLIGHT
+"""What connections that have any share, of one host or of many: another one may come at any time."""
 
 MIN_IN_FLIGHT: Final = 2
 """What a connection has of them at least."""
@@ -178,9 +178,11 @@ class Connection:
 
     @property
     def _most_in_flight(self) -> int:
+        clients = self._context.clients
         number = self._context.shares.number_of(self.host)
-        is_alone = number == len(self._context.clients)
-        return min(MAX_IN_FLIGHT, (MAX_IN_FLIGHT_ALONE if is_alone else MAX_IN_FLIGHT) // max(1, number))
+        is_alone = number == len(clients)
+        of_host = (MAX_IN_FLIGHT_OF_ALL if is_alone else MAX_IN_FLIGHT) // max(1, number)
+        return min(MAX_IN_FLIGHT, of_host, MAX_IN_FLIGHT_OF_ALL // clients.busy)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -24,6 +24,11 @@ class IdleTracker(Generic[ClientT]):
     def __len__(self) -> int:
         return len(self._busy) + len(self._idle)
 
+    @property
+    def busy(self) -> int:
+        """How many are busy."""
+        return len(self._busy)
+
     def __iter__(self) -> Iterator[ClientT]:
         yield from list(self._busy)
         yield from list(self._idle)

@@ -7,8 +7,8 @@ closes calls by it would miss the calls of the other shard.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, Protocol
 
 from nh.calls.call_event import MAX_DETAIL, NO_CLIENT, Client
 from nh.command_table import COMMANDS, INFO, CommandRoute
@@ -70,11 +70,30 @@ LOG_INTERVAL_S: Final = 60.0
 _UNSERVED: Final = frozenset({CommandTimeout.code, ShardUnavailable.code})
 """Failures of shards that are late, overloaded or down."""
 
-Execute = Callable[[int, RelayCommand, Callable[[RelayResult], None], Client], None]
-"""Has a shard, given by its number, execute a command of a client; replies exactly once, with a Failure on
-failure."""
+
+class Shard(Protocol):
+    """A shard, as the dispatcher sees it."""
+
+    def execute(
+        self,
+        command: RelayCommand,
+        answer: Callable[[RelayResult], None],
+        client: Client,
+        sender: Hashable,
+    ) -> None:
+        """Execute a command, and answer exactly once, with a Failure on failure.
+
+        Args:
+            command: the command.
+            answer: gets its result.
+            client: whom the shard is told.
+            sender: whose turn it is; see RequestOrigin.
+        """
+
 
 Reply = Callable[[Result], None]
+
+_Ask = Callable[[int, RelayCommand, Callable[[RelayResult], None], Client, Hashable], None]
 
 _Own = (
     ListEnded
@@ -97,8 +116,7 @@ class Dispatcher:
     """The Dispatch (nh.rpc.events) of the supervisor.
 
     Args:
-        execute: see Execute.
-        shards: number of shards, 1 or more.
+        shards: all of them, by number.
         find_shard: returns the shard of a call-id.
         reader: the statistics that GetStats returns.
         stats: counts commands that a shard did not answer.
@@ -111,8 +129,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        execute: Execute,
-        shards: int,
+        shards: Sequence[Shard],
         *,
         find_shard: Callable[[bytes], int],
         reader: StatsReader,
@@ -123,7 +140,6 @@ class Dispatcher:
         demote: Callable[[Demote, Reply], None],
         history: History | None = None,
     ) -> None:
-        self._execute = execute
         self._shards = shards
         self._find_shard = find_shard
         self._reader = reader
@@ -148,20 +164,26 @@ class Dispatcher:
     # --- in shards --------------------------------------------------------------------------------
 
     def _ask_call_shard(self, command: CallCommand, reply: Reply, origin: RequestOrigin) -> None:
-        self._ask(self._find_shard(command.call_id), command, reply, _client(command, origin))
+        client = _client(command, origin)
+        self._ask(self._find_shard(command.call_id), command, reply, client, origin.sender)
 
     def _ask_all_shards(self, command: ListCalls | DeleteAll, reply: Reply, origin: RequestOrigin) -> None:
-        _ForAll(command, self._shards, reply).ask(self._ask, _client(command, origin))
+        _ForAll(command, len(self._shards), reply).ask(self._ask, _client(command, origin), origin.sender)
 
     def _ask(
-        self, shard: int, command: RelayCommand, reply: Callable[[RelayResult], None], client: Client
+        self,
+        shard: int,
+        command: RelayCommand,
+        reply: Callable[[RelayResult], None],
+        client: Client,
+        sender: Hashable,
     ) -> None:
         def count_and_reply(result: RelayResult) -> None:
             if type(result) is Failure and result.code in _UNSERVED:
                 self._count_unserved(result)
             reply(result)
 
-        self._execute(shard, command, count_and_reply, client)
+        self._shards[shard].execute(command, count_and_reply, client, sender)
 
     def _count_unserved(self, failure: Failure) -> None:
         if failure.code == CommandTimeout.code:
@@ -244,9 +266,9 @@ class _ForAll:
         self._shards = shards
         self._reply: Callable[[Result], None] | None = reply
 
-    def ask(self, ask: Execute, client: Client) -> None:
+    def ask(self, ask: _Ask, client: Client, sender: Hashable) -> None:
         for shard in range(self._shards):
-            ask(shard, self._command, self._on_result, client)
+            ask(shard, self._command, self._on_result, client, sender)
 
     def _on_result(self, result: RelayResult) -> None:
         if self._reply is None:  # already answered, with another shard's failure

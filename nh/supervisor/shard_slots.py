@@ -3,10 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from nh.calls.call_event import Client
 from nh.calls.interfaces import first
 from nh.calls.settings import RelayConfig
-from nh.commands import RelayCommand
 from nh.ipc.link_messages import Configure, HoldLinks
 from nh.printable import counted
 from nh.stats import Heartbeat
@@ -18,7 +16,6 @@ from nh.supervisor.runtime import Runtime
 from nh.supervisor.shards.backup import ShardBackup
 from nh.supervisor.shards.fd_budget import FdBudget
 from nh.supervisor.shards.handle import ShardSpec
-from nh.supervisor.shards.in_flight import Answer
 from nh.supervisor.shards.recovery import SlotRecovery
 from nh.supervisor.shards.routing import ShardMap, shard_of
 from nh.supervisor.shards.slot import ShardSlot
@@ -83,12 +80,6 @@ class ShardSlots:
         ]
         self._load_stored(backups)
         self._connect_observers()
-
-    def execute(self, shard: int, command: RelayCommand, answer: Answer, client: Client) -> None:
-        """Send a client's command to a shard, by number; `answer` is called once, with its result or a
-        Failure.
-        """
-        self.all[shard].execute(command, answer, client)
 
     def close(self) -> None:
         """Disconnect from orphans, and close the sockets of all backups."""

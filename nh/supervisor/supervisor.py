@@ -197,8 +197,7 @@ class Supervisor:
     def _begin_to_serve(self) -> None:
         runtime = self._runtime
         self._dispatch = Dispatcher(
-            self._slots.execute,
-            runtime.shards,
+            self._slots.all,
             find_shard=self._slots.shard_map.find,
             reader=StatsReader(runtime.segment),
             stats=runtime.stats,

@@ -17,7 +17,7 @@ from nh.commands import Close, CloseCall, Extension, Ping
 from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
 from nh.results import Closed, ExtensionResult, Failure
-from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_ALONE, MAX_OUTPUT_BYTES, MIN_IN_FLIGHT
+from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_OF_ALL, MAX_OUTPUT_BYTES, MIN_IN_FLIGHT
 from nh.wire import native, netsip
 from nh.wire.framing import MAX_FRAME_BYTES, frame
 from nh.wire.netsip.storable import freeze_array
@@ -566,7 +566,7 @@ def test_of_very_many_connections_of_one_host_each_has_some_requests_under_way()
         assert len(testbed.held) == MIN_IN_FLIGHT * len(many)
 
 
-@pytest.mark.parametrize(("connections", "under_way"), [(3, 3 * MAX_IN_FLIGHT), (16, MAX_IN_FLIGHT_ALONE)])
+@pytest.mark.parametrize(("connections", "under_way"), [(3, 3 * MAX_IN_FLIGHT), (16, MAX_IN_FLIGHT_OF_ALL)])
 def test_the_connections_of_a_host_alone_share_more(connections: int, under_way: int) -> None:
     with open_frontend() as testbed:
         testbed.holding = True
@@ -575,6 +575,22 @@ def test_the_connections_of_a_host_alone_share_more(connections: int, under_way:
         testbed.turn_until(lambda: len(testbed.held) == under_way)
         testbed.settle()
         assert len(testbed.held) == under_way
+
+
+def test_busy_connections_of_many_hosts_share_the_requests_under_way_and_idle_ones_take_none() -> None:
+    with open_frontend() as testbed:
+        testbed.holding = True
+        for number in range(40):
+            testbed.connect(f"127.0.0.{100 + number}")
+        busy = [testbed.connect(f"127.0.1.{1 + number}") for number in range(32)]
+        for peer in busy:
+            peer.send(close_call(1))
+        testbed.turn_until(lambda: len(testbed.held) == len(busy))
+        for peer in busy:
+            peer.send(*(close_call(number) for number in range(MAX_IN_FLIGHT)))
+        testbed.turn_until(lambda: len(testbed.held) >= MAX_IN_FLIGHT_OF_ALL)
+        testbed.settle()
+        assert len(testbed.held) == MAX_IN_FLIGHT_OF_ALL
 
 
 def test_a_new_client_waits_where_all_others_are_busy(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Shard slots without processes: the test says when a process is ready, sends a message, or dies."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from nh.calls.call_event import NO_CLIENT, Client
@@ -40,7 +40,9 @@ class FakeHandle(ShardHandle):
     def busy(self) -> bool:
         return self.in_flight > 0
 
-    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
+    def execute(
+        self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT, sender: Hashable = ""
+    ) -> None:
         answer(Closed(self.slot.number))
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:

@@ -1,6 +1,6 @@
 """nh.supervisor.dispatch: who is asked, and what becomes of many answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -74,20 +74,39 @@ class FakeReloader:
         return LogState(level or LogLevel.INFO, {})
 
 
+class PlayedShard:
+    """A shard that the test plays."""
+
+    def __init__(self, number: int, testbed: "DispatchTestbed") -> None:
+        self.number = number
+        self.testbed = testbed
+
+    def execute(
+        self,
+        command: RelayCommand,
+        answer: Callable[[RelayResult], None],
+        client: Client,
+        sender: Hashable,
+    ) -> None:
+        self.testbed.asked.append((self.number, command, answer))
+        self.testbed.clients.append(client)
+        self.testbed.senders.append(sender)
+
+
 class DispatchTestbed:
     """A dispatcher over shards that the test plays: what was asked waits in `asked`."""
 
     def __init__(self, reader: StatsReader) -> None:
         self.asked: list[tuple[int, RelayCommand, Callable[[RelayResult], None]]] = []
         self.clients: list[Client] = []
+        self.senders: list[Hashable] = []
         self.results: list[Result] = []
         self.stats = SupervisorStats()
         loop = ManualLoop()
         self.slots = slots_that_are_up(loop, self.stats.shards[:SHARDS])
         self.drain = DrainPolicy(loop, self.slots, stats=self.stats, on_over=lambda why: None)
         self.dispatch = Dispatcher(
-            self._execute,
-            SHARDS,
+            [PlayedShard(number, self) for number in range(SHARDS)],
             find_shard=ShardMap(SHARDS).find,
             reader=reader,
             stats=self.stats,
@@ -96,12 +115,6 @@ class DispatchTestbed:
             upgrade=lambda shards, reply: reply(Upgrading(f"{shards} shards")),
             demote=lambda command, reply: reply(Demoting(command.to, 1)),
         )
-
-    def _execute(
-        self, shard: int, command: RelayCommand, answer: Callable[[RelayResult], None], client: Client
-    ) -> None:
-        self.asked.append((shard, command, answer))
-        self.clients.append(client)
 
     def order(self, command: Command) -> None:
         self.dispatch(command, self.results.append, RequestOrigin("ng", "192.0.2.5:2223"))
@@ -292,3 +305,4 @@ def test_a_shard_learns_who_changes_its_calls_and_not_who_looks(testbed: Dispatc
     for command in (Delete(b"a"), ShowCall(b"a"), ListCalls(), DeleteAll()):
         testbed.order(command)
     assert testbed.clients == [client, *[NO_CLIENT] * (1 + SHARDS), *[client] * SHARDS]
+    assert set(testbed.senders) == {client.address}, "each of them has the turns of its sender"

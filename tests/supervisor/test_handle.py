@@ -13,6 +13,7 @@ import pytest
 import nh
 from nh.calls.settings import RelayConfig
 from nh.commands import CloseCall
+from nh.ipc import channel
 from nh.ipc.backup_messages import BackupMessage, SaveCall
 from nh.ipc.link_messages import (
     AllSaved,
@@ -27,7 +28,7 @@ from nh.ipc.link_messages import (
 from nh.loop import SelectorLoop
 from nh.results import Closed, Failure, RelayResult
 from nh.supervisor.shards import handle as handle_module
-from nh.supervisor.shards import in_flight
+from nh.supervisor.shards import turns
 from nh.supervisor.shards.handle import HandleState, ShardHandle, ShardSpec
 from nh.supervisor.shards.process import ShardProcess
 from tests.descriptors import descriptors_here
@@ -247,9 +248,10 @@ def test_an_answer_that_comes_too_late_is_dropped_and_no_other_is_confused() -> 
 
 
 def test_only_so_many_commands_of_a_shard_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_flight, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(turns, "MAX_WAITING", 3)
     with up() as shard:
-        shard.ask(*[b"ignore"] * 4)
+        shard.ask(*[b"ignore"] * (turns.MAX_AT_ONCE + 4))
+        shard.turn_until(lambda: shard.results)
         assert codes(shard.results) == ["unavailable"]
         assert "overloaded" in str(shard.results[0])
 
@@ -259,6 +261,7 @@ def test_a_shard_that_does_not_read_is_overloaded_before_memory_is() -> None:
         shard.ask(b"hang")
         for _ in range(2000):
             shard.ask(b"x" * 16_000)
+        shard.turn_until(lambda: shard.results)
         assert set(codes(shard.results)) == {"unavailable"}
         assert "overloaded" in str(shard.results[-1])
 
@@ -279,11 +282,11 @@ def test_a_shard_that_is_not_up_need_not_be_told() -> None:
         assert shard.handle.tell(RefuseNewCalls(1))
 
 
-def test_that_a_shard_cannot_be_told_is_noticed() -> None:
+def test_that_a_shard_cannot_be_told_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in ("KERNEL_BUFFER_BYTES", "MAX_QUEUED_BYTES"):
+        monkeypatch.setattr(channel, room, 10_000)
     with up() as shard:
         shard.ask(b"hang")
-        while codes(shard.results)[-1:] != ["unavailable"]:
-            shard.ask(b"x" * 16_000)
         assert not all(shard.handle.tell(RefuseNewCalls(1)) for _ in range(2000))
 
 

@@ -6,7 +6,7 @@ overloaded, is late, or died. The process is watched through a pidfd: its end is
 
 import enum
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -115,7 +115,6 @@ class ShardHandle:
         self._calls_stay = spec.calls_stay
         self._recovery = recovery
         self._owner = owner
-        self._in_flight = InFlight(loop, self._name, spec.command_timeout_s, owner.on_answered)
         self._grace: Timer | None = None
         self._process = process
         try:
@@ -127,6 +126,9 @@ class ShardHandle:
             process.reap()
             process.link.close()
             raise
+        self._in_flight = InFlight(
+            loop, self._name, spec.command_timeout_s, self._channel.send, owner.on_answered
+        )
         self._channel.send(encode(spec.configure))
         pin(self._process.pid, spec.cpu, self._name)
 
@@ -140,21 +142,14 @@ class ShardHandle:
         """The process id."""
         return self._process.pid
 
-    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
-        """Send a command to the shard; `answer` is called once, with its result or a Failure."""
-        if self.state is not HandleState.UP:
+    def execute(
+        self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT, sender: Hashable = ""
+    ) -> None:
+        """Have the shard execute a command; see InFlight.begin()."""
+        if self.state is HandleState.UP:
+            self._in_flight.begin(command, answer, client, sender)
+        else:
             answer(Failure.of(ShardUnavailable(f"{self._name} is {self.state.value}")))
-            return
-        try:
-            request_id = self._in_flight.add(answer)
-        except ShardUnavailable as exc:
-            answer(Failure.of(exc))
-            return
-        try:
-            self._channel.send(encode(link.Execute(request_id, command, client)))
-        except ChannelFull as exc:
-            self._in_flight.remove(request_id)
-            answer(Failure.of(ShardUnavailable(f"{self._name} is overloaded: {exc}")))
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -174,12 +174,14 @@ class ShardSlot:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def execute(self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT) -> None:
-        """Send a command to the shard; `answer` is called once, with its result or a Failure."""
+    def execute(
+        self, command: RelayCommand, answer: Answer, client: Client = NO_CLIENT, sender: Hashable = ""
+    ) -> None:
+        """Have the shard execute a command; see InFlight.begin()."""
         if self._handle is None:
             answer(Failure.of(ShardUnavailable(f"shard {self.number} is down")))
         else:
-            self._handle.execute(command, answer, client)
+            self._handle.execute(command, answer, client, sender)
 
     def tell(self, message: Announcement, fds: Sequence[int] = ()) -> bool:
         """Send a message that has no answer, if the shard is up. Returns False if it does not read now."""
