@@ -17,7 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from nh.http.absolute_form import AbsoluteForm
 from nh.http.app import make_app
 from nh.http.connections import ConnectionLimit, make_room
-from nh.http.deadline import Deadline
 from nh.http.limits import (
     FIRST_REQUEST_S,
     KEEP_ALIVE_S,
@@ -26,6 +25,7 @@ from nh.http.limits import (
     REQUEST_S,
     SHUTDOWN_S,
 )
+from nh.http.stall_timer import StallTimer
 from nh.http.websocket import BoundedWebSocket
 from nh.ipc.http_config import (
     HEARTBEAT,
@@ -62,8 +62,8 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        self._deadline = Deadline()
-        self._deadline.begin(transport, REQUEST_S)
+        self._stall_timer = StallTimer()
+        self._stall_timer.begin(transport, REQUEST_S)
         self.idle_since = time.monotonic()
         make_room(self.connections, self, _idle_since)
 
@@ -74,22 +74,22 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._deadline.begin(self.transport, REQUEST_S)
+        self._stall_timer.begin(self.transport, REQUEST_S)
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._deadline.end()
+        self._stall_timer.end()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """A WebSocket has limits of its own (nh.http.ng)."""
-        self._deadline.end()
+        self._stall_timer.end()
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         """The response is with the transport, which may still have to send it."""
-        self._deadline.end()
+        self._stall_timer.end()
         super().on_response_complete()
         # the next request, if any, came with the one before; the rest of its body does not come any more
         if self._has_all and (self.cycle.response_complete or self.cycle.more_body):
@@ -97,7 +97,7 @@ class BoundedProtocol(H11Protocol):
         self.idle_since = time.monotonic()
         # until the client has read it; or the next request came with the one before, and has begun
         if self.transport.is_closing() or not self.cycle.response_complete:
-            self._deadline.begin(self.transport, REQUEST_S)
+            self._stall_timer.begin(self.transport, REQUEST_S)
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be read gets 400, unless a response has begun: the connection ends in any case.

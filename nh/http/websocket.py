@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from nh.http.deadline import Deadline
 from nh.http.limits import MAX_FRAGMENTS, WEBSOCKET_READ_BYTES, WEBSOCKET_SEND_S
+from nh.http.stall_timer import StallTimer
 
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -22,7 +22,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         # asyncio's own is 256 KiB, thousands of small messages: they are all decoded before another client
         transport.max_size = WEBSOCKET_READ_BYTES  # type: ignore[attr-defined]  # of its selector transports
-        self._deadline = Deadline()
+        self._stall_timer = StallTimer()
         self._fragments = 0  # of the message that is coming, behind its first one
 
     def data_received(self, data: bytes) -> None:
@@ -49,18 +49,18 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """See asyncio.Protocol: a client that reads nothing is not read either, once the buffer is full."""
         super().pause_writing()
         self.transport.pause_reading()
-        self._deadline.begin(self.transport, WEBSOCKET_SEND_S)
+        self._stall_timer.begin(self.transport, WEBSOCKET_SEND_S)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._deadline.end()
+        self._stall_timer.end()
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._deadline.end()
+        self._stall_timer.end()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

@@ -6,8 +6,8 @@ from nh.cli.calls.call_view import call_lines
 from nh.commands import IceHandling, ShowCall
 from nh.results import CallDetail
 from nh.shard.media.early_dtls import MAX_PACKETS
-from nh.shard.media.fair_queue import LONG_BYTES
 from nh.shard.media.pipeline.fast_readers import SocketReader
+from nh.shard.media.protocol_queue import LONG_BYTES
 from nh.shard.media.sockets.media_socket import MediaSocket
 from tests.ice.phone import IcePhone
 from tests.shard.conftest import MakeNg, MakePeer

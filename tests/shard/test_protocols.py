@@ -17,7 +17,7 @@ from nh.calls.protocols.packet_protocol import Datagram, DtlsProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
 from nh.shard.media import protocols
-from nh.shard.media.fair_queue import MAX_WAITING
+from nh.shard.media.protocol_queue import MAX_WAITING
 from nh.shard.media.protocol_timers import STEPS_A_TURN
 from nh.shard.media.sockets.media_socket import socket_of
 from tests.shard.conftest import MakePeer

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
-from nh.shard.media.fair_queue import LONG_BYTES
+from nh.shard.media.protocol_queue import LONG_BYTES
 from nh.shard.media.sockets.media_socket import MediaSocket
 
 MAX_PACKETS: Final = 4

@@ -2,8 +2,8 @@
 
 A stage of the media pipeline (nh.shard.media.pipeline) for the sockets of such ends; others have none of it.
 STUN is answered at once, as far as a batch of packets has few of it. A step of a DTLS handshake takes as long
-as a hundred packets, so these wait in a queue (nh.shard.media.fair_queue), as STUN beyond the few does, and
-each turn of the loop works off a part: a thousand browsers that come at once do not delay other media.
+as a hundred packets, so these wait in a queue (nh.shard.media.protocol_queue), as STUN beyond the few does,
+and each turn of the loop works off a part: a thousand browsers that come at once do not delay other media.
 """
 
 import functools
@@ -23,8 +23,8 @@ from nh.ice.agent import CheckResult
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.shard.media.early_dtls import EarlyDtls
-from nh.shard.media.fair_queue import FairQueue, Step
 from nh.shard.media.poll import FAILURES_S, MediaPoll
+from nh.shard.media.protocol_queue import ProtocolQueue, Step
 from nh.shard.media.protocol_timers import STEPS_A_TURN, ProtocolTimers
 from nh.shard.media.sockets.addresses import socket_address
 from nh.shard.media.sockets.media_socket import MediaSocket
@@ -74,8 +74,8 @@ class EndProtocols:
         self.checks = dict.fromkeys(CheckResult, 0)
         self.handshakes: Counter[Problem | None] = Counter()
         self._loop: Loop | None = None
-        self._waiting: FairQueue[MediaSocket] = FairQueue()
-        self._unanswered: FairQueue[MediaSocket] = FairQueue()
+        self._waiting: ProtocolQueue[MediaSocket] = ProtocolQueue()
+        self._unanswered: ProtocolQueue[MediaSocket] = ProtocolQueue()
         self._batch_at = 0.0
         self._answered = 0
         self._early = EarlyDtls()
@@ -170,7 +170,7 @@ class EndProtocols:
     # --- turns and time -------------------------------------------------------------------------------
 
     def _wait(
-        self, queue: FairQueue[MediaSocket], media_socket: MediaSocket, packet: bytes, source: Endpoint
+        self, queue: ProtocolQueue[MediaSocket], media_socket: MediaSocket, packet: bytes, source: Endpoint
     ) -> None:
         if queue.add(Step(media_socket, packet, source)):
             self._begin_turn()

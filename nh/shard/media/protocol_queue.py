@@ -13,7 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from nh.calls.media import Endpoint
 
 MAX_WAITING: Final = 1024
-"""Packets that wait, without those for which MINIMUM is; each has 1.5 KiB or so, but for a few long ones."""
+"""Packets that wait, without those of MIN_AT_SOCKET; each has 1.5 KiB or so, but for a few long ones."""
 
 LONG_BYTES: Final = 2048
 """No path of media carries a longer packet whole, and fragments are of up to 64 KiB."""
@@ -21,7 +21,7 @@ LONG_BYTES: Final = 2048
 MAX_BEFORE_LONG: Final = 32
 """A longer packet than LONG_BYTES waits behind fewer packets than these: so at most as many wait."""
 
-MINIMUM: Final = 2
+MIN_AT_SOCKET: Final = 2
 """What may wait at a socket in any case: browsers send a ClientHello in two datagrams. There is as much room
 for these as for all others."""
 
@@ -45,7 +45,7 @@ class Step(NamedTuple, Generic[SocketT]):
     source: Endpoint
 
 
-class FairQueue(Generic[SocketT]):
+class ProtocolQueue(Generic[SocketT]):
     """See above."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class FairQueue(Generic[SocketT]):
         if len(step.packet) > LONG_BYTES and (before or self._waiting >= MAX_BEFORE_LONG):
             return False
         in_share = before < (MAX_WAITING - self._waiting) // SHARE
-        if not in_share and not (before < MINIMUM and self._waiting < 2 * MAX_WAITING):
+        if not in_share and not (before < MIN_AT_SOCKET and self._waiting < 2 * MAX_WAITING):
             return False
         if steps is None:
             steps = self._by_socket[step.media_socket] = deque()

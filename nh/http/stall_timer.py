@@ -1,11 +1,11 @@
-"""Deadlines: a client that does not end in time what it has begun is disconnected."""
+"""Stalls: a client that does not end in time what it has begun is disconnected."""
 
 import asyncio
 
 from nh.http.refused import REFUSALS
 
 
-class Deadline:
+class StallTimer:
     """Disconnects a client that does not end in time what it has begun."""
 
     _timer: asyncio.TimerHandle | None = None
