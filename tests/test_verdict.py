@@ -241,6 +241,61 @@ def test_what_is_turned_away_is_a_problem_at_once(from_: LegDetail) -> None:
     assert verdicts(from_, bob(), age_s=1.0)[0].state is State.PROBLEM
 
 
+STARTING = {
+    "no check": (leg(packets=0, said={"ice": ice()}), bob(), "ICE: no check has arrived at"),
+    "no check of the other end": (
+        leg(no_target=100), bob(packets=0, said={"ice": ice()}), "ICE: no check has arrived at",
+    ),
+    "no handshake": (
+        leg(packets=0, said={"dtls": "waiting for the end to begin"}), bob(), "there are no keys of SRTP",
+    ),
+    "no keys of the other end": (
+        leg(srtp_unsent_no_key=100), bob(packets=0, said={"dtls": "the handshake goes on"}),
+        "there are no keys of SRTP",
+    ),
+}  # fmt: skip
+"""What holds in the first moments of a call, as with a browser: both ends, and what is told of the first."""
+
+
+@pytest.mark.parametrize(("from_", "to", "found"), STARTING.values(), ids=STARTING)
+def test_what_a_call_needs_before_its_media_may_take_as_long_as_they(
+    from_: LegDetail, to: LegDetail, found: str
+) -> None:
+    verdict = verdicts(from_, to, age_s=1.0)[0]
+    assert verdict.state is State.WAITING
+    assert found in verdict.found
+    assert "yet, 1 s after the answer" in verdict.found
+    assert [verdicts(from_, to, age_s=age_s)[0].state for age_s in (SILENT_S, None)] == [State.PROBLEM] * 2
+
+
+@pytest.mark.parametrize(
+    ("early", "many"),
+    [(leg(no_target=100), leg(no_target=300)), (leg(srtp_unsent_no_key=100), leg(srtp_unsent_no_key=300))],
+    ids=["address", "key"],
+)
+def test_what_came_before_the_other_end_was_ready_is_no_problem_once_that_end_is_heard(
+    early: LegDetail, many: LegDetail
+) -> None:
+    assert verdicts(early, bob())[0].state is State.OK
+    assert verdicts(early, bob(packets=0))[0].state is State.PROBLEM
+    assert verdicts(many, bob())[0].state is State.PROBLEM
+
+
+@pytest.mark.parametrize(
+    "from_",
+    [leg(idle_s=9.0), leg(idle_s=31, said={"ice": ice(checks=9, checked_s=30.0)})],
+    ids=["media", "checks"],
+)
+def test_of_a_call_that_has_ended_times_are_counted_from_its_end(from_: LegDetail) -> None:
+    assert re.search(r"\d s ago,", verdicts(from_, bob())[0].found)
+    assert re.search(r"\d s before the end,", verdicts(from_, bob(), age_s=None)[0].found)
+
+
+def test_of_a_call_that_has_ended_the_latest_icmp_is_counted_from_its_end() -> None:
+    said = {"unreachable": 7, "unreachable_s": 1.2}
+    assert "the latest time 1 s before the end" in verdicts(leg(), bob(said=said), age_s=None)[0].found
+
+
 def test_a_direction_that_is_well_has_its_quality_and_what_rtcp_says_of_it() -> None:
     heard = leg(packets=1, reported=0.012)
     stream = msgspec.structs.replace(heard.streams[0], round_trip_ms=41.3)

@@ -2,13 +2,28 @@
 
 from typing import Final
 
-from nh.calls.media_state import SILENT_S
+from nh.calls.handshake_progress import HandshakeProgress
 from nh.ip_address import is_private
 from nh.results import LegDetail
-from nh.verdict.ruling import LOSSY, Direction, Ruling, State, came, host_of, packets, port_of, received
+from nh.verdict.ruling import (
+    LOSSY,
+    Direction,
+    Ruling,
+    State,
+    ago,
+    came,
+    host_of,
+    packets,
+    port_of,
+    received,
+    so_far,
+)
 
 _ANY_TIME: Final = frozenset({13, 19})
 """Payload types of comfort noise, which phones send without announcing it (RFC 3389; 19: of older ones)."""
+
+_UNDER_WAY: Final = frozenset(HandshakeProgress)
+"""How far a handshake is that has not failed."""
 
 
 def refused(direction: Direction) -> Ruling | None:
@@ -29,10 +44,10 @@ def refused(direction: Direction) -> Ruling | None:
 
 def begins(direction: Direction) -> Ruling | None:
     """Nothing has come yet: media have as long to begin as in the list of calls (nh.calls.media_arrival)."""
-    leg, age_s = direction.leg, direction.age_s
-    if leg.packets or age_s is None or age_s >= SILENT_S:
+    leg = direction.leg
+    if leg.packets or not direction.begins:
         return None
-    return Ruling(State.WAITING, f"nothing has come to {leg.local} yet, {age_s:.0f} s after the answer")
+    return Ruling(State.WAITING, f"nothing has come to {leg.local} {so_far(direction)}")
 
 
 def rtcp_alone(direction: Direction) -> Ruling | None:
@@ -128,9 +143,12 @@ def no_keys(direction: Direction) -> Ruling | None:
     ):
         unchecked = leg.ice is not None and leg.ice.expected and not leg.ice.checks
         if leg.dtls and not unchecked:  # DTLS waits for ICE
+            why = f"there are no keys of SRTP. DTLS: {leg.dtls}"
+            if direction.begins and leg.dtls in _UNDER_WAY:
+                return Ruling(State.WAITING, f"nothing {what} {so_far(direction)}: {why}")
             return Ruling(
                 State.PROBLEM,
-                f"nothing {what}: there are no keys of SRTP. DTLS: {leg.dtls}",
+                f"nothing {what}: {why}",
                 "the handshake of DTLS at the media ports does not arrive, or phone and relay do not agree:"
                 " another certificate than the SDP says, no common profile, an alert",
                 f"see whether UDP reaches {leg.local} from {leg.announced or 'the phone'}, and compare"
@@ -174,7 +192,7 @@ def fell_silent(direction: Direction) -> Ruling | None:
     leg = direction.leg
     if leg.idle_s is None or not direction.silent:
         return None
-    found = f"packets {came(leg)} until {leg.idle_s:.0f} s ago, and none since"
+    found = f"packets {came(leg)} until {ago(direction, leg.idle_s)}, and none since"
     if refused := direction.dropped("source_mismatch"):
         return Ruling(
             State.PROBLEM,

@@ -4,13 +4,15 @@ from typing import Final
 
 from nh.calls.media_state import SILENT_S
 from nh.ip_address import is_private
-from nh.verdict.ruling import LARGE_BYTES, LOSSY, Direction, Ruling, State, host_of, packets
+from nh.verdict.ruling import LARGE_BYTES, LOSSY, Direction, Ruling, State, ago, host_of, packets
 
 DEAF_REPORTS: Final = 2
 """So many reports of RTCP are no accident."""
 
+_NO_KEY: Final = "srtp_unsent_no_key"
+
 _UNPROTECTED: Final = {
-    "srtp_unsent_no_key": (
+    _NO_KEY: (
         "the SRTP key of the other end was not agreed on yet",
         "the phone sent before the other one had answered, or before the handshake of DTLS had ended",
         "nothing if it does not grow; else see the verdict on the other direction",
@@ -46,7 +48,7 @@ def unreachable(direction: Direction) -> Ruling | None:
     return Ruling(
         State.PROBLEM,
         f"{packets(direction.leg.packets)} were sent to {target}; ICMP said {other.unreachable} times that it"
-        f" cannot be reached, the latest time {other.unreachable_s:.0f} s ago",
+        f" cannot be reached, the latest time {ago(direction, other.unreachable_s)}",
         "the phone has closed its port (it has ended the call, or its SDP announces another one), a firewall"
         " rejects the packets, or the route leads to a network without that address",
         "see whether the phone still has the call, and listens at that address and port; on this host:"
@@ -70,9 +72,14 @@ def not_sent(direction: Direction) -> Ruling | None:
 
 def not_protected(direction: Direction) -> Ruling | None:
     """The key of the receiver protects nothing of what came, or not all of it."""
-    reason = max(_UNPROTECTED, key=direction.dropped)
-    if not direction.lost_to(reason):
+    reasons = [
+        reason
+        for reason in _UNPROTECTED
+        if (direction.lost_unready if reason == _NO_KEY else direction.lost_to)(reason)
+    ]
+    if not reasons:
         return None
+    reason = max(reasons, key=direction.dropped)
     found, cause, remedy = _UNPROTECTED[reason]
     unsent = f"{packets(direction.dropped(reason))} of {direction.leg.packets} were not sent on"
     return Ruling(State.PROBLEM, f"{unsent}: {found}", cause, remedy)
@@ -80,7 +87,7 @@ def not_protected(direction: Direction) -> Ruling | None:
 
 def no_target(direction: Direction) -> Ruling | None:
     """There was nowhere to send to."""
-    if not direction.lost_to("no_target"):
+    if not direction.lost_unready("no_target"):
         return None
     return Ruling(
         State.PROBLEM,

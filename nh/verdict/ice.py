@@ -3,7 +3,7 @@
 from typing import Final
 
 from nh.results import IceDetail
-from nh.verdict.ruling import Direction, Ruling, State
+from nh.verdict.ruling import Direction, Ruling, State, ago, so_far
 
 GONE_S: Final = 15.0
 """An end checks every few seconds for as long as it is there (RFC 7675 5.1: 5 s, and 30 s at most)."""
@@ -16,6 +16,8 @@ def sender_unchecked(direction: Direction) -> Ruling | None:
     ice = direction.leg.ice
     if ice is None or ice.checks or not ice.expected:
         return None
+    if direction.begins and not ice.refused and not direction.dropped("source_mismatch"):
+        return _not_yet(direction, direction.leg.local)
     return _unchecked(ice, direction.leg.local)
 
 
@@ -24,6 +26,8 @@ def receiver_unchecked(direction: Direction) -> Ruling | None:
     ice = direction.other.ice
     if ice is None or ice.checks or not ice.expected or not direction.dropped("no_target"):
         return None
+    if direction.begins and not ice.refused:
+        return _not_yet(direction, direction.other.local)
     return _unchecked(ice, direction.other.local)
 
 
@@ -34,10 +38,14 @@ def checks_stopped(direction: Direction) -> Ruling | None:
         return None
     return Ruling(
         State.PROBLEM,
-        f"ICE: the last check came {ice.checked_s:.0f} s ago, and no media since",
+        f"ICE: the last check came {ago(direction, ice.checked_s)}, and no media since",
         "the end has gone (a closed browser, a lost network), and its BYE is missing",
         "see whether the end still has the call; a new network needs a new nomination, or an ICE restart",
     )
+
+
+def _not_yet(direction: Direction, local: str) -> Ruling:
+    return Ruling(State.WAITING, f"ICE: no check has arrived at {local} {so_far(direction)}")
 
 
 def _unchecked(ice: IceDetail, local: str) -> Ruling:

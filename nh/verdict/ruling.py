@@ -15,6 +15,8 @@ LOSSY: Final = 0.03
 MANY: Final = 0.01
 """Packets that were lost inside the relay are a problem when they are more than this part."""
 
+EARLY: Final = 250
+"""So many packets of speech an end sends in SILENT_S, which the other end has to get ready."""
 
 LARGE_BYTES: Final = 1000
 """Packets with so many bytes of UDP may be too large for a link with tunnels, such as a VPN."""
@@ -68,6 +70,11 @@ class Direction(NamedTuple):
         return self.other.source or self.other.announced
 
     @property
+    def begins(self) -> bool:
+        """Whether the answer is so young that the media may still begin, as in the list of calls."""
+        return self.age_s is not None and self.age_s < SILENT_S
+
+    @property
     def silent(self) -> bool:
         """Whether no media came from the sender for SILENT_S, or ever."""
         return self.packets_without_rtp > 0 or self.leg.idle_s is None or self.leg.idle_s >= SILENT_S
@@ -98,6 +105,15 @@ class Direction(NamedTuple):
         """Whether more than MANY of what came was dropped for this reason."""
         return self.dropped(reason) > MANY * (self.leg.packets + self.dropped(reason))
 
+    def lost_unready(self, reason: str) -> bool:
+        """The same for a reason that holds until the receiver is ready: what came before is no problem.
+
+        An end that sends has an address and keys. Phones send from their answer on, and ICE and DTLS of a
+        browser take a moment more.
+        """
+        early = self.other.source is not None and self.dropped(reason) <= EARLY
+        return self.lost_to(reason) and not early
+
 
 Rule = Callable[[Direction], Ruling | None]
 """Looks at one direction; None if it does not apply."""
@@ -114,6 +130,16 @@ def received(leg: LegDetail) -> str:
 def came(leg: LegDetail) -> str:
     """From where packets came; RTCP alone makes no source of a port of RTP."""
     return "came" if leg.source is None else f"came from {leg.source}"
+
+
+def ago(direction: Direction, span_s: float) -> str:
+    """When something was, a span of seconds ago; of a session that has ended, before its end."""
+    return f"{span_s:.0f} s ago" if direction.age_s is not None else f"{span_s:.0f} s before the end"
+
+
+def so_far(direction: Direction) -> str:
+    """Of what has not happened yet, while the media may still begin."""
+    return f"yet, {direction.age_s:.0f} s after the answer"
 
 
 def packets(number: int) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from nh.calls.handshake_progress import HandshakeProgress
 from nh.calls.media import Endpoint
 from nh.calls.protocols.media_security import MediaSecurity, new_receiver, new_sender
 from nh.calls.protocols.packet_protocol import Datagram
@@ -156,8 +157,8 @@ class DtlsSecurity(MediaSecurity):
         if self.problem is not None:
             return self.problem.value
         if self._association is not None and self._association.running:
-            return "the handshake goes on"
-        return "waiting for the end to begin" if not self.parameters.active else "nh is to begin"
+            return HandshakeProgress.RUNNING
+        return HandshakeProgress.TO_BEGIN if self.parameters.active else HandshakeProgress.AWAITED
 
     # --- DtlsProtocol ---------------------------------------------------------------------------------
 
