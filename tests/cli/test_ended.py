@@ -1,6 +1,7 @@
 """`nh calls --ended`, and what `nh calls` and `nh why` say of a call that has ended."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +69,10 @@ def test_why_judges_a_call_that_has_ended(relay: Relay) -> None:
     assert nh(relay, "why", "both-ways").exit_code == 0
     result = nh(relay, "why", "one-way")
     assert (result.exit_code, "nothing came" in result.stdout) == (3, True)
+    call, ended, *_, watch = result.stdout.splitlines()
+    assert call == "call one-way"
+    assert re.fullmatch(r"  ended .*, after .*: closed by native close of pid .*", ended)
+    assert watch.startswith("  in a capture of it: tcpdump -nr FILE 'udp and (port ")
 
 
 def test_a_hostile_call_id_is_shown_so_that_it_can_be_typed(relay: Relay) -> None:

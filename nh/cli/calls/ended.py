@@ -1,6 +1,7 @@
 """Calls that have ended, as `nh calls --ended` lists them and `nh calls CALL-ID` shows one. Pure."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from rich.text import Text
@@ -21,8 +22,9 @@ TITLES: Final = Text(
 def ended_line(call: EndedCall) -> Text:
     """A call in one line. The call-id is last and whole, to be copied into `nh why`."""
     by = call.ended_by.protocol if call.ended_by is not None else ""
-    when = call.end.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    columns = _COLUMNS.format(when, duration(call.duration_s), call.reason, count(call.packets), by)
+    columns = _COLUMNS.format(
+        _time(call.end), duration(call.duration_s), call.reason, count(call.packets), by
+    )
     return Text(f"{columns}  {show_id(call.call_id)}")
 
 
@@ -31,13 +33,21 @@ def record_lines(record: CallRecord) -> Iterator[Text]:
     lines = call_lines(record.as_call())
     yield next(lines)
     next(lines)  # its age
-    begin, end = (each.astimezone().strftime("%Y-%m-%d %H:%M:%S") for each in (record.begin, record.end))
-    by = f" by {_client(record.ended_by)}" if record.ended_by is not None else ""
-    yield Text(f"  began {begin}: {_client(record.client)}")
-    yield Text(f"  ended {end}, after {duration(record.duration_s)}: {record.reason}{by}", style="yellow")
+    yield Text(f"  began {_time(record.begin)}: {_client(record.client)}")
+    yield Text(f"  {how_it_ended(record)}", style="yellow")
     if record.sessions_left_out:
         yield Text(f"  {record.sessions_left_out} earlier sessions are not shown", style="dim")
     yield from lines
+
+
+def how_it_ended(record: CallRecord) -> str:
+    """When a call ended, and why and by whom."""
+    by = f" by {_client(record.ended_by)}" if record.ended_by is not None else ""
+    return f"ended {_time(record.end)}, after {duration(record.duration_s)}: {record.reason}{by}"
+
+
+def _time(when: datetime) -> str:
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _client(client: Client) -> str:

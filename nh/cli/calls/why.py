@@ -38,26 +38,32 @@ def why(
 
     Of a call that has ended, it says so as of its end.
     """
-    from nh.cli.calls.output import find_call  # noqa: PLC0415  rich takes a while to import
+    from nh.cli.calls.ended import how_it_ended  # noqa: PLC0415  rich takes a while to import
+    from nh.cli.calls.output import find_call  # noqa: PLC0415
 
     wanted = read_id(call_id)
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
         call = find_call(client, wanted)
-        judged = judge_call(call.as_call() if isinstance(call, CallRecord) else call)
+    ended = how_it_ended(call) if isinstance(call, CallRecord) else ""
+    judged = judge_call(call.as_call() if isinstance(call, CallRecord) else call)
     if as_json:
         tell(json_text(judged))
     else:
-        for line in _lines(judged):
+        for line in _lines(judged, ended):
             tell(line)
     if judged.has_problem:
         raise typer.Exit(PROBLEM)
 
 
-def _lines(judged: CallVerdict) -> Iterator[str]:
+def _lines(judged: CallVerdict, ended: str) -> Iterator[str]:
+    """What is told of a call; `ended`: how it ended, "" while it goes on."""
     verdicts = judged.verdicts
     yield f"call {show_id(judged.call_id)}"
+    if ended:
+        yield f"  {ended}"
     if not verdicts:
-        yield "  no media: the call has ports, and no session between two ends yet"
+        has, yet = ("had", "") if ended else ("has", " yet")
+        yield f"  no media: the call {has} ports, and no session between two ends{yet}"
     for verdict in verdicts:
         state = coloured(verdict.state, _COLOURS[verdict.state])
         way = "from → to" if verdict.sender == "from" else "to → from"
@@ -71,4 +77,5 @@ def _lines(judged: CallVerdict) -> Iterator[str]:
             yield f"    likely: {verdict.cause}"
             yield f"    do: {verdict.remedy}"
     for look in dict.fromkeys(verdict.filter for verdict in verdicts if verdict.state is State.PROBLEM):
-        yield f"  to watch: tcpdump -ni any '{look}'"
+        watch = "in a capture of it: tcpdump -nr FILE" if ended else "to watch: tcpdump -ni any"
+        yield f"  {watch} '{look}'"
