@@ -4,10 +4,9 @@
 names are loaded when they are first used, so that `nh --version` and the shards need not load all of them.
 """
 
-from typing import TYPE_CHECKING
-
 from nh.version import __version__
 
+TYPE_CHECKING = False  # that of typing takes long to load, and Ctrl-C has to be silent before (nh.interrupt)
 if TYPE_CHECKING:
     from nh.asyncio_loop import AsyncioLoop
     from nh.calls.settings import RelayConfig, RelaySettings

@@ -2,8 +2,10 @@
 
 import gc
 
-from nh.interrupt import silent_interrupt
-from nh.start_again import start_again
+from nh.interrupt import SilentInterrupt
+
+with SilentInterrupt():
+    from nh.start_again import start_again
 
 
 def main() -> None:
@@ -17,7 +19,7 @@ def main() -> None:
 
 def _run() -> None:
     gc.disable()  # imports leave next to no garbage, and collections would be a tenth of the start
-    with silent_interrupt():
+    with SilentInterrupt():
         from nh.cli.main import app  # noqa: PLC0415
 
     gc.freeze()

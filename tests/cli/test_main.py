@@ -52,6 +52,24 @@ def test_ctrl_c_during_the_imports_prints_nothing(ignored: bool) -> None:
     assert done.returncode == (0 if ignored else -signal.SIGINT)
 
 
+@pytest.mark.parametrize("program", ["nh", "tools.rtpload"])
+def test_ctrl_c_is_silent_before_the_first_module_that_takes_long(program: str) -> None:
+    """What Python loads before is beyond nh; most of what came after was `typing`."""
+    script = (
+        "import _signal, sys\n"
+        "class Loud:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if _signal.getsignal({signal.SIGINT.value}) != {signal.SIG_DFL.value}:\n"
+        "            print(name)\n"
+        "sys.meta_path.insert(0, Loud())\n"
+        f"import {program}.__main__"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True)
+    loud = done.stdout.split()
+    assert "nh.interrupt" in loud
+    assert {"typing", "re", "contextlib"}.isdisjoint(loud)
+
+
 def test_the_version_costs_no_heavy_imports() -> None:
     script = "import sys, nh.cli.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -2,14 +2,16 @@
 
 import sys
 
-from nh.interrupt import silent_interrupt
-from tools.ending import end_in_order
+from nh.interrupt import SilentInterrupt
+
+with SilentInterrupt():
+    from tools.ending import end_in_order
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
     end_in_order()
-    with silent_interrupt():
+    with SilentInterrupt():
         from tools.rtpload.cli import run  # noqa: PLC0415
 
     return run()
