@@ -175,7 +175,7 @@ def test_close_with_a_cseq_ends_that_transaction(helper: PerlHelperClient) -> No
     assert helper.close_session(call) in (None, 0)
 
 
-@pytest.mark.parametrize("cseq", [None, 0, "0"])
+@pytest.mark.parametrize("cseq", [None, 0, "0", ""])
 def test_bye_closes_the_sessions_between_the_ends(helper: PerlHelperClient, cseq: Any) -> None:
     call = new_call()
     [(address, port)], _ = set_up(helper, basic(call))

@@ -15,9 +15,11 @@ _MAX_DIGITS: Final = 10
 
 
 def to_number(value: object, where: str) -> int:
-    """An integer of an integer, a boolean (the result of Perl's comparisons), or decimal digits."""
+    """An integer of an integer, a boolean, decimal digits, or "", which is Perl's false and its 0."""
     if isinstance(value, int):
         return int(value)
+    if value in (b"", ""):
+        return 0
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if not isinstance(text, str) or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
         raise MalformedRequest(f"{where}: {excerpt(value)} is not a number of at most {_MAX_DIGITS} digits")
