@@ -20,6 +20,7 @@ from tests.ng.node_clients import node_clients_are_installed
 from tests.profiles import VARIABLE, examples, is_repeatable, more_examples
 from tests.sip import baresip
 from tools.harness import valkey_server
+from tools.harness.relay import Place, place_for_relay
 
 # relays that tests start keep to user space, and off the host's interfaces, unless a test says otherwise
 os.environ["NH_KERNEL"] = "off"
@@ -124,6 +125,13 @@ def rpc_where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def rpc_path(tmp_path: Path) -> str:
     """The path of a Unix socket to be."""
     return str(tmp_path / "rpc")
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """Where relays are started one after the other: the next one finds what the last one left."""
+    with place_for_relay() as place:
+        yield place
 
 
 @pytest.fixture

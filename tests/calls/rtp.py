@@ -24,6 +24,16 @@ def rtp_packet(
     return struct.pack("!BBHII", 0x80, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
 
 
+def voice(number: int, ssrc: int = SSRC) -> bytes:
+    """A packet of a stream of 20 ms of speech each, by its number."""
+    return rtp_packet(number, 160 * number, ssrc=ssrc)
+
+
+def empty_report(ssrc: int = SSRC) -> bytes:
+    """A receiver report of a sender, on nothing."""
+    return b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big")
+
+
 @dataclasses.dataclass
 class Sender:
     """Who sends to a meter 20 ms of speech at a time; `now` is the time, in seconds."""

@@ -30,7 +30,7 @@ from tests.calls.legs import (
     hear,
     make_leg,
 )
-from tests.calls.rtp import SSRC, rtp_packet
+from tests.calls.rtp import SSRC, empty_report, rtp_packet, voice
 
 LEARNED, HANDOVER, ASYMMETRIC = SourcePolicy.LEARNED, SourcePolicy.HANDOVER, SourcePolicy.ASYMMETRIC
 DELAYED = SourcePolicy.DELAYED
@@ -42,16 +42,6 @@ BINDING_REQUEST = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
 
 Step = Callable[[Leg], None]
 """Something that happens to a leg before the packet in question."""
-
-
-def voice(number: int, ssrc: int = SSRC) -> bytes:
-    """A packet of a stream, by its number."""
-    return rtp_packet(number, 160 * number, ssrc=ssrc)
-
-
-def report(ssrc: int = SSRC) -> bytes:
-    """A receiver report of a sender."""
-    return b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big")
 
 
 def heard(at_s: float, source: Endpoint, packet: bytes) -> Step:
@@ -252,7 +242,7 @@ EXAMPLES: Final = (
     Example("the same behind a stranger", Facts.claims_nothing_where_announced, 1, EXACT, b"", NATTED),
     Example("a keep-alive of a stranger", Facts.claims_nothing, 1, ANY, CRLF),
     Example("of the phone's IP address", Facts.claims_nothing, 1, SAME_IP, b"\0", LATCHED),
-    Example("RTCP on an RTP port", Facts.claims_nothing, 1, ANY, report()),
+    Example("RTCP on an RTP port", Facts.claims_nothing, 1, ANY, empty_report()),
     Example("RTP on an RTCP port", Facts.claims_nothing, 1, ANY, voice(1), carried=Carried.RTCP),
     Example("STUN that the SDP does not announce", Facts.claims_nothing, 1, ANY, BINDING_REQUEST),
     Example("a phone without a port", Facts.unanswerable, 1, NO_PORT, voice(1)),
@@ -283,7 +273,7 @@ EXAMPLES: Final = (
     Example("although it is the first for good", Facts.goes_on, 9, ANY, voice(2), LATCHED, FIRST),
     Example("and within the IP address", Facts.goes_on, 9, SAME_IP, voice(2), LATCHED, BY_IP),
     Example("after packets that were lost", Facts.goes_on, 9, ANY, voice(451), LATCHED),
-    Example("its reports move", Facts.goes_on, 9, ANY, report(), (sends_rtp,), carried=Carried.RTCP),
+    Example("its reports move", Facts.goes_on, 9, ANY, empty_report(), (sends_rtp,), carried=Carried.RTCP),
     Example("another stream", Facts.any_other, 9, ANY, voice(2, 7), LATCHED),
     Example("a minute of packets ahead", Facts.any_other, 9, ANY, voice(4000), LATCHED),
     Example("another timestamp", Facts.any_other, 9, ANY, rtp_packet(2, 2**31), LATCHED),
@@ -292,8 +282,8 @@ EXAMPLES: Final = (
         Facts.any_other,
         9,
         ANY,
-        report(7),
-        (sends_rtp, heard(0, EXACT, report())),
+        empty_report(7),
+        (sends_rtp, heard(0, EXACT, empty_report())),
         carried=Carried.RTCP,
     ),
     Example("from before it moved", Facts.is_late, 9, EXACT, voice(1), (*LATCHED, heard(8, ANY, voice(3)))),
@@ -345,7 +335,7 @@ EXAMPLES: Final = (
         Facts.was_here_before,
         1,
         ANY,
-        report(),
+        empty_report(),
         (had_before(ANY, SSRC),),
         carried=Carried.RTCP,
     ),

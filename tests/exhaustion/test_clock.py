@@ -10,16 +10,10 @@ from tests.exhaustion.faults import DAY_S, YEAR_S, Faults
 from tests.exhaustion.new_calls import no_shard_fails
 from tests.profiles import quick_first
 from tools.harness.call import RelayedCall
-from tools.harness.relay import SILENT_S, Place, Relay, place_for_relay
+from tools.harness.relay import SILENT_S, Place, Relay
 from tools.harness.waiting import eventually
 
 OTHER_BOOT = "01234567-89ab-cdef-0123-456789abcdef"
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with place_for_relay() as place:
-        yield place
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 from tests.exhaustion.new_calls import lines_with
 from tests.supervisor.stores import file_system, occupy
 from tools.harness.call import RelayedCall
-from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.relay import Place, Relay
 from tools.harness.waiting import eventually
 
 NOT_STORED = "calls go on but are not stored"
@@ -20,12 +20,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for two megabytes."""
     with file_system(tmp_path / "disk", "size=2m,mode=700") as where:
         yield where
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with place_for_relay() as place:
-        yield place
 
 
 @contextlib.contextmanager
@@ -39,14 +33,6 @@ def running(place: Place, disk: Path) -> Iterator[Relay]:
 def until_it_was_tried_twice(relay: Relay) -> None:
     before = relay.stats().supervisor.store_errors
     eventually(lambda: relay.stats().supervisor.store_errors >= before + 2, "the disk was tried twice")
-
-
-def until_all_is_stored(relay: Relay, calls: int) -> None:
-    def is_so() -> bool:
-        supervisor = relay.stats().supervisor
-        return supervisor.store_pending == 0 and supervisor.store_written >= calls
-
-    eventually(is_so, "all is stored", 30.0)
 
 
 def fill(disk: Path) -> Path:
@@ -72,13 +58,13 @@ def test_while_a_disk_is_full_calls_are_not_stored_and_when_it_has_room_they_are
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:
             one = phones.enter_context(RelayedCall(relay.unix_address))
-            until_all_is_stored(relay, 1)
+            eventually(lambda: relay.has_stored(1), "all is stored")
             filler = fill(disk)
             # more than there is room for in what the store has allocated before
             others = [phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(20)]
             assert_it_goes_on_without_storing(relay, one, *others)
             filler.unlink()
-            until_all_is_stored(relay, 21)
+            eventually(lambda: relay.has_stored(21), "all is stored")
             relay.program.wait_for_line("works again")
             relay.kill_all()
         with running(place, disk) as relay:
@@ -96,7 +82,7 @@ def test_on_a_full_disk_nh_starts_and_stores_calls_when_there_is_room(place: Pla
             one = phones.enter_context(RelayedCall(relay.unix_address))
             assert_it_goes_on_without_storing(relay, one)
             filler.unlink()
-            until_all_is_stored(relay, 1)
+            eventually(lambda: relay.has_stored(1), "all is stored")
             relay.kill_all()
         with running(place, disk) as relay:
             one.talk()
@@ -109,13 +95,13 @@ def test_a_call_that_ended_while_the_disk_was_full_does_not_come_back(place: Pla
     with contextlib.ExitStack() as phones:
         with running(place, disk) as relay:
             one, other = (phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(2))
-            until_all_is_stored(relay, 2)
+            eventually(lambda: relay.has_stored(2), "all is stored")
             filler = fill(disk)
             more = [phones.enter_context(RelayedCall(relay.unix_address)) for _ in range(20)]
             until_it_was_tried_twice(relay)
             one.end()
             filler.unlink()
-            until_all_is_stored(relay, 23)
+            eventually(lambda: relay.has_stored(23), "all is stored")
             assert relay.program.stop() == 0
         with running(place, disk) as relay:
             kept = {call.call_id for call in relay.calls().calls}

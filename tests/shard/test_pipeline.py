@@ -19,7 +19,7 @@ from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 from tests.calls.legs import make_leg
 from tests.kernel_paths import new_kernel_path
 from tests.shard.conftest import MakePeer, MakeTestbed
-from tests.shard.testbed import PACKET, Conversation, RelayTestbed
+from tests.shard.testbed import PACKET, RelayTestbed
 from tools.harness.media_peer import RTCP
 
 LOCAL_PORTS = LocalPorts([(20_000, 20_099)], ["192.0.2.1"])
@@ -87,11 +87,6 @@ def test_a_leg_with_a_transform_or_a_tap_is_not_plain() -> None:
 # --- transforms and taps ------------------------------------------------------------------------------
 
 
-def leg_of(testbed: RelayTestbed, call: Conversation, side: Side) -> Leg:
-    (session,) = testbed.relay.plane._running
-    return session.legs[side]
-
-
 def recompile(testbed: RelayTestbed) -> None:
     """What a feature does that gives a leg a stage."""
     (session,) = testbed.relay.plane._running
@@ -107,7 +102,7 @@ def test_a_transform_rewrites_the_packets_of_its_leg_and_a_tap_sees_the_result(
     call = testbed.call(alice, bob)
     testbed.converse(alice, bob, call)
     tapped: list[bytes] = []
-    leg = leg_of(testbed, call, Side.FROM)
+    leg = testbed.running_leg(Side.FROM)
     leg.transforms = (upper,)
     leg.taps = (lambda packet: tapped.append(bytes(packet)),)
     recompile(testbed)
@@ -127,7 +122,7 @@ def test_transforms_apply_in_their_order(make_testbed: MakeTestbed, make_peer: M
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)
     testbed.converse(alice, bob, call)
-    leg_of(testbed, call, Side.FROM).transforms = (upper, lambda packet: memoryview(bytes(packet) + b"!"))
+    testbed.running_leg(Side.FROM).transforms = (upper, lambda packet: memoryview(bytes(packet) + b"!"))
     recompile(testbed)
     alice.send_raw(b"hello", call.for_caller)
     assert testbed.receive(bob)[0] == b"HELLO!"
@@ -144,7 +139,7 @@ def test_a_leg_with_stages_stays_out_of_the_kernel(
         call = testbed.call(alice, bob)
         testbed.converse(alice, bob, call)
         assert testbed.stats().kernel_flows == 4
-        leg_of(testbed, call, Side.FROM).transforms = (upper,)
+        testbed.running_leg(Side.FROM).transforms = (upper,)
         recompile(testbed)
         assert testbed.stats().kernel_flows == 3
         leg = testbed.leg(call.key, Side.FROM)
@@ -188,7 +183,7 @@ def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(
     with contextlib.closing(RelayTestbed(ports)) as testbed:
         alice, bob = make_peer(), make_peer()
         call = testbed.call(alice, bob)
-        broken = leg_of(testbed, call, Side.FROM)
+        broken = testbed.running_leg(Side.FROM)
         forwarding = testbed.relay.plane._forwarding
         apply = forwarding.apply
 
@@ -202,7 +197,7 @@ def test_a_leg_that_cannot_be_applied_does_not_keep_the_others_from_it(
         bob.send(PACKET, call.for_callee)
         assert testbed.receive(bob)[0] == testbed.receive(alice)[0] == PACKET
         assert "could not follow its source" in caplog.text
-        other = socket_of(leg_of(testbed, call, Side.TO))
+        other = socket_of(testbed.running_leg(Side.TO))
         testbed.turn_until(lambda: other.connected, "the other end's socket is connected")
         testbed.passes(alice, call.for_caller, bob, payload=b"by source, as before")
 
@@ -213,7 +208,7 @@ def test_a_socket_that_gets_no_plan_drops_its_packet_once(
     with contextlib.closing(RelayTestbed(ports)) as testbed:
         alice, bob = make_peer(), make_peer()
         call = testbed.call(alice, bob)
-        broken = socket_of(leg_of(testbed, call, Side.FROM))
+        broken = socket_of(testbed.running_leg(Side.FROM))
         paths = testbed.relay.plane._forwarding._paths
         plan = paths.plan
 
@@ -237,7 +232,7 @@ def test_packets_that_waited_have_the_time_at_which_they_are_served(
     with contextlib.closing(RelayTestbed(ports)) as testbed:
         alice, bob = make_peer(), make_peer()
         call = testbed.call(alice, bob)
-        leg = leg_of(testbed, call, Side.FROM)
+        leg = testbed.running_leg(Side.FROM)
         plane = testbed.relay.plane
         plane.poll.now = before = time.monotonic() - 3600
         alice.send(PACKET, call.for_caller)

@@ -107,11 +107,6 @@ def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversatio
     return testbed.call(alice, bob)
 
 
-def leg_of(testbed: RelayTestbed, side: Side) -> Leg:
-    (session,) = testbed.relay.plane._running
-    return session.legs[side]
-
-
 def give(testbed: RelayTestbed, leg: Leg, *, ice: Echo | None = None, dtls: Echo | None = None) -> None:
     """Let the end of a leg speak these protocols with the relay."""
     leg.ice = cast(EndIce | None, ice)
@@ -124,7 +119,7 @@ def test_stun_is_answered_where_it_came_from(
     testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer, make_peer: MakePeer
 ) -> None:
     testbed.converse(alice, bob, call)
-    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    give(testbed, testbed.running_leg(Side.FROM), ice=Echo())
     elsewhere = make_peer("127.0.0.9")
     for peer in (alice, elsewhere):
         peer.send_raw(STUN, call.for_caller)
@@ -138,7 +133,7 @@ def test_an_end_without_ice_passes_stun_on(
     testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     testbed.converse(alice, bob, call)
-    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    give(testbed, testbed.running_leg(Side.FROM), ice=Echo())
     bob.send_raw(STUN, call.for_callee)
     assert testbed.receive(alice)[0] == STUN
 
@@ -147,7 +142,7 @@ def test_what_no_end_takes_is_dropped_and_counted(
     testbed: RelayTestbed, call: Conversation, alice: MediaPeer, bob: MediaPeer
 ) -> None:
     testbed.converse(alice, bob, call)
-    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
+    give(testbed, testbed.running_leg(Side.FROM), ice=Echo())
     for packet in (DTLS, b"\x07"):
         alice.send_raw(packet, call.for_caller)
     testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 2, "each is counted")
@@ -159,7 +154,7 @@ def test_dtls_waits_for_ice(
 ) -> None:
     testbed.converse(alice, bob, call)
     ice, dtls = Checks(), Echo()
-    give(testbed, leg_of(testbed, Side.FROM), ice=ice, dtls=dtls)
+    give(testbed, testbed.running_leg(Side.FROM), ice=ice, dtls=dtls)
     alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "its source is not validated")
     alice.send_raw(STUN, call.for_caller)
@@ -175,7 +170,7 @@ def test_an_end_that_sends_no_checks_is_not_validated_by_them(
     testbed.converse(alice, bob, call)
     ice, dtls = Echo(), Echo()
     ice.met.add(alice.port)
-    give(testbed, leg_of(testbed, Side.FROM), ice=ice, dtls=dtls)
+    give(testbed, testbed.running_leg(Side.FROM), ice=ice, dtls=dtls)
     alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: bool(dtls.validated), "its handshake begins with a cookie")
     assert dtls.validated == [False]
@@ -186,7 +181,7 @@ def test_dtls_answers_from_where_the_media_of_its_end_go_unless_the_end_is_asymm
 ) -> None:
     testbed.converse(alice, bob, call)
     dtls, elsewhere = Echo(), make_peer("127.0.0.9")
-    leg = leg_of(testbed, Side.FROM)
+    leg = testbed.running_leg(Side.FROM)
     give(testbed, leg, dtls=dtls)
     for policy, peer in (
         (SourcePolicy.HEURISTIC, alice),
@@ -205,7 +200,7 @@ def test_a_timer_that_each_packet_postpones_is_one_timer(
 ) -> None:
     testbed.converse(alice, bob, call)
     dtls = Echo()
-    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    give(testbed, testbed.running_leg(Side.FROM), dtls=dtls)
     for _ in range(30):
         alice.send_raw(DTLS, call.for_caller)
     testbed.turn_until(lambda: len(dtls.validated) == 30, "all are handled")
@@ -218,7 +213,7 @@ def test_many_packets_of_dtls_do_not_delay_media(
 ) -> None:
     testbed.converse(alice, bob, call)
     dtls = Echo()
-    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    give(testbed, testbed.running_leg(Side.FROM), dtls=dtls)
     for _ in range(60):
         alice.send_raw(DTLS, call.for_caller)
     bob.send_raw(PACKET, call.for_callee)
@@ -238,8 +233,8 @@ def test_checks_beyond_a_few_in_a_batch_of_packets_are_answered_in_later_turns(
     """A check that shows a new path takes as long as some packets of media."""
     monkeypatch.setattr(protocols, "CHECKS_A_TURN", 1)
     testbed.converse(alice, bob, call)
-    give(testbed, leg_of(testbed, Side.FROM), ice=Echo())
-    give(testbed, leg_of(testbed, Side.TO), ice=Echo())
+    give(testbed, testbed.running_leg(Side.FROM), ice=Echo())
+    give(testbed, testbed.running_leg(Side.TO), ice=Echo())
     for _ in range(10):
         alice.send_raw(STUN, call.for_caller)
         bob.send_raw(STUN, call.for_callee)
@@ -255,7 +250,7 @@ def test_a_flood_of_dtls_at_one_port_is_counted_and_leaves_the_others_their_turn
 ) -> None:
     testbed.converse(alice, bob, call)
     flooded, other = Echo(), Echo()
-    legs = leg_of(testbed, Side.FROM), leg_of(testbed, Side.TO)
+    legs = testbed.running_leg(Side.FROM), testbed.running_leg(Side.TO)
     for leg, dtls in zip(legs, (flooded, other), strict=True):
         give(testbed, leg, dtls=dtls)
     protocols = testbed.relay.plane._forwarding.protocols
@@ -295,7 +290,7 @@ def test_a_check_that_waits_and_fails_costs_itself_alone(
     testbed.converse(alice, bob, call)
     ends = [Broken() for _ in Side]
     for side, ice in zip(Side, ends, strict=True):
-        give(testbed, leg_of(testbed, side), ice=ice)
+        give(testbed, testbed.running_leg(side), ice=ice)
     for peer, to in ((alice, call.for_caller), (bob, call.for_callee)):
         peer.send_raw(STUN, to)
         peer.send_raw(STUN, to)
@@ -310,11 +305,11 @@ def test_a_protocol_that_fails_costs_one_packet(
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)
     testbed.converse(alice, bob, call)
-    give(testbed, leg_of(testbed, Side.TO), **{"ice" if packet is STUN else "dtls": Broken()})
+    give(testbed, testbed.running_leg(Side.TO), **{"ice" if packet is STUN else "dtls": Broken()})
     bob.send_raw(packet, call.for_callee)
     testbed.turn_until(lambda: "ZeroDivisionError" in caplog.text, "the bug is logged")
     alice.send_raw(PACKET, call.for_caller)
-    testbed.turn_until(lambda: leg_of(testbed, Side.FROM).packets > 1, "the others are served")
+    testbed.turn_until(lambda: testbed.running_leg(Side.FROM).packets > 1, "the others are served")
 
 
 def test_what_a_call_leaves_unfinished_ends_with_its_timer(
@@ -322,7 +317,7 @@ def test_what_a_call_leaves_unfinished_ends_with_its_timer(
 ) -> None:
     testbed.converse(alice, bob, call)
     dtls = Echo()
-    give(testbed, leg_of(testbed, Side.FROM), dtls=dtls)
+    give(testbed, testbed.running_leg(Side.FROM), dtls=dtls)
     alice.send_raw(DTLS, call.for_caller)
     assert testbed.receive(alice)[0] == DTLS
     testbed.relay.close_call(call.key.call_id)

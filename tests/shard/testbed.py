@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from nh.address import socket_family
 from nh.calls.interfaces import Interface
+from nh.calls.leg import Leg
 from nh.calls.media import Media, Side
 from nh.calls.settings import RelayConfig, RelaySettings
 from nh.commands import Activate, Allocate, Close, ShowCall, TransactionKey
@@ -168,6 +169,11 @@ class RelayTestbed:
         """The leg that receives what `side` sends."""
         pair = self.show(key).sessions[session].pairs[component]
         return pair.from_ if side is Side.FROM else pair.to
+
+    def running_leg(self, side: Side) -> Leg:
+        """The first leg that receives what `side` sends, in the one session that runs."""
+        (session,) = self.relay.plane._running
+        return session.legs[side]
 
     def stats(self) -> ShardStats:
         """The counters, up to date."""

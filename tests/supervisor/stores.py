@@ -19,6 +19,10 @@ from tools.harness.waiting import eventually
 OWNER = b"/run/nh"
 
 
+def stored_call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5) -> StoredCall:
+    return StoredCall(call_id, snapshot, written_at)
+
+
 class MemoryServer:
     """Where MemoryEngine stores calls: outlives each engine, as a server does.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from nh.stats import SupervisorStats
 from nh.supervisor.storage import Storage
 from nh.supervisor.store.open import OWN_GROUP, StateKey
 from tests.no_threads import no_threads
-from tests.supervisor.orphan_sockets import orphan_socket
 from tests.supervisor.valkey_group import Group
 
 NO_KEY = StateKey(None, "")
@@ -25,6 +25,15 @@ def open_storage(group: Group, directory: Path, inherited: Inherited = NOTHING_I
     with contextlib.ExitStack() as stack:
         storage = Storage(settings, NO_KEY, stack, SupervisorStats())
         storage.open(OWN_GROUP, inherited)
+
+
+@contextlib.contextmanager
+def orphan_socket(directory: Path) -> Iterator[None]:
+    """The handover socket of a shard that outlives its supervisor; its file stays, as behind a kill."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(directory / "shard-0-0badcafe.sock"))
+        sock.listen(1)
+        yield
 
 
 def is_free(group: Group) -> bool:

@@ -16,15 +16,11 @@ from nh.supervisor.store.packing import Packed, SnapshotPacker
 from nh.supervisor.store.sqlite import SqliteEngine
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.writer import ROWS, StoreWriter
-from tests.supervisor.stores import OWNER, MemoryEngine, MemoryServer, until_written
+from tests.supervisor.stores import OWNER, MemoryEngine, MemoryServer, stored_call, until_written
 from tools.harness.waiting import eventually
 
 Host = tuple[Callable[[], StoreEngine], Callable[[], object], Callable[[], None]]
 """Makes an engine of the same store each time; damages the store; removes it behind the engine's back."""
-
-
-def call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5) -> StoredCall:
-    return StoredCall(call_id, snapshot, written_at)
 
 
 @pytest.fixture(params=["sqlite", "memory", pytest.param("valkey", marks=pytest.mark.valkey)])
@@ -71,14 +67,20 @@ def test_what_was_written_is_there_when_it_is_opened_again(host: Host) -> None:
     make, _, _ = host
     engine = make()
     with opened(engine):
-        engine.write({b"a": call(b"a"), b"b": call(b"b"), b"\0\xff": call(b"\0\xff", bytes(9000), 2.25)})
+        engine.write(
+            {
+                b"a": stored_call(b"a"),
+                b"b": stored_call(b"b"),
+                b"\0\xff": stored_call(b"\0\xff", bytes(9000), 2.25),
+            }
+        )
         engine.flush()
-        engine.write({b"a": call(b"a", b"newer", 3.0), b"b": None, b"never stored": None})
+        engine.write({b"a": stored_call(b"a", b"newer", 3.0), b"b": None, b"never stored": None})
     for again in (engine, make()):
         with opened(again) as found:
             assert {each.call_id: each for each in found} == {
-                b"a": call(b"a", b"newer", 3.0),
-                b"\0\xff": call(b"\0\xff", bytes(9000), 2.25),
+                b"a": stored_call(b"a", b"newer", 3.0),
+                b"\0\xff": stored_call(b"\0\xff", bytes(9000), 2.25),
             }
 
 
@@ -90,14 +92,14 @@ def test_what_is_closed_can_be_closed_again_but_not_written(host: Host) -> None:
         engine.check()
     engine.close()
     with pytest.raises(StoreUnavailable):
-        engine.write({b"a": call(b"a")})
+        engine.write({b"a": stored_call(b"a")})
 
 
 def test_a_store_that_was_removed_is_noticed(host: Host) -> None:
     make, _, remove = host
     engine = make()
     with opened(engine):
-        engine.write({b"a": call(b"a")})
+        engine.write({b"a": stored_call(b"a")})
         remove()
         with pytest.raises(StoreUnavailable):
             engine.check()
@@ -109,17 +111,17 @@ def test_a_damaged_store_is_refused_until_it_is_quarantined(host: Host) -> None:
     make, damage, _ = host
     engine = make()
     with opened(engine):
-        engine.write({b"a": call(b"a")})
+        engine.write({b"a": stored_call(b"a")})
     damage()
     for _ in range(2):
         with pytest.raises(StoreDamaged):
             engine.open()
-    assert engine.quarantine([call(b"b")])
+    assert engine.quarantine([stored_call(b"b")])
     with opened(engine) as found:
-        assert found == [call(b"b")]
-        engine.write({b"b": None, b"c": call(b"c")})
+        assert found == [stored_call(b"b")]
+        engine.write({b"b": None, b"c": stored_call(b"c")})
     with opened(make()) as found:
-        assert found == [call(b"c")]
+        assert found == [stored_call(b"c")]
 
 
 def test_a_store_has_a_name_for_log_lines(host: Host) -> None:
@@ -133,10 +135,10 @@ def test_a_store_has_a_name_for_log_lines(host: Host) -> None:
 def test_a_removed_store_is_written_again_with_all_calls(host: Host) -> None:
     make, _, remove = host
     writer = StoreWriter(make())
-    calls = {b"%d" % number: call(b"%d" % number) for number in range(2 * ROWS + 1)}
+    calls = {b"%d" % number: stored_call(b"%d" % number) for number in range(2 * ROWS + 1)}
     assert writer.write(calls)
     remove()
-    assert not writer.write({b"new": call(b"new"), b"0": None})
+    assert not writer.write({b"new": stored_call(b"new"), b"0": None})
     assert writer.write({})
     writer.close()
     with opened(make()) as found:
@@ -147,7 +149,7 @@ def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
     make, _, remove = host
     writer, packer = StoreWriter(make()), SnapshotPacker()
     snapshots = {b"%d" % number: b"%d has much in common with others" % number * 20 for number in range(5)}
-    assert writer.write({call_id: call(call_id, snapshot) for call_id, snapshot in snapshots.items()})
+    assert writer.write({call_id: stored_call(call_id, snapshot) for call_id, snapshot in snapshots.items()})
     for call_id, snapshot in snapshots.items():
         packed = packer.pack(snapshot)
         assert isinstance(packed, Packed)
@@ -155,7 +157,7 @@ def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
         writer.expected.hold_packed(b"unknown", snapshot, packed)
     late = packer.pack(snapshots[b"0"])
     assert isinstance(late, Packed)
-    assert writer.write({b"0": call(b"0", b"newer"), b"1": None})
+    assert writer.write({b"0": stored_call(b"0", b"newer"), b"1": None})
     writer.expected.hold_packed(b"0", snapshots.pop(b"0"), late)
     writer.expected.hold_packed(b"1", snapshots.pop(b"1"), late)
     snapshots[b"0"] = b"newer"
@@ -172,17 +174,17 @@ def test_what_is_held_packed_is_written_as_it_was_put(host: Host) -> None:
 def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     server = MemoryServer()
     writer = StoreWriter(MemoryEngine(server))
-    assert writer.write({b"a": call(b"a"), b"b": call(b"b")})
+    assert writer.write({b"a": stored_call(b"a"), b"b": stored_call(b"b")})
     server.away = True
     for number in range(3):
-        assert not writer.write({b"a": call(b"a", b"%d" % number), b"c": None})
+        assert not writer.write({b"a": stored_call(b"a", b"%d" % number), b"c": None})
     assert (writer.errors, writer.written, writer.expected.unwritten) == (3, 2, 2)
     assert (writer.works, writer.fault) == (False, "memory: away")
     server.away = False
     assert writer.write({})
     assert (writer.works, writer.fault) == (True, "")
     assert writer.written == 3, "one call was written, and one that is not there was not removed"
-    assert server.records == {b"a": call(b"a", b"2"), b"b": call(b"b")}
+    assert server.records == {b"a": stored_call(b"a", b"2"), b"b": stored_call(b"b")}
     away, works = caplog.messages
     assert "memory: away; calls go on but are not stored" in away
     assert works == "store memory: works again, all calls are stored"
@@ -190,11 +192,11 @@ def test_only_the_difference_is_written_after_a_failure(caplog: pytest.LogCaptur
 
 def test_the_intact_calls_of_a_damaged_store_are_in_the_new_one() -> None:
     server = MemoryServer()
-    server.records, server.damage = {b"a": call(b"a")}, "is damaged"
+    server.records, server.damage = {b"a": stored_call(b"a")}, "is damaged"
     writer = StoreWriter(MemoryEngine(server))
-    assert writer.expected.calls == [call(b"a")]
-    assert server.records == {b"a": call(b"a")}
-    assert server.quarantined == [{b"a": call(b"a")}]
+    assert writer.expected.calls == [stored_call(b"a")]
+    assert server.records == {b"a": stored_call(b"a")}
+    assert server.quarantined == [{b"a": stored_call(b"a")}]
 
 
 def test_the_log_says_how_many_calls_a_store_gets_whose_damage_a_write_has_found(
@@ -202,9 +204,9 @@ def test_the_log_says_how_many_calls_a_store_gets_whose_damage_a_write_has_found
 ) -> None:
     server = MemoryServer()
     writer = StoreWriter(MemoryEngine(server))
-    assert writer.write({b"a": call(b"a"), b"b": call(b"b")})
+    assert writer.write({b"a": stored_call(b"a"), b"b": stored_call(b"b")})
     server.damage = "is damaged"
-    assert not writer.write({b"c": call(b"c")})
+    assert not writer.write({b"c": stored_call(b"c")})
     assert "a new store is made with the 3 calls that nh has" in caplog.text
 
 
@@ -214,10 +216,10 @@ def test_a_store_without_room_at_the_start_is_made_later_and_one_that_is_away_is
     with pytest.raises(StoreFull):
         MemoryEngine(server).open()
     writer = StoreWriter(MemoryEngine(server))
-    assert not writer.write({b"a": call(b"a")})
+    assert not writer.write({b"a": stored_call(b"a")})
     server.full = False
     assert writer.write({})
-    assert server.records == {b"a": call(b"a")}
+    assert server.records == {b"a": stored_call(b"a")}
     server.away = True
     with pytest.raises(StoreUnavailable):
         StoreWriter(MemoryEngine(server))
@@ -226,7 +228,7 @@ def test_a_store_without_room_at_the_start_is_made_later_and_one_that_is_away_is
 def full_server() -> MemoryServer:
     """One that has a call and no room for another, unless it is emptied."""
     server = MemoryServer()
-    server.records = {b"a": call(b"a")}
+    server.records = {b"a": stored_call(b"a")}
     server.full = server.makes_room = True
     return server
 
@@ -256,7 +258,7 @@ def test_a_full_store_that_has_the_only_copy_is_not_emptied(
     store.put(b"b", b"1")
     eventually(lambda: store._writer.errors >= 3, "it was tried again")
     store.close(0.2)
-    assert (server.emptied, server.records) == (0, {b"a": call(b"a")})
+    assert (server.emptied, server.records) == (0, {b"a": stored_call(b"a")})
 
 
 def test_a_store_on_any_engine_recovers_by_itself_and_is_there_at_the_next_start(
@@ -297,11 +299,11 @@ def test_an_error_of_nhs_own_ends_no_thread_that_writes(caplog: pytest.LogCaptur
             raise ZeroDivisionError
 
     writer = StoreWriter(Broken(server))
-    assert not writer.write({b"one": call(b"one")})
-    assert not writer.write({b"two": call(b"two")})
+    assert not writer.write({b"one": stored_call(b"one")})
+    assert not writer.write({b"two": stored_call(b"two")})
     assert writer.expected.unwritten == 2
     assert caplog.text.count("this is a bug in nh") == 1, "once for each time that the store fails"
     assert writer.write({})
-    assert server.records == {b"one": call(b"one"), b"two": call(b"two")}
+    assert server.records == {b"one": stored_call(b"one"), b"two": stored_call(b"two")}
     assert not writer.flush()
     assert not writer.works

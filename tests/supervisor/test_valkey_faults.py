@@ -14,24 +14,20 @@ from valkey.exceptions import ResponseError
 from valkey.exceptions import TimeoutError as NoReply
 
 from nh.errors import StoreUnavailable
-from nh.supervisor.store.engine import StoreDamaged, StoredCall, StoreHeld, StoreRefused
+from nh.supervisor.store.engine import StoreDamaged, StoreHeld, StoreRefused
 from nh.supervisor.store.journal import Journal
 from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.engine import ValkeyEngine
 from nh.supervisor.store.valkey.failures import REPLY_S, failures
 from nh.supervisor.store.valkey.follower import Follower
-from tests.supervisor.stores import until_written
+from tests.supervisor.stores import stored_call, until_written
 from tests.supervisor.valkey_group import Group
 from tools.harness.waiting import eventually
 
 pytestmark = pytest.mark.valkey
 
 SECRET = "open-sesame"
-
-
-def call(call_id: bytes, snapshot: bytes = b"snapshot", written_at: float = 1.5) -> StoredCall:
-    return StoredCall(call_id, snapshot, written_at)
 
 
 def fill(store: Store, count: int) -> dict[bytes, bytes]:
@@ -118,7 +114,7 @@ def test_calls_of_a_dead_relay_on_a_server_that_was_away_at_the_start_are_kept_f
 ) -> None:
     dead = own_group.engine("relay-1", options="&lease=3")
     dead.open()
-    dead.write({b"of the dead relay": call(b"of the dead relay")})
+    dead.write({b"of the dead relay": stored_call(b"of the dead relay")})
     os.kill(own_group.server.program.pid, signal.SIGSTOP)
     store = Store(own_group.engine("relay-2"), may_be_away=True)
     store.put(b"new", b"snapshot")
@@ -136,7 +132,7 @@ def test_calls_of_a_dead_relay_on_a_server_that_goes_away_while_they_are_read_ar
 ) -> None:
     dead = own_group.engine("relay-1", options="&lease=1")
     dead.open()
-    dead.write({b"of the dead relay": call(b"of the dead relay")})
+    dead.write({b"of the dead relay": stored_call(b"of the dead relay")})
     with monkeypatch.context() as away:
         away.setattr(ValkeyEngine, "_read", fail)
         store = Store(own_group.engine("relay-2", options="&lease=1"), may_be_away=True)
@@ -171,7 +167,7 @@ def test_a_write_that_comes_after_the_group_was_acquired_again_is_refused(group:
     late.open()
     again.open()
     with pytest.raises(StoreHeld, match="the relay relay-1 has taken the calls of this prefix over"):
-        late.write({b"a": call(b"a")})
+        late.write({b"a": stored_call(b"a")})
     assert again.open() == []
     again.close()
 
@@ -232,7 +228,7 @@ def test_the_lease_is_renewed_while_all_calls_are_read_from_a_slow_server(
     monkeypatch.setattr("nh.supervisor.store.valkey.engine.RECONCILE_S", 0.0)
     engine = group.engine(options="&lease=3")
     engine.open()
-    engine.write({b"%d" % number: call(b"%d" % number, bytes(1000)) for number in range(1500)})
+    engine.write({b"%d" % number: stored_call(b"%d" % number, bytes(1000)) for number in range(1500)})
     renewed: list[float] = []
     engine.lease.on_renewed = renewed.append
     hscan = Valkey.hscan
@@ -265,7 +261,7 @@ def test_keys_of_another_program_are_refused_and_stay(group: Group) -> None:
 def test_calls_of_another_version_are_quarantined(group: Group) -> None:
     engine = group.engine()
     engine.open()
-    engine.write({b"a": call(b"a")})
+    engine.write({b"a": stored_call(b"a")})
     engine.close()
     group.client.hset(group.key("group"), "format", "99")
     with pytest.raises(StoreDamaged, match="another version of nh"):
@@ -283,13 +279,13 @@ def test_calls_of_another_version_are_quarantined(group: Group) -> None:
 def test_records_of_another_version_are_damaged_and_the_others_are_kept(group: Group) -> None:
     engine = group.engine()
     engine.open()
-    engine.write({b"a": call(b"a"), b"b": call(b"b")})
+    engine.write({b"a": stored_call(b"a"), b"b": stored_call(b"b")})
     engine.close()
     record = group.client.hget(group.key("calls"), "a")
     group.client.hset(group.key("calls"), "a", b"\xff" + record[1:])
     with pytest.raises(StoreDamaged, match="damaged in 1 call") as found:
         group.engine().open()
-    assert found.value.calls == (call(b"b"),)
+    assert found.value.calls == (stored_call(b"b"),)
 
 
 # --- who has the group ----------------------------------------------------------------------------
@@ -300,11 +296,11 @@ def test_a_second_relay_is_refused_while_the_first_lives(
 ) -> None:
     first, second = group.engine("relay-1"), group.engine("relay-2")
     first.open()
-    monkeypatch.setattr("time.sleep", lambda _s: first.write({b"a": call(b"a")}))
+    monkeypatch.setattr("time.sleep", lambda _s: first.write({b"a": stored_call(b"a")}))
     with pytest.raises(StoreHeld, match="those of the relay relay-1, which lives; choose another prefix"):
         second.open()
     first.close()
-    assert second.open() == [call(b"a")]
+    assert second.open() == [stored_call(b"a")]
     second.close()
 
 
@@ -332,13 +328,13 @@ def test_a_relay_that_was_killed_is_followed_at_once_by_itself_and_after_its_lea
 def test_a_relay_that_was_replaced_never_takes_the_calls_back(group: Group) -> None:
     first, second = group.engine("relay-1"), group.engine("relay-2")
     first.open()
-    first.write({b"a": call(b"a")})
+    first.write({b"a": stored_call(b"a")})
     first.close()
     second.open()
     for _ in range(2):
         with pytest.raises(StoreHeld, match="the relay relay-2 has taken the calls of this prefix over"):
             first.open()
-    second.write({b"b": call(b"b")})
+    second.write({b"b": stored_call(b"b")})
     second.close()
     with pytest.raises(StoreHeld):
         first.open()
@@ -413,24 +409,24 @@ def test_calls_whose_group_is_lost_with_their_relay_are_those_of_its_standby(gro
     """The standby has missed the last writes, which the server has."""
     relay, standby = group.engine("relay-1"), group.follower("relay-2")
     relay.open()
-    relay.write({b"over": call(b"over"), b"a": call(b"a")})
+    relay.write({b"over": stored_call(b"over"), b"a": stored_call(b"a")})
     standby.poll()
-    relay.write({b"over": None, b"b": call(b"b")})
+    relay.write({b"over": None, b"b": stored_call(b"b")})
     group.client.delete(group.key("group"))
     taken = group.engine("relay-2", follower=standby)
     assert {each.call_id for each in taken.open()} == {b"a", b"b"}
-    taken.write({b"c": call(b"c")})
+    taken.write({b"c": stored_call(b"c")})
     taken.check()
     assert set(group.contents()) == {b"a", b"b", b"c"}
     with pytest.raises(StoreHeld):
-        relay.write({b"late": call(b"late")})
+        relay.write({b"late": stored_call(b"late")})
     taken.close()
 
 
 def test_calls_and_their_group_that_are_lost_with_their_relay_come_from_its_standby(group: Group) -> None:
     relay, standby = group.engine("relay-1"), group.follower("relay-2")
     relay.open()
-    relay.write({b"a": call(b"a")})
+    relay.write({b"a": stored_call(b"a")})
     standby.poll()
     group.client.delete(group.key("group"), group.key("calls"))
     taken = group.engine("relay-2", follower=standby)
@@ -443,7 +439,7 @@ def test_a_standby_that_was_started_when_the_group_was_lost_does_not_take_the_ca
     now = [0.0]
     relay, standby = group.engine("relay-1"), group.follower("relay-2", clock=lambda: now[0])
     relay.open()
-    relay.write({b"a": call(b"a")})
+    relay.write({b"a": stored_call(b"a")})
     group.client.delete(group.key("group"))
     for _ in range(20):
         standby.poll()
@@ -462,7 +458,7 @@ def follow_with_an_old_journal(group: Group, directory: Path) -> tuple[ValkeyEng
     before.close()
     relay, standby = group.engine("relay-1"), group.follower("relay-2")
     relay.open()
-    relay.write({b"a": call(b"a")})
+    relay.write({b"a": stored_call(b"a")})
     standby.poll()
     return relay, standby
 
@@ -486,7 +482,7 @@ def test_calls_whose_group_is_lost_are_taken_by_force_with_the_journal_of_their_
     """The standby was started too late to hear whose they are; the stream says since when they were its."""
     relay = group.engine("relay-2" if was_last else "relay-1")
     relay.open()
-    relay.write({b"a": call(b"a")})
+    relay.write({b"a": stored_call(b"a")})
     before = Journal(tmp_path)
     before.add(JournalRecord(b"not stored", b"1", time.time() + 1.0 if was_last else 1.0))
     before.close()
@@ -519,7 +515,7 @@ def test_calls_whose_group_is_lost_are_taken_by_force_alone_from_a_relay_without
     """It may live, and writes the group again. The remedy is in the message."""
     relay = group.engine("relay-1")
     relay.open()
-    relay.write({b"a": call(b"a")})
+    relay.write({b"a": stored_call(b"a")})
     group.client.delete(group.key("group"))
     with pytest.raises(StoreRefused, match="take them: nh promote --force"):
         group.engine("relay-2").open()
@@ -532,7 +528,7 @@ def test_a_relay_that_another_has_followed_does_not_take_calls_whose_group_is_lo
     one, two = group.engine("relay-1"), group.engine("relay-2", force=True)
     one.open()
     two.open()
-    two.write({b"a": call(b"a")})
+    two.write({b"a": stored_call(b"a")})
     group.client.delete(group.key("group"))
     with pytest.raises(StoreRefused, match="is lost, which says whose the calls are"):
         one.open()
@@ -545,7 +541,7 @@ def test_the_epoch_grows_also_when_the_server_has_lost_all_data(own_group: Group
     for _ in range(3):
         engine = own_group.engine()
         engine.open()
-        engine.write({b"a": call(b"a")})
+        engine.write({b"a": stored_call(b"a")})
         ((entry, _),) = own_group.client.xrevrange(own_group.key("changes"), count=1)
         epochs.append(int(entry.split(b"-")[0]))
         own_group.client.flushall()
@@ -675,7 +671,7 @@ def test_a_user_of_the_acl_needs_the_keys_of_the_prefix_and_the_documented_comma
     )
     engine = own_group.engine(account=f"nh:{SECRET}@")
     engine.open()
-    engine.write({b"a": call(b"a"), b"b": call(b"b")})
+    engine.write({b"a": stored_call(b"a"), b"b": stored_call(b"b")})
     engine.write({b"a": None})
     engine.check()
     follower = own_group.follower(account=f"nh:{SECRET}@")

@@ -23,7 +23,7 @@ from tools.harness.deployment import (
     has_ended,
     relay_of_calls_that_expire,
 )
-from tools.harness.relay import Relay, kill_those_that_run
+from tools.harness.relay import kill_those_that_run
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 CALLS = 4
@@ -34,11 +34,6 @@ OVER_S = 60.0
 def deployment() -> Iterator[Deployment]:
     with deployed_relay() as deployment:
         yield deployment
-
-
-def all_is_stored(relay: Relay, calls: int) -> bool:
-    supervisor = relay.stats().supervisor
-    return supervisor.store_written >= calls and supervisor.store_pending == 0
 
 
 def all_ended(processes: list[psutil.Process]) -> bool:
@@ -159,7 +154,7 @@ def test_a_shard_that_hangs_is_killed_and_its_calls_come_from_the_store(tmp_path
     with deployed_relay(state=tmp_path) as deployment:
         relay = deployment.start()
         calls = deployment.make_calls(CALLS)
-        eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
+        eventually(lambda: relay.has_stored(CALLS), "all is stored")
         before = [relay.call(call.call_id) for call in calls]
         hanging, *_ = deployment.kill_supervisor()
         hanging.suspend()
@@ -212,7 +207,7 @@ def test_calls_of_a_shard_that_died_with_its_supervisor_come_from_the_store(tmp_
     with deployed_relay(state=tmp_path) as deployment:
         relay = deployment.start()
         calls = deployment.make_calls(CALLS)
-        eventually(lambda: all_is_stored(relay, CALLS), "all is stored")
+        eventually(lambda: relay.has_stored(CALLS), "all is stored")
         before = [relay.call(call.call_id) for call in calls]
         dying, living = deployment.kill_supervisor()
         dying.kill()
@@ -234,13 +229,13 @@ def test_a_call_that_fell_silent_in_an_orphan_does_not_come_back_from_the_store(
         ringing, name = itertools.islice(calls_of(0), 2)
         silent = deployment.make_call(name)
         ring(deployment.address, ringing)
-        eventually(lambda: all_is_stored(relay, 2), "both are stored")
+        eventually(lambda: relay.has_stored(2), "both are stored")
         for shard in deployment.kill_supervisor_as_calls_expire():
             shard.resume()
         eventually(lambda: is_free(silent.for_bob), "the silent call is over", OVER_S)
         relay = deployment.start()
         assert [call.call_id for call in relay.calls().calls] == [ringing]
-        eventually(lambda: all_is_stored(relay, 1), "the store knows it too")
+        eventually(lambda: relay.has_stored(1), "the store knows it too")
         relay.kill_all()
         relay = deployment.start()
         assert [call.call_id for call in relay.calls().calls] == [ringing]

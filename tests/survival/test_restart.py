@@ -17,18 +17,12 @@ from tests.profiles import quick_first
 from tests.sip.sdp import MediaLine, write_sdp
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import free_port
-from tools.harness.relay import Place, Relay, place_for_relay
+from tools.harness.relay import Place, Relay
 from tools.harness.waiting import TIMEOUT_S, eventually
 
 BURST = 60
 
 Where = tuple[str, int]
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with place_for_relay() as place:
-        yield place
 
 
 @contextlib.contextmanager
@@ -55,11 +49,6 @@ def begin(relay: Relay, call_id: str, alice: MediaPeer, bob: MediaPeer) -> tuple
     return for_alice, for_bob
 
 
-def all_is_stored(relay: Relay, calls: int) -> bool:
-    supervisor = relay.stats().supervisor
-    return supervisor.store_written >= calls and supervisor.store_pending == 0
-
-
 def stop(relay: Relay) -> None:
     """SIGTERM."""
     assert relay.program.stop() == 0
@@ -76,7 +65,7 @@ def test_calls_come_back_on_their_ports(place: Place, tmp_path: Path, end: Calla
             for alice, bob, for_alice, _ in calls:
                 alice.send(b"hello", for_alice)
                 assert bob.receive()[0] == b"hello"
-            eventually(lambda: all_is_stored(relay, 10), "all is stored")
+            eventually(lambda: relay.has_stored(10), "all is stored")
             end(relay)
         with running(place, tmp_path) as relay:
             assert len(relay.calls().calls) == 10

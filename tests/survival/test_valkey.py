@@ -23,7 +23,7 @@ from tools.harness.call import RelayedCall
 from tools.harness.command import nh, nh_ok
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import free_port
-from tools.harness.relay import Place, Relay, as_environment, place_for_relay
+from tools.harness.relay import Place, Relay, as_environment
 from tools.harness.valkey_cluster import valkey_cluster
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 from tools.harness.waiting import TIMEOUT_S, eventually
@@ -37,12 +37,6 @@ PASSWORD = "open-sesame"
 def server() -> Iterator[ValkeyServer]:
     with valkey_server({"requirepass": PASSWORD}) as server:
         yield server
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    with place_for_relay() as place:
-        yield place
 
 
 def url_of(server: ValkeyServer) -> str:

@@ -136,6 +136,11 @@ class Relay:
         """The counters as they were last published. Raises StatsUnavailable."""
         return read_once(self.directory)
 
+    def has_stored(self, calls: int) -> bool:
+        """Whether the store has got so many changes of calls, and none waits."""
+        supervisor = self.stats().supervisor
+        return supervisor.store_written >= calls and supervisor.store_pending == 0
+
     def calls(self, contains: bytes = b"") -> CallList:
         """The calls whose call-id contains `contains`."""
         with NativeClient(self.unix_address, TIMEOUT_S) as client:
