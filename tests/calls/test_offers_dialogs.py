@@ -195,10 +195,13 @@ def test_dialogs_stay_apart_in_another_process(ng: NgProxy, for_all: Ports) -> N
 # --- offers without a to-tag, and without a branch --------------------------------------------------------
 
 
+@pytest.mark.parametrize("branch", [b"", b"z1"], ids=["no branch", "on a branch first"])
 @pytest.mark.parametrize("again", [A_MOVED, A_FAX], ids=["another place", "a fax"])
-def test_a_reoffer_whose_to_tag_is_left_out_is_of_the_dialog_that_answers(ng: NgProxy, again: Media) -> None:
-    ng.offer(A_AUDIO, expecting=True)
-    for_alice = ng.answer(B_AUDIO)
+def test_a_reoffer_whose_to_tag_is_left_out_is_of_the_dialog_that_answers(
+    ng: NgProxy, again: Media, branch: bytes
+) -> None:
+    ng.offer(A_AUDIO, branch=branch, expecting=True)
+    for_alice = ng.answer(B_AUDIO, branch=branch)
     for_bob = ng.offer(again, expecting=True)
     answered = ng.answer(B_FAX if again is A_FAX else B_AUDIO)
     assert (answered == for_alice) is (again is A_MOVED), "Bob has not moved"
@@ -241,9 +244,22 @@ def test_the_attempt_that_was_offered_last_is_answered_by_another_end(ng: NgProx
     assert [sends_to(ng, C)] == for_bob
 
 
-def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy) -> None:
-    for_bob = ng.offer(A_AUDIO, expecting=True)
-    for_alice = ng.answer(B_AUDIO)
+@pytest.mark.parametrize(("tag", "answer"), [(B, B_AUDIO), (C, C_AUDIO)], ids=["its end", "another end"])
+def test_an_offer_without_a_branch_is_of_its_answerer_while_a_branch_waits(
+    ng: NgProxy, tag: bytes, answer: Media
+) -> None:
+    ng.offer(A_AUDIO, branch=b"z1", expecting=True)
+    ng.offer(A_AUDIO, branch=b"z2", expecting=True)
+    ng.answer(B_AUDIO, branch=b"z2")
+    offered = ng.offer(A_AUDIO, expecting=True)
+    ng.answer(answer, tag=tag)
+    assert [sends_to(ng, tag)] == offered
+
+
+@pytest.mark.parametrize("branch", [b"", b"z1"], ids=["no branch", "on a branch first"])
+def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy, branch: bytes) -> None:
+    for_bob = ng.offer(A_AUDIO, branch=branch, expecting=True)
+    for_alice = ng.answer(B_AUDIO, branch=branch)
     running = ng.plane.running
     for to in (b"", B, b""):
         assert ng.offer(A_AUDIO, to=to, expecting=True) == for_bob

@@ -1,8 +1,9 @@
 """Offers without a to-tag of an end that has a dialog already: which of its offers they are.
 
 An offer with neither a to-tag nor a Via branch, after an answer, may say what the end has said there: then it
-is that offer once more, as in rtpengine. A client has left the to-tag of a re-INVITE out, or an INVITE came
-twice, or a proxy tries another end with it: all of them have the ports that were announced.
+is that offer once more, as in rtpengine, on whatever branch that was. A client has left the to-tag of a
+re-INVITE out, or an INVITE came twice, or a proxy tries another end with it: all of them have the ports that
+were announced.
 
 If it says something else, its answer tells. If the end of a known dialog answers it, it was an offer in that
 dialog; if another one does, it is the next attempt of a proxy, on a branch of its own. rtpengine has one
@@ -38,9 +39,10 @@ class Answered(NamedTuple):
 
 
 def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media | None]) -> Party | None:
-    """The party whose answered offer, without a Via branch, said the same; None: it is another offer.
+    """The party whose answered offer said the same; None: it is another offer.
 
-    One that is deleted soon is over: what follows is the next attempt.
+    One that is deleted soon is over: what follows is the next attempt. So it is for those on a Via branch
+    while an offer on another one waits for its first answer: an answer that names no branch may be to that.
 
     Args:
         participants: those of the call.
@@ -48,7 +50,10 @@ def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media 
         media: of the offer; None where a medium is not relayed.
     """
     places = [None if medium is None else _place(medium) for medium in media]
-    same = [party for party in participants.with_tag(tag) if _is_repeated(participants, party, places)]
+    own = participants.with_tag(tag)
+    if any(party.branch and party.waiting_since and not participants.is_answered(party) for party in own):
+        own = [party for party in own if not party.branch]
+    same = [party for party in own if _is_repeated(participants, party, places)]
     party = max(same, key=lambda each: (not each.single, each.signalled), default=None)
     if party is not None and party.split_from is not None and _are_same(_announced(party.split_from), places):
         return party.split_from  # which other ends may answer, too
@@ -64,7 +69,7 @@ def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) ->
         to_tag: the tag of the answerer.
     """
     dialog = participants.find_dialog(from_tag, to_tag)
-    if dialog is None or dialog.branch or dialog.caller.tag != from_tag or dialog.caller.waiting_since:
+    if dialog is None or dialog.caller.tag != from_tag or dialog.caller.waiting_since:
         return None
     if not dialog.caller.single and len(participants.parties) >= MAX_PARTIES:
         return None  # it cannot be of one dialog alone
@@ -72,7 +77,7 @@ def find_untagged(participants: Participants, from_tag: bytes, to_tag: bytes) ->
         since = party.waiting_since
         if since is None or since < dialog.signalled or party.branch or participants.is_answered(party):
             continue
-        if _announced(party) != _announced(dialog.caller):
+        if dialog.branch or _announced(party) != _announced(dialog.caller):
             return Answered(_with_offer(dialog.caller, party), dialog, party)
     return None
 
@@ -115,7 +120,7 @@ def take_over(announcer: Announcer, dialog: Dialog, answered: Answered, *, now: 
 
 
 def _is_repeated(participants: Participants, party: Party, places: list[tuple[object, ...] | None]) -> bool:
-    if party.side is not Side.FROM or party.branch or party.delete_at != math.inf:
+    if party.side is not Side.FROM or party.delete_at != math.inf:
         return False
     goes_on = any(each.has(party) and each.delete_at == math.inf for each in participants.dialogs)
     return goes_on and _are_same(_announced(party), places)
