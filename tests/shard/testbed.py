@@ -216,6 +216,11 @@ class RelayTestbed:
         assert received == payload, f"{received!r} arrived from {source}"
         return source
 
+    def carries(self, sender: MediaPeer, to: Where, receiver: MediaPeer, packet: bytes) -> None:
+        """A packet that is neither RTP nor RTCP arrives as it was sent."""
+        sender.send_raw(packet, to)
+        assert self.receive(receiver)[0] == packet
+
     def converse(self, caller: MediaPeer, callee: MediaPeer, call: Conversation) -> None:
         """RTP and RTCP go both ways, each from the port that was announced to its receiver."""
         for component in (0, 1):

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from nh.calls.drop import Drop
+from nh.calls.latching.claims import read_claim
 from nh.calls.latching.source import SourcePolicy
 from nh.calls.leg import Leg
 from nh.calls.media import Endpoint
 from nh.calls.protocols.packet_protocol import DtlsProtocol, PacketProtocol
 from nh.dtls.problem import Problem
 from nh.ice.agent import CheckResult
+from nh.ice.stun import is_stun
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Loop, Timer
 from nh.shard.media.early_dtls import EarlyDtls
@@ -112,11 +114,11 @@ class EndProtocols:
         self._early.forget(media_socket)
 
     def receive(self, media_socket: MediaSocket, packet: memoryview, source: Endpoint) -> list[Leg] | None:
-        """Handle a packet that is neither RTP nor RTCP.
+        """Handle a packet that is meant for the protocols.
 
         Args:
-            media_socket: where it came; a leg there has a protocol.
-            packet: its first byte is below MEDIA_FROM.
+            media_socket: where it came.
+            packet: see are_meant().
             source: where it came from.
 
         Returns:
@@ -267,6 +269,24 @@ class EndProtocols:
 
     def _now(self) -> float:
         return max(self._poll.now, self._loop.now()) if self._loop is not None else self._poll.now
+
+
+def are_meant(media_socket: MediaSocket, packet: memoryview) -> bool:
+    """Whether a packet is for the protocols, and not for the other end.
+
+    Where ICE of an end ends here and its SRTP does not, DTLS and ZRTP are between the ends, as media are.
+
+    Args:
+        media_socket: where it came.
+        packet: of any length.
+    """
+    if not len(packet) or packet[0] >= MEDIA_FROM or not media_socket.has_protocols:
+        return False
+    return is_stun(packet) or not any(_passes(leg, packet) for leg in media_socket.legs)
+
+
+def _passes(leg: Leg, packet: memoryview) -> bool:
+    return leg.security is None and read_claim(packet, leg.terms.carried) is not None
 
 
 def _handle_dtls(leg: Leg, dtls: DtlsProtocol, packet: bytes, source: Endpoint, *, now: float) -> bool:

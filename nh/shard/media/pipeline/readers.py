@@ -40,7 +40,7 @@ from nh.shard.media.pipeline.shared_ports import has_fast_ways, shared_port_fact
 from nh.shard.media.pipeline.srtp import DROPS
 from nh.shard.media.pipeline.stages import Stages
 from nh.shard.media.poll import MediaPoll
-from nh.shard.media.protocols import MEDIA_FROM, EndProtocols
+from nh.shard.media.protocols import MEDIA_FROM, EndProtocols, are_meant
 from nh.shard.media.sockets import loop_guard
 from nh.shard.media.sockets.addresses import endpoint_of, received_address
 from nh.shard.media.sockets.media_socket import MediaSocket, connected_socket_of, socket_of
@@ -205,7 +205,7 @@ class Readers:
         except OSError:
             self._note_errors(media_socket)
             return
-        if size and self._buffer[0] < MEDIA_FROM and media_socket.has_protocols:
+        if size and self._buffer[0] < MEDIA_FROM and are_meant(media_socket, self._view[:size]):
             self._hand_over(media_socket, self._view[:size])
             return
         opened = self._stages.open(media_socket.legs, self._view[:size])
@@ -247,7 +247,7 @@ class Readers:
         if not media_socket.legs:
             self._traffic.drop(Drop.NO_SESSION, size)
             return ()
-        if size and self._buffer[0] < MEDIA_FROM and media_socket.has_protocols:
+        if size and self._buffer[0] < MEDIA_FROM and are_meant(media_socket, self._view[:size]):
             return self._take_protocol(media_socket, self._view[:size], source)
         opened = self._stages.open(media_socket.legs, self._view[:size])
         if opened is None:
@@ -291,7 +291,7 @@ class Readers:
 
     def _refuse(self, leg: Leg, packet: memoryview, refusal: Refusal) -> None:
         """What becomes of a packet at a connected socket that no key opens."""
-        if len(packet) and packet[0] < MEDIA_FROM and socket_of(leg).has_protocols:
+        if are_meant(socket_of(leg), packet):
             self._hand_over(connected_socket_of(leg), packet)
         elif is_stun(packet):
             self._stages.process(leg, MediaKind.RTP, packet, 0)
