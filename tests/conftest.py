@@ -71,6 +71,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         kamailio_has_websocket,
         "needs Kamailio with its module websocket: apt-get install kamailio-websocket-modules",
     ),
+    "firefox": (lambda: bool(shutil.which("firefox-esr")), "needs Firefox: apt-get install firefox-esr"),
     "chromium": (lambda: bool(shutil.which("chromium")), "needs Chromium: apt-get install chromium"),
     "promtool": (lambda: bool(shutil.which("promtool")), "needs promtool: apt-get install prometheus"),
     "node": (

@@ -10,13 +10,11 @@ from tests.ng.relays import NgRelay, running_nh
 from tests.webrtc.bundle_phone import AUDIO, VIDEO
 from tests.webrtc.echo_phone import EchoPhone
 from tests.webrtc.sip_phones import EchoSipPhone, Proxy, WebSipPhone
-from tools.harness.browser import Tab
 from tools.harness.ports import free_port
 from tools.harness.waiting import eventually
-from tools.harness.web_phone import CONNECT_S, WebPhone
+from tools.harness.web_phone import CONNECT_S, PhonePage, WebPhone
 
 pytestmark = [
-    pytest.mark.chromium,
     pytest.mark.kamailio_websocket,
     pytest.mark.full,
     pytest.mark.timeout(300),
@@ -54,7 +52,7 @@ def talk(browser: WebPhone, echo: EchoPhone) -> None:
         assert echo.heard(medium).packets
 
 
-def test_a_browser_calls_a_plain_phone(kamailio: Kamailio, web: Proxy, tab: Tab) -> None:
+def test_a_browser_calls_a_plain_phone(kamailio: Kamailio, web: Proxy, tab: PhonePage) -> None:
     with (
         WebPhone(tab, ("audio", "video"), bundle_policy="max-bundle") as browser,
         EchoPhone() as echo,
@@ -76,7 +74,7 @@ def test_a_browser_calls_a_plain_phone(kamailio: Kamailio, web: Proxy, tab: Tab)
         callee.receive_response(200, "BYE")
 
 
-def test_a_plain_phone_calls_a_browser(kamailio: Kamailio, web: Proxy, tab: Tab) -> None:
+def test_a_plain_phone_calls_a_browser(kamailio: Kamailio, web: Proxy, tab: PhonePage) -> None:
     with (
         WebPhone(tab, ("audio", "video")) as browser,
         EchoPhone() as echo,

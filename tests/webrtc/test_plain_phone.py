@@ -9,12 +9,11 @@ from tests.ng.ng_call import NgCall
 from tests.survival.faults import kill_shards, kill_supervisor, ng_client, take_over, upgrade
 from tests.webrtc.bundle_phone import AUDIO, VIDEO
 from tests.webrtc.echo_phone import EchoPhone
-from tools.harness.browser import Tab
 from tools.harness.deployment import Deployment, deployed_relay
 from tools.harness.waiting import eventually
-from tools.harness.web_phone import CONNECT_S, WebPhone
+from tools.harness.web_phone import CONNECT_S, PhonePage, WebPhone
 
-pytestmark = [pytest.mark.chromium, pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 TO_PLAIN: dict[str, Any] = {
     "transport_protocol": "RTP/AVP",
@@ -99,7 +98,7 @@ class WebCall:
 
 
 @pytest.mark.parametrize("policy", ["balanced", "max-bundle"])
-def test_a_browser_calls_a_plain_phone(deployment: Deployment, tab: Tab, policy: str) -> None:
+def test_a_browser_calls_a_plain_phone(deployment: Deployment, tab: PhonePage, policy: str) -> None:
     with (
         ng_client(deployment) as client,
         WebPhone(tab, ("audio", "video"), bundle_policy=policy) as web,
@@ -120,7 +119,7 @@ def test_a_browser_calls_a_plain_phone(deployment: Deployment, tab: Tab, policy:
     ids=["apart", "bundle", "max-bundle"],
 )
 def test_a_plain_phone_calls_a_browser(
-    deployment: Deployment, tab: Tab, flags: dict[str, Any], policy: str, transports: int
+    deployment: Deployment, tab: PhonePage, flags: dict[str, Any], policy: str, transports: int
 ) -> None:
     with (
         ng_client(deployment) as client,
@@ -135,7 +134,7 @@ def test_a_plain_phone_calls_a_browser(
         call.call.delete()
 
 
-def test_the_browser_goes_over_the_candidate_that_it_reaches(deployment: Deployment, tab: Tab) -> None:
+def test_the_browser_goes_over_the_candidate_that_it_reaches(deployment: Deployment, tab: PhonePage) -> None:
     """Over IPv6 first, and over IPv4 after a change of its network, which it tells by another offer."""
     with ng_client(deployment) as client, WebPhone(tab, ("audio",)) as web, EchoPhone() as plain:
         call = WebCall(NgCall(client), web, plain)
@@ -156,7 +155,7 @@ def assert_stayed_connected(states: Sequence[str]) -> None:
     assert not [state for state in states if "disconnected" in state or "failed" in state]
 
 
-def test_media_come_and_go_and_the_path_is_chosen_anew(deployment: Deployment, tab: Tab) -> None:
+def test_media_come_and_go_and_the_path_is_chosen_anew(deployment: Deployment, tab: PhonePage) -> None:
     with ng_client(deployment) as client, WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
         call = WebCall(NgCall(client), web, plain)
         call.begin_by_web(["audio"])
@@ -181,7 +180,7 @@ def test_media_come_and_go_and_the_path_is_chosen_anew(deployment: Deployment, t
 
 @pytest.mark.parametrize("happen", [kill_shards, upgrade, take_over, kill_supervisor])
 def test_the_browser_notices_nothing_of_a_restart(
-    deployment: Deployment, tab: Tab, happen: Callable[[Deployment], None]
+    deployment: Deployment, tab: PhonePage, happen: Callable[[Deployment], None]
 ) -> None:
     with WebPhone(tab, ("audio", "video")) as web, EchoPhone() as plain:
         with ng_client(deployment) as client:

@@ -2,15 +2,14 @@
 
 import pytest
 
-from tools.harness.browser import Tab
 from tools.harness.waiting import eventually
-from tools.harness.web_phone import CONNECT_S, WebPhone
+from tools.harness.web_phone import CONNECT_S, PhonePage, WebPhone
 
-pytestmark = [pytest.mark.chromium, pytest.mark.full, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("bundle_policy", ["balanced", "max-bundle"])
-def test_two_phones_hear_and_see_each_other(tab: Tab, bundle_policy: str) -> None:
+def test_two_phones_hear_and_see_each_other(tab: PhonePage, bundle_policy: str) -> None:
     media = ("audio", "video")
     with (
         WebPhone(tab, media, bundle_policy=bundle_policy) as alice,

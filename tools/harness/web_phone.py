@@ -7,16 +7,17 @@ import contextlib
 import http.server
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
-from tools.harness.browser import Tab, running_browser
+from tools.harness.browser import running_browser
+from tools.harness.firefox import running_firefox
 
 CONNECT_S: Final = 60.0
 """How long a phone may take to connect, and to receive; a busy host draws without a graphics card."""
 
-OPTIONS: Final = (
+CHROMIUM: Final = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
@@ -25,9 +26,30 @@ OPTIONS: Final = (
     "--disable-sync",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 )
+"""Options of the command line."""
+
+FIREFOX: Final[Mapping[str, bool | int | str]] = {
+    "media.autoplay.blocking_policy": 0,
+    "media.autoplay.default": 0,
+    "media.navigator.permission.disabled": True,
+    "media.navigator.streams.fake": True,
+    "media.peerconnection.ice.loopback": True,
+    "media.peerconnection.ice.obfuscate_host_addresses": False,
+    # without these permissions it tells the addresses of its default route alone, whatever it captures
+    "permissions.default.camera": 1,
+    "permissions.default.microphone": 1,
+}
+"""Preferences."""
 
 _SCRIPT: Final = Path(__file__).with_suffix(".js")
 _PAGE: Final = b"<!doctype html><meta charset=utf-8><title>phones</title><script src=/script></script>"
+
+
+class PhonePage(Protocol):
+    """A page with the phones of web_phone.js, in any browser."""
+
+    def value(self, expression: str) -> Any:
+        """The value of an expression of JavaScript in the page."""
 
 
 class Received(NamedTuple):
@@ -52,13 +74,13 @@ class WebPhone:
     """One phone of a browser.
 
     Args:
-        tab: shows the page of running_web_phones().
+        tab: of phones_in_chromium() or phones_in_firefox().
         kinds: of media: audio, video.
         bundle_policy: of RTCPeerConnection: balanced, max-bundle, max-compat.
     """
 
     def __init__(
-        self, tab: Tab, kinds: Sequence[str] = ("audio",), *, bundle_policy: str = "balanced"
+        self, tab: PhonePage, kinds: Sequence[str] = ("audio",), *, bundle_policy: str = "balanced"
     ) -> None:
         self._tab = tab
         self._kinds = list(kinds)
@@ -129,21 +151,30 @@ class WebPhone:
 
 
 @contextlib.contextmanager
-def running_web_phones(program: str) -> Iterator[Tab]:
-    """A tab of a browser of its own, for phones.
+def phones_in_chromium(program: str) -> Iterator[PhonePage]:
+    """A tab of a Chromium of its own, for phones."""
+    with _served_page() as url, running_browser(program, *CHROMIUM) as tab:
+        tab.open(url)
+        tab.wait_for("typeof newPhone === 'function'")
+        yield tab
 
-    Args:
-        program: Chromium.
-    """
+
+@contextlib.contextmanager
+def phones_in_firefox(program: str) -> Iterator[PhonePage]:
+    """A tab of a Firefox of its own, for phones."""
+    with _served_page() as url, running_firefox(program, FIREFOX) as tab:
+        tab.open(url)
+        yield tab
+
+
+@contextlib.contextmanager
+def _served_page() -> Iterator[str]:
+    """The address of the page; a browser gives microphones to secure contexts alone, and loopback is one."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     serving = threading.Thread(target=server.serve_forever, name="page of the phones")
     serving.start()
     try:
-        with running_browser(program, *OPTIONS) as tab:
-            # a browser gives microphones to secure contexts alone, and loopback is one
-            tab.open(f"http://127.0.0.1:{server.server_port}/")
-            tab.wait_for("typeof newPhone === 'function'")
-            yield tab
+        yield f"http://127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         serving.join()
