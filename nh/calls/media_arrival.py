@@ -52,7 +52,8 @@ def media_state(call: Call, *, now: float) -> MediaState:
     expected = [direction for pair in pairs for direction in pair if direction.expected]
     if not sessions:
         return MediaState.WAITING
-    if not expected:
+    held = not expected or all(session.on_hold for session in with_audio or sessions)
+    if held and not any(direction.arrives for direction in expected):
         return MediaState.HOLD
     one_way = any(
         one.expected and not one.arrives and other.arrives

@@ -11,7 +11,7 @@ class MediaState(enum.StrEnum):
     """What arrives of the media of a call.
 
     WAITING: no session joins two ends yet, or the media have had less than SILENT_S to begin.
-    HOLD: no end wants to receive.
+    HOLD: no medium is wanted by both ends, and no music is played.
     FLOWING: media arrive from every end whose peer wants to receive them.
     ONE_WAY: media of one end arrive, and those of the other do not.
     SILENT: no media arrive.

@@ -112,14 +112,24 @@ def test_a_call_on_hold_is_not_silent(proxy: Proxy) -> None:
     assert state(proxy) is MediaState.HOLD
 
 
-@pytest.mark.parametrize(("speaks", "expected"), [(True, MediaState.FLOWING), (False, MediaState.SILENT)])
-def test_music_on_hold_is_expected_from_one_end_only(ng: NgProxy, speaks: bool, expected: MediaState) -> None:
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((FROM,), MediaState.FLOWING),
+        ((), MediaState.HOLD),
+        ((TO,), MediaState.HOLD),
+        ((FROM, TO), MediaState.FLOWING),
+    ],
+    ids=["music", "none", "held phone", "both"],
+)
+def test_a_phone_that_holds_a_call_may_play_music_or_nothing(
+    ng: NgProxy, ends: tuple[int, ...], expected: MediaState
+) -> None:
     ng.offer(A_PAUSED)
     ng.answer(B_AUDIO)
     session = ng.plane.running[-1]
     ng.now += SILENT_S
-    if speaks:
-        talk(ng, session, FROM)
+    talk(ng, session, *ends)
     assert state(ng) is expected
 
 
