@@ -26,6 +26,7 @@ class Patient(NamedTuple):
         compared: the settings of the nh that runs and those given; None: it does not tell its own.
         origins: where the settings came from, see LoadedSettings.
         running: the nh that runs, for the checks of a start: all judge by what it told once.
+        file: of the settings given; None: none was named.
     """
 
     host: Host
@@ -34,6 +35,7 @@ class Patient(NamedTuple):
     compared: Comparison | None = None
     origins: Mapping[str, str] = MappingProxyType({})
     running: RunningNh | None = None
+    file: Path | None = None
 
     def with_origin(self, exc: NhError) -> str:
         """What an error says about `settings`, with where the value of the setting came from."""
@@ -76,4 +78,4 @@ def find_patient(loaded: LoadedSettings, reread: Callable[[Path], LoadedSettings
         with contextlib.suppress(msgspec.ValidationError):  # of another release
             settings, compared = compare(in_force, loaded, given.runtime_path)
             return Patient(Host(), settings, pid, compared, in_force.origins, running)
-    return Patient(Host(), given, pid, origins=loaded.origins, running=running)
+    return Patient(Host(), given, pid, origins=loaded.origins, running=running, file=loaded.file)

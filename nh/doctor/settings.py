@@ -24,7 +24,8 @@ def check_settings(patient: Patient) -> Findings:
     if patient.is_hidden:
         yield ok("an nh that runs tells its settings to its user and root: the checks judge by those given")
     elif patient.pid is None:
-        yield ok("no nh runs: the checks judge by the settings given")
+        named = f"with {patient.file}" if patient.file is not None else "without a file (--config, NH_CONFIG)"
+        yield ok(f"no nh runs: the checks judge by the settings given, {named}")
     elif patient.compared is None:
         yield warning(
             "the nh that runs does not tell its settings: it is of another release, or a disk is full",
