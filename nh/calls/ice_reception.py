@@ -98,10 +98,20 @@ class IceReception(Reception):
         return not self.guarded and super().release(source)
 
     def learn_again(
-        self, *, announced: Endpoint | None, terms: LegTerms, signalled_from: str, window_ends: float
+        self,
+        *,
+        announced: Endpoint | None,
+        terms: LegTerms,
+        signalled_from: str,
+        window_ends: float,
+        ice_ufrag: str = "",
     ) -> None:
         """See Latch. With ICE, the end stays where its checks have shown it until others do."""
         super().learn_again(
-            announced=announced, terms=terms, signalled_from=signalled_from, window_ends=window_ends
+            announced=announced,
+            terms=terms,
+            signalled_from=signalled_from,
+            window_ends=window_ends,
+            ice_ufrag=ice_ufrag,
         )
         self.follow_ice()

@@ -205,6 +205,7 @@ class Leg(IceReception, Blockable):
         terms: LegTerms,
         signalled_from: str,
         window_ends: float,
+        ice_ufrag: str = "",
     ) -> None:
         """Apply new signalling of the end that sends here: learn its source again.
 
@@ -215,6 +216,7 @@ class Leg(IceReception, Blockable):
             terms=terms,
             signalled_from=signalled_from,
             window_ends=window_ends,
+            ice_ufrag=ice_ufrag,
         )
 
     def inherit(self, before: "Leg") -> None:
@@ -222,9 +224,9 @@ class Leg(IceReception, Blockable):
 
         To this leg, the signalling that made it is new signalling of that end.
         """
-        announced = self.announced
+        announced, ice_ufrag = self.announced, self.ice_ufrag
         signalled_from, window_ends = self.signalled_from, self.window_ends
-        self.announced = before.announced
+        self.announced, self.ice_ufrag = before.announced, before.ice_ufrag
         self.signalled_from, self.met_at = before.signalled_from, before.met_at
         self.direct = before.direct
         self.window_ends = before.window_ends
@@ -240,6 +242,7 @@ class Leg(IceReception, Blockable):
             terms=self.terms,
             signalled_from=signalled_from,
             window_ends=window_ends,
+            ice_ufrag=ice_ufrag,
         )
 
     def take_transport(self, before: "Leg") -> None:

@@ -93,6 +93,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             known, all of them, and "udptl": T.38 may come in the place of RTP.
         mute: that end says that it does not send now (a=recvonly, a=inactive).
         payload_types: those of its `m=` line, which this end accepts; () if they are not known.
+        ice_ufrag: the user fragment of its ICE, which a restart changes (RFC 8445 9); "" without ICE.
     """
 
     address: str
@@ -107,6 +108,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     handshakes: tuple[str, ...] = ()
     mute: bool = False
     payload_types: tuple[int, ...] = ()
+    ice_ufrag: str = ""
 
     @property
     def direction(self) -> str:

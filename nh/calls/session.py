@@ -181,6 +181,7 @@ class Session:
                 terms=leg_terms(policy, carried, leg.terms.relatch_s, medium.active),
                 signalled_from=medium.signalled_from,
                 window_ends=window_ends,
+                ice_ufrag=medium.ice_ufrag,
             )
         for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):
             leg.set_payload_types(types)

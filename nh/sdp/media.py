@@ -56,6 +56,7 @@ def to_media(
         medium.handshakes,
         direction in (Direction.RECVONLY, Direction.INACTIVE),
         shared(medium.payload_types),
+        medium.ice_ufrag,
     )
     rtcp = _rtcp_endpoint(medium, media, received_from, muxed=muxed)
     if rtcp is None or rtcp == media.endpoint(1):

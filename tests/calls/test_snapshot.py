@@ -438,7 +438,7 @@ APART: dict[type, set[str]] = {
         "candidates",  # `further` of its group
         "blocks",  # `blocked`, `dtmf_blocked`, `silenced`
         "terms",  # `policy`, `carried`, `receives`; by the settings
-        "rtp",  # by the media
+        *("rtp", "ice_ufrag"),  # by the media
         *("heard_packets", "heard_at"),  # `heard`
         *("note_due", "place"),  # the next process notes each leg at once, and finds its place
         "muxed_reports",  # RTCP is read some times more

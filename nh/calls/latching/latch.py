@@ -54,18 +54,25 @@ class Latch(LatchState):
         return decision is not Decision.REFUSE
 
     def learn_again(
-        self, *, announced: Endpoint | None, terms: LegTerms, signalled_from: str, window_ends: float
+        self,
+        *,
+        announced: Endpoint | None,
+        terms: LegTerms,
+        signalled_from: str,
+        window_ends: float,
+        ice_ufrag: str = "",
     ) -> None:
         """Apply new signalling.
 
         An end that says the same again keeps its source, and nothing is opened for others. One that announces
         another endpoint is learned again: another port of an IP address is expected behind the NAT that the
-        end has been found behind. One that signals from elsewhere is, too, and its source stays until a
-        packet comes.
+        end has been found behind. One that signals from elsewhere is, too, or that restarts its ICE, and its
+        source stays until a packet comes.
         """
         # an end on hold by 0.0.0.0 says nothing of where it is
         moved = announced not in (self.announced, None)
-        same = not moved and signalled_from == self.signalled_from
+        restarted = ice_ufrag not in (self.ice_ufrag, "")
+        same = not moved and not restarted and signalled_from == self.signalled_from
         if moved:
             met_at = self._address_behind(announced)
             if met_at or self.rare is not None:
@@ -79,6 +86,7 @@ class Latch(LatchState):
         self.announced = announced
         self.terms = terms
         self.signalled_from = signalled_from
+        self.ice_ufrag = ice_ufrag or self.ice_ufrag
         if same and self.rank is not None and self.rank >= POLICIES[terms.policy].least and self.latches:
             return
         self.window_ends = window_ends

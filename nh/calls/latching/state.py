@@ -94,6 +94,7 @@ class LatchState(abc.ABC):
         rank: how well `source` matches, None if no packet came since the last signalling. A source whose
             stream moved keeps the rank that it had.
         state: see SourceState.
+        ice_ufrag: the user fragment of the end's ICE, which its restart changes (RFC 8445 9); "" without ICE.
         trials: the streams on trial, by source; None: none yet.
         replaced: the leg's session was replaced. Other legs at the socket come first, and its source stays.
         left: it was replaced by one at another socket: what its source still sends here is its own.
@@ -115,6 +116,7 @@ class LatchState(abc.ABC):
     left = Rare(False)
     met_at = Rare("")
     direct = Rare(False)
+    ice_ufrag = Rare("")
     trials = Rare[dict[Endpoint, Trial] | None](None)
 
     def __init__(

@@ -14,6 +14,7 @@ from nh.calls.sockets.candidates import MAX_FURTHER
 from nh.calls.sockets.group import SocketGroup
 from nh.calls.sockets.ports import PortInUse
 from nh.errors import PortsExhausted, ProtocolError, SnapshotUnreadable
+from nh.ice.credentials import MAX_CHARACTERS
 from nh.ip_address import canonical_host, is_address, is_unicast
 
 ClockHz = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLOCK_HZ)]
@@ -43,6 +44,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     handshakes: Annotated[tuple[_Handshake, ...], msgspec.Meta(max_length=_MAX_HANDSHAKES)] = ()
     mute: bool = False
     payload_types: Annotated[tuple[PayloadType, ...], msgspec.Meta(max_length=MAX_FORMATS)] = ()
+    ice_ufrag: Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)] = ""
 
     @classmethod
     def take(cls, media: Media) -> Self:
@@ -61,6 +63,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             media.handshakes,
             media.mute,
             media.payload_types,
+            media.ice_ufrag,
         )
 
     def check(self) -> None:
@@ -92,6 +95,7 @@ class MediaSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
             self.handshakes,
             self.mute,
             self.payload_types,
+            self.ice_ufrag,
         )
 
 
