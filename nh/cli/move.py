@@ -82,13 +82,14 @@ def move(
         before = read_once(settings.runtime_path)
         moving = _begin(client, to)
     calls = before.totals.calls
-    number = counted(calls, "call")
 
     def progress(text: str) -> None:
         if not as_json:
             tell(text, err=True)
 
-    progress(f"{number} to {moving.to}, which has {moving.calls} of them warm: saved and written …")
+    progress(
+        f"{counted(calls, 'call')} to {moving.to}, which has {moving.calls} of them warm: saved and written …"
+    )
     with outlived("the move goes on, and `nh health` on both hosts says where the calls are"):
         unsaved = _wait_until_given(settings, before.supervisor.pid, moving.to)
         progress(
@@ -99,16 +100,20 @@ def move(
     if as_json:
         tell(json_text(done))
     else:
-        now = "is a standby now" if standby else "has ended"
-        tell(f"moved {number} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
+        _print(done)
     if unsaved:
-        if not as_json:
-            tell(
-                f"{done.to} has these calls as they were saved before, or not at all, because of a bug in nh,"
-                f" which the log of this host has: {unsaved}",
-                err=True,
-            )
         raise typer.Exit(SOME_UNSAVED)
+
+
+def _print(done: Moved) -> None:
+    now = "is a standby now" if done.standby else "has ended"
+    tell(f"moved {counted(done.calls, 'call')} to {done.to}; nh on this host {now}; {done.took_s:.1f} s")
+    if done.unsaved:
+        tell(
+            f"{done.to} has these calls as they were saved before, or not at all, because of a bug in nh,"
+            f" which the log of this host has: {done.unsaved}",
+            err=True,
+        )
 
 
 def _begin(client: "NativeClient", to: str) -> "Demoting":

@@ -14,8 +14,9 @@ from nh.stats.standby import LATE_S
 from nh.threads import start_thread
 
 if TYPE_CHECKING:
-    from nh.supervisor.store.valkey.follower import Follower, Standing
+    from nh.supervisor.store.valkey.follower import Follower
     from nh.supervisor.store.valkey.followers import Followers
+    from nh.supervisor.store.valkey.standing import Standing
 
 logger = logging.getLogger(__name__)
 

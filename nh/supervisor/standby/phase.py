@@ -33,8 +33,9 @@ from nh.threads import start_thread
 from nh.version import __version__
 
 if TYPE_CHECKING:
-    from nh.supervisor.store.valkey.follower import Follower, Standing
+    from nh.supervisor.store.valkey.follower import Follower
     from nh.supervisor.store.valkey.followers import Followers
+    from nh.supervisor.store.valkey.standing import Standing
 
 logger = logging.getLogger(__name__)
 

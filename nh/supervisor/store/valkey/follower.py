@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from valkey import Valkey
 
@@ -20,6 +20,7 @@ from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.cluster import unless_silent
 from nh.supervisor.store.valkey.connection import connect
 from nh.supervisor.store.valkey.failures import failures
+from nh.supervisor.store.valkey.standing import Standing, read_standing
 from nh.supervisor.store.valkey.url import ValkeyTarget
 from nh.supervisor.store.valkey.warm_copy import Changes, Position, WarmCopy
 
@@ -47,22 +48,6 @@ RETURN_S: Final = 1.0
 """How much longer than its lease a relay may take to return to a server that has lost its data."""
 
 _SCAN: Final = 1000
-
-
-class Standing(NamedTuple):
-    """How a group stands, as a standby sees it.
-
-    Attributes:
-        holder: the relay that had it last; "": none ever had.
-        lease_s: what is left of that relay's lease, seconds; 0: the group is free.
-        readable: whether it is in the format of this version.
-        opens: whether the key of this relay opens its calls, as far as that is known.
-    """
-
-    holder: str
-    lease_s: float
-    readable: bool
-    opens: bool = True
 
 
 class Follower:
@@ -293,21 +278,8 @@ class Follower:
         return self._read(self._ask(server, self.question(announces=False)))
 
     def _read(self, reply: Any) -> tuple[Standing, Changes]:
-        form, epoch, number, holder, left_ms, count, last, names, records, key = reply
-        if key != b"?":  # otherwise the server has lost its data, and the copy is as it was
-            self._opens = key in (b"", self._key_check.encode())
-        standing = Standing(
-            escaped(holder.decode(errors="backslashreplace")),
-            left_ms / 1000,
-            form in (b"", scripts.FORMAT.encode()),
-            self._opens,
-        )
-        changes = Changes(
-            Position(int(epoch), int(number)),
-            int(count),
-            [_position(each) for each in last.split()],
-            dict(zip(names, records, strict=True)),
-        )
+        standing, changes = read_standing(reply, self._key_check, opened=self._opens)
+        self._opens = standing.opens
         return standing, changes
 
     def _read_all(self, server: Valkey, at: Position) -> None:
@@ -320,11 +292,3 @@ class Follower:
                 self.target.prefix,
                 counted(len(self.copy.calls), "call"),
             )
-
-
-def _position(text: bytes) -> Position:
-    epoch, _, number = text.partition(b"-")
-    try:
-        return Position(int(epoch), int(number))
-    except ValueError as exc:
-        raise StoreUnavailable(f"an entry of the stream has the id {text!r}") from exc

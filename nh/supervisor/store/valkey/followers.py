@@ -14,7 +14,8 @@ from nh.errors import StoreUnavailable
 from nh.supervisor.store.valkey import scripts
 from nh.supervisor.store.valkey.connection import connect
 from nh.supervisor.store.valkey.failures import failures
-from nh.supervisor.store.valkey.follower import Follower, Standing
+from nh.supervisor.store.valkey.follower import Follower
+from nh.supervisor.store.valkey.standing import Standing
 
 
 class Followers:
