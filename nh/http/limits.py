@@ -14,6 +14,9 @@ REQUEST_S: Final = 10.0
 KEEP_ALIVE_S: Final = 30.0
 """Life of a connection on which nothing happens."""
 
+READ_BYTES: Final = 16 * 1024
+"""Most bytes read of one connection before others get their turn."""
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Longest request line with its headers; a call-id of 16 KiB has up to 48 KiB in a URL."""
 
@@ -41,8 +44,9 @@ MAX_NG: Final = 128
 MAX_NG_WAITING: Final = 1024
 """Most further ones that wait; beyond, the latest one of the client with most gets 503."""
 
-MAX_NG_OF_WEBSOCKET: Final = 64
-"""Most requests of one WebSocket under way; further ones are left unread."""
+MAX_NG_OF_WEBSOCKETS: Final = 64
+"""What WebSockets share that have requests under way, each one at least; further ones are left unread. All of
+them may have a step to do before another client has its next one."""
 
 WEBSOCKET_READ_BYTES: Final = 4096
 """Most bytes read of one WebSocket before others get their turn."""

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nh.errors import CommandTimeout, NhError
 from nh.fair_shares import FairShares
 from nh.http.clients import client_of
-from nh.http.limits import MAX_NG_OF_WEBSOCKET, MAX_WEBSOCKETS
+from nh.http.limits import MAX_NG_OF_WEBSOCKETS, MAX_WEBSOCKETS
 from nh.http.ng_link import NgLink
 from nh.http.refused import REFUSALS
 from nh.wire.ng import split_cookie
@@ -43,6 +43,7 @@ class NgGateway:
     def __init__(self, link: NgLink) -> None:
         self._link = link
         self._websockets: dict[_WebSocket, str] = {}  # and their clients, in the order in which they came
+        self._busy: set[_WebSocket] = set()
         self._cookies = (b"%d_%d" % (os.getpid(), number) for number in itertools.count())
 
     # --- POST -------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class NgGateway:
             return
         with contextlib.suppress(WebSocketDisconnect):
             await websocket.accept(SUBPROTOCOL)
-            accepted = _WebSocket(websocket, self._link, client)
+            accepted = _WebSocket(websocket, self._link, client, self._busy)
             self._websockets[accepted] = client
             try:
                 await accepted.serve()
@@ -106,13 +107,21 @@ class NgGateway:
 
 
 class _WebSocket:
-    """One accepted WebSocket."""
+    """One accepted WebSocket.
 
-    def __init__(self, websocket: WebSocket, link: NgLink, client: str) -> None:
+    Args:
+        websocket: it.
+        link: asks nh.
+        client: who asks; see nh.fair_shares.client_at().
+        busy: those WebSockets that have requests under way; they share MAX_NG_OF_WEBSOCKETS.
+    """
+
+    def __init__(self, websocket: WebSocket, link: NgLink, client: str, busy: "set[_WebSocket]") -> None:
         self._websocket = websocket
         self._link = link
         self._client = client
-        self._turns = asyncio.Semaphore(MAX_NG_OF_WEBSOCKET)
+        self._busy = busy
+        self._answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -127,22 +136,31 @@ class _WebSocket:
         """Answer messages until the client leaves, or does not read its replies."""
         try:
             while True:
-                await self._turns.acquire()
                 message = await self._websocket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
+                while self._is_full():  # others may have come while it waited for this message
+                    self._answered.clear()
+                    await self._answered.wait()
                 text: str | None = message.get("text")
                 data = message.get("bytes") if text is None else text.encode("utf-8", "surrogatepass")
                 task = asyncio.create_task(self._answer(data or b"", text is not None))
                 self._tasks.add(task)
+                self._busy.add(self)
                 task.add_done_callback(self._on_answered)
         finally:
             for task in self._tasks:
                 task.cancel()
 
+    def _is_full(self) -> bool:
+        """Whether a message has to wait until an earlier one has its reply."""
+        return bool(self._tasks) and len(self._tasks) >= MAX_NG_OF_WEBSOCKETS // len(self._busy)
+
     def _on_answered(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._turns.release()
+        if not self._tasks:
+            self._busy.discard(self)
+        self._answered.set()
 
     async def _answer(self, message: bytes, as_text: bool) -> None:
         parts = split_cookie(message)

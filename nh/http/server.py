@@ -22,6 +22,7 @@ from nh.http.limits import (
     KEEP_ALIVE_S,
     MAX_HEAD_BYTES,
     PING_S,
+    READ_BYTES,
     REQUEST_S,
     SHUTDOWN_S,
 )
@@ -62,6 +63,8 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        # asyncio's own is 256 KiB, a thousand requests: they are all copied before another client is served
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of its selector transports
         self._stall_timer = StallTimer()
         self._stall_timer.begin(transport, REQUEST_S)
         self.idle_since = time.monotonic()

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from nh.commands import CloseCall
 from nh.errors import ShardUnavailable
 from nh.http import connections, ng, ng_link, relay, server, websocket
-from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_FRAGMENTS, WEBSOCKET_READ_BYTES
+from nh.http.limits import JUDGED_LIST_COST, LIST_COST, MAX_FRAGMENTS, READ_BYTES, WEBSOCKET_READ_BYTES
 from nh.http.refused import REFUSALS
 from nh.ipc.http_config import LINGER, encode
 from nh.logs.settings import LogFormat, LogLevel, LogSettings
@@ -543,6 +543,28 @@ def test_too_many_requests_of_ng_are_refused(tmp_path: Path, monkeypatch: pytest
         assert post(address).content == PING
 
 
+def test_websockets_share_the_requests_under_way_and_another_client_waits_for_one_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ng, "MAX_NG_OF_WEBSOCKETS", 6)
+    with holding(tmp_path) as (address, behind), contextlib.ExitStack() as stack:
+        rude = [stack.enter_context(open_websocket(address, source="127.0.0.2")) for _ in range(6)]
+        for number, each in enumerate(rude):
+            each.send(b"first-%d d7:command4:pinge" % number)
+            eventually(lambda: len(behind.held) == number + 1, "nh has the first request of each")  # noqa: B023
+        for each in rude:
+            for number in range(20):
+                each.send(b"%d d7:command4:pinge" % number)
+        with posting(address, "127.0.0.1", b"polite") as polite:
+            eventually(lambda: len(behind.held) > len(rude), "nh has the request of the polite client")
+            assert len(behind.held) == len(rude) + 1
+            behind.release()
+        assert polite == [200]
+        for each in rude:
+            assert len([each.recv(LONG_S) for _ in range(21)]) == 21
+        assert post(address).content == PING
+
+
 def test_a_client_with_very_many_requests_of_ng_gives_way_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -630,6 +652,28 @@ def test_of_very_many_messages_of_a_websocket_a_few_are_read_at_a_time(
         for _ in range(2000):
             assert client.recv(LONG_S) == PING
     assert max(read) <= WEBSOCKET_READ_BYTES
+
+
+def test_of_very_many_requests_of_a_connection_a_few_are_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    data_received = server.BoundedProtocol.data_received
+
+    def note_size(self: server.BoundedProtocol, data: bytes) -> None:
+        read.append(len(data))
+        data_received(self, data)
+
+    monkeypatch.setattr(server.BoundedProtocol, "data_received", note_size)
+    request, number = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 1000
+    with played(tmp_path, lambda message: message) as address, connected(address) as sock:
+        sending = threading.Thread(target=sock.sendall, args=(request * number,))
+        sending.start()
+        replies = b""
+        while replies.count(b"HTTP/1.1 ") < number:
+            replies += sock.recv(1 << 16)
+        sending.join()
+    assert max(read) <= READ_BYTES
 
 
 def test_a_message_may_have_so_many_fragments(tmp_path: Path) -> None:
