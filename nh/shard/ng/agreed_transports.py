@@ -11,6 +11,7 @@ from nh.calls.offer_answer.offered import OfferedMedium, of_media
 from nh.calls.offer_answer.party import Party
 from nh.calls.protocols.media_security import MediaSecurity
 from nh.commands import OfferOptions
+from nh.sdp.bundles import mid_extension_of
 from nh.sdp.description import Medium, SessionDescription
 from nh.shard.ng.hidden_media import mid_of
 from nh.shard.ng.offer_ends import OfferEnds
@@ -60,8 +61,9 @@ def agreed_mids(
 ) -> tuple[str, ...]:
     """The a=mid that each medium of an offer gets; "", and () for all, where the SDP stays as it is.
 
-    An a=mid by which an end knows its medium stays where the other end leaves it out, as in rtpengine: an end
-    finds its media by it (RFC 8829 5.10). So does one that the relay has given (ng's generate-mid).
+    An a=mid by which an end knows its medium stays where the other end leaves it out or names it otherwise,
+    as in rtpengine: an end finds its media by it (RFC 8829 5.10). So does one that the relay has given (ng's
+    generate-mid).
 
     Args:
         description: the offer.
@@ -70,13 +72,60 @@ def agreed_mids(
     """
     if receiver is None or not receiver.agreed.mids:
         return given
-    mids = [*given] or [""] * len(description.media)
-    taken = {medium.mid for medium in description.media}.union(given)
-    for index, (medium, known) in enumerate(zip(description.media, receiver.agreed.mids, strict=False)):
+    mids = _renamed(description, given, _mids_in_use(receiver))
+    media = description.media
+    taken = {mid or medium.mid for mid, medium in zip(mids, media, strict=True)}
+    for index, (medium, known) in enumerate(zip(media, receiver.agreed.mids, strict=False)):
         if not (mids[index] or medium.has("mid") or known in taken):
             mids[index] = known
             taken.add(known)
     return tuple(mids)
+
+
+def _mids_in_use(party: Party) -> list[str]:
+    """Of each medium, the a=mid by which an end knows it; "" where the place is free for another medium.
+
+    What is offered at a place that was rejected has a name of its own (RFC 8829 5.2.2).
+    """
+    protos, *_, mids, taken = party.agreed
+    return [mid if taken and proto else "" for mid, proto in zip(mids, protos, strict=False)]
+
+
+def answered_mids(
+    description: SessionDescription, given: tuple[str, ...], offered: Sequence[OfferedMedium]
+) -> tuple[str, ...]:
+    """The a=mid that each medium of an answer gets, as agreed_mids() has it: that of its offer (RFC 9143 6).
+
+    Args:
+        description: the answer.
+        given: the a=mid of each medium that the relay bundles; () if it bundles none.
+        offered: the media of the offer.
+    """
+    return of_media(_renamed(description, given, [each.mid for each in offered]))
+
+
+def _renamed(description: SessionDescription, given: tuple[str, ...], known: Sequence[str]) -> list[str]:
+    """The a=mid that each medium of an SDP gets, so that its receiver finds its own names; "" for the SDP's.
+
+    Where a=group has names, or packets have that of a medium in a header extension, they stay as they are.
+
+    Args:
+        description: the SDP.
+        given: the a=mid of each medium that the relay bundles; () if it bundles none.
+        known: by which the receiver knows each medium; "" for none.
+    """
+    media = description.media
+    mids = [*given[: len(media)], *[""] * (len(media) - len(given))]
+    if any("group" in session.attributes for session in description.sessions):
+        return mids
+    names = [
+        name if name and not mid and medium.mid not in (None, name) and not mid_extension_of(medium) else mid
+        for mid, medium, name in zip(mids, media, known, strict=False)
+    ]
+    names += mids[len(names) :]
+    after = [mid or medium.mid for mid, medium in zip(names, media, strict=True)]
+    named = [mid for mid in after if mid]
+    return names if len(set(named)) == len(named) else mids
 
 
 def agreed_muxes(receiver: Party | None, count: int) -> list[bool]:

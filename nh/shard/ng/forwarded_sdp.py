@@ -12,7 +12,7 @@ from nh.errors import SdpTooLong
 from nh.sdp.attributes import edit_attributes
 from nh.sdp.origin import control_origin
 from nh.sdp.rewrite import MediumPlan, MuxAction, RewritePlan, rewrite
-from nh.shard.ng.agreed_transports import agreed_mids
+from nh.shard.ng.agreed_transports import agreed_mids, answered_mids
 from nh.shard.ng.carriers import of_carriers
 from nh.shard.ng.hidden_media import hidden_of, mid_of, rejection
 from nh.shard.ng.ice import write_ice
@@ -109,7 +109,7 @@ def forward_answer(negotiated: NegotiatedAnswer, groups: Sequence[SocketGroup | 
         _plans_of_answer(negotiated, groups),
         appended=[line for medium in missing for line in rejection(medium, shown)],
         hidden=frozenset(index for index, medium in enumerate(offered) if medium.inserted),
-        mids=negotiated.bundles.mids,
+        mids=answered_mids(shown, negotiated.bundles.mids, offered),
         unnamed=_unnamed(negotiated),
         mark=mark,
     )
