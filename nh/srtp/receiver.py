@@ -20,7 +20,7 @@ from nh.srtp.direction import (
 from nh.srtp.keys import MasterKey
 from nh.srtp.refusal import Refusal, SrtpRefused
 from nh.srtp.renumbering import restore_numbers
-from nh.srtp.state import DirectionState
+from nh.srtp.state import MAX_STREAMS, DirectionState
 from nh.srtp.window import MAX_INDEX, PacketWindow
 
 _ENCRYPTED: Final = 1 << 31
@@ -37,16 +37,21 @@ class SrtpReceiver(SrtpDirection):
     Args:
         master, buffer, state: see SrtpDirection.
 
+    A stream of the key before may go on where it was there, or begin anew: a new key leaves the roll-over
+    counter as it is (RFC 3711 3.3.1), but an end that has moved begins at 0 (RFC 4568 7.1.4), and many do
+    with any new key. Authentication tells at the first packet.
+
     Attributes:
         sent_offsets: SrtpSender.offsets of what the end is sent: its reports come in those numbers.
     """
 
-    __slots__ = ("_rtp_added", "sent_offsets")
+    __slots__ = ("_former", "_rtp_added", "sent_offsets")
 
     def __init__(self, master: MasterKey, buffer: bytearray, state: DirectionState | None) -> None:
         super().__init__(master, buffer, state)
         self._rtp_added = self._rtp.tag_bytes + len(master.mki)
         self.sent_offsets: Mapping[int, int] = NO_OFFSETS
+        self._former = {} if state is None else {each.ssrc: each for each in state.former}
 
     def unprotect(self, packet: memoryview) -> memoryview:
         """The packet as RTP or RTCP, in the buffer.
@@ -75,7 +80,13 @@ class SrtpReceiver(SrtpDirection):
 
     def to_state(self) -> DirectionState:
         """What a successor needs."""
-        return DirectionState(states_of(self.rtp), states_of(self.rtcp))
+        former = [each for each in self._former.values() if each.ssrc not in self.rtp]
+        return DirectionState(states_of(self.rtp), states_of(self.rtcp), former=former)
+
+    def to_next_key(self) -> DirectionState:
+        """What the receiver of the next key of the same end needs."""
+        state = self.to_state()
+        return DirectionState([], [], former=[*state.rtp, *state.former][:MAX_STREAMS])
 
     def _unprotect_any(
         self, packet: memoryview, end: int, clear: int, sequence: int, ssrc: int
@@ -86,7 +97,7 @@ class SrtpReceiver(SrtpDirection):
         known = self.rtp.get(ssrc)
         window = known or PacketWindow()
         refusal = Refusal.REPLAY
-        for index in _guesses(sequence, window) if window.restored else (window.estimate(sequence),):
+        for index in self._guesses(sequence, ssrc, window):
             if index > MAX_INDEX:
                 refusal = Refusal.EXHAUSTED
             elif window.highest < index or window.is_new(index):
@@ -102,6 +113,18 @@ class SrtpReceiver(SrtpDirection):
         if window.note(index):
             self.checkpoint_due = True
         return self._view[:end]
+
+    def _guesses(self, sequence: int, ssrc: int, window: PacketWindow) -> Iterator[int]:
+        """What the index of a packet may be, the likeliest first."""
+        index = window.estimate(sequence)
+        yield index
+        if window.restored:  # the state of the process before is behind its end
+            yield index + _ROLL_OVER
+        former = self._former.get(ssrc) if window.highest < 0 else None
+        if former is not None:
+            following = PacketWindow(former.highest).estimate(sequence)
+            if following > index:
+                yield following
 
     def _unprotect_rtcp(self, packet: memoryview) -> memoryview:
         end = len(packet) - self._rtcp.tag_bytes - _INDEX_BYTES - len(self._mki)
@@ -145,10 +168,3 @@ class SrtpReceiver(SrtpDirection):
         at = end + self._rtp.tag_bytes if self._aead else end
         if not compare_digest(packet[at : at + len(self._mki)], self._mki):
             raise SrtpRefused(Refusal.NO_KEY)
-
-
-def _guesses(sequence: int, window: PacketWindow) -> Iterator[int]:
-    """The index of a packet, and the next likely one: the state of a process before is behind its end."""
-    index = window.estimate(sequence)
-    yield index
-    yield index + _ROLL_OVER

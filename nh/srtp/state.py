@@ -43,8 +43,10 @@ class DirectionState(msgspec.Struct, frozen=True, array_like=True):
         rtp: the streams of RTP.
         rtcp: those of RTCP.
         rtcp_index: the index of the next packet of RTCP that is sent.
+        former: the streams of RTP of the key before, which the end may go on with: see SrtpReceiver.
     """
 
     rtp: Streams
     rtcp: Streams
     rtcp_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_RTCP_INDEX + 1)] = 0
+    former: Streams = []

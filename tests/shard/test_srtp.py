@@ -15,13 +15,16 @@ from nh.ice.stun import StunClass, encode
 from nh.results import Rewritten
 from nh.sdp.crypto import read_crypto
 from nh.shard.media.sockets.media_socket import socket_of
-from nh.srtp.state import MAX_STREAMS
+from nh.srtp.keys import MasterKey
+from nh.srtp.state import MAX_STREAMS, DirectionState
+from nh.srtp.suites import SUITES
 from tests.shard.conftest import MakeNg, MakePeer
 from tests.shard.ng_testbed import CALL, NgTestbed, line, places
 from tests.shard.offering_ends import FINGERPRINT, KEY
 from tests.shard.secure_calls import TO_WEB, SecureCall, packet
 from tests.sip.sdp import MediaLine, read_sdp, write_sdp
-from tests.srtp.packets import rtp
+from tests.srtp import packets
+from tests.srtp.packets import protect, rtp
 from tests.srtp.phone import SrtpPhone
 from tools.harness.media_peer import RTCP, MediaPeer
 from tools.rtpload.libsrtp import PROFILES
@@ -467,6 +470,36 @@ def test_a_client_is_told_of_means_that_its_answer_excludes_too_late(
     )
     assert isinstance(result, Rewritten)
     assert result.warning == "Ignored by nh: SDES=off (the offer has decided how its sender has SRTP)"
+
+
+def master_key(phone: SrtpPhone) -> MasterKey:
+    """What the phone sends with."""
+    suite = SUITES[phone.suite]
+    return MasterKey(suite, phone.key[: suite.key_bytes], phone.key[suite.key_bytes :])
+
+
+@pytest.mark.parametrize("restored", [False, True], ids=["same process", "restored"])
+@pytest.mark.parametrize("kept", [True, False], ids=["counter stays", "counter begins anew"])
+def test_a_call_of_an_hour_goes_on_with_a_new_key(
+    testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, kept: bool, restored: bool
+) -> None:
+    """Its stream has rolled over. Most phones begin at 0 with a new key, some go on (RFC 3711 3.3.1)."""
+    call = SecureCall(testbed, SrtpPhone(alice), bob)
+    call.answered_by_plain(call.offered_by_secure())
+    phone = packets.sender(master_key(call.secure))
+    for index in (0, 30_000, 60_000, 90_000):
+        alice.send_raw(protect(phone, rtp(index)), call.secure_sends_to)
+        assert testbed.receive(bob)[0] == rtp(index)
+    call.secure.set_key(99)
+    call.answered_by_plain(testbed.offer(call.secure.sdp(), to=b"bob", transport_protocol="RTP/AVP"))
+    if restored:
+        testbed.restore()
+    phone = packets.sender(
+        master_key(call.secure), DirectionState(phone.to_state().rtp, []) if kept else None
+    )
+    for index in (90_001, 90_002):
+        alice.send_raw(protect(phone, rtp(index)), call.secure_sends_to)
+        assert testbed.receive(bob)[0] == rtp(index)
 
 
 def test_a_new_key_counts_from_the_answer_on(testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer) -> None:

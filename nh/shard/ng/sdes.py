@@ -11,6 +11,7 @@ from nh.commands import SdesOptions
 from nh.sdp.crypto import CryptoAttribute, read_crypto, write_crypto
 from nh.sdp.description import Medium
 from nh.srtp.keys import MasterKey, new_master_key
+from nh.srtp.state import DirectionState
 from nh.srtp.suites import SUITES
 
 if TYPE_CHECKING:
@@ -133,12 +134,21 @@ def _with_receiver(
     """The present security if nothing changed; else a new one, in which a key that stays goes on.
 
     A new party of the same end receives at other ports, so its receiver is its own (RFC 3711 3.2.3), but the
-    sequence numbers of the key may have begun again since: it starts where the other one is.
+    sequence numbers of the key may have begun again since: it starts where the other one is. The streams of a
+    new key may go on where the key before is.
     """
     receiver = current.receiver if current is not None else None
     if receiver is None or receiver.master != line.key:
-        before = next((each for each in reversed(known) if each.master == line.key), None)
-        receiver = new_receiver(line.key, before.to_state() if before is not None else None)
+        earlier = [*known, receiver] if receiver is not None else known
+        receiver = new_receiver(line.key, _go_on(line.key, earlier))
     if current is not None and (current.tag, current.receiver, current.sender) == (line.tag, receiver, ours):
         return current
     return MediaSecurity(line.tag, receiver, ours)
+
+
+def _go_on(key: MasterKey, earlier: Sequence["SrtpReceiver"]) -> DirectionState | None:
+    """Where the receiver of a key begins, after some of the same end, the latest last."""
+    for each in reversed(earlier):
+        if each.master == key:
+            return each.to_state()
+    return earlier[-1].to_next_key() if earlier else None
