@@ -164,6 +164,15 @@ def test_reports_about_another_stream_say_nothing_as_do_encrypted_ones(session: 
     assert hears(session) == (0, None)
 
 
+def test_an_end_that_sends_reports_with_encrypted_blocks_receives_something(session: Session) -> None:
+    """Browsers with a bundle send sender reports without blocks between receiver reports with all of them."""
+    encrypted = receiver_report(B, report_block(0xC3, lsr=0), report_block(0xD4, lsr=0))
+    for second in range(4):
+        a_second_of_speech(session, second)
+        arrives(session, Side.TO, sender_report(B, second) if second % 2 else encrypted, START + second)
+        assert hears(session)[0] == second % 2
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(
     st.binary(max_size=120)

@@ -8,6 +8,7 @@ the round trip between the relay and that end.
 A report without a block says that the end has received nothing since its report before.
 
 Of encrypted reports (SRTCP) only the number of blocks is readable.
+A browser with a bundle sends reports without a block between others that have the blocks of all its media.
 """
 
 from collections.abc import Sequence
@@ -111,15 +112,17 @@ def note_reception(meter: RtpMeter, blocks: Sequence[tuple[int, int, int]]) -> N
         blocks: of one report: SSRC, highest sequence number, and the part that was lost in 256ths; none if
             the end has received nothing since its report before (RFC 3550 6.4).
     """
-    receives = None if blocks else False
+    news = []
     for ssrc, highest, lost in blocks:
         stream = meter.find_stream(ssrc)
         if stream is not None:
             reports = stream.find_reports()
-            receives = receives or reports.highest != highest
+            news.append(reports.highest != highest)
             reports.highest, reports.lost = highest, lost
+    # encrypted blocks are about no known stream, and say that the end receives one
+    receives = any(news) if news else bool(blocks)
     packets = sum(stream.packets for stream in meter.streams)
     if receives:
         meter.deaf_reports, meter.reported_packets = 0, packets
-    elif receives is False and packets >= meter.reported_packets + MIN_REPORTED:
+    elif packets >= meter.reported_packets + MIN_REPORTED:
         meter.deaf_reports, meter.reported_packets = meter.deaf_reports + 1, packets
