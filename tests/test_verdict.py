@@ -65,14 +65,15 @@ def verdicts(
     *,
     rtcp: LegDetail | None = None,
     age_s: float | None = 60.0,
+    carried_by: int | None = None,
 ) -> tuple[Verdict, ...]:
-    """`rtcp`: where the relay receives Alice's RTCP; None: it does not look. `age_s`: see SessionDetail."""
+    """`rtcp`: where the relay receives Alice's RTCP; None: it does not look. Others: see SessionDetail."""
     pairs = [PairDetail(0, component, "audio", from_, to)]
     if rtcp is not None:
         pairs.append(PairDetail(0, 1, "audio", rtcp, bob(packets=0)))
     session = SessionDetail(
         sessionid=7, cseq=0, id_from=b"a", id_to=b"b", from_="", to="", bytes_from=0, bytes_to=0, created=0.0,
-        param={}, state=state, pairs=tuple(pairs), age_s=age_s,
+        param={}, state=state, pairs=tuple(pairs), age_s=age_s, carried_by=carried_by,
     )  # fmt: skip
     return judge_call(CallDetail(b"call", 0, 1.0, 1.0, (), (session,))).verdicts
 
@@ -91,6 +92,10 @@ def ice(
 CASES = {
     "not_answered": (
         leg(), bob(packets=0), "offered", State.WAITING, "not answered yet; 1000 packets came from",
+    ),
+    "carried": (
+        leg(packets=0, said={"ice": ice()}), bob(), "active", State.WAITING,
+        "the ends bundle it: its packets use the ports of session 3",
     ),
     "on_hold": (leg(packets=0), bob(), "hold", State.WAITING, "on hold; no packet came"),
     "sends_nothing": (
@@ -216,7 +221,8 @@ def test_a_direction_is_judged_by_the_first_rule_that_applies(rule: object) -> N
     name = getattr(rule, "__name__", "")
     from_, to, state, judged, found = CASES[name]
     rtcp, age_s = RTCP if name == "rtcp_alone" else None, 3.0 if name == "begins" else 60.0
-    verdict = verdicts(from_, to, state, rtcp=rtcp, age_s=age_s)[0]
+    carried_by = 3 if name == "carried" else None
+    verdict = verdicts(from_, to, state, rtcp=rtcp, age_s=age_s, carried_by=carried_by)[0]
     assert (verdict.sender, verdict.state) == ("from", judged)
     assert found in verdict.found
     assert bool(verdict.cause) is bool(verdict.remedy) is (judged is State.PROBLEM)

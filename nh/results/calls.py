@@ -219,6 +219,8 @@ class SessionDetail(msgspec.Struct, frozen=True):
         from_, to: the media that each end announced; "" for an end that has not answered yet.
         state: offered (ng, before the answer), active, hold or replaced.
         age_s: seconds since `created`; None: it has ended.
+        carried_by: sessionid of the session at whose ports the media of this one come, because the ends have
+            agreed on a bundle with each other; None: they come at its own.
     """
 
     sessionid: int
@@ -234,6 +236,7 @@ class SessionDetail(msgspec.Struct, frozen=True):
     state: str
     pairs: tuple[PairDetail, ...]
     age_s: float | None = None
+    carried_by: int | None = None
 
 
 class GroupDetail(msgspec.Struct, frozen=True):

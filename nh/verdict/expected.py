@@ -15,6 +15,14 @@ def not_answered(direction: Direction) -> Ruling | None:
     return Ruling(State.WAITING, f"the call is not answered yet; {received(direction.leg)}")
 
 
+def carried(direction: Direction) -> Ruling | None:
+    """Both ends send it to the port of another medium."""
+    if direction.carried_by is None or not direction.silent:
+        return None
+    there = f"the ports of session {direction.carried_by}"
+    return Ruling(State.WAITING, f"the ends bundle it: its packets use {there}, and count there")
+
+
 def on_hold(direction: Direction) -> Ruling | None:
     """No medium is wanted by both ends, and this end is silent."""
     if direction.state != "hold" or not direction.silent:

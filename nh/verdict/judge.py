@@ -88,7 +88,7 @@ def _judge_pair(session: SessionDetail, pair: PairDetail, rtcp: PairDetail | Non
         ("from", pair.from_, pair.to, rtcp_from),
         ("to", pair.to, pair.from_, rtcp_to),
     ):
-        direction = Direction(session.state, leg, other, reports, session.age_s)
+        direction = Direction(session.state, leg, other, reports, session.age_s, session.carried_by)
         ruling = next(ruling for rule in RULES if (ruling := rule(direction)) is not None)
         yield Verdict(
             session.sessionid,
@@ -131,6 +131,7 @@ def _quality(stream: StreamDetail) -> str:
 
 RULES: Final[tuple[Rule, ...]] = (
     expected.not_answered,
+    expected.carried,
     expected.on_hold,
     expected.sends_nothing,
     expected.hears_nothing,

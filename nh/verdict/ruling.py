@@ -56,6 +56,7 @@ class Direction(NamedTuple):
             or else to what that end announced.
         rtcp: receives the sender's RTCP, where that has a port of its own; None: it has none.
         age_s: for how long both ends have been known, in seconds; None: the session has ended.
+        carried_by: see nh.results.SessionDetail.
     """
 
     state: str
@@ -63,6 +64,7 @@ class Direction(NamedTuple):
     other: LegDetail
     rtcp: LegDetail | None = None
     age_s: float | None = None
+    carried_by: int | None = None
 
     @property
     def target(self) -> str | None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from nh.calls.snapshots.codec import decode_snapshot, encode_snapshot
-from nh.commands import BundleOptions, CodecChoice, IceHandling, SdpText
+from nh.commands import BundleOptions, CodecChoice, IceHandling, SdpText, ShowCall
 from nh.errors import Unsupported
+from nh.results import CallDetail
+from nh.verdict import State, judge_call
 from tests.shard.bundled_call import media_of
 from tests.shard.conftest import MakePeer
-from tests.shard.ng_testbed import NgTestbed, places, rtcp
+from tests.shard.ng_testbed import CALL, NgTestbed, places, rtcp
 from tests.shard.testbed import Where
 from tests.webrtc.bundle_phone import AUDIO, VIDEO, BundlePhone, write_media
 from tools.harness.media_peer import RTP, MediaPeer
@@ -315,3 +317,14 @@ def test_a_bundle_ends_where_srtp_is_added(ng: NgTestbed, alice: BundlePhone, *,
     assert len(set(places(offer))) == 2
     for medium in media_of(offer):
         assert any(each.startswith("fingerprint") for each in medium.attributes)
+
+
+def test_a_medium_that_comes_with_another_is_waited_for_at_no_port_of_its_own(call: PassingCall) -> None:
+    call.reinvite(b"alice", (AUDIO, VIDEO))
+    detail = call.ng.relay.execute(ShowCall(CALL))
+    assert isinstance(detail, CallDetail)
+    audio, video = detail.sessions
+    assert (audio.carried_by, video.carried_by) == (None, audio.sessionid)
+    verdicts = judge_call(detail).verdicts
+    assert [each.state for each in verdicts if each.session == video.sessionid] == [State.WAITING] * 2
+    assert all(f"ports of session {audio.sessionid}" in each.found for each in verdicts[2:])

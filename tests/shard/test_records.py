@@ -121,6 +121,16 @@ def test_a_record_has_of_each_leg_what_the_call_showed(
     assert not leg.keys() & {"kernel_packets", "streams", "ice"}, "defaults are left out"
 
 
+def test_the_record_of_a_medium_that_came_with_another_says_so(
+    calls: Recorded, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    calls.ng.offer(BundlePhone(alice).sdp().encode())
+    calls.ng.answer(BundlePhone(bob).sdp().encode())
+    calls.ng.relay.execute(Delete(CALL, b"", b"", delay_s=0))
+    audio, video = calls.record().sessions
+    assert (audio.carried_by, video.carried_by) == (None, audio.sessionid)
+
+
 def test_the_way_of_packets_is_told_when_it_changes(
     calls: Recorded, alice: MediaPeer, bob: MediaPeer
 ) -> None:

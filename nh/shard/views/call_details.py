@@ -3,6 +3,7 @@
 Pure functions; they change no call. RTP streams are nh.shard.views.stream_details.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from nh.calls.call import Call
@@ -38,13 +39,14 @@ def describe_call(call: Call, *, shard: int, wall_offset_s: float, now: float) -
         now: monotonic seconds.
     """
     reader = MeterReader(wall_offset_s=wall_offset_s)
+    carriers = _carriers(call)
     return CallDetail(
         call_id=call.call_id,
         shard=shard,
         age_s=round(now - call.created, 3),
         idle_s=round(now - call.last_active, 3),
         groups=tuple(_group(cseq, group, now=now) for cseq, group in call.groups),
-        sessions=tuple([_session(cseq, session, reader, now=now) for cseq, session in call.sessions]),
+        sessions=tuple([_session(cseq, each, carriers, reader, now=now) for cseq, each in call.sessions]),
         client=call.timeline.client,
         events=tuple(call.timeline.events),
         events_left_out=call.timeline.events_left_out,
@@ -65,7 +67,8 @@ def describe_ended(
     cseq = next((each.cseq for each in call.transactions if session.group_to in each.groups_to), 0)
     reader = MeterReader(wall_offset_s=wall_offset_s)
     fields = _session_fields(cseq, session, LegRecord, reader, now=now)
-    return SessionRecord(**fields, ended=round(now + wall_offset_s, 3), reason=reason)
+    ended = round(now + wall_offset_s, 3)
+    return SessionRecord(**fields, ended=ended, reason=reason, carried_by=_carriers(call).get(session.id))
 
 
 def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
@@ -81,9 +84,23 @@ def _group(cseq: int, group: SocketGroup, *, now: float) -> GroupDetail:
     )
 
 
-def _session(cseq: int, session: Session, reader: MeterReader, *, now: float) -> SessionDetail:
+def _carriers(call: Call) -> dict[int, int]:
+    """By the number of a session, that of the one whose sockets carry it in a bundle that passes."""
+    found = {}
+    for dialog in call.offers.participants.dialogs if call.offers is not None else ():
+        for index, carrier in dialog.carriers.items():
+            session, carries = dialog.find_session(index), dialog.find_session(carrier)
+            if session is not None and carries is not None:
+                found[session.id] = carries.id
+    return found
+
+
+def _session(
+    cseq: int, session: Session, carriers: Mapping[int, int], reader: MeterReader, *, now: float
+) -> SessionDetail:
     fields = _session_fields(cseq, session, LegDetail, reader, now=now)
-    return SessionDetail(**fields, age_s=round(now - session.created, 3))
+    age_s = round(now - session.created, 3)
+    return SessionDetail(**fields, age_s=age_s, carried_by=carriers.get(session.id))
 
 
 def _session_fields(
