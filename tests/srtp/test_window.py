@@ -1,6 +1,6 @@
 """The window: which indexes of a stream are new, beside a set of all that have been seen."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nh.srtp.window import CHECKPOINT_PACKETS, MAX_INDEX, WINDOW_PACKETS, PacketWindow
@@ -24,6 +24,9 @@ def note(window: PacketWindow, index: int) -> bool:
 
 
 @settings(deadline=None, max_examples=examples(200))
+@example(start=1, steps=[(1, -2)])  # a late packet is the stream's first number
+@example(start=0, steps=[(1, 160), (1, -1), (1, -3)])  # the packet after a gap of a window comes twice
+@example(start=CHECKPOINT_PACKETS - 3, steps=[(5, 0)])  # a run crosses what a successor has to know
 @given(start=starts, steps=steps)
 def test_an_index_is_new_unless_it_was_seen_or_is_far_behind(
     start: int, steps: list[tuple[int, int]]
