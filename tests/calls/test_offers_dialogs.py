@@ -256,6 +256,37 @@ def test_an_offer_without_a_branch_is_of_its_answerer_while_a_branch_waits(
     assert [sends_to(ng, tag)] == offered
 
 
+def two_attempts(ng: NgProxy) -> Ports:
+    """Bob has answered one offer of Alice's, and Carol one from another place; where she sends to."""
+    ng.offer(A_AUDIO)
+    ng.answer(B_AUDIO)
+    ng.outwait_forks()
+    for_carol = ng.offer(A_MOVED)
+    ng.answer(C_AUDIO, tag=C)
+    return for_carol
+
+
+def test_of_offers_that_say_the_same_the_one_that_any_end_may_answer_is_said_again(ng: NgProxy) -> None:
+    for_carol = two_attempts(ng)
+    for_bob = ng.offer(A_MOVED, to=B)  # later, and for Bob alone
+    ng.answer(B_AUDIO)
+    assert ng.offer(A_MOVED) == for_carol != for_bob
+
+
+@pytest.mark.parametrize("first, last", [(B, C), (C, B)], ids=["Carol", "Bob"])
+def test_of_offers_for_one_end_each_that_say_the_same_the_last_one_is_said_again(
+    ng: NgProxy, first: bytes, last: bytes
+) -> None:
+    two_attempts(ng)
+    ng.outwait_forks()
+    ports = []
+    for end in (first, last):
+        ports.append(ng.offer(A_FAX, to=end))
+        ng.answer(B_FAX, tag=end)
+        ng.now += 1
+    assert ng.offer(A_FAX) == ports[-1] != ports[0]
+
+
 @pytest.mark.parametrize("branch", [b"", b"z1"], ids=["no branch", "on a branch first"])
 def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy, branch: bytes) -> None:
     for_bob = ng.offer(A_AUDIO, branch=branch, expecting=True)
