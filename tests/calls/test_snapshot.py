@@ -5,6 +5,7 @@ import pytest
 
 from nh.calls.call import Call
 from nh.calls.drop import Drop
+from nh.calls.latching.claims import KNOWN, Carried
 from nh.calls.latching.rules import ELSEWHERE_S
 from nh.calls.leg import Leg
 from nh.calls.media import Block, Endpoint, Media, Side
@@ -284,6 +285,27 @@ def test_a_leg_keeps_its_payload_types_whatever_its_ends_announce_meanwhile(
     assert leg.payload_types not in (None, types)
     leg.set_payload_types(types)
     assert ng_moved(ng).plane.running[0].legs[Side.FROM].payload_types == types
+
+
+def test_a_leg_carries_what_it_did_whatever_its_ends_announce_meanwhile() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    leg = ng.plane.running[0].legs[Side.FROM]
+    leg.terms = msgspec.structs.replace(leg.terms, carried=Carried.UDPTL)
+    assert ng_moved(ng).plane.running[0].legs[Side.FROM].terms == leg.terms
+
+
+def test_what_only_another_release_tells_apart_a_leg_does_not_carry_here() -> None:
+    ng = make_ng_proxy()
+    ng.connect()
+    known = decode_snapshot(written(ng.table, CALL, now=ng.now))
+    session = known.sessions[0]
+    legs = [msgspec.structs.replace(each, carried=(each.carried or 0) | KNOWN + 1) for each in session.legs]
+    newer = msgspec.structs.replace(known, sessions=[msgspec.structs.replace(session, legs=legs)])
+    after = make_ng_proxy()
+    restore_call(after.table, newer, shift_s=0.0, now=ng.now)
+    (before,), (restored,) = ng.plane.running, after.plane.running
+    assert [leg.terms for leg in restored.legs] == [leg.terms for leg in before.legs]
 
 
 def test_an_unanswered_hold_still_waits() -> None:

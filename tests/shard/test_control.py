@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ from nh.results import (
     RelayResult,
     Rewritten,
 )
+from nh.shard.lease_end import KillTimer
 from nh.shard.link.control import EXIT_CANNOT_START, EXIT_OK, EXIT_SUPERVISOR_GONE, Control
 from nh.shard.recovery.restore import CallRestorer, RestoreCounts
 from nh.stats import Segment, StatsReader
@@ -617,6 +619,45 @@ def test_a_shard_that_the_next_supervisor_cannot_find_says_that_its_calls_wait_i
     said = "relays its 1 call until" if has_room else "no supervisor would find it; only a store has"
     turn_until(shard.loop, lambda: said in caplog.text, "that is said")
     assert path.exists() == has_room
+
+
+def test_a_call_that_begins_with_the_last_command_before_the_end_of_the_link_goes_on(
+    unheard: tuple[Shard, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    shard, path = unheard
+    path.parent.mkdir()
+    shard.link.execute(Allocate(KEY, Side.FROM, V4, AUDIO))
+    shard.link.ours.close()
+    turn_until(shard.loop, lambda: "relays its 1 call until" in caplog.text, "the call goes on")
+
+
+@pytest.fixture
+def leased(
+    unconfigured: Shard, segment: Segment, ports: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Shard, SharedDeadline]]:
+    """A shard whose calls another relay may have after a deadline, and the deadline; it is not killed then."""
+    monkeypatch.setattr(KillTimer, "set", lambda _timer, _at_ns: None)
+    path = tmp_path / "lease"
+    with contextlib.closing(SharedDeadline(path, writable=True)) as deadline:
+        unconfigured.link.configure(ports, segment.name, deadline_path=str(path))
+        unconfigured.become_ready()
+        yield unconfigured, deadline
+        unconfigured.end()
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_the_calls_of_a_shard_whose_lease_is_over_stay_for_the_relay_that_may_have_them(
+    leased: tuple[Shard, SharedDeadline], caplog: pytest.LogCaptureFixture, calls: int
+) -> None:
+    shard, deadline = leased
+    for _ in range(calls):
+        shard.do(Allocate(KEY, Side.FROM, V4, AUDIO))
+    deadline.write_ns(1)
+    assert run_until_it_ends(shard) == EXIT_OK
+    assert ("another relay may have them" in caplog.text) == bool(calls), "without calls there is no harm"
+    caplog.set_level(logging.INFO, "nh")
+    shard.end()
+    assert "ended after" not in caplog.text
 
 
 def test_the_last_counters_are_published_at_the_end(shard: Shard, segment: Segment) -> None:

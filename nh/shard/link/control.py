@@ -255,10 +255,8 @@ class Control(CallObserver):
             return
         self.exit_status = EXIT_SUPERVISOR_GONE
         shard = self._shard
-        if shard is not None and self._next_supervisor.await_it_as_orphan(shard):
-            self._drain.follow(TakeNewCalls(), shard)
-        else:  # the shards of a zygote say what happened
-            self._loop.stop()
+        if shard is None or not self._next_supervisor.await_it_as_orphan(shard):
+            self._loop.stop()  # the shards of a zygote say what happened
 
     def _on_lease_over(self) -> None:
         """End, and leave the calls to the relay that may have them."""
