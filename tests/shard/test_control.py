@@ -635,7 +635,7 @@ def test_a_call_that_begins_with_the_last_command_before_the_end_of_the_link_goe
 def leased(
     unconfigured: Shard, segment: Segment, ports: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Shard, SharedDeadline]]:
-    """A shard whose calls another relay may have after a deadline, and the deadline; it is not killed then."""
+    """A shard whose lease can end, and the deadline; it is not killed then."""
     monkeypatch.setattr(KillTimer, "set", lambda _timer, _at_ns: None)
     path = tmp_path / "lease"
     with contextlib.closing(SharedDeadline(path, writable=True)) as deadline:

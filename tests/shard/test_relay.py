@@ -337,6 +337,33 @@ def test_settings_that_change_hold_for_calls_that_there_are(relay: Relay) -> Non
     assert relay.calls == 0
 
 
+def test_a_relay_counts_on_from_the_counters_of_the_process_before(
+    testbed: RelayTestbed, make_peer: MakePeer
+) -> None:
+    relay, alice, bob = testbed.relay, make_peer(), make_peer()
+    call = testbed.call(alice, bob)
+    testbed.converse(alice, bob, call)
+    before = {
+        "allocate_ok": 5,
+        "packets_in": 100,
+        "bytes_in": 9000,
+        "kernel_packets": 60,  # of those
+        "kernel_bytes": 6000,
+        "drop_no_target": 7,
+        "calls": 3,  # of the moment
+        "only_another_version_has_it": 1,
+    }
+    names = [name for name in before if hasattr(relay.stats, name)]
+
+    def counted() -> dict[str, int]:
+        relay.update_stats()
+        return {name: getattr(relay.stats, name) for name in names}
+
+    own = counted()
+    relay.continue_counters(before, kernel_has_them=False)
+    assert counted() == {name: own[name] + (before[name] if name != "calls" else 0) for name in names}
+
+
 def test_a_relay_goes_on_relaying_with_changed_settings(testbed: RelayTestbed, make_peer: MakePeer) -> None:
     alice, bob = make_peer(), make_peer()
     call = testbed.call(alice, bob)

@@ -75,7 +75,6 @@ class StatsCollector(CallObserver):
         """
         for stats in (self.stats, self._base):
             add_counters(stats, SHARD_TABLE, counters)
-        self._rare = None
         if not kernel_has_them:
             self._plane.add_carry_over(
                 int(counters.get("kernel_packets", 0)), int(counters.get("kernel_bytes", 0))
