@@ -151,6 +151,15 @@ def test_a_medium_that_has_no_codec_left_is_in_no_bundle(
     assert video.port != 0
 
 
+def test_no_medium_has_the_name_of_a_bundle_of_which_no_medium_is_left(
+    ng: NgTestbed, plain: list[MediaPeer]
+) -> None:
+    choice = CodecChoice(strip=("all",), reject_empty=True)
+    offer = ng.offer(plain_sdp(plain).encode(), codecs=choice, bundle=OFFER)
+    assert [medium.port for medium in media_of(offer)] == [0, 0]
+    assert b"BUNDLE" not in offer and b"a=mid" not in offer
+
+
 @pytest.mark.parametrize("bundle", [OFFER, REQUIRE, STRICT])
 def test_a_bundle_of_a_data_channel_alone_passes(ng: NgTestbed, bundle: BundleOptions) -> None:
     """As of a browser, with `WebRTC`: nothing of it can end at the relay."""

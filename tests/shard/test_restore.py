@@ -164,6 +164,24 @@ def test_media_pass_at_once_and_sockets_are_connected_later(phone: Phone) -> Non
         after.turn_until(phone.is_heard)
 
 
+def test_a_relay_that_goes_on_after_a_pause_has_its_sockets_back_whatever_became_of_them(
+    phone: Phone, ports: range
+) -> None:
+    """A successor has the same sockets, and may have connected them before it was gone."""
+    with restored(phone) as (after, (port, _)):
+        after.serve()
+        phone.socket.sendto(PACKET, (V4, port))
+        after.turn_until(phone.is_heard)
+        after.turn_until(lambda: sum(each.connected for each in after.sockets) == 2)
+        after.relay.pause()
+        for each in after.sockets:
+            with socket.socket(fileno=os.dup(each.fileno())) as of_successor:
+                of_successor.connect((V4, ports[0]))
+        after.relay.resume()
+        phone.socket.sendto(PACKET, (V4, port))
+        after.turn_until(phone.is_heard)
+
+
 def test_what_came_before_it_served_is_passed_on(phone: Phone) -> None:
     with restored(phone) as (after, (port, _)):
         phone.socket.sendto(PACKET, (V4, port))
