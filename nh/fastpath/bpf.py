@@ -12,7 +12,7 @@ import os
 import platform
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from nh.errors import KernelPathUnavailable, KernelTableFull
 
@@ -24,13 +24,6 @@ _LOG_SHOWN: Final = 2000
 _NAME_BYTES: Final = 15
 _SCHED_CLS: Final = 3
 _TCX_INGRESS: Final = 46
-_CONTEXT_BYTES: Final = 192
-"""struct __sk_buff."""
-_TEST_SKB_CHECKSUM_COMPLETE: Final = 1 << 2
-_TEST_RUN: Final = struct.Struct("=Ii2I2Q4I2Q4I")
-"""The attributes of BPF_PROG_TEST_RUN: program, verdict; sizes and addresses of the packet, before and after;
-repetitions, their mean time in nanoseconds; the same of the context; flags, CPU, batch size, padding."""
-
 _LOOKUP_BATCH: Final = struct.Struct("=4Q2I2Q")
 _BATCH: Final = 4096
 """Elements that are read at once. It has to be more than those of one bucket of a hash map."""
@@ -58,23 +51,12 @@ class UpdateMode(enum.IntEnum):
     REPLACE = 2
 
 
-class Run(NamedTuple):
-    """What a program made of a packet: its verdict, the packet and struct __sk_buff after it, and the mean
-    time in nanoseconds."""
-
-    verdict: int
-    packet: bytes
-    context: bytes
-    duration_ns: int
-
-
 class _Command(enum.IntEnum):
     MAP_CREATE = 0
     MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
     MAP_DELETE_ELEM = 3
     PROG_LOAD = 5
-    PROG_TEST_RUN = 10
     MAP_LOOKUP_BATCH = 24
     LINK_CREATE = 28
 
@@ -183,35 +165,6 @@ def load_program(name: str, instructions: bytes, license_: str) -> int:
         raise KernelPathUnavailable(f"{refusal}\n{verdict[-_LOG_SHOWN:]}", errno=refusal.errno) from None
 
 
-def run_on_packet(
-    program_fd: int, packet: bytes, context: bytes = b"", *, repeat: int = 1, summed: bool = False
-) -> Run:
-    """Run a TC program on one packet that goes nowhere, as if it came in on loopback.
-
-    Args:
-        program_fd: of the program.
-        packet: an Ethernet frame of 14 bytes or more.
-        context: struct __sk_buff, zero where the kernel does not let it be chosen; b"" for all zero.
-        repeat: how often; the packet is the same object each time.
-        summed: the packet comes with a network card's checksum of its whole (CHECKSUM_COMPLETE), which must
-            be right afterwards: EBADMSG if it is not. Linux 6.16, EINVAL before.
-    """
-    room = ctypes.create_string_buffer(len(packet) + 256)
-    context_room = ctypes.create_string_buffer(_CONTEXT_BYTES)
-    values = _TEST_RUN.pack(
-        *(program_fd, 0),
-        *(len(packet), len(room), _address(packet), ctypes.addressof(room)),
-        *(repeat, 0),
-        *(len(context), len(context_room), _address(context) if context else 0),
-        ctypes.addressof(context_room),
-        *(_TEST_SKB_CHECKSUM_COMPLETE if summed else 0, 0, 0, 0),
-    )
-    attributes = ctypes.create_string_buffer(values, len(values))
-    _bpf(_Command.PROG_TEST_RUN, attributes, "running the program on a packet")
-    _, verdict, _, size, _, _, _, duration_ns, *_ = _TEST_RUN.unpack(attributes)
-    return Run(verdict, room.raw[:size], context_room.raw, duration_ns)
-
-
 def attach_tcx(program_fd: int, ifindex: int) -> int:
     """Attach a TC program to the ingress of an interface (Linux 6.6); returns the link's descriptor.
 
@@ -239,7 +192,7 @@ def _is_there(command: _Command, attributes: "bytes | ctypes.Array[ctypes.c_char
     return True
 
 
-def _bpf(command: _Command, attributes: "bytes | ctypes.Array[ctypes.c_char]", what: str) -> int:
+def _bpf(command: int, attributes: "bytes | ctypes.Array[ctypes.c_char]", what: str) -> int:
     """The system call; `attributes` may have been written to afterwards if it is an array."""
     number = SYSCALL_NUMBERS.get(platform.machine())
     if number is None:

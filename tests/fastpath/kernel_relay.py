@@ -19,6 +19,7 @@ from nh.fastpath.layout import (
 )
 from nh.fastpath.loader import load
 from tests.fastpath.frames import LOOPBACK_MAC, Datagram, datagram_in, frame_of
+from tests.fastpath.packet_run import CONTEXT_BYTES, run_on_packet
 from tools.harness.namespaces import Namespace
 
 LOOPBACK = 1
@@ -96,14 +97,14 @@ class KernelRelay:
         frame = packet if isinstance(packet, bytes) else frame_of(packet)
         if ifindex == LOOPBACK:
             frame = LOOPBACK_MAC + frame[6:]
-        context = bytearray(192)
+        context = bytearray(CONTEXT_BYTES)
         struct.pack_into("=I", context, _IFINDEX_AT, self.phones if ifindex is None else ifindex)
         struct.pack_into("=I", context, _GSO_SIZE_AT, gso_size)
         struct.pack_into("=I", context, _PRIORITY_AT, queued.priority)
         struct.pack_into("=I", context, _MARK_AT, queued.mark)
         program = self._program.program_fd
         with self._namespace.entered():
-            run = bpf.run_on_packet(program, frame, bytes(context), summed=summed)
+            run = run_on_packet(program, frame, bytes(context), summed=summed)
         after = [struct.unpack_from("=I", run.context, at)[0] for at in (_PRIORITY_AT, _MARK_AT)]
         return Outcome(Verdict(run.verdict), run.packet), Queued(*after)
 

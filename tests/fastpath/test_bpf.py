@@ -9,6 +9,7 @@ import pytest
 
 from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import bpf
+from tests.fastpath.packet_run import run_on_packet
 
 pytestmark = pytest.mark.kernel
 
@@ -98,7 +99,7 @@ def test_descriptors_are_not_inherited(table: int) -> None:
 def test_a_program_runs_on_a_packet() -> None:
     program = bpf.load_program("seven", RETURN_7, "MIT")
     frame = bytes(12) + b"\x08\x00" + bytes(50)
-    run = bpf.run_on_packet(program, frame, repeat=10)
+    run = run_on_packet(program, frame, repeat=10)
     assert (run.verdict, run.packet) == (7, frame)
     os.close(program)
 
