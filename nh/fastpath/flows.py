@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 from nh.calls.media import Endpoint
-from nh.errors import KernelPathUnavailable
+from nh.errors import KernelPathUnavailable, KernelTableFull
 from nh.fastpath import bpf, layout
 from nh.fastpath.counter_range import CounterRange
 
@@ -29,9 +29,12 @@ class FlowTable:
     Attributes:
         counters: of the flows.
         held: whether another process is to go on with the flows, so that their users change none; see hold().
+        unknown: why the flows that a predecessor left are not known, which still forward; "": they are. No
+            flow may be added then: its counters may be those of one of them.
+        refused: how many changes and questions the kernel has refused.
 
     Raises:
-        KernelPathUnavailable: the kernel refuses; so for every method.
+        KernelPathUnavailable: the kernel refuses; so for every method that says nothing else.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class FlowTable:
     ) -> None:
         self.shard = shard
         self.held = False
+        self.unknown = ""
+        self.refused = 0
         self._flows_fd = flows_fd
         self.counters = CounterRange(counters_fd, first_index, indexes)
         self._share = indexes - 1
@@ -74,7 +79,7 @@ class FlowTable:
         key = layout.pack_key(local)
         if len(self._flows) + len(self._markers) >= self._share and self._markers:
             self._remove_marker(next(iter(self._markers)))
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), bpf.UpdateMode.NEW)
+        self._write(key, flow, bpf.UpdateMode.NEW)
         self._flows[key] = local, flow
         self._mark_later(key, layout.pack_key(flow.out))
 
@@ -86,7 +91,7 @@ class FlowTable:
         """
         key = layout.pack_key(local)
         mode = bpf.UpdateMode.ANY if key in self._doubtful else bpf.UpdateMode.REPLACE
-        bpf.update(self._flows_fd, key, layout.pack_flow(flow), mode)
+        self._write(key, flow, mode)
         self._doubtful.discard(key)
         _, before = self._flows[key]
         self._flows[key] = local, flow
@@ -97,7 +102,7 @@ class FlowTable:
     def remove(self, local: Endpoint) -> None:
         """Leave packets for `local` to the socket; a packet in flight may still be counted."""
         key = layout.pack_key(local)
-        bpf.delete(self._flows_fd, key)
+        self._delete(key)
         self._doubtful.discard(key)
         _, flow = self._flows.pop(key)
         self._unmark(key, flow)
@@ -119,7 +124,7 @@ class FlowTable:
         with contextlib.suppress(KernelPathUnavailable):
             for key, _, owner in self._own_flows():
                 if not owner.mtu_bytes:
-                    bpf.delete(self._flows_fd, key)
+                    self._delete(key)
             self._markers = {}
         self._mark_later(*self._flows)
 
@@ -173,7 +178,7 @@ class FlowTable:
             shard=self.shard,
         )
         with contextlib.suppress(KernelPathUnavailable):
-            bpf.update(self._flows_fd, marker, layout.pack_flow(leads), bpf.UpdateMode.NEW)
+            self._write(marker, leads, bpf.UpdateMode.NEW)
             self._markers[marker] = key
 
     def _unmark(self, key: bytes, flow: layout.FlowEntry) -> None:
@@ -184,7 +189,7 @@ class FlowTable:
 
     def _remove_marker(self, marker: bytes) -> None:
         with contextlib.suppress(KernelPathUnavailable):
-            bpf.delete(self._flows_fd, marker)
+            self._delete(marker)
             del self._markers[marker]
 
     # --- a predecessor's flows ------------------------------------------------------------------------
@@ -192,16 +197,24 @@ class FlowTable:
     def find_stale_flows(self) -> None:
         """Find the flows that a predecessor left; before any flow is added or adopted.
 
-        A predecessor that relays begins and ends flows: once it has stopped, find them again.
+        A predecessor that relays begins and ends flows: once it has stopped, find them again. If the kernel
+        refuses, `unknown` says why.
         """
         self._stale = {}
         taken: set[int] = set()
-        for key, value, owner in self._own_flows():
+        try:
+            found = self._own_flows()
+        except KernelPathUnavailable as refusal:
+            self.unknown = str(refusal)
+            return
+        self.unknown = ""
+        for key, value, owner in found:
             if owner.mtu_bytes:
                 self._stale[key] = value
                 taken.add(owner.counter_index)
-            else:
-                bpf.delete(self._flows_fd, key)
+                continue
+            with contextlib.suppress(KernelPathUnavailable):
+                self._delete(key)
         self.counters.continue_from(taken)
 
     def has_stale_flow(self, local: Endpoint) -> bool:
@@ -219,11 +232,11 @@ class FlowTable:
         return flow
 
     def remove_stale_flows(self) -> None:
-        """Remove the flows of the predecessor that were not adopted."""
-        for key, value in self._stale.items():
-            bpf.delete(self._flows_fd, key)
+        """Remove the flows of the predecessor that were not adopted; after a refusal, call it again."""
+        for key, value in list(self._stale.items()):
+            self._delete(key)
             self.counters.free_index(layout.unpack_flow(value).counter_index)
-        self._stale = {}
+            del self._stale[key]
 
     def close(self) -> None:
         """Remove all flows and let go of the memory, whether or not the former can be done."""
@@ -234,14 +247,48 @@ class FlowTable:
 
     def _clear(self) -> None:
         for key, _, _ in self._own_flows():
-            bpf.delete(self._flows_fd, key)
+            self._delete(key)
         self._flows = {}
         self._markers = {}
         self._to_mark = {}
 
-    def _own_flows(self) -> Iterator[tuple[bytes, bytes, layout.Owner]]:
+    def _own_flows(self) -> list[tuple[bytes, bytes, layout.Owner]]:
         """Keys and values of this shard's flows, and of their markers."""
-        for key, value in list(bpf.elements(self._flows_fd, layout.KEY.size, layout.FLOW.size)):
-            owner = layout.owner_of(value)
-            if owner.shard == self.shard:
-                yield key, value, owner
+        with self._counting_refusals():
+            return list(_flows_of(self._flows_fd, self.shard))
+
+    def _write(self, key: bytes, flow: layout.FlowEntry, mode: bpf.UpdateMode) -> None:
+        with self._counting_refusals():
+            bpf.update(self._flows_fd, key, layout.pack_flow(flow), mode)
+
+    def _delete(self, key: bytes) -> None:
+        with self._counting_refusals():
+            bpf.delete(self._flows_fd, key)
+
+    @contextlib.contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except KernelTableFull:
+            raise  # it is counted where a direction stays in user space
+        except KernelPathUnavailable:
+            self.refused += 1
+            raise
+
+
+def remove_flows(flows_fd: int, shard: int) -> None:
+    """Remove all flows of a shard and their markers, those of the process before, too.
+
+    Raises:
+        KernelPathUnavailable: the kernel refuses.
+    """
+    for key, _, _ in list(_flows_of(flows_fd, shard)):
+        bpf.delete(flows_fd, key)
+
+
+def _flows_of(flows_fd: int, shard: int) -> Iterator[tuple[bytes, bytes, layout.Owner]]:
+    """Keys and values of a shard's flows, and of their markers."""
+    for key, value in bpf.elements(flows_fd, layout.KEY.size, layout.FLOW.size):
+        owner = layout.owner_of(value)
+        if owner.shard == shard:
+            yield key, value, owner

@@ -7,7 +7,7 @@ saves counters with snapshots.
 import logging
 
 from nh.errors import KernelPathUnavailable
-from nh.fastpath.flows import FlowTable
+from nh.fastpath.flows import FlowTable, remove_flows
 from nh.fastpath.netlink.routes import Routes
 from nh.ipc.counter_file import map_share
 from nh.ipc.link_messages import Configure
@@ -39,7 +39,20 @@ def open_kernel_path(configure: Configure, stats: ShardStats) -> tuple[KernelPat
         logger.warning(
             "shard %d relays in user space, not inside the kernel: %s", configure.relay.shard, reason(refusal)
         )
+        _remove_stale_flows(maps.flows_fd, configure.relay.shard)
         return None, f"its shard cannot use the kernel's tables: {reason(refusal)}"
+
+
+def _remove_stale_flows(flows_fd: int, shard: int) -> None:
+    """Leave the packets of a shard's calls to their sockets, whatever the process before had done."""
+    try:
+        remove_flows(flows_fd, shard)
+    except KernelPathUnavailable as refusal:
+        logger.error(
+            "flows of the process before still forward for shard %d, which counts none of their packets: %s",
+            shard,
+            refusal,
+        )
 
 
 def open_leg_memory(configure: Configure) -> LegMemory | None:

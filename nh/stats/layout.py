@@ -42,6 +42,9 @@ class ShardStats:
     kernel_table_full: int = counter(
         "directions relayed in user space because the kernel's flow table was full", "directions"
     )
+    kernel_refused: int = counter(
+        "system calls for flows that the kernel refused; nh tries them again", "system calls"
+    )
 
     drop_source_mismatch: int = drop("mismatch", "the source policy rejects the source")
     drop_no_target: int = drop("no target", "the other end does not receive, or its address is unknown yet")

@@ -8,28 +8,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nh.calls.leg import Leg
-from nh.calls.settings import RelayConfig
 from nh.errors import KernelPathUnavailable
 from nh.fastpath import bpf, layout
 from nh.fastpath.loader import LoadedProgram
 from nh.fastpath.moving_flows import MovingFlows
-from nh.ipc.link_messages import RestoreCall
-from nh.loop import SelectorLoop
-from nh.shard.recovery.recovery import Recovery
-from nh.shard.relay import Relay
-from tests.calls.rtp import rtp_packet
 from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.shard.conftest import MakeKernelPath
-from tests.shard.test_restore import Held
+from tests.shard.next_shard import NextShard, Talk
 from tests.shard.testbed import Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer
-from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.kernel
-
-TALK = 77
-"""SSRC of what Alice says."""
 
 FAR = 100
 """More packets than a stream remembers: had some waited at the socket meanwhile, they would be a restart."""
@@ -53,39 +42,6 @@ def flows_in(program: LoadedProgram) -> int:
     return sum(layout.owner_of(flow).mtu_bytes > 0 for _, flow in flows)
 
 
-class NextShard:
-    """A shard of the next run, which goes on with the calls of a relay that has stopped."""
-
-    def __init__(self, before: RelayTestbed, ports: range, old: LoadedProgram, new: LoadedProgram) -> None:
-        kernel = before.relay.plane.kernel
-        assert kernel is not None
-        before.relay.pause()
-        kernel.hold()
-        path = new_kernel_path(new)
-        path.move_from(MovingFlows(os.dup(old.flows_fd), os.dup(old.counters_fd)))
-        self.relay = Relay(RelayConfig(ports=(ports[0], ports[-1])), kernel=path)
-        self.loop = SelectorLoop()
-        self._recovery = Recovery(self.relay, Held())
-        self._checkpoints = list(Recovery(before.relay, Held()).checkpoints())
-
-    def restore(self) -> None:
-        for call_id, sockets, snapshot in self._checkpoints:
-            inherited = {endpoint: os.dup(fd) for endpoint, fd in sockets}
-            self._recovery.restorer.restore(inherited, [RestoreCall(call_id, snapshot)])
-
-    def serve(self) -> None:
-        self._recovery.attach(self.loop)
-        self.relay.update_stats()
-
-    def leg(self, call: Conversation) -> Leg:
-        """The leg that receives what the caller says."""
-        return self.relay.table.get_call(call.key.call_id).running[0].legs[0]
-
-    def close(self) -> None:
-        self.relay.close()
-        self.loop.close()
-
-
 @pytest.fixture
 def next_shard(
     testbed: RelayTestbed,
@@ -94,9 +50,10 @@ def next_shard(
     other_program: LoadedProgram,
     call: Conversation,
 ) -> Iterator[NextShard]:
-    """It has got the calls of the testbed's relay, and restored none yet."""
-    shard = NextShard(testbed, ports, kernel_program, other_program)
-    with contextlib.closing(shard):
+    """It has maps of its own, and has restored no call yet."""
+    path = new_kernel_path(other_program)
+    path.move_from(MovingFlows(os.dup(kernel_program.flows_fd), os.dup(kernel_program.counters_fd)))
+    with NextShard(testbed, ports, path) as shard:
         yield shard
 
 
@@ -107,47 +64,6 @@ def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversatio
     for _ in range(2):
         testbed.converse(alice, bob, call)
     return call
-
-
-class Talk:
-    """What Alice says to Bob, in packets that are numbered from 0."""
-
-    def __init__(self, alice: MediaPeer, bob: MediaPeer, call: Conversation) -> None:
-        self._alice, self._bob, self._call = alice, bob, call
-        self.sent = 0
-        self.heard: list[int] = []
-
-    def say(self, packets: int) -> None:
-        for _ in range(packets):
-            packet = rtp_packet(self.sent, self.sent * 160, ssrc=TALK)
-            self._alice.send(packet, self._call.for_caller)
-            self.sent += 1
-            self._listen()
-
-    def assert_heard(self, shard: NextShard) -> None:
-        """Bob hears each packet once, in order, and the shard's statistics say so."""
-
-        def all_is_heard() -> bool:
-            self._listen()
-            return len(self.heard) >= self.sent
-
-        turn_until(shard.loop, all_is_heard, "Bob has heard all")
-        assert self.heard == list(range(self.sent))
-        (stream,) = [each for each in shard.leg(self._call).streams if each.ssrc == TALK]
-        fields = stream.to_fields()
-        assert (fields.packets, fields.lost, fields.reordered, fields.duplicates, fields.highest) == (
-            *(self.sent, 0, 0, 0),
-            self.sent - 1,
-        )
-        assert fields.seen == 2 ** min(self.sent, 64) - 1
-        leg = shard.leg(self._call)
-        leg.collect()
-        assert leg.packets == self.sent + 2
-
-    def _listen(self) -> None:
-        for packet in self._bob.pending():
-            assert packet[8:12] == TALK.to_bytes(4)
-            self.heard.append(int.from_bytes(packet[2:4]))
 
 
 @pytest.fixture

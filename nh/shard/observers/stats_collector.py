@@ -154,7 +154,8 @@ class StatsCollector(CallObserver):
         stats.ports_total = resources.ports.total
         if kernel is not None:
             stats.kernel_flows = kernel.flows
-            stats.kernel_table_full = self._base.kernel_table_full + kernel.refused
+            stats.kernel_table_full = self._base.kernel_table_full + kernel.without_room
+            stats.kernel_refused = self._base.kernel_refused + kernel.refused
 
     def _count_packets(self) -> None:
         stats, base, traffic = self.stats, self._base, self._plane.traffic

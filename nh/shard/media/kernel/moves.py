@@ -29,14 +29,14 @@ class Moves:
     Args:
         flows: the flows; they belong to this object.
         count: see Count.
-        warn: called with what the kernel refuses.
+        refused: called with what the kernel has refused.
     """
 
-    def __init__(self, flows: MovingFlows, count: Count, warn: Callable[[str], None]) -> None:
+    def __init__(self, flows: MovingFlows, count: Count, refused: Callable[[str], None]) -> None:
         self._flows = flows
         self._count = count
-        self._warn = warn
-        self._refused: dict[MediaSocket, MeasuredStreams | None] = {}  # whose old flow could not be ended
+        self._on_refusal = refused
+        self._not_ended: dict[MediaSocket, MeasuredStreams | None] = {}
 
     def begin(self, media_socket: MediaSocket) -> MeasuredStreams | None:
         """The new flow of a socket may begin, while the old one goes on.
@@ -44,8 +44,8 @@ class Moves:
         Returns:
             The streams that it begins with, for end(); None: they are not measured.
         """
-        if media_socket in self._refused:  # the new one has begun already
-            return self._refused.pop(media_socket)
+        if media_socket in self._not_ended:  # the new one has begun already
+            return self._not_ended.pop(media_socket)
         meter = media_socket.legs[0].find_meter() if media_socket.legs else None
         return None if meter is None else MeasuredStreams(meter.next_stream, meter.to_fields())
 
@@ -64,8 +64,8 @@ class Moves:
         try:
             earlier = self._flows.take(media_socket.local)
         except KernelPathUnavailable as refusal:
-            self._warn(f"flows of the run before go on, and nh tries again to end them: {refusal}")
-            self._refused[media_socket] = begin
+            self._on_refusal(f"flows of the run before go on, and nh tries again to end them: {refusal}")
+            self._not_ended[media_socket] = begin
             return
         if earlier is None or not self._count_packets(media_socket.legs[0], earlier) or begin is None:
             return

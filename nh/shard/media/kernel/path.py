@@ -27,6 +27,7 @@ from nh.shard.media.kernel.flow import KernelFlow
 from nh.shard.media.kernel.moves import Moves
 from nh.shard.media.kernel.offload_rules import find_obstacle, why_not_latched
 from nh.shard.media.kernel.route_cache import RouteCache
+from nh.shard.media.kernel.stale_flows import StaleFlows
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
 
 logger = logging.getLogger(__name__)
@@ -58,11 +59,11 @@ class KernelPath:
         routes: the routing of the host: where packets leave it.
 
     Attributes:
-        refused: directions that found no room in the flow table.
+        without_room: directions that found no room in the flow table.
     """
 
     def __init__(self, flows: FlowTable, routes: Routes) -> None:
-        self.refused = 0
+        self.without_room = 0
         self._flows = flows
         self._routes = RouteCache(routes, lambda: flows.counters.too_big_messages)
         self._ended: list[KernelFlow] = []
@@ -71,13 +72,26 @@ class KernelPath:
         self._to_end: list[KernelFlow] = []  # of sockets that were closed while flows are held
         self._stale: list[MediaSocket] = []
         self._moves: Moves | None = None
+        self._moves_refused = 0
         self._looks_a_second = 0.0
         self._warnings = OnceLogger(logger, MAX_WARNINGS)
+        self._stale_flows = StaleFlows(flows, self._warn_once)
 
     @property
     def flows(self) -> int:
         """Number of directions that the kernel forwards."""
         return len(self._flows)
+
+    @property
+    def refused(self) -> int:
+        """How many changes of flows, and questions for them, the kernel has refused."""
+        return self._flows.refused + self._moves_refused
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the kernel may forward for legs without telling them, so that they seem to be silent: the
+        flows of the process before cannot be found."""
+        return bool(self._flows.unknown)
 
     @property
     def totals(self) -> tuple[int, int]:
@@ -93,14 +107,14 @@ class KernelPath:
 
         Where the routes cannot be followed, all directions are in user space until sweep() can do it.
         """
-        self._flows.remove_stale_flows()
+        self._stale_flows.remove()
         self._routes.watch(loop, self.routes_changed)
         if self._routes.unwatched:
             self._warn_once(f"media stay in user space, and nh tries again: {self._routes.unwatched}")
             self.routes_changed()  # there may be adopted flows
 
     def find_stale_flows(self) -> None:
-        """Find the flows of the process before; see FlowTable."""
+        """Find the flows of the process before; see FlowTable. If the kernel refuses, sweep() tries again."""
         self._flows.find_stale_flows()
 
     def move_from(self, flows: MovingFlows) -> None:
@@ -109,7 +123,7 @@ class KernelPath:
         Args:
             flows: closed by the first sweep(), when all restored calls are relayed.
         """
-        self._moves = Moves(flows, self._flows.counters.add_carry_over, self._warn_once)
+        self._moves = Moves(flows, self._flows.counters.add_carry_over, self._on_move_refused)
 
     def has_stale_flow(self, media_socket: MediaSocket) -> bool:
         """Whether the process before left a flow at the socket that is not adopted yet."""
@@ -185,6 +199,7 @@ class KernelPath:
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
                 )
                 self._ended.append(flow)
+        self._stale_flows.sweep(now=time.monotonic())
         self._flows.update_markers()
         self._watch_again()
         for media_socket in list(
@@ -265,6 +280,9 @@ class KernelPath:
         self._routed[media_socket] = None
         tos = out.dscp << 2
         route = self._routes.find(destination.address, out.local.address, tos)
+        if unknown := self._stale_flows.unknown:
+            self._waiting[media_socket] = None
+            return unknown
         if isinstance(route, NoRoute):
             if not route.sure:
                 self._waiting[media_socket] = None
@@ -294,13 +312,14 @@ class KernelPath:
                 flow.change(entry)
         except KernelTableFull:
             self._warn_once(f"{FULL}: further directions stay in user space; raise kernel_flows")
-            self.refused += media_socket.legs[0].not_offloaded != FULL
+            self.without_room += media_socket.legs[0].not_offloaded != FULL
             if flow is not None:
                 self._end(media_socket, flow)
             self._waiting[media_socket] = None
             return FULL
         except KernelPathUnavailable as refusal:
             self._warn_once(f"a direction stays in user space until the kernel accepts its flow: {refusal}")
+            flow = _flow_of(media_socket)  # it may have been adopted, and is as the process before left it
             if flow is not None:
                 self._end(media_socket, flow)
             self._waiting[media_socket] = None
@@ -330,6 +349,10 @@ class KernelPath:
             return
         flow.end()
         self._ended.append(flow)
+
+    def _on_move_refused(self, warning: str) -> None:
+        self._moves_refused += 1
+        self._warn_once(warning)
 
     def _warn_once(self, warning: str) -> None:
         self._warnings.warn(warning, "%s", warning)
