@@ -77,7 +77,7 @@ def _as_sent(schema: Any) -> Any:
         return reference("Identifier")
     if "prefixItems" in schema:
         names = _ARRAY_LIKE[schema["title"]].__struct_encode_fields__
-        return _object(dict(zip(names, schema["prefixItems"], strict=True)))
+        return _object(dict(zip(names, _as_sent(schema["prefixItems"]), strict=True)))
     changed = {name: _as_sent(item) for name, item in schema.items() if name != "default"}
     # the tag of a struct is not sent
     properties = changed.get("properties")

@@ -1,5 +1,6 @@
 """What an operator and a browser get of a relay over HTTP."""
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -245,6 +246,27 @@ def test_the_description_is_valid_and_the_replies_follow_it(relay: Relay, client
     changes = {path for path, methods in description["paths"].items() if "post" in methods}
     assert changes == {"/api/calls/{call_id}/close", "/api/drain", "/api/undrain"}
     assert set(description["paths"]) == {*replies, *changes, "/metrics"}
+
+
+def members_of(schema: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The members of all objects in a schema, with their own schemas."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from members_of(each)
+    elif isinstance(schema, dict):
+        yield from schema.get("properties", {}).items()
+        for each in schema.values():
+            yield from members_of(each)
+
+
+def test_the_description_has_what_is_sent_and_nothing_of_the_structs_behind_it(client: httpx.Client) -> None:
+    """Every member is sent, so none has a default; the tags of structs are not. Bytes are Identifiers."""
+    members = list(members_of(client.get("/api/openapi.json").json()["components"]))
+    assert members
+    assert [name for name, schema in members if "default" in schema] == []
+    assert [name for name, _ in members if name == "type"] == []
+    encoded = [name for name, schema in members if "contentEncoding" in schema]
+    assert encoded == ["base64"], "of an Identifier that is no text"
 
 
 def test_the_api_is_read_only(client: httpx.Client) -> None:
