@@ -101,6 +101,21 @@ def test_the_supervisor_has_all_checkpoints(sides: Sides) -> None:
     assert list(sides.backup.sockets) == many[:1]
 
 
+def test_the_checkpoints_stay_as_they_are_once_the_shard_ends_its_calls(sides: Sides) -> None:
+    (where,) = endpoints(1)
+    with Path(os.devnull).open() as file:
+        sides.sink.store_sockets([where], [file.fileno()])
+        sides.sink.save_call(b"a", b"1")
+        sides.hear()
+        sides.sink.close()
+        sides.sink.save_call(b"a", b"2")
+        sides.sink.save_call(b"b", b"1")
+        sides.sink.drop_call(b"a", b"record")
+        sides.sink.release_sockets([where])
+        sides.sink.catch_up()
+    assert sides.far_is_empty()
+
+
 def test_what_could_not_be_said_is_caught_up_with_and_the_latest_counts(sides: Sides) -> None:
     with Path(os.devnull).open() as file:
         sides.sink.store_sockets(endpoints(2), [file.fileno()] * 2)
