@@ -304,6 +304,21 @@ def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy, branch:
     assert alice_is_at(ng, B) == ALICE_MOVED
 
 
+def test_of_two_dialogs_a_refresh_whose_to_tag_is_left_out_is_of_the_one_that_signalled_last(
+    ng: NgProxy,
+) -> None:
+    """Carol has rung on a branch that stays; Bob has answered on another one."""
+    for_bob = ng.offer(A_AUDIO, branch=b"z1", expecting=True)
+    ng.offer(A_AUDIO, branch=b"z2", expecting=True)
+    ng.answer(C_AUDIO, tag=C, branch=b"z2")
+    for_alice = ng.answer(B_AUDIO, branch=b"z1")
+    for to in (B, b""):
+        ng.now += 1
+        assert ng.offer(A_AUDIO, to=to, expecting=True) == for_bob
+        assert ng.answer(B_AUDIO) == for_alice
+        assert [sends_to(ng, B)] == for_bob
+
+
 def test_an_attempt_from_another_place_leaves_an_end_alone_that_does_not_answer_it(ng: NgProxy) -> None:
     for_bob = ng.offer(A_AUDIO, expecting=True)
     ng.answer(B_AUDIO)
