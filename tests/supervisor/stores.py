@@ -53,7 +53,7 @@ class MemoryEngine:
     check_s = 3600.0
     lease: Lease | None = None
     continues = True
-    begun_at = 0.0
+    epoch = unknown_epoch = 0
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

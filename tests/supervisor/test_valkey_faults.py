@@ -16,6 +16,7 @@ from valkey.exceptions import TimeoutError as NoReply
 from nh.errors import StoreUnavailable
 from nh.supervisor.store.engine import StoreDamaged, StoreHeld, StoreRefused
 from nh.supervisor.store.journal import Journal
+from nh.supervisor.store.journal_load import EPOCH_NAME, JournalOpener
 from nh.supervisor.store.journal_records import JournalRecord
 from nh.supervisor.store.store import Store
 from nh.supervisor.store.valkey.engine import ValkeyEngine
@@ -475,23 +476,66 @@ def test_a_standby_takes_nothing_from_its_old_journal_where_the_server_has_lost_
     store.close(5.0)
 
 
+@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
 @pytest.mark.parametrize("was_last", [False, True])
 def test_calls_whose_group_is_lost_are_taken_by_force_with_the_journal_of_their_last_relay_alone(
-    group: Group, tmp_path: Path, was_last: bool
+    group: Group, tmp_path: Path, was_last: bool, ahead_s: float
 ) -> None:
-    """The standby was started too late to hear whose they are; the stream says since when they were its."""
-    relay = group.engine("relay-2" if was_last else "relay-1")
-    relay.open()
-    relay.write({b"a": stored_call(b"a")})
-    before = Journal(tmp_path)
-    before.add(JournalRecord(b"not stored", b"1", time.time() + 1.0 if was_last else 1.0))
-    before.close()
+    """The standby was started too late to hear whose they are; the stream says in which epoch they were
+    written.
+
+    The clock of a host may be minutes ahead of the server's, or behind it.
+    """
+    of_journal = group.engine("relay-2")
+    of_journal.open()
+    of_journal.write({b"a": stored_call(b"a")})
+    before = JournalOpener(tmp_path, lost_s=1.0)
+    before.note_epoch(of_journal.epoch)
+    journal = before.open()
+    assert journal is not None
+    journal.add(JournalRecord(b"not stored", b"1", time.time() + ahead_s))
+    journal.close()
+    if not was_last:
+        of_journal.close()
+        relay = group.engine("relay-1")
+        relay.open()
+        relay.write({b"a": stored_call(b"a")})
     group.client.delete(group.key("group"))
     standby = group.follower("relay-2")
     standby.poll()
     store = Store(group.engine("relay-2", follower=standby, force=True), tmp_path)
     assert {each.call_id for each in store.load()} == ({b"a", b"not stored"} if was_last else {b"a"})
     store.close(5.0)
+
+
+def test_the_journal_is_of_the_epoch_in_which_its_relay_has_the_calls(
+    own_group: Group, tmp_path: Path
+) -> None:
+    def epoch() -> int:
+        return JournalOpener(tmp_path, lost_s=1.0).epoch
+
+    relay = own_group.engine("relay-1")
+    store = Store(relay, tmp_path)
+    first = relay.epoch
+    assert epoch() == first > 0
+    own_group.client.flushall()
+    store.put(b"a", b"1")
+    eventually(lambda: epoch() > first, "the relay has the calls anew, and its journal is of then")
+    assert epoch() == relay.epoch
+    (tmp_path / EPOCH_NAME).unlink()
+    store.put(b"b", b"1")
+    eventually(epoch, "another program has removed the file, and it is written anew")
+    store.close(5.0)
+    assert epoch() == 0, "no journal is left"
+
+
+def test_an_epoch_that_cannot_be_noted_or_read_is_unknown(tmp_path: Path) -> None:
+    journals = JournalOpener(tmp_path / "is not there", lost_s=1.0)
+    journals.note_epoch(7)
+    assert journals.epoch == 0
+    (tmp_path / EPOCH_NAME).write_bytes(b"none")
+    assert JournalOpener(tmp_path, lost_s=1.0).epoch == 0
+    JournalOpener(None, lost_s=1.0).note_epoch(7)
 
 
 def test_a_standby_takes_nothing_from_its_old_journal_behind_a_promotion_that_has_failed(

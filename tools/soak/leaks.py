@@ -19,7 +19,7 @@ SHARED_MEMORY: Final = Path("/dev/shm")
 STAYS: Final = {"nh.lock"}
 """What nh leaves in its runtime directory on purpose."""
 
-OF_A_DEAD_RUN: Final = ("calls.journal", "supervisor.sock", "shard-")
+OF_A_DEAD_RUN: Final = ("calls.epoch", "calls.journal", "supervisor.sock", "shard-")
 """What a run that was killed leaves to the next one that serves; a standby has not served yet."""
 
 SPARE_DESCRIPTORS: Final = 8

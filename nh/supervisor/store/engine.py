@@ -72,10 +72,14 @@ class StoreEngine(Protocol):
         """Whether this relay was the last to have the calls. If not, its journal is older than the store."""
 
     @property
-    def begun_at(self) -> float:
-        """When the relay that had the calls last got them, wall clock, if it is not known which one that was.
+    def epoch(self) -> int:
+        """The number under which this relay has the calls, larger each time that one gets them; 0: none."""
 
-        A journal of before that is another relay's work older than the store. 0: there is no such doubt.
+    @property
+    def unknown_epoch(self) -> int:
+        """The number under which the stored calls were written last, if it is not known by which relay.
+
+        A journal of an earlier one is another relay's work older than the store. 0: there is no such doubt.
         """
 
     @property

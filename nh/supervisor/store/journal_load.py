@@ -5,15 +5,20 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from nh.logs.throttle import RateLimitedLogger
 from nh.printable import counted
 from nh.reasons import reason
 from nh.supervisor.store.engine import StoredCall
 from nh.supervisor.store.journal import LOG_INTERVAL_S, NAMES, Journal
+from nh.supervisor.store.journal_file import new_file
 from nh.supervisor.store.journal_records import JournalRecord
 
 logger = logging.getLogger(__name__)
+
+EPOCH_NAME: Final = "calls.epoch"
+"""The file beside the journal that says of which epoch it is."""
 
 
 class JournalOpener:
@@ -27,7 +32,47 @@ class JournalOpener:
     def __init__(self, directory: Path | None, *, lost_s: float) -> None:
         self._directory = directory
         self._lost_s = lost_s
+        self._epoch = self._read_epoch()
         self._failures = RateLimitedLogger(logger, time.monotonic, LOG_INTERVAL_S)
+
+    @property
+    def epoch(self) -> int:
+        """Of which epoch the journal is; see StoreEngine. 0: it is not known.
+
+        Clocks tell it no more: that of a server and that of a host may be minutes apart, and be set.
+        """
+        return self._epoch
+
+    def note_epoch(self, epoch: int) -> None:
+        """From now on the journal is of this epoch, 0: of none.
+
+        What cannot be written, or is removed by another program, is written with the next call.
+        """
+        if self._directory is None or not epoch:
+            return
+        path = self._directory / EPOCH_NAME
+        new = path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            if epoch == self._epoch and path.exists():
+                return
+            with new_file(new) as stream:
+                stream.write(b"%d" % epoch)
+            new.rename(path)
+            self._epoch = epoch
+
+    def forget_epoch(self) -> None:
+        """The journal is removed, and so is its epoch."""
+        if self._directory is not None:
+            with contextlib.suppress(OSError):
+                (self._directory / EPOCH_NAME).unlink()
+
+    def _read_epoch(self) -> int:
+        if self._directory is None:
+            return 0
+        try:
+            return int((self._directory / EPOCH_NAME).read_bytes())
+        except (OSError, ValueError):
+            return 0
 
     def open(self) -> Journal | None:
         """Open it; None: that is impossible now, which is logged, or there is to be none."""
@@ -60,15 +105,15 @@ class JournalOpener:
         return journal
 
 
-def load_journal(journal: Journal | None, *, begun_at: float) -> Sequence[JournalRecord]:
-    """The changes in the journal; none, and it is emptied, if all are of before another relay got the calls.
+def load_journal(journal: Journal | None, *, is_outdated: bool) -> Sequence[JournalRecord]:
+    """The changes in the journal.
 
     Args:
         journal: None: there is none.
-        begun_at: see StoreEngine.
+        is_outdated: whether another relay has had the calls since; then there are none, and it is emptied.
     """
     recorded = journal.load() if journal is not None else ()
-    if journal is None or not recorded or max(each.changed_at for each in recorded) >= begun_at:
+    if journal is None or not recorded or not is_outdated:
         return recorded
     logger.warning(
         "journal: %s in it are left out: another relay, whose name the server has lost, has had the calls"

@@ -90,9 +90,14 @@ class SealedEngine:
         return self._engine.continues
 
     @property
-    def begun_at(self) -> float:
+    def epoch(self) -> int:
         """See StoreEngine."""
-        return self._engine.begun_at
+        return self._engine.epoch
+
+    @property
+    def unknown_epoch(self) -> int:
+        """See StoreEngine."""
+        return self._engine.unknown_epoch
 
     @property
     def name(self) -> str:

@@ -74,7 +74,7 @@ class SqliteEngine:
     check_s = 5.0
     lease = None
     continues = True
-    begun_at = 0.0
+    epoch = unknown_epoch = 0
 
     def __init__(self, path: Path, owner: bytes) -> None:
         self._path = path

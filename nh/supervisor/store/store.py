@@ -84,7 +84,10 @@ class Store:
         self._lease = engine.lease
         if self._journal is not None and not engine.continues:
             self._journal.clear()
-        recorded = load_journal(self._journal, begun_at=engine.begun_at)
+        is_outdated = self._journals.epoch < engine.unknown_epoch
+        recorded = load_journal(self._journal, is_outdated=is_outdated)
+        self._engine = engine
+        self._journals.note_epoch(engine.epoch)
         self._changes = newer_than(stored, recorded)
         times = (*(call.written_at for call in stored.values()), *(each.changed_at for each in recorded))
         self._changed_at = max(times, default=0.0)
@@ -218,7 +221,7 @@ class Store:
             journal, self._journal = self._journal, None
             self._closed = True
         if journal is not None and self.why_lost(boottime(), may_run_out=False):
-            journal.remove()  # the relay that has the calls knows better
+            self._remove(journal)  # the relay that has the calls knows better
             return
         if left or self._thread.is_alive():
             logger.warning(
@@ -227,8 +230,14 @@ class Store:
                 " because the store is slow" if self._thread.is_alive() else "",
                 "they are lost" if journal is None else "the journal has them for the next start",
             )
-        if journal is not None:
-            (journal.close if left else journal.remove)()
+        if journal is not None and left:
+            journal.close()
+        elif journal is not None:
+            self._remove(journal)
+
+    def _remove(self, journal: Journal) -> None:
+        journal.remove()
+        self._journals.forget_epoch()
 
     def _change(self, record: JournalRecord) -> None:
         if self._closing.is_set():  # the calls are another relay's
@@ -292,6 +301,7 @@ class Store:
             # first: a kill behind the write would bring back a call whose end is missing
             self._compact_journal()
         works = self._writer.write({}, until=until, may_empty=may_empty)
+        self._journals.note_epoch(self._engine.epoch)  # it may have been opened again
         if works and not self._writer.expected.unwritten:
             with self._lock:
                 self._behind_since = begun if self._changes else None

@@ -66,9 +66,14 @@ class ValkeyEngine:
         return self._group.continues
 
     @property
-    def begun_at(self) -> float:
+    def epoch(self) -> int:
         """See StoreEngine."""
-        return self._group.begun_at
+        return self._group.epoch
+
+    @property
+    def unknown_epoch(self) -> int:
+        """See StoreEngine."""
+        return self._group.unknown_epoch
 
     @property
     def check_s(self) -> float:

@@ -54,7 +54,7 @@ class Group:
         name: the URL without user and password.
         calls_key: where the calls are on the server.
         lease: for how long the group is this relay's.
-        continues, begun_at: see StoreEngine.
+        continues, epoch, unknown_epoch: see StoreEngine.
         lacks_writes: whether the server lacks writes that this relay knows, which the next number tells.
         renewed_at: when the lease was renewed, in monotonic seconds; 0: not since the last failure.
     """
@@ -64,7 +64,7 @@ class Group:
         self.calls_key = target.group_key("calls")
         self.lease = Lease(target.lease_s)
         self.continues = True
-        self.begun_at = 0.0
+        self.epoch = self.unknown_epoch = 0
         self.lacks_writes = False
         self.renewed_at = 0.0
         self._target = target
@@ -76,7 +76,6 @@ class Group:
         self._quarantine_key = target.group_key("quarantine")
         self._lease_ms = int(target.lease_s * 1000)
         self._server: Valkey | None = None
-        self._epoch = 0
         self._number = 0  # of the last write of the epoch
         self._fenced_by = ""
 
@@ -110,7 +109,7 @@ class Group:
         self.server.ping()  # a server that wants a password takes no long script, and says so badly
         if self.lease.given_to:
             self.give("")  # otherwise ACQUIRE takes the standby for one that has the group
-        is_first = not self._epoch
+        is_first = not self.epoch
         sent_at, verdict, said = self._try_to_acquire(followed)
         if verdict == b"held" and is_first and waits:
             # a relay that was killed leaves a lease; one that lives renews it meanwhile
@@ -123,14 +122,14 @@ class Group:
             sent_at, verdict, said = self._try_to_acquire(followed)
         if verdict != b"acquired":
             raise self._refusal(verdict, said)
-        self._epoch, self._number = int(said[0]), 0
+        self.epoch, self._number = int(said[0]), 0
         self.renewed_at = time.monotonic()
         self.lease.renewed(sent_at=sent_at)
         if is_first:  # later it is its own, also where reading has failed since
             # a server that has lost its data knows no holder, and has this one after a try that failed
             self.continues = said[1] in (b"", self._holder.encode()) and not followed
-            # an epoch is the server's clock at its begin; that of the stream outlives the key with the name
-            self.begun_at = int(said[2]) / 1000 if said[1] == b"" else 0.0
+            # the epoch of the stream outlives the key with the name
+            self.unknown_epoch = int(said[2]) if said[1] == b"" else 0
         return Position(int(said[2]), int(said[3]))
 
     def renew(self) -> int:
@@ -188,7 +187,7 @@ class Group:
             elif self.renewed_at and self.lease.is_kept:
                 self._run(scripts.RENEW)  # the next process has all of it
             elif self.renewed_at:
-                server.eval(scripts.RELEASE, 1, self._keys[0], self._epoch)
+                server.eval(scripts.RELEASE, 1, self._keys[0], self.epoch)
         self.renewed_at = 0.0
         self._server = None
         server.close()
@@ -217,7 +216,7 @@ class Group:
     def _run(self, script: str, *arguments: bytes | int, renews: bool = True) -> Any:
         """Run a script that begins with the rule of ownership, and renews the lease or does not."""
         server = self.server
-        owned = (self._epoch, self._lease_ms, EXPIRE_S)
+        owned = (self.epoch, self._lease_ms, EXPIRE_S)
         sent_at = boottime()
         result = server.register_script(script)(keys=self._keys, args=[*owned, *arguments])
         if renews:
@@ -226,8 +225,8 @@ class Group:
 
     def _try_to_acquire(self, followed: bool) -> tuple[float, bytes, list[Any]]:
         """Run ACQUIRE; returns when it was sent (boot time), and what it returned."""
-        force = "force" if self._force and not self._epoch else ""
-        arguments = (scripts.FORMAT, self._token, self._holder, self._epoch, self._lease_ms, force)
+        force = "force" if self._force and not self.epoch else ""
+        arguments = (scripts.FORMAT, self._token, self._holder, self.epoch, self._lease_ms, force)
         server = self.server
         seconds, microseconds = server.time()
         waits_until_ms = seconds * 1000 + microseconds // 1000 + int(REPLY_S * 1000)
