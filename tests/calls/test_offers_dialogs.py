@@ -304,15 +304,17 @@ def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy, branch:
     assert alice_is_at(ng, B) == ALICE_MOVED
 
 
+@pytest.mark.parametrize("to_tags", [(b"",), (B, b"")], ids=["answered last", "called again last"])
 def test_of_two_dialogs_a_refresh_whose_to_tag_is_left_out_is_of_the_one_that_signalled_last(
-    ng: NgProxy,
+    ng: NgProxy, to_tags: tuple[bytes, ...]
 ) -> None:
     """Carol has rung on a branch that stays; Bob has answered on another one."""
     for_bob = ng.offer(A_AUDIO, branch=b"z1", expecting=True)
     ng.offer(A_AUDIO, branch=b"z2", expecting=True)
     ng.answer(C_AUDIO, tag=C, branch=b"z2")
+    ng.now += 1
     for_alice = ng.answer(B_AUDIO, branch=b"z1")
-    for to in (B, b""):
+    for to in to_tags:
         ng.now += 1
         assert ng.offer(A_AUDIO, to=to, expecting=True) == for_bob
         assert ng.answer(B_AUDIO) == for_alice

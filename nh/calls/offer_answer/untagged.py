@@ -54,8 +54,12 @@ def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media 
     if any(party.branch and party.waiting_since and not participants.is_answered(party) for party in own):
         own = [party for party in own if not party.branch]
     same = [party for party in own if _is_repeated(participants, party, places)]
-    # that of no branch and no dialog alone may be to any end
-    party = max(same, key=lambda each: (not (each.single or each.branch), each.signalled), default=None)
+
+    def rank(party: Party) -> tuple[bool, float]:
+        latest = max(each.signalled for each in participants.dialogs if each.has(party))
+        return not (party.single or party.branch), latest  # without either, it may be to any end
+
+    party = max(same, key=rank, default=None)
     if party is not None and party.split_from is not None and _are_same(_announced(party.split_from), places):
         return party.split_from  # which other ends may answer, too
     return party
