@@ -13,8 +13,13 @@ class Host:
     def __init__(self) -> None:
         self.messages = 0xFFFF_FFFF
         self.sysctls_changed = False
+        self.looks = 0  # at the sysctls
         self.now = 1000.0
-        self.watch = PathMtuWatch(lambda: self.messages, lambda: self.sysctls_changed)
+        self.watch = PathMtuWatch(lambda: self.messages, self._look)
+
+    def _look(self) -> bool:
+        self.looks += 1
+        return self.sysctls_changed
 
     def due_within(self, seconds: float) -> float | None:
         """After how many seconds it is due; None: not within `seconds`."""
@@ -61,6 +66,7 @@ def test_messages_that_never_end_are_followed_more_and_more_slowly() -> None:
         if host.watch.due(now=host.now):
             times.append(host.now)
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert [round(pause) for pause in pauses[:6]] == [1, 2, 4, 8, 10, 10]
     assert all(pause <= MAX_PAUSE_S + 2 * TICK_S for pause in pauses)
     assert len(times) < 2000 * TICK_S / MAX_PAUSE_S + 5
 
@@ -91,6 +97,7 @@ def test_what_a_message_has_shortened_is_forgotten_after_a_while_however_many_co
 def test_a_sysctl_is_due_within_a_second() -> None:
     host = Host()
     assert host.due_within(5) is None
+    assert host.looks <= 6, "once a second"
     host.sysctls_changed = True
     found = host.due_within(5)
     assert found is not None

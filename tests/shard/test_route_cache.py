@@ -1,5 +1,6 @@
 """The route cache: when the kernel is asked for a route again."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -109,6 +110,15 @@ def test_a_route_that_changes_without_a_word_is_found(host: Host) -> None:
     assert not any(looks.find_a_change() for _ in range(10))
 
 
+def test_a_route_is_looked_up_again_when_the_kernel_forgets_its_path_mtu(host: Host) -> None:
+    host.routes.mtu_bytes[HERE] = 1300
+    route = host.cache.find(HERE, HERE)
+    assert isinstance(route, Route)
+    begun = time.monotonic()
+    assert not host.cache.path_mtus_changed(now=begun + route.expires_s - 1)
+    assert host.cache.path_mtus_changed(now=begun + route.expires_s + 1)
+
+
 @pytest.mark.parametrize("refusal", [NoRoute("it is a blackhole"), LOCKED], ids=["blackhole", "locked"])
 def test_a_route_that_goes_without_a_word_is_found_unless_the_kernel_cannot_tell(
     host: Host, refusal: NoRoute
@@ -130,6 +140,8 @@ def test_each_look_asks_for_a_few_routes_and_all_have_their_turn(host: Host) -> 
         asked = host.routes.asked
         assert not looks.find_a_change()
         assert host.routes.asked - asked <= route_cache.ASKED_AGAIN
-    assert not host.cache.path_mtus_changed(now=looks.now), "no sooner than that"
+    asked = host.routes.asked
+    assert not host.cache.path_mtus_changed(now=looks.now)
+    assert host.routes.asked == asked, "no sooner than that"
     host.routes.mtu_bytes[addresses[20]] = 1300
     assert any(looks.find_a_change() for _ in range(3))
