@@ -45,7 +45,8 @@ _COUNTERS_HEAD: Final = struct.Struct("=QQQI4x")
 _TOO_BIG: Final = struct.Struct("=I")
 
 FORMAT: Final = " ".join(each.format for each in (KEY, FLOW, STREAM, _COUNTERS_HEAD, _TOO_BIG))
-"""What the maps look like; a process with another one must leave them alone."""
+"""What the maps look like; a process with another one must leave them alone. If a member gets another
+meaning, a word has to be added."""
 
 TOO_BIG_AT: Final = 28
 """Where the counters at index 0 say how many ICMP messages "packet too big" came, in 32 bits."""

@@ -39,7 +39,7 @@ class KernelMaps(msgspec.Struct, frozen=True):
     Args:
         flows_fd, counters_fd: the maps of nh.fastpath.
         first_index, indexes: the range of the counters map that belongs to the shard.
-        identity: differs between maps that cannot be exchanged: by program, size and number of shards.
+        identity: differs between maps that cannot be exchanged: by layout, program, size, number of shards.
         format: of the maps (nh.fastpath.layout); "": that of the shard.
     """
 

@@ -34,6 +34,10 @@ SHORT_S: Final = 2.0
 """How long a shortage is waited for: orphans relay again after five seconds."""
 
 
+_FORMAT: Final = f"{hashlib.sha256(FORMAT.encode()).hexdigest()[:16]}/"
+"""How the identity of maps begins that this version reads, whichever program they are of."""
+
+
 class KernelService:
     """The attached program, from construction to close(). It is attached to new interfaces as they come up.
 
@@ -70,12 +74,11 @@ class KernelService:
         # each shard has one more, for the carry-over; the first one of all is the program's
         self._indexes = -(-_flows_wanted(settings) // shards) + 1
         with contextlib.ExitStack() as undo:
-            digest = program_digest()[:16]
-            self._identity = f"{digest}/{self._indexes}/{shards}"
+            self._identity = f"{_FORMAT}{program_digest()[:16]}/{self._indexes}/{shards}"
             maps = _maps_of(orphans, lambda identity: identity == self._identity)
             self.inherited = maps is not None
             self.moving = (
-                () if maps is not None else _maps_of(orphans, lambda each: each.startswith(digest)) or ()
+                () if maps is not None else _maps_of(orphans, lambda each: each.startswith(_FORMAT)) or ()
             )
             self._program = explained(this_host(), lambda: load(1 + self._indexes * shards, maps))
             undo.callback(self._program.close)

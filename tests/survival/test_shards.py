@@ -2,10 +2,8 @@
 
 import itertools
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -14,8 +12,8 @@ from nh.client import NativeClient
 from nh.commands import Allocate, TransactionKey
 from nh.results import CallDetail
 from nh.supervisor.shards.routing import shard_of
-from tests.calls.rtp import rtp_packet
 from tests.profiles import quick_first
+from tests.survival.speech import Speech
 from tools.harness.call import RelayedCall
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, deployed_relay
@@ -164,43 +162,6 @@ def test_calls_are_restored_once_when_the_shard_that_they_hash_to_died_with_its_
         assert [call.end() for call in calls] == [1] * CALLS
         eventually(lambda: relay.stats().totals.calls == 0, "there is no second one of any")
         eventually(relay.all_ports_are_free, "all ports are free")
-
-
-class Speech:
-    """The caller of each call sends RTP, which the callee receives, from begin to end of a thread.
-
-    Attributes:
-        sent: packets of each call.
-        heard: packets that each callee has received.
-    """
-
-    def __init__(self, calls: list[RelayedCall]) -> None:
-        self.sent = 0
-        self.heard = [0] * len(calls)
-        self._calls = calls
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._speak)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _speak(self) -> None:
-        while not self._is_over.wait(0.005):
-            for call in self._calls:
-                call.alice.send(rtp_packet(self.sent, 160 * self.sent), call.for_alice)
-            self.sent += 1
-            self.listen()
-
-    def listen(self) -> list[int]:
-        """Receive what has come; returns `heard`."""
-        for number, call in enumerate(self._calls):
-            self.heard[number] += len(call.bob.pending())
-        return self.heard
 
 
 @pytest.mark.kernel

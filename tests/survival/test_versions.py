@@ -10,6 +10,7 @@ from nh.calls.snapshots.version import READABLE, VERSION
 from nh.client import NativeClient
 from nh.commands import Ping
 from tests.profiles import quick_first
+from tests.survival.speech import Speech
 from tests.survival.versions import Version, Versions
 from tools.harness.command import nh, nh_ok
 from tools.harness.deployment import SHARDS, Deployment, assert_goes_on, calls_of, has_ended
@@ -251,6 +252,29 @@ def test_an_upgrade_to_a_program_that_the_kernel_refuses_is_refused(tmp_path: Pa
         assert host.answering_version() == "1.0.0"
         call.talk()
         assert call.end() == 1
+
+
+@pytest.mark.kernel
+def test_what_the_program_of_the_version_before_relays_meanwhile_is_in_the_statistics(tmp_path: Path) -> None:
+    with running_host(tmp_path, kernel="on", kernel_interface="lo") as host:
+        calls = host.deployment.make_calls(CALLS)
+        new = host.make_new()
+        new.append("nh/fastpath/relay.bpf.json", "\n")  # so it is another program
+        host.versions.install(new)
+        with Speech(calls) as speech:
+            nh_ok(host.deployment.place, "upgrade")
+        assert host.answering_version() == "2.0.0"
+        relay = host.deployment.relay
+
+        def counts() -> list[tuple[bool, int, int]]:
+            legs = [relay.call(call.call_id).sessions[0].pairs[0].from_ for call in calls]
+            return [(leg.kernel, each.lost, each.packets) for leg in legs for each in leg.streams[-1:]]
+
+        eventually(
+            lambda: counts() == [(True, 0, speech.sent)] * CALLS,
+            "the kernel relays all calls, and none of their packets is missing",
+            details=lambda: f"sent: {speech.sent} packets of each; in the kernel, lost, received: {counts()}",
+        )
 
 
 def test_an_upgrade_needs_no_kernel_where_media_take_no_path_there(tmp_path: Path) -> None:
