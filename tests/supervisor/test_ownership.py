@@ -124,6 +124,19 @@ def test_it_takes_back_the_calls_that_the_standby_does_not_take(monkeypatch: pyt
     assert giver.stats.handover_fault == f"the standby standby has not taken the calls within {TAKE_S:g} s"
 
 
+def test_a_standby_that_asks_in_vain_is_told_of_once_each_time_that_it_begins_to_ask(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    giver = Giver(60.0, monkeypatch, silent=False)
+    giver.manager.all_up = False
+    for wanted_by in ("standby", "", "standby"):
+        giver.lease.told(wanted_by, {"standby": 1})
+        for _ in range(500):
+            giver.loop.advance(0.01)
+    assert caplog.text.count("the standby standby asks for the calls, and does not get them") == 2
+    assert not giver.moving
+
+
 def never(*_: object) -> None:
     """Say nothing of what was saved."""
 
