@@ -87,12 +87,25 @@ class AiortcPhone:
 
 
 @contextlib.asynccontextmanager
-async def calling(call: NgCall, plain: EchoPhone) -> AsyncIterator[AiortcPhone]:
-    """A call of aiortc to a phone that sends back what it hears."""
+async def talking(call: NgCall, plain: EchoPhone, *, caller: str, dtls: str) -> AsyncIterator[AiortcPhone]:
+    """A call between aiortc and a phone that sends back what it hears.
+
+    Args:
+        call: the call.
+        plain: the phone.
+        caller: "aiortc" or "phone".
+        dtls: the relay's role; aiortc leaves it the choice where it calls, and is active where it answers.
+    """
     web = AiortcPhone()
     try:
-        offer = call.offer(await web.offer(), **TO_PLAIN)
-        await web.accept(call.answer(plain.answer(offer), **TO_WEB))
+        if caller == "aiortc":
+            offer = call.offer(await web.offer(), DTLS=dtls, **TO_PLAIN)
+            answer = call.answer(plain.answer(offer), **TO_WEB)
+            assert f"a=setup:{dtls}\r\n" in answer
+            await web.accept(answer)
+        else:
+            answer = await web.answer(call.offer(plain.sdp(media=1), **TO_WEB))
+            call.answer(answer, **TO_PLAIN)
         yield web
     finally:
         await web.close()
@@ -138,10 +151,10 @@ async def pass_data(deployment: Deployment) -> None:
                 await asyncio.to_thread(kill_shards, deployment)
 
 
-async def play(deployment: Deployment) -> str:
+async def play(deployment: Deployment, caller: str, dtls: str) -> str:
     """A call, over the death of all shards; returns aiortc's state of it."""
     with ng_client(deployment) as client, EchoPhone() as plain:
-        async with calling(NgCall(client), plain) as web:
+        async with talking(NgCall(client), plain, caller=caller, dtls=dtls) as web:
             await both_hear(web, plain)
             await asyncio.to_thread(kill_shards, deployment)
             await both_hear(web, plain)
@@ -160,10 +173,13 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
 
 
+@pytest.mark.parametrize(
+    ("caller", "dtls"), [("aiortc", "passive"), ("aiortc", "active"), ("phone", "passive")]
+)
 def test_aiortc_and_a_plain_phone_hear_each_other_over_the_death_of_all_shards(
-    deployment: Deployment,
+    deployment: Deployment, caller: str, dtls: str
 ) -> None:
-    assert asyncio.run(play(deployment)) == "connected"
+    assert asyncio.run(play(deployment, caller, dtls)) == "connected"
 
 
 def test_a_data_channel_passes_through_over_the_death_of_all_shards(deployment: Deployment) -> None:
