@@ -315,6 +315,8 @@ def test_forced_ice_is_the_relays_for_both_ends(testbed: NgTestbed, alice: Media
 
 
 FINGERPRINT = "fingerprint:sha-256 " + ":".join(["AB"] * 32)
+DTLS_13 = b"\x2f\0\1\0\x20" + bytes(32)
+"""An encrypted record of DTLS 1.3."""
 DTLS, ZRTP = b"\x16\xfe\xfd" + bytes(10), b"\x10\0\0\1ZRTP" + bytes(8)
 
 
@@ -329,7 +331,7 @@ DTLS, ZRTP = b"\x16\xfe\xfd" + bytes(10), b"\x10\0\0\1ZRTP" + bytes(8)
 def test_handshakes_of_the_ends_with_each_other_pass_where_ice_of_both_ends_here(
     testbed: NgTestbed, alice: MediaPeer, bob: MediaPeer, proto: str, attribute: str
 ) -> None:
-    handshake = ZRTP if attribute.startswith("zrtp") else DTLS
+    handshakes = [ZRTP] if attribute.startswith("zrtp") else [DTLS, DTLS_13]
     caller, callee = (
         IcePhone(peer, "them", "setup:actpass", attribute, proto=proto) for peer in (alice, bob)
     )
@@ -341,10 +343,11 @@ def test_handshakes_of_the_ends_with_each_other_pass_where_ice_of_both_ends_here
             phone.check(to, nominates=nominates)
             phone.read(testbed.receive(phone.peer)[0])
         for sender, to, listener in ((alice, to_alice, bob), (bob, to_bob, alice)):
-            testbed.carries(sender, to, listener, handshake)
+            for handshake in handshakes:
+                testbed.carries(sender, to, listener, handshake)
             testbed.passes(sender, to, listener)
     with MediaPeer("127.0.0.66") as mallory:
-        mallory.send_raw(handshake, to_bob)
+        mallory.send_raw(handshakes[-1], to_bob)
         testbed.turn_until(lambda: testbed.stats().drop_source_mismatch == 1, "a stranger's is refused")
 
 

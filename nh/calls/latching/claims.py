@@ -61,6 +61,14 @@ HANDSHAKES: Final = {
 """By the names of nh.calls.media.Media.handshakes."""
 
 
+_SHORT_HEADER: Final = 0x20
+_SHORT_HEADER_MASK: Final = 0xE0
+"""Encrypted records of DTLS 1.3 begin with the bits 001, and have no version (RFC 9147 4)."""
+
+_SHORTEST_CIPHERTEXT: Final = 18
+"""The shortest header, and 16 bytes of ciphertext, which hide its number (RFC 9147 4.2.3)."""
+
+
 class Claim(NamedTuple):
     """A packet that is what its leg carries.
 
@@ -176,6 +184,8 @@ def _is_set_up(packet: memoryview, carried: Carried) -> bool:
     """Whether it is a packet of STUN, DTLS or ZRTP, where these come (RFC 7983 7)."""
     first = packet[0]
     if Carried.DTLS in carried and 20 <= first <= 63:
+        if first & _SHORT_HEADER_MASK == _SHORT_HEADER:
+            return len(packet) >= _SHORTEST_CIPHERTEXT
         return len(packet) >= 13 and packet[1] == 0xFE
     if len(packet) < 12:
         return False
