@@ -193,12 +193,20 @@ def test_an_end_that_has_bundled_nothing_is_offered_a_bundle_by_the_names_that_i
     assert mids(ng.answer(media(*BOB, mids="ab"))) == [], "the offer has named none"
 
 
-def test_a_name_that_the_relay_gave_a_medium_gives_way_to_those_of_the_offer(ng: NgTestbed) -> None:
+@pytest.mark.parametrize("names", [["", "1"], ["a", ""], ["2", "1"]], ids="/".join)
+def test_a_name_that_the_relay_gave_a_medium_stays(ng: NgTestbed, names: list[str]) -> None:
     """No two media have one name (RFC 5888 4)."""
     ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))
     ng.answer(media("audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96", mids="12"))
-    assert mids(ng.offer(media(*CALLER[:2], mids=["", "1"]), to=b"bob")) == [b"1"]
-    assert mids(ng.offer(media(*CALLER[:2], mids=["a", ""]), to=b"bob")) == [b"a", b"2"]
+    assert mids(ng.offer(media(*CALLER[:2], mids=names), to=b"bob")) == [b"1", b"2"]
+
+
+def test_a_name_that_the_relay_gave_a_medium_gives_way_to_those_of_a_group(ng: NgTestbed) -> None:
+    """No two media have one name (RFC 5888 4)."""
+    ng.offer(media(*CALLER[:2]), text=SdpText(generate_mid=True))
+    ng.answer(media("audio 5000 RTP/AVP 0", "video 5002 RTP/AVP 96", mids="12"))
+    grouped = media(*CALLER[:2], mids=["", "1"]).replace(b"m=audio", b"a=group:LS 1\r\nm=audio", 1)
+    assert mids(ng.offer(grouped, to=b"bob")) == [b"1"]
 
 
 def test_an_end_that_has_left_out_the_names_of_media_gets_none_later(ng: NgTestbed) -> None:
