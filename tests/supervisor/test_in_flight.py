@@ -53,7 +53,8 @@ class Commands:
             self.answers.append((name, result.code if isinstance(result, Failure) else "ok"))
             self.messages.append(result.message if isinstance(result, Failure) else "")
 
-        command = ListCalls() if name == LIST else CloseCall(name.encode().ljust(length))
+        text = name.encode().ljust(length)
+        command = ListCalls(contains=text) if name == LIST else CloseCall(text)
         self.in_flight.begin(command, answer, NO_CLIENT, client)
 
     def answer(self, name: str) -> None:
@@ -216,6 +217,21 @@ def test_those_that_wait_take_so_many_bytes_at_most(commands: Commands) -> None:
     refused = [name for name, _code in commands.answers]
     assert "polite" not in refused
     assert str(number - 1) in refused
+
+
+@pytest.mark.parametrize(("many", "one"), [(LIST, "command"), ("command", LIST)])
+def test_lists_and_commands_take_no_room_of_each_other(commands: Commands, many: str, one: str) -> None:
+    for _ in range(MAX_LISTS_AT_ONCE):
+        commands.send(LIST)
+    commands.fill()
+    for length in (16_000, 8):
+        for _ in range(MAX_WAITING_BYTES // 16_000):
+            commands.send(many, length=length)
+    commands.loop.advance(0)
+    commands.answers.clear()
+    commands.send(one, POLITE)
+    commands.loop.advance(0)
+    assert not commands.answers
 
 
 def test_one_that_is_late_before_its_turn_is_never_sent(commands: Commands) -> None:

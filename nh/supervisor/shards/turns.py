@@ -19,7 +19,7 @@ MAX_LISTS_AT_ONCE: Final = 2
 
 MAX_WAITING: Final = 4096
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-"""Most commands that wait; beyond, the latest one of the client with most is refused."""
+"""Most commands that wait, and as many lists; beyond, the latest one of the client with most is refused."""
 
 
 class Turn(NamedTuple):
@@ -38,14 +38,45 @@ class Turn(NamedTuple):
     is_list: bool
 
 
+class _Queue:
+    """What waits of one kind: commands, or lists. Neither kind takes the other one's room."""
+
+    def __init__(self) -> None:
+        self._turns: FairQueue[Turn] = FairQueue(MAX_WAITING)
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def put(self, turn: Turn) -> list[Turn]:
+        """Add a turn; returns what gives way, which may be this one."""
+        self._bytes += len(turn.record)
+        refused = self._turns.put(turn.client, turn)
+        gone = [] if refused is None else [self._without(refused)]
+        while self._bytes > MAX_WAITING_BYTES:
+            gone.append(self._without(self._turns.give_way(turn.client)))
+        return gone
+
+    def take(self) -> Turn:
+        """Take the next one out. Raises StopIteration if there is none."""
+        return self._without(self._turns.take())
+
+    def discard(self, turn: Turn) -> None:
+        """Take one that waits out."""
+        self._turns.discard(turn.client, self._without(turn))
+
+    def _without(self, turn: Turn) -> Turn:
+        self._bytes -= len(turn.record)
+        return turn
+
+
 class Turns:
     """The commands of one shard that wait, and the lists that it makes."""
 
     def __init__(self) -> None:
-        self._commands: FairQueue[Turn] = FairQueue(MAX_WAITING)
-        self._lists: FairQueue[Turn] = FairQueue(MAX_WAITING)
+        self._commands = _Queue()
+        self._lists = _Queue()
         self._waiting: dict[int, Turn] = {}
-        self._waiting_bytes = 0
         self._lists_begun: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -64,15 +95,9 @@ class Turns:
         text = str(sender)
         turn = Turn(request_id, record, client_at(split_host_port(text)[0] or text), is_list)
         self._waiting[request_id] = turn
-        self._waiting_bytes += len(record)
-        queue = self._queue_of(turn)
-        refused = queue.put(turn.client, turn)
-        gone = [] if refused is None else [refused]
+        gone = self._queue_of(turn).put(turn)
         for each in gone:
-            self._forget(each)
-        while self._waiting_bytes > MAX_WAITING_BYTES:
-            gone.append(queue.give_way(turn.client))
-            self._forget(gone[-1])
+            del self._waiting[each.request_id]
         return gone
 
     def take(self, unanswered: int) -> Turn | None:
@@ -88,22 +113,17 @@ class Turns:
             turn = self._commands.take()
         else:
             return None
-        self._forget(turn)
+        del self._waiting[turn.request_id]
         return turn
 
     def end(self, request_id: int) -> bool:
         """A command is answered, or given up; returns whether the shard never got it."""
         self._lists_begun.discard(request_id)
-        turn = self._waiting.get(request_id)
+        turn = self._waiting.pop(request_id, None)
         if turn is None:
             return False
-        self._queue_of(turn).discard(turn.client, turn)
-        self._forget(turn)
+        self._queue_of(turn).discard(turn)
         return True
 
-    def _queue_of(self, turn: Turn) -> FairQueue[Turn]:
+    def _queue_of(self, turn: Turn) -> _Queue:
         return self._lists if turn.is_list else self._commands
-
-    def _forget(self, turn: Turn) -> None:
-        del self._waiting[turn.request_id]
-        self._waiting_bytes -= len(turn.record)
