@@ -43,8 +43,6 @@ class OfferedBundles(NamedTuple):
 
     def without(self, rejected: Container[int]) -> Self:
         """The same where the relay rejects media, by index: it offers none of them in its bundle."""
-        if not self.bundled:
-            return self  # names that the relay gave a medium without a bundle stay
         bundled = tuple([index for index in self.bundled if index not in rejected])
         return self._replace(bundled=bundled, mids=self.mids if bundled else ())
 
