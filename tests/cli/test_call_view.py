@@ -4,7 +4,15 @@ import pytest
 
 from nh.calls.media import RelayMedia, Side
 from nh.cli.calls.call_view import call_lines
-from nh.results import CallDetail, GroupDetail, LegDetail, PairDetail, SessionDetail, StreamDetail
+from nh.results import (
+    CallDetail,
+    GroupDetail,
+    IceDetail,
+    LegDetail,
+    PairDetail,
+    SessionDetail,
+    StreamDetail,
+)
 
 SPEECH = StreamDetail(0xBEEF, 0, "PCMU", 12_345, 0, 0, 0, 0.0, 1.26, 4.41)
 POOR = StreamDetail(0xDEADBEEF, 8, "PCMA", 9_000, 1_000, 3, 2, 0.1, 31.0, 3.38)
@@ -98,3 +106,17 @@ def test_ipv6_addresses_are_in_brackets_so_that_their_ports_are_plain() -> None:
     assert "  from [2001:db8::1]:4000/2, 192.0.2.1:6000/1  id a" in text
     assert "  to   [2001:db8::2]:4002/2  id b" in text
     assert "announced to the other end, in from's place: [2001:db8::9]:45766 (2 ports)" in text
+
+
+@pytest.mark.parametrize(("age_s", "when"), [(60.0, "ago"), (None, "before the end")])
+def test_the_last_check_of_ice_was_so_long_ago_or_before_the_end_of_the_call(
+    age_s: float | None, when: str
+) -> None:
+    ice = IceDetail(expected=True, checks=3, checked_s=9.0, selected="127.0.0.1:4000", sources=1)
+    leg = LegDetail("127.0.0.1:2", None, None, False, 0, 0, {}, None, ice=ice)
+    session = SessionDetail(
+        sessionid=1, cseq=1, id_from=b"a", id_to=b"b", from_="", to="", bytes_from=0, bytes_to=0,
+        created=0.0, param={}, state="active", pairs=(PairDetail(0, 0, "audio", leg, leg),), age_s=age_s,
+    )  # fmt: skip
+    lines = [line.plain for line in call_lines(CallDetail(b"call", 0, 1.0, 1.0, (), (session,)))]
+    assert f"         ICE: 3 checks, the last 9.0s {when}, nominated 127.0.0.1:4000" in lines

@@ -117,7 +117,8 @@ def full_relay() -> Iterator[Relay]:
 
 def test_calls_that_have_ended_limits_and_secure_media(tab: Tab, full_relay: Relay, pictures: Path) -> None:
     with RelayedCall(full_relay.unix_address, b"ended@phones") as call:
-        call.talk()
+        call.alice.send(b"hello", call.for_alice)
+        call.bob.receive()
         call.end()
     host, port = http_address(full_relay)
     with PostNgClient((host, port), JSON) as client:
@@ -158,6 +159,9 @@ def test_calls_that_have_ended_limits_and_secure_media(tab: Tab, full_relay: Rel
         text = tab.value("document.getElementById('call').innerText")
         assert "came from 127.0.0.1:" in text
         assert "latched · port" in text
+        assert "s before the end" in text
+        assert " ago" not in text
+        assert "tcpdump -nr FILE 'udp and (port " in text
         assert_nothing_is_cut_off(tab)
         save(tab.picture(), pictures, "call-ended")
     assert_no_problems(tab)

@@ -66,10 +66,11 @@ def _session(session: SessionDetail) -> Iterator[Text]:
     yield Text(f"  received {byte_size(session.bytes_from)} from, {byte_size(session.bytes_to)} to")
     if param := ", ".join(f"{key}={value}" for key, value in session.param.items() if value):
         yield Text("  param " + show_text(param))
+    ago = "ago" if session.age_s is not None else "before the end"
     for pair in session.pairs:
         yield _pair_title(pair)
-        yield from _leg("from", pair.from_)
-        yield from _leg("to", pair.to)
+        yield from _leg("from", pair.from_, ago)
+        yield from _leg("to", pair.to, ago)
 
 
 def _bracketed(media: str) -> str:
@@ -83,7 +84,7 @@ def _pair_title(pair: PairDetail) -> Text:
     return Text(f"  {show_text(pair.kind) or 'medium'} {pair.medium} {component}", style="cyan")
 
 
-def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
+def _leg(side: str, leg: LegDetail, ago: str) -> Iterator[Text]:
     if leg.muxed:
         yield Text(f"    {side:<5}sends RTCP to the port of RTP (rtcp-mux)", style="dim")
         if leg.packets:
@@ -102,7 +103,7 @@ def _leg(side: str, leg: LegDetail) -> Iterator[Text]:
     yield counters
     yield Text(f"         {_path(leg)}", style="green" if leg.kernel else "dim")
     if leg.ice is not None:
-        yield _ice(leg.ice)
+        yield _ice(leg.ice, ago)
     for stream in leg.streams:
         yield _stream(stream)
 
@@ -121,14 +122,14 @@ def _path(leg: LegDetail) -> str:
     return f"{text}; {count(leg.kernel_packets)} in the kernel before" if leg.kernel_packets else text
 
 
-def _ice(ice: IceDetail) -> Text:
-    """What the checks of an end have come to."""
+def _ice(ice: IceDetail, ago: str) -> Text:
+    """What the checks of an end have come to; `ago`: from when on times count back."""
     if not ice.expected:
         return Text("         ICE: a lite end, which sends no checks", style="dim")
     text = Text("         ICE: ", style="dim")
     if ice.checks:
         where = f"nominated {ice.selected}" if ice.selected else "nothing nominated yet"
-        text.append(f"{count(ice.checks)} checks, the last {duration(ice.checked_s or 0.0)} ago, {where}")
+        text.append(f"{count(ice.checks)} checks, the last {duration(ice.checked_s or 0.0)} {ago}, {where}")
     else:
         text.append("no check has passed", style="yellow")
     if refused := ", ".join(f"{count(number)} {reason}" for reason, number in ice.refused.items()):

@@ -12,38 +12,40 @@ const quality = (stream) => [
   stream.reordered ? `${count(stream.reordered)} reordered` : "", stream.duplicates ? `${count(stream.duplicates)} duplicates` : "",
 ].filter(Boolean).join(", ");
 
-function iceOf(ice) {
+const since = (span, ended) => `${duration(span)} ${ended ? "before the end" : "ago"}`;
+
+function iceOf(ice, ended) {
   if (!ice) return "";
   if (!ice.expected) return "a lite end, which sends no checks";
   const refused = Object.entries(ice.refused).map(([reason, number]) => `${count(number)} ${words(reason)}`).join(", ");
-  const passed = ice.checks ? `${count(ice.checks)} checks, the last ${duration(ice.checked_s)} ago, `
+  const passed = ice.checks ? `${count(ice.checks)} checks, the last ${since(ice.checked_s, ended)}, `
     + (ice.selected ? `nominated ${ice.selected}` : "nothing nominated yet") : "no check has passed";
   return refused ? `${passed}; refused ${refused}` : passed;
 }
 
-function legCard(title, leg) {
+function legCard(title, leg, ended) {
   const dropped = Object.entries(leg.dropped).filter(([, number]) => number);
   return make("div", { className: "card" }, make("h3", { textContent: title }), rows(
     ["sends to", leg.advertised || leg.local], ["received on", leg.advertised ? leg.local : ""], ["announced", leg.announced || "nothing"],
     ["comes from", leg.source ? `${leg.source}${leg.latched ? ", latched" : ""}` : "nothing came yet", leg.source ? "" : "bad"],
-    ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : `${duration(leg.idle_s)} ago`],
+    ["packets", `${count(leg.packets)}, ${count(leg.bytes)}B`], ["last packet", leg.idle_s === null ? "never" : since(leg.idle_s, ended)],
     ["path", leg.kernel ? "kernel" : `user space${leg.user_space_because ? `: ${leg.user_space_because}` : ""}`],
     ["dropped", dropped.map(([reason, number]) => `${words(reason)} ${count(number)}`).join(", "), "warn"],
     ["turned away", leg.refused_from || "", "warn"],
-    ["ICE", iceOf(leg.ice), leg.ice && leg.ice.expected && !leg.ice.checks ? "warn" : ""],
+    ["ICE", iceOf(leg.ice, ended), leg.ice && leg.ice.expected && !leg.ice.checks ? "warn" : ""],
     ["DTLS", leg.dtls, "warn"], ["SRTP", leg.srtp || (leg.dtls ? "no keys yet" : "")],
-    ["ICMP", leg.unreachable ? `${count(leg.unreachable)} times unreachable, the last time ${duration(leg.unreachable_s)} ago` : "", "warn"],
+    ["ICMP", leg.unreachable ? `${count(leg.unreachable)} times unreachable, the last time ${since(leg.unreachable_s, ended)}` : "", "warn"],
     ...leg.streams.map((stream) => [`SSRC ${stream.ssrc.toString(16)}`, quality(stream), stream.mos !== null && stream.mos < 3.5 ? "warn" : ""]),
   ));
 }
 
 const KINDS = { ok: "good", waiting: "warn", problem: "bad" };
-function showVerdict(verdict) {
+function showVerdict(verdict, ended) {
   const way = verdict.sender === "from" ? "caller to callee" : "callee to caller";
   const lines = [make("p", { className: KINDS[verdict.state], textContent: `${verdict.state}: ${verdict.found}` })];
   lines.push(make("p", { className: "faint", textContent: `told to send to ${verdict.advertised}, announced ${verdict.announced ?? "nothing"}, seen ${verdict.seen ?? "nothing"}, sent to ${verdict.sent_to ?? "nothing"}` }));
   if (verdict.cause) lines.push(make("p", { textContent: `Likely: ${verdict.cause}.` }), make("p", { textContent: `Do: ${verdict.remedy}.` }));
-  if (verdict.state === "problem") lines.push(make("code", { textContent: `tcpdump -ni any '${verdict.filter}'` }));
+  if (verdict.state === "problem") lines.push(make("code", { textContent: `tcpdump ${ended ? "-nr FILE" : "-ni any"} '${verdict.filter}'` }));
   return make("div", { className: "card" }, make("h3", { textContent: `${verdict.kind} ${verdict.medium + 1}, ${way}` }), ...lines);
 }
 
@@ -60,13 +62,14 @@ function eventsOf(call) {
 }
 
 function showCall(call, verdicts) {
-  const parts = [make("h2", {}, "end" in call ? "Call that has ended " : "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
-  parts.push(make("div", { className: "pair verdicts" }, ...verdicts.map(showVerdict)), rows(...factsOf(call)));
+  const ended = "end" in call;
+  const parts = [make("h2", {}, ended ? "Call that has ended " : "Call ", make("span", { className: "id", textContent: shown(call.call_id) }))];
+  parts.push(make("div", { className: "pair verdicts" }, ...verdicts.map((verdict) => showVerdict(verdict, ended))), rows(...factsOf(call)));
   for (const session of call.sessions) {
     parts.push(make("h2", { textContent: `Session ${session.sessionid}: ${session.state}${session.reason ? `, ended: ${words(session.reason)}` : ""}` }));
     for (const pair of session.pairs) {
       parts.push(make("h3", { textContent: `${pair.kind} ${pair.medium + 1}, ${pair.component === 0 ? "RTP" : pair.component === 1 ? "RTCP" : pair.component}` }));
-      parts.push(make("div", { className: "pair" }, legCard("from the caller's side", pair.from), legCard("from the callee's side", pair.to)));
+      parts.push(make("div", { className: "pair" }, legCard("from the caller's side", pair.from, ended), legCard("from the callee's side", pair.to, ended)));
     }
   }
   if (!call.sessions.length) parts.push(make("p", { textContent: "No session joins two ends." }));
