@@ -80,7 +80,7 @@ def _leg(
         signalled_from=said.signalled_from,
         payload_types=None if is_rtcp else _payload_types(said, heard),
     )
-    if said.ice_ufrag:
+    if said.ice_ufrag and not group.is_checked:
         leg.ice_ufrag = said.ice_ufrag
     if opposite.rare is not None:
         leg.candidates = opposite.candidates_of(index)

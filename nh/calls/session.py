@@ -173,6 +173,7 @@ class Session:
         group = self.group_from if side is Side.FROM else self.group_to
         media = group.media
         window_ends = now + latch_window_s  # one number for all legs
+        checked = group.is_checked
         for place, leg in zip(group.components, self.legs[side::2], strict=True):
             medium = media[place.medium]
             carried = carried_by(medium, place.component)
@@ -181,7 +182,7 @@ class Session:
                 terms=leg_terms(policy, carried, leg.terms.relatch_s, medium.active),
                 signalled_from=medium.signalled_from,
                 window_ends=window_ends,
-                ice_ufrag=medium.ice_ufrag,
+                ice_ufrag="" if checked else medium.ice_ufrag,
             )
         for leg, types in zip(self.legs, payload_types(self.group_from, self.group_to), strict=True):
             leg.set_payload_types(types)

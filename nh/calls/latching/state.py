@@ -94,7 +94,8 @@ class LatchState(abc.ABC):
         rank: how well `source` matches, None if no packet came since the last signalling. A source whose
             stream moved keeps the rank that it had.
         state: see SourceState.
-        ice_ufrag: the user fragment of the end's ICE, which its restart changes (RFC 8445 9); "" without ICE.
+        ice_ufrag: the user fragment of the end's ICE, which its restart changes (RFC 8445 9); "" without ICE,
+            and where checks of the relay's own ICE say where the end is.
         trials: the streams on trial, by source; None: none yet.
         replaced: the leg's session was replaced. Other legs at the socket come first, and its source stays.
         left: it was replaced by one at another socket: what its source still sends here is its own.

@@ -216,6 +216,11 @@ class SocketGroup:
         return self._addresses[1]
 
     @property
+    def is_checked(self) -> bool:
+        """Whether checks of ICE with the relay say where its end is; a lite end sends none."""
+        return self.ice is not None and not self.ice.remote_lite
+
+    @property
     def bases(self) -> list[int]:
         """The lowest port of each medium."""
         only: object = self.medium
