@@ -135,6 +135,8 @@ class Medium(Section, frozen=True):
 
         One that is longer than RFC 8839 5.4 allows is cut: no check has it then.
         """
+        if not self.ice:
+            return ""
         ufrag = self.find_value("ice-ufrag") or self.session.find_value("ice-ufrag") or ""
         return ufrag[:MAX_CHARACTERS]
 

@@ -71,7 +71,7 @@ class Latch(LatchState):
         """
         # an end on hold by 0.0.0.0 says nothing of where it is
         moved = announced not in (self.announced, None)
-        restarted = ice_ufrag not in (self.ice_ufrag, "")
+        restarted = bool(ice_ufrag) and ice_ufrag != self.ice_ufrag
         same = not moved and not restarted and signalled_from == self.signalled_from
         if moved:
             met_at = self._address_behind(announced)
@@ -86,7 +86,8 @@ class Latch(LatchState):
         self.announced = announced
         self.terms = terms
         self.signalled_from = signalled_from
-        self.ice_ufrag = ice_ufrag or self.ice_ufrag
+        if restarted:
+            self.ice_ufrag = ice_ufrag
         if same and self.rank is not None and self.rank >= POLICIES[terms.policy].least and self.latches:
             return
         self.window_ends = window_ends

@@ -101,7 +101,8 @@ def answered_mids(
         given: the a=mid of each medium that the relay bundles; () if it bundles none.
         offered: the media of the offer.
     """
-    return of_media(_renamed(description, given, [each.mid for each in offered]))
+    known = [each.mid for each in offered]
+    return of_media(_renamed(description, given, known)) if any(known) else given
 
 
 def _renamed(description: SessionDescription, given: tuple[str, ...], known: Sequence[str]) -> list[str]:
