@@ -217,6 +217,11 @@ class FlowTable:
                 self._delete(key)
         self.counters.continue_from(taken)
 
+    @property
+    def stale(self) -> int:
+        """How many flows that a predecessor left are neither adopted nor removed."""
+        return len(self._stale)
+
     def has_stale_flow(self, local: Endpoint) -> bool:
         """Whether a predecessor left a flow at `local` that is not adopted yet."""
         return bool(self._stale) and layout.pack_key(local) in self._stale

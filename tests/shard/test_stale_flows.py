@@ -118,6 +118,9 @@ def test_calls_do_not_end_as_silent_while_flows_that_cannot_be_found_may_relay_t
         shard.relay._housekeeping(time.monotonic() + AN_HOUR_S)
         assert shard.relay.calls == 1
         talk.say(3)
+    shard.relay.update_stats()  # they are found, and no call has adopted them yet
+    shard.relay._housekeeping(time.monotonic() + AN_HOUR_S)
+    assert shard.relay.calls == 1
     turn_until(shard.loop, lambda: shard.stats().kernel_flows == 4, "the shard has all flows")
     talk.assert_heard(shard)
     shard.relay._housekeeping(time.monotonic() + AN_HOUR_S)

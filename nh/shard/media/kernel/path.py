@@ -90,8 +90,8 @@ class KernelPath:
     @property
     def is_blind(self) -> bool:
         """Whether the kernel may forward for legs without telling them, so that they seem to be silent: the
-        flows of the process before cannot be found."""
-        return bool(self._flows.unknown)
+        flows of the process before cannot be found, or are not all adopted yet."""
+        return self._stale_flows.may_be_unheard
 
     @property
     def totals(self) -> tuple[int, int]:
@@ -199,7 +199,9 @@ class KernelPath:
                     "flows that ended still forward: the kernel refuses to remove them; nh retries"
                 )
                 self._ended.append(flow)
-        self._stale_flows.sweep(now=time.monotonic())
+        if self._stale_flows.sweep(now=time.monotonic()):
+            self._stale += self._waiting  # all at once: their flows are removed soon
+            self._waiting.clear()
         self._flows.update_markers()
         self._watch_again()
         for media_socket in list(

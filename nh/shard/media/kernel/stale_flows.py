@@ -25,6 +25,7 @@ class StaleFlows:
     def __init__(self, flows: FlowTable, warn: Callable[[str], None]) -> None:
         self._flows = flows
         self._warn = warn
+        self._found_late = False
         self._adopted_until = 0.0
 
     @property
@@ -32,6 +33,12 @@ class StaleFlows:
         """Why it is unknown which flows there are, for people; "": all are known."""
         why = self._flows.unknown
         return f"flows of the process before still forward, and cannot be found: {why}" if why else ""
+
+    @property
+    def may_be_unheard(self) -> bool:
+        """Whether one may forward for a leg that hears nothing of it: they cannot be found, or were found
+        while the shard serves, and calls have not adopted all yet."""
+        return bool(self._flows.unknown) or (self._found_late and self._flows.stale > 0)
 
     def remove(self) -> None:
         """Remove those that no call has adopted."""
@@ -42,14 +49,21 @@ class StaleFlows:
                 f"flows of the process before still forward, and nh tries again to end them: {refusal}"
             )
 
-    def sweep(self, *, now: float) -> None:
-        """Try again what the kernel has refused (monotonic seconds)."""
+    def sweep(self, *, now: float) -> bool:
+        """Try again what the kernel has refused (monotonic seconds).
+
+        Returns:
+            Whether the flows have been found just now: calls have to adopt them.
+        """
         if not self._flows.unknown:
             if now >= self._adopted_until:
                 self.remove()
-            return
+                self._found_late = False
+            return False
         self._flows.find_stale_flows()
         if self._flows.unknown:
             self._warn(self.unknown)
-        else:
-            self._adopted_until = now + ADOPTION_S
+            return False
+        self._found_late = True
+        self._adopted_until = now + ADOPTION_S
+        return True
