@@ -70,6 +70,8 @@ class Way:
     for_caller: int
     described: int
     """When the callee described itself last: one phone may do so under several tags."""
+    signalled: int = 0
+    """When one of them signalled last."""
     apart: bool = False
     """The caller has signalled in this dialog: what it offers on the branch is for other ends."""
     reoffer: tuple[bytes, Phone, int] | None = None
@@ -125,9 +127,9 @@ class HearingMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(BRANCHES), moves=st.booleans())
     def offer(self, name: bytes, moves: bool) -> None:
         branch = self.find(name)
-        if branch is None and not name and any(each.ways for each in self.branches):
-            return  # it may be of one of them: tests/calls/test_offers_dialogs.py has which
         phone = self.home if branch is None else branch.caller
+        if branch is not None and not name and branch.ways and phone is not self.home:
+            return  # one dialog of the branch says the same, which others may answer from now on
         if branch is not None and moves and (name or not branch.ways):  # else it is another offer
             phone = self.relay.new_phone(moved=phone)
         port = self.relay.offer(phone, tag=A, to=b"", branch=name)
@@ -141,12 +143,18 @@ class HearingMachine(RuleBasedStateMachine):
             branch.waiting, branch.offered = True, next(self.count)
             for way in branch.ways.values():
                 if not way.apart:
-                    way.reoffer = (A, phone, port)
+                    way.reoffer, way.signalled = (A, phone, port), branch.offered
         self.signalled(branch, *branch.ways.values())
 
     @precondition(lambda self: self.answerable)
-    @rule(data=st.data(), tag=st.sampled_from(CALLEES), moves=st.booleans(), nat=st.booleans())
-    def answer(self, data: st.DataObject, tag: bytes, moves: bool, nat: bool) -> None:
+    @rule(
+        data=st.data(),
+        tag=st.sampled_from(CALLEES),
+        moves=st.booleans(),
+        nat=st.booleans(),
+        named=st.booleans(),
+    )
+    def answer(self, data: st.DataObject, tag: bytes, moves: bool, nat: bool, named: bool) -> None:
         """A 183, a 200, one of them again, or one from another place."""
         branch = choose(data, self.answerable)
         way = branch.ways.get(tag)
@@ -158,7 +166,8 @@ class HearingMachine(RuleBasedStateMachine):
             return
         moves = moves or way is None
         phone = self.callee_phone(branch, way, nat=nat) if way is None or moves else way.callee
-        port = self.relay.answer(phone, tag=tag, to=A, branch=branch.name)
+        name = branch.name if named or not self.is_answerable_without_name(branch, way) else b""
+        port = self.relay.answer(phone, tag=tag, to=A, branch=name)
         if way is None:
             assert port not in self.given, "an answer has its own ports"
             way = Way(branch.caller, phone, branch.for_callee, port, 0)
@@ -168,7 +177,8 @@ class HearingMachine(RuleBasedStateMachine):
             if phone is not way.callee:  # it may move to where it is: the phone answers under two tags
                 self.replace(way, way.caller, way.for_caller, way.callee)
             self.take_up(way)
-        way.callee, way.for_caller, way.described = phone, port, next(self.count)
+        way.callee, way.for_caller = phone, port
+        way.described = way.signalled = next(self.count)
         branch.waiting = False
         self.signalled(branch, *branch.ways.values())
 
@@ -184,26 +194,26 @@ class HearingMachine(RuleBasedStateMachine):
         one, other = (A, tag) if from_caller else (tag, A)
         port = self.relay.offer(phone, tag=one, to=other, branch=branch.name)
         assert (port == given) is (phone is own), "who stays keeps its ports"
-        way.reoffer = (one, phone, port)
+        way.reoffer, way.signalled = (one, phone, port), next(self.count)
         if from_caller:
             way.apart = True
         else:
-            way.described = next(self.count)
+            way.described = way.signalled
         self.signalled(branch, *branch.ways.values())
 
-    @precondition(lambda self: any(not branch.name for branch, _, _ in self.ways))
+    @precondition(lambda self: self.ways)
     @rule(data=st.data())
     def reoffer_without_to_tag(self, data: st.DataObject) -> None:
         """A re-INVITE whose to-tag the client leaves out; who answers tells whose it was."""
-        ways = [each for each in self.ways if not each[0].name]
-        branch, tag, way = choose(data, ways)
+        branch, tag, way = choose(data, self.ways)
         if way.reoffer or any(not each.name and not each.ways for each in self.branches):
             return  # another one is open, or it is an offer for others
         phone = self.relay.new_phone(moved=way.caller)
         port = self.relay.offer(phone, tag=A, to=b"", branch=b"")
         assert port not in self.given, "who moves gets other ports"
         assert self.relay.answer(way.callee, tag=tag, to=A, branch=b"") == way.for_caller
-        way.apart, way.reoffer, way.described = True, (A, phone, port), next(self.count)
+        way.apart, way.reoffer = True, (A, phone, port)
+        way.described = way.signalled = next(self.count)
         self.take_up(way)
         self.signalled(branch, *branch.ways.values())
 
@@ -214,7 +224,7 @@ class HearingMachine(RuleBasedStateMachine):
         branch, tag, way = choose(data, asked)
         port = self.relay.answer(way.caller, tag=A, to=tag, branch=branch.name)
         assert port == way.for_callee
-        way.apart = True
+        way.apart, way.signalled = True, next(self.count)
         self.take_up(way)
         self.signalled(branch, *branch.ways.values())
 
@@ -322,10 +332,33 @@ class HearingMachine(RuleBasedStateMachine):
         """The branch that an offer without to-tag belongs to; None: a new one."""
         named = [branch for branch in self.branches if branch.name == name]
         if not name:  # one that waits, or one that has said the same before and is not deleted soon
-            goes_on = [each for each in named if each.due is None]
-            goes_on = [each for each in goes_on if any(map(self.is_as_offered, each.ways.values()))]
-            named = [branch for branch in named if not branch.ways] or goes_on
+            named = [branch for branch in named if not branch.ways] or self.repeatable
         return named[-1] if named else None
+
+    @property
+    def repeatable(self) -> list[Branch]:
+        """The branches that an offer without to-tag and branch may repeat; it repeats the last of them.
+
+        That one has no name, unless all its dialogs that say the same are apart, or else has signalled last.
+        """
+        waits = any(branch.name and not branch.ways for branch in self.branches)
+        found = []
+        for branch in self.branches:
+            ways = [way for way in branch.ways.values() if self.is_as_offered(way)]
+            if ways and branch.due is None and not (waits and branch.name):
+                shared = [way for way in branch.ways.values() if not way.apart]
+                repeated = [way for way in ways if way.apart]
+                is_shared = len(repeated) < len(ways)
+                repeated += shared if is_shared else []
+                latest = max(way.signalled for way in repeated)
+                found.append((is_shared and not branch.name, latest, branch))
+        return [branch for *_, branch in sorted(found, key=lambda each: each[:2])]
+
+    def is_answerable_without_name(self, branch: Branch, way: Way | None) -> bool:
+        """Whether an answer finds its offer though it does not name the branch."""
+        if way is not None:  # else the answer may be to an offer that began a branch without a name
+            return all(each.name or each.ways for each in self.branches)
+        return branch.waiting and not any(each.waiting for each in self.branches if each is not branch)
 
     def is_as_offered(self, way: Way) -> bool:
         """Whether the caller said last what an offer for others says, in a dialog that goes on."""
