@@ -21,10 +21,13 @@ _OF_A_PROCESS: Final = (COMMAND_LINE, ENVIRONMENT, RUN_TIME)
 
 def check_settings(patient: Patient) -> Findings:
     """Whether the nh that runs has the settings that were given."""
+    named = f"with {patient.file}" if patient.file is not None else "without a file (--config, NH_CONFIG)"
     if patient.is_hidden:
-        yield ok("an nh that runs tells its settings to its user and root: the checks judge by those given")
+        yield ok(
+            "an nh that runs tells its settings to its user and root: the checks judge by those given,"
+            f" {named}"
+        )
     elif patient.pid is None:
-        named = f"with {patient.file}" if patient.file is not None else "without a file (--config, NH_CONFIG)"
         yield ok(f"no nh runs: the checks judge by the settings given, {named}")
     elif patient.compared is None:
         yield warning(

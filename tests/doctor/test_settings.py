@@ -154,14 +154,24 @@ def test_a_flag_of_the_doctor_that_the_running_nh_has_not_is_pointed_out(directo
     assert found.found == "max_calls = 0 (default) in the nh that runs, and 7 (command line) here"
 
 
-def test_without_an_nh_the_doctor_says_whether_it_was_told_a_file(directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_hidden", "said"),
+    [
+        (False, "no nh runs: the checks judge by the settings given"),
+        (True, "an nh that runs tells its settings to its user and root: the checks judge by those given"),
+    ],
+)
+def test_where_no_nh_tells_its_settings_the_doctor_says_whether_it_was_told_a_file(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, *, is_hidden: bool
+) -> None:
     """Beside a unit with a file of its own, `nh doctor` alone finds the defaults well."""
+    monkeypatch.setattr("nh.doctor.patient.lock_is_hidden", lambda _: is_hidden)
     config = tmp_path / "nh.toml"
     config.write_text("max_calls = 7\n")
     for file, named in ((None, "without a file (--config, NH_CONFIG)"), (config, f"with {config}")):
         patient = find_patient(read_given(directory, file), lambda other: read_given(directory, other))
         (found,) = examine(patient, {"settings": CHECKS["settings"]})
-        assert found.found == f"no nh runs: the checks judge by the settings given, {named}"
+        assert found.found == f"{said}, {named}"
 
 
 def test_an_nh_that_tells_no_settings_is_judged_by_those_given(directory: Path, runs: Runs) -> None:
