@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nh.calls.latching.claims import Carried
 from nh.calls.latching.latch import Admission, admit
-from nh.calls.latching.rules import ELSEWHERE_S
+from nh.calls.latching.rules import ELSEWHERE_S, POLICIES
 from nh.calls.latching.source import Rank, SourcePolicy, rank
 from nh.calls.latching.state import GAP_S
 from nh.calls.leg import Leg
@@ -443,6 +443,28 @@ def test_of_the_ends_that_have_announced_a_source_the_last_one_has_it() -> None:
 def test_a_source_that_no_leg_admits_changes_nothing() -> None:
     legs = [make_leg(STRICT, BOB), make_leg(STRICT, CAROL)]
     assert admit(legs, ANY, PACKET, now=START) == Admission(None, [])
+
+
+@pytest.mark.parametrize(
+    "policy", [each for each, rules in POLICIES.items() if rules.latches and rules.least is Rank.ANY]
+)
+@pytest.mark.parametrize("within", [True, False], ids=["within the window", "latched"])
+def test_an_end_that_announces_where_it_is_opens_nothing(policy: SourcePolicy, within: bool) -> None:
+    """It has learned its endpoint by ICE or STUN, for example."""
+    now = START if within and not POLICIES[policy].waits else START + 3
+    leg = make_leg(policy, carried=Carried.RTP | Carried.STUN)
+    assert speaks(leg, ANY, now=now)
+    leg.renew(announced=ANY, terms=leg.terms, signalled_from="203.0.113.9", window_ends=now + 9)
+    assert leg.latched
+    assert not speaks(leg, ANY_2, now=now + 1, for_s=1)
+    assert leg.source == ANY
+
+
+def test_one_that_restarts_ice_there_may_be_elsewhere() -> None:
+    leg = make_leg(carried=Carried.RTP | Carried.STUN)
+    assert speaks(leg, ANY, now=START + 3)
+    leg.renew(announced=ANY, terms=leg.terms, signalled_from="", window_ends=START + 9, ice_ufrag="again")
+    assert speaks(leg, ANY_2, now=START + 4)
 
 
 def test_a_source_that_belongs_to_another_leg_is_released() -> None:

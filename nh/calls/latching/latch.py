@@ -64,15 +64,16 @@ class Latch(LatchState):
     ) -> None:
         """Apply new signalling.
 
-        An end that says the same again keeps its source, and nothing is opened for others. One that announces
-        another endpoint is learned again: another port of an IP address is expected behind the NAT that the
-        end has been found behind. One that signals from elsewhere is, too, or that restarts its ICE, and its
-        source stays until a packet comes.
+        An end that says the same again keeps its source, as does one that announces where it is: nothing is
+        opened for others. One that announces another endpoint is learned again: another port of an IP address
+        is expected behind the NAT that the end has been found behind. So is one that signals from elsewhere,
+        or that restarts its ICE, and its source stays until a packet comes.
         """
         # an end on hold by 0.0.0.0 says nothing of where it is
         moved = announced not in (self.announced, None)
         restarted = bool(ice_ufrag) and ice_ufrag != self.ice_ufrag
-        same = not moved and not restarted and signalled_from == self.signalled_from
+        there = self.rank is not None and announced == self.source
+        same = there or (not moved and signalled_from == self.signalled_from)
         if moved:
             met_at = self._address_behind(announced)
             if met_at or self.rare is not None:
@@ -88,7 +89,12 @@ class Latch(LatchState):
         self.signalled_from = signalled_from
         if restarted:
             self.ice_ufrag = ice_ufrag
-        if same and self.rank is not None and self.rank >= POLICIES[terms.policy].least and self.latches:
+        if there:
+            self.source, self.rank = announced, Rank.EXACT
+        known = same and not restarted and self.rank is not None and self.rank >= POLICIES[terms.policy].least
+        if known and self.latches:
+            if there:
+                self.state = SourceState.LATCHED
             return
         self.window_ends = window_ends
         self._unlatch()
