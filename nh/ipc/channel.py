@@ -36,7 +36,10 @@ NO_ROOM_RETRY_S: Final = 0.01
 """Delay of a retry after one of NO_ROOM, whose end no event shows."""
 
 NO_ROOM: Final = SHORTAGES | {errno.ETOOMANYREFS}
-"""Errors of a record that can be sent a moment later: no memory, or too many descriptors are in flight."""
+"""Errors of a record that can be sent or read a moment later: no memory, or too many descriptors in flight.
+
+Nothing was sent or read.
+"""
 
 OnRecord = Callable[[bytes, list[int]], None]
 """Called with a record and the descriptors that came with it.
@@ -195,6 +198,8 @@ class Channel:
             # reported once, before its last records, if it died with unread records of ours (af_unix.c)
             return True
         except OSError as exc:
+            if exc.errno in NO_ROOM:  # the record is still there, and the socket stays readable
+                return False
             logger.error("channel closed: it cannot be read: %s", reason(exc))
             size, ancillary = 0, []
         fds = received_fds(ancillary) if ancillary else []

@@ -15,7 +15,7 @@ from nh.ipc.peer import peer_of
 from nh.logs.lines import about
 from nh.logs.throttle import RateLimitedLogger
 from nh.loop import Callback, Loop
-from nh.reasons import reason
+from nh.reasons import SHORTAGES, reason
 from nh.rpc.events import Handler, RequestCounter, StreamProtocol, Unreadable
 from nh.rpc.idle_clients import IdleTracker
 
@@ -196,6 +196,8 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
+            if exc.errno in SHORTAGES:  # nothing was read, and the socket stays readable
+                return
             logger.debug("a client's connection failed: %s", reason(exc))
             self.close()
             return
@@ -338,6 +340,8 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            if exc.errno in SHORTAGES:  # the host has no memory for it now, and the socket stays writable
+                return 0
             logger.debug("a client's connection failed before its reply: %s", reason(exc))
             self.close()
             return 0

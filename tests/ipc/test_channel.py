@@ -299,6 +299,28 @@ def test_a_record_that_the_system_has_no_room_for_goes_a_moment_later_and_before
     assert len(ends.came[1]) == len(files)
 
 
+@pytest.mark.parametrize("number", sorted(NO_ROOM))
+def test_a_record_that_the_system_has_no_room_to_read_is_read_a_moment_later(
+    ends: Participants, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """An end of the channel would cost a shard its process, and clients the commands that it has."""
+    refusals = [number, number]
+    receive = socket.socket.recvmsg_into
+
+    def refuse(sock: socket.socket, *arguments: Any) -> Any:
+        if refusals:
+            raise OSError(refusals.pop(), os.strerror(number))
+        return receive(sock, *arguments)
+
+    monkeypatch.setattr(socket.socket, "recvmsg_into", refuse)
+    ends.near.send(b"one")
+    ends.near.send(b"other")
+    ends.turn_until(lambda: len(ends.heard[1]) == 2)
+    assert ends.heard[1] == [b"one", b"other"]
+    assert not refusals
+    assert ends.closed == [0, 0]
+
+
 def test_descriptors_that_are_not_taken_are_closed(files: list[int]) -> None:
     before = descriptors_here()
     loop = SelectorLoop()

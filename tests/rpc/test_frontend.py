@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from nh.commands import Close, CloseCall, Extension, Ping
 from nh.ipc.peer import PeerCredentials, peer_of
 from nh.loop import PROBE_TURNS, SelectorLoop
+from nh.reasons import SHORTAGES
 from nh.results import Closed, ExtensionResult, Failure
 from nh.rpc.connection import MAX_IN_FLIGHT, MAX_IN_FLIGHT_OF_ALL, MAX_OUTPUT_BYTES, MIN_IN_FLIGHT
 from nh.wire import native, netsip
@@ -701,6 +703,26 @@ def test_the_last_descriptor_serves_its_client_where_no_other_waits(tmp_path: Pa
         only.send(close_call(1))
         assert only.native_reply(Closed) == (1, Closed(7))
         assert testbed.stats.rpc_evicted == 0
+
+
+@pytest.mark.parametrize("method", ["recv", "send"])
+@pytest.mark.parametrize("number", sorted(SHORTAGES))
+def test_a_client_stays_connected_where_the_host_has_no_memory_for_what_it_sends_or_gets(
+    testbed: FrontendTestbed, monkeypatch: pytest.MonkeyPatch, method: str, number: int
+) -> None:
+    peer = testbed.connect()
+    refusals = [number, number]
+    original = getattr(socket.socket, method)
+
+    def refuse(sock: socket.socket, *arguments: Any) -> Any:
+        if sock is not peer.sock and refusals:
+            raise OSError(refusals.pop(), os.strerror(number))
+        return original(sock, *arguments)
+
+    monkeypatch.setattr(socket.socket, method, refuse)
+    peer.send(close_call(1), close_call(2))
+    assert [peer.native_reply(Closed) for _ in range(2)] == [(1, Closed(7)), (2, Closed(7))]
+    assert not refusals
 
 
 def test_tcp_clients_are_served_too() -> None:
