@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nh.fastpath.attach import AttachMode
+from nh.fastpath.attach import AttachMode, clsact
 from nh.fastpath.attach.attachments import Attachments
 from nh.fastpath.netlink.interfaces import InterfaceWatch, NetworkInterface
 from nh.loop import SelectorLoop
@@ -286,6 +286,30 @@ def test_the_filter_that_a_killed_run_left_is_removed_by_the_next_start(
     Attachments(program, NAME, create_link, method).close()
     assert filters(namespace) == ""
     assert not has_clsact(namespace), "the killed run had made it"
+
+
+def test_the_qdisc_that_a_run_left_is_used_again_and_not_made_anew(
+    namespace: Namespace, program: int, one: NetworkInterface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interface would lose what it sends meanwhile."""
+    run_and_kill(NAME, AttachMode.CLSACT)
+    with monkeypatch.context() as patch:
+        patch.setattr(clsact, "_delete_qdisc_if_empty", lambda _: pytest.fail("it is deleted"))
+        attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
+        attachments.update([one], [])
+        assert filters(namespace).count(NAME) == 1
+    attachments.close()
+    assert not has_clsact(namespace), "the killed run had made it"
+
+
+def test_the_qdisc_that_a_run_left_is_deleted_where_there_is_no_use_for_it(
+    namespace: Namespace, program: int, one: NetworkInterface
+) -> None:
+    run_and_kill(NAME, AttachMode.CLSACT)
+    attachments = Attachments(program, NAME, create_link, AttachMode.CLSACT)
+    attachments.update([add_interface(namespace, "two", 2)], [])
+    assert not has_clsact(namespace)
+    attachments.close()
 
 
 def test_what_a_killed_run_of_another_name_left_is_not_touched(

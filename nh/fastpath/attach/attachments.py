@@ -5,7 +5,7 @@ import logging
 from typing import Protocol
 
 from nh.fastpath.attach import AttachMode
-from nh.fastpath.attach.clsact import ClsactFilters, remove_leftovers
+from nh.fastpath.attach.clsact import ClsactFilters
 from nh.fastpath.attach.tcx import CreateLink, TcxLinks
 from nh.fastpath.netlink.interfaces import NetworkInterface
 from nh.reasons import reason
@@ -58,7 +58,7 @@ class Attachments:
         self._warned: set[str] = set()
         try:
             # with TCX too: filters of a killed run would go on relaying its flows
-            remove_leftovers(name)
+            self._filters.remove_leftovers()
         except OSError as error:
             logger.warning(
                 "clsact filters of an earlier run are not removed, they may relay its old flows: %s",
@@ -81,6 +81,7 @@ class Attachments:
             self.detach(interface)
         for interface in came:
             self.attach(interface)
+        self._delete_left_qdiscs()
 
     def attach(self, interface: NetworkInterface) -> bool:
         """Attach the program to `interface`, again if it is attached; returns whether that worked."""
@@ -113,6 +114,13 @@ class Attachments:
             self._attacher.close()
         except OSError as error:
             logger.warning("the kernel path cannot be detached from every interface: %s", reason(error))
+        self._delete_left_qdiscs()
+
+    def _delete_left_qdiscs(self) -> None:
+        try:
+            self._filters.delete_left_qdiscs()
+        except OSError as error:
+            logger.warning("clsact qdiscs of an earlier run are not deleted: %s", reason(error))
 
     def _attach(self, interface: NetworkInterface) -> None:
         try:

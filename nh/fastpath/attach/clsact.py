@@ -10,6 +10,7 @@ Source: linux/pkt_sched.h, linux/pkt_cls.h; the requests are those of rtnetlink(
 
 import errno
 import struct
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from nh.fastpath.netlink.interfaces import NetworkInterface
@@ -69,11 +70,33 @@ class ClsactFilters:
         self._program_fd = program_fd
         self._name = name
         self._on: set[int] = set()
+        self._left: set[int] = set()  # interfaces with a qdisc that the run before made
+
+    def remove_leftovers(self) -> None:
+        """Remove the filters that the run before left, and not yet the qdiscs that it made.
+
+        To delete a qdisc and make it again would cost the packets that the interface sends meanwhile.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+
+        def remove(ifindex: int) -> None:
+            if _remove_filters(ifindex, self._name):
+                self._left.add(ifindex)
+
+        _at_each(_interfaces_with_qdisc(), remove)
+
+    def delete_left_qdiscs(self) -> None:
+        """Delete those qdiscs that the run before made, and that attach() has no use for. Raises OSError."""
+        left, self._left = self._left, set()
+        _at_each(left, _delete_qdisc_if_empty)
 
     def attach(self, interface: NetworkInterface) -> None:
         """Put the program behind what is there already. Raises OSError if the kernel refuses."""
         ifindex = interface.ifindex
-        made = _make_qdisc(ifindex)
+        made = _make_qdisc(ifindex) or ifindex in self._left
+        self._left.discard(ifindex)
         try:
             _add_filter(ifindex, self._program_fd, self._name + (_OURS if made else ""))
         except Exception:
@@ -86,7 +109,7 @@ class ClsactFilters:
         """Take it off; no effect if it is not on. Raises OSError if the kernel refuses."""
         if interface.ifindex in self._on:
             self._on.remove(interface.ifindex)
-            _remove(interface.ifindex, self._name)
+            remove_filters(self._name, {interface.ifindex})
 
     @property
     def links(self) -> list[int]:
@@ -110,28 +133,36 @@ def remove_leftovers(name: str) -> None:
 
 def remove_filters(name: str, ifindexes: set[int]) -> None:
     """Remove the filters of that name from interfaces. Raises the last OSError, after all have been tried."""
+    _at_each(ifindexes, lambda ifindex: _remove(ifindex, name))
+
+
+def _at_each(ifindexes: set[int], do: Callable[[int], None]) -> None:
+    """Raises the last OSError, after all have been tried, unless the interface or what is on it is gone."""
     failed: OSError | None = None
     for ifindex in sorted(ifindexes):
         try:
-            _remove(ifindex, name)
+            do(ifindex)
         except OSError as error:
-            failed = error
+            if error.errno not in _GONE:
+                failed = error
     if failed is not None:
         raise failed
 
 
 def _remove(ifindex: int, name: str) -> None:
-    try:
-        for entry in _filters(ifindex, _INGRESS):
-            if entry.name not in (name, name + _OURS):
-                continue
+    if _remove_filters(ifindex, name):
+        _delete_qdisc_if_empty(ifindex)
+
+
+def _remove_filters(ifindex: int, name: str) -> bool:
+    """Remove the filters of that name from one interface; returns whether nh made the qdisc."""
+    made = False
+    for entry in _filters(ifindex, _INGRESS):
+        if entry.name in (name, name + _OURS):
             # with the handle: without one the kernel deletes all filters of the preference
             command(_DELETE_FILTER, 0, _TC.pack(0, ifindex, entry.handle, _INGRESS, entry.info))
-            if entry.name == name + _OURS:
-                _delete_qdisc_if_empty(ifindex)
-    except OSError as error:
-        if error.errno not in _GONE:
-            raise
+            made |= entry.name == name + _OURS
+    return made
 
 
 def _make_qdisc(ifindex: int) -> bool:
