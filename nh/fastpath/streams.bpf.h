@@ -62,7 +62,8 @@ static __always_inline int continue_stream(struct stream *stream, __u16 sequence
 		return 0;
 	}
 	if (ahead < MAX_DROPOUT) {
-		stream->lost += ahead - 1;
+		if (ahead > 1 && stream->seen & 1) /* else others may have come before: RtpStream.resume() */
+			stream->lost += ahead - 1;
 		stream->seen = ahead < WINDOW ? stream->seen << ahead | 1 : 1;
 		stream->highest = sequence;
 		return 1;

@@ -98,16 +98,35 @@ def test_a_sender_that_begins_anew_earlier_loses_nothing() -> None:
 gaps = st.lists(st.integers(0, 3), max_size=150)
 
 
-@given(st.integers(0, 0xFFFF), st.tuples(gaps, gaps, gaps), st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def resumed(streams: MeasuredStreams) -> MeasuredStreams:
+    meter = RtpMeter(CLOCKS)
+    meter.take_fields(*streams)
+    meter.resume()
+    return measured(meter)
+
+
+@given(
+    st.integers(0, 0xFFFF),
+    st.tuples(gaps, gaps, gaps),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.booleans(),
+)
 def test_joined_streams_are_those_of_one_counter(
-    first: int, parts: tuple[list[int], list[int], list[int]], between: tuple[int, int]
+    first: int, parts: tuple[list[int], list[int], list[int]], between: tuple[int, int], killed: bool
 ) -> None:
-    """Losses and repetitions anywhere, except that no packet comes to both counters."""
+    """Losses and repetitions anywhere, except that no packet comes to both counters.
+
+    A process that was killed may have had more packets than what both counters begin with.
+    """
     before, earlier, later = parts
     steps = [first, *before, between[0], *earlier, between[1], *later]
     packets = [(SSRC, sequence & 0xFFFF) for sequence in itertools.accumulate(steps)]
     cut, end = len(before) + 1, len(before) + len(earlier) + 2
-    assert counts(joined(packets[:cut], packets[cut:end], packets[end:])) == counts(measure(packets))
+    begin = measure(packets[:cut])
+    if killed:
+        begin = resumed(begin)
+    one, other = measure(packets[cut:end], begin, at=cut), measure(packets[end:], begin, at=end)
+    assert counts(join_streams(begin, one, other)) == counts(measure(packets[cut:], begin, at=cut))
 
 
 def test_unused_places_stay_behind_the_others() -> None:

@@ -39,7 +39,7 @@ class KernelStream:
             self.duplicates += 1
             return False
         if d < 3000:
-            self.lost += d - 1
+            self.lost += d - 1 if self.seen & 1 else 0
             self.seen = (self.seen << d | 1) & (2**64 - 1) if d < 64 else 1
             self.highest = seq
         elif d > 65536 - 64:

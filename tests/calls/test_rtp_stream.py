@@ -99,6 +99,30 @@ def test_a_restart_keeps_what_was_lost_before(sender: Sender) -> None:
     assert counts(sender) == (4, 4, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        pytest.param([500, 501], (5, 1, 0, 0), id="a gap"),
+        pytest.param([3, 4], (5, 1, 0, 0), id="none"),
+        pytest.param([2, 4], (5, 1, 0, 1), id="the latest packet again"),
+        pytest.param([1, 4, 6], (6, 1, 1, 0), id="a late packet"),
+        pytest.param([500, 502, 501, 504], (7, 2, 1, 0), id="losses after it"),
+        pytest.param([5000, 5001], (5, 1, 0, 0), id="a jump"),
+        pytest.param([70_000, 70_001], (5, 1, 0, 0), id="numbers that wrapped around"),
+    ],
+)
+def test_a_gap_is_no_loss_where_it_is_not_known_what_came_in_between(
+    sender: Sender, then: list[int], expected: tuple[int, int, int, int]
+) -> None:
+    """As in a process that has the state of one that was killed some seconds after it noted that."""
+    meter = sender.meter
+    sender.send(-1, 0, 2)
+    meter.resume()
+    sender.meter = RtpMeter.from_state(meter.to_state(), CLOCKS, shift_s=0.0)
+    sender.send(*then)
+    assert counts(sender) == expected
+
+
 def test_every_round_of_sequence_numbers_is_a_round(sender: Sender) -> None:
     sender.send(*range(70_000))
     sender.send(70_001, 70_000)

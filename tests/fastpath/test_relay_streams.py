@@ -92,6 +92,17 @@ def test_a_gap_moves_what_was_seen_back(talk: Talk, ahead: int, seen: int) -> No
     assert (stream.seen, stream.lost) == (seen, ahead - 1)
 
 
+def test_a_gap_is_no_loss_where_it_is_not_known_what_came_in_between(kernel_relay: KernelRelay) -> None:
+    """As after RtpStream.resume()."""
+    talk = Talk(kernel_relay, IPV4)
+    talk.sequence(998, 1000)
+    counters = talk.counters
+    resumed = counters.streams[0]._replace(seen=0b100)
+    kernel_relay.set_counters(3, counters._replace(streams=(resumed, *counters.streams[1:])))
+    stream = talk.sequence(1000, 1500, 1501, 1503)
+    assert (stream.packets, stream.lost, stream.duplicates) == (2 + 4, 1 + 1, 1)
+
+
 @pytest.mark.parametrize("leap", [3000, 30_000, 65536 - 64])
 def test_one_packet_far_off_is_a_stray(talk: Talk, leap: int) -> None:
     stream = talk.sequence(1000, 1000 + leap, 1001)

@@ -23,6 +23,7 @@ from nh.shard.recovery.checkpoints import Checkpointer
 from nh.shard.recovery.refresh import REFRESH_S, SAVED_A_TURN
 from nh.shard.recovery.restore import CallRestorer
 from tests.calls.fakes import FakeFlow, FakePlane, Proxy, make_proxy, receive
+from tests.calls.rtp import Sender
 
 CALLS = 40
 PORTS = (20_000, 20_000 + 4 * CALLS - 1)
@@ -324,6 +325,25 @@ def test_a_call_of_the_store_may_have_been_active_until_its_next_snapshot(
     many.checkpointer.save_all()
     (session, *_) = restored(many.saved.restore_calls(stored=stored))
     assert time.monotonic() - session.last_active == pytest.approx(age_s, abs=25.0)
+
+
+@pytest.mark.parametrize(("in_order", "lost"), [(True, 7), (False, 0)])
+def test_a_gap_is_loss_after_an_end_in_order_and_unknown_after_a_kill(
+    many: Calls, in_order: bool, lost: int
+) -> None:
+    meter = next(iter(many.proxy.plane.running)).legs[0].find_meter()
+    assert meter is not None
+    Sender(meter).send(1, 2)
+    if in_order:
+        many.checkpointer.save_all()
+    else:
+        many.checkpointer.save_in_turns(lambda unsaved: None)
+        many.round()
+    (session, *_) = restored(many.saved.restore_calls())
+    after = session.legs[0].find_meter()
+    assert after is not None
+    Sender(after).send(10, 11)
+    assert [each.lost for each in after.streams] == [lost]
 
 
 def test_what_an_end_has_shown_by_ice_is_saved_at_once_and_in_a_storm_of_checks_some_of_it_a_turn_later() -> (

@@ -240,11 +240,29 @@ def test_counters_go_on_that_no_snapshot_has(
         assert [(stream.packets, stream.lost) for stream in found.streams] == [(death + 1, 0)]
 
 
+def test_what_came_since_the_counters_were_noted_is_no_loss(
+    shard: RespawningShard, alice: MediaPeer, bob: MediaPeer
+) -> None:
+    """A successor does not know of these packets, except of those that the kernel forwarded."""
+    for_alice, _ = set_up(shard, alice, bob)
+    say(alice, for_alice, bob, range(1))
+    wait_until_saved(shard, 1)
+    say(alice, for_alice, bob, range(1, 90))
+    shard.kill()
+    shard.start()
+    say(alice, for_alice, bob, range(90, 95))
+    say(alice, for_alice, bob, range(97, 99))
+    (stream,) = leg(shard).streams
+    assert stream.lost == 2
+    assert stream.packets == leg(shard).packets == (97 if shard.in_kernel else 1 + 7)
+
+
 def test_counters_and_streams_go_on(
     shard: RespawningShard, alice: MediaPeer, bob: MediaPeer, segment: Segment
 ) -> None:
     for_alice, _ = set_up(shard, alice, bob)
-    say(alice, for_alice, bob, range(30))
+    say(alice, for_alice, bob, range(20))
+    say(alice, for_alice, bob, range(21, 31))
     assert leg(shard).packets == 30
     eventually(lambda: StatsReader(segment).read().totals.packets_in == 30, "they are published")
     shard.execute(Activate(KEY))  # any command saves the call as it is

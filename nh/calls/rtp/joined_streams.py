@@ -82,12 +82,16 @@ def _join(begin: StreamFields, earlier: StreamFields, later: StreamFields) -> St
 
 
 def _lost_later(begin: StreamFields, earlier: StreamFields, later: StreamFields) -> int:
-    """How many later packets were lost. The earlier ones, which the second counter missed, were not."""
-    if begin.used:
+    """How many later packets were lost. The earlier ones, which the second counter missed, were not.
+
+    If it took no gap before its first packet for loss, those between the earlier ones and that are lost, too.
+    """
+    if begin.seen & 1:
         missed = _distance(begin.highest, earlier.highest)
         return later.lost - begin.lost - (missed if 0 < missed < MAX_DROPOUT else 0)
-    first = later.highest - (later.packets - later.duplicates + later.lost) + 1
-    return later.lost + _distance(earlier.highest + 1, first)
+    lost = later.lost - begin.lost
+    counted = later.packets - begin.packets - (later.duplicates - begin.duplicates) + lost
+    return lost + _distance(earlier.highest + 1, later.highest - counted + 1)
 
 
 def _distance(begin: int, end: int) -> int:

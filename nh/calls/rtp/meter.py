@@ -217,6 +217,12 @@ class RtpMeter:
             )
         self.choose_payload_type(fields.payload_type)
 
+    def resume(self) -> None:
+        """Take no gap before the next packet of each stream for loss; see RtpStream.resume()."""
+        self._current = _NO_STREAM
+        for stream in self.streams:
+            stream.resume()
+
     def sample(self, encodings: Mapping[int, str], opposite: "RtpMeter | None", now: float) -> None:
         """End an interval of quality.
 

@@ -169,7 +169,8 @@ class RtpStream:
             self.duplicates += 1
             return False
         if ahead < MAX_DROPOUT:
-            self.lost += ahead - 1
+            if self._seen & 1:
+                self.lost += ahead - 1
             self._seen = (self._seen << ahead | 1) & _WINDOW_MASK
             self._highest = sequence
             return True
@@ -209,6 +210,12 @@ class RtpStream:
         self._catch_up()
         self.head = _NO_HEAD
         self.arrival = None
+
+    def resume(self) -> None:
+        """Take no gap before the next packet for loss: others may have come since this state was noted."""
+        self._catch_up()
+        self.head = _NO_HEAD
+        self._seen &= ~1
 
     def to_fields(self) -> StreamFields:
         """The stream in the kernel program's form; counters keep their lowest 32 bits."""

@@ -56,7 +56,8 @@ class StreamFields(NamedTuple):
     """The members of `struct stream` of nh/fastpath, in its order.
 
     Attributes:
-        seen: 64 bits; bit n is set if the packet n before the highest sequence number arrived.
+        seen: 64 bits; bit n is set if the packet n before the highest sequence number arrived. Without bit 0,
+            later ones may have arrived that nothing tells of: a gap before the next packet is no loss.
         arrival_ns: monotonic nanoseconds of the reference packet for the next transit time; 0: there is none.
         jitter_ns: jitter in sixteenths of a nanosecond.
         ssrc: 32 bits.

@@ -49,6 +49,8 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
         secrets: see nh.calls.snapshots.secrets; b"" if the call has none.
         grace_s: while packets come, the next snapshot may follow so much later than a call may be silent
             for: a session that is restored from this one alone is taken to have been active for so long.
+        final: whether the process has relayed nothing since: what came later is lost. Otherwise a successor
+            does not know what came.
     """
 
     call_id: bytes
@@ -64,6 +66,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
     secrets: bytes = b""
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
     dtmf_target: Endpoint | None = None
+    final: bool = False
 
     def __repr__(self) -> str:
         """All fields but the secrets: an exception may show a snapshot."""
@@ -107,7 +110,7 @@ class CallSnapshot(msgspec.Struct, array_like=True, frozen=True, gc=False):
 _by_id: Final = operator.attrgetter("id")
 
 
-def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnapshot:
+def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0, final: bool = False) -> CallSnapshot:
     """The snapshot of a call; nothing in the call changes.
 
     Counters are taken as the legs have them: Call.note() brings them up to date. What the kernel has counted
@@ -116,7 +119,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
     Args:
         call: of either model.
         clock: the present time.
-        grace_s: see CallSnapshot.
+        grace_s, final: see CallSnapshot.
     """
     offers = call.offers
     groups = call.all_groups
@@ -138,6 +141,7 @@ def take_snapshot(call: Call, *, clock: Clock, grace_s: float = 0.0) -> CallSnap
         secrets=b"" if offers is None else take_secrets(groups, offers.participants.all_parties),
         grace_s=grace_s,
         dtmf_target=call.dtmf_target,
+        final=final,
     )
 
 

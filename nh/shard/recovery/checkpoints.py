@@ -157,20 +157,21 @@ class Checkpointer(CallObserver):
 
     # --- saving -----------------------------------------------------------------------------------
 
-    def save(self, call_id: bytes, *, now: float) -> None:
-        """Save a call as it is, or drop it if it is over."""
+    def save(self, call_id: bytes, *, now: float, final: bool = False) -> None:
+        """Save a call as it is (see CallSnapshot for `final`), or drop it if it is over."""
         call = self._table.find_call(call_id)
         if call is None:
             self._drop(call_id)
             return
-        self._save(call, call.note(now=now), now=now)
+        self._save(call, call.note(now=now), now=now, final=final)
 
-    def _save(self, call: Call, last_active: float, *, now: float) -> None:
+    def _save(self, call: Call, last_active: float, *, now: float, final: bool = False) -> None:
         """Save a call that has just been noted."""
         call_id = call.call_id
         self._changed.pop(call_id, None)
         self._outdated.discard(call_id)
-        snapshot = _snapshot(call, now=now, grace_s=2 * (self._rounds.snapshot_every - 1) * REFRESH_S)
+        grace_s = 2 * (self._rounds.snapshot_every - 1) * REFRESH_S
+        snapshot = _snapshot(call, now=now, grace_s=grace_s, final=final)
         self._saved[call_id] = last_active
         self._sink.save_call(call_id, snapshot)
 
@@ -180,7 +181,7 @@ class Checkpointer(CallObserver):
         One that a bug keeps from it keeps no other from it, nor the process from its end.
         """
         now = time.monotonic()
-        call_each(functools.partial(self.save, call.call_id, now=now) for call in self._table)
+        call_each(functools.partial(self.save, call.call_id, now=now, final=True) for call in self._table)
 
     def save_in_turns(self, on_saved: Callable[[Sequence[bytes]], None]) -> None:
         """Save every call with its counters, some in each turn of the loop.
@@ -310,9 +311,9 @@ def _checkpoint(call: Call, *, now: float) -> CallCheckpoint:
         if isinstance(each, MediaSocket)
     }
     return CallCheckpoint(
-        call.call_id, [(each.local, fd) for fd, each in sockets.items()], _snapshot(call, now=now)
+        call.call_id, [(each.local, fd) for fd, each in sockets.items()], _snapshot(call, now=now, final=True)
     )
 
 
-def _snapshot(call: Call, *, now: float, grace_s: float = 0.0) -> bytes:
-    return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s))
+def _snapshot(call: Call, *, now: float, grace_s: float = 0.0, final: bool = False) -> bytes:
+    return encode_snapshot(take_snapshot(call, clock=clock_at(now), grace_s=grace_s, final=final))

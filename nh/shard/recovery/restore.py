@@ -150,6 +150,8 @@ class CallRestorer(CallObserver):
         shift_s = shift_since(snapshot.clock, clock_at(now))
         grace_s = 0.0 if call.of_this_run else snapshot.grace_s
         restored = restore_call(self._table, snapshot, shift_s=shift_s, now=now, grace_s=grace_s)
+        if not snapshot.final:
+            _resume_streams(restored)
         restored.expect_expiry(now=now)  # the settings may have changed
         if call.of_this_run:
             _ask_for_packets(restored, now=now)
@@ -166,6 +168,14 @@ def _ask_for_packets(call: Call, *, now: float) -> None:
         if lost:
             session.last_active = now
     call.note(now=now)
+
+
+def _resume_streams(call: Call) -> None:
+    """Take for no loss what may have come after the counters were noted. Flows in the kernel counted on."""
+    for session in call.running:
+        for leg in session.legs:
+            if leg.meter is not None:
+                leg.meter.resume()
 
 
 def _timeline_in(snapshot: bytes) -> CallTimeline | None:
