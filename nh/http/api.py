@@ -86,8 +86,7 @@ class Api:
 
     async def judge_call(self, request: Request) -> Response:
         """Whether the media of a call flow, and if not, why."""
-        call = await self._find(_call_id(request, WHY), _client(request))
-        return json_reply(judge_call(call.as_call() if isinstance(call, CallRecord) else call))
+        return json_reply(judge_call(await self._find(_call_id(request, WHY), _client(request))))
 
     async def _find(self, call_id: bytes, client: str) -> CallDetail | CallRecord:
         """A call, or the record of one that has ended. Raises UnknownCall if there is neither."""

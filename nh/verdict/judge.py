@@ -1,11 +1,13 @@
 """The verdicts on a call: the first rule that applies to each direction."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from nh.results import CallDetail, PairDetail, SessionDetail, StreamDetail
+from nh.calls.call_event import Client
+from nh.results import CallDetail, CallRecord, PairDetail, SessionDetail, StreamDetail
 from nh.verdict import arrival, delivery, expected, ice
 from nh.verdict.ruling import Direction, Rule, Ruling, State, port_of, received
 
@@ -40,15 +42,26 @@ class Verdict(msgspec.Struct, frozen=True):
     advertised: str
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """How a call ended; see CallRecord for the fields."""
+
+    end: datetime
+    duration_s: float
+    reason: str
+    ended_by: Client | None
+
+
 class CallVerdict(msgspec.Struct, frozen=True):
     """The verdicts on a call.
 
     Attributes:
         call_id: the call's.
+        ended: how it ended, as of when the verdicts are then; None: it goes on.
         verdicts: both directions of each medium; none while no session joins two ends.
     """
 
     call_id: bytes
+    ended: Ending | None
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -57,23 +70,26 @@ class CallVerdict(msgspec.Struct, frozen=True):
         return any(verdict.state is State.PROBLEM for verdict in self.verdicts)
 
 
-def judge_call(call: CallDetail) -> CallVerdict:
+def judge_call(call: CallDetail | CallRecord) -> CallVerdict:
     """The verdicts on all media of a call; none on sessions that another has replaced, and on RTCP.
 
     Args:
-        call: the call.
+        call: the call, or the record of one that has ended.
     """
-    return CallVerdict(
-        call.call_id,
-        tuple(
-            verdict
-            for session in call.sessions
-            if session.state != "replaced"
-            for pair in session.pairs
-            if pair.component == 0
-            for verdict in _judge_pair(session, pair, _rtcp_of(session, pair))
-        ),
-    )
+    ended = None
+    if isinstance(call, CallRecord):
+        ended = Ending(call.end, call.duration_s, call.reason, call.ended_by)
+        call = call.as_call()
+    return CallVerdict(call.call_id, ended, tuple(_verdicts(call)))
+
+
+def _verdicts(call: CallDetail) -> Iterator[Verdict]:
+    for session in call.sessions:
+        if session.state == "replaced":
+            continue
+        for pair in session.pairs:
+            if pair.component == 0:
+                yield from _judge_pair(session, pair, _rtcp_of(session, pair))
 
 
 def _rtcp_of(session: SessionDetail, pair: PairDetail) -> PairDetail | None:

@@ -75,6 +75,16 @@ def test_why_judges_a_call_that_has_ended(relay: Relay) -> None:
     assert watch.startswith("  in a capture of it: tcpdump -nr FILE 'udp and (port ")
 
 
+def test_why_in_json_says_whether_and_how_the_call_has_ended(relay: Relay) -> None:
+    told = json.loads(nh(relay, "why", "--json", "one-way").stdout)
+    record = json.loads(nh(relay, "calls", "--ended", "one-way", "--json").stdout)
+    assert told["ended"] == {name: record[name] for name in ("end", "duration_s", "reason", "ended_by")}
+    assert told["ended"]["ended_by"]["command"] == "close"
+    with RelayedCall(relay.unix_address, b"goes-on") as call:
+        assert json.loads(nh(relay, "why", "--json", "goes-on").stdout)["ended"] is None
+        call.end()
+
+
 def test_a_hostile_call_id_is_shown_so_that_it_can_be_typed(relay: Relay) -> None:
     shown = nh(relay, "calls", "--ended", "--", EVIL_SHOWN).stdout
     assert "\x1b[2J" not in shown

@@ -131,6 +131,7 @@ def test_a_call_that_has_ended_is_listed_and_shown_whatever_its_call_id(
     why = client.get(call_url(call_id).replace("/api/calls/", "/api/why/")).json()
     assert latest["calls"][0]["call_id"] == record["call_id"] == events["call_id"] == why["call_id"]
     assert (record["reason"], record["ended_by"]["command"], record["packets"]) == ("closed", "close", 4)
+    assert why["ended"] == {name: record[name] for name in ("end", "duration_s", "reason", "ended_by")}
     assert events["events"] == record["events"]
     assert events["events"][: len(alive["events"])] == alive["events"]
     assert [verdict["state"] for verdict in why["verdicts"]] == ["ok", "ok"]

@@ -11,6 +11,7 @@ from nh.cli.calls.call_view import call_lines
 from nh.cli.stats.quantities import count, duration
 from nh.printable import show_id, show_text
 from nh.results import CallRecord, EndedCall
+from nh.verdict import Ending
 
 _COLUMNS: Final = "{:<19} {:>6} {:<8} {:>7} {:<9}"
 
@@ -40,10 +41,10 @@ def record_lines(record: CallRecord) -> Iterator[Text]:
     yield from lines
 
 
-def how_it_ended(record: CallRecord) -> str:
+def how_it_ended(ended: CallRecord | Ending) -> str:
     """When a call ended, and why and by whom."""
-    by = f" by {_client(record.ended_by)}" if record.ended_by is not None else ""
-    return f"ended {_time(record.end)}, after {duration(record.duration_s)}: {record.reason}{by}"
+    by = f" by {_client(ended.ended_by)}" if ended.ended_by is not None else ""
+    return f"ended {_time(ended.end)}, after {duration(ended.duration_s)}: {ended.reason}{by}"
 
 
 def _time(when: datetime) -> str:

@@ -11,7 +11,6 @@ from nh.cli.json_text import json_text
 from nh.cli.options import AsJson, ConfigFile, RpcAddress, RuntimeDir, connect
 from nh.cli.terminal import coloured, tell
 from nh.printable import show_id, show_text
-from nh.results import CallRecord
 from nh.verdict import CallVerdict, State, judge_call
 
 EPILOG: Final = "The exit status is 0 if all media flow or none are expected yet, and 3 at a problem."
@@ -44,12 +43,11 @@ def why(
     wanted = read_id(call_id)
     with naming(wanted), connect(config, runtime_dir, rpc) as client:
         call = find_call(client, wanted)
-    ended = how_it_ended(call) if isinstance(call, CallRecord) else ""
-    judged = judge_call(call.as_call() if isinstance(call, CallRecord) else call)
+    judged = judge_call(call)
     if as_json:
         tell(json_text(judged))
     else:
-        for line in _lines(judged, ended):
+        for line in _lines(judged, how_it_ended(judged.ended) if judged.ended is not None else ""):
             tell(line)
     if judged.has_problem:
         raise typer.Exit(PROBLEM)
