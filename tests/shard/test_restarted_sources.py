@@ -106,7 +106,7 @@ class SavedBefore(Saved):
 def test_a_successor_knows_of_it_before_the_phone_has_a_packet(call: SecureCall, staged: bool) -> None:
     """Two processes that are killed before they tell it would protect two payloads with one index."""
     if staged:
-        call.testbed.block(b"alice", Block.DTMF)
+        call.testbed.block(b"alice", Block.SOUND)
     saved = SavedBefore(call.secure.peer)
     call.testbed.relay.observe(Checkpointer(call.testbed.relay.table, saved))
     begins_again(call)

@@ -178,6 +178,7 @@ class Egress:
             return
         if security.renumbered:
             self._save(leg)
+            security.clear_checkpoint_due()
         try:
             send(sealed)
         except OSError as error:
