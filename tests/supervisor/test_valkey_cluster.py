@@ -16,7 +16,7 @@ from tests.supervisor.stores import until_written
 from tests.supervisor.valkey_group import Group
 from tests.supervisor.valkey_tls import make_certificate, tls_options
 from tools.harness.ports import free_port
-from tools.harness.valkey_cluster import fail_over, kill, replica_of, valkey_cluster
+from tools.harness.valkey_cluster import fail_over, kill, replica_of, valkey_cluster, wait_until_primary
 from tools.harness.valkey_server import ValkeyServer, valkey_server
 
 pytestmark = pytest.mark.valkey
@@ -256,6 +256,7 @@ def test_calls_are_written_on_when_their_node_is_killed() -> None:
         with replica_of(primary, nodes) as replica:
             kill(primary, [*nodes, replica])
             store.put(b"b", b"2")
+            wait_until_primary(replica)
             until_written(store)
             assert Group(replica, "killed").contents() == {b"a": b"1", b"b": b"2"}
             store.close(5.0)

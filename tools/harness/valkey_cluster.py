@@ -57,6 +57,11 @@ def kill(primary: ValkeyServer, nodes: Sequence[ValkeyServer]) -> None:
     primary.stop()
 
 
+def wait_until_primary(replica: ValkeyServer) -> None:
+    """Return when a replica has taken the place of its primary: a busy host has nodes elect it late."""
+    eventually(lambda: replica.client().info()["role"] == "master", "the replica is the primary", 60.0)
+
+
 def fail_over(replica: ValkeyServer) -> None:
     """Have a replica and its primary change places; no data are lost."""
     client = replica.client()
@@ -78,6 +83,7 @@ def _start_node(ends: contextlib.ExitStack, more: Mapping[str, object] | None = 
         "cluster-node-timeout": NODE_TIMEOUT_MS,
         "cluster-port": free_port(),
         "repl-diskless-sync-delay": 0,
+        "cluster-replica-validity-factor": 0,  # else one whose election is 20 s late takes no place at all
     }
     node = ValkeyServer(directory, options | dict(more or {}))
     ends.callback(node.stop)
