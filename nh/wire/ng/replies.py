@@ -250,9 +250,10 @@ def _stream(stream: StreamReading) -> dict[str, Any]:
         flags.append("confirmed")
     flags += stream.flags
     announced = _endpoint(stream.announced)
+    elsewhere = stream.source and stream.source != stream.announced
     reply: dict[str, Any] = {
         "local port": stream.local_port,
-        "endpoint": _endpoint(stream.source) if stream.source else announced,
+        "endpoint": _endpoint(stream.source) if elsewhere else announced,
         "advertised endpoint": announced,
         "last packet": stream.last_packet,
         "flags": flags,
