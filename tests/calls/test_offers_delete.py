@@ -42,6 +42,14 @@ def test_the_caller_ends_all_its_forks(ng: NgProxy) -> None:
     assert ng.nothing_is_left
 
 
+def test_a_branch_ends_with_all_answers_to_it_also_with_those_that_did_not_name_it(ng: NgProxy) -> None:
+    ng.offer(A_AUDIO, branch=b"z1")
+    ng.answer(B_AUDIO)
+    ng.answer(C_AUDIO, tag=C, branch=b"z1")
+    ng.delete(A, branch=b"z1")
+    assert ng.nothing_is_left
+
+
 def test_a_callee_ends_its_own_fork_only(ng: NgProxy) -> None:
     fork(ng)
     ng.delete(C)

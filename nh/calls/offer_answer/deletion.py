@@ -93,6 +93,7 @@ def _find(
 
 def _find_branch(participants: Participants, branch: bytes) -> Sequence[Dialog | Party]:
     """The dialogs on a Via branch, or else the party that has offered on it and waits."""
-    dialogs = [each for each in participants.dialogs if each.branch == branch]
+    # an answer may have left out the branch that its offer named
+    dialogs = [each for each in participants.dialogs if (each.branch or each.caller.branch) == branch]
     dialogs = dialogs or [each for each in participants.dialogs if each.caller.branch == branch]
     return dialogs or [party for party in participants.without_dialog if party.branch == branch]
