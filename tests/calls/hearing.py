@@ -341,7 +341,7 @@ class HearingMachine(RuleBasedStateMachine):
 
         That one has no name, unless all its dialogs that say the same are apart, or else has signalled last.
         """
-        waits = any(branch.name and not branch.ways for branch in self.branches)
+        waits = any(branch.name and not branch.ways and branch.due is None for branch in self.branches)
         found = []
         for branch in self.branches:
             ways = [way for way in branch.ways.values() if self.is_as_offered(way)]

@@ -287,6 +287,22 @@ def test_of_offers_for_one_end_each_that_say_the_same_the_last_one_is_said_again
     assert ng.offer(A_FAX) == ports[-1] != ports[0]
 
 
+def test_a_branch_that_is_deleted_soon_waits_for_no_answer_that_names_none(ng: NgProxy) -> None:
+    """The proxy has cancelled it: neither the first answer nor a refresh without a to-tag is about it."""
+    for_bob = ng.offer(A_AUDIO, branch=b"z1", expecting=True)
+    ng.offer(A_AUDIO, branch=b"z2", expecting=True)
+    ng.delete(A, branch=b"z2", delay_s=30)
+    for_alice = ng.answer(B_AUDIO)
+    assert [sends_to(ng, B)] == for_bob
+    assert ng.offer(A_AUDIO, expecting=True) == for_bob
+    assert ng.answer(B_AUDIO) == for_alice
+    ng.offer(A_AUDIO, expecting=True)
+    ng.answer(C_AUDIO, tag=C)
+    assert [sends_to(ng, C)] == for_bob
+    ng.expire(after_s=40)
+    assert [sends_to(ng, B)] == [sends_to(ng, C)] == for_bob
+
+
 @pytest.mark.parametrize("branch", [b"", b"z1"], ids=["no branch", "on a branch first"])
 def test_a_refresh_whose_to_tag_is_left_out_changes_nothing(ng: NgProxy, branch: bytes) -> None:
     for_bob = ng.offer(A_AUDIO, branch=branch, expecting=True)

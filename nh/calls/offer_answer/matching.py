@@ -4,6 +4,7 @@ SIP has a dialog for each pair of tags (RFC 3261 12). Clients fork, and leave ta
 left out follows from what the ends have signalled before (nh.calls.offer_answer.untagged).
 """
 
+import math
 from collections.abc import Iterable
 
 from nh.calls.media import Media, Side
@@ -129,7 +130,7 @@ def _find_answered_party(participants: Participants, from_tag: bytes, to_tag: by
     """The party whose offer an answer belongs to; see find_answered().
 
     Without a known branch that is the one that offered last of those that wait for an answer, of these
-    the ones without a branch first.
+    the ones without a branch first, and those that are deleted soon last.
     """
     own = participants.with_tag(from_tag)
     if not own:
@@ -144,6 +145,7 @@ def _find_answered_party(participants: Participants, from_tag: bytes, to_tag: by
     chosen = named or own
     chosen = [party for party in chosen if not party.single] or chosen
     waiting = [party for party in chosen if party.waiting_since is not None]
+    waiting = [party for party in waiting if party.delete_at == math.inf] or waiting
     # who names no branch here has named none in the offer, which may have other answers already;
     # another end does not answer an offer within a dialog
     unnamed = [party for party in waiting if party.side is Side.FROM and not party.branch]

@@ -51,7 +51,8 @@ def find_repeated(participants: Participants, tag: bytes, media: Iterable[Media 
     """
     places = [None if medium is None else _place(medium) for medium in media]
     own = participants.with_tag(tag)
-    if any(party.branch and party.waiting_since and not participants.is_answered(party) for party in own):
+    waiting = [party for party in own if party.waiting_since and party.delete_at == math.inf]
+    if any(party.branch and not participants.is_answered(party) for party in waiting):
         own = [party for party in own if not party.branch]
     same = [party for party in own if _is_repeated(participants, party, places)]
 
