@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import stat
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 """Most connections that wait in the kernel to be accepted (the kernel's own limit: net.core.somaxconn)."""
+
+MAX_EARLIER: Final = 16
+"""Files of earlier sockets that are known: each is of a directory that another program took away."""
 
 PROBE_S: Final = 1.0
 """Seconds to wait for a connection to a socket file, to learn whether a process listens on it."""
@@ -168,6 +172,10 @@ def _own_group(directory: Path) -> int:
     return status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
 
 
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return os.path.samestat(one, other) and one.st_mtime_ns == other.st_mtime_ns
+
+
 class SocketFile:
     """The file of a Unix socket that listens, from its construction on.
 
@@ -183,11 +191,13 @@ class SocketFile:
         self._path = Path(address.path)
         self._has_failed = False
         self._file: os.stat_result | None = None
+        self._earlier: deque[os.stat_result] = deque(maxlen=MAX_EARLIER)
         self._look()
 
     def _look(self) -> None:
         with contextlib.suppress(OSError):
             self._file = self._path.lstat()
+            self._earlier.append(self._file)
 
     @property
     def is_in_place(self) -> bool:
@@ -201,8 +211,9 @@ class SocketFile:
             The other one; None: something is there, or it is impossible now. The log has that once.
         """
         try:
+            self._remove_earlier()
             sock = _listen(self._setting, self._address, self._mode, self._group)
-        except (ConfigError, OSError) as exc:
+        except (ConfigError, NotNow, OSError) as exc:
             if not self._has_failed:
                 logger.warning(
                     "%s: %s: another program removed or replaced the socket, and nh cannot listen there"
@@ -218,6 +229,14 @@ class SocketFile:
         self._has_failed = False
         self._look()
         return sock
+
+    def _remove_earlier(self) -> None:
+        """Remove the file of an earlier socket, whose directory is back. Raises as is_stale()."""
+        with contextlib.suppress(FileNotFoundError):
+            found = self._path.lstat()
+            # a later file may have the number of one that is gone
+            if any(_is_same(found, each) for each in self._earlier) and is_stale(self._setting, self._path):
+                self._path.unlink()
 
     def remove(self) -> None:
         """Remove the file, if it is still this socket's."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ class ServedSocket:
 @pytest.fixture
 def served(tmp_path: Path, no_descriptor_leaks: None) -> Iterator[ServedSocket]:
     with contextlib.ExitStack() as stack:
-        yield ServedSocket(tmp_path / "nh.sock", stack)
+        (tmp_path / "run").mkdir()
+        yield ServedSocket(tmp_path / "run" / "nh.sock", stack)
 
 
 def test_a_socket_whose_file_was_removed_is_made_anew_and_its_clients_are_served_on(
@@ -119,6 +121,22 @@ def test_a_name_that_another_nh_has_is_not_taken_from_it_and_the_log_says_so_onc
     served.path.unlink()
     served.rpc.renew_sockets()
     assert served.is_served(served.connect())
+
+
+def test_a_directory_that_was_away_and_is_back_has_the_socket_again(
+    served: ServedSocket, tmp_path: Path
+) -> None:
+    """So does a mount above it that goes; the file of the socket before stands in the way of none."""
+    directory, away = tmp_path / "run", tmp_path / "away"
+    for _ in range(2):
+        directory.rename(away)
+        directory.mkdir()
+        served.rpc.renew_sockets()
+        assert served.is_served(served.connect())
+        shutil.rmtree(directory)
+        away.rename(directory)
+        served.rpc.renew_sockets()
+        assert served.is_served(served.connect())
 
 
 @pytest.mark.parametrize("late", [Rpc.stop_accepting, Rpc.stop_reading, Rpc.stop_listening, Rpc.close])
