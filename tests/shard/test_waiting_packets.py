@@ -9,6 +9,7 @@ import pytest
 from nh.calls.media import Side
 from nh.shard.media.pipeline.plan import Plan, plan_for
 from nh.shard.media.sockets.media_socket import MediaSocket, socket_of
+from nh.shard.media.sockets.opening import open_beside
 from tests.shard.conftest import MakePeer, errors_in
 from tests.shard.testbed import Conversation, RelayTestbed
 from tools.harness.media_peer import MediaPeer
@@ -85,6 +86,28 @@ def test_every_packet_of_a_stranger_that_waited_is_dropped(
     alice.send(b"last", call.for_caller)
     assert [testbed.receive(bob)[0] for _ in range(2)] == [b"first", b"last"]
     assert testbed.leg(call.key, Side.FROM).dropped == {"source_mismatch": WAITING}
+
+
+def test_what_comes_while_the_socket_beside_is_opened_stays_in_its_order(
+    testbed: RelayTestbed, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux chooses one of two sockets at a port by the source, so several phones send."""
+    phones: list[tuple[MediaPeer, Conversation]] = []
+
+    def open_while_more_comes(media_socket: MediaSocket) -> Any:
+        beside = open_beside(media_socket)
+        alice, call = phones[-1]
+        for number in range(10, 20):
+            alice.send(b"%d" % number, call.for_caller)
+        return beside
+
+    monkeypatch.setattr("nh.shard.media.connector.open_beside", open_while_more_comes)
+    bob = make_peer(BOB)
+    for _ in range(12):
+        alice = make_peer(ALICE)
+        phones.append((alice, testbed.call(alice, bob)))
+        flood(alice, phones[-1][1], 10)
+        assert [testbed.receive(bob)[0] for _ in range(20)] == [b"%d" % number for number in range(20)]
 
 
 def test_a_socket_whose_plan_fails_once_is_left_to_the_kernel_with_the_next_packet(

@@ -14,7 +14,7 @@ from nh.shard.media.pipeline.plan import peer_for, sends_enough
 from nh.shard.media.pipeline.readers import Readers
 from nh.shard.media.poll import MediaPoll
 from nh.shard.media.sockets.media_socket import MediaSocket
-from nh.shard.media.sockets.opening import open_beside
+from nh.shard.media.sockets.opening import bind_beside, open_beside
 
 SERVED_BESIDE: Final = 256
 """Most packets of other sources that are served before the socket closes that they came to, in some
@@ -82,12 +82,20 @@ class Connector:
         sock = open_beside(media_socket)
         if sock is None:
             return False
+        fd = sock.fileno()
         try:
-            self._poll.add(sock.fileno(), self._readers.beside, media_socket)
+            self._poll.add(fd, self._readers.beside, media_socket)
         except OSError:
             media_socket.close_beside()
             return False
         self._opened_beside(media_socket)
+        try:
+            # last: what comes from here on until connect(2) may overtake what waits, or be overtaken
+            bind_beside(media_socket)
+        except OSError:
+            self._poll.remove(fd)
+            media_socket.close_beside()
+            return False
         return True
 
     def _close_beside(self, media_socket: MediaSocket) -> None:

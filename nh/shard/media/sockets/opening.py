@@ -89,15 +89,14 @@ def adopt_media_socket(fd: int, local: Endpoint) -> MediaSocket:
 
 
 def open_beside(media_socket: MediaSocket) -> socket.SocketType | None:
-    """Open a socket beside one that is about to be connected, or that `keeps_peer`.
+    """Open a socket beside one that is about to be connected, or that `keeps_peer`; bind_beside() follows.
 
     Returns:
         It, which is `media_socket.beside` now; None if the system has no room for it.
     """
     try:
-        local = media_socket.local
-        sock = socket.SocketType(family_of(local), SOCKET_TYPE)
-        _bind(sock, local, shared=True)
+        sock = socket.SocketType(family_of(media_socket.local), SOCKET_TYPE)
+        _choose_sharing(sock, shared=True)
     except OSError:
         return None
     if sock.fileno() > _most_fds() * BESIDE_SHARE:
@@ -107,6 +106,16 @@ def open_beside(media_socket: MediaSocket) -> socket.SocketType | None:
         enable_ttl(sock)
     media_socket.beside = sock
     return sock
+
+
+def bind_beside(media_socket: MediaSocket) -> None:
+    """Bind `media_socket.beside`: until the other is connected, packets of each source come to one of both.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    assert media_socket.beside is not None
+    media_socket.beside.bind((media_socket.address, media_socket.port))
 
 
 def close_media_sockets(sockets: list[MediaSocket]) -> None:
@@ -147,14 +156,19 @@ def _bind(sock: socket.SocketType, local: Endpoint, *, shared: bool) -> None:
         OSError: the system refuses; the socket is closed.
     """
     try:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _choose_sharing(sock, shared=shared)
         sock.bind((local.address, local.port))
     except OSError:
         sock.close()
         raise
+
+
+def _choose_sharing(sock: socket.SocketType, *, shared: bool) -> None:
+    """Have a new socket share no port of IPv4, and its own with another socket if it is `shared`."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 @functools.cache
