@@ -41,9 +41,6 @@ class Offload(Protocol):
     def measure(self, packet: memoryview, size: int, now: float) -> None:
         """Measure a packet that reached the leg's socket in spite of the flow; see RtpMeter.measure."""
 
-    def all_served(self) -> None:
-        """No packet waits at the leg's socket any more from before the flow."""
-
 
 class Reception(Latch):
     """A latch that counts what it admits, and knows the RTP streams of its end.

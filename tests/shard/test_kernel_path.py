@@ -123,25 +123,6 @@ def test_packets_that_wait_when_a_direction_moves_stay_ahead_of_those_that_follo
     assert testbed.leg(call.key, Side.FROM).kernel_packets == 50
 
 
-@pytest.mark.parametrize(("step", "lost"), [(1, 0), (2, 299)], ids=["", "half is lost"])
-def test_of_packets_that_wait_when_a_direction_moves_none_is_lost(
-    testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer, step: int, lost: int
-) -> None:
-    """However many: the kernel counts those that follow meanwhile."""
-    call = testbed.call(alice, bob)
-    sent = [rtp_packet(number * step) for number in range(300)]
-    for payload in sent[:200]:
-        alice.send(payload, call.for_caller)  # wait at the socket, the loop does not turn
-    heard = {testbed.receive(bob)[0]}
-    testbed.turn_until(lambda: testbed.leg(call.key, Side.FROM).kernel, "the direction is in the kernel")
-    for payload in sent[200:]:
-        alice.send(payload, call.for_caller)
-    heard |= {testbed.receive(bob)[0] for _ in sent[1:]}
-    assert heard == set(sent)
-    (stream,) = testbed.leg(call.key, Side.FROM).streams
-    assert (stream.packets, stream.lost, stream.duplicates) == (300, lost, 0)
-
-
 # --- and back ---------------------------------------------------------------------------------------
 
 

@@ -87,7 +87,7 @@ class Forwarding:
             egress,
             self.protocols,
             self._apply_after_batch,
-            caught_up=lambda each: self._paths.caught_up(each),  # noqa: PLW0108  they are made below
+            caught_up=lambda each: self._paths.plan(each),  # noqa: PLW0108  they are made below
             save=self._save,
             note_leg=self._note,
         )

@@ -112,11 +112,7 @@ class Paths:
         # as in update()
         begun = self._kernel is not None and self._kernel.update(media_socket)
         self._connector.connect_anew(media_socket)
-        if begun:
-            return self.serve_waiting(media_socket)
-        if media_socket.flow is not None and not media_socket.older:  # it may have begun in the restore
-            media_socket.flow.all_served()
-        return []
+        return self.serve_waiting(media_socket) if begun else []
 
     def wait_for_first(self, media_sockets: Collection[MediaSocket]) -> bool:
         """Let the next packet of each socket make its plan, as signalling has left it then.
@@ -174,19 +170,7 @@ class Paths:
     def serve_waiting(self, media_socket: MediaSocket) -> list[Leg]:
         """Serve the packets that wait at a socket, by its present plan; see Readers.serve_waiting()."""
         self.plan(media_socket)
-        changed, all_served = self._readers.serve_waiting(media_socket, media_socket, most=SERVED_BEFORE_FLOW)
-        if media_socket.flow is not None:
-            if all_served:
-                media_socket.flow.all_served()
-            else:
-                media_socket.count_older()
-        return changed
-
-    def caught_up(self, media_socket: MediaSocket) -> None:
-        """Follow that no packet waits at a socket any more from before it was connected, or had its flow."""
-        if media_socket.flow is not None:
-            media_socket.flow.all_served()
-        self.plan(media_socket)
+        return self._readers.serve_waiting(media_socket, media_socket, most=SERVED_BEFORE_FLOW)
 
     def _update_flow(self, media_socket: MediaSocket) -> bool:
         """Bring the kernel flow of a socket in line with its legs; returns whether one has begun."""

@@ -2,8 +2,7 @@
 
 It implements nh.calls.reception.Offload. While the flow exists, the kernel keeps the leg's RTP statistics.
 The leg's meter is brought up to date when its figures are read, and for the few packets that the kernel
-leaves to the socket. Those that waited there when the flow began may be far behind what it forwards
-meanwhile: they have a meter of their own, which is joined with the kernel's streams once the socket is empty.
+leaves to the socket.
 """
 
 import logging
@@ -47,14 +46,12 @@ class KernelFlow:
     """
 
     __slots__ = (
-        "_begin",
         "_bytes",
         "_left_with",
         "_local",
         "_meter",
         "_packets",
         "_table",
-        "_waited",
         "entry",
         "gone",
         "leg",
@@ -69,8 +66,6 @@ class KernelFlow:
         self._packets = 0
         self._bytes = 0
         self._left_with: Sequence[StreamFields] | None = None  # the meter's streams when the flow ended
-        self._begin: MeasuredStreams | None = None  # while packets may wait that are older than the flow
-        self._waited: RtpMeter | None = None  # of those
         self.leg = leg
         self.gone = False
         self.entry = entry
@@ -78,8 +73,7 @@ class KernelFlow:
             self._continue_from(leg.kernel_folded or (0, 0))
         else:
             if self._meter is not None:
-                self._begin = _measured(self._meter)
-                self._store(self._begin)
+                self._store(self._meter)
             self.entry = self._complete(entry)
             table.add(local, self.entry)
         leg.offload = self
@@ -112,7 +106,6 @@ class KernelFlow:
         Call clear() once more later: packets may be on their way. If the kernel refuses to remove the entry,
         it goes on forwarding until clear() succeeds.
         """
-        self.all_served()
         self.leg.offload = None
         if self._meter is not None:
             self._left_with = self._meter.to_fields()
@@ -175,24 +168,8 @@ class KernelFlow:
     def measure(self, packet: memoryview, size: int, now: float) -> None:
         """See Offload."""
         meter = self._meter
-        if meter is None:
-            return
-        if self._begin is None:
+        if meter is not None:
             self._amend(meter, lambda: meter.measure(packet, size, now))
-            return
-        if self._waited is None and self.leg.payload_types is not None:
-            self._waited = RtpMeter(self.leg.payload_types.clocks)
-            self._waited.clock = meter.clock
-            self._waited.take_fields(*self._begin)
-        if self._waited is not None:
-            self._waited.measure(packet, size, now)
-
-    def all_served(self) -> None:
-        """See Offload."""
-        begin, waited = self._begin, self._waited
-        self._begin = self._waited = None
-        if begin is not None and waited is not None:
-            self.join(begin, _measured(waited))
 
     def join(self, begin: MeasuredStreams, earlier: MeasuredStreams) -> None:
         """Add what another flow measured, which still forwarded the earlier packets when this one had begun.
@@ -206,7 +183,8 @@ class KernelFlow:
             return
 
         def change() -> None:
-            meter.take_fields(*join_streams(begin, earlier, _measured(meter)))
+            later = MeasuredStreams(meter.next_stream, meter.to_fields())
+            meter.take_fields(*join_streams(begin, earlier, later))
 
         self._amend(meter, change)
 
@@ -251,12 +229,12 @@ class KernelFlow:
             meter.clock = clock
             meter.take_fields(measured.next_stream, measured.streams)
             change()
-            if counters.replace_streams(index, before, _as_counters(_measured(meter))):
+            if counters.replace_streams(index, before, _streams_of(meter)):
                 return
-        self._store(_measured(meter))
+        self._store(meter)
 
-    def _store(self, measured: MeasuredStreams) -> None:
-        self._table.counters.write_streams(self.entry.counter_index, _as_counters(measured))
+    def _store(self, meter: RtpMeter) -> None:
+        self._table.counters.write_streams(self.entry.counter_index, _streams_of(meter))
 
     def _complete(self, entry: layout.FlowEntry) -> layout.FlowEntry:
         """An entry with this flow's counter index, and what its meter measures."""
@@ -268,9 +246,5 @@ class KernelFlow:
         )
 
 
-def _measured(meter: RtpMeter) -> MeasuredStreams:
-    return MeasuredStreams(meter.next_stream, meter.to_fields())
-
-
-def _as_counters(measured: MeasuredStreams) -> layout.FlowCounters:
-    return layout.FlowCounters(next_stream=measured.next_stream, streams=measured.streams)
+def _streams_of(meter: RtpMeter) -> layout.FlowCounters:
+    return layout.FlowCounters(next_stream=meter.next_stream, streams=meter.to_fields())

@@ -135,9 +135,7 @@ class Readers:
         send = self._egress.sender(leg)
         return self._new_by_source(leg, send, meter, received_address(source))
 
-    def serve_waiting(
-        self, media_socket: MediaSocket, sock: socket.SocketType, *, most: int
-    ) -> tuple[list[Leg], bool]:
+    def serve_waiting(self, media_socket: MediaSocket, sock: socket.SocketType, *, most: int) -> list[Leg]:
         """Serve packets that wait at a socket, each by its source, in their order.
 
         Args:
@@ -146,16 +144,16 @@ class Readers:
             most: most packets.
 
         Returns:
-            The legs whose source or state changed, and whether no packet waits any more.
+            The legs whose source or state changed.
         """
         self._poll.now = time.monotonic()  # a command may cause this, long after the last batch
         changed: list[Leg] = []
         for _ in range(most):
             legs = self._admit_next(media_socket, sock)
             if legs is None:
-                return changed, True
+                break
             changed += legs
-        return changed, False
+        return changed
 
     # --- readers --------------------------------------------------------------------------------------
 
@@ -188,8 +186,6 @@ class Readers:
             self._note_errors(media_socket)
         else:
             media_socket.older = max(0, media_socket.older - 1)
-            if media_socket.flow is not None:  # what comes later may never come here
-                media_socket.count_older()
             if changed := self._admit(media_socket, size, source, ttl):
                 self._changed(changed)
         if not media_socket.older:

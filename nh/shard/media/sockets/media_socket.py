@@ -67,8 +67,8 @@ class MediaSocket(socket.SocketType):
         reads_ttl: whether packets are read with nh.shard.media.sockets.loop_guard.receive().
         flow: what forwards in the kernel what arrives here, or None; nh.shard.media.kernel sets it.
         call_id: the call that the socket belongs to.
-        older: how many packets may still wait here, at most, from before the socket was connected, so of any
-            source, or from before the flow began.
+        older: how many packets may still wait here, at most, from before the socket was connected: of any
+            source.
         adopted: whether another process opened it, which may have connected it.
         lost: how many packets the kernel had lost here when that was counted last (`buffers` beside this
             module); -1: another process counted.
@@ -192,12 +192,8 @@ class MediaSocket(socket.SocketType):
             return False
         self.peer = peer
         self.keeps_peer = is_ipv6(self.address)
-        self.count_older()
-        return True
-
-    def count_older(self) -> None:
-        """Count the packets that wait here as older."""
         self.older = _most_waiting(self)
+        return True
 
     def disconnect(self, *, certain: bool = True) -> None:
         """Get packets of any source again (connect(2) with AF_UNSPEC); the port stays bound.
