@@ -6,7 +6,6 @@ the end is lite, the rules of latching decide (nh.calls.latching). No I/O, no cl
 
 from nh.calls.latching.source import Rank
 from nh.calls.latching.state import SourceState
-from nh.calls.latching.terms import LegTerms
 from nh.calls.media import Endpoint
 from nh.calls.protocols.ice import EndIce
 from nh.calls.rare import Rare
@@ -96,22 +95,3 @@ class IceReception(Reception):
     def release(self, source: Endpoint) -> bool:
         """See Latch."""
         return not self.guarded and super().release(source)
-
-    def learn_again(
-        self,
-        *,
-        announced: Endpoint | None,
-        terms: LegTerms,
-        signalled_from: str,
-        window_ends: float,
-        ice_ufrag: str = "",
-    ) -> None:
-        """See Latch. With ICE, the end stays where its checks have shown it until others do."""
-        super().learn_again(
-            announced=announced,
-            terms=terms,
-            signalled_from=signalled_from,
-            window_ends=window_ends,
-            ice_ufrag=ice_ufrag,
-        )
-        self.follow_ice()

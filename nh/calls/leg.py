@@ -209,7 +209,8 @@ class Leg(IceReception, Blockable):
     ) -> None:
         """Apply new signalling of the end that sends here: learn its source again.
 
-        An end on hold is still where it was.
+        An end on hold is still where it was. With ICE, it stays where its checks have shown it until others
+        do.
         """
         self.learn_again(
             announced=announced if terms.receives else self.announced,
@@ -218,6 +219,7 @@ class Leg(IceReception, Blockable):
             window_ends=window_ends,
             ice_ufrag=ice_ufrag,
         )
+        self.follow_ice()
 
     def inherit(self, before: "Leg") -> None:
         """Go on from what another leg knows of the same end's source; this leg's session replaces that one's.
