@@ -5,8 +5,9 @@ be far ahead of those that it began with. No I/O.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
+from nh.calls.rtp.meter import RtpMeter
 from nh.calls.rtp.stream import MAX_DROPOUT, WINDOW
 from nh.calls.rtp.stream_state import StreamFields
 
@@ -25,6 +26,11 @@ class MeasuredStreams(NamedTuple):
 
     next_stream: int
     streams: tuple[StreamFields, ...]
+
+    @classmethod
+    def of(cls, meter: RtpMeter) -> Self:
+        """Those that a meter has now."""
+        return cls(meter.next_stream, meter.to_fields())
 
 
 def join_streams(begin: MeasuredStreams, earlier: MeasuredStreams, later: MeasuredStreams) -> MeasuredStreams:

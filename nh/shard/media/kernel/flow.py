@@ -183,8 +183,7 @@ class KernelFlow:
             return
 
         def change() -> None:
-            later = MeasuredStreams(meter.next_stream, meter.to_fields())
-            meter.take_fields(*join_streams(begin, earlier, later))
+            meter.take_fields(*join_streams(begin, earlier, MeasuredStreams.of(meter)))
 
         self._amend(meter, change)
 

@@ -47,7 +47,7 @@ class Moves:
         if media_socket in self._not_ended:  # the new one has begun already
             return self._not_ended.pop(media_socket)
         meter = media_socket.legs[0].find_meter() if media_socket.legs else None
-        return None if meter is None else MeasuredStreams(meter.next_stream, meter.to_fields())
+        return None if meter is None else MeasuredStreams.of(meter)
 
     def end(self, media_socket: MediaSocket, begin: MeasuredStreams | None, flow: KernelFlow | None) -> None:
         """End the old flow of a socket, and count what it has forwarded since its call was saved.
