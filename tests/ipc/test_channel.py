@@ -278,25 +278,32 @@ def test_descriptors_that_wait_may_be_closed_by_their_owner(ends: Participants, 
     assert psutil.Process().num_fds() == before + sent
 
 
+def refuse_twice(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the system refuse the next two calls of a method of sockets; returns the refusals left."""
+    refusals = [number, number]
+    method = getattr(socket.socket, name)
+
+    def refuse(sock: socket.socket, *arguments: Any) -> Any:
+        if refusals:
+            raise OSError(refusals.pop(), os.strerror(number))
+        return method(sock, *arguments)
+
+    monkeypatch.setattr(socket.socket, name, refuse)
+    return refusals
+
+
 @pytest.mark.parametrize("number", sorted(NO_ROOM))
 def test_a_record_that_the_system_has_no_room_for_goes_a_moment_later_and_before_those_behind_it(
     ends: Participants, files: list[int], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """It may have the sockets of calls: the next process of a shard could not restore them."""
-    refusals = [number, number]
-    send = socket.socket.sendmsg
-
-    def refuse(sock: socket.socket, *arguments: Any) -> int:
-        if refusals:
-            raise OSError(refusals.pop(), os.strerror(number))
-        return send(sock, *arguments)
-
-    monkeypatch.setattr(socket.socket, "sendmsg", refuse)
+    refusals = refuse_twice("sendmsg", number, monkeypatch)
     ends.near.send(b"sockets", files)
     ends.near.send(b"restore")
     ends.turn_until(lambda: len(ends.heard[1]) == 2)
     assert ends.heard[1] == [b"sockets", b"restore"]
     assert len(ends.came[1]) == len(files)
+    assert not refusals
 
 
 @pytest.mark.parametrize("number", sorted(NO_ROOM))
@@ -304,15 +311,7 @@ def test_a_record_that_the_system_has_no_room_to_read_is_read_a_moment_later(
     ends: Participants, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """An end of the channel would cost a shard its process, and clients the commands that it has."""
-    refusals = [number, number]
-    receive = socket.socket.recvmsg_into
-
-    def refuse(sock: socket.socket, *arguments: Any) -> Any:
-        if refusals:
-            raise OSError(refusals.pop(), os.strerror(number))
-        return receive(sock, *arguments)
-
-    monkeypatch.setattr(socket.socket, "recvmsg_into", refuse)
+    refusals = refuse_twice("recvmsg_into", number, monkeypatch)
     ends.near.send(b"one")
     ends.near.send(b"other")
     ends.turn_until(lambda: len(ends.heard[1]) == 2)

@@ -12,8 +12,9 @@ from nh.fastpath.loader import LoadedProgram
 from nh.shard.media.kernel.path import KernelPath
 from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.shard.clock import Clock
+from tests.shard.next_shard import Talk
 from tests.shard.ng_testbed import NgTestbed
-from tests.shard.testbed import V4, RelayTestbed
+from tests.shard.testbed import V4, Conversation, RelayTestbed
 from tests.webrtc.bundle_phone import BundlePhone
 from tools.harness.media_peer import MediaPeer
 from tools.harness.ports import claim_ports
@@ -142,6 +143,23 @@ def alice(make_peer: MakePeer) -> MediaPeer:
 def bob(make_peer: MakePeer) -> MediaPeer:
     """Another one."""
     return make_peer()
+
+
+@pytest.fixture
+def relayed_call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
+    """A call whose four directions have latched; with the path in the kernel, it relays them."""
+    call = testbed.call(alice, bob)
+    for _ in range(2):
+        testbed.converse(alice, bob, call)
+    return call
+
+
+@pytest.fixture
+def talk(relayed_call: Conversation, alice: MediaPeer, bob: MediaPeer) -> Talk:
+    """It begins before the calls move to another shard."""
+    talk = Talk(alice, bob, relayed_call)
+    talk.say(3)
+    return talk
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from nh.shard.recovery.recovery import Recovery
 from nh.shard.relay import Relay
 from nh.stats import ShardStats
 from tests.calls.rtp import rtp_packet
-from tests.shard.test_restore import Held
+from tests.shard.held import Held
 from tests.shard.testbed import Conversation, RelayTestbed
 from tools.harness.closing import Closing
 from tools.harness.media_peer import MediaPeer

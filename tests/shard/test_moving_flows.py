@@ -16,7 +16,6 @@ from tests.kernel_paths import new_kernel_path, program_on_loopback
 from tests.shard.conftest import MakeKernelPath
 from tests.shard.next_shard import NextShard, Talk
 from tests.shard.testbed import Conversation, RelayTestbed
-from tools.harness.media_peer import MediaPeer
 
 pytestmark = pytest.mark.kernel
 
@@ -48,30 +47,13 @@ def next_shard(
     ports: range,
     kernel_program: LoadedProgram,
     other_program: LoadedProgram,
-    call: Conversation,
+    relayed_call: Conversation,
 ) -> Iterator[NextShard]:
     """It has maps of its own, and has restored no call yet."""
     path = new_kernel_path(other_program)
     path.move_from(MovingFlows(os.dup(kernel_program.flows_fd), os.dup(kernel_program.counters_fd)))
     with NextShard(testbed, ports, path) as shard:
         yield shard
-
-
-@pytest.fixture
-def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
-    """A call whose four directions the kernel relays."""
-    call = testbed.call(alice, bob)
-    for _ in range(2):
-        testbed.converse(alice, bob, call)
-    return call
-
-
-@pytest.fixture
-def talk(call: Conversation, alice: MediaPeer, bob: MediaPeer) -> Talk:
-    """It begins before the calls move."""
-    talk = Talk(alice, bob, call)
-    talk.say(3)
-    return talk
 
 
 @contextlib.contextmanager

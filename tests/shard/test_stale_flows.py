@@ -19,7 +19,6 @@ from tests.kernel_paths import SLOTS, new_kernel_path
 from tests.shard.conftest import MakeKernelPath
 from tests.shard.next_shard import NextShard, Talk
 from tests.shard.testbed import Conversation, RelayTestbed
-from tools.harness.media_peer import MediaPeer
 from tools.harness.waiting import turn_until
 
 pytestmark = pytest.mark.kernel
@@ -34,23 +33,6 @@ MakeSuccessor = Callable[[], NextShard]
 def make_kernel_path(kernel_program: LoadedProgram) -> MakeKernelPath:
     """Every relay here has the path in the kernel."""
     return lambda: new_kernel_path(kernel_program)
-
-
-@pytest.fixture
-def call(testbed: RelayTestbed, alice: MediaPeer, bob: MediaPeer) -> Conversation:
-    """A call whose four directions the kernel relays."""
-    call = testbed.call(alice, bob)
-    for _ in range(2):
-        testbed.converse(alice, bob, call)
-    return call
-
-
-@pytest.fixture
-def talk(call: Conversation, alice: MediaPeer, bob: MediaPeer) -> Talk:
-    """It begins before the shard does."""
-    talk = Talk(alice, bob, call)
-    talk.say(3)
-    return talk
 
 
 @contextlib.contextmanager
@@ -129,7 +111,7 @@ def test_calls_do_not_end_as_silent_while_flows_that_cannot_be_found_may_relay_t
 
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 def test_flows_that_no_call_adopts_are_removed_once_the_kernel_lets_it(
-    code: int, call: Conversation, make_successor: MakeSuccessor, caplog: pytest.LogCaptureFixture
+    code: int, relayed_call: Conversation, make_successor: MakeSuccessor, caplog: pytest.LogCaptureFixture
 ) -> None:
     shard = make_successor()
     kernel = shard.relay.plane.kernel
@@ -143,9 +125,9 @@ def test_flows_that_no_call_adopts_are_removed_once_the_kernel_lets_it(
 
 
 def test_an_adopted_flow_that_cannot_be_changed_as_its_call_wants_ends(
-    talk: Talk, call: Conversation, make_successor: MakeSuccessor, kernel_program: LoadedProgram
+    talk: Talk, relayed_call: Conversation, make_successor: MakeSuccessor, kernel_program: LoadedProgram
 ) -> None:
-    key = layout.pack_key(Endpoint(*call.for_caller))
+    key = layout.pack_key(Endpoint(*relayed_call.for_caller))
     before = bpf.lookup(kernel_program.flows_fd, key, layout.FLOW.size)
     assert before is not None
     shorter = layout.unpack_flow(before)._replace(mtu_bytes=1000)
@@ -153,7 +135,7 @@ def test_an_adopted_flow_that_cannot_be_changed_as_its_call_wants_ends(
     shard = make_successor()
     with refusing("update", errno.EBUSY):
         shard.restore()
-        leg = shard.leg(call)
+        leg = shard.leg(relayed_call)
         assert leg.offload is None
         assert leg.not_offloaded == os.strerror(errno.EBUSY)
     shard.serve()
