@@ -543,9 +543,9 @@ def test_homer_gets_reports_of_a_bundle_from_where_the_phone_is_to_the_port_of_a
         call.phone.peer.send_raw(sent, call.one_port)
         assert call.testbed.receive(call.plain[medium], RTCP)[0] == sent
     watch.housekeeping(0.0)
-    (seen,) = told
-    assert seen.lost == 0
-    packets = [msgspec.msgpack.decode(each, type=RtcpPacket) for each in seen.packets]
+    assert not any(seen.lost for seen in told)
+    # the relay's own housekeeping may have told the first of them already
+    packets = [msgspec.msgpack.decode(each, type=RtcpPacket) for seen in told for each in seen.packets]
     phone = (call.phone.peer.address, call.phone.peer.port)
     assert [(each.source, each.local) for each in packets] == [(phone, call.one_port)] * 2
 
